@@ -1,0 +1,90 @@
+// swift-tools-version: 6.2
+import PackageDescription
+
+/// Every target lives under Sources/<storey>/<room>; a storey imports only from the storeys below it.
+let strict: [SwiftSetting] = [
+    .swiftLanguageMode(.v6),
+    .enableUpcomingFeature("ExistentialAny"),
+]
+
+func room(_ name: String, in storey: String, _ dependencies: [Target.Dependency] = []) -> Target {
+    .target(name: name, dependencies: dependencies, path: "Sources/\(storey)/\(name)", swiftSettings: strict)
+}
+
+func tool(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
+    .executableTarget(name: name, dependencies: dependencies, path: "Sources/Tools/\(name)", swiftSettings: strict)
+}
+
+func unitTests(_ room: String, _ dependencies: [Target.Dependency] = []) -> Target {
+    .testTarget(
+        name: "\(room)Tests", dependencies: [.byName(name: room)] + dependencies, path: "Tests/\(room)Tests",
+        swiftSettings: strict)
+}
+
+let nioCore = Target.Dependency.product(name: "NIOCore", package: "swift-nio")
+let nioPosix = Target.Dependency.product(name: "NIOPosix", package: "swift-nio")
+let log = Target.Dependency.product(name: "Logging", package: "swift-log")
+let protobuf = Target.Dependency.product(name: "SwiftProtobuf", package: "swift-protobuf")
+let arguments = Target.Dependency.product(name: "ArgumentParser", package: "swift-argument-parser")
+let toml = Target.Dependency.product(name: "TOMLKit", package: "TOMLKit")
+
+let package = Package(
+    name: "kata-containers",
+    products: [
+        .executable(name: "containerd-shim-kata-v2", targets: ["containerd-shim-kata-v2"]),
+        .executable(name: "kata-runtime", targets: ["kata-runtime"]),
+        .executable(name: "kata-agent", targets: ["kata-agent"]),
+        .executable(name: "kata-osbuilder", targets: ["kata-osbuilder"]),
+    ],
+    dependencies: [
+        .package(url: "https://github.com/apple/swift-nio", from: "2.101.0"),
+        .package(url: "https://github.com/apple/swift-log", from: "1.16.0"),
+        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0"),
+        .package(url: "https://github.com/apple/swift-protobuf", from: "1.39.0", traits: []),
+        .package(url: "https://github.com/LebJe/TOMLKit", from: "0.6.0"),
+    ],
+    targets: [
+        // Platform
+        .target(name: "CLinux", path: "Sources/Platform/CLinux", cSettings: [.unsafeFlags(["-Wall", "-Werror"])]),
+        room("Linux", in: "Platform", ["CLinux"]),
+        room("EventLoop", in: "Platform", ["Linux", nioCore, nioPosix]),
+        room("VhostUser", in: "Platform", ["CLinux", "Linux"]),
+        // Contracts
+        room("OCISpec", in: "Contracts"),
+        room("TTRPC", in: "Contracts", ["EventLoop", nioCore, nioPosix, protobuf]),
+        room("AgentAPI", in: "Contracts", ["TTRPC", protobuf]),
+        room("ShimAPI", in: "Contracts", ["TTRPC", protobuf]),
+        // Guest
+        room("Container", in: "Guest", ["CLinux", "Linux", "OCISpec"]),
+        room(
+            "Agent", in: "Guest",
+            ["Container", "AgentAPI", "OCISpec", "TTRPC", "EventLoop", "Linux", "CLinux", nioCore, nioPosix, log]),
+        // Host
+        room("Configuration", in: "Host", [toml]),
+        room("Hypervisor", in: "Host", ["Linux", "CLinux", "VhostUser", "EventLoop", nioCore, nioPosix, log]),
+        room("Storage", in: "Host", ["Linux", "CLinux", log]),
+        room("Images", in: "Host", ["Linux"]),
+        room(
+            "Sandbox", in: "Host",
+            [
+                "Configuration", "Hypervisor", "Storage", "VhostUser", "AgentAPI", "ShimAPI", "OCISpec", "TTRPC",
+                "EventLoop", "Linux", "CLinux", nioCore, nioPosix, log,
+            ]),
+        // Tools
+        tool("kata-agent", ["Agent", "Container", "CLinux"]),
+        tool("containerd-shim-kata-v2", ["Sandbox", "ShimAPI", "TTRPC", "EventLoop", "Configuration", "Linux", "CLinux", log]),
+        tool("kata-runtime", [
+            "Sandbox", "ShimAPI", "TTRPC", "EventLoop", "Configuration", "Hypervisor", "OCISpec", "Linux", "CLinux", arguments,
+        ]),
+        tool("kata-osbuilder", ["Images", "Linux", arguments]),
+        // Unit tests
+        unitTests("Linux"),
+        unitTests("VhostUser", ["Linux", "CLinux"]),
+        unitTests("OCISpec"),
+        unitTests("TTRPC", ["EventLoop", "AgentAPI"]),
+        unitTests("Container", ["OCISpec"]),
+        unitTests("Configuration"),
+        unitTests("Hypervisor"),
+        unitTests("Images"),
+    ]
+)

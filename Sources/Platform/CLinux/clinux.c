@@ -1,0 +1,190 @@
+#define _GNU_SOURCE
+#include "clinux.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/sched.h>
+#include <sched.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+extern char **environ;
+
+enum { HIGHEST_MAPPING = 16 };
+
+static const char *const stages[] = {"clone", "join network namespace", "new session", "change directory",
+                                     "arrange descriptors", "execute"};
+
+struct failure {
+    int stage;
+    int error;
+};
+
+static void fail(int report, int stage) {
+    struct failure failure = {stage, errno};
+    ssize_t ignored = write(report, &failure, sizeof failure);
+    (void)ignored;
+    _exit(127);
+}
+
+// Runs in the child of a multithreaded process: async-signal-safe calls only.
+static void child(const struct clx_spawn *request, int report) {
+    if (request->network_namespace >= 0 && setns(request->network_namespace, CLONE_NEWNET) < 0) fail(report, 1);
+    if (request->new_session && setsid() < 0) fail(report, 2);
+    if (request->directory && chdir(request->directory) < 0) fail(report, 3);
+
+    // Sources move above every target first, so that no dup2 overwrites a source still needed.
+    int moved[HIGHEST_MAPPING];
+    for (size_t i = 0; i < request->mapping_count; i++) {
+        moved[i] = fcntl(request->mappings[i].source, F_DUPFD_CLOEXEC, 64);
+        if (moved[i] < 0) fail(report, 4);
+    }
+    int report_moved = fcntl(report, F_DUPFD_CLOEXEC, 64);
+    if (report_moved < 0) fail(report, 4);
+    int highest = -1;
+    for (size_t i = 0; i < request->mapping_count; i++) {
+        if (dup2(moved[i], request->mappings[i].target) < 0) fail(report_moved, 4);
+        if (request->mappings[i].target > highest) highest = request->mappings[i].target;
+    }
+    // Everything above the table goes at exec; descriptors born in this project are close-on-exec already.
+    syscall(SYS_close_range, highest + 1, ~0U, 1u << 2 /* CLOSE_RANGE_CLOEXEC */);
+
+    sigset_t none;
+    sigemptyset(&none);
+    sigprocmask(SIG_SETMASK, &none, NULL);
+    for (int number = 1; number < 32; number++) signal(number, SIG_DFL);
+    execve(request->executable, request->arguments, request->environment);
+    fail(report_moved, 5);
+}
+
+pid_t clx_spawn(const struct clx_spawn *request, int *pidfd, const char **stage) {
+    *pidfd = -1;
+    *stage = stages[0];
+    if (request->mapping_count > HIGHEST_MAPPING) return -E2BIG;
+    int pipes[2];
+    if (pipe2(pipes, O_CLOEXEC) < 0) return -errno;
+    struct clone_args arguments;
+    memset(&arguments, 0, sizeof arguments);
+    arguments.flags = CLONE_PIDFD;
+    arguments.pidfd = (uint64_t)(uintptr_t)pidfd;
+    arguments.exit_signal = SIGCHLD;
+
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_BLOCK, &all, &before);
+    pid_t pid = (pid_t)syscall(SYS_clone3, &arguments, sizeof arguments);
+    int error = errno;
+    if (pid == 0) child(request, pipes[1]);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    close(pipes[1]);
+    if (pid < 0) {
+        close(pipes[0]);
+        return -error;
+    }
+    struct failure failure;
+    ssize_t got;
+    do got = read(pipes[0], &failure, sizeof failure);
+    while (got < 0 && errno == EINTR);
+    close(pipes[0]);
+    if (got != sizeof failure) return pid;
+    *stage = stages[failure.stage];
+    siginfo_t info;
+    waitid(P_PIDFD, (id_t)*pidfd, &info, WEXITED);
+    close(*pidfd);
+    *pidfd = -1;
+    return -failure.error;
+}
+
+ssize_t clx_send_fds(int socket, const void *bytes, size_t length, const int *fds, size_t count) {
+    if (count > HIGHEST_MAPPING) return -E2BIG;
+    union {
+        char buffer[CMSG_SPACE(sizeof(int) * HIGHEST_MAPPING)];
+        struct cmsghdr alignment;
+    } control;
+    struct iovec vector = {(void *)bytes, length};
+    struct msghdr message = {.msg_iov = &vector, .msg_iovlen = 1};
+    if (count) {
+        memset(&control, 0, sizeof control);
+        message.msg_control = control.buffer;
+        message.msg_controllen = CMSG_SPACE(sizeof(int) * count);
+        struct cmsghdr *header = CMSG_FIRSTHDR(&message);
+        header->cmsg_level = SOL_SOCKET;
+        header->cmsg_type = SCM_RIGHTS;
+        header->cmsg_len = CMSG_LEN(sizeof(int) * count);
+        memcpy(CMSG_DATA(header), fds, sizeof(int) * count);
+    }
+    ssize_t sent = sendmsg(socket, &message, MSG_NOSIGNAL);
+    return sent < 0 ? -errno : sent;
+}
+
+ssize_t clx_recv_fds(int socket, void *bytes, size_t length, int *fds, size_t *count) {
+    union {
+        char buffer[CMSG_SPACE(sizeof(int) * HIGHEST_MAPPING)];
+        struct cmsghdr alignment;
+    } control;
+    size_t room = *count > HIGHEST_MAPPING ? HIGHEST_MAPPING : *count;
+    *count = 0;
+    struct iovec vector = {bytes, length};
+    struct msghdr message = {.msg_iov = &vector, .msg_iovlen = 1, .msg_control = control.buffer,
+                             .msg_controllen = CMSG_SPACE(sizeof(int) * room)};
+    ssize_t got = recvmsg(socket, &message, MSG_CMSG_CLOEXEC);
+    if (got < 0) return -errno;
+    for (struct cmsghdr *header = CMSG_FIRSTHDR(&message); header; header = CMSG_NXTHDR(&message, header)) {
+        if (header->cmsg_level != SOL_SOCKET || header->cmsg_type != SCM_RIGHTS) continue;
+        size_t received = (header->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+        for (size_t i = 0; i < received; i++) {
+            int fd;
+            memcpy(&fd, CMSG_DATA(header) + i * sizeof(int), sizeof fd);
+            if (*count < room) fds[(*count)++] = fd;
+            else close(fd);
+        }
+    }
+    return got;
+}
+
+int clx_unshare(int flags) { return unshare(flags) < 0 ? -errno : 0; }
+int clx_setns(int fd, int flags) { return setns(fd, flags) < 0 ? -errno : 0; }
+
+int clx_pidfd_open(pid_t pid) {
+    int fd = (int)syscall(SYS_pidfd_open, pid, 0);
+    return fd < 0 ? -errno : fd;
+}
+
+int clx_pidfd_send_signal(int pidfd, int number) {
+    return syscall(SYS_pidfd_send_signal, pidfd, number, NULL, 0) < 0 ? -errno : 0;
+}
+
+int clx_wait_pidfd(int pidfd, int *code, int *status) {
+    siginfo_t info;
+    memset(&info, 0, sizeof info);
+    while (waitid(P_PIDFD, (id_t)pidfd, &info, WEXITED) < 0)
+        if (errno != EINTR) return -errno;
+    *code = info.si_code;
+    *status = info.si_status;
+    return 0;
+}
+
+int clx_set_subreaper(void) { return prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) < 0 ? -errno : 0; }
+int clx_set_parent_death_signal(int number) { return prctl(PR_SET_PDEATHSIG, number, 0, 0, 0) < 0 ? -errno : 0; }
+
+int clx_get_window_size(int fd, uint16_t *rows, uint16_t *columns) {
+    struct winsize size;
+    if (ioctl(fd, TIOCGWINSZ, &size) < 0) return -errno;
+    *rows = size.ws_row;
+    *columns = size.ws_col;
+    return 0;
+}
+
+int clx_set_window_size(int fd, uint16_t rows, uint16_t columns) {
+    struct winsize size = {.ws_row = rows, .ws_col = columns};
+    return ioctl(fd, TIOCSWINSZ, &size) < 0 ? -errno : 0;
+}
+
+int clx_pipe(int ends[2], int flags) { return pipe2(ends, flags | O_CLOEXEC) < 0 ? -errno : 0; }
+char **clx_environment(void) { return environ; }

@@ -1,0 +1,51 @@
+/// The few calls that Swift cannot express. Every function returns a value >= 0, or -errno.
+#ifndef CLINUX_H
+#define CLINUX_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+/// One descriptor of the child's table: `source` in the parent becomes `target` in the child.
+struct clx_fd_mapping {
+    int source;
+    int target;
+};
+
+/// What to run. All strings are NUL-terminated, all vectors NULL-terminated.
+struct clx_spawn {
+    const char *executable;
+    char *const *arguments;
+    char *const *environment;
+    const char *directory;                 // NULL: inherit
+    const struct clx_fd_mapping *mappings; // descriptors not named here are closed
+    size_t mapping_count;
+    int new_session;                       // setsid(2) in the child
+    int network_namespace;                 // descriptor of a network namespace to join, or -1
+};
+
+/// Starts a child. Returns its pid; `*pidfd` is close-on-exec; on failure `*stage` names the step (a static string).
+pid_t clx_spawn(const struct clx_spawn *request, int *pidfd, const char **stage);
+
+/// Sends `length` bytes and `count` descriptors (SCM_RIGHTS, unix(7)).
+ssize_t clx_send_fds(int socket, const void *bytes, size_t length, const int *fds, size_t count);
+
+/// Receives bytes and up to `*count` descriptors, close-on-exec; `*count` becomes the number received.
+ssize_t clx_recv_fds(int socket, void *bytes, size_t length, int *fds, size_t *count);
+
+int clx_unshare(int flags);
+int clx_setns(int fd, int flags);
+int clx_pidfd_open(pid_t pid);
+int clx_pidfd_send_signal(int pidfd, int signal);
+/// Waits for a child through its pidfd; fills code (CLD_*) and status of siginfo_t.
+int clx_wait_pidfd(int pidfd, int *code, int *status);
+int clx_set_subreaper(void);
+int clx_set_parent_death_signal(int signal);
+/// Terminal size of `fd` (tty_ioctl(4)).
+int clx_get_window_size(int fd, uint16_t *rows, uint16_t *columns);
+int clx_set_window_size(int fd, uint16_t rows, uint16_t columns);
+/// pipe2(2): `flags` may hold O_NONBLOCK; both ends are close-on-exec.
+int clx_pipe(int ends[2], int flags);
+char **clx_environment(void);
+
+#endif

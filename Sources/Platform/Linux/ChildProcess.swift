@@ -1,0 +1,117 @@
+import CLinux
+import Glibc
+
+/// How a process ended.
+package enum ProcessEnd: Equatable, Sendable, CustomStringConvertible {
+    case exited(Int32)
+    case signalled(Int32)
+
+    /// The status a shell would show: 128+n for signal n.
+    package var status: Int32 {
+        switch self {
+        case .exited(let status): status
+        case .signalled(let signal): 128 + signal
+        }
+    }
+
+    package var description: String {
+        switch self {
+        case .exited(let status): "exited with status \(status)"
+        case .signalled(let signal): "was killed by signal \(signal)"
+        }
+    }
+}
+
+/// What to start, and with which descriptors: anything not in the table is closed in the child.
+package struct Command: Sendable {
+    package var executable: String
+    package var arguments: [String]
+    package var environment: [String]
+    package var directory: String?
+    /// Target number in the child → descriptor of ours.
+    package var descriptors: [Int32: Int32] = [:]
+    package var newSession = false
+    /// Path of a network namespace to start in (setns(2)).
+    package var networkNamespace: String?
+
+    package init(_ executable: String, _ arguments: [String] = [], environment: [String]? = nil) {
+        self.executable = executable
+        self.arguments = arguments
+        self.environment = environment ?? Command.inheritedEnvironment
+    }
+
+    package static var inheritedEnvironment: [String] {
+        var result: [String] = []
+        guard var entry = clx_environment() else { return result }
+        while let text = entry.pointee {
+            result.append(String(cString: text))
+            entry += 1
+        }
+        return result
+    }
+}
+
+/// A running child, held by its pidfd: it can't be mistaken for another process that got its number.
+package final class ChildProcess: Sendable {
+    package let pid: pid_t
+    private let pidfd: FileDescriptor
+
+    /// Starts `command`; standard streams not in its table are /dev/null.
+    package init(_ command: Command) throws(SystemError) {
+        let null = try FileDescriptor.open("/dev/null", O_RDWR)
+        var table = command.descriptors
+        for standard in Int32(0)...2 where table[standard] == nil { table[standard] = null.raw }
+        let mappings = table.map { clx_fd_mapping(source: $0.value, target: $0.key) }
+        // The child needs some namespace descriptor to join; without one asked for, /dev/null stands in and is not used.
+        let namespace = try FileDescriptor.open(command.networkNamespace ?? "/dev/null", O_RDONLY)
+        let joined = command.networkNamespace == nil ? -1 : namespace.raw
+        var fd: Int32 = -1
+        var stage: UnsafePointer<CChar>?
+        let pid = withCStrings([command.executable] + command.arguments) { arguments in
+            withCStrings(command.environment) { environment in
+                command.executable.withCString { executable in
+                    withOptionalCString(command.directory) { directory in
+                        mappings.withUnsafeBufferPointer { mappings in
+                            var request = clx_spawn(
+                                executable: executable, arguments: arguments, environment: environment,
+                                directory: directory, mappings: mappings.baseAddress, mapping_count: mappings.count,
+                                new_session: command.newSession ? 1 : 0, network_namespace: joined)
+                            return clx_spawn(&request, &fd, &stage)
+                        }
+                    }
+                }
+            }
+        }
+        guard pid > 0 else {
+            let step = stage.map { String(cString: $0) } ?? "start"
+            throw SystemError(step, command.executable, errno: -pid)
+        }
+        self.pid = pid
+        pidfd = FileDescriptor(owning: fd)
+    }
+
+    package func signal(_ number: Int32) { _ = clx_pidfd_send_signal(pidfd.raw, number) }
+
+    /// Blocks until the child ends. Called once, on a thread that may wait.
+    package func wait() -> ProcessEnd {
+        var code: Int32 = 0
+        var status: Int32 = 0
+        guard clx_wait_pidfd(pidfd.raw, &code, &status) == 0 else { return .exited(255) }
+        return code == CLD_EXITED ? .exited(status) : .signalled(status)
+    }
+}
+
+/// Calls `body` with a NULL-terminated vector of C strings, valid during the call.
+package func withCStrings<Result>(
+    _ strings: [String], _ body: (UnsafePointer<UnsafeMutablePointer<CChar>?>) -> Result
+) -> Result {
+    var pointers: [UnsafeMutablePointer<CChar>?] = strings.map { strdup($0) }
+    pointers.append(nil)
+    defer { for pointer in pointers { free(pointer) } }
+    return pointers.withUnsafeBufferPointer { body($0.baseAddress!) }
+}
+
+private func withOptionalCString<Result>(_ text: String?, _ body: (UnsafePointer<CChar>?) -> Result) -> Result {
+    guard let text else { return body(nil) }
+    return text.withCString(body)
+}

@@ -1,0 +1,88 @@
+import Glibc
+
+/// Small whole-file operations on state and kernel files.
+package enum Files {
+    /// Reads a whole file, at most `limit` bytes.
+    package static func read(_ path: String, limit: Int = 16 << 20) throws(SystemError) -> [UInt8] {
+        let file = try FileDescriptor.open(path, O_RDONLY)
+        var bytes: [UInt8] = []
+        var chunk = [UInt8](repeating: 0, count: 65536)
+        while true {
+            let raw = file.raw
+            let count = try check("read", path) { chunk.withUnsafeMutableBytes { Glibc.read(raw, $0.baseAddress, $0.count) } }
+            if count == 0 { return bytes }
+            bytes.append(contentsOf: chunk[..<count])
+            if bytes.count > limit { throw SystemError("read", path, errno: EFBIG) }
+        }
+    }
+
+    package static func readText(_ path: String) throws(SystemError) -> String {
+        String(decoding: try read(path), as: UTF8.self)
+    }
+
+    /// Writes the whole of `text` to an existing or new file.
+    package static func write(_ path: String, _ text: String, mode: mode_t = 0o600) throws(SystemError) {
+        let file = try FileDescriptor.open(path, O_WRONLY | O_CREAT | O_TRUNC, mode: mode)
+        var bytes = Array(text.utf8)[...]
+        while !bytes.isEmpty {
+            let raw = file.raw
+            let rest = bytes
+            let count = try check("write", path) { rest.withUnsafeBytes { Glibc.write(raw, $0.baseAddress, $0.count) } }
+            bytes = bytes.dropFirst(count)
+        }
+    }
+
+    /// Replaces `path` in one step: readers see the old text or the new, also after a crash (rename(2)).
+    package static func replace(_ path: String, _ text: String, mode: mode_t = 0o600) throws(SystemError) {
+        let temporary = path + ".new"
+        try write(temporary, text, mode: mode)
+        try check("rename", temporary) { rename(temporary, path) }
+    }
+
+    package static func exists(_ path: String) -> Bool { access(path, F_OK) == 0 }
+
+    package static func isDirectory(_ path: String) -> Bool {
+        var status = stat()
+        return stat(path, &status) == 0 && status.st_mode & S_IFMT == S_IFDIR
+    }
+
+    /// Makes a directory and its missing parents.
+    package static func makeDirectory(_ path: String, mode: mode_t = 0o700) throws(SystemError) {
+        if isDirectory(path) { return }
+        if let slash = path.lastIndex(of: "/"), slash != path.startIndex { try makeDirectory(String(path[..<slash]), mode: mode) }
+        if mkdir(path, mode) != 0 {
+            let code = errno
+            if code != EEXIST { throw SystemError("make directory", path, errno: code) }
+        }
+    }
+
+    package static func list(_ path: String) -> [String] {
+        guard let directory = opendir(path) else { return [] }
+        defer { closedir(directory) }
+        var names: [String] = []
+        while let entry = readdir(directory) {
+            let name = withUnsafePointer(to: &entry.pointee.d_name) {
+                $0.withMemoryRebound(to: CChar.self, capacity: 256) { String(cString: $0) }
+            }
+            if name != "." && name != ".." { names.append(name) }
+        }
+        return names.sorted()
+    }
+
+    /// Removes a tree of our own files. It never follows links, and stops at a mount point: what is mounted is not ours to delete.
+    package static func removeTree(_ path: String) {
+        var parent = stat()
+        guard lstat(path, &parent) == 0 else { return }
+        guard parent.st_mode & S_IFMT == S_IFDIR else {
+            unlink(path)
+            return
+        }
+        for name in list(path) {
+            let child = path + "/" + name
+            var status = stat()
+            guard lstat(child, &status) == 0, status.st_dev == parent.st_dev else { continue }
+            removeTree(child)
+        }
+        rmdir(path)
+    }
+}

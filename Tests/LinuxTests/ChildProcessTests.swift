@@ -1,0 +1,84 @@
+import Glibc
+import Testing
+
+@testable import Linux
+
+@Suite("child processes")
+struct ChildProcessTests {
+    @Test("a child's exit status and signal are told apart")
+    func ends() throws {
+        #expect(try ChildProcess(Command("/bin/sh", ["-c", "exit 7"])).wait() == .exited(7))
+        let killed = try ChildProcess(Command("/bin/sh", ["-c", "kill -9 $$"])).wait()
+        #expect(killed == .signalled(9))
+        #expect(killed.status == 137)
+    }
+
+    @Test("a missing executable is named, with the step that failed")
+    func missing() {
+        #expect(throws: SystemError("execute", "/nowhere/at/all", errno: ENOENT)) {
+            try ChildProcess(Command("/nowhere/at/all"))
+        }
+    }
+
+    @Test("a child has the descriptors of its table and no others")
+    func descriptors() throws {
+        var ends: [Int32] = [0, 0]
+        #expect(pipe(&ends) == 0)
+        let read = FileDescriptor(owning: ends[0])
+        var command = Command("/bin/sh", ["-c", "ls /proc/self/fd >&5"])
+        command.descriptors = [5: ends[1]]
+        let child = try ChildProcess(command)
+        close(ends[1])
+        var bytes = [UInt8](repeating: 0, count: 256)
+        let raw = read.raw
+        let count = bytes.withUnsafeMutableBytes { Glibc.read(raw, $0.baseAddress, $0.count) }
+        #expect(child.wait() == .exited(0))
+        // ls itself opens the directory as descriptor 3.
+        #expect(String(decoding: bytes[..<count], as: UTF8.self) == "0\n1\n2\n3\n5\n")
+    }
+}
+
+@Suite("files")
+struct FileTests {
+    private func temporaryDirectory() throws -> String {
+        var template = Array("/tmp/kata-files-XXXXXX".utf8CString)
+        let made = template.withUnsafeMutableBufferPointer { mkdtemp($0.baseAddress!).map { String(cString: $0) } }
+        return try #require(made)
+    }
+
+    @Test("a replaced file is whole and leaves no temporary beside it")
+    func replace() throws {
+        let directory = try temporaryDirectory()
+        defer { Files.removeTree(directory) }
+        try Files.replace(directory + "/state", "one")
+        try Files.replace(directory + "/state", "two")
+        #expect(try Files.readText(directory + "/state") == "two")
+        #expect(Files.list(directory) == ["state"])
+    }
+
+    @Test("removing a tree removes links, not what they lead to")
+    func removeTree() throws {
+        let kept = try temporaryDirectory()
+        let removed = try temporaryDirectory()
+        defer { Files.removeTree(kept) }
+        try Files.write(kept + "/precious", "here")
+        try Files.makeDirectory(removed + "/a/b/c")
+        #expect(symlink(kept, removed + "/a/link") == 0)
+        Files.removeTree(removed)
+        #expect(!Files.exists(removed))
+        #expect(Files.exists(kept + "/precious"))
+    }
+
+    @Test("an error names operation, object and cause")
+    func errors() {
+        let error = #expect(throws: SystemError.self) { try Files.read("/nowhere/state") }
+        #expect(error?.description == "open /nowhere/state: No such file or directory")
+    }
+
+    @Test("a socket path that does not fit is refused, not cut")
+    func longSocketPath() {
+        let path = "/tmp/" + String(repeating: "x", count: 200)
+        let error = #expect(throws: SystemError.self) { _ = try UnixSocket.listen(path).raw }
+        #expect(error?.code == ENAMETOOLONG)
+    }
+}
