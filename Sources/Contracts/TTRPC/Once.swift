@@ -1,0 +1,17 @@
+import NIOCore
+import Synchronization
+
+/// A promise that several parties may try to keep: the first one does.
+final class Once<Value: Sendable>: Sendable {
+    private let promise: Mutex<EventLoopPromise<Value>?>
+
+    init(_ promise: EventLoopPromise<Value>) { self.promise = Mutex(promise) }
+
+    func complete(_ result: Result<Value, any Error>) {
+        let promise = promise.withLock { promise in
+            defer { promise = nil }
+            return promise
+        }
+        promise?.completeWith(result)
+    }
+}

@@ -1,0 +1,32 @@
+import NIOCore
+
+/// Runs Swift tasks and actors on an event loop, so that a process needs no thread pool beside it.
+///
+/// Every job is a new turn of the loop, never run in place: an actor's jobs can't nest.
+package final class LoopExecutor: TaskExecutor, SerialExecutor {
+    package let loop: any EventLoop
+
+    package init(_ loop: any EventLoop) { self.loop = loop }
+
+    package func enqueue(_ job: consuming ExecutorJob) {
+        let job = UnownedJob(job)
+        loop.execute { [self] in
+            job.runSynchronously(isolatedTo: asUnownedSerialExecutor(), taskExecutor: asUnownedTaskExecutor())
+        }
+    }
+
+    package func asUnownedSerialExecutor() -> UnownedSerialExecutor { UnownedSerialExecutor(ordinary: self) }
+    package func asUnownedTaskExecutor() -> UnownedTaskExecutor { UnownedTaskExecutor(ordinary: self) }
+}
+
+/// Suspends for `duration` by a timer of the loop; `Task.sleep` would start libdispatch's threads.
+package func sleep(_ duration: Duration, on loop: any EventLoop) async throws {
+    let promise = loop.makePromise(of: Void.self)
+    let timer = loop.scheduleTask(in: TimeAmount(duration)) { promise.succeed() }
+    try await withTaskCancellationHandler {
+        try await promise.futureResult.get()
+    } onCancel: {
+        timer.cancel()
+        promise.fail(CancellationError())
+    }
+}

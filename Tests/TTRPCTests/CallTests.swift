@@ -1,0 +1,109 @@
+import AgentAPI
+import EventLoop
+import Glibc
+import NIOCore
+import NIOPosix
+import Testing
+
+@testable import TTRPC
+
+/// Answers as an agent would, for the calls that the tests make.
+private struct Agent: AgentService {
+    let loop: any EventLoop
+
+    func waitProcess(_ request: Grpc_WaitProcessRequest, _ context: CallContext) async throws -> Grpc_WaitProcessResponse {
+        if request.containerID == "slow" { try await sleep(.milliseconds(300), on: loop) }
+        if request.containerID == "unknown" { throw RPCError(.notFound, "container unknown does not exist") }
+        var response = Grpc_WaitProcessResponse()
+        response.status = Int32(request.execID) ?? -1
+        return response
+    }
+}
+
+@Suite("ttrpc calls", .timeLimit(.minutes(1)))
+struct CallTests {
+    private let loop = MultiThreadedEventLoopGroup.singleton.next()
+
+    private func connect() async throws -> RPCClient {
+        var ends: [Int32] = [-1, -1]
+        try #require(socketpair(AF_UNIX, Int32(SOCK_STREAM.rawValue), 0, &ends) == 0)
+        let server = RPCServer(eventLoop: loop, services: [Agent.serviceName: Agent(loop: loop).methods])
+        try await server.accept(socket: ends[0])
+        return try await RPCClient.connect(socket: ends[1], on: loop)
+    }
+
+    private func request(_ container: String, _ exec: String) -> Grpc_WaitProcessRequest {
+        var request = Grpc_WaitProcessRequest()
+        request.containerID = container
+        request.execID = exec
+        return request
+    }
+
+    @Test("a call gets its reply")
+    func reply() async throws {
+        let client = try await connect()
+        let reply = try await AgentServiceClient(client: client).waitProcess(request("c", "42"), timeout: .seconds(5))
+        #expect(reply.status == 42)
+        await client.close()
+    }
+
+    @Test("a slow call does not hold up the ones after it")
+    func concurrency() async throws {
+        let client = try await connect()
+        let agent = AgentServiceClient(client: client)
+        async let slow = agent.waitProcess(request("slow", "1"), timeout: .seconds(5))
+        for number in 2..<50 {
+            #expect(try await agent.waitProcess(request("c", "\(number)"), timeout: .seconds(5)).status == Int32(number))
+        }
+        #expect(try await slow.status == 1)
+        await client.close()
+    }
+
+    @Test("an error keeps its code and its words")
+    func errors() async throws {
+        let client = try await connect()
+        await #expect(throws: RPCError(.notFound, "container unknown does not exist")) {
+            try await AgentServiceClient(client: client).waitProcess(request("unknown", "1"), timeout: .seconds(5))
+        }
+        await client.close()
+    }
+
+    @Test("a call that takes too long ends with a deadline error, and the connection goes on")
+    func deadline() async throws {
+        let client = try await connect()
+        let agent = AgentServiceClient(client: client)
+        let error = await #expect(throws: RPCError.self) {
+            try await agent.waitProcess(request("slow", "1"), timeout: .milliseconds(50))
+        }
+        #expect(error?.code == .deadlineExceeded)
+        #expect(try await agent.waitProcess(request("c", "3"), timeout: .seconds(5)).status == 3)
+        await client.close()
+    }
+
+    @Test("a method that is not there answers Unimplemented and names itself")
+    func unimplemented() async throws {
+        let client = try await connect()
+        await #expect(throws: RPCError(.unimplemented, "grpc.AgentService/AddSwap is not implemented")) {
+            try await AgentServiceClient(client: client).addSwap(Grpc_AddSwapRequest(), timeout: .seconds(5))
+        }
+        let error = await #expect(throws: RPCError.self) {
+            let _: Grpc_Metrics = try await client.call("grpc.Other", "Get", Grpc_GetMetricsRequest(), timeout: .seconds(5))
+        }
+        #expect(error == RPCError(.unimplemented, "service grpc.Other is not implemented"))
+        await client.close()
+    }
+
+    @Test("calls in flight fail at once when the other side goes away")
+    func hangUp() async throws {
+        var ends: [Int32] = [-1, -1]
+        try #require(socketpair(AF_UNIX, Int32(SOCK_STREAM.rawValue), 0, &ends) == 0)
+        let client = try await RPCClient.connect(socket: ends[1], on: loop)
+        let other = ends[0]
+        let waiting = request("c", "1")
+        let call = Task { try await AgentServiceClient(client: client).waitProcess(waiting, timeout: nil) }
+        try await sleep(.milliseconds(50), on: loop)
+        close(other)
+        let error = await #expect(throws: RPCError.self) { try await call.value }
+        #expect(error == RPCError(.unavailable, "connection closed"))
+    }
+}
