@@ -72,10 +72,15 @@ let package = Package(
             ]),
         // Tools
         tool("kata-agent", ["Agent", "Container", "CLinux"]),
-        tool("containerd-shim-kata-v2", ["Sandbox", "ShimAPI", "TTRPC", "EventLoop", "Configuration", "Linux", "CLinux", log]),
-        tool("kata-runtime", [
-            "Sandbox", "ShimAPI", "TTRPC", "EventLoop", "Configuration", "Hypervisor", "OCISpec", "Linux", "CLinux", arguments,
-        ]),
+        tool(
+            "containerd-shim-kata-v2",
+            ["Sandbox", "ShimAPI", "TTRPC", "EventLoop", "Configuration", "Linux", "CLinux", log]),
+        tool(
+            "kata-runtime",
+            [
+                "Sandbox", "ShimAPI", "TTRPC", "EventLoop", "Configuration", "Hypervisor", "OCISpec", "Linux", "CLinux",
+                arguments,
+            ]),
         tool("kata-osbuilder", ["Images", "Linux", arguments]),
         // Unit tests
         unitTests("Linux"),

@@ -11,7 +11,9 @@ import Testing
 private struct Agent: AgentService {
     let loop: any EventLoop
 
-    func waitProcess(_ request: Grpc_WaitProcessRequest, _ context: CallContext) async throws -> Grpc_WaitProcessResponse {
+    func waitProcess(_ request: Grpc_WaitProcessRequest, _ context: CallContext) async throws
+        -> Grpc_WaitProcessResponse
+    {
         if request.containerID == "slow" { try await sleep(.milliseconds(300), on: loop) }
         if request.containerID == "unknown" { throw RPCError(.notFound, "container unknown does not exist") }
         var response = Grpc_WaitProcessResponse()
@@ -53,7 +55,8 @@ struct CallTests {
         let agent = AgentServiceClient(client: client)
         async let slow = agent.waitProcess(request("slow", "1"), timeout: .seconds(5))
         for number in 2..<50 {
-            #expect(try await agent.waitProcess(request("c", "\(number)"), timeout: .seconds(5)).status == Int32(number))
+            #expect(
+                try await agent.waitProcess(request("c", "\(number)"), timeout: .seconds(5)).status == Int32(number))
         }
         #expect(try await slow.status == 1)
         await client.close()
@@ -87,7 +90,8 @@ struct CallTests {
             try await AgentServiceClient(client: client).addSwap(Grpc_AddSwapRequest(), timeout: .seconds(5))
         }
         let error = await #expect(throws: RPCError.self) {
-            let _: Grpc_Metrics = try await client.call("grpc.Other", "Get", Grpc_GetMetricsRequest(), timeout: .seconds(5))
+            let _: Grpc_Metrics = try await client.call(
+                "grpc.Other", "Get", Grpc_GetMetricsRequest(), timeout: .seconds(5))
         }
         #expect(error == RPCError(.unimplemented, "service grpc.Other is not implemented"))
         await client.close()

@@ -2,7 +2,11 @@ import NIOCore
 
 /// One ttrpc frame: length u32, stream u32 (both big-endian), type u8, flags u8, then the data (ttrpc PROTOCOL.md).
 package struct Frame: Equatable, Sendable {
-    package enum Kind: UInt8, Sendable { case request = 1, response = 2, data = 3 }
+    package enum Kind: UInt8, Sendable {
+        case request = 1
+        case response = 2
+        case data = 3
+    }
 
     package static let headerLength = 10
     /// Longest data a peer may send.
@@ -47,7 +51,9 @@ struct FrameDecoder: ByteToMessageDecoder {
         return .continue
     }
 
-    mutating func decodeLast(context: ChannelHandlerContext, buffer: inout ByteBuffer, seenEOF: Bool) throws -> DecodingState {
+    mutating func decodeLast(context: ChannelHandlerContext, buffer: inout ByteBuffer, seenEOF: Bool) throws
+        -> DecodingState
+    {
         try decode(context: context, buffer: &buffer)
     }
 

@@ -101,7 +101,8 @@ private final class ClientConnection: ChannelInboundHandler {
             let error = RPCError(.resourceExhausted, "reply of \(length) bytes is longer than \(Frame.maximumLength)")
             waiting.removeValue(forKey: stream)?.complete(.failure(error))
         case .frame(let frame):
-            guard frame.kind == Frame.Kind.response.rawValue, let once = waiting.removeValue(forKey: frame.stream) else { return }
+            guard frame.kind == Frame.Kind.response.rawValue, let once = waiting.removeValue(forKey: frame.stream)
+            else { return }
             guard let response = try? Ttrpc_Response(serializedBytes: frame.data) else {
                 return once.complete(.failure(RPCError(.internal, "not a ttrpc response")))
             }

@@ -3,8 +3,10 @@ import SwiftProtobuf
 /// A failed call: a gRPC status code and one line.
 package struct RPCError: Error, Equatable, CustomStringConvertible {
     package enum Code: Int32, Sendable {
-        case ok = 0, cancelled, unknown, invalidArgument, deadlineExceeded, notFound, alreadyExists, permissionDenied
-        case resourceExhausted, failedPrecondition, aborted, outOfRange, unimplemented, `internal`, unavailable, dataLoss
+        case ok = 0
+        case cancelled, unknown, invalidArgument, deadlineExceeded, notFound, alreadyExists, permissionDenied
+        case resourceExhausted, failedPrecondition, aborted, outOfRange, unimplemented, `internal`, unavailable,
+            dataLoss
         case unauthenticated
     }
 

@@ -17,7 +17,9 @@ package final class RPCServer: Sendable {
 
     /// Serves one connected stream socket, which it takes.
     package func accept(socket: Int32) async throws {
-        _ = try await ClientBootstrap(group: loop).channelInitializer { self.initialize($0) }.withConnectedSocket(socket).get()
+        _ = try await ClientBootstrap(group: loop).channelInitializer { self.initialize($0) }.withConnectedSocket(
+            socket
+        ).get()
     }
 
     /// Serves every connection to a listening socket, which it takes.
@@ -35,7 +37,8 @@ package final class RPCServer: Sendable {
     private func initialize(_ channel: any Channel) -> EventLoopFuture<Void> {
         channel.eventLoop.makeCompletedFuture {
             try channel.pipeline.syncOperations.addHandlers([
-                ByteToMessageHandler(FrameDecoder()), ServerConnection(services: services, executor: LoopExecutor(loop)),
+                ByteToMessageHandler(FrameDecoder()),
+                ServerConnection(services: services, executor: LoopExecutor(loop)),
             ])
         }
     }
@@ -64,7 +67,8 @@ private final class ServerConnection: ChannelInboundHandler {
             // Only unary calls are spoken here: other frames have no call to belong to.
             guard frame.kind == Frame.Kind.request.rawValue else { return }
             guard let request = try? Ttrpc_Request(serializedBytes: frame.data) else {
-                return answer(.failure(RPCError(.invalidArgument, "not a ttrpc request")), stream: frame.stream, on: channel)
+                return answer(
+                    .failure(RPCError(.invalidArgument, "not a ttrpc request")), stream: frame.stream, on: channel)
             }
             run(request, stream: frame.stream, on: channel)
         }
@@ -89,13 +93,16 @@ private final class ServerConnection: ChannelInboundHandler {
         let once = Once(reply)
         let timer = timeout.map { limit in
             channel.eventLoop.scheduleTask(in: TimeAmount(limit)) {
-                once.complete(.failure(RPCError(.deadlineExceeded, "\(request.service)/\(request.method): deadline exceeded")))
+                once.complete(
+                    .failure(RPCError(.deadlineExceeded, "\(request.service)/\(request.method): deadline exceeded")))
             }
         }
         Task(executorPreference: executor) {
             let result: Result<[UInt8], any Error>
-            do { result = .success(try await handler(Array(request.payload), CallContext(metadata: metadata, timeout: timeout))) }
-            catch { result = .failure(error) }
+            do {
+                result = .success(
+                    try await handler(Array(request.payload), CallContext(metadata: metadata, timeout: timeout)))
+            } catch { result = .failure(error) }
             timer?.cancel()
             once.complete(result)
         }

@@ -23,7 +23,8 @@ enum HostStream {
         let path = address.hasPrefix("file://") ? String(address.dropFirst(7)) : address
         var status = stat()
         let fifo = stat(path, &status) == 0 && status.st_mode & S_IFMT == S_IFIFO
-        let flags = fifo ? O_RDWR | O_NONBLOCK : O_WRONLY | O_NONBLOCK | O_NOCTTY | (path == address ? 0 : O_CREAT | O_APPEND)
+        let flags =
+            fifo ? O_RDWR | O_NONBLOCK : O_WRONLY | O_NONBLOCK | O_NOCTTY | (path == address ? 0 : O_CREAT | O_APPEND)
         return try FileDescriptor.open(path, flags, mode: 0o640).take()
     }
 

@@ -19,7 +19,8 @@ package struct FileDescriptor: ~Copyable, Sendable {
 
 extension FileDescriptor {
     /// Opens `path` with open(2); close-on-exec from birth.
-    package static func open(_ path: String, _ flags: Int32, mode: mode_t = 0o600) throws(SystemError) -> FileDescriptor {
+    package static func open(_ path: String, _ flags: Int32, mode: mode_t = 0o600) throws(SystemError) -> FileDescriptor
+    {
         FileDescriptor(owning: try check("open", path) { Glibc.open(path, flags | O_CLOEXEC, mode) })
     }
 

@@ -9,7 +9,9 @@ package enum Files {
         var chunk = [UInt8](repeating: 0, count: 65536)
         while true {
             let raw = file.raw
-            let count = try check("read", path) { chunk.withUnsafeMutableBytes { Glibc.read(raw, $0.baseAddress, $0.count) } }
+            let count = try check("read", path) {
+                chunk.withUnsafeMutableBytes { Glibc.read(raw, $0.baseAddress, $0.count) }
+            }
             if count == 0 { return bytes }
             bytes.append(contentsOf: chunk[..<count])
             if bytes.count > limit { throw SystemError("read", path, errno: EFBIG) }
@@ -49,7 +51,9 @@ package enum Files {
     /// Makes a directory and its missing parents.
     package static func makeDirectory(_ path: String, mode: mode_t = 0o700) throws(SystemError) {
         if isDirectory(path) { return }
-        if let slash = path.lastIndex(of: "/"), slash != path.startIndex { try makeDirectory(String(path[..<slash]), mode: mode) }
+        if let slash = path.lastIndex(of: "/"), slash != path.startIndex {
+            try makeDirectory(String(path[..<slash]), mode: mode)
+        }
         if mkdir(path, mode) != 0 {
             let code = errno
             if code != EEXIST { throw SystemError("make directory", path, errno: code) }

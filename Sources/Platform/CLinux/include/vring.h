@@ -1,0 +1,21 @@
+/// Access to memory that another machine writes at the same time: every access is an atomic of its size.
+#ifndef CLINUX_VRING_H
+#define CLINUX_VRING_H
+
+#include <stdatomic.h>
+#include <stdint.h>
+#include <string.h>
+
+static inline uint16_t clx_load16(const void *address) {
+    return atomic_load_explicit((const _Atomic uint16_t *)address, memory_order_acquire);
+}
+static inline void clx_store16(void *address, uint16_t value) {
+    atomic_store_explicit((_Atomic uint16_t *)address, value, memory_order_release);
+}
+static inline void clx_store32(void *address, uint32_t value) {
+    atomic_store_explicit((_Atomic uint32_t *)address, value, memory_order_relaxed);
+}
+/// Orders our index writes before our reads of the guest's flags (virtio 1.2, 2.7.13.4.1).
+static inline void clx_fence(void) { atomic_thread_fence(memory_order_seq_cst); }
+
+#endif

@@ -1,0 +1,108 @@
+import CLinux
+import Glibc
+
+/// A split virtqueue as the device sees it (virtio 1.2, 2.7). The guest owns the rings and may write anything at any time.
+struct Virtqueue {
+    /// The buffers of one descriptor chain, as pointers into guest memory.
+    struct Chain {
+        var head: UInt16 = 0
+        var readable: [iovec] = []
+        var writable: [iovec] = []
+
+        fileprivate mutating func reset(_ head: UInt16) {
+            self.head = head
+            readable.removeAll(keepingCapacity: true)
+            writable.removeAll(keepingCapacity: true)
+        }
+    }
+
+    /// What is wrong with a queue whose guest broke the rules; the queue stops.
+    enum Violation: Error { case runawayIndex, descriptorIndex, loop, address, order }
+
+    static let largestSize: UInt32 = 1024
+
+    var size: UInt32 = 0
+    var enabled = false
+    var lastAvailable: UInt16 = 0
+    private var lastUsed: UInt16 = 0
+    private var addresses: (descriptors: UInt64, available: UInt64, used: UInt64)?
+    private var descriptors: UnsafeMutableRawPointer?
+    private var available: UnsafeMutableRawPointer?
+    private var used: UnsafeMutableRawPointer?
+
+    var isReady: Bool { enabled && size > 0 && used != nil }
+
+    /// Remembers where the rings are, in the VMM's addresses.
+    mutating func place(descriptors: UInt64, available: UInt64, used: UInt64, in memory: GuestMemory) {
+        addresses = (descriptors, available, used)
+        resolve(in: memory)
+    }
+
+    /// Finds the rings again, after the memory table has changed.
+    mutating func resolve(in memory: GuestMemory) {
+        (descriptors, available, used) = (nil, nil, nil)
+        guard let addresses, size > 0, size <= Self.largestSize, size & (size - 1) == 0,
+            addresses.descriptors % 16 == 0, addresses.available % 2 == 0, addresses.used % 4 == 0,
+            let descriptors = memory.at(user: addresses.descriptors, length: UInt64(size) * 16),
+            let available = memory.at(user: addresses.available, length: 6 + UInt64(size) * 2),
+            let used = memory.at(user: addresses.used, length: 6 + UInt64(size) * 8)
+        else { return }
+        (self.descriptors, self.available, self.used) = (descriptors, available, used)
+        lastUsed = clx_load16(used + 2)
+    }
+
+    /// Takes the next chain; false when the guest offers none.
+    mutating func pop(_ chain: inout Chain, _ memory: GuestMemory) throws(Violation) -> Bool {
+        guard isReady, let available, let descriptors else { return false }
+        let pending = clx_load16(available + 2) &- lastAvailable
+        if pending == 0 { return false }
+        guard pending <= size else { throw .runawayIndex }
+        let slot = Int(UInt32(lastAvailable) % size)
+        chain.reset(clx_load16(available + 4 + 2 * slot))
+        var index = UInt32(chain.head)
+        for _ in 0..<size {
+            guard index < size else { throw .descriptorIndex }
+            // Copied once: the guest may change it between two looks.
+            let entry = descriptors + Int(index) * 16
+            let address = entry.loadUnaligned(as: UInt64.self)
+            let length = (entry + 8).loadUnaligned(as: UInt32.self)
+            let flags = (entry + 12).loadUnaligned(as: UInt16.self)
+            let next = (entry + 14).loadUnaligned(as: UInt16.self)
+            guard let base = memory.at(guest: address, length: UInt64(length)) else { throw .address }
+            let buffer = iovec(iov_base: base, iov_len: Int(length))
+            if flags & 2 != 0 {
+                chain.writable.append(buffer)
+            } else {
+                // Readable buffers come before writable ones (2.7.4.2).
+                guard chain.writable.isEmpty else { throw .order }
+                chain.readable.append(buffer)
+            }
+            if flags & 1 == 0 {
+                lastAvailable &+= 1
+                return true
+            }
+            index = UInt32(next)
+        }
+        throw .loop
+    }
+
+    /// Gives the chain that was popped last back, untouched.
+    mutating func unpop() { lastAvailable &-= 1 }
+
+    /// Hands a chain back with `written` bytes in its writable buffers.
+    mutating func push(_ chain: Chain, written: UInt32) {
+        guard let used else { return }
+        let entry = used + 4 + Int(UInt32(lastUsed) % size) * 8
+        clx_store32(entry, UInt32(chain.head))
+        clx_store32(entry + 4, written)
+        lastUsed &+= 1
+        clx_store16(used + 2, lastUsed)
+    }
+
+    /// Whether the guest wants to be told (VRING_AVAIL_F_NO_INTERRUPT, 2.7.7).
+    var wantsInterrupt: Bool {
+        guard let available else { return false }
+        clx_fence()
+        return clx_load16(available) & 1 == 0
+    }
+}

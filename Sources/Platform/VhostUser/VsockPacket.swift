@@ -1,0 +1,95 @@
+import Glibc
+
+/// The header of a vsock packet: 44 bytes, little-endian (virtio 1.2, 5.10.6).
+struct VsockPacket: Equatable {
+    enum Operation: UInt16 {
+        case invalid = 0
+        case request, response, reset, shutdown, readWrite, creditUpdate, creditRequest
+    }
+
+    static let headerLength = 44
+    static let hostCID: UInt64 = 2
+    static let shutdownReceive: UInt32 = 1
+    static let shutdownSend: UInt32 = 2
+
+    var sourceCID: UInt64
+    var destinationCID: UInt64
+    var sourcePort: UInt32
+    var destinationPort: UInt32
+    var length: UInt32 = 0
+    /// 1: stream.
+    var type: UInt16 = 1
+    var operation: UInt16
+    var flags: UInt32 = 0
+    var bufferSpace: UInt32 = 0
+    var forwarded: UInt32 = 0
+
+    func write(to target: UnsafeMutableRawPointer) {
+        target.storeBytes(of: sourceCID.littleEndian, as: UInt64.self)
+        (target + 8).storeBytes(of: destinationCID.littleEndian, as: UInt64.self)
+        (target + 16).storeBytes(of: sourcePort.littleEndian, as: UInt32.self)
+        (target + 20).storeBytes(of: destinationPort.littleEndian, as: UInt32.self)
+        (target + 24).storeBytes(of: length.littleEndian, as: UInt32.self)
+        (target + 28).storeBytes(of: type.littleEndian, as: UInt16.self)
+        (target + 30).storeBytes(of: operation.littleEndian, as: UInt16.self)
+        (target + 32).storeBytes(of: flags.littleEndian, as: UInt32.self)
+        (target + 36).storeBytes(of: bufferSpace.littleEndian, as: UInt32.self)
+        (target + 40).storeBytes(of: forwarded.littleEndian, as: UInt32.self)
+    }
+}
+
+extension VsockPacket {
+    /// - Parameter bytes: at least 44 bytes.
+    init(_ bytes: UnsafeRawPointer) {
+        func load<Value: FixedWidthInteger>(_ offset: Int, _ type: Value.Type) -> Value {
+            Value(littleEndian: bytes.loadUnaligned(fromByteOffset: offset, as: type))
+        }
+        self.init(
+            sourceCID: load(0, UInt64.self), destinationCID: load(8, UInt64.self), sourcePort: load(16, UInt32.self),
+            destinationPort: load(20, UInt32.self), length: load(24, UInt32.self), type: load(28, UInt16.self),
+            operation: load(30, UInt16.self), flags: load(32, UInt32.self), bufferSpace: load(36, UInt32.self),
+            forwarded: load(40, UInt32.self))
+    }
+}
+
+/// Scattered buffers as one run of bytes.
+enum Scatter {
+    static func length(_ buffers: [iovec]) -> Int { buffers.reduce(0) { $0 &+ Int($1.iov_len) } }
+
+    /// The buffers from byte `start` on, at most `limit` bytes.
+    static func slice(_ buffers: [iovec], from start: Int, limit: Int) -> [iovec] {
+        var skip = start
+        var left = limit
+        var result: [iovec] = []
+        for buffer in buffers where left > 0 {
+            let length = Int(buffer.iov_len)
+            if skip >= length {
+                skip -= length
+                continue
+            }
+            let count = min(length - skip, left)
+            result.append(iovec(iov_base: buffer.iov_base + skip, iov_len: count))
+            skip = 0
+            left -= count
+        }
+        return result
+    }
+
+    static func copy(from source: UnsafeRawBufferPointer, to buffers: [iovec]) {
+        var offset = 0
+        for buffer in buffers where offset < source.count {
+            let count = min(Int(buffer.iov_len), source.count - offset)
+            buffer.iov_base.copyMemory(from: source.baseAddress! + offset, byteCount: count)
+            offset += count
+        }
+    }
+
+    static func copy(from buffers: [iovec], to target: UnsafeMutableRawBufferPointer) {
+        var offset = 0
+        for buffer in buffers where offset < target.count {
+            let count = min(Int(buffer.iov_len), target.count - offset)
+            (target.baseAddress! + offset).copyMemory(from: buffer.iov_base, byteCount: count)
+            offset += count
+        }
+    }
+}

@@ -1,0 +1,126 @@
+import CLinux
+import Glibc
+import Linux
+
+@testable import VhostUser
+
+/// A VMM and a guest driver in one: sets the device up over its socket, then drives the rings in a shared memory file.
+final class FakeGuest {
+    static let base: UInt64 = 0x1_0000_0000
+    static let memorySize = 1 << 20
+    static let queueSize: UInt32 = 16
+
+    let memory: UnsafeMutableRawPointer
+    let socket: FileDescriptor
+    private let kicks: [Pipe2]
+    private let calls: [Pipe2]
+    private var available: [UInt16] = [0, 0, 0]
+    private var seen: [UInt16] = [0, 0, 0]
+
+    final class Pipe2 {
+        let pipe: Pipe
+        init() throws { pipe = try Pipe(nonBlocking: true) }
+    }
+
+    init(devicePath: String) throws {
+        let file = try FileDescriptor.open("/dev/shm", O_RDWR | Int32(0o20_200_000))
+        let raw = file.raw
+        try check("size", "memory") { ftruncate(raw, FakeGuest.memorySize) }
+        memory = mmap(nil, Self.memorySize, PROT_READ | PROT_WRITE, MAP_SHARED, raw, 0)!
+        socket = try UnixSocket.connect(devicePath)
+        kicks = try (0..<3).map { _ in try Pipe2() }
+        calls = try (0..<3).map { _ in try Pipe2() }
+        // One region: guest-physical 0 up, user address `base` up.
+        try message(5, u32(1) + u32(0) + u64(0) + u64(UInt64(Self.memorySize)) + u64(Self.base) + u64(0), [raw])
+        for queue in 0..<3 {
+            let number = UInt32(queue)
+            try message(8, u32(number) + u32(Self.queueSize))
+            try message(10, u32(number) + u32(0))
+            let ring = Self.base + UInt64(ringOffset(queue))
+            try message(9, u32(number) + u32(0) + u64(ring) + u64(ring + 1024) + u64(ring + 2048) + u64(0))
+            try message(13, u64(UInt64(queue)), [calls[queue].pipe.writeEnd.raw])
+            try message(12, u64(UInt64(queue)), [kicks[queue].pipe.readEnd.raw])
+        }
+    }
+
+    deinit { munmap(memory, Self.memorySize) }
+
+    private func ringOffset(_ queue: Int) -> Int { 4096 * (queue + 1) }
+    private func bufferOffset(_ queue: Int, _ slot: Int) -> Int { 65536 * (queue + 1) + slot * 4096 }
+
+    private func u32(_ value: UInt32) -> [UInt8] { withUnsafeBytes(of: value) { Array($0) } }
+    private func u64(_ value: UInt64) -> [UInt8] { withUnsafeBytes(of: value) { Array($0) } }
+
+    func message(_ number: UInt32, _ payload: [UInt8], _ descriptors: [Int32] = []) throws {
+        try socket.send(u32(number) + u32(1) + u32(UInt32(payload.count)), descriptors: descriptors)
+        if !payload.isEmpty { _ = payload.withUnsafeBytes { Glibc.write(socket.raw, $0.baseAddress, $0.count) } }
+    }
+
+    /// Writes a descriptor of a ring; nothing is checked, on purpose.
+    func describe(_ queue: Int, _ slot: Int, address: UInt64, length: UInt32, flags: UInt16, next: UInt16 = 0) {
+        let entry = memory + ringOffset(queue) + slot * 16
+        entry.storeBytes(of: address, as: UInt64.self)
+        (entry + 8).storeBytes(of: length, as: UInt32.self)
+        (entry + 12).storeBytes(of: flags, as: UInt16.self)
+        (entry + 14).storeBytes(of: next, as: UInt16.self)
+    }
+
+    /// Makes a chain available and kicks.
+    func offer(_ queue: Int, head: UInt16, advance: UInt16 = 1) {
+        let ring = memory + ringOffset(queue) + 2048
+        (ring + 4 + 2 * Int(available[queue] % UInt16(Self.queueSize))).storeBytes(of: head, as: UInt16.self)
+        available[queue] &+= advance
+        clx_store16(ring + 2, available[queue])
+        var one: UInt64 = 1
+        _ = Glibc.write(kicks[queue].pipe.writeEnd.raw, &one, 8)
+    }
+
+    /// Gives the device one receive buffer.
+    func offerReceiveBuffer() {
+        let slot = Int(available[0] % UInt16(Self.queueSize))
+        describe(0, slot, address: UInt64(bufferOffset(0, slot)), length: 4096, flags: 2)
+        offer(0, head: UInt16(slot))
+    }
+
+    func transmit(_ packet: VsockPacket, _ data: [UInt8] = []) {
+        let slot = Int(available[1] % UInt16(Self.queueSize))
+        let buffer = memory + bufferOffset(1, slot)
+        packet.write(to: buffer)
+        data.withUnsafeBytes {
+            if let base = $0.baseAddress { (buffer + 44).copyMemory(from: base, byteCount: $0.count) }
+        }
+        describe(1, slot, address: UInt64(bufferOffset(1, slot)), length: UInt32(44 + data.count), flags: 0)
+        offer(1, head: UInt16(slot))
+    }
+
+    /// The next packet of the device, or nil when none comes within two seconds.
+    func receive() async -> (packet: VsockPacket, data: [UInt8])? {
+        for _ in 0..<2000 {
+            if let next = takeUsed() { return next }
+            try? await Task.sleep(for: .milliseconds(1))
+        }
+        return nil
+    }
+
+    private func takeUsed() -> (packet: VsockPacket, data: [UInt8])? {
+        let used = memory + ringOffset(0) + 1024
+        guard clx_load16(used + 2) != seen[0] else { return nil }
+        let entry = used + 4 + Int(seen[0] % UInt16(Self.queueSize)) * 8
+        let slot = Int(entry.load(as: UInt32.self))
+        let written = Int((entry + 4).load(as: UInt32.self))
+        seen[0] &+= 1
+        let buffer = memory + bufferOffset(0, slot)
+        let data = Array(UnsafeRawBufferPointer(start: buffer + 44, count: max(0, written - 44)))
+        return (VsockPacket(buffer), data)
+    }
+}
+
+extension FakeGuest {
+    struct Silence: Error {}
+
+    /// The next packet of the device.
+    func next() async throws -> (packet: VsockPacket, data: [UInt8]) {
+        guard let next = await receive() else { throw Silence() }
+        return next
+    }
+}

@@ -1,0 +1,222 @@
+import Glibc
+import Linux
+import Synchronization
+import Testing
+
+@testable import VhostUser
+
+@Suite("The vsock device", .serialized, .timeLimit(.minutes(1)))
+struct VsockDeviceTests {
+    private func withDevice(_ body: (VsockDevice, FakeGuest) async throws -> Void) async throws {
+        let path = "/tmp/vsock-test-\(getpid())-\(UInt32.random(in: 0...UInt32.max)).sock"
+        let device = try VsockDevice(socketPath: path)
+        defer { device.close() }
+        let guest = try FakeGuest(devicePath: path)
+        try await body(device, guest)
+    }
+
+    private func packet(_ operation: VsockPacket.Operation, from: UInt32, to: UInt32, length: UInt32 = 0) -> VsockPacket
+    {
+        VsockPacket(
+            sourceCID: 3, destinationCID: 2, sourcePort: from, destinationPort: to, length: length,
+            operation: operation.rawValue, bufferSpace: 65536)
+    }
+
+    private func read(_ socket: Int32, _ count: Int) -> [UInt8] {
+        var bytes = [UInt8](repeating: 0, count: count)
+        var poll = pollfd(fd: socket, events: Int16(POLLIN), revents: 0)
+        _ = Glibc.poll(&poll, 1, 2000)
+        let got = Glibc.read(socket, &bytes, count)
+        return Array(bytes.prefix(max(0, got)))
+    }
+
+    @Test("a dial reaches a listening guest and bytes go both ways")
+    func dialAndEcho() async throws {
+        try await withDevice { device, guest in
+            for _ in 0..<8 { guest.offerReceiveBuffer() }
+            async let dialled = device.dial(port: 1024, timeout: .seconds(5))
+            let request = try await guest.next().packet
+            #expect(request.operation == VsockPacket.Operation.request.rawValue)
+            #expect(request.destinationPort == 1024)
+            guest.transmit(packet(.response, from: 1024, to: request.sourcePort))
+            let socket = try await dialled
+            defer { close(socket) }
+            _ = Array("ping".utf8).withUnsafeBytes { Glibc.write(socket, $0.baseAddress, 4) }
+            let data = try await guest.next()
+            #expect(data.packet.operation == VsockPacket.Operation.readWrite.rawValue)
+            #expect(data.data == Array("ping".utf8))
+            guest.transmit(packet(.readWrite, from: 1024, to: request.sourcePort, length: 4), Array("pong".utf8))
+            #expect(read(socket, 16) == Array("pong".utf8))
+        }
+    }
+
+    @Test("a dial is held until the guest listens")
+    func dialHeld() async throws {
+        try await withDevice { device, guest in
+            for _ in 0..<8 { guest.offerReceiveBuffer() }
+            async let dialled = device.dial(port: 1024, timeout: .seconds(5))
+            let first = try await guest.next().packet
+            guest.transmit(packet(.reset, from: 1024, to: first.sourcePort))
+            let second = try await guest.next().packet
+            #expect(second.operation == VsockPacket.Operation.request.rawValue)
+            guest.transmit(packet(.response, from: 1024, to: second.sourcePort))
+            close(try await dialled)
+        }
+    }
+
+    @Test("a dial to a silent guest ends at its deadline")
+    func dialTimesOut() async throws {
+        try await withDevice { device, guest in
+            await #expect(throws: VsockError.timedOut(port: 9)) {
+                try await device.dial(port: 9, timeout: .milliseconds(50))
+            }
+        }
+    }
+
+    @Test("closing the device fails the dials that wait")
+    func closeFailsDials() async throws {
+        try await withDevice { device, guest in
+            let dialled = Task { try await device.dial(port: 9, timeout: .seconds(30)) }
+            try await Task.sleep(for: .microseconds(20_000))
+            device.close()
+            await #expect(throws: VsockError.closed) { try await dialled.value }
+        }
+    }
+
+    @Test("the guest reaches a port that is listened on, and no other")
+    func guestConnects() async throws {
+        try await withDevice { device, guest in
+            for _ in 0..<8 { guest.offerReceiveBuffer() }
+            let accepted = Mutex<Int32>(-1)
+            device.listen(port: 2000) { socket in accepted.withLock { $0 = socket } }
+            guest.transmit(packet(.request, from: 5, to: 2001))
+            #expect(await guest.receive()?.packet.operation == VsockPacket.Operation.reset.rawValue)
+            guest.transmit(packet(.request, from: 5, to: 2000))
+            #expect(await guest.receive()?.packet.operation == VsockPacket.Operation.response.rawValue)
+            guest.transmit(packet(.readWrite, from: 5, to: 2000, length: 2), Array("hi".utf8))
+            let socket = accepted.withLock { $0 }
+            #expect(read(socket, 8) == Array("hi".utf8))
+            var end = packet(.shutdown, from: 5, to: 2000)
+            end.flags = 3
+            guest.transmit(end)
+            #expect(read(socket, 8).isEmpty)
+            close(socket)
+        }
+    }
+
+    @Test("the host never sends more than the guest's credit")
+    func creditHolds() async throws {
+        try await withDevice { device, guest in
+            for _ in 0..<8 { guest.offerReceiveBuffer() }
+            let accepted = Mutex<Int32>(-1)
+            device.listen(port: 2000) { socket in accepted.withLock { $0 = socket } }
+            var request = packet(.request, from: 5, to: 2000)
+            request.bufferSpace = 10
+            guest.transmit(request)
+            _ = await guest.receive()
+            let socket = accepted.withLock { $0 }
+            defer { close(socket) }
+            _ = [UInt8](repeating: 7, count: 100).withUnsafeBytes { Glibc.write(socket, $0.baseAddress, $0.count) }
+            #expect(await guest.receive()?.data.count == 10)
+            var update = packet(.creditUpdate, from: 5, to: 2000)
+            update.bufferSpace = 10
+            update.forwarded = 6
+            guest.transmit(update)
+            #expect(await guest.receive()?.data.count == 6)
+        }
+    }
+
+    @Test("a guest that overruns our buffer loses its stream, nothing else")
+    func overrun() async throws {
+        try await withDevice { device, guest in
+            let accepted = Mutex<Int32>(-1)
+            device.listen(port: 2000) { socket in accepted.withLock { $0 = socket } }
+            for _ in 0..<4 { guest.offerReceiveBuffer() }
+            guest.transmit(packet(.request, from: 5, to: 2000))
+            _ = await guest.receive()
+            let data = [UInt8](repeating: 1, count: 4000)
+            for _ in 0..<400 {
+                guest.transmit(packet(.readWrite, from: 5, to: 2000, length: 4000), data)
+                try await Task.sleep(for: .microseconds(300))
+            }
+            var ended = false
+            while !ended, let answer = await guest.receive() {
+                ended = answer.packet.operation == VsockPacket.Operation.reset.rawValue
+                guest.offerReceiveBuffer()
+            }
+            #expect(ended)
+            close(accepted.withLock { $0 })
+        }
+    }
+
+    @Test("hostile rings neither crash nor hang the device", arguments: 0..<40)
+    func hostileRings(seed: Int) async throws {
+        try await withDevice { device, guest in
+            var random = Seeded(UInt64(seed) &+ 1)
+            for _ in 0..<300 {
+                let queue = Int.random(in: 0...1, using: &random)
+                for slot in 0..<16 {
+                    let addresses: [UInt64] = [
+                        0, 65536, 131072, UInt64(FakeGuest.memorySize) - 8, .max, .max - 44,
+                        UInt64.random(in: 0...(1 << 21), using: &random),
+                    ]
+                    let lengths: [UInt32] = [
+                        0, 1, 43, 44, 45, 4096, .max, UInt32.random(in: 0...70000, using: &random),
+                    ]
+                    guest.describe(
+                        queue, slot, address: addresses.randomElement(using: &random)!,
+                        length: lengths.randomElement(using: &random)!,
+                        flags: UInt16.random(in: 0...7, using: &random), next: UInt16.random(in: 0...20, using: &random)
+                    )
+                }
+                let noise = guest.memory + 65536 + Int.random(in: 0..<4096, using: &random)
+                noise.storeBytes(of: UInt8.random(in: 0...255, using: &random), as: UInt8.self)
+                guest.offer(
+                    queue, head: UInt16.random(in: 0...17, using: &random),
+                    advance: Int.random(in: 0...50, using: &random) == 0 ? 40 : 1)
+            }
+            await #expect(throws: VsockError.self) { try await device.dial(port: 1, timeout: .milliseconds(20)) }
+        }
+    }
+
+    @Test("any message of a broken VMM is survived", arguments: 0..<40)
+    func hostileMessages(seed: Int) async throws {
+        let path = "/tmp/vsock-test-\(getpid())-m\(seed).sock"
+        let device = try VsockDevice(socketPath: path)
+        defer { device.close() }
+        var random = Seeded(UInt64(seed) &+ 99)
+        for _ in 0..<20 {
+            let socket = try UnixSocket.connect(path)
+            for _ in 0..<20 {
+                let size = [0, 4, 8, 12, 40, 72, 300, 5000].randomElement(using: &random)!
+                var message: [UInt8] = [
+                    UInt8.random(in: 0...40, using: &random), 0, 0, 0, UInt8.random(in: 0...15, using: &random), 0, 0,
+                    0,
+                ]
+                message += withUnsafeBytes(of: UInt32(size)) { Array($0) }
+                message += (0..<size).map { _ in UInt8.random(in: 0...3, using: &random) }
+                let sent = message.withUnsafeBytes { send(socket.raw, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL)) }
+                if sent < 0 { break }
+            }
+        }
+        let guest = try FakeGuest(devicePath: path)
+        for _ in 0..<4 { guest.offerReceiveBuffer() }
+        async let dialled = device.dial(port: 7, timeout: .seconds(5))
+        let request = try await guest.next().packet
+        guest.transmit(packet(.response, from: 7, to: request.sourcePort))
+        close(try await dialled)
+    }
+}
+
+/// A generator that gives the same numbers for the same seed (splitmix64).
+struct Seeded: RandomNumberGenerator {
+    private var state: UInt64
+    init(_ seed: UInt64) { state = seed }
+    mutating func next() -> UInt64 {
+        state &+= 0x9e37_79b9_7f4a_7c15
+        var z = state
+        z = (z ^ (z >> 30)) &* 0xbf58_476d_1ce4_e5b9
+        z = (z ^ (z >> 27)) &* 0x94d0_49bb_1331_11eb
+        return z ^ (z >> 31)
+    }
+}
