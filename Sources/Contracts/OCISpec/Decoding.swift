@@ -1,0 +1,64 @@
+import FoundationEssentials
+
+/// Why a document is not a specification: which file, where in it, and what is expected.
+package struct SpecError: Error, Equatable, CustomStringConvertible {
+    package let source: String
+    /// `process.user.uid`; empty for the document itself.
+    package let path: String
+    package let reason: String
+
+    package init(_ source: String, _ path: String, _ reason: String) {
+        self.source = source
+        self.path = path
+        self.reason = reason
+    }
+
+    package var description: String { path.isEmpty ? "\(source): \(reason)" : "\(source): \(path): \(reason)" }
+}
+
+extension Decodable {
+    /// Reads a JSON document.
+    /// - Parameter source: the name that an error gives the document.
+    package static func decode(json: [UInt8], source: String) throws(SpecError) -> Self {
+        do { return try JSONDecoder().decode(Self.self, from: Data(json)) } catch let error as DecodingError {
+            switch error {
+            case .typeMismatch(let type, let context):
+                throw SpecError(source, text(context.codingPath), "expected \(name(of: type))")
+            case .valueNotFound(let type, let context):
+                throw SpecError(source, text(context.codingPath), "null where \(name(of: type)) is expected")
+            case .keyNotFound(let key, let context):
+                throw SpecError(source, text(context.codingPath + [key]), "missing")
+            case .dataCorrupted(let context):
+                throw SpecError(source, text(context.codingPath), context.codingPath.isEmpty ? "not valid JSON" : context.debugDescription)
+            @unknown default: throw SpecError(source, "", "\(error)")
+            }
+        } catch { throw SpecError(source, "", "\(error)") }
+    }
+}
+
+extension Encodable {
+    /// The value as one line of JSON, keys in order.
+    package func json(pretty: Bool = false) -> [UInt8] {
+        let encoder = JSONEncoder()
+        encoder.outputFormatting = pretty ? [.sortedKeys, .withoutEscapingSlashes, .prettyPrinted] : [.sortedKeys, .withoutEscapingSlashes]
+        return (try? encoder.encode(self)).map { Array($0) } ?? []
+    }
+}
+
+private func text(_ path: [any CodingKey]) -> String {
+    var result = ""
+    for key in path {
+        if let index = key.intValue { result += "[\(index)]" } else { result += (result.isEmpty ? "" : ".") + key.stringValue }
+    }
+    return result
+}
+
+private func name(of type: any Any.Type) -> String {
+    switch type {
+    case is String.Type: "a string"
+    case is Bool.Type: "true or false"
+    case is any BinaryInteger.Type: "a whole number"
+    case is any Collection.Type: "a list or an object"
+    default: "an object"
+    }
+}
