@@ -71,7 +71,11 @@ pid_t clx_spawn(const struct clx_spawn *request, int *pidfd, const char **stage)
     if (pipe2(pipes, O_CLOEXEC) < 0) return -errno;
     struct clone_args arguments;
     memset(&arguments, 0, sizeof arguments);
-    arguments.flags = CLONE_PIDFD;
+    arguments.flags = CLONE_PIDFD | request->new_namespaces;
+    if (request->cgroup >= 0) {
+        arguments.flags |= CLONE_INTO_CGROUP;
+        arguments.cgroup = (uint64_t)request->cgroup;
+    }
     arguments.pidfd = (uint64_t)(uintptr_t)pidfd;
     arguments.exit_signal = SIGCHLD;
 

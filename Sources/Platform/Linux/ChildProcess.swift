@@ -33,6 +33,10 @@ package struct Command: Sendable {
     package var newSession = false
     /// Path of a network namespace to start in (setns(2)).
     package var networkNamespace: String?
+    /// Path of a cgroup v2 directory to start in.
+    package var cgroup: String?
+    /// CLONE_NEW* flags (clone(2)).
+    package var newNamespaces: UInt64 = 0
 
     package init(_ executable: String, _ arguments: [String] = [], environment: [String]? = nil) {
         self.executable = executable
@@ -65,6 +69,8 @@ package final class ChildProcess: Sendable {
         // The child needs some namespace descriptor to join; without one asked for, /dev/null stands in and is not used.
         let namespace = try FileDescriptor.open(command.networkNamespace ?? "/dev/null", O_RDONLY)
         let joined = command.networkNamespace == nil ? -1 : namespace.raw
+        let group = try FileDescriptor.open(command.cgroup ?? "/", O_RDONLY | O_DIRECTORY)
+        let cgroup = command.cgroup == nil ? -1 : group.raw
         var fd: Int32 = -1
         var stage: UnsafePointer<CChar>?
         let pid = withCStrings([command.executable] + command.arguments) { arguments in
@@ -75,7 +81,8 @@ package final class ChildProcess: Sendable {
                             var request = clx_spawn(
                                 executable: executable, arguments: arguments, environment: environment,
                                 directory: directory, mappings: mappings.baseAddress, mapping_count: mappings.count,
-                                new_session: command.newSession ? 1 : 0, network_namespace: joined)
+                                new_session: command.newSession ? 1 : 0, network_namespace: joined,
+                                cgroup: cgroup, new_namespaces: command.newNamespaces)
                             return clx_spawn(&request, &fd, &stage)
                         }
                     }

@@ -1,1 +1,32 @@
-@main struct Main { static func main() {} }
+import Agent
+import Container
+import Glibc
+import Linux
+
+/// The guest's agent, and the first steps of its containers' processes.
+@main
+struct Main {
+    static func main() {
+        switch CommandLine.arguments.dropFirst().first {
+        case nil: break
+        case Stages.container: Stages.runContainer()
+        case Stages.exec: Stages.runExec()
+        case "--version": return print("kata-agent \(AgentVersion.current)")
+        case let argument?:
+            if getpid() != 1 {
+                report("unknown argument \(argument); the agent takes none but --version")
+                exit(2)
+            }
+        }
+        do { try AgentServer.run() } catch {
+            report("\(error)")
+            exit(1)
+        }
+    }
+
+    /// The guest's console is all that an agent without a channel has.
+    static func report(_ text: String) {
+        let line = "kata-agent: \(text)\n"
+        _ = line.withCString { write(2, $0, strlen($0)) }
+    }
+}

@@ -22,6 +22,8 @@ struct clx_spawn {
     size_t mapping_count;
     int new_session;                       // setsid(2) in the child
     int network_namespace;                 // descriptor of a network namespace to join, or -1
+    int cgroup;                            // descriptor of a cgroup v2 directory to start in, or -1
+    uint64_t new_namespaces;               // CLONE_NEW* flags
 };
 
 /// Starts a child. Returns its pid; `*pidfd` is close-on-exec; on failure `*stage` names the step (a static string).

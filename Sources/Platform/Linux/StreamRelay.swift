@@ -1,27 +1,57 @@
 import Glibc
-import Linux
 import Synchronization
 
-/// Moves bytes between a manager's fifos and the guest's streams, on one thread for all streams of a sandbox.
+/// Moves bytes between pairs of descriptors, on one thread for all pairs.
 ///
-/// A stream reads only when its buffer is empty and writes only while it is not, so a slow reader stops the writer in the guest:
+/// A stream reads only when its buffer is empty and writes only while it is not, so a slow reader stops the writer at the other end:
 /// nothing is dropped, nothing grows.
 package final class StreamRelay: Sendable {
+    /// A pair of descriptors as its owner sees it.
+    package final class Handle: Sendable {
+        private struct Facts: Sendable {
+            var moved = 0
+            var ended = false
+            var waiters: [@Sendable () -> Void] = []
+        }
+        private let facts = Mutex(Facts())
+
+        /// Bytes that have arrived.
+        package var moved: Int { facts.withLock { $0.moved } }
+
+        /// Calls `body` once the stream has ended; at once when it has already.
+        package func whenEnded(_ body: @escaping @Sendable () -> Void) {
+            let ended = facts.withLock { facts in
+                if !facts.ended { facts.waiters.append(body) }
+                return facts.ended
+            }
+            if ended { body() }
+        }
+
+        fileprivate func add(_ count: Int) { facts.withLock { $0.moved += count } }
+
+        fileprivate func end() {
+            let waiters = facts.withLock { facts in
+                defer { facts.waiters = [] }
+                facts.ended = true
+                return facts.waiters
+            }
+            for waiter in waiters { waiter() }
+        }
+    }
+
     /// One direction. Both descriptors belong to the relay and close when the stream ends.
     private final class Stream {
-        let identifier: Int
+        let handle: Handle
         let source: Int32
         let destination: Int32
-        let finished: @Sendable () -> Void
-        var buffer = [UInt8](repeating: 0, count: 64 << 10)
+        var buffer: [UInt8] = []
         var filled = 0
         var written = 0
 
-        init(_ identifier: Int, _ source: Int32, _ destination: Int32, _ finished: @escaping @Sendable () -> Void) {
-            self.identifier = identifier
+        init(_ handle: Handle, _ source: Int32, _ destination: Int32) {
+            self.handle = handle
             self.source = source
             self.destination = destination
-            self.finished = finished
         }
 
         var waitsForWriter: Bool { written < filled }
@@ -34,8 +64,10 @@ package final class StreamRelay: Sendable {
                 let count = buffer.withUnsafeBytes { write(destination, $0.baseAddress! + written, filled - written) }
                 if count < 0 { return errno == EAGAIN || errno == EINTR ? .again : .ended }
                 written += count
+                handle.add(count)
                 return .again
             }
+            if buffer.isEmpty { buffer = [UInt8](repeating: 0, count: 64 << 10) }
             let count = buffer.withUnsafeMutableBytes { read(source, $0.baseAddress, $0.count) }
             if count < 0 { return errno == EAGAIN || errno == EINTR ? .again : .ended }
             if count == 0 { return .ended }
@@ -49,14 +81,13 @@ package final class StreamRelay: Sendable {
             shutdown(destination, Int32(SHUT_WR))
             close(source)
             close(destination)
-            finished()
+            handle.end()
         }
     }
 
     private struct Inbox: Sendable {
-        var added: [(identifier: Int, source: Int32, destination: Int32, finished: @Sendable () -> Void)] = []
-        var ended: [Int] = []
-        var next = 0
+        var added: [(handle: Handle, source: Int32, destination: Int32)] = []
+        var ended: [Handle] = []
         var stopped = false
     }
 
@@ -69,21 +100,18 @@ package final class StreamRelay: Sendable {
     }
 
     /// Moves everything from `source` to `destination` until one of them ends. Takes both descriptors.
-    /// - Returns: a handle for `end`.
     @discardableResult
-    package func connect(from source: Int32, to destination: Int32, finished: @escaping @Sendable () -> Void) -> Int {
-        let identifier = inbox.withLock { inbox in
-            inbox.next += 1
-            inbox.added.append((inbox.next, source, destination, finished))
-            return inbox.next
-        }
+    package func connect(from source: Int32, to destination: Int32) -> Handle {
+        for descriptor in [source, destination] { _ = fcntl(descriptor, F_SETFL, fcntl(descriptor, F_GETFL) | O_NONBLOCK) }
+        let handle = Handle()
+        inbox.withLock { $0.added.append((handle, source, destination)) }
         ring()
-        return identifier
+        return handle
     }
 
-    /// Ends a stream from this side, such as stdin on CloseIO.
-    package func end(_ identifier: Int) {
-        inbox.withLock { $0.ended.append(identifier) }
+    /// Ends a stream from this side: what was read but not written yet is lost.
+    package func end(_ handle: Handle) {
+        inbox.withLock { $0.ended.append(handle) }
         ring()
     }
 
@@ -108,10 +136,10 @@ package final class StreamRelay: Sendable {
                 }
                 return (inbox.added, inbox.ended, inbox.stopped)
             }
-            streams += news.map { Stream($0.identifier, $0.source, $0.destination, $0.finished) }
-            for stream in streams where stopped || ended.contains(stream.identifier) { stream.end() }
+            streams += news.map { Stream($0.handle, $0.source, $0.destination) }
+            for stream in streams where stopped || ended.contains(where: { $0 === stream.handle }) { stream.end() }
             if stopped { return }
-            streams.removeAll { ended.contains($0.identifier) }
+            streams.removeAll { stream in ended.contains { $0 === stream.handle } }
 
             var polled = [pollfd(fd: wake.readEnd.raw, events: Int16(POLLIN), revents: 0)]
             for stream in streams {
@@ -125,14 +153,14 @@ package final class StreamRelay: Sendable {
                 var rings = [UInt8](repeating: 0, count: 64)
                 _ = read(wake.readEnd.raw, &rings, rings.count)
             }
-            var finished: Set<Int> = []
+            var finished: Set<ObjectIdentifier> = []
             for (stream, result) in zip(streams, polled.dropFirst()) where result.revents != 0 {
                 if stream.move() == .ended {
                     stream.end()
-                    finished.insert(stream.identifier)
+                    finished.insert(ObjectIdentifier(stream.handle))
                 }
             }
-            if !finished.isEmpty { streams.removeAll { finished.contains($0.identifier) } }
+            if !finished.isEmpty { streams.removeAll { finished.contains(ObjectIdentifier($0.handle)) } }
         }
     }
 }

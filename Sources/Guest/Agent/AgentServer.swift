@@ -1,0 +1,69 @@
+import AgentAPI
+import CLinux
+import Container
+import EventLoop
+import Glibc
+import Linux
+import NIOCore
+import NIOPosix
+import SwiftProtobuf
+import TTRPC
+
+/// The agent: as pid 1 it prepares the guest; then it serves grpc.AgentService and grpc.Health on vsock port 1024.
+package enum AgentServer {
+    package static let port: UInt32 = 1024
+
+    package static func run() throws {
+        signal(SIGPIPE, SIG_IGN)
+        let isInit = getpid() == 1
+        if isInit { try GuestInit.run() }
+        let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
+        let loop = group.next()
+        let finished = loop.makePromise(of: Void.self)
+        let guest = try Guest(loop: loop) { finished.succeed() }
+        let server = RPCServer(
+            eventLoop: loop,
+            services: [Service.serviceName: Service(guest: guest).methods, Health.serviceName: Health().methods])
+        let listening = loop.makePromise(of: Void.self)
+        Task(executorPreference: LoopExecutor(loop)) {
+            do {
+                _ = try await server.listen(vsockPort: port)
+                listening.succeed()
+            } catch { listening.fail(error) }
+        }
+        try listening.futureResult.wait()
+        // A stream to the host's port tells it that the guest is up; nobody needs to listen there.
+        let announcement = clx_connect_vsock(2, port)
+        if announcement >= 0 { close(announcement) }
+        try finished.futureResult.wait()
+        if isInit { _ = clx_power_off() }
+    }
+}
+
+/// grpc.AgentService; each group of methods has its file below RPC/.
+final class Service: AgentService {
+    let guest: Guest
+    init(guest: Guest) { self.guest = guest }
+}
+
+/// grpc.Health.
+final class Health: HealthService {
+    func check(_ request: Grpc_CheckRequest, _ context: CallContext) async throws -> Grpc_HealthCheckResponse {
+        var response = Grpc_HealthCheckResponse()
+        response.status = .serving
+        return response
+    }
+
+    func version(_ request: Grpc_CheckRequest, _ context: CallContext) async throws -> Grpc_VersionCheckResponse {
+        var response = Grpc_VersionCheckResponse()
+        response.grpcVersion = AgentVersion.wire
+        response.agentVersion = AgentVersion.current
+        return response
+    }
+}
+
+/// The agent's version, as GetGuestDetails and Health tell it.
+package enum AgentVersion {
+    package static let current = "0.1.0"
+    static let wire = "0.0.1"
+}

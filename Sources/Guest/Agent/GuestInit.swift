@@ -1,0 +1,44 @@
+import CLinux
+import Glibc
+import Linux
+
+/// What pid 1 of the guest does before it serves: file systems, modules, loopback.
+enum GuestInit {
+    static func run() throws(SystemError) {
+        setsid()
+        let safe = UInt(MS_NOSUID) | UInt(MS_NODEV) | UInt(MS_NOEXEC)
+        try mount("sysfs", "/sys", safe)
+        try mount("devtmpfs", "/dev", UInt(MS_NOSUID))
+        try mount("tmpfs", "/run", UInt(MS_NOSUID) | UInt(MS_NODEV), "mode=755")
+        try mount("tmpfs", "/tmp", UInt(MS_NOSUID) | UInt(MS_NODEV), "mode=1777")
+        try loadModules()
+        try mount("devpts", "/dev/pts", UInt(MS_NOSUID) | UInt(MS_NOEXEC), "ptmxmode=0666,mode=0620,gid=5")
+        try mount("tmpfs", "/dev/shm", safe, "mode=1777")
+        try mount("cgroup2", "/sys/fs/cgroup", safe)
+        for (link, target) in [("fd", ""), ("stdin", "/0"), ("stdout", "/1"), ("stderr", "/2")] {
+            symlink("/proc/self/fd" + target, "/dev/" + link)
+        }
+        setenv("PATH", "/bin:/sbin:/usr/bin:/usr/sbin", 1)
+        _ = clx_loopback_up()
+    }
+
+    private static func mount(_ type: String, _ target: String, _ flags: UInt, _ data: String? = nil) throws(SystemError) {
+        try Files.makeDirectory(target, mode: 0o755)
+        do { try Mounts.mount(type, at: target, type: type, flags: flags, data: data) } catch where error.code == EBUSY {
+            // The kernel mounted it before us (CONFIG_DEVTMPFS_MOUNT).
+        }
+    }
+
+    /// Loads the modules that the image lists, in the order they need one another.
+    private static func loadModules() throws(SystemError) {
+        let list = "/etc/kata-modules"
+        guard Files.exists(list) else { return }
+        for line in try Files.readText(list).split(separator: "\n") where !line.isEmpty {
+            let path = String(line)
+            let file = try FileDescriptor.open(path, O_RDONLY)
+            let result = clx_load_module(file.raw, "")
+            // Built into the kernel, or loaded: as good.
+            if result < 0, result != -EEXIST { throw SystemError("load module", path, errno: -result) }
+        }
+    }
+}

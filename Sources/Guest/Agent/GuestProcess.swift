@@ -1,0 +1,270 @@
+import CLinux
+import Container
+import EventLoop
+import Glibc
+import Linux
+import protocol NIOCore.EventLoop
+import Synchronization
+
+/// A process of a container, from its first stage to its exit.
+final class GuestProcess: Sendable {
+    let pid: pid_t
+    let terminal: Bool
+    private let sync: SyncSocket
+
+    private struct Facts: Sendable {
+        var status: Int32?
+        var reported = false
+        var waiters: [CheckedContinuation<Int32, Never>] = []
+        var outputs: [StreamRelay.Handle] = []
+        var input: StreamRelay.Handle?
+        /// The terminal's master, or the pipe ends of clients that read and write by RPC; -1 when there is none.
+        var master: Int32 = -1
+        var stdin: Int32 = -1
+        var stdout: Int32 = -1
+        var stderr: Int32 = -1
+    }
+    private let facts = Mutex(Facts())
+    private let relay: StreamRelay
+
+    /// vsock ports of the host, 0 for none.
+    struct Ports: Sendable {
+        var stdin: UInt32 = 0
+        var stdout: UInt32 = 0
+        var stderr: UInt32 = 0
+    }
+
+    enum Launch: Sendable {
+        case container(ContainerPlan)
+        /// Joins the container of the process `target`.
+        case exec(ExecPlan, target: pid_t, cgroup: String)
+    }
+
+    /// Starts the stage and waits until it has done everything but the exec. Blocks.
+    init(_ launch: Launch, ports: Ports, relay: StreamRelay, reaper: Reaper) throws {
+        self.relay = relay
+        var theirs: Int32 = -1
+        let conversation = try SyncSocket(timeoutSeconds: 60, theirs: &theirs)
+        var command: Command
+        let document: [UInt8]
+        let process: ProcessPlan
+        var target: Int32 = -1
+        defer { if target >= 0 { close(target) } }
+        switch launch {
+        case .container(let plan):
+            command = Command("/proc/self/exe", [Stages.container], environment: [])
+            command.newNamespaces = plan.namespaces
+            command.cgroup = Cgroup(plan.cgroup).path
+            document = plan.json()
+            process = plan.process
+        case .exec(let plan, let first, let cgroup):
+            command = Command("/proc/self/exe", [Stages.exec], environment: [])
+            command.cgroup = Cgroup(cgroup).path
+            target = try checkNegated("find", "process \(first)", clx_pidfd_open(first))
+            command.descriptors[Stages.targetNumber] = target
+            document = plan.json()
+            process = plan.process
+        }
+        terminal = process.terminal
+        command.newSession = true
+        command.descriptors[SyncSocket.number] = theirs
+        var ours = Facts()
+        var streams = Set<Int32>()
+        defer { for stream in streams { close(stream) } }
+        if !process.terminal {
+            // Each pipe: the process's end goes after the start, ours stays.
+            for standard in Int32(0)...2 {
+                var ends: [Int32] = [-1, -1]
+                try checkNegated("create", "pipe", clx_pipe(&ends, 0))
+                let (theirs, mine) = standard == 0 ? (ends[0], ends[1]) : (ends[1], ends[0])
+                command.descriptors[standard] = theirs
+                streams.insert(theirs)
+                switch standard {
+                case 0: ours.stdin = mine
+                case 1: ours.stdout = mine
+                default: ours.stderr = mine
+                }
+            }
+        }
+        do { pid = try Self.prepare(command, document, conversation, theirs, reaper, &ours.master) } catch {
+            for mine in [ours.stdin, ours.stdout, ours.stderr, ours.master] where mine >= 0 { close(mine) }
+            throw error
+        }
+        sync = conversation
+        facts.withLock { $0 = ours }
+        try connect(ports)
+        reaper.watch(pid) { [self] status in ended(status) }
+    }
+
+    /// Starts the stage and talks to it until it is ready. Returns the pid of the process that will run the program.
+    private static func prepare(
+        _ command: Command, _ document: [UInt8], _ sync: borrowing SyncSocket, _ theirs: Int32, _ reaper: Reaper, _ master: inout Int32
+    ) throws -> pid_t {
+        let started = Result { () throws(SystemError) in try ChildProcess(command).pid }
+        // The child has its own copy: while ours is open, the conversation would never end.
+        close(theirs)
+        var pid = try started.get()
+        do {
+            try sync.send(document: document)
+            while true {
+                switch sync.next() {
+                case .ready: return pid
+                case .terminal(let descriptor): master = descriptor
+                case .process(let joined):
+                    reaper.watch(pid) { _ in }
+                    pid = joined
+                case .failure(let text): throw StageError(text: text)
+                case .end: throw StageError(text: "the first step of the process ended without a word")
+                }
+            }
+        } catch {
+            kill(pid, SIGKILL)
+            reaper.watch(pid) { _ in }
+            throw error
+        }
+    }
+
+    /// Joins the process's streams with the host's ports.
+    private func connect(_ ports: Ports) throws {
+        func dial(_ port: UInt32) throws -> Int32 { try checkNegated("connect to", "host port \(port)", clx_connect_vsock(2, port)) }
+        if ports.stdin != 0 {
+            let socket = try dial(ports.stdin)
+            let destination = facts.withLock { facts in
+                if terminal { return fcntl(facts.master, F_DUPFD_CLOEXEC, 3) }
+                defer { facts.stdin = -1 }
+                return facts.stdin
+            }
+            let handle = relay.connect(from: socket, to: destination)
+            facts.withLock { $0.input = handle }
+        }
+        if ports.stdout != 0 {
+            let socket = try dial(ports.stdout)
+            let source = facts.withLock { facts in
+                if terminal { return fcntl(facts.master, F_DUPFD_CLOEXEC, 3) }
+                defer { facts.stdout = -1 }
+                return facts.stdout
+            }
+            let handle = relay.connect(from: source, to: socket)
+            facts.withLock { $0.outputs.append(handle) }
+        }
+        if ports.stderr != 0, !terminal {
+            let socket = try dial(ports.stderr)
+            let source = facts.withLock { facts in
+                defer { facts.stderr = -1 }
+                return facts.stderr
+            }
+            let handle = relay.connect(from: source, to: socket)
+            facts.withLock { $0.outputs.append(handle) }
+        }
+        // No stdin port among others: the process reads the end of file, as from /dev/null.
+        if ports.stdin == 0, ports.stdout != 0 || ports.stderr != 0 { closeInput() }
+    }
+
+    /// Lets the stage exec its program. Blocks until it runs.
+    func start() throws {
+        try sync.sendStart()
+        if case .failure(let text) = sync.next() { throw StageError(text: text) }
+    }
+
+    func signal(_ number: Int32) throws(SystemError) {
+        guard status == nil else { return }
+        if kill(pid, number) != 0, errno != ESRCH { throw SystemError("signal", "process \(pid)", errno: errno) }
+    }
+
+    func resize(rows: UInt16, columns: UInt16) throws(SystemError) {
+        let master = facts.withLock { $0.master }
+        guard master >= 0 else { throw SystemError("resize", "a process without terminal", errno: ENOTTY) }
+        try checkNegated("resize", "terminal", clx_set_window_size(master, rows, columns))
+    }
+
+    // MARK: The end
+
+    var status: Int32? { facts.withLock { $0.status } }
+
+    private func ended(_ status: Int32) {
+        let (waiters, input) = facts.withLock { facts in
+            facts.status = status
+            defer { facts.waiters = [] }
+            return (facts.waiters, facts.input)
+        }
+        if let input { relay.end(input) }
+        for waiter in waiters { waiter.resume(returning: status) }
+    }
+
+    /// Suspends until the process has ended and what it wrote is on its way to the host.
+    func wait(on loop: any EventLoop) async -> Int32 {
+        let status = await withCheckedContinuation { continuation in
+            let status = facts.withLock { facts in
+                if facts.status == nil { facts.waiters.append(continuation) }
+                return facts.status
+            }
+            if let status { continuation.resume(returning: status) }
+        }
+        closeTerminal()
+        await drained(facts.withLock { $0.outputs }, quiet: .milliseconds(50), limit: .milliseconds(500), on: loop)
+        return status
+    }
+
+    private func closeTerminal() {
+        facts.withLock { facts in
+            if facts.master >= 0 { close(facts.master) }
+            facts.master = -1
+        }
+    }
+
+    /// Closes what RPC clients may still hold open.
+    func release() {
+        closeTerminal()
+        facts.withLock { facts in
+            for descriptor in [facts.stdin, facts.stdout, facts.stderr] where descriptor >= 0 { close(descriptor) }
+            (facts.stdin, facts.stdout, facts.stderr) = (-1, -1, -1)
+        }
+    }
+
+    // MARK: Streams by RPC, for clients without ports
+
+    func closeInput() {
+        let input = facts.withLock { facts in
+            if facts.stdin >= 0 { close(facts.stdin) }
+            facts.stdin = -1
+            return facts.input
+        }
+        if let input { relay.end(input) }
+    }
+
+    /// Blocks until all is written.
+    func write(_ bytes: [UInt8]) throws(SystemError) -> Int {
+        let descriptor = try duplicate { $0.terminal >= 0 ? $0.terminal : $0.stdin }
+        var rest = bytes[...]
+        while !rest.isEmpty {
+            let count = try check("write", "stdin") { rest.withUnsafeBytes { Glibc.write(descriptor.raw, $0.baseAddress, $0.count) } }
+            rest = rest.dropFirst(count)
+        }
+        return bytes.count
+    }
+
+    /// Blocks until there is something; empty at the end.
+    func read(limit: Int, error: Bool) throws(SystemError) -> [UInt8] {
+        let descriptor = try duplicate { $0.terminal >= 0 ? $0.terminal : error ? $0.stderr : $0.stdout }
+        var bytes = [UInt8](repeating: 0, count: min(max(limit, 1), 1 << 20))
+        let count = Glibc.read(descriptor.raw, &bytes, bytes.count)
+        return Array(bytes.prefix(max(0, count)))
+    }
+
+    private func duplicate(
+        _ choose: ((terminal: Int32, stdin: Int32, stdout: Int32, stderr: Int32)) -> Int32
+    ) throws(SystemError) -> FileDescriptor {
+        let raw = facts.withLock { facts in
+            let number = choose((facts.master, facts.stdin, facts.stdout, facts.stderr))
+            return number < 0 ? -1 : fcntl(number, F_DUPFD_CLOEXEC, 3)
+        }
+        guard raw >= 0 else { throw SystemError("use", "stream of process \(pid)", errno: EBADF) }
+        return FileDescriptor(owning: raw)
+    }
+}
+
+/// What the stage said when it failed.
+struct StageError: Error, CustomStringConvertible {
+    let text: String
+    var description: String { text }
+}

@@ -1,0 +1,107 @@
+import AgentAPI
+import Container
+import EventLoop
+import Glibc
+import Linux
+import OCISpec
+import SwiftProtobuf
+import TTRPC
+
+/// Processes of containers and their streams.
+extension Service {
+    func execProcess(_ request: Grpc_ExecProcessRequest, _ context: CallContext) async throws -> Google_Protobuf_Empty {
+        try await guest.answering {
+            let record = try guest.container(request.containerID)
+            guard record.processes[request.execID] == nil, !request.execID.isEmpty else {
+                throw RPCError(.alreadyExists, "process \(request.execID) of container \(request.containerID) exists already")
+            }
+            guard record.initial.status == nil else {
+                throw RPCError(.failedPrecondition, "container \(request.containerID) has ended")
+            }
+            let plan = ExecPlan(try ProcessPlan(OCISpec.Process(request.process)))
+            let ports = GuestProcess.Ports(stdin: request.stdinPort, stdout: request.stdoutPort, stderr: request.stderrPort)
+            let process = try await blocking("exec") { [guest] in
+                let launch = GuestProcess.Launch.exec(plan, target: record.initial.pid, cgroup: record.plan.cgroup)
+                let process = try GuestProcess(launch, ports: ports, relay: guest.relay, reaper: guest.reaper)
+                try process.start()
+                return process
+            }
+            guest.state.withLock { $0.containers[request.containerID]?.processes[request.execID] = process }
+            return Google_Protobuf_Empty()
+        }
+    }
+
+    func signalProcess(_ request: Grpc_SignalProcessRequest, _ context: CallContext) async throws -> Google_Protobuf_Empty {
+        try await guest.answering {
+            let record = try guest.container(request.containerID)
+            let signal = Int32(bitPattern: request.signal)
+            if request.execID.isEmpty {
+                if signal == SIGKILL { try record.cgroup.killAll() } else {
+                    for pid in record.cgroup.processes { kill(pid, signal) }
+                }
+            } else {
+                try guest.process(request.containerID, request.execID).signal(signal)
+            }
+            return Google_Protobuf_Empty()
+        }
+    }
+
+    func waitProcess(_ request: Grpc_WaitProcessRequest, _ context: CallContext) async throws -> Grpc_WaitProcessResponse {
+        try await guest.answering {
+            let process = try guest.process(request.containerID, request.execID)
+            var response = Grpc_WaitProcessResponse()
+            response.status = await process.wait(on: guest.loop)
+            if !request.execID.isEmpty, request.execID != request.containerID {
+                process.release()
+                guest.state.withLock { _ = $0.containers[request.containerID]?.processes.removeValue(forKey: request.execID) }
+            }
+            return response
+        }
+    }
+
+    func ttyWinResize(_ request: Grpc_TtyWinResizeRequest, _ context: CallContext) async throws -> Google_Protobuf_Empty {
+        try await guest.answering {
+            try guest.process(request.containerID, request.execID)
+                .resize(rows: UInt16(clamping: request.row), columns: UInt16(clamping: request.column))
+            return Google_Protobuf_Empty()
+        }
+    }
+
+    func closeStdin(_ request: Grpc_CloseStdinRequest, _ context: CallContext) async throws -> Google_Protobuf_Empty {
+        try await guest.answering {
+            try guest.process(request.containerID, request.execID).closeInput()
+            return Google_Protobuf_Empty()
+        }
+    }
+
+    func writeStdin(_ request: Grpc_WriteStreamRequest, _ context: CallContext) async throws -> Grpc_WriteStreamResponse {
+        try await guest.answering {
+            let process = try guest.process(request.containerID, request.execID)
+            var response = Grpc_WriteStreamResponse()
+            if request.data.isEmpty {
+                process.closeInput()
+            } else {
+                let bytes = Array(request.data)
+                response.len = UInt32(try await blocking("stdin") { try process.write(bytes) })
+            }
+            return response
+        }
+    }
+
+    func readStdout(_ request: Grpc_ReadStreamRequest, _ context: CallContext) async throws -> Grpc_ReadStreamResponse {
+        try await read(request, error: false)
+    }
+
+    func readStderr(_ request: Grpc_ReadStreamRequest, _ context: CallContext) async throws -> Grpc_ReadStreamResponse {
+        try await read(request, error: true)
+    }
+
+    private func read(_ request: Grpc_ReadStreamRequest, error: Bool) async throws -> Grpc_ReadStreamResponse {
+        try await guest.answering {
+            let process = try guest.process(request.containerID, request.execID)
+            var response = Grpc_ReadStreamResponse()
+            response.data = .init(try await blocking("output") { try process.read(limit: Int(request.len), error: error) })
+            return response
+        }
+    }
+}

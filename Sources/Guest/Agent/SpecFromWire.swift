@@ -1,0 +1,79 @@
+import AgentAPI
+import OCISpec
+
+extension OCISpec.Spec {
+    /// The specification as the host sent it (oci.proto). Zero and empty mean absent there.
+    init(_ wire: Grpc_Spec) {
+        self.init(ociVersion: wire.version)
+        process = wire.hasProcess ? OCISpec.Process(wire.process) : nil
+        root = wire.hasRoot ? OCISpec.Root(path: wire.root.path, readonly: wire.root.readonly) : nil
+        hostname = wire.hostname
+        annotations = wire.annotations
+        mounts = wire.mounts.map {
+            OCISpec.Mount(destination: $0.destination, type: $0.type, source: $0.source.isEmpty ? nil : $0.source, options: $0.options)
+        }
+        guard wire.hasLinux else { return }
+        var linux = OCISpec.Linux()
+        linux.sysctl = wire.linux.sysctl
+        linux.cgroupsPath = wire.linux.cgroupsPath
+        linux.rootfsPropagation = wire.linux.rootfsPropagation
+        linux.maskedPaths = wire.linux.maskedPaths
+        linux.readonlyPaths = wire.linux.readonlyPaths
+        linux.namespaces = wire.linux.namespaces.map { OCISpec.Linux.Namespace(type: $0.type, path: $0.path) }
+        if wire.linux.hasResources { linux.resources = OCISpec.Linux.Resources(wire.linux.resources) }
+        self.linux = linux
+    }
+}
+
+extension OCISpec.Linux.Resources {
+    init(_ wire: Grpc_LinuxResources) {
+        self.init()
+        if wire.hasMemory {
+            var memory = Memory()
+            memory.limit = wire.memory.limit
+            memory.reservation = wire.memory.reservation
+            memory.swap = wire.memory.swap
+            self.memory = memory
+        }
+        if wire.hasCpu {
+            var cpu = CPU()
+            cpu.shares = wire.cpu.shares
+            cpu.quota = wire.cpu.quota
+            cpu.period = wire.cpu.period
+            cpu.cpus = wire.cpu.cpus
+            cpu.mems = wire.cpu.mems
+            self.cpu = cpu
+        }
+        if wire.hasPids {
+            var pids = Pids()
+            pids.limit = wire.pids.limit
+            self.pids = pids
+        }
+    }
+}
+
+extension OCISpec.Process {
+    init(_ wire: Grpc_Process) {
+        self.init(args: wire.args, cwd: wire.cwd)
+        terminal = wire.terminal
+        if wire.hasConsoleSize { consoleSize = Box(height: UInt(wire.consoleSize.height), width: UInt(wire.consoleSize.width)) }
+        user.uid = wire.user.uid
+        user.gid = wire.user.gid
+        user.additionalGids = wire.user.additionalGids
+        env = wire.env
+        noNewPrivileges = wire.noNewPrivileges
+        apparmorProfile = wire.apparmorProfile
+        selinuxLabel = wire.selinuxLabel
+        if wire.oomscoreAdj != 0 { oomScoreAdj = Int(wire.oomscoreAdj) }
+        rlimits = wire.rlimits.map { Rlimit(type: $0.type, hard: $0.hard, soft: $0.soft) }
+        if wire.hasCapabilities {
+            var sets = Capabilities()
+            sets.bounding = wire.capabilities.bounding
+            sets.effective = wire.capabilities.effective
+            sets.inheritable = wire.capabilities.inheritable
+            sets.permitted = wire.capabilities.permitted
+            sets.ambient = wire.capabilities.ambient
+            capabilities = sets
+        }
+    }
+}

@@ -1,0 +1,61 @@
+import Glibc
+import Linux
+
+/// A container's directory below /sys/fs/cgroup (cgroup v2).
+package struct Cgroup: Sendable {
+    package static let root = "/sys/fs/cgroup"
+    package let path: String
+
+    /// - Parameter relative: as in `ContainerPlan.cgroup`.
+    package init(_ relative: String) { path = Self.root + "/" + relative }
+
+    /// Makes the directory, with every controller passed down to it, and sets the limits.
+    package func create(_ limits: [ContainerPlan.Setting]) throws {
+        var parent = Self.root
+        for name in path.dropFirst(Self.root.count + 1).split(separator: "/") {
+            let controllers = (try? Files.readText(parent + "/cgroup.controllers")) ?? ""
+            let enable = controllers.split(whereSeparator: \.isWhitespace).map { "+" + $0 }.joined(separator: " ")
+            // A controller that can't be passed down is missed by the limit that needs it, which says so.
+            if !enable.isEmpty { try? Files.write(parent + "/cgroup.subtree_control", enable) }
+            parent += "/" + name
+            try Files.makeDirectory(parent, mode: 0o755)
+        }
+        try apply(limits)
+    }
+
+    package func apply(_ limits: [ContainerPlan.Setting]) throws(SystemError) {
+        for limit in limits { try Files.write(path + "/" + limit.path, limit.value) }
+    }
+
+    package func freeze(_ frozen: Bool) throws(SystemError) { try Files.write(path + "/cgroup.freeze", frozen ? "1" : "0") }
+
+    package func killAll() throws(SystemError) { try Files.write(path + "/cgroup.kill", "1") }
+
+    package var processes: [Int32] {
+        ((try? Files.readText(path + "/cgroup.procs")) ?? "").split(separator: "\n").compactMap { Int32($0) }
+    }
+
+    /// Removes the directory once its last process is gone; a process that takes its time gets `limit`.
+    package func remove(within milliseconds: Int = 1000) {
+        for _ in 0..<(milliseconds / 10) {
+            if rmdir(path) == 0 || errno == ENOENT { return }
+            usleep(10_000)
+        }
+    }
+
+    /// A file of one number; "max" and missing files are nil.
+    package func number(_ file: String) -> UInt64? {
+        guard let text = try? Files.readText(path + "/" + file) else { return nil }
+        return UInt64(String(text.filter { !$0.isWhitespace }))
+    }
+
+    /// A file of `key value` lines.
+    package func table(_ file: String) -> [String: UInt64] {
+        var result: [String: UInt64] = [:]
+        for line in ((try? Files.readText(path + "/" + file)) ?? "").split(separator: "\n") {
+            let parts = line.split(separator: " ")
+            if parts.count == 2 { result[String(parts[0])] = UInt64(parts[1]) }
+        }
+        return result
+    }
+}

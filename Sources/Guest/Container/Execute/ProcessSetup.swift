@@ -1,0 +1,91 @@
+import CLinux
+import Glibc
+import Linux
+
+/// The last steps of a process before its program: limits, user, capabilities, directory, exec.
+enum ProcessSetup {
+    /// While /proc is still the guest's: it may be missing or read-only later.
+    static func beforeRoot(_ plan: ProcessPlan) throws(SystemError) {
+        if let adjustment = plan.oomScoreAdjustment { try Files.write("/proc/self/oom_score_adj", "\(adjustment)") }
+    }
+
+    /// Becomes the terminal's leader, with the terminal as standard streams. Returns the terminal's two ends.
+    static func openTerminal(_ plan: ProcessPlan) throws(SystemError) -> (master: Int32, slave: Int32) {
+        var master: Int32 = -1
+        var slave: Int32 = -1
+        var result = clx_open_terminal("/dev/pts/ptmx", &master, &slave)
+        if result == -ENOENT { result = clx_open_terminal("/dev/ptmx", &master, &slave) }
+        guard result >= 0 else {
+            throw SystemError("open a terminal from", "/dev/pts/ptmx (is devpts mounted on /dev/pts?)", errno: -result)
+        }
+        if plan.rows > 0 { _ = clx_set_window_size(master, plan.rows, plan.columns) }
+        try checkNegated("control", "terminal", clx_set_controlling_terminal(slave))
+        for standard in Int32(0)...2 { try check("use", "terminal") { dup2(slave, standard) } }
+        fchown(slave, plan.user, gid_t(bitPattern: -1))
+        return (master, slave)
+    }
+
+    /// Takes the plan's identity and becomes its program. Returns only by throwing.
+    static func execute(_ plan: ProcessPlan, waitingFor go: () -> Bool) throws -> Never {
+        for limit in plan.limits {
+            try checkNegated("set limit", "\(limit.resource)", clx_set_rlimit(limit.resource, limit.soft, limit.hard))
+        }
+        let entered = chdir(plan.directory) == 0
+        if !entered, errno != EACCES { throw SystemError("change to directory (process.cwd)", plan.directory, errno: errno) }
+
+        let sets = plan.capabilities ?? ProcessPlan.Capabilities(bounding: 0, effective: 0, inheritable: 0, permitted: 0, ambient: 0)
+        // Before the user changes: dropping needs CAP_SETPCAP (capabilities(7)).
+        try checkNegated("bound", "capabilities", clx_bound_capabilities(sets.bounding))
+        try checkNegated("keep", "capabilities", clx_set_keep_capabilities(1))
+        try check("set", "additional groups") { setgroups(plan.groups.count, plan.groups) }
+        try check("set", "group \(plan.group)") { setgid(plan.group) }
+        try check("set", "user \(plan.user)") { setuid(plan.user) }
+        try checkNegated("set", "capabilities", clx_set_capabilities(sets.effective, sets.permitted, sets.inheritable))
+        try checkNegated("set", "ambient capabilities", clx_set_ambient_capabilities(sets.ambient))
+        try checkNegated("drop", "kept capabilities", clx_set_keep_capabilities(0))
+        if !entered { try check("change to directory (process.cwd)", plan.directory) { chdir(plan.directory) } }
+        if plan.noNewPrivileges { try checkNegated("set", "no_new_privs", clx_set_no_new_privileges()) }
+        umask(mode_t(plan.umask))
+
+        var environment = plan.environment
+        if !environment.contains(where: { $0.hasPrefix("HOME=") }) { environment.append("HOME=" + home(of: plan.user)) }
+        let program = try find(plan.arguments[0], environment: environment)
+        guard go() else { exit(0) }
+        _ = withCStrings(plan.arguments) { arguments in
+            withCStrings(environment) { environment in execve(program, arguments, environment) }
+        }
+        throw SystemError("execute", program, errno: errno)
+    }
+
+    /// The program's path: searched in PATH when its name has no slash (execvp(3)).
+    private static func find(_ name: String, environment: [String]) throws -> String {
+        if name.contains("/") {
+            guard Files.exists(name) else { throw SystemError("execute", name, errno: ENOENT) }
+            return name
+        }
+        let path = environment.last { $0.hasPrefix("PATH=") }?.dropFirst(5) ?? "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+        var denied = false
+        for directory in path.split(separator: ":", omittingEmptySubsequences: false) {
+            let candidate = (directory.isEmpty ? "." : directory) + "/" + name
+            guard !Files.isDirectory(candidate) else { continue }
+            if access(candidate, X_OK) == 0 { return candidate }
+            if errno == EACCES { denied = true }
+        }
+        if denied { throw SystemError("execute", name, errno: EACCES) }
+        throw MissingProgram(name: name)
+    }
+
+    private static func home(of user: UInt32) -> String {
+        let users = (try? Files.readText("/etc/passwd")) ?? ""
+        for line in users.split(separator: "\n") {
+            let fields = line.split(separator: ":", omittingEmptySubsequences: false)
+            if fields.count >= 6, UInt32(fields[2]) == user, !fields[5].isEmpty { return String(fields[5]) }
+        }
+        return "/"
+    }
+}
+
+struct MissingProgram: Error, CustomStringConvertible {
+    let name: String
+    var description: String { "exec: \"\(name)\": executable file not found in $PATH" }
+}

@@ -1,0 +1,97 @@
+import CLinux
+import Glibc
+import Linux
+
+/// The conversation between the agent and the first steps of a process, over a socket pair that its exec closes.
+///
+/// Agent: the plan, then `start`. The other side: `terminal` with a descriptor, `process` with a pid, `ready`; the end of the
+/// stream after `start` means that the program runs; `failure` with a line ends any of it.
+package struct SyncSocket: ~Copyable, Sendable {
+    package enum Message: Equatable, Sendable {
+        case terminal(Int32)
+        case process(Int32)
+        case ready
+        case failure(String)
+        case end
+    }
+
+    /// The descriptor's number in the started process.
+    package static let number: Int32 = 3
+
+    package let descriptor: FileDescriptor
+
+    package init(_ descriptor: consuming FileDescriptor) { self.descriptor = descriptor }
+
+    /// A conversation with a process that is to be started; the caller hands `theirs` on and closes it.
+    /// - Parameter timeoutSeconds: how long our end waits for a word.
+    package init(timeoutSeconds: Int, theirs: inout Int32) throws(SystemError) {
+        var ends: [Int32] = [-1, -1]
+        try check("create", "socket pair") { socketpair(AF_UNIX, Int32(SOCK_SEQPACKET.rawValue) | O_CLOEXEC, 0, &ends) }
+        descriptor = FileDescriptor(owning: ends[0])
+        theirs = ends[1]
+        var limit = timeval(tv_sec: timeoutSeconds, tv_usec: 0)
+        setsockopt(ends[0], SOL_SOCKET, SO_RCVTIMEO, &limit, socklen_t(MemoryLayout<timeval>.size))
+    }
+
+    /// Sends bytes that may be longer than one packet: their count first.
+    package func send(document: [UInt8]) throws(SystemError) {
+        try descriptor.send(withUnsafeBytes(of: UInt32(document.count)) { Array($0) }, descriptors: [])
+        var rest = document[...]
+        while !rest.isEmpty {
+            try descriptor.send(Array(rest.prefix(32768)), descriptors: [])
+            rest = rest.dropFirst(32768)
+        }
+    }
+
+    package func receiveDocument() throws(SystemError) -> [UInt8] {
+        let count = receive().bytes
+        guard count.count == 4 else { throw SystemError("read", "plan", errno: EPIPE) }
+        let total = Int(count.withUnsafeBytes { $0.loadUnaligned(as: UInt32.self) })
+        var document: [UInt8] = []
+        while document.count < total {
+            let (bytes, _) = receive()
+            if bytes.isEmpty { throw SystemError("read", "plan", errno: EPIPE) }
+            document += bytes
+        }
+        return document
+    }
+
+    package func send(_ message: Message) throws(SystemError) {
+        switch message {
+        case .terminal(let master): try descriptor.send(Array("T".utf8), descriptors: [master])
+        case .process(let pid): try descriptor.send(Array("P\(pid)".utf8), descriptors: [])
+        case .ready: try descriptor.send(Array("R".utf8), descriptors: [])
+        case .failure(let text): try descriptor.send(Array("E\(text)".utf8.prefix(16384)), descriptors: [])
+        case .end: break
+        }
+    }
+
+    package func sendStart() throws(SystemError) { try descriptor.send(Array("S".utf8), descriptors: []) }
+
+    /// Waits for the go-ahead; false when the agent has given the process up.
+    package func waitForStart() -> Bool { receive().bytes.first == UInt8(ascii: "S") }
+
+    /// Blocks until the other side says something.
+    package func next() -> Message {
+        let (bytes, passed) = receive()
+        let text = String(decoding: bytes.dropFirst(), as: UTF8.self)
+        switch bytes.first {
+        case UInt8(ascii: "T"): return passed >= 0 ? .terminal(passed) : .failure("no descriptor came with the terminal")
+        case UInt8(ascii: "P"): return .process(Int32(text) ?? -1)
+        case UInt8(ascii: "R"): return .ready
+        case UInt8(ascii: "E"): return .failure(text)
+        default: return .end
+        }
+    }
+
+    private func receive() -> (bytes: [UInt8], passed: Int32) {
+        var bytes = [UInt8](repeating: 0, count: 65536)
+        var passed: Int32 = -1
+        var count = 1
+        while true {
+            let got = clx_recv_fds(descriptor.raw, &bytes, bytes.count, &passed, &count)
+            if got == -Int(EINTR) { continue }
+            return (Array(bytes.prefix(max(0, got))), count == 1 ? passed : -1)
+        }
+    }
+}

@@ -1,0 +1,169 @@
+#define _GNU_SOURCE
+#include "container.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/capability.h>
+#include <linux/mount.h>
+#include <linux/openat2.h>
+#include <linux/random.h>
+#include <linux/sched.h>
+#include <linux/vm_sockets.h>
+#include <net/if.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/prctl.h>
+#include <sys/reboot.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/sysmacros.h>
+#include <sys/time.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define OR_ERRNO(call)                 \
+    do {                               \
+        long result_ = (call);         \
+        return result_ < 0 ? -errno : (int)result_; \
+    } while (0)
+
+int clx_pivot_root(const char *new_root, const char *put_old) { OR_ERRNO(syscall(SYS_pivot_root, new_root, put_old)); }
+
+int clx_open_in_root(int root, const char *path, int flags, mode_t mode) {
+    struct open_how how = {.flags = (uint64_t)(flags | O_CLOEXEC), .mode = flags & O_CREAT ? mode : 0, .resolve = RESOLVE_IN_ROOT};
+    OR_ERRNO(syscall(SYS_openat2, root, path, &how, sizeof how));
+}
+
+int clx_mount_setattr(const char *path, uint64_t set, uint64_t clear, int recursive) {
+    struct mount_attr attributes = {.attr_set = set, .attr_clr = clear};
+    OR_ERRNO(syscall(SYS_mount_setattr, AT_FDCWD, path, recursive ? AT_RECURSIVE : 0, &attributes, sizeof attributes));
+}
+
+int clx_make_device(int directory, const char *name, mode_t mode, unsigned major, unsigned minor) {
+    OR_ERRNO(mknodat(directory, name, mode, makedev(major, minor)));
+}
+
+int clx_set_capabilities(uint64_t effective, uint64_t permitted, uint64_t inheritable) {
+    struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3, .pid = 0};
+    struct __user_cap_data_struct data[2] = {
+        {(uint32_t)effective, (uint32_t)permitted, (uint32_t)inheritable},
+        {(uint32_t)(effective >> 32), (uint32_t)(permitted >> 32), (uint32_t)(inheritable >> 32)},
+    };
+    OR_ERRNO(syscall(SYS_capset, &header, data));
+}
+
+int clx_bound_capabilities(uint64_t keep) {
+    for (int capability = 0; capability < 64; capability++) {
+        if (keep & (1ULL << capability)) continue;
+        // EINVAL: the kernel has fewer capabilities than that.
+        if (prctl(PR_CAPBSET_DROP, capability, 0, 0, 0) < 0) return errno == EINVAL ? 0 : -errno;
+    }
+    return 0;
+}
+
+int clx_set_ambient_capabilities(uint64_t ambient) {
+    if (prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) < 0) return -errno;
+    for (int capability = 0; capability < 64; capability++)
+        if (ambient & (1ULL << capability) && prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, capability, 0, 0) < 0) return -errno;
+    return 0;
+}
+
+int clx_set_keep_capabilities(int keep) { OR_ERRNO(prctl(PR_SET_KEEPCAPS, keep, 0, 0, 0)); }
+int clx_set_no_new_privileges(void) { OR_ERRNO(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)); }
+
+int clx_set_rlimit(int resource, uint64_t soft, uint64_t hard) {
+    struct rlimit limit = {soft, hard};
+    OR_ERRNO(setrlimit((__rlimit_resource_t)resource, &limit));
+}
+
+pid_t clx_fork_sibling(void) {
+    struct clone_args arguments;
+    memset(&arguments, 0, sizeof arguments);
+    arguments.flags = CLONE_PARENT;
+    OR_ERRNO(syscall(SYS_clone3, &arguments, sizeof arguments));
+}
+
+int clx_open_terminal(const char *path, int *master, int *slave) {
+    *master = open(path, O_RDWR | O_NOCTTY | O_CLOEXEC);
+    if (*master < 0) return -errno;
+    int unlock = 0;
+    if (ioctl(*master, TIOCSPTLCK, &unlock) == 0) {
+        *slave = ioctl(*master, TIOCGPTPEER, O_RDWR | O_NOCTTY | O_CLOEXEC);
+        if (*slave >= 0) return 0;
+    }
+    int error = errno;
+    close(*master);
+    return -error;
+}
+
+int clx_terminal_number(int master) {
+    unsigned number;
+    if (ioctl(master, TIOCGPTN, &number) < 0) return -errno;
+    return (int)number;
+}
+
+int clx_set_controlling_terminal(int fd) { OR_ERRNO(ioctl(fd, TIOCSCTTY, 0)); }
+
+pid_t clx_wait_any(int *status) {
+    siginfo_t info;
+    memset(&info, 0, sizeof info);
+    if (waitid(P_ALL, 0, &info, WEXITED | __WALL) < 0) return -errno;
+    *status = info.si_code == CLD_EXITED ? info.si_status : 128 + info.si_status;
+    return info.si_pid;
+}
+
+int clx_connect_vsock(uint32_t cid, uint32_t port) {
+    int fd = socket(AF_VSOCK, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd < 0) return -errno;
+    struct sockaddr_vm address = {.svm_family = AF_VSOCK, .svm_port = port, .svm_cid = cid};
+    if (connect(fd, (struct sockaddr *)&address, sizeof address) == 0) return fd;
+    int error = errno;
+    close(fd);
+    return -error;
+}
+
+int clx_load_module(int fd, const char *parameters) { OR_ERRNO(syscall(SYS_finit_module, fd, parameters, 0)); }
+
+int clx_power_off(void) {
+    sync();
+    OR_ERRNO(reboot(RB_POWER_OFF));
+}
+
+int clx_set_clock(int64_t seconds, int64_t microseconds) {
+    struct timeval now = {seconds, microseconds};
+    OR_ERRNO(settimeofday(&now, NULL));
+}
+
+int clx_add_entropy(const void *bytes, size_t length) {
+    if (length > 4096) length = 4096;
+    int fd = open("/dev/random", O_RDWR | O_CLOEXEC);
+    if (fd < 0) return -errno;
+    struct {
+        int bits;
+        int size;
+        unsigned char bytes[4096];
+    } pool = {(int)length * 8, (int)length, {0}};
+    memcpy(pool.bytes, bytes, length);
+    int failed = ioctl(fd, RNDADDENTROPY, &pool) < 0 || ioctl(fd, RNDRESEEDCRNG) < 0;
+    int error = errno;
+    close(fd);
+    return failed ? -error : 0;
+}
+
+int clx_loopback_up(void) {
+    int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    if (fd < 0) return -errno;
+    struct ifreq request;
+    memset(&request, 0, sizeof request);
+    strcpy(request.ifr_name, "lo");
+    request.ifr_flags = IFF_UP | IFF_RUNNING;
+    int failed = ioctl(fd, SIOCSIFFLAGS, &request) < 0;
+    int error = errno;
+    close(fd);
+    return failed ? -error : 0;
+}

@@ -1,0 +1,58 @@
+/// Calls of a container's first steps and of a guest's pid 1. Every function returns a value >= 0, or -errno.
+#ifndef CLINUX_CONTAINER_H
+#define CLINUX_CONTAINER_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+enum clx_namespaces {
+    clx_new_cgroup = 0x02000000,
+    clx_new_uts = 0x04000000,
+    clx_new_ipc = 0x08000000,
+    clx_new_user = 0x10000000,
+    clx_new_pid = 0x20000000,
+    clx_new_net = 0x40000000,
+    clx_new_mount = 0x00020000,
+};
+
+/// O_PATH of open(2), which Glibc's module does not show.
+enum { clx_open_path = 010000000 };
+
+int clx_pivot_root(const char *new_root, const char *put_old);
+/// openat2(2) with RESOLVE_IN_ROOT: no link and no ".." leads out of `root`.
+int clx_open_in_root(int root, const char *path, int flags, mode_t mode);
+/// mount_setattr(2) on a mounted path; `recursive` for the whole tree.
+int clx_mount_setattr(const char *path, uint64_t set, uint64_t clear, int recursive);
+int clx_make_device(int directory, const char *name, mode_t mode, unsigned major, unsigned minor);
+
+/// capset(2): sets of this thread, one bit a capability.
+int clx_set_capabilities(uint64_t effective, uint64_t permitted, uint64_t inheritable);
+/// Drops every capability from the bounding set that is not in `keep`.
+int clx_bound_capabilities(uint64_t keep);
+int clx_set_ambient_capabilities(uint64_t ambient);
+int clx_set_keep_capabilities(int keep);
+int clx_set_no_new_privileges(void);
+int clx_set_rlimit(int resource, uint64_t soft, uint64_t hard);
+
+/// Forks a single-threaded process; the child's parent is the caller's (CLONE_PARENT). Returns its pid, 0 in the child.
+pid_t clx_fork_sibling(void);
+
+/// A new terminal from the multiplexer at `path` (pts(4)).
+int clx_open_terminal(const char *path, int *master, int *slave);
+/// Number of the terminal behind `master`, as in /dev/pts.
+int clx_terminal_number(int master);
+int clx_set_controlling_terminal(int fd);
+
+/// Waits for any child. Returns its pid; `*status` is the exit status, 128+n for signal n.
+pid_t clx_wait_any(int *status);
+
+int clx_connect_vsock(uint32_t cid, uint32_t port);
+int clx_load_module(int fd, const char *parameters);
+int clx_power_off(void);
+int clx_set_clock(int64_t seconds, int64_t microseconds);
+/// Mixes bytes into the kernel's pool, credits them, and reseeds (random(4)).
+int clx_add_entropy(const void *bytes, size_t length);
+int clx_loopback_up(void);
+
+#endif
