@@ -2,7 +2,7 @@
 PREFIX ?= /usr/local
 DESTDIR ?=
 SWIFT ?= swift
-RELEASE = $(SWIFT) build -c release -static-executable --scratch-path .build-release -Xlinker --gc-sections -Xlinker -s
+RELEASE = $(SWIFT) build -c release -Xswiftc -static-executable --scratch-path .build-release -Xlinker --gc-sections -Xlinker -s
 
 .PHONY: help build release test unit fmt lint proto clean
 

@@ -1,0 +1,65 @@
+/// A cpio archive in the kernel's "newc" format (Documentation/driver-api/early-userspace/buffer-format.rst).
+///
+/// Entries have no owner but root and no time: the same files give the same bytes.
+package struct Archive: Sendable {
+    package private(set) var bytes: [UInt8] = []
+    private var nextInode: UInt32 = 1
+    private var directories: Set<String> = []
+
+    package init() {}
+
+    /// Adds a directory and its missing parents.
+    package mutating func addDirectory(_ path: String) {
+        var prefix = ""
+        for name in path.split(separator: "/") {
+            prefix += prefix.isEmpty ? String(name) : "/" + name
+            if directories.insert(prefix).inserted { add(prefix, mode: 0o040755, content: []) }
+        }
+    }
+
+    package mutating func addFile(_ path: String, mode: UInt32 = 0o644, content: [UInt8]) {
+        addParent(of: path)
+        add(trimmed(path), mode: 0o100000 | mode, content: content)
+    }
+
+    package mutating func addLink(_ path: String, to target: String) {
+        addParent(of: path)
+        add(trimmed(path), mode: 0o120777, content: Array(target.utf8))
+    }
+
+    package mutating func addCharacterDevice(_ path: String, mode: UInt32, major: UInt32, minor: UInt32) {
+        addParent(of: path)
+        add(trimmed(path), mode: 0o020000 | mode, content: [], major: major, minor: minor)
+    }
+
+    /// Ends the archive.
+    package consuming func finish() -> [UInt8] {
+        nextInode = 0
+        add("TRAILER!!!", mode: 0, content: [])
+        while bytes.count % 512 != 0 { bytes.append(0) }
+        return bytes
+    }
+
+    private func trimmed(_ path: String) -> String { String(path.drop { $0 == "/" }) }
+
+    private mutating func addParent(of path: String) {
+        if let slash = path.lastIndex(of: "/") { addDirectory(String(path[..<slash])) }
+    }
+
+    private mutating func add(_ name: String, mode: UInt32, content: [UInt8], major: UInt32 = 0, minor: UInt32 = 0) {
+        let fields: [UInt32] = [
+            nextInode, mode, 0, 0, mode & 0o170000 == 0o040000 ? 2 : 1, 0, UInt32(content.count), 0, 0, major, minor,
+            UInt32(name.utf8.count + 1), 0,
+        ]
+        bytes += Array("070701".utf8)
+        for field in fields {
+            let digits = String(field, radix: 16)
+            bytes += Array(repeating: UInt8(ascii: "0"), count: 8 - digits.count) + Array(digits.utf8)
+        }
+        bytes += Array(name.utf8) + [0]
+        while bytes.count % 4 != 0 { bytes.append(0) }
+        bytes += content
+        while bytes.count % 4 != 0 { bytes.append(0) }
+        nextInode += 1
+    }
+}

@@ -1,0 +1,79 @@
+/// Takes the ELF kernel out of a bzImage (Documentation/arch/x86/boot.rst): direct boot of it skips the kernel's own unpacking.
+package enum KernelImage {
+    /// - Returns: an ELF file; the input itself when it is one already.
+    package static func unpack(_ image: [UInt8]) throws(ImageError) -> [UInt8] {
+        if isELF(image) { return image }
+        guard image.count > 0x250, image[0x202..<0x206].elementsEqual(Array("HdrS".utf8)) else {
+            throw ImageError("neither an ELF kernel nor a bzImage")
+        }
+        let sectors = image[0x1f1] == 0 ? 4 : Int(image[0x1f1])
+        let start = (sectors + 1) * 512 + Int(word(image, 0x248))
+        let length = Int(word(image, 0x24c))
+        guard start + length <= image.count, length > 8 else { throw ImageError("a bzImage whose payload lies beyond its end") }
+        guard word(image, start) == 0x184c_2102 else {
+            throw ImageError("a bzImage whose payload is not LZ4; only Debian's way of packing it is known")
+        }
+        let kernel = try unpackLegacyLZ4(image[start..<start + length])
+        guard isELF(kernel) else { throw ImageError("a bzImage whose payload is no ELF kernel") }
+        return kernel
+    }
+
+    private static func isELF(_ bytes: [UInt8]) -> Bool { bytes.starts(with: [0x7f, 0x45, 0x4c, 0x46]) }
+
+    private static func word<Bytes: RandomAccessCollection<UInt8>>(_ bytes: Bytes, _ offset: Int) -> UInt32 where Bytes.Index == Int {
+        (0..<4).reduce(0) { $0 | UInt32(bytes[offset + $1]) << (8 * UInt32($1)) }
+    }
+
+    /// The legacy frame: a magic, then blocks with their length before them (lz4_Frame_format.md, "Legacy frame").
+    private static func unpackLegacyLZ4(_ frame: ArraySlice<UInt8>) throws(ImageError) -> [UInt8] {
+        var output: [UInt8] = []
+        var offset = frame.startIndex + 4
+        while offset + 4 <= frame.endIndex {
+            let length = Int(word(frame, offset))
+            offset += 4
+            // The kernel's build appends the unpacked size, which no block follows.
+            guard length > 0, offset + length <= frame.endIndex else { break }
+            try unpackBlock(frame[offset..<offset + length], into: &output)
+            offset += length
+        }
+        return output
+    }
+
+    /// One block (lz4_Block_format.md).
+    static func unpackBlock(_ block: ArraySlice<UInt8>, into output: inout [UInt8]) throws(ImageError) {
+        var index = block.startIndex
+        let start = output.count
+        func byte() throws(ImageError) -> UInt8 {
+            guard index < block.endIndex else { throw ImageError("an LZ4 block that ends too early") }
+            defer { index += 1 }
+            return block[index]
+        }
+        func extended(_ nibble: UInt8) throws(ImageError) -> Int {
+            var length = Int(nibble)
+            if nibble == 15 {
+                while true {
+                    let next = try byte()
+                    length += Int(next)
+                    if next != 255 { break }
+                }
+            }
+            return length
+        }
+        while index < block.endIndex {
+            let token = try byte()
+            let literals = try extended(token >> 4)
+            guard index + literals <= block.endIndex else { throw ImageError("an LZ4 block that ends too early") }
+            output += block[index..<index + literals]
+            index += literals
+            if index == block.endIndex { return }
+            let low = try byte()
+            let distance = Int(low) | Int(try byte()) << 8
+            let length = try extended(token & 15) + 4
+            guard distance > 0, distance <= output.count - start else { throw ImageError("an LZ4 block that refers before its start") }
+            guard output.count + length <= 1 << 30 else { throw ImageError("an LZ4 block that unpacks to more than 1 GiB") }
+            let from = output.count - distance
+            // Byte by byte: a slice of the output would make every append copy all of it.
+            for position in 0..<length { output.append(output[from + position]) }
+        }
+    }
+}

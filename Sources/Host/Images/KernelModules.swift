@@ -1,0 +1,75 @@
+import Linux
+
+/// The modules of a distribution's kernel, and which of them a guest needs.
+package struct KernelModules {
+    /// What a guest can't do without: its disks, shares, channel and container file systems. In loading order.
+    package static let needed = [
+        "virtio_pci", "virtio_mmio", "virtio_blk", "virtio_net", "virtio_console", "virtio_rng", "fuse", "virtiofs", "vsock",
+        "vmw_vsock_virtio_transport", "overlay", "erofs",
+    ]
+
+    package let directory: String
+    /// Module name, with underscores → file below the directory.
+    private let files: [String: String]
+    private let builtIn: Set<String>
+
+    /// - Parameter directory: /lib/modules/<version> of an unpacked package.
+    package init(directory: String) throws(ImageError) {
+        self.directory = directory
+        var files: [String: String] = [:]
+        func scan(_ path: String) {
+            for name in Files.list(directory + "/" + path) {
+                let child = path + "/" + name
+                if name.hasSuffix(".ko") { files[Self.name(of: name)] = child } else if Files.isDirectory(directory + "/" + child) { scan(child) }
+            }
+        }
+        scan("kernel")
+        self.files = files
+        let list = (try? Files.readText(directory + "/modules.builtin")) ?? ""
+        builtIn = Set(list.split(separator: "\n").map { Self.name(of: String($0.split(separator: "/").last ?? "")) })
+        guard !files.isEmpty else { throw ImageError("\(directory): holds no kernel modules (kernel/**/*.ko)") }
+    }
+
+    private static func name(of file: String) -> String {
+        let base = file.split(separator: ".").first.map(String.init) ?? file
+        return String(base.map { $0 == "-" ? "_" : $0 })
+    }
+
+    /// The files of `names` and of what they depend on, each after what it needs.
+    package func resolve(_ names: [String]) throws -> [(name: String, content: [UInt8])] {
+        var result: [(name: String, content: [UInt8])] = []
+        var seen: Set<String> = []
+        func visit(_ name: String, for user: String?) throws {
+            guard seen.insert(name).inserted, !builtIn.contains(name) else { return }
+            guard let file = files[name] else {
+                throw ImageError("\(directory): module \(name)\(user.map { " (needed by \($0))" } ?? "") is neither there nor built in")
+            }
+            let content = try Files.read(directory + "/" + file)
+            for dependency in Self.dependencies(content) { try visit(Self.name(of: dependency), for: name) }
+            result.append((name, content))
+        }
+        for name in names { try visit(name, for: nil) }
+        return result
+    }
+
+    /// The `depends=` entry of a module's .modinfo section.
+    static func dependencies(_ module: [UInt8]) -> [String] {
+        let key = Array("\0depends=".utf8)
+        var index = 0
+        while index + key.count <= module.count {
+            guard let zero = module[index...].firstIndex(of: 0), zero + key.count <= module.count else { return [] }
+            if module[zero + 1] == key[1], module[zero..<zero + key.count].elementsEqual(key) {
+                let value = module[(zero + key.count)...].prefix { $0 != 0 }
+                return String(decoding: value, as: UTF8.self).split(separator: ",").map(String.init)
+            }
+            index = zero + 1
+        }
+        return []
+    }
+}
+
+/// Why an image could not be made: one line for a person.
+package struct ImageError: Error, Equatable, CustomStringConvertible {
+    package let description: String
+    package init(_ description: String) { self.description = description }
+}
