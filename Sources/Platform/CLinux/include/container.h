@@ -55,4 +55,7 @@ int clx_set_clock(int64_t seconds, int64_t microseconds);
 int clx_add_entropy(const void *bytes, size_t length);
 int clx_loopback_up(void);
 
+/// Runs `turns` of a two-instruction loop on one virtual CPU of `device` (/dev/kvm) and tells how long it took.
+int64_t clx_kvm_loop_microseconds(const char *device, uint32_t turns);
+
 #endif

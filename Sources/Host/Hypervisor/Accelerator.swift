@@ -1,0 +1,38 @@
+import CLinux
+import Linux
+
+/// What runs the guest's instructions.
+package enum Accelerator: String, Sendable, CaseIterable {
+    case kvm, tcg
+
+    /// The choice for this host, and the reason in one line.
+    package struct Choice: Sendable, Equatable {
+        package let accelerator: Accelerator
+        package let reason: String
+        package init(_ accelerator: Accelerator, _ reason: String) {
+            self.accelerator = accelerator
+            self.reason = reason
+        }
+    }
+
+    /// Turns of the probe's loop, and the longest a usable KVM takes for them: hardware needs some 10 µs, software emulation 17 ms.
+    private static let turns: UInt32 = 20_000
+    private static let limitMicroseconds: Int64 = 1000
+
+    /// - Parameter wanted: `auto`, `kvm` or `tcg`.
+    package static func choose(_ wanted: String, device: String = "/dev/kvm") -> Choice {
+        if let forced = Accelerator(rawValue: wanted) { return Choice(forced, "the configuration asks for \(wanted)") }
+        let time = clx_kvm_loop_microseconds(device, turns)
+        return judge(microseconds: time, device: device)
+    }
+
+    /// The rule by itself: an open device proves nothing, a loop that runs at the speed of hardware does.
+    static func judge(microseconds time: Int64, device: String) -> Choice {
+        if time < 0 { return Choice(.tcg, "\(device) can't be used: \(SystemError.text(of: Int32(-time)))") }
+        if time > limitMicroseconds {
+            return Choice(
+                .tcg, "\(device) emulates in software: \(turns) turns of a loop took \(time) µs, hardware takes less than \(limitMicroseconds)")
+        }
+        return Choice(.kvm, "\(device) runs guest code in hardware: \(turns) turns of a loop took \(time) µs")
+    }
+}

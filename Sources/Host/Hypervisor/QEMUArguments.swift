@@ -1,0 +1,77 @@
+/// QEMU's command line for a machine (qemu-system-x86_64(1)): a pure function, golden-tested.
+package enum QEMUArguments {
+    /// The descriptor on which QEMU finds its QMP listener.
+    package static let qmpDescriptor: Int32 = 3
+
+    package static func build(_ machine: VMConfiguration) -> [String] {
+        let tcg = machine.accelerator == .tcg
+        var arguments: [String] = []
+        func add(_ option: String, _ value: String) { arguments += [option, value] }
+
+        arguments += ["-nodefaults", "-no-user-config", "-no-reboot", "-nographic"]
+        add("-name", "sandbox-\(machine.name)")
+        var type = machine.machineType
+        if type == "q35" { type += ",smm=off,sata=off,smbus=off,vmport=off,hpet=off" }
+        type += ",memory-backend=ram"
+        if !machine.machineAccelerators.isEmpty { type += "," + machine.machineAccelerators }
+        add("-machine", type)
+        add("-accel", tcg ? "tcg,thread=multi" : "kvm")
+        add("-cpu", (tcg ? "max" : "host") + (machine.cpuFeatures.isEmpty ? "" : "," + machine.cpuFeatures))
+        add("-smp", "\(machine.vcpus),maxcpus=\(max(machine.vcpus, machine.maxVCPUs))")
+        let grows = machine.memorySlots > 0 && machine.maxMemoryMiB > machine.memoryMiB
+        add("-m", "\(machine.memoryMiB)M" + (grows ? ",slots=\(machine.memorySlots),maxmem=\(machine.maxMemoryMiB)M" : ""))
+        // Shared: the vhost-user devices map it.
+        add("-object", "memory-backend-memfd,id=ram,size=\(machine.memoryMiB)M,share=on")
+        add("-sandbox", machine.seccompSandbox)
+        if !machine.firmware.isEmpty { add("-bios", machine.firmware) } else if machine.machineType == "q35" { add("-bios", "qboot.rom") }
+
+        add("-kernel", machine.kernel)
+        if let initrd = machine.initrd { add("-initrd", initrd) }
+        add("-append", kernelParameters(machine).joined(separator: " "))
+
+        add("-chardev", "socket,id=qmp,fd=\(qmpDescriptor),server=on,wait=off")
+        add("-mon", "chardev=qmp,mode=control")
+        add("-chardev", "file,id=console,path=\(escaped(machine.consoleFile))")
+        add("-serial", "chardev:console")
+        add("-pidfile", machine.pidFile)
+
+        add("-object", "rng-random,id=rng,filename=\(escaped(machine.entropySource))")
+        add("-device", "virtio-rng-pci,rng=rng,max-bytes=1024,period=1000")
+        if let image = machine.image {
+            add("-drive", "if=none,id=image,file=\(escaped(image)),format=raw,readonly=on")
+            add("-device", "virtio-blk-pci,drive=image")
+        }
+        if let socket = machine.vsockSocket {
+            add("-chardev", "socket,id=vsock,path=\(escaped(socket))")
+            add("-device", "vhost-user-vsock-pci,chardev=vsock")
+        }
+        if let socket = machine.shareSocket {
+            add("-chardev", "socket,id=share,path=\(escaped(socket))")
+            add("-device", "vhost-user-fs-pci,chardev=share,tag=\(machine.shareTag),queue-size=\(machine.shareQueueSize)")
+        }
+        for port in 0..<machine.rootPorts {
+            add("-device", "pcie-root-port,id=port\(port),bus=pcie.0,chassis=\(port + 1),slot=\(port + 1)")
+        }
+        return arguments
+    }
+
+    /// The guest kernel's command line (Documentation/admin-guide/kernel-parameters.txt); the user's words come last and win.
+    static func kernelParameters(_ machine: VMConfiguration) -> [String] {
+        var words = ["console=ttyS0", "reboot=k", "panic=1", "cryptomgr.notests", "net.ifnames=0", "no_timer_check"]
+        words += ["i8042.noaux", "i8042.nomux", "i8042.nopnp", "i8042.dumbkbd", "rcupdate.rcu_expedited=1"]
+        // Without it the first Swift process waits for the kernel's random numbers.
+        words += ["random.trust_cpu=on", "memhp_default_state=online", "nr_cpus=\(max(machine.vcpus, machine.maxVCPUs))"]
+        if machine.accelerator == .tcg {
+            words += ["tsc=reliable", "noreplace-smp"]
+            if machine.hostKilohertz > 0 { words.append("tsc_early_khz=\(machine.hostKilohertz)") }
+        } else {
+            words.append("tsc=reliable")
+        }
+        if machine.image != nil { words += ["root=/dev/vda1", "ro", "rootfstype=ext4", "init=/sbin/init"] }
+        words.append(machine.debug ? "debug" : "quiet")
+        return words + machine.kernelParameters
+    }
+
+    /// A comma ends a value in QEMU's option lists; doubled, it is one.
+    private static func escaped(_ value: String) -> String { value.split(separator: ",", omittingEmptySubsequences: false).joined(separator: ",,") }
+}

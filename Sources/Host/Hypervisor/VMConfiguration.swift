@@ -1,0 +1,41 @@
+/// A virtual machine to start: everything is decided, nothing is looked up.
+package struct VMConfiguration: Sendable, Equatable {
+    package var name: String
+    package var executable: String
+    package var machineType = "q35"
+    package var machineAccelerators = ""
+    package var accelerator: Accelerator = .tcg
+    package var cpuFeatures = ""
+    package var kernel: String
+    package var initrd: String?
+    package var image: String?
+    package var kernelParameters: [String] = []
+    package var firmware = ""
+    package var memoryMiB = 2048
+    package var maxMemoryMiB = 2048
+    package var memorySlots = 0
+    package var vcpus = 1
+    package var maxVCPUs = 1
+    package var rootPorts = 4
+    package var entropySource = "/dev/urandom"
+    package var seccompSandbox = "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"
+    /// Half the host's bogomips × 1000; TCG's guests are told, as their own calibration is off.
+    package var hostKilohertz = 0
+    package var debug = false
+
+    /// Unix sockets of the vhost-user devices; nil for none.
+    package var vsockSocket: String?
+    package var shareSocket: String?
+    package var shareTag = "kataShared"
+    package var shareQueueSize = 1024
+    package var consoleFile: String
+    package var pidFile: String
+
+    package init(name: String, executable: String, kernel: String, consoleFile: String, pidFile: String) {
+        self.name = name
+        self.executable = executable
+        self.kernel = kernel
+        self.consoleFile = consoleFile
+        self.pidFile = pidFile
+    }
+}

@@ -1,0 +1,44 @@
+import Glibc
+import Linux
+
+/// virtiofsd, which serves one directory of the host to one guest.
+package final class VirtioFSDaemon: Sendable {
+    private let process: ChildProcess
+
+    private init(_ process: ChildProcess) { self.process = process }
+
+    /// What to run, decided before.
+    package struct Plan: Sendable, Equatable {
+        package var executable: String
+        package var cache: String
+        package var extraArguments: [String]
+        package init(executable: String, cache: String, extraArguments: [String]) {
+            self.executable = executable
+            self.cache = cache
+            self.extraArguments = extraArguments
+        }
+
+        /// Both QEMU's daemon and the Rust one take this form.
+        package func arguments(directory: String, descriptor: Int32) -> [String] {
+            ["--fd=\(descriptor)", "-o", "source=\(directory)", "-o", "cache=\(cache == "never" ? "none" : cache)"] + extraArguments
+        }
+    }
+
+    /// The daemon gets a socket that listens already: whoever connects first waits for it, nobody polls.
+    package static func start(_ plan: Plan, socketPath: String, directory: String, logFile: String) throws -> VirtioFSDaemon {
+        guard access(plan.executable, X_OK) == 0 else {
+            throw SystemError("run virtiofsd (hypervisor.qemu.virtio_fs_daemon)", plan.executable, errno: errno)
+        }
+        let listener = try UnixSocket.listen(socketPath)
+        let log = try FileDescriptor.open(logFile, O_WRONLY | O_CREAT | O_TRUNC | O_APPEND)
+        var command = Command(plan.executable, plan.arguments(directory: directory, descriptor: 3))
+        command.descriptors = [1: log.raw, 2: log.raw, 3: listener.raw]
+        command.newSession = true
+        let process = try ChildProcess(command)
+        detachThread("virtiofsd") { _ = process.wait() }
+        return VirtioFSDaemon(process)
+    }
+
+    /// Ends the daemon; its sandboxed child ends with it.
+    package func stop() { process.signal(SIGTERM) }
+}
