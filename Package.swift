@@ -60,7 +60,7 @@ let package = Package(
             "Agent", in: "Guest",
             ["Container", "AgentAPI", "OCISpec", "TTRPC", "EventLoop", "Linux", "CLinux", nioCore, nioPosix, log]),
         // Host
-        room("Configuration", in: "Host", [toml]),
+        room("Configuration", in: "Host", ["Linux", toml]),
         room("Hypervisor", in: "Host", ["Linux", "CLinux", "VhostUser", "EventLoop", nioCore, nioPosix, log]),
         room("Storage", in: "Host", ["Linux", "CLinux", log]),
         room("Images", in: "Host", ["Linux"]),
@@ -88,7 +88,7 @@ let package = Package(
         unitTests("OCISpec"),
         unitTests("TTRPC", ["EventLoop", "AgentAPI"]),
         unitTests("Container", ["OCISpec"]),
-        unitTests("Configuration"),
+        unitTests("Configuration", ["Linux"]),
         unitTests("Hypervisor"),
         unitTests("Images"),
     ]

@@ -1,0 +1,196 @@
+import Linux
+import TOMLKit
+
+/// configuration.toml, checked; a key that isn't there has its standard value.
+package struct Configuration: Sendable {
+    /// The file that was read, then its drop-ins.
+    package private(set) var sources: [String] = []
+    /// Lines for the log: misspelt keys.
+    package private(set) var warnings: [String] = []
+    private var values: [String: Value] = [:]
+
+    package init() {}
+
+    package static let searchPath = [
+        "/etc/kata-containers/configuration.toml", "/usr/share/defaults/kata-containers/configuration.toml",
+    ]
+
+    /// Reads the file asked for or the first of the search path, then `config.d/` beside it in order of names.
+    package static func load(_ asked: String? = nil) throws(ConfigurationError) -> Configuration {
+        let candidates = asked.map { [$0] } ?? searchPath
+        guard let file = candidates.first(where: { Files.exists($0) }) else {
+            throw ConfigurationError(
+                file: candidates[0], line: nil, key: nil,
+                asked != nil ? "no such file" : "no such file, nor \(searchPath[1]); install one or name one with --kata-config")
+        }
+        var configuration = Configuration()
+        try configuration.merge(file: file)
+        let directory = file.split(separator: "/", omittingEmptySubsequences: false).dropLast().joined(separator: "/") + "/config.d"
+        for name in Files.list(directory) where name.hasSuffix(".toml") { try configuration.merge(file: directory + "/" + name) }
+        try configuration.check(file)
+        return configuration
+    }
+
+    private mutating func merge(file: String) throws(ConfigurationError) {
+        let text: String
+        do { text = try Files.readText(file) } catch { throw ConfigurationError(file: file, line: nil, key: nil, "\(error)") }
+        sources.append(file)
+        try merge(text: text, file: file)
+    }
+
+    /// Takes over what a document says; what an earlier one said of the same key is replaced.
+    package mutating func merge(text: String, file: String) throws(ConfigurationError) {
+        let document: TOMLTable
+        do { document = try TOMLTable(string: text) } catch let error as TOMLParseError {
+            throw ConfigurationError(file: file, line: Int(error.source.begin.line), key: nil, error.description)
+        } catch { throw ConfigurationError(file: file, line: nil, key: nil, "\(error)") }
+        let lines = LineIndex(text)
+        try read(document, at: "", file: file, lines: lines)
+    }
+
+    private mutating func read(_ table: TOMLTable, at prefix: String, file: String, lines: LineIndex) throws(ConfigurationError) {
+        for (name, value) in table {
+            let path = prefix.isEmpty ? name : prefix + "." + name
+            if Keys.foreignTables.contains(where: { path == $0 || path.hasPrefix($0 + ".") }) { continue }
+            if let key = Keys.all.first(where: { $0.path == path }) {
+                values[path] = try Self.value(value, for: key, file: file, line: lines.line(of: path))
+            } else if Keys.dormant[prefix]?.contains(name) == true {
+                continue
+            } else if let inner = value.table {
+                let known = Keys.all.map(\.table) + Array(Keys.dormant.keys)
+                guard known.contains(where: { $0 == path || $0.hasPrefix(path + ".") }) else {
+                    throw ConfigurationError(file: file, line: lines.line(of: path), key: path, "unknown table\(Self.suggestion(path, known))")
+                }
+                try read(inner, at: path, file: file, lines: lines)
+            } else {
+                let known = Keys.all.filter { $0.table == prefix }.map(\.name) + (Keys.dormant[prefix] ?? [])
+                let place = lines.line(of: path).map { ":\($0)" } ?? ""
+                warnings.append("\(file)\(place): \(path): unknown key, ignored\(Self.suggestion(name, known))")
+            }
+        }
+    }
+
+    private static func value(_ given: any TOMLValueConvertible, for key: Key, file: String, line: Int?) throws(ConfigurationError) -> Value {
+        func wrong(_ reason: String) -> ConfigurationError { ConfigurationError(file: file, line: line, key: key.path, reason) }
+        let value: Value
+        switch key.standard.kind {
+        case .text:
+            guard let text = given.string else { throw wrong("expected a string") }
+            guard key.allowed.isEmpty || key.allowed.contains(text) else {
+                throw wrong("\"\(text)\" is not one of \(key.allowed.joined(separator: ", "))")
+            }
+            value = .text(text)
+        case .number:
+            guard let number = given.int.map(Double.init) ?? given.double else { throw wrong("expected a number") }
+            if let range = key.range, !range.contains(number) {
+                throw wrong("\(Value.number(number)) is not within \(Value.number(range.lowerBound)) and \(Value.number(range.upperBound))")
+            }
+            value = .number(number)
+        case .flag:
+            guard let flag = given.bool else { throw wrong("expected true or false") }
+            value = .flag(flag)
+        case .list:
+            guard let array = given.array else { throw wrong("expected a list of strings") }
+            var list: [String] = []
+            for item in array {
+                guard let text = item.string else { throw wrong("expected a list of strings") }
+                list.append(text)
+            }
+            value = .list(list)
+        }
+        return value
+    }
+
+    /// Rules between keys.
+    private func check(_ file: String) throws(ConfigurationError) {
+        if !text(Keys.initrd).isEmpty, !text(Keys.image).isEmpty {
+            throw ConfigurationError(file: file, line: nil, key: Keys.image.path, "image and initrd exclude each other: keep one")
+        }
+    }
+
+    /// Every file that a VM needs, before it is started.
+    package func checkFiles() throws(ConfigurationError) {
+        let file = sources.first ?? "built-in configuration"
+        for key in [Keys.path, Keys.kernel, Keys.virtioFSDaemon] + (text(Keys.image).isEmpty ? [Keys.initrd] : [Keys.image]) {
+            let path = text(key)
+            guard !path.isEmpty else { throw ConfigurationError(file: file, line: nil, key: key.path, "not set: neither image nor initrd is") }
+            guard Files.exists(path) else {
+                throw ConfigurationError(file: file, line: LineIndex(of: file)?.line(of: key.path), key: key.path, "\(path): no such file")
+            }
+        }
+    }
+
+    private static func suggestion(_ name: String, _ known: [String]) -> String {
+        let best = known.map { ($0, distance($0, name)) }.min { $0.1 < $1.1 }
+        guard let best, best.1 <= max(2, name.count / 3) else { return "" }
+        return "; did you mean \(best.0)?"
+    }
+
+    /// How many letters have to change (Levenshtein).
+    private static func distance(_ a: String, _ b: String) -> Int {
+        let b = Array(b)
+        var row = Array(0...b.count)
+        for (i, x) in a.enumerated() {
+            var before = row[0]
+            row[0] = i + 1
+            for (j, y) in b.enumerated() {
+                let here = x == y ? before : 1 + min(before, row[j], row[j + 1])
+                before = row[j + 1]
+                row[j + 1] = here
+            }
+        }
+        return row[b.count]
+    }
+
+    // MARK: Reading
+
+    package func value(_ key: Key) -> Value { values[key.path] ?? key.standard }
+    package func isSet(_ key: Key) -> Bool { values[key.path] != nil }
+    package func text(_ key: Key) -> String { if case .text(let text) = value(key) { text } else { "" } }
+    package func number(_ key: Key) -> Int { if case .number(let number) = value(key) { Int(number.rounded(.up)) } else { 0 } }
+    package func flag(_ key: Key) -> Bool { if case .flag(let flag) = value(key) { flag } else { false } }
+    package func list(_ key: Key) -> [String] { if case .list(let list) = value(key) { list } else { [] } }
+}
+
+/// What is wrong with the configuration, where, and what is expected: one line.
+package struct ConfigurationError: Error, Equatable, CustomStringConvertible {
+    package let file: String
+    package let line: Int?
+    package let key: String?
+    package let reason: String
+
+    init(file: String, line: Int?, key: String?, _ reason: String) {
+        self.file = file
+        self.line = line
+        self.key = key
+        self.reason = reason
+    }
+
+    package var description: String { file + (line.map { ":\($0)" } ?? "") + ": " + (key.map { $0 + ": " } ?? "") + reason }
+}
+
+/// On which line a key stands. The parser doesn't tell; one key a line is how such files are written.
+struct LineIndex {
+    private var lines: [String: Int] = [:]
+
+    init?(of file: String) {
+        guard let text = try? Files.readText(file) else { return nil }
+        self.init(text)
+    }
+
+    init(_ text: String) {
+        var table = ""
+        for (index, raw) in text.split(separator: "\n", omittingEmptySubsequences: false).enumerated() {
+            let line = raw.drop { $0 == " " || $0 == "\t" }
+            if line.hasPrefix("[") {
+                table = String(line.drop { $0 == "[" }.prefix { $0 != "]" }).filter { $0 != " " && $0 != "\"" }
+                lines[table] = lines[table] ?? index + 1
+            } else if let equals = line.firstIndex(of: "="), !line.hasPrefix("#") {
+                let name = line[..<equals].filter { $0 != " " && $0 != "\t" && $0 != "\"" }
+                lines[table.isEmpty ? String(name) : table + "." + name] = index + 1
+            }
+        }
+    }
+
+    func line(of path: String) -> Int? { lines[path] }
+}

@@ -1,0 +1,97 @@
+/// The keys that have an effect.
+package enum Keys {
+    private static func qemu(
+        _ name: String, _ standard: Value, allowed: [String] = [], in range: ClosedRange<Double>? = nil, _ help: String
+    ) -> Key { Key("hypervisor.qemu." + name, standard, allowed: allowed, in: range, help) }
+
+    package static let path = qemu("path", .text("/usr/bin/qemu-system-x86_64"), "The hypervisor to run.")
+    package static let kernel = qemu("kernel", .text("/usr/share/kata-containers/vmlinux.container"), "The guest's kernel: an ELF file or a bzImage.")
+    package static let initrd = qemu("initrd", .text(""), "The guest's initrd. Excludes image.")
+    package static let image = qemu("image", .text(""), "The guest's root file system image. Excludes initrd.")
+    package static let machineType = qemu("machine_type", .text("q35"), allowed: ["q35", "pc", "microvm", "virt"], "QEMU's machine type.")
+    package static let machineAccelerators = qemu("machine_accelerators", .text(""), "Comma list that is added to -machine.")
+    package static let kernelParameters = qemu("kernel_params", .text(""), "Words that are added to the guest kernel's command line.")
+    package static let firmware = qemu("firmware", .text(""), "Firmware file; empty: the one that starts fastest.")
+    package static let cpuFeatures = qemu("cpu_features", .text("pmu=off"), "Comma list that is added to -cpu.")
+    package static let vcpus = qemu("default_vcpus", .number(1), "Virtual CPUs at boot; negative: as many as the host has.")
+    package static let maxVCPUs = qemu("default_maxvcpus", .number(0), in: 0...1024, "How many virtual CPUs a VM may grow to; 0: as many as the host has.")
+    package static let memory = qemu("default_memory", .number(2048), in: 64...4_194_304, "Memory at boot, in MiB.")
+    package static let maxMemory = qemu("default_maxmemory", .number(0), in: 0...4_194_304, "Memory that a VM may grow to, in MiB; 0: what the host has.")
+    package static let memorySlots = qemu("memory_slots", .number(10), in: 0...255, "How often memory can be added to a running VM.")
+    package static let rootPorts = qemu("pcie_root_port", .number(4), in: 0...16, "PCIe root ports, each for one device that is added later.")
+    package static let seccompSandbox = qemu(
+        "seccompsandbox", .text("on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"), "QEMU's -sandbox option.")
+    package static let entropySource = qemu("entropy_source", .text("/dev/urandom"), allowed: ["/dev/urandom", "/dev/random"], "What feeds the guest's virtio-rng.")
+    package static let sharedFS = qemu("shared_fs", .text("virtio-fs"), allowed: ["virtio-fs"], "How the guest sees the container's files.")
+    package static let virtioFSDaemon = qemu("virtio_fs_daemon", .text("/usr/lib/qemu/virtiofsd"), "The daemon that serves the shared files.")
+    package static let virtioFSCache = qemu("virtio_fs_cache", .text("auto"), allowed: ["none", "never", "metadata", "auto", "always"], "How much the guest caches of shared files.")
+    package static let virtioFSExtraArguments = qemu("virtio_fs_extra_args", .list(["--thread-pool-size=1"]), "Further arguments of the daemon.")
+    package static let virtioFSQueueSize = qemu("virtio_fs_queue_size", .number(1024), in: 1...1024, "Entries in the share's queue.")
+    package static let hypervisorDebug = qemu("enable_debug", .flag(false), "The guest's kernel tells everything on its console.")
+    package static let accelerator = qemu(
+        "accelerator", .text("auto"), allowed: ["auto", "kvm", "tcg"], "What runs guest code; auto: KVM where it runs in hardware, else TCG.")
+    package static let guestChannel = qemu(
+        "guest_channel", .text("vhost-user-vsock"), allowed: ["vhost-user-vsock"], "How host and guest talk: a vsock device inside the shim.")
+
+    package static let agentDebug = Key("agent.kata.enable_debug", .flag(false), "The agent logs everything.")
+    package static let dialTimeout = Key("agent.kata.dial_timeout", .number(45), in: 1...3600, "How long a guest may take to come up, in seconds.")
+
+    package static let runtimeDebug = Key("runtime.enable_debug", .flag(false), "The runtime logs everything.")
+    package static let createTimeout = Key(
+        "runtime.create_container_timeout", .number(60), in: 1...86400, "How long the guest may take to create a container, in seconds.")
+
+    package static let all: [Key] = [
+        path, kernel, initrd, image, machineType, machineAccelerators, kernelParameters, firmware, cpuFeatures, vcpus, maxVCPUs, memory,
+        maxMemory, memorySlots, rootPorts, seccompSandbox, entropySource, sharedFS, virtioFSDaemon, virtioFSCache,
+        virtioFSExtraArguments, virtioFSQueueSize, hypervisorDebug, accelerator, guestChannel, agentDebug, dialTimeout, runtimeDebug,
+        createTimeout,
+    ]
+
+    /// Kata's other keys: an existing configuration is accepted, these are not acted on yet.
+    package static let dormant: [String: [String]] = [
+        "hypervisor.qemu": words(
+            """
+            rootfs_type vm_rootfs_driver enable_annotations valid_hypervisor_paths ctlpath valid_ctlpaths jailer_path valid_jailer_paths
+            kernel_verity_params firmware_volume overhead_vcpus default_bridges overhead_memory memory_offset enable_virtio_mem
+            disable_block_device_use valid_virtio_fs_daemon_paths virtio_fs_cache_size virtio_fs_is_dax block_device_driver
+            block_device_aio block_device_cache_set block_device_cache_direct block_device_cache_noflush
+            block_device_logical_sector_size block_device_physical_sector_size enable_iothreads indep_iothreads queue_size num_queues
+            disk_rate_limiter_bw_max_rate disk_rate_limiter_bw_one_time_burst disk_rate_limiter_ops_max_rate
+            disk_rate_limiter_ops_one_time_burst net_rate_limiter_bw_max_rate net_rate_limiter_bw_one_time_burst
+            net_rate_limiter_ops_max_rate net_rate_limiter_ops_one_time_burst enable_mem_prealloc reclaim_guest_freed_memory
+            enable_hugepages hugepage_type enable_vhost_user_store vhost_user_store_path valid_vhost_user_store_paths
+            vhost_user_reconnect_timeout_sec enable_iommu enable_iommu_platform enable_numa numa_mapping file_mem_backend
+            valid_file_mem_backends pflashes enable_swap hypervisor_loglevel log_level extra_monitor_socket disable_nesting_checks
+            disable_nested_virtualization msize_9p use_vsock disable_image_nvdimm hotplug_vfio_on_root_bus hot_plug_vfio cold_plug_vfio
+            pcie_switch_port disable_vhost_net valid_entropy_sources guest_hook_path rx_rate_limiter_max_rate tx_rate_limiter_max_rate
+            network_queues guest_memory_dump_path guest_memory_dump_paging enable_guest_swap guest_swap_path guest_swap_size_percent
+            guest_swap_create_threshold_secs use_legacy_serial disable_selinux disable_guest_selinux selinux_label rootless
+            disable_seccomp confidential_guest sev_snp_guest snp_guest_policy snp_id_block snp_id_auth
+            tdx_quote_generation_service_socket_port measurement_algo initdata default_gpus default_gpu_model remote_hypervisor_socket
+            remote_hypervisor_timeout prefetch_list_path boot_to_be_template boot_from_template memory_path device_state_path
+            seccomp_sandbox valid_hypervisor_paths image_hash guest_extension_images rootless_user
+            """),
+        "factory": words("enable_template template_path vm_cache_number vm_cache_endpoint template"),
+        "proxy.kata": words("path enable_debug"), "shim.kata": words("path enable_debug enable_tracing"),
+        "netmon": words("enable_netmon path enable_debug"),
+        "agent.kata": words(
+            """
+            log_level enable_tracing trace_mode trace_type kernel_modules container_pipe_size debug_console_enabled dial_timeout_ms
+            reconnect_timeout_ms server_port log_port passfd_listener_port health_check_request_timeout_ms create_container_timeout
+            cdh_api_timeout cdh_api_timeout_ms launch_process_timeout visible_cdi_devices policy mem_agent
+            """),
+        "runtime": words(
+            """
+            log_level name hypervisor_name agent_name internetworking_model disable_guest_seccomp enable_vcpus_pinning
+            guest_selinux_label enable_tracing jaeger_endpoint jaeger_user jaeger_password disable_new_netns sandbox_cgroup_only
+            static_sandbox_resource_mgmt sandbox_bind_mounts vfio_mode disable_guest_empty_dir emptydir_mode experimental enable_pprof
+            enable_agent_pidns dan_conf experimental_force_guest_pull kubelet_root_dir pod_resource_api_sock keep_abnormal shared_mounts
+            use_passfd_io passfd_listener_port
+            """),
+    ]
+
+    /// Tables of other hypervisors and other tools: read by them, not by this runtime.
+    static let foreignTables = ["hypervisor.clh", "hypervisor.firecracker", "hypervisor.acrn", "hypervisor.stratovirt", "hypervisor.dragonball", "hypervisor.remote", "image"]
+
+    private static func words(_ text: String) -> [String] { text.split(whereSeparator: \.isWhitespace).map(String.init) }
+}
