@@ -50,7 +50,7 @@ let package = Package(
         room("EventLoop", in: "Platform", ["Linux", nioCore, nioPosix]),
         room("VhostUser", in: "Platform", ["CLinux", "Linux"]),
         // Contracts
-        room("OCISpec", in: "Contracts"),
+        room("OCISpec", in: "Contracts", ["Linux"]),
         room("TTRPC", in: "Contracts", ["EventLoop", nioCore, nioPosix, protobuf]),
         room("AgentAPI", in: "Contracts", ["TTRPC", protobuf]),
         room("ShimAPI", in: "Contracts", ["TTRPC", protobuf]),
@@ -68,18 +68,24 @@ let package = Package(
             "Sandbox", in: "Host",
             [
                 "Configuration", "Hypervisor", "Storage", "VhostUser", "AgentAPI", "ShimAPI", "OCISpec", "TTRPC",
-                "EventLoop", "Linux", "CLinux", nioCore, nioPosix, log,
+                "EventLoop", "Linux", "CLinux", nioCore, nioPosix, log, protobuf,
+            ]),
+        room(
+            "Shim", in: "Host",
+            [
+                "Sandbox", "Configuration", "Hypervisor", "ShimAPI", "AgentAPI", "TTRPC", "EventLoop", "OCISpec", "Linux", "CLinux",
+                nioCore, nioPosix, log, protobuf,
             ]),
         // Tools
         tool("kata-agent", ["Agent", "Container", "CLinux"]),
         tool(
             "containerd-shim-kata-v2",
-            ["Sandbox", "ShimAPI", "TTRPC", "EventLoop", "Configuration", "Linux", "CLinux", log]),
+            ["Shim", "Linux"]),
         tool(
             "kata-runtime",
             [
-                "Sandbox", "ShimAPI", "TTRPC", "EventLoop", "Configuration", "Hypervisor", "OCISpec", "Linux", "CLinux",
-                arguments,
+                "Shim", "Sandbox", "ShimAPI", "TTRPC", "EventLoop", "Configuration", "Hypervisor", "OCISpec", "Linux", "CLinux",
+                arguments, nioCore, nioPosix, protobuf,
             ]),
         tool("kata-osbuilder", ["Images", "Linux", arguments]),
         // Unit tests

@@ -1,4 +1,5 @@
 import FoundationEssentials
+import Linux
 
 /// Why a document is not a specification: which file, where in it, and what is expected.
 package struct SpecError: Error, Equatable, CustomStringConvertible {
@@ -33,6 +34,15 @@ extension Decodable {
             @unknown default: throw SpecError(source, "", "\(error)")
             }
         } catch { throw SpecError(source, "", "\(error)") }
+    }
+}
+
+extension Spec {
+    /// Reads and validates a bundle's config.json.
+    package static func load(path: String) throws -> Spec {
+        let spec = try Spec.decode(json: try Files.read(path), source: path)
+        try spec.validate(source: path)
+        return spec
     }
 }
 

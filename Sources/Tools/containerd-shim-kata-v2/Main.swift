@@ -1,1 +1,29 @@
-@main struct Main { static func main() {} }
+import Glibc
+import Linux
+
+
+
+import Shim
+
+
+
+/// containerd's shim protocol: flags in Go's syntax, then an action (reference: containerd runtime v2).
+@main
+struct Main {
+    static func main() {
+        do {
+            let flags = try ShimFlags(Array(CommandLine.arguments.dropFirst()))
+            switch flags.action {
+            case .version:
+                print("Kata Containers containerd shim (Swift): id: \"io.containerd.kata.v2\", version: \(Version.current)")
+            case .start: print(try ShimStart.run(flags), terminator: "")
+            case .delete: try ShimDelete.run(flags)
+            case .serve: try ShimServer.run(flags)
+            }
+        } catch {
+            let line = "containerd-shim-kata-v2: \(error)\n"
+            _ = line.withCString { write(2, $0, strlen($0)) }
+            exit(1)
+        }
+    }
+}

@@ -1,0 +1,383 @@
+import AgentAPI
+import CLinux
+import Configuration
+import EventLoop
+import Glibc
+import Hypervisor
+import Linux
+import Logging
+import NIOCore
+import OCISpec
+import Storage
+import SwiftProtobuf
+import TTRPC
+import VhostUser
+
+/// One VM and the containers in it: empty → booting → ready → stopping → gone.
+package actor Sandbox {
+    package enum State: String, Sendable { case empty, booting, ready, stopping, gone }
+
+    package nonisolated let id: String
+    package nonisolated let paths: SandboxPaths
+    private nonisolated let executor: LoopExecutor
+    private nonisolated let loop: any EventLoop
+    package nonisolated var unownedExecutor: UnownedSerialExecutor { executor.asUnownedSerialExecutor() }
+
+    private let plan: SandboxPlan
+    private let log: Logger
+    package private(set) var state = State.empty
+    package private(set) var phases: [(name: String, duration: Duration)] = []
+
+    private var dialer: (any GuestDialer)?
+    private var machine: QEMUVirtualMachine?
+    private var share: VirtioFSDaemon?
+    private var connection: RPCClient?
+    private var relay: StreamRelay?
+    private var containers: [String: Container] = [:]
+    private var nextPort: UInt32 = 2000
+    private var endWaiters: [CheckedContinuation<Void, Never>] = []
+
+    package init(plan: SandboxPlan, loop: any EventLoop, log: Logger) {
+        id = plan.paths.sandbox
+        paths = plan.paths
+        self.plan = plan
+        self.loop = loop
+        self.log = log
+        executor = LoopExecutor(loop)
+    }
+
+    /// The VMM's pid: the one a manager sees for every process of the sandbox.
+    package var pid: Int32 { machine?.pid ?? 0 }
+
+    // MARK: Life of the VM
+
+    /// Starts device, share and VMM side by side, then waits for the guest to announce itself.
+    package func boot() async throws {
+        guard state == .empty else { throw SandboxError(.wrongState, "sandbox \(id) is \(state.rawValue), not empty") }
+        state = .booting
+        let start = ContinuousClock.now
+        do {
+            try Files.makeDirectory(paths.machine)
+            try Files.makeDirectory(paths.share)
+            relay = try StreamRelay()
+            let device = try VsockDevice(socketPath: paths.vsock)
+            dialer = device
+            share = try VirtioFSDaemon.start(
+                plan.share, socketPath: paths.virtiofs, directory: paths.share, logFile: paths.machine + "/virtiofsd.log")
+            let machine = try await QEMUVirtualMachine.start(plan.machine, qmpSocket: paths.qmp, on: loop)
+            self.machine = machine
+            phases.append(("VMM started", ContinuousClock.now - start))
+            watch(machine)
+            let socket = try await dial(device, machine)
+            phases.append(("guest answers", ContinuousClock.now - start))
+            let connection = try await RPCClient.connect(socket: socket, on: loop)
+            self.connection = connection
+            try await createSandbox(AgentServiceClient(client: connection))
+            phases.append(("sandbox ready", ContinuousClock.now - start))
+            state = .ready
+        } catch {
+            let reason = explain(error)
+            await stop()
+            throw reason
+        }
+    }
+
+    /// The dial ends when the guest answers, when its time is over, or at once when the VMM ends.
+    private func dial(_ dialer: any GuestDialer, _ machine: QEMUVirtualMachine) async throws -> Int32 {
+        try await dialer.dial(port: 1024, timeout: plan.dialTimeout)
+    }
+
+    private func watch(_ machine: QEMUVirtualMachine) {
+        Task(executorPreference: executor) { [weak self] in
+            let end = await machine.waitForExit()
+            await self?.machineEnded("\(end)")
+        }
+    }
+
+    private func machineEnded(_ end: String) {
+        guard state != .gone else { return }
+        if state != .stopping { log.error("the virtual machine ended", metadata: ["sandbox": "\(id)", "end": "\(end)"]) }
+        dialer?.close()
+        for container in containers.values { container.processes.values.forEach { $0.end(status: 137) } }
+        let waiters = endWaiters
+        endWaiters = []
+        waiters.forEach { $0.resume() }
+    }
+
+    /// Why there is no guest: what the VMM said, what the guest's console said last.
+    private func explain(_ error: any Error) -> SandboxError {
+        guard let machine else { return SandboxError(.host, "\(error)") }
+        var reason = "\(error)"
+        if let end = machine.end, state != .stopping { reason = "the virtual machine ended: QEMU \(end)" }
+        let complaints = machine.complaints()
+        if !complaints.isEmpty { reason += "; QEMU said: " + complaints.joined(separator: " | ") }
+        let console = machine.consoleTail(lines: 8)
+        let tail = console.isEmpty ? "the guest wrote nothing to its console" : "the guest's console ends with: " + console.joined(separator: " | ")
+        return SandboxError(.guest, "the guest of sandbox \(id) did not come up: \(reason); \(tail)")
+    }
+
+    private func createSandbox(_ agent: AgentServiceClient) async throws {
+        var request = Grpc_CreateSandboxRequest()
+        request.hostname = plan.hostname
+        request.sandboxID = id
+        var storage = Grpc_Storage()
+        storage.driver = "virtio-fs"
+        storage.source = GuestPaths.shareTag
+        storage.fstype = "virtiofs"
+        storage.mountPoint = GuestPaths.share
+        storage.options = ["nodev"]
+        request.storages = [storage]
+        _ = try await agent.createSandbox(request, timeout: .seconds(30))
+        var time = timespec()
+        clock_gettime(CLOCK_REALTIME, &time)
+        var clock = Grpc_SetGuestDateTimeRequest()
+        clock.sec = Int64(time.tv_sec)
+        clock.usec = Int64(time.tv_nsec / 1000)
+        _ = try? await agent.setGuestDateTime(clock, timeout: .seconds(10))
+    }
+
+    /// Ends the VM and removes everything of the sandbox from the host. Idempotent.
+    package func stop() async {
+        guard state != .gone, state != .stopping else { return }
+        state = .stopping
+        if let connection {
+            _ = try? await AgentServiceClient(client: connection)
+                .destroySandbox(Grpc_DestroySandboxRequest(), timeout: .seconds(2))
+            await connection.close()
+        }
+        await machine?.stop(timeout: .seconds(2))
+        share?.stop()
+        dialer?.close()
+        relay?.stop()
+        for container in containers.values { container.unmount() }
+        Mounts.detach(paths.share)
+        Files.removeTree(paths.machine)
+        Files.removeTree(paths.shareParent)
+        state = .gone
+    }
+
+    // MARK: Containers
+
+    private func agent() throws -> AgentServiceClient {
+        guard state == .ready, let connection else {
+            throw SandboxError(.wrongState, "sandbox \(id) is \(state.rawValue), not ready")
+        }
+        return AgentServiceClient(client: connection)
+    }
+
+    /// A process as it stands now.
+    package func report(container: String, exec: String = "") throws -> ProcessReport {
+        let record = try self.container(container)
+        let process = try record.process(exec)
+        return ProcessReport(
+            bundle: record.bundle, streams: process.streams, state: process.state, paused: record.paused, ended: process.ended)
+    }
+
+    private func container(_ id: String) throws -> Container {
+        guard let container = containers[id] else { throw SandboxError(.notFound, "container \(id) does not exist") }
+        return container
+    }
+
+    package var isEmpty: Bool { containers.isEmpty }
+
+    package func createContainer(_ container: String, bundle: String, rootfs: String, spec: Spec, streams: StreamPaths)
+        async throws
+    {
+        guard containers[container] == nil else {
+            throw SandboxError(.alreadyExists, "container \(container) exists already")
+        }
+        let agent = try agent()
+        let record = Container(id: container, bundle: bundle, streams: streams)
+        let guest = GuestSpec(spec, container: container, paths: paths)
+        do {
+            let shared = paths.sharedRootfs(of: container)
+            try Files.makeDirectory(shared)
+            try Mounts.bind(rootfs, at: shared)
+            record.mounts.append(shared)
+            for share in guest.shares { try mount(share, for: record) }
+            var request = Grpc_CreateContainerRequest()
+            request.containerID = container
+            request.execID = container
+            request.oci = Grpc_Spec(guest.spec)
+            let ports = try prepare(record.initial)
+            request.stdinPort = ports.stdin
+            request.stdoutPort = ports.stdout
+            request.stderrPort = ports.stderr
+            _ = try await agent.createContainer(request, timeout: .seconds(60))
+        } catch {
+            record.unmount()
+            throw error
+        }
+        containers[container] = record
+    }
+
+    private func mount(_ share: GuestSpec.Share, for container: Container) throws {
+        if Files.isDirectory(share.source) {
+            try Files.makeDirectory(share.exported)
+        } else {
+            guard Files.exists(share.source) else { throw SystemError("share", share.source, errno: ENOENT) }
+            try Files.write(share.exported, "")
+        }
+        try Mounts.bind(share.source, at: share.exported, readOnly: share.readOnly)
+        container.mounts.append(share.exported)
+    }
+
+    package func start(container: String, exec: String = "") async throws {
+        let record = try self.container(container)
+        let process = try record.process(exec)
+        guard process.state == .created else {
+            throw SandboxError(.wrongState, "process of container \(container) is \(process.state.rawValue), not created")
+        }
+        let agent = try agent()
+        if exec.isEmpty {
+            var request = Grpc_StartContainerRequest()
+            request.containerID = container
+            _ = try await agent.startContainer(request, timeout: .seconds(60))
+        } else {
+            var request = Grpc_ExecProcessRequest()
+            request.containerID = container
+            request.execID = exec
+            if let specification = process.specification { request.process = Grpc_Process(specification) }
+            let ports = try prepare(process)
+            request.stdinPort = ports.stdin
+            request.stdoutPort = ports.stdout
+            request.stderrPort = ports.stderr
+            _ = try await agent.execProcess(request, timeout: .seconds(60))
+        }
+        process.state = .running
+        Task(executorPreference: executor) { [weak self] in
+            var request = Grpc_WaitProcessRequest()
+            request.containerID = container
+            request.execID = exec.isEmpty ? container : exec
+            // A wait that is lost means that the guest is lost.
+            let status = (try? await agent.waitProcess(request, timeout: nil).status) ?? 255
+            await self?.ended(process, status)
+        }
+    }
+
+    private func ended(_ process: ContainerProcess, _ status: Int32) async {
+        await drained(process.outputs, quiet: .milliseconds(100), limit: .seconds(2), on: loop)
+        process.endInput(relay)
+        process.end(status: status)
+    }
+
+    package func addExec(container: String, exec: String, process: OCISpec.Process, streams: StreamPaths) throws {
+        let record = try self.container(container)
+        guard record.processes[exec] == nil else {
+            throw SandboxError(.alreadyExists, "process \(exec) of container \(container) exists already")
+        }
+        guard record.initial.state == .running else {
+            throw SandboxError(.wrongState, "container \(container) is \(record.initial.state.rawValue), not running")
+        }
+        record.processes[exec] = ContainerProcess(id: exec, streams: streams, specification: process)
+    }
+
+    package func wait(container: String, exec: String = "") async throws -> (status: Int32, at: timespec) {
+        await (try self.container(container).process(exec)).waitForEnd()
+    }
+
+    package func signal(_ number: Int32, container: String, exec: String = "", all: Bool = false) async throws {
+        let record = try self.container(container)
+        let process = try record.process(exec)
+        if process.state == .stopped {
+            if number == SIGKILL || number == SIGTERM { return }
+            throw SandboxError(.notFound, "process of container \(container) has ended already")
+        }
+        if process.state == .created, number == SIGKILL || number == SIGTERM, exec.isEmpty { process.end(status: 128 + number) }
+        var request = Grpc_SignalProcessRequest()
+        request.containerID = container
+        request.execID = all ? "" : (exec.isEmpty ? container : exec)
+        request.signal = UInt32(number)
+        _ = try await agent().signalProcess(request, timeout: .seconds(10))
+    }
+
+    package func resize(container: String, exec: String, rows: UInt32, columns: UInt32) async throws {
+        var request = Grpc_TtyWinResizeRequest()
+        request.containerID = container
+        request.execID = exec.isEmpty ? container : exec
+        request.row = rows
+        request.column = columns
+        _ = try await agent().ttyWinResize(request, timeout: .seconds(10))
+    }
+
+    /// The manager writes no more. What is in its fifo still goes in: the relay meets the end of file behind it, as the
+    /// manager's end is closed by now (containerd closes the fifo before it calls CloseIO).
+    package func closeInput(container: String, exec: String) throws {
+        _ = try self.container(container).process(exec)
+    }
+
+    package func pause(container: String) async throws {
+        let record = try self.container(container)
+        var request = Grpc_PauseContainerRequest()
+        request.containerID = container
+        _ = try await agent().pauseContainer(request, timeout: .seconds(10))
+        record.paused = true
+    }
+
+    package func resume(container: String) async throws {
+        let record = try self.container(container)
+        var request = Grpc_ResumeContainerRequest()
+        request.containerID = container
+        _ = try await agent().resumeContainer(request, timeout: .seconds(10))
+        record.paused = false
+    }
+
+    package func stats(container: String) async throws -> Grpc_StatsContainerResponse {
+        var request = Grpc_StatsContainerRequest()
+        request.containerID = container
+        return try await agent().statsContainer(request, timeout: .seconds(10))
+    }
+
+    /// Forgets an ended process; for a container's first process, the whole container.
+    package func delete(container: String, exec: String = "") async throws -> (status: Int32, at: timespec) {
+        let record = try self.container(container)
+        let process = try record.process(exec)
+        guard process.state != .running else {
+            throw SandboxError(.wrongState, "container \(container) is running; stop it first")
+        }
+        let end = process.ended ?? (0, timespec())
+        if exec.isEmpty {
+            var request = Grpc_RemoveContainerRequest()
+            request.containerID = container
+            request.timeout = 10
+            if let agent = try? agent() { _ = try? await agent.removeContainer(request, timeout: .seconds(15)) }
+            record.unmount()
+            containers[container] = nil
+        } else {
+            record.processes[exec] = nil
+        }
+        return end
+    }
+
+    // MARK: Streams
+
+    /// Reserves a host port for each stream that leads somewhere; the agent connects to it before the process starts.
+    private func prepare(_ process: ContainerProcess) throws -> (stdin: UInt32, stdout: UInt32, stderr: UInt32) {
+        guard let dialer, let relay else { throw SandboxError(.wrongState, "sandbox \(id) has no channel") }
+        /// Listens for one connection.
+        func reserve(_ accept: @escaping @Sendable (Int32) -> Void) throws -> UInt32 {
+            nextPort &+= 1
+            let port = nextPort
+            try dialer.listen(port: port) { socket in
+                dialer.stopListening(port: port)
+                accept(socket)
+            }
+            return port
+        }
+        let paths = process.streams
+        var ports: (stdin: UInt32, stdout: UInt32, stderr: UInt32) = (0, 0, 0)
+        if !paths.stdin.isEmpty {
+            let input = try HostStream.openInput(paths.stdin)
+            ports.stdin = try reserve { socket in process.connected(input: relay.connect(from: input, to: socket)) }
+        }
+        if !paths.stdout.isEmpty {
+            let output = try HostStream.openOutput(paths.stdout)
+            ports.stdout = try reserve { socket in process.connected(output: relay.connect(from: socket, to: output)) }
+        }
+        if !paths.stderr.isEmpty, !paths.terminal {
+            let output = try HostStream.openOutput(paths.stderr)
+            ports.stderr = try reserve { socket in process.connected(output: relay.connect(from: socket, to: output)) }
+        }
+        return ports
+    }
+}

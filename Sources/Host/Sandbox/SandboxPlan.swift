@@ -1,0 +1,91 @@
+import Configuration
+import Glibc
+import Hypervisor
+import Linux
+import OCISpec
+import Storage
+
+/// All that is decided before anything is started: a pure value.
+package struct SandboxPlan: Sendable, Equatable {
+    package let paths: SandboxPaths
+    package let machine: VMConfiguration
+    package let accelerator: Accelerator.Choice
+    package let share: VirtioFSDaemon.Plan
+    package let hostname: String
+    package let dialTimeout: Duration
+    package let createTimeout: Duration
+
+    /// What of the host decides about a machine.
+    package struct Host: Sendable, Equatable {
+        package var processors: Int
+        package var memoryMiB: Int
+        package var kilohertz: Int
+        package var accelerator: Accelerator.Choice
+
+        package init(processors: Int, memoryMiB: Int, kilohertz: Int, accelerator: Accelerator.Choice) {
+            self.processors = processors
+            self.memoryMiB = memoryMiB
+            self.kilohertz = kilohertz
+            self.accelerator = accelerator
+        }
+
+        /// This host, looked at now.
+        package static func current(_ configuration: Configuration) -> Host {
+            var kilohertz = 0
+            for line in ((try? Files.readText("/proc/cpuinfo")) ?? "").split(separator: "\n") where line.hasPrefix("bogomips") {
+                // Twice the clock, in MHz (arch/x86/kernel/cpu/proc.c).
+                if let value = line.split(separator: ":").last, let mega = Double(value.filter { $0 != " " && $0 != "\t" }) {
+                    kilohertz = Int(mega * 500)
+                }
+                break
+            }
+            let pages = sysconf(Int32(_SC_PHYS_PAGES)) * sysconf(Int32(_SC_PAGESIZE))
+            return Host(
+                processors: max(1, sysconf(Int32(_SC_NPROCESSORS_ONLN))), memoryMiB: pages >> 20, kilohertz: kilohertz,
+                accelerator: Accelerator.choose(configuration.text(Keys.accelerator)))
+        }
+    }
+
+    package init(sandbox: String, hostname: String, configuration: Configuration, host: Host) {
+        paths = SandboxPaths(sandbox: sandbox)
+        accelerator = host.accelerator
+        self.hostname = hostname
+        dialTimeout = .seconds(configuration.number(Keys.dialTimeout))
+        createTimeout = .seconds(configuration.number(Keys.createTimeout))
+        share = VirtioFSDaemon.Plan(
+            executable: configuration.text(Keys.virtioFSDaemon), cache: configuration.text(Keys.virtioFSCache),
+            extraArguments: configuration.list(Keys.virtioFSExtraArguments))
+
+        var machine = VMConfiguration(
+            name: sandbox, executable: configuration.text(Keys.path), kernel: configuration.text(Keys.kernel),
+            consoleFile: paths.console, pidFile: paths.machine + "/qemu.pid")
+        machine.accelerator = host.accelerator.accelerator
+        machine.machineType = configuration.text(Keys.machineType)
+        machine.machineAccelerators = configuration.text(Keys.machineAccelerators)
+        // pmu=off is the host processor's property; TCG's has none.
+        let features = configuration.text(Keys.cpuFeatures)
+        machine.cpuFeatures = machine.accelerator == .tcg && !configuration.isSet(Keys.cpuFeatures) ? "" : features
+        if !configuration.text(Keys.initrd).isEmpty { machine.initrd = configuration.text(Keys.initrd) }
+        if !configuration.text(Keys.image).isEmpty { machine.image = configuration.text(Keys.image) }
+        machine.kernelParameters = configuration.text(Keys.kernelParameters).split(separator: " ").map(String.init)
+        if configuration.flag(Keys.agentDebug) { machine.kernelParameters.append("agent.log=debug") }
+        machine.firmware = configuration.text(Keys.firmware)
+        let vcpus = configuration.number(Keys.vcpus)
+        machine.vcpus = vcpus <= 0 ? host.processors : min(vcpus, host.processors)
+        let ceiling = configuration.number(Keys.maxVCPUs)
+        machine.maxVCPUs = max(machine.vcpus, ceiling == 0 ? host.processors : min(ceiling, host.processors))
+        machine.memoryMiB = configuration.number(Keys.memory)
+        let limit = configuration.number(Keys.maxMemory)
+        machine.maxMemoryMiB = limit == 0 ? host.memoryMiB : limit
+        machine.memorySlots = configuration.number(Keys.memorySlots)
+        machine.rootPorts = configuration.number(Keys.rootPorts)
+        machine.seccompSandbox = configuration.text(Keys.seccompSandbox)
+        machine.entropySource = configuration.text(Keys.entropySource)
+        machine.hostKilohertz = host.kilohertz
+        machine.debug = configuration.flag(Keys.hypervisorDebug)
+        machine.vsockSocket = paths.vsock
+        machine.shareSocket = paths.virtiofs
+        machine.shareQueueSize = configuration.number(Keys.virtioFSQueueSize)
+        self.machine = machine
+    }
+}

@@ -1,0 +1,56 @@
+import Configuration
+import EventLoop
+import Hypervisor
+import Linux
+import Logging
+import NIOCore
+import OCISpec
+import Sandbox
+import ShimAPI
+import Synchronization
+
+/// The one sandbox of this shim: made by the first container, found by all others.
+package final class SandboxHolder: Sendable {
+    private let held = Mutex<Sandbox?>(nil)
+    private let loop: any EventLoop
+    private let executor: LoopExecutor
+    private let identifier: String
+    private let configurationPath: String?
+    private let log: Logger
+
+    package init(identifier: String, configurationPath: String?, loop: any EventLoop, log: Logger) {
+        self.identifier = identifier
+        self.configurationPath = configurationPath
+        self.loop = loop
+        self.log = log
+        executor = LoopExecutor(loop)
+    }
+
+    package func current() throws(SandboxError) -> Sandbox {
+        guard let sandbox = held.withLock({ $0 }) else {
+            throw SandboxError(.notFound, "sandbox \(identifier) has no virtual machine yet")
+        }
+        return sandbox
+    }
+
+    func sandbox(for request: Containerd_Task_V2_CreateTaskRequest, spec: Spec) async throws -> Sandbox {
+        if let sandbox = held.withLock({ $0 }) { return sandbox }
+        let configuration = try Configuration.load(configurationPath)
+        for warning in configuration.warnings { log.warning("\(warning)") }
+        try configuration.checkFiles()
+        let plan = SandboxPlan(
+            sandbox: identifier, hostname: spec.hostname ?? "", configuration: configuration, host: .current(configuration))
+        if plan.accelerator.accelerator == .tcg { log.warning("guests run without hardware virtualisation: \(plan.accelerator.reason)") }
+        let sandbox = Sandbox(plan: plan, loop: loop, log: log)
+        held.withLock { $0 = sandbox }
+        do { try await sandbox.boot() } catch {
+            held.withLock { $0 = nil }
+            throw error
+        }
+        return sandbox
+    }
+
+    func detached(_ body: @escaping @Sendable () async -> Void) {
+        Task(executorPreference: executor) { await body() }
+    }
+}

@@ -1,0 +1,30 @@
+import Glibc
+import Linux
+import Sandbox
+import ShimAPI
+import SwiftProtobuf
+
+/// `delete`: the shim is dead; ends what it left behind and tells containerd how the task ended.
+package enum ShimDelete {
+    package static func run(_ flags: ShimFlags) throws {
+        let paths = SandboxPaths(sandbox: flags.id)
+        for name in ["qemu.pid", "virtiofsd.pid"] {
+            guard let text = try? Files.readText(paths.machine + "/" + name),
+                let pid = pid_t(text.split(separator: "\n").first.map(String.init) ?? ""), pid > 1
+            else { continue }
+            kill(pid, SIGKILL)
+        }
+        RootFilesystem.unmount(bundle: ".")
+        Mounts.detach(paths.share)
+        Files.removeTree(paths.machine)
+        Files.removeTree(paths.shareParent)
+        unlink(SocketAddress.path(containerd: flags.address, namespace: flags.namespace, group: flags.id))
+        var time = timespec()
+        clock_gettime(CLOCK_REALTIME, &time)
+        var response = Containerd_Task_V2_DeleteResponse()
+        response.exitStatus = 137
+        response.exitedAt = Google_Protobuf_Timestamp(time)
+        let bytes: [UInt8] = try response.serializedBytes()
+        _ = bytes.withUnsafeBytes { write(1, $0.baseAddress, $0.count) }
+    }
+}

@@ -1,0 +1,61 @@
+/// The version every tool prints.
+package enum Version {
+    package static let current = "0.1.0"
+}
+
+/// What was wrong with a command line.
+package struct UsageError: Error, CustomStringConvertible {
+    package let description: String
+    package init(_ description: String) { self.description = description }
+}
+
+/// The shim's command line: one or two dashes, `-x v` or `-x=v`, booleans bare (Go's flag package).
+package struct ShimFlags: Equatable, Sendable {
+    package enum Action: Equatable, Sendable { case serve, start, delete, version }
+
+    package var namespace = ""
+    package var address = ""
+    package var publishBinary = ""
+    package var id = ""
+    package var bundle = ""
+    package var debug = false
+    package var action = Action.serve
+
+    package init(_ arguments: [String]) throws(UsageError) {
+        var rest = arguments[...]
+        while let word = rest.popFirst() {
+            guard word.hasPrefix("-") else {
+                switch word {
+                case "start": action = .start
+                case "delete": action = .delete
+                default: throw UsageError("unknown action \"\(word)\": expected start or delete")
+                }
+                continue
+            }
+            let parts = word.drop { $0 == "-" }.split(separator: "=", maxSplits: 1).map(String.init)
+            guard let name = parts.first else { throw UsageError("empty flag \"\(word)\"") }
+            switch name {
+            case "v", "version":
+                action = .version
+                continue
+            case "debug":
+                debug = parts.count < 2 || parts[1] != "false"
+                continue
+            default: break
+            }
+            guard let value = parts.count == 2 ? parts[1] : rest.popFirst() else {
+                throw UsageError("flag -\(name) needs a value")
+            }
+            switch name {
+            case "namespace": namespace = value
+            case "address": address = value
+            case "publish-binary": publishBinary = value
+            case "id": id = value
+            case "bundle": bundle = value
+            case "socket": break
+            default: throw UsageError("unknown flag -\(name)")
+            }
+        }
+        guard action == .version || !id.isEmpty else { throw UsageError("flag -id is missing") }
+    }
+}

@@ -1,0 +1,51 @@
+import CLinux
+import Configuration
+import EventLoop
+import Glibc
+import Linux
+import Logging
+import NIOCore
+import NIOPosix
+import Sandbox
+import ShimAPI
+import TTRPC
+
+/// Serves the task API on descriptor 3 until it is told to shut down.
+package enum ShimServer {
+    package static func run(_ flags: ShimFlags) throws {
+        signal(SIGPIPE, SIG_IGN)
+        // Mounts made for this sandbox live and die with this process, wherever it is killed.
+        try checkNegated("make a mount namespace for", flags.id, clx_unshare(Int32(clx_new_mount.rawValue)))
+        try Mounts.mount("none", at: "/", flags: UInt(MS_REC) | UInt(MS_SLAVE))
+        // Shared again among its own children: what is mounted later reaches virtiofsd's namespace.
+        try Mounts.mount("none", at: "/", flags: UInt(MS_REC) | UInt(MS_SHARED))
+
+        var log = Logger(label: "containerd-shim-kata-v2")
+        log.logLevel = flags.debug ? .debug : .info
+        log[metadataKey: "sandbox"] = "\(flags.id)"
+        let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
+        let loop = group.next()
+        let done = loop.makePromise(of: Void.self)
+        let sandboxes = SandboxHolder(
+            identifier: flags.id, configurationPath: environment("KATA_RUNTIME_CONFIG"), loop: loop, log: log)
+        let events = EventPublisher(
+            address: environment("TTRPC_ADDRESS"), namespace: flags.namespace, loop: loop, log: log)
+        let tasks = ContainerdTasks(sandboxes: sandboxes, events: events, log: log) { done.succeed() }
+        let server = RPCServer(
+            eventLoop: loop,
+            services: ["containerd.task.v2.Task": tasks.methods, "containerd.task.v3.Task": tasks.methods])
+        Task(executorPreference: LoopExecutor(loop)) {
+            do { _ = try await server.listen(socket: 3) } catch { done.fail(error) }
+        }
+        let address = SocketAddress.path(containerd: flags.address, namespace: flags.namespace, group: flags.id)
+        defer { unlink(address) }
+        try done.futureResult.wait()
+        // The reply to Shutdown is still on its way out.
+        usleep(20_000)
+    }
+
+    private static func environment(_ name: String) -> String? {
+        guard let value = getenv(name).map({ String(cString: $0) }), !value.isEmpty else { return nil }
+        return value
+    }
+}

@@ -1,0 +1,19 @@
+import Glibc
+
+/// Where a shim listens: one name for each (manager, namespace, group).
+package enum SocketAddress {
+    package static let directory = "/run/containerd/s"
+
+    package static func path(containerd: String, namespace: String, group: String) -> String {
+        "\(directory)/\(digest("\(containerd)/\(namespace)/\(group)"))"
+    }
+
+    /// 128 bits of FNV-1a in hexadecimal: names that fit in sun_path (unix(7)), not a defence against forged identifiers.
+    private static func digest(_ text: String) -> String {
+        [0xcbf2_9ce4_8422_2325, 0x8422_2325_cbf2_9ce4].map { (seed: UInt64) in
+            let value = text.utf8.reduce(seed) { ($0 ^ UInt64($1)) &* 0x100_0000_01b3 }
+            let digits = String(value, radix: 16)
+            return String(repeating: "0", count: 16 - digits.count) + digits
+        }.joined()
+    }
+}

@@ -1,0 +1,288 @@
+import Configuration
+import EventLoop
+import Glibc
+import Linux
+import Logging
+import NIOCore
+import OCISpec
+import Sandbox
+import ShimAPI
+import SwiftProtobuf
+import TTRPC
+
+/// containerd's task API over one sandbox (containerd.task.v2 and v3).
+package final class ContainerdTasks: TaskService, Sendable {
+    private let sandboxes: SandboxHolder
+    private let events: EventPublisher
+    private let log: Logger
+    private let shutdownRequested: @Sendable () -> Void
+
+    package init(
+        sandboxes: SandboxHolder, events: EventPublisher, log: Logger, shutdownRequested: @escaping @Sendable () -> Void
+    ) {
+        self.sandboxes = sandboxes
+        self.events = events
+        self.log = log
+        self.shutdownRequested = shutdownRequested
+    }
+
+    package func create(_ request: Containerd_Task_V2_CreateTaskRequest, _ context: CallContext) async throws
+        -> Containerd_Task_V2_CreateTaskResponse
+    {
+        try await answering {
+            let spec = try Spec.load(path: request.bundle + "/config.json")
+            let sandbox = try await sandboxes.sandbox(for: request, spec: spec)
+            let rootfs = try RootFilesystem.mount(request.rootfs, bundle: request.bundle, spec: spec)
+            let streams = StreamPaths(
+                stdin: request.stdin, stdout: request.stdout, stderr: request.stderr, terminal: request.terminal)
+            try await sandbox.createContainer(
+                request.id, bundle: request.bundle, rootfs: rootfs, spec: spec, streams: streams)
+            let pid = UInt32(await sandbox.pid)
+            var event = Containerd_Events_TaskCreate()
+            event.containerID = request.id
+            event.bundle = request.bundle
+            event.rootfs = request.rootfs
+            event.io.stdin = request.stdin
+            event.io.stdout = request.stdout
+            event.io.stderr = request.stderr
+            event.io.terminal = request.terminal
+            event.pid = pid
+            events.publish("/tasks/create", event)
+            var response = Containerd_Task_V2_CreateTaskResponse()
+            response.pid = pid
+            return response
+        }
+    }
+
+    package func start(_ request: Containerd_Task_V2_StartRequest, _ context: CallContext) async throws
+        -> Containerd_Task_V2_StartResponse
+    {
+        try await answering {
+            let sandbox = try sandboxes.current()
+            try await sandbox.start(container: request.id, exec: request.execID)
+            let pid = UInt32(await sandbox.pid)
+            if request.execID.isEmpty {
+                var event = Containerd_Events_TaskStart()
+                event.containerID = request.id
+                event.pid = pid
+                events.publish("/tasks/start", event)
+            } else {
+                var event = Containerd_Events_TaskExecStarted()
+                event.containerID = request.id
+                event.execID = request.execID
+                event.pid = pid
+                events.publish("/tasks/exec-started", event)
+            }
+            // Published from here, after the start event: an exit can't overtake it.
+            announceEnd(of: request.id, exec: request.execID, pid: pid, in: sandbox)
+            var response = Containerd_Task_V2_StartResponse()
+            response.pid = pid
+            return response
+        }
+    }
+
+    private func announceEnd(of container: String, exec: String, pid: UInt32, in sandbox: Sandbox) {
+        sandboxes.detached { [events] in
+            guard let end = try? await sandbox.wait(container: container, exec: exec) else { return }
+            var event = Containerd_Events_TaskExit()
+            event.containerID = container
+            event.id = exec.isEmpty ? container : exec
+            event.pid = pid
+            event.exitStatus = UInt32(bitPattern: end.status)
+            event.exitedAt = Google_Protobuf_Timestamp(end.at)
+            events.publish("/tasks/exit", event)
+        }
+    }
+
+    package func delete(_ request: Containerd_Task_V2_DeleteRequest, _ context: CallContext) async throws
+        -> Containerd_Task_V2_DeleteResponse
+    {
+        try await answering {
+            let sandbox = try sandboxes.current()
+            let pid = UInt32(await sandbox.pid)
+            let bundle = try await sandbox.report(container: request.id).bundle
+            let end = try await sandbox.delete(container: request.id, exec: request.execID)
+            if request.execID.isEmpty { RootFilesystem.unmount(bundle: bundle) }
+            var event = Containerd_Events_TaskDelete()
+            event.containerID = request.id
+            event.id = request.execID
+            event.pid = pid
+            event.exitStatus = UInt32(bitPattern: end.status)
+            event.exitedAt = Google_Protobuf_Timestamp(end.at)
+            events.publish("/tasks/delete", event)
+            var response = Containerd_Task_V2_DeleteResponse()
+            response.pid = pid
+            response.exitStatus = UInt32(bitPattern: end.status)
+            response.exitedAt = Google_Protobuf_Timestamp(end.at)
+            return response
+        }
+    }
+
+    package func state(_ request: Containerd_Task_V2_StateRequest, _ context: CallContext) async throws
+        -> Containerd_Task_V2_StateResponse
+    {
+        try await answering {
+            let sandbox = try sandboxes.current()
+            let process = try await sandbox.report(container: request.id, exec: request.execID)
+            var response = Containerd_Task_V2_StateResponse()
+            response.id = request.id
+            response.execID = request.execID
+            response.bundle = process.bundle
+            response.pid = UInt32(await sandbox.pid)
+            response.stdin = process.streams.stdin
+            response.stdout = process.streams.stdout
+            response.stderr = process.streams.stderr
+            response.terminal = process.streams.terminal
+            switch process.state {
+            case .created: response.status = .created
+            case .running: response.status = process.paused ? .paused : .running
+            case .stopped: response.status = .stopped
+            }
+            if let end = process.ended {
+                response.exitStatus = UInt32(bitPattern: end.status)
+                response.exitedAt = Google_Protobuf_Timestamp(end.at)
+            }
+            return response
+        }
+    }
+
+    package func wait(_ request: Containerd_Task_V2_WaitRequest, _ context: CallContext) async throws
+        -> Containerd_Task_V2_WaitResponse
+    {
+        try await answering {
+            let end = try await sandboxes.current().wait(container: request.id, exec: request.execID)
+            var response = Containerd_Task_V2_WaitResponse()
+            response.exitStatus = UInt32(bitPattern: end.status)
+            response.exitedAt = Google_Protobuf_Timestamp(end.at)
+            return response
+        }
+    }
+
+    package func kill(_ request: Containerd_Task_V2_KillRequest, _ context: CallContext) async throws
+        -> Google_Protobuf_Empty
+    {
+        try await answering {
+            try await sandboxes.current().signal(
+                Int32(request.signal), container: request.id, exec: request.execID, all: request.all)
+            return Google_Protobuf_Empty()
+        }
+    }
+
+    package func exec(_ request: Containerd_Task_V2_ExecProcessRequest, _ context: CallContext) async throws
+        -> Google_Protobuf_Empty
+    {
+        try await answering {
+            let process = try OCISpec.Process.decode(json: Array(request.spec.value), source: "process.json")
+            try await sandboxes.current().addExec(
+                container: request.id, exec: request.execID, process: process,
+                streams: StreamPaths(
+                    stdin: request.stdin, stdout: request.stdout, stderr: request.stderr, terminal: request.terminal))
+            var event = Containerd_Events_TaskExecAdded()
+            event.containerID = request.id
+            event.execID = request.execID
+            events.publish("/tasks/exec-added", event)
+            return Google_Protobuf_Empty()
+        }
+    }
+
+    package func resizePty(_ request: Containerd_Task_V2_ResizePtyRequest, _ context: CallContext) async throws
+        -> Google_Protobuf_Empty
+    {
+        try await answering {
+            try await sandboxes.current().resize(
+                container: request.id, exec: request.execID, rows: request.height, columns: request.width)
+            return Google_Protobuf_Empty()
+        }
+    }
+
+    package func closeIO(_ request: Containerd_Task_V2_CloseIORequest, _ context: CallContext) async throws
+        -> Google_Protobuf_Empty
+    {
+        try await answering {
+            if request.stdin { try await sandboxes.current().closeInput(container: request.id, exec: request.execID) }
+            return Google_Protobuf_Empty()
+        }
+    }
+
+    package func pause(_ request: Containerd_Task_V2_PauseRequest, _ context: CallContext) async throws
+        -> Google_Protobuf_Empty
+    {
+        try await answering {
+            try await sandboxes.current().pause(container: request.id)
+            var event = Containerd_Events_TaskPaused()
+            event.containerID = request.id
+            events.publish("/tasks/paused", event)
+            return Google_Protobuf_Empty()
+        }
+    }
+
+    package func resume(_ request: Containerd_Task_V2_ResumeRequest, _ context: CallContext) async throws
+        -> Google_Protobuf_Empty
+    {
+        try await answering {
+            try await sandboxes.current().resume(container: request.id)
+            var event = Containerd_Events_TaskResumed()
+            event.containerID = request.id
+            events.publish("/tasks/resumed", event)
+            return Google_Protobuf_Empty()
+        }
+    }
+
+    package func pids(_ request: Containerd_Task_V2_PidsRequest, _ context: CallContext) async throws
+        -> Containerd_Task_V2_PidsResponse
+    {
+        try await answering {
+            var response = Containerd_Task_V2_PidsResponse()
+            var process = Containerd_Task_V2_ProcessInfo()
+            process.pid = UInt32(await (try sandboxes.current()).pid)
+            response.processes = [process]
+            return response
+        }
+    }
+
+    package func connect(_ request: Containerd_Task_V2_ConnectRequest, _ context: CallContext) async throws
+        -> Containerd_Task_V2_ConnectResponse
+    {
+        var response = Containerd_Task_V2_ConnectResponse()
+        response.shimPid = UInt32(getpid())
+        if let sandbox = try? sandboxes.current() { response.taskPid = UInt32(await sandbox.pid) }
+        response.version = "2"
+        return response
+    }
+
+    package func shutdown(_ request: Containerd_Task_V2_ShutdownRequest, _ context: CallContext) async throws
+        -> Google_Protobuf_Empty
+    {
+        if let sandbox = try? sandboxes.current() {
+            guard await sandbox.isEmpty || request.now else { return Google_Protobuf_Empty() }
+            await sandbox.stop()
+        }
+        shutdownRequested()
+        return Google_Protobuf_Empty()
+    }
+
+    /// Turns what went wrong into the gRPC code that containerd acts on.
+    private func answering<Result: Sendable>(_ body: () async throws -> Result) async throws -> Result {
+        do { return try await body() } catch let error as RPCError { throw error } catch let error as SandboxError {
+            let code: RPCError.Code =
+                switch error.kind {
+                case .notFound: .notFound
+                case .alreadyExists: .alreadyExists
+                case .wrongState: .failedPrecondition
+                case .invalid: .invalidArgument
+                case .guest, .host: .unknown
+                }
+            throw RPCError(code, error.description)
+        } catch let error as SystemError {
+            throw RPCError(error.code == ENOENT ? .notFound : .unknown, error.description)
+        } catch { throw RPCError(.unknown, "\(error)") }
+    }
+}
+
+extension Google_Protobuf_Timestamp {
+    init(_ time: timespec) {
+        self.init()
+        seconds = Int64(time.tv_sec)
+        nanos = Int32(time.tv_nsec)
+    }
+}
