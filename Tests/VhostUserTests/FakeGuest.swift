@@ -102,6 +102,12 @@ final class FakeGuest {
         return nil
     }
 
+    /// Heads of the chains that the device gave back to the transmit queue.
+    var transmitted: [UInt32] {
+        let used = memory + ringOffset(1) + 1024
+        return (0..<Int(clx_load16(used + 2))).map { (used + 4 + $0 * 8).load(as: UInt32.self) }
+    }
+
     private func takeUsed() -> (packet: VsockPacket, data: [UInt8])? {
         let used = memory + ringOffset(0) + 1024
         guard clx_load16(used + 2) != seen[0] else { return nil }

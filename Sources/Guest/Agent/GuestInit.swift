@@ -6,6 +6,7 @@ import Linux
 enum GuestInit {
     static func run() throws(SystemError) {
         setsid()
+        try leaveInitialRoot()
         let safe = UInt(MS_NOSUID) | UInt(MS_NODEV) | UInt(MS_NOEXEC)
         try mount("sysfs", "/sys", safe)
         try mount("devtmpfs", "/dev", UInt(MS_NOSUID))
@@ -20,6 +21,17 @@ enum GuestInit {
         }
         setenv("PATH", "/bin:/sbin:/usr/bin:/usr/sbin", 1)
         _ = clx_loopback_up()
+    }
+
+    /// Moves to a second mount of the same files: pivot_root(2) refuses to leave the kernel's first root, an initrd's.
+    private static func leaveInitialRoot() throws(SystemError) {
+        let step = "/tmp"
+        try Files.makeDirectory(step, mode: 0o1777)
+        try Mounts.bind("/", at: step)
+        try check("enter", step) { chdir(step) }
+        try Mounts.mount(".", at: "/", flags: UInt(MS_MOVE))
+        try check("change root to", step) { chroot(".") }
+        try check("enter", "/") { chdir("/") }
     }
 
     private static func mount(_ type: String, _ target: String, _ flags: UInt, _ data: String? = nil) throws(SystemError) {

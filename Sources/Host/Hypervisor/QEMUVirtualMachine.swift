@@ -86,7 +86,13 @@ package final class QEMUVirtualMachine: Sendable {
     }
 
     /// The console's last lines, without control characters; the guest writes them, so they are bounded.
-    package func consoleTail(lines: Int) -> [String] { Self.tail(configuration.consoleFile, lines) }
+    ///
+    /// After a panic: the lines up to the one that says so, not the registers behind it.
+    package func consoleTail(lines: Int) -> [String] {
+        let tail = Self.tail(configuration.consoleFile, 400)
+        let end = tail.lastIndex { $0.contains("Kernel panic") }.map { $0 + 1 } ?? tail.count
+        return Array(tail[..<end].suffix(lines))
+    }
 
     /// What QEMU itself said, such as an option that it refused.
     package func complaints() -> [String] { Self.tail(configuration.consoleFile + ".qemu", 5) }

@@ -116,6 +116,16 @@ package actor Sandbox {
         return SandboxError(.guest, "the guest of sandbox \(id) did not come up: \(reason); \(tail)")
     }
 
+    /// A broken connection says nothing: the guest that broke it does.
+    private func explainLoss(_ error: any Error, _ task: String) async -> any Error {
+        guard let failure = error as? RPCError, failure.code == .unavailable, let machine else { return error }
+        let deadline = ContinuousClock.now + .seconds(2)
+        while machine.end == nil, ContinuousClock.now < deadline { try? await sleep(.milliseconds(20), on: loop) }
+        let console = machine.consoleTail(lines: 8).joined(separator: " | ")
+        let state = machine.end.map { "the virtual machine ended (QEMU \($0))" } ?? "the agent broke its connection"
+        return SandboxError(.guest, "\(task): \(state); the guest's console ends with: \(console)")
+    }
+
     private func createSandbox(_ agent: AgentServiceClient) async throws {
         var request = Grpc_CreateSandboxRequest()
         request.hostname = plan.hostname
@@ -203,7 +213,9 @@ package actor Sandbox {
             request.stdinPort = ports.stdin
             request.stdoutPort = ports.stdout
             request.stderrPort = ports.stderr
-            _ = try await agent.createContainer(request, timeout: .seconds(60))
+            do { _ = try await agent.createContainer(request, timeout: plan.createTimeout) } catch {
+                throw await explainLoss(error, "create container \(container)")
+            }
         } catch {
             record.unmount()
             throw error

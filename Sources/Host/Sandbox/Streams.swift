@@ -17,15 +17,20 @@ package struct StreamPaths: Sendable, Equatable {
 }
 
 enum HostStream {
-    /// Opens the manager's end of an output stream. A fifo is opened for both directions, so that a reader that restarts
-    /// (containerd, a log driver) sees no end of file (fifo(7)).
+    /// Opens the manager's end of an output stream. A named fifo is opened for both directions, so that a reader that restarts
+    /// (containerd, a log driver) sees no end of file (fifo(7)); a pipe that another process holds is not: its end must be seen.
     static func openOutput(_ address: String) throws(SystemError) -> Int32 {
         let path = address.hasPrefix("file://") ? String(address.dropFirst(7)) : address
         var status = stat()
-        let fifo = stat(path, &status) == 0 && status.st_mode & S_IFMT == S_IFIFO
-        let flags =
-            fifo ? O_RDWR | O_NONBLOCK : O_WRONLY | O_NONBLOCK | O_NOCTTY | (path == address ? 0 : O_CREAT | O_APPEND)
-        return try FileDescriptor.open(path, flags, mode: 0o640).take()
+        let kind = stat(path, &status) == 0 ? status.st_mode & S_IFMT : 0
+        let flags: Int32 =
+            switch kind {
+            case S_IFIFO where !path.hasPrefix("/proc/"): O_RDWR
+            case S_IFREG: O_WRONLY | O_APPEND
+            case 0 where path != address: O_WRONLY | O_CREAT | O_APPEND
+            default: O_WRONLY | O_NOCTTY
+            }
+        return try FileDescriptor.open(path, flags | O_NONBLOCK, mode: 0o640).take()
     }
 
     /// Opens the manager's end of stdin; without blocking, even while no writer is there yet.

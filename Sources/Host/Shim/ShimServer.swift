@@ -30,15 +30,18 @@ package enum ShimServer {
             identifier: flags.id, configurationPath: environment("KATA_RUNTIME_CONFIG"), loop: loop, log: log)
         let events = EventPublisher(
             address: environment("TTRPC_ADDRESS"), namespace: flags.namespace, loop: loop, log: log)
-        let tasks = ContainerdTasks(sandboxes: sandboxes, events: events, log: log) { done.succeed() }
+        let address = SocketAddress.path(containerd: flags.address, namespace: flags.namespace, group: flags.id)
+        let tasks = ContainerdTasks(sandboxes: sandboxes, events: events, log: log) {
+            // Before the answer: once it is out, a new shim of the same name may listen here.
+            unlink(address)
+            done.succeed()
+        }
         let server = RPCServer(
             eventLoop: loop,
             services: ["containerd.task.v2.Task": tasks.methods, "containerd.task.v3.Task": tasks.methods])
         Task(executorPreference: LoopExecutor(loop)) {
             do { _ = try await server.listen(socket: 3) } catch { done.fail(error) }
         }
-        let address = SocketAddress.path(containerd: flags.address, namespace: flags.namespace, group: flags.id)
-        defer { unlink(address) }
         try done.futureResult.wait()
         // The reply to Shutdown is still on its way out.
         usleep(20_000)

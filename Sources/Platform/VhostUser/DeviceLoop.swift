@@ -18,6 +18,8 @@ final class DeviceLoop {
     private var replies: [VsockPacket] = []
     private var waiting: [(dial: Dial, from: ContinuousClock.Instant)] = []
     private var nextPort: UInt32 = 1 << 30
+    // One for each queue: answering what came from one takes a buffer of the other.
+    private var sent = Virtqueue.Chain()
     private var chain = Virtqueue.Chain()
 
     init(_ device: VsockDevice, listener: Int32, guestCID: UInt64) {
@@ -165,9 +167,9 @@ final class DeviceLoop {
     private func takeTransmitted() {
         var moved = 0
         do {
-            while moved < 1024, try state.queues[Self.transmitQueue].pop(&chain, state.memory) {
-                take(chain.readable)
-                state.queues[Self.transmitQueue].push(chain, written: 0)
+            while moved < 1024, try state.queues[Self.transmitQueue].pop(&sent, state.memory) {
+                take(sent.readable)
+                state.queues[Self.transmitQueue].push(sent, written: 0)
                 moved += 1
             }
         } catch { state.queues[Self.transmitQueue].enabled = false }

@@ -1,1 +1,57 @@
-@main struct Main { static func main() {} }
+import ArgumentParser
+import Glibc
+import Linux
+import OCISpec
+import Shim
+
+/// The OCI command line: a client of the process that containerd's shim protocol starts.
+@main
+struct KataRuntime: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "kata-runtime",
+        abstract: "Runs containers in virtual machines of their own, behind the OCI command line.",
+        version: Version.report,
+        subcommands: [
+            Create.self, Start.self, State.self, Kill.self, Delete.self, Exec.self, Run.self, List.self, SpecCommand.self,
+            VersionCommand.self, Check.self, Env.self, Attach.self,
+        ])
+
+    @OptionGroup var global: GlobalOptions
+
+    static func main() {
+        signal(SIGPIPE, SIG_IGN)
+        do {
+            var command = try parseAsRoot()
+            try command.run()
+        } catch let error as ExitCode {
+            Self.exit(withError: error)
+        } catch let error as CleanExit {
+            Self.exit(withError: error)
+        } catch {
+            let text = fullMessage(for: error)
+            ErrorLog.shared.report(text.isEmpty ? "\(error)" : text)
+            Glibc.exit(1)
+        }
+    }
+}
+
+/// Options before the command, as runc and Kata 1.x have them.
+struct GlobalOptions: ParsableArguments {
+    @Option(help: "Directory of the state of containers.") var root = "/run/kata-containers/oci"
+    @Option(help: "File that errors are appended to.") var log: String?
+    @Option(name: .customLong("log-format"), help: "text or json.") var logFormat = "text"
+    @Flag(name: .customLong("systemd-cgroup"), help: "Accepted; the guest has no systemd.") var systemdCgroup = false
+    @Option(name: [.customLong("kata-config"), .customLong("config")], help: "The configuration.toml to use.") var config: String?
+    @Flag(help: "Log more.") var debug = false
+    @Option(help: "Accepted: true, false or auto.") var rootless: String?
+
+    func validate() throws {
+        guard ["text", "json"].contains(logFormat) else { throw ValidationError("unknown log-format \"\(logFormat)\"") }
+        ErrorLog.shared.configure(path: log, json: logFormat == "json")
+    }
+}
+
+extension Version {
+    /// Kata 1.x's three lines.
+    static var report: String { "kata-runtime  : \(current)\n   commit   : unknown\n   OCI specs: \(Spec.version)" }
+}

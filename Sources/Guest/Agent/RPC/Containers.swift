@@ -26,11 +26,10 @@ extension Service {
                     try cgroup.create(plan.limits)
                     return try GuestProcess(.container(plan), ports: ports, relay: guest.relay, reaper: guest.reaper)
                 }
-                guest.state.withLock { state in
-                    let name = request.execID.isEmpty ? id : request.execID
-                    state.containers[id] = Guest.ContainerRecord(
-                        plan: plan, cgroup: cgroup, processes: [name: process, id: process], initial: process)
-                }
+                var processes = [id: process]
+                if !request.execID.isEmpty { processes[request.execID] = process }
+                let record = Guest.ContainerRecord(plan: plan, cgroup: cgroup, processes: processes, initial: process)
+                guest.state.withLock { $0.containers[id] = record }
             } catch {
                 try? await blocking("clean") { cgroup.remove() }
                 throw error

@@ -1,0 +1,57 @@
+import FoundationEssentials
+import Glibc
+import Linux
+
+/// A failure that a person reads as one line.
+struct RuntimeError: Error, CustomStringConvertible {
+    let description: String
+    init(_ description: String) { self.description = description }
+}
+
+/// What the command line remembers of a container between its calls: `<root>/<id>/state.json`.
+struct ContainerState: Codable {
+    var ociVersion: String
+    var id: String
+    var bundle: String
+    var rootfs: String
+    /// Unix socket of the shim's task API.
+    var address: String
+    /// The attach process: ends with the container's status.
+    var pid: Int32
+    /// RFC 3339.
+    var created: String
+    var owner: UInt32
+    var annotations: [String: String]
+
+    static func directory(root: String, id: String) -> String { root + "/" + id }
+
+    /// Names that can't leave the state directory (runc's rule).
+    static func validate(id: String) throws(RuntimeError) {
+        let allowed = id.utf8.allSatisfy { byte in
+            (0x30...0x39).contains(byte) || (0x41...0x5a).contains(byte) || (0x61...0x7a).contains(byte)
+                || [0x5f, 0x2b, 0x2d, 0x2e].contains(byte)
+        }
+        guard allowed, !id.isEmpty, id != ".", id != ".." else {
+            throw RuntimeError("invalid container id \"\(id)\": letters, digits, and _ + - . only")
+        }
+        guard id.utf8.count <= 1024 else { throw RuntimeError("container id is longer than 1024 bytes") }
+    }
+
+    static func load(root: String, id: String) throws(RuntimeError) -> ContainerState {
+        try validate(id: id)
+        let path = directory(root: root, id: id) + "/state.json"
+        guard let bytes = try? Files.read(path) else { throw RuntimeError("container \"\(id)\" does not exist") }
+        do { return try JSONDecoder().decode(ContainerState.self, from: Data(bytes)) } catch {
+            throw RuntimeError("\(path): not a state file of this runtime; remove the container with delete --force")
+        }
+    }
+
+    func save(root: String) throws {
+        let encoder = JSONEncoder()
+        encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
+        let text = String(decoding: try encoder.encode(self), as: UTF8.self)
+        try Files.replace(Self.directory(root: root, id: id) + "/state.json", text)
+    }
+
+    static func all(root: String) -> [ContainerState] { Files.list(root).compactMap { try? load(root: root, id: $0) } }
+}

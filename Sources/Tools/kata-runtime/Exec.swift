@@ -1,0 +1,113 @@
+import ArgumentParser
+import CLinux
+import Glibc
+import Linux
+import OCISpec
+import Shim
+import ShimAPI
+import SwiftProtobuf
+
+struct Exec: ParsableCommand {
+    static let configuration = CommandConfiguration(abstract: "Runs a further program in a running container.")
+    @Option(name: .shortAndLong, help: "A process.json instead of the options below.") var process: String?
+    @Option(help: "Socket that gets the master of the program's terminal.") var consoleSocket: String?
+    @Option(help: "Terminal to use; for old Docker.") var console: String?
+    @Option(help: "File that gets the program's pid.") var pidFile: String?
+    @Flag(name: .shortAndLong, help: "Return once it runs.") var detach = false
+    @Flag(name: .shortAndLong, help: "With a terminal.") var tty = false
+    @Option(help: "Working directory.") var cwd: String?
+    @Option(name: .shortAndLong, help: "NAME=VALUE; may be given more than once.") var env: [String] = []
+    @Option(name: .shortAndLong, help: "UID[:GID].") var user: String?
+    @Option(name: .shortAndLong, help: "A further group id; may be given more than once.") var additionalGids: [UInt32] = []
+    @Option(name: .shortAndLong, help: "A further capability; may be given more than once.") var cap: [String] = []
+    @Flag(help: "No new privileges by exec.") var noNewPrivs = false
+    @Option(help: "Accepted; the guest has no such labels.") var processLabel: String?
+    @Option(help: "Accepted; the guest has no such profiles.") var apparmor: String?
+    @Option(help: "Accepted; no descriptor of the host reaches a guest.") var preserveFds: Int?
+    @Argument(help: "The container's id.") var id: String
+    @Argument(parsing: .captureForPassthrough, help: "The program and its arguments.") var command: [String] = []
+    @ParentCommand var runtime: KataRuntime
+
+    func run() throws {
+        Follower.blockSignals()
+        let root = runtime.global.root
+        let state = try ContainerState.load(root: root, id: id)
+        let specification = try program(of: state)
+        try specification.validate(source: process ?? "the command line")
+        let task = try TaskClient.connect(state.address)
+        let exec = "exec-\(getpid())-\(UInt32.random(in: 0...UInt32.max))"
+        var request = Containerd_Task_V2_ExecProcessRequest()
+        request.id = id
+        request.execID = exec
+        request.spec.typeURL = "types.containerd.io/opencontainers/runtime-spec/1/Process"
+        request.spec.value = .init(specification.json())
+        let terminal = specification.terminal ?? false
+        request.terminal = terminal
+        var follower = Follower(task: task, id: id, exec: exec)
+        if terminal {
+            let slave: String
+            if let consoleSocket { slave = try Terminal.open(consoleSocket: consoleSocket) } else {
+                guard console != nil || isatty(0) == 1 else { throw RuntimeError("--tty: standard input is no terminal; give --console-socket") }
+                slave = console ?? "/proc/\(getpid())/fd/0"
+                if !detach { follower.terminal = 0 }
+            }
+            request.stdin = slave
+            request.stdout = slave
+        } else {
+            request.stdin = "/proc/\(getpid())/fd/0"
+            request.stdout = "/proc/\(getpid())/fd/1"
+            request.stderr = "/proc/\(getpid())/fd/2"
+        }
+        try task.perform("Exec", request)
+        do { try task.start(id, exec: exec) } catch {
+            try? task.delete(id, exec: exec)
+            throw error
+        }
+        if detach {
+            let pid = try Attach.spawn(root: root, id: id, exec: exec, terminal: terminal ? request.stdin : nil)
+            if let pidFile { try Files.replace(pidFile, "\(pid)", mode: 0o644) }
+            return
+        }
+        if let pidFile { try Files.replace(pidFile, "\(getpid())", mode: 0o644) }
+        follower.resize()
+        let before = follower.terminal >= 0 ? Terminal.makeRaw(follower.terminal) : nil
+        let outcome = Result { try follower.follow() }
+        if var before { tcsetattr(follower.terminal, TCSANOW, &before) }
+        let status = try outcome.get()
+        try? task.delete(id, exec: exec)
+        throw ExitCode(status)
+    }
+
+    /// The container's own process with what the options say instead.
+    private func program(of state: ContainerState) throws -> OCISpec.Process {
+        if let process { return try OCISpec.Process.decode(json: try Files.read(process), source: process) }
+        let words = command.first == "--" ? Array(command.dropFirst()) : command
+        guard !words.isEmpty else { throw RuntimeError("no program to run: give one after the id, or --process") }
+        guard var result = try Spec.load(path: state.bundle + "/config.json").process else {
+            throw RuntimeError("\(state.bundle)/config.json has no process to take the environment from")
+        }
+        result.args = words
+        result.terminal = tty
+        result.consoleSize = nil
+        if let cwd { result.cwd = cwd }
+        result.env = (result.env ?? []) + env
+        if let user {
+            let parts = user.split(separator: ":", maxSplits: 1)
+            guard let uid = UInt32(parts[0]), parts.count == 1 || UInt32(parts[1]) != nil else {
+                throw RuntimeError("--user \"\(user)\": expected UID or UID:GID, in numbers")
+            }
+            result.user.uid = uid
+            if parts.count == 2 { result.user.gid = UInt32(parts[1]) ?? 0 }
+        }
+        if !additionalGids.isEmpty { result.user.additionalGids = (result.user.additionalGids ?? []) + additionalGids }
+        if noNewPrivs { result.noNewPrivileges = true }
+        if !cap.isEmpty {
+            var sets = result.capabilities ?? Process.Capabilities()
+            sets.bounding = (sets.bounding ?? []) + cap
+            sets.effective = (sets.effective ?? []) + cap
+            sets.permitted = (sets.permitted ?? []) + cap
+            result.capabilities = sets
+        }
+        return result
+    }
+}

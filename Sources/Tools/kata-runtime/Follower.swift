@@ -1,0 +1,43 @@
+import CLinux
+import Glibc
+import Linux
+
+/// Stands for a process of a container: passes signals and resizes on, ends with its status.
+struct Follower {
+    let task: TaskClient
+    let id: String
+    var exec = ""
+    /// A terminal whose size the container's follows; -1 for none.
+    var terminal: Int32 = -1
+
+    /// Signals that mean the container. SIGKILL and SIGSTOP can't be passed on; SIGCHLD and SIGWINCH mean this process.
+    private static let passed: [Int32] = [SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGALRM, SIGCONT]
+
+    /// Before any thread is started: threads inherit what is blocked.
+    static func blockSignals() {
+        var set = sigset_t()
+        sigemptyset(&set)
+        for signal in passed + [SIGWINCH] { sigaddset(&set, signal) }
+        pthread_sigmask(SIG_BLOCK, &set, nil)
+    }
+
+    func resize() {
+        guard terminal >= 0, let size = Terminal.size(terminal) else { return }
+        try? task.resize(id, exec: exec, rows: size.rows, columns: size.columns)
+    }
+
+    /// Blocks until the process ends; its status.
+    func follow() throws -> Int32 {
+        detachThread("signals") { [self] in
+            var set = sigset_t()
+            sigemptyset(&set)
+            for signal in Self.passed + [SIGWINCH] { sigaddset(&set, signal) }
+            while true {
+                var number: Int32 = 0
+                guard sigwait(&set, &number) == 0 else { continue }
+                if number == SIGWINCH { resize() } else { try? task.kill(id, exec: exec, signal: number) }
+            }
+        }
+        return try task.wait(id, exec: exec)
+    }
+}

@@ -1,0 +1,65 @@
+import Glibc
+import Linux
+import Shim
+
+/// The shim of an OCI container: the same process that containerd starts, under a namespace of its own.
+enum ShimProcess {
+    static let namespace = "oci"
+
+    /// Beside this program, or in PATH.
+    private static func executable() throws -> String {
+        var buffer = [CChar](repeating: 0, count: 4096)
+        let length = readlink("/proc/self/exe", &buffer, buffer.count - 1)
+        let own = String(decoding: buffer.prefix(max(0, length)).map { UInt8(bitPattern: $0) }, as: UTF8.self)
+        let name = "containerd-shim-kata-v2"
+        var candidates = [own.split(separator: "/", omittingEmptySubsequences: false).dropLast().joined(separator: "/") + "/" + name]
+        candidates += (getenv("PATH").map { String(cString: $0) } ?? "").split(separator: ":").map { $0 + "/" + name }
+        guard let found = candidates.first(where: { access($0, X_OK) == 0 }) else {
+            throw RuntimeError("\(name) is neither beside kata-runtime nor in PATH; run make install")
+        }
+        return found
+    }
+
+    /// Starts a shim and returns the path of its socket.
+    static func start(id: String, root: String, directory: String, configuration: String?, debug: Bool) throws -> String {
+        let output = try run(["start"], id: id, root: root, directory: directory, configuration: configuration, debug: debug)
+        guard output.status == 0, output.text.hasPrefix("unix://") else {
+            throw RuntimeError(output.text.split(separator: "\n").first.map(String.init) ?? "the shim did not start")
+        }
+        return String(output.text.dropFirst("unix://".count).prefix { $0 != "\n" })
+    }
+
+    /// Cleans up after a shim that is dead.
+    static func delete(id: String, root: String, directory: String) {
+        _ = try? run(["delete"], id: id, root: root, directory: directory, configuration: nil, debug: false)
+    }
+
+    private static func run(
+        _ action: [String], id: String, root: String, directory: String, configuration: String?, debug: Bool
+    ) throws -> (text: String, status: Int32) {
+        let pipe = try Pipe()
+        var environment = Command.inheritedEnvironment.filter { !$0.hasPrefix("TTRPC_ADDRESS=") }
+        if let configuration {
+            environment = environment.filter { !$0.hasPrefix("KATA_RUNTIME_CONFIG=") } + ["KATA_RUNTIME_CONFIG=\(configuration)"]
+        }
+        var command = Command(
+            try executable(), ["-namespace", namespace, "-address", root, "-id", id] + (debug ? ["-debug"] : []) + action,
+            environment: environment)
+        command.directory = directory
+        let raw = pipe.writeEnd.raw
+        command.descriptors = [1: raw, 2: raw]
+        let child = try ChildProcess(command)
+        // Ours must go, or the end of the child's output is never seen.
+        let null = open("/dev/null", O_WRONLY | O_CLOEXEC)
+        dup2(null, raw)
+        close(null)
+        var text: [UInt8] = []
+        var chunk = [UInt8](repeating: 0, count: 4096)
+        while true {
+            let count = read(pipe.readEnd.raw, &chunk, chunk.count)
+            if count <= 0 || text.count > 1 << 20 { break }
+            text += chunk.prefix(count)
+        }
+        return (String(decoding: text, as: UTF8.self), child.wait().status)
+    }
+}

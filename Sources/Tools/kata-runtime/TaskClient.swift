@@ -1,0 +1,97 @@
+import EventLoop
+import Linux
+import NIOCore
+import NIOPosix
+import Shim
+import ShimAPI
+import SwiftProtobuf
+import TTRPC
+
+/// Calls to the shim of one container, from a process that has nothing else to do.
+struct TaskClient: Sendable {
+    let loop: any EventLoop
+    let client: RPCClient
+
+    static func connect(_ address: String) throws -> TaskClient {
+        let loop = MultiThreadedEventLoopGroup(numberOfThreads: 1).next()
+        let client = try waiting(on: loop) { try await RPCClient.connect(unixPath: address, on: loop) }
+        return TaskClient(loop: loop, client: client)
+    }
+
+    func call<Reply: Message>(_ method: String, _ request: some Message, timeout: Duration? = .seconds(120)) throws -> Reply {
+        try Self.waiting(on: loop) {
+            try await client.call("containerd.task.v2.Task", method, request, timeout: timeout, metadata: [:])
+        }
+    }
+
+    func perform(_ method: String, _ request: some Message, timeout: Duration? = .seconds(120)) throws {
+        let _: Google_Protobuf_Empty = try call(method, request, timeout: timeout)
+    }
+
+    private static func waiting<Result: Sendable>(
+        on loop: any EventLoop, _ body: @escaping @Sendable () async throws -> Result
+    ) throws -> Result {
+        let promise = loop.makePromise(of: Result.self)
+        Task(executorPreference: LoopExecutor(loop)) {
+            do { promise.succeed(try await body()) } catch { promise.fail(error) }
+        }
+        return try promise.futureResult.wait()
+    }
+
+    // MARK: The calls
+
+    func start(_ id: String, exec: String = "") throws {
+        var request = Containerd_Task_V2_StartRequest()
+        request.id = id
+        request.execID = exec
+        let _: Containerd_Task_V2_StartResponse = try call("Start", request)
+    }
+
+    func state(_ id: String) throws -> Containerd_Task_V2_StateResponse {
+        var request = Containerd_Task_V2_StateRequest()
+        request.id = id
+        return try call("State", request, timeout: .seconds(10))
+    }
+
+    func wait(_ id: String, exec: String = "") throws -> Int32 {
+        var request = Containerd_Task_V2_WaitRequest()
+        request.id = id
+        request.execID = exec
+        let response: Containerd_Task_V2_WaitResponse = try call("Wait", request, timeout: nil)
+        return Int32(bitPattern: response.exitStatus)
+    }
+
+    func kill(_ id: String, exec: String = "", signal: Int32, all: Bool = false) throws {
+        var request = Containerd_Task_V2_KillRequest()
+        request.id = id
+        request.execID = exec
+        request.signal = UInt32(signal)
+        request.all = all
+        try perform("Kill", request, timeout: .seconds(15))
+    }
+
+    func resize(_ id: String, exec: String = "", rows: UInt16, columns: UInt16) throws {
+        var request = Containerd_Task_V2_ResizePtyRequest()
+        request.id = id
+        request.execID = exec
+        request.height = UInt32(rows)
+        request.width = UInt32(columns)
+        try perform("ResizePty", request, timeout: .seconds(10))
+    }
+
+    /// Forgets a process; for the container's first one, ends the shim too.
+    func delete(_ id: String, exec: String = "") throws {
+        var request = Containerd_Task_V2_DeleteRequest()
+        request.id = id
+        request.execID = exec
+        let _: Containerd_Task_V2_DeleteResponse = try call("Delete", request, timeout: .seconds(30))
+    }
+
+    func shutdown(_ id: String) throws {
+        var request = Containerd_Task_V2_ShutdownRequest()
+        request.id = id
+        request.now = true
+        // The shim may be gone before its answer is.
+        do { try perform("Shutdown", request, timeout: .seconds(15)) } catch let error as RPCError where error.code == .unavailable {}
+    }
+}

@@ -1,0 +1,39 @@
+import CLinux
+import Glibc
+import Linux
+
+/// The host's side of a container's terminal: raw, as the guest's own terminal does the cooking.
+enum Terminal {
+    /// Makes a terminal, gives its master to whoever listens on `socket` (runc's --console-socket), returns the slave's path.
+    static func open(consoleSocket socket: String) throws -> String {
+        var master: Int32 = -1
+        var slave: Int32 = -1
+        try checkNegated("open a terminal from", "/dev/ptmx", clx_open_terminal("/dev/ptmx", &master, &slave))
+        defer {
+            close(master)
+            close(slave)
+        }
+        makeRaw(slave)
+        let path = "/dev/pts/\(try checkNegated("name", "terminal", clx_terminal_number(master)))"
+        let receiver = try UnixSocket.connect(socket)
+        try receiver.send(Array(path.utf8), descriptors: [master])
+        return path
+    }
+
+    /// Makes a terminal raw; the settings before that.
+    @discardableResult
+    static func makeRaw(_ descriptor: Int32) -> termios? {
+        var settings = termios()
+        guard tcgetattr(descriptor, &settings) == 0 else { return nil }
+        let before = settings
+        cfmakeraw(&settings)
+        tcsetattr(descriptor, TCSANOW, &settings)
+        return before
+    }
+
+    static func size(_ descriptor: Int32) -> (rows: UInt16, columns: UInt16)? {
+        var rows: UInt16 = 0
+        var columns: UInt16 = 0
+        return clx_get_window_size(descriptor, &rows, &columns) >= 0 && rows > 0 ? (rows, columns) : nil
+    }
+}
