@@ -1,3 +1,4 @@
+import CLinux
 import Glibc
 import Linux
 
@@ -23,6 +24,7 @@ enum HostStream {
         let path = address.hasPrefix("file://") ? String(address.dropFirst(7)) : address
         var status = stat()
         let kind = stat(path, &status) == 0 ? status.st_mode & S_IFMT : 0
+        if let shared = try share(path, kind) { return shared }
         let flags: Int32 =
             switch kind {
             case S_IFIFO where !path.hasPrefix("/proc/"): O_RDWR
@@ -35,6 +37,20 @@ enum HostStream {
 
     /// Opens the manager's end of stdin; without blocking, even while no writer is there yet.
     static func openInput(_ path: String) throws(SystemError) -> Int32 {
-        try FileDescriptor.open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY).take()
+        var status = stat()
+        let kind = stat(path, &status) == 0 ? status.st_mode & S_IFMT : 0
+        if let shared = try share(path, kind) { return shared }
+        return try FileDescriptor.open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY).take()
+    }
+
+    /// A file or socket that the caller holds open as `/proc/<pid>/fd/<n>`: the same open file, so that its offset stays shared
+    /// with whoever else writes to it. Pipes and terminals are opened anew: their flags must not change under the caller.
+    private static func share(_ path: String, _ kind: mode_t) throws(SystemError) -> Int32? {
+        let parts = path.split(separator: "/")
+        guard kind == S_IFREG || kind == S_IFSOCK, parts.count == 4, parts[0] == "proc", parts[2] == "fd",
+            let pid = Int32(parts[1]), let number = Int32(parts[3])
+        else { return nil }
+        let process = FileDescriptor(owning: try checkNegated("find", path, clx_pidfd_open(pid)))
+        return try checkNegated("take over", path, clx_pidfd_getfd(process.raw, number))
     }
 }

@@ -160,6 +160,11 @@ int clx_pidfd_open(pid_t pid) {
     return fd < 0 ? -errno : fd;
 }
 
+int clx_pidfd_getfd(int pidfd, int fd) {
+    int result = (int)syscall(SYS_pidfd_getfd, pidfd, fd, 0);
+    return result < 0 ? -errno : result;
+}
+
 int clx_pidfd_send_signal(int pidfd, int number) {
     return syscall(SYS_pidfd_send_signal, pidfd, number, NULL, 0) < 0 ? -errno : 0;
 }

@@ -28,8 +28,10 @@ struct KataRuntime: ParsableCommand {
         } catch let error as CleanExit {
             Self.exit(withError: error)
         } catch {
+            // The parser's own errors come with usage, all others are one line.
             let text = fullMessage(for: error)
-            ErrorLog.shared.report(text.isEmpty ? "\(error)" : text)
+            let own = error is RuntimeError || !text.contains("Usage:")
+            ErrorLog.shared.report(own ? "\(error)" : text)
             Glibc.exit(1)
         }
     }

@@ -38,6 +38,8 @@ ssize_t clx_recv_fds(int socket, void *bytes, size_t length, int *fds, size_t *c
 int clx_unshare(int flags);
 int clx_setns(int fd, int flags);
 int clx_pidfd_open(pid_t pid);
+/// Another process's descriptor, close-on-exec (pidfd_getfd(2)).
+int clx_pidfd_getfd(int pidfd, int fd);
 int clx_pidfd_send_signal(int pidfd, int signal);
 /// Waits for a child through its pidfd; fills code (CLD_*) and status of siginfo_t.
 int clx_wait_pidfd(int pidfd, int *code, int *status);
