@@ -171,6 +171,15 @@ final class GuestProcess: Sendable {
         if kill(pid, number) != 0, errno != ESRCH { throw SystemError("signal", "process \(pid)", errno: errno) }
     }
 
+    /// Whether the program has installed a handler (SigCgt of proc_pid_status(5)).
+    func handles(_ signal: Int32) -> Bool {
+        for line in ((try? Files.readText("/proc/\(pid)/status")) ?? "").split(separator: "\n") where line.hasPrefix("SigCgt:") {
+            let mask = UInt64(line.dropFirst(7).filter { !$0.isWhitespace }, radix: 16) ?? 0
+            return mask & (1 << UInt64(signal - 1)) != 0
+        }
+        return true
+    }
+
     func resize(rows: UInt16, columns: UInt16) throws(SystemError) {
         let master = facts.withLock { $0.master }
         guard master >= 0 else { throw SystemError("resize", "a process without terminal", errno: ENOTTY) }

@@ -4,6 +4,7 @@ import Logging
 import NIOCore
 import ShimAPI
 import SwiftProtobuf
+import Synchronization
 import TTRPC
 
 /// Forwards task events to containerd in the order in which they happened; without a publisher's address, drops them.
@@ -16,6 +17,8 @@ package actor EventPublisher {
     private let loop: any EventLoop
     private let log: Logger
     private var connection: RPCClient?
+    private nonisolated let unsent = Mutex(0)
+    private var waiters: [EventLoopPromise<Void>] = []
 
     /// - Parameter address: containerd's ttrpc socket (TTRPC_ADDRESS), or nil.
     package init(address: String?, namespace: String, loop: any EventLoop, log: Logger) {
@@ -28,7 +31,10 @@ package actor EventPublisher {
             of: Containerd_Services_Events_Ttrpc_V1_Envelope.self, bufferingPolicy: .bufferingNewest(2048))
         queue = continuation
         Task(executorPreference: executor) { [weak self] in
-            for await envelope in stream { await self?.forward(envelope) }
+            for await envelope in stream {
+                await self?.forward(envelope)
+                await self?.forwarded()
+            }
         }
     }
 
@@ -41,14 +47,37 @@ package actor EventPublisher {
         envelope.topic = topic
         envelope.event.typeURL = type(of: message).protoMessageName
         envelope.event.value = (try? message.serializedBytes()) ?? .init()
+        unsent.withLock { $0 += 1 }
         queue.yield(envelope)
+    }
+
+    private func forwarded() {
+        let done = unsent.withLock { count in
+            count -= 1
+            return count <= 0
+        }
+        guard done else { return }
+        let waiting = waiters
+        waiters = []
+        for waiter in waiting { waiter.succeed() }
+    }
+
+    /// Returns when nothing waits to be delivered, or after `limit`.
+    package func flush(within limit: Duration) async {
+        guard address != nil, unsent.withLock({ $0 > 0 }) else { return }
+        let promise = loop.makePromise(of: Void.self)
+        waiters.append(promise)
+        let timer = loop.scheduleTask(in: TimeAmount(limit)) { promise.succeed() }
+        try? await promise.futureResult.get()
+        timer.cancel()
     }
 
     private func forward(_ envelope: Containerd_Services_Events_Ttrpc_V1_Envelope) async {
         guard let address else { return }
         var request = Containerd_Services_Events_Ttrpc_V1_ForwardRequest()
         request.envelope = envelope
-        for attempt in 1...5 {
+        // At once after the first failure: containerd was started again and the old connection is dead.
+        for attempt in 0..<5 {
             do {
                 if connection == nil { connection = try await RPCClient.connect(unixPath: address, on: loop) }
                 guard let connection else { return }
@@ -58,7 +87,7 @@ package actor EventPublisher {
             } catch {
                 connection = nil
                 log.warning("event not delivered", metadata: ["topic": "\(envelope.topic)", "error": "\(error)"])
-                try? await sleep(.seconds(attempt), on: loop)
+                if attempt > 0 { try? await sleep(.seconds(attempt), on: loop) }
             }
         }
     }

@@ -7,6 +7,7 @@ import NIOCore
 import OCISpec
 import Sandbox
 import ShimAPI
+import SwiftProtobuf
 import Synchronization
 
 /// The one sandbox of this shim: made by the first container, found by all others.
@@ -35,7 +36,7 @@ package final class SandboxHolder: Sendable {
 
     func sandbox(for request: Containerd_Task_V2_CreateTaskRequest, spec: Spec) async throws -> Sandbox {
         if let sandbox = held.withLock({ $0 }) { return sandbox }
-        let configuration = try Configuration.load(configurationPath)
+        let configuration = try Configuration.load(try Self.configurationPath(request) ?? configurationPath)
         for warning in configuration.warnings { log.warning("\(warning)") }
         try configuration.checkFiles()
         let plan = SandboxPlan(
@@ -48,6 +49,15 @@ package final class SandboxHolder: Sendable {
             throw error
         }
         return sandbox
+    }
+
+    /// `ConfigPath` of the runtime's options, by either of their names (containerd's and the older CRI's).
+    static func configurationPath(_ request: Containerd_Task_V2_CreateTaskRequest) throws -> String? {
+        guard request.hasOptions, request.options.typeURL.hasSuffix("runtimeoptions.v1.Options") else { return nil }
+        guard let options = try? Runtimeoptions_V1_Options(serializedBytes: Array(request.options.value)) else {
+            throw SandboxError(.invalid, "the runtime options of container \(request.id) are no \(request.options.typeURL)")
+        }
+        return options.configPath.isEmpty ? nil : options.configPath
     }
 
     func detached(_ body: @escaping @Sendable () async -> Void) {

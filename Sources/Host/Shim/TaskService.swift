@@ -228,6 +228,16 @@ package final class ContainerdTasks: TaskService, Sendable {
         }
     }
 
+    package func stats(_ request: Containerd_Task_V2_StatsRequest, _ context: CallContext) async throws
+        -> Containerd_Task_V2_StatsResponse
+    {
+        try await answering {
+            var response = Containerd_Task_V2_StatsResponse()
+            response.stats = try Metrics.message(try await sandboxes.current().stats(container: request.id).cgroupStats)
+            return response
+        }
+    }
+
     package func pids(_ request: Containerd_Task_V2_PidsRequest, _ context: CallContext) async throws
         -> Containerd_Task_V2_PidsResponse
     {
@@ -257,6 +267,7 @@ package final class ContainerdTasks: TaskService, Sendable {
             guard await sandbox.isEmpty || request.now else { return Google_Protobuf_Empty() }
             await sandbox.stop()
         }
+        await events.flush(within: .seconds(5))
         shutdownRequested()
         return Google_Protobuf_Empty()
     }

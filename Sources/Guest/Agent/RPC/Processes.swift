@@ -40,7 +40,10 @@ extension Service {
                     for pid in record.cgroup.processes { kill(pid, signal) }
                 }
             } else {
-                try guest.process(request.containerID, request.execID).signal(signal)
+                let process = try guest.process(request.containerID, request.execID)
+                // The first process of a pid namespace ignores what it has no handler for (pid_namespaces(7)): a stop would never end.
+                let deaf = process === record.initial && signal == SIGTERM && !process.handles(signal)
+                try process.signal(deaf ? SIGKILL : signal)
             }
             return Google_Protobuf_Empty()
         }
