@@ -2,9 +2,11 @@
 PREFIX ?= /usr/local
 DESTDIR ?=
 SWIFT ?= swift
-RELEASE = $(SWIFT) build -c release -Xswiftc -static-executable --scratch-path .build-release -Xlinker --gc-sections -Xlinker -s
+RELEASE = $(SWIFT) build -c release --scratch-path .build-release \
+	-Xswiftc -static-executable -Xlinker --gc-sections -Xlinker -s
+TOOLS = kata-agent kata-osbuilder kata-runtime containerd-shim-kata-v2
 
-.PHONY: help build release test unit fmt lint proto clean
+.PHONY: help build release guest quickstart install test unit vm bench fmt lint proto clean
 
 help: ## list the verbs
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST)
@@ -13,12 +15,37 @@ build: ## build everything for development
 	$(SWIFT) build
 
 release: ## build the static binaries that are installed
-	for product in kata-agent kata-osbuilder kata-runtime containerd-shim-kata-v2; do $(RELEASE) --product $$product || exit 1; done
+	for tool in $(TOOLS); do $(RELEASE) --product $$tool || exit 1; done
 
-test: unit ## all tests
+guest: release ## make the guest's kernel and initrd in out/guest
+	scripts/build-guest
+
+quickstart: ## run a container in a VM: two commands from a clean machine
+	scripts/install-dependencies run
+	$(MAKE) guest
+	scripts/quickstart
+
+install: guest ## install binaries, configuration and guest (PREFIX, DESTDIR)
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)/usr/share/kata-containers $(DESTDIR)/usr/share/defaults/kata-containers
+	install -m 755 .build-release/release/kata-runtime .build-release/release/containerd-shim-kata-v2 \
+		.build-release/release/kata-osbuilder $(DESTDIR)$(PREFIX)/bin
+	install -m 644 out/guest/vmlinux $(DESTDIR)/usr/share/kata-containers/vmlinux.container
+	install -m 644 out/guest/initrd.img $(DESTDIR)/usr/share/kata-containers/kata-containers-initrd.img
+	install -m 644 config/configuration.toml $(DESTDIR)/usr/share/defaults/kata-containers/configuration.toml
+
+test: unit vm ## all tests
 
 unit: ## tests that need no root
-	$(SWIFT) test
+	$(SWIFT) test --skip VMTests
+
+vm: ## tests with real guests; needs root
+	scripts/install-dependencies test
+	$(MAKE) guest
+	KATA_VM_TESTS=$(CURDIR) $(SWIFT) test --filter VMTests
+
+bench: guest ## measure against a bare VM and runc, in the same run; needs root
+	scripts/install-dependencies test
+	Benchmarks/run
 
 fmt: ## format the sources
 	$(SWIFT) format -i -r Sources Tests Package.swift
@@ -30,4 +57,4 @@ proto: ## regenerate the wire contracts from protos/
 	scripts/generate-protos
 
 clean: ## remove what was built
-	rm -rf .build .build-release out
+	rm -rf .build .build-release .build-protoc out
