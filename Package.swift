@@ -73,7 +73,8 @@ let package = Package(
         room(
             "Shim", in: "Host",
             [
-                "Sandbox", "Configuration", "Hypervisor", "ShimAPI", "AgentAPI", "TTRPC", "EventLoop", "OCISpec", "Linux", "CLinux",
+                "Sandbox", "Configuration", "Hypervisor", "ShimAPI", "AgentAPI", "TTRPC", "EventLoop", "OCISpec",
+                "Linux", "CLinux",
                 nioCore, nioPosix, log, protobuf,
             ]),
         // Tools
@@ -84,7 +85,8 @@ let package = Package(
         tool(
             "kata-runtime",
             [
-                "Shim", "Sandbox", "ShimAPI", "TTRPC", "EventLoop", "Configuration", "Hypervisor", "OCISpec", "Linux", "CLinux",
+                "Shim", "Sandbox", "ShimAPI", "TTRPC", "EventLoop", "Configuration", "Hypervisor", "OCISpec", "Linux",
+                "CLinux",
                 arguments, nioCore, nioPosix, protobuf,
             ]),
         tool("kata-osbuilder", ["Images", "Linux", arguments]),
@@ -93,9 +95,11 @@ let package = Package(
         unitTests("VhostUser", ["Linux", "CLinux"]),
         unitTests("OCISpec"),
         unitTests("TTRPC", ["EventLoop", "AgentAPI"]),
-        unitTests("Container", ["OCISpec"]),
+        unitTests("Container", ["OCISpec", "CLinux"]),
         unitTests("Configuration", ["Linux"]),
         unitTests("Hypervisor"),
         unitTests("Images"),
+        // Tests with real guests
+        .testTarget(name: "VMTests", path: "Tests/VMTests", swiftSettings: strict),
     ]
 )

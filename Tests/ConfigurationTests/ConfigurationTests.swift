@@ -28,24 +28,40 @@ struct ConfigurationTests {
 
     @Test("Kata's keys that have no effect yet are accepted in silence")
     func dormant() throws {
-        let configuration = try read("[hypervisor.qemu]\nenable_iothreads = false\n[runtime]\nvfio_mode = \"vfio\"\n[hypervisor.clh]\nx = 1\n")
+        let configuration = try read(
+            "[hypervisor.qemu]\nenable_iothreads = false\n[runtime]\nvfio_mode = \"vfio\"\n[hypervisor.clh]\nx = 1\n")
         #expect(configuration.warnings.isEmpty)
     }
 
     @Test("a misspelt key is a warning with the nearest real one")
     func misspelt() throws {
         let configuration = try read("[hypervisor.qemu]\n\ndefalt_memory = 512\n")
-        #expect(configuration.warnings == ["c.toml:3: hypervisor.qemu.defalt_memory: unknown key, ignored; did you mean default_memory?"])
+        #expect(
+            configuration.warnings == [
+                "c.toml:3: hypervisor.qemu.defalt_memory: unknown key, ignored; did you mean default_memory?"
+            ])
     }
 
     @Test(
         "what is wrong is told with file, line, key and what is expected",
         arguments: [
-            ("[hypervisor.qemu]\ndefault_memory = \"x\"\n", "c.toml:2: hypervisor.qemu.default_memory: expected a number"),
+            (
+                "[hypervisor.qemu]\ndefault_memory = \"x\"\n",
+                "c.toml:2: hypervisor.qemu.default_memory: expected a number"
+            ),
             ("[hypervisor.qemu]\npath = 1\n", "c.toml:2: hypervisor.qemu.path: expected a string"),
-            ("[hypervisor.qemu]\ndefault_memory = 1\n", "c.toml:2: hypervisor.qemu.default_memory: 1 is not within 64 and 4194304"),
-            ("[hypervisor.qemu]\nshared_fs = \"nfs\"\n", "c.toml:2: hypervisor.qemu.shared_fs: \"nfs\" is not one of virtio-fs"),
-            ("[hypervisor.qemu]\nvirtio_fs_extra_args = [1]\n", "c.toml:2: hypervisor.qemu.virtio_fs_extra_args: expected a list of strings"),
+            (
+                "[hypervisor.qemu]\ndefault_memory = 1\n",
+                "c.toml:2: hypervisor.qemu.default_memory: 1 is not within 64 and 4194304"
+            ),
+            (
+                "[hypervisor.qemu]\nshared_fs = \"nfs\"\n",
+                "c.toml:2: hypervisor.qemu.shared_fs: \"nfs\" is not one of virtio-fs"
+            ),
+            (
+                "[hypervisor.qemu]\nvirtio_fs_extra_args = [1]\n",
+                "c.toml:2: hypervisor.qemu.virtio_fs_extra_args: expected a list of strings"
+            ),
             ("[hypervisr.qemu]\nx = 1\n", "c.toml: hypervisr: unknown table"),
         ])
     func errors(text: String, expected: String) {
@@ -63,7 +79,9 @@ struct ConfigurationTests {
         } catch { #expect("\(error)".hasPrefix("c.toml:2: ")) }
     }
 
-    @Test("a file that is asked for and missing is named; image and initrd exclude each other; drop-ins are read in order")
+    @Test(
+        "a file that is asked for and missing is named; image and initrd exclude each other; drop-ins are read in order"
+    )
     func files() throws {
         do {
             _ = try Configuration.load("/nowhere/c.toml")

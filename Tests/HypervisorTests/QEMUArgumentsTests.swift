@@ -6,7 +6,8 @@ import Testing
 struct QEMUArgumentsTests {
     private var machine: VMConfiguration {
         var machine = VMConfiguration(
-            name: "s1", executable: "/usr/bin/qemu-system-x86_64", kernel: "/k", consoleFile: "/run/vc/vm/s1/console.log",
+            name: "s1", executable: "/usr/bin/qemu-system-x86_64", kernel: "/k",
+            consoleFile: "/run/vc/vm/s1/console.log",
             pidFile: "/run/vc/vm/s1/pid")
         machine.initrd = "/i"
         machine.memoryMiB = 256
@@ -26,18 +27,24 @@ struct QEMUArgumentsTests {
         #expect(
             words == [
                 "-nodefaults", "-no-user-config", "-no-reboot", "-nographic", "-name", "sandbox-s1", "-machine",
-                "q35,smm=off,sata=off,smbus=off,vmport=off,hpet=off,memory-backend=ram", "-accel", "tcg,thread=multi", "-cpu", "max",
-                "-smp", "1,maxcpus=2", "-m", "256M,slots=10,maxmem=1024M", "-object", "memory-backend-memfd,id=ram,size=256M,share=on",
-                "-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny", "-bios", "qboot.rom",
+                "q35,smm=off,sata=off,smbus=off,vmport=off,hpet=off,memory-backend=ram", "-accel", "tcg,thread=multi",
+                "-cpu", "max",
+                "-smp", "1,maxcpus=2", "-m", "256M,slots=10,maxmem=1024M", "-object",
+                "memory-backend-memfd,id=ram,size=256M,share=on",
+                "-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny", "-bios",
+                "qboot.rom",
                 "-kernel", "/k", "-initrd", "/i", "-append",
                 "console=ttyS0 reboot=k panic=1 cryptomgr.notests net.ifnames=0 no_timer_check i8042.noaux i8042.nomux i8042.nopnp "
                     + "i8042.dumbkbd rcupdate.rcu_expedited=1 random.trust_cpu=on memhp_default_state=online nr_cpus=2 tsc=reliable "
                     + "noreplace-smp quiet agent.log=debug",
                 "-chardev", "socket,id=qmp,fd=3,server=on,wait=off", "-mon", "chardev=qmp,mode=control", "-chardev",
-                "file,id=console,path=/run/vc/vm/s1/console.log", "-serial", "chardev:console", "-pidfile", "/run/vc/vm/s1/pid", "-object",
-                "rng-random,id=rng,filename=/dev/urandom", "-device", "virtio-rng-pci,rng=rng,max-bytes=1024,period=1000", "-chardev",
+                "file,id=console,path=/run/vc/vm/s1/console.log", "-serial", "chardev:console", "-pidfile",
+                "/run/vc/vm/s1/pid", "-object",
+                "rng-random,id=rng,filename=/dev/urandom", "-device",
+                "virtio-rng-pci,rng=rng,max-bytes=1024,period=1000", "-chardev",
                 "socket,id=vsock,path=/run/a,,b", "-device", "vhost-user-vsock-pci,chardev=vsock", "-chardev",
-                "socket,id=share,path=/run/fs", "-device", "vhost-user-fs-pci,chardev=share,tag=kataShared,queue-size=1024", "-device",
+                "socket,id=share,path=/run/fs", "-device",
+                "vhost-user-fs-pci,chardev=share,tag=kataShared,queue-size=1024", "-device",
                 "pcie-root-port,id=port0,bus=pcie.0,chassis=1,slot=1",
             ])
     }
@@ -59,7 +66,9 @@ struct AcceleratorTests {
     func rule() {
         #expect(Accelerator.judge(microseconds: 12, device: "/dev/kvm").accelerator == .kvm)
         #expect(Accelerator.judge(microseconds: 17_000, device: "/dev/kvm").accelerator == .tcg)
-        #expect(Accelerator.judge(microseconds: -2, device: "/dev/kvm").reason == "/dev/kvm can't be used: No such file or directory")
+        #expect(
+            Accelerator.judge(microseconds: -2, device: "/dev/kvm").reason
+                == "/dev/kvm can't be used: No such file or directory")
     }
 
     @Test("the configuration's word is final")

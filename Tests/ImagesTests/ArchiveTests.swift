@@ -29,7 +29,10 @@ struct ArchiveTests {
 
     @Test("a module's dependencies are read from its modinfo")
     func dependencies() {
-        #expect(KernelModules.dependencies(Array("x\0license=GPL\0depends=virtio_ring,virtio\0name=x\0".utf8)) == ["virtio_ring", "virtio"])
+        #expect(
+            KernelModules.dependencies(Array("x\0license=GPL\0depends=virtio_ring,virtio\0name=x\0".utf8)) == [
+                "virtio_ring", "virtio",
+            ])
         #expect(KernelModules.dependencies(Array("x\0depends=\0".utf8)) == [])
         #expect(KernelModules.dependencies([]) == [])
     }
@@ -46,7 +49,9 @@ struct ArchiveTests {
     func hostileBlocks(seed: Int) {
         var random = Seeded(UInt64(seed))
         for _ in 0..<500 {
-            let block = (0..<Int.random(in: 0...64, using: &random)).map { _ in UInt8.random(in: 0...255, using: &random) }
+            let block = (0..<Int.random(in: 0...64, using: &random)).map { _ in
+                UInt8.random(in: 0...255, using: &random)
+            }
             var output: [UInt8] = []
             _ = try? KernelImage.unpackBlock(block[...], into: &output)
             _ = try? KernelImage.unpack(block)

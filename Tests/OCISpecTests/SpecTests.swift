@@ -4,7 +4,9 @@ import Testing
 
 @Suite("config.json")
 struct SpecTests {
-    private func decode(_ text: String) throws -> Spec { try Spec.decode(json: Array(text.utf8), source: "config.json") }
+    private func decode(_ text: String) throws -> Spec {
+        try Spec.decode(json: Array(text.utf8), source: "config.json")
+    }
 
     @Test("the example survives a round trip and is valid")
     func example() throws {
@@ -23,7 +25,10 @@ struct SpecTests {
         arguments: [
             (#"{"#, "config.json: not valid JSON"),
             (#"{}"#, "config.json: ociVersion: missing"),
-            (#"{"ociVersion":"1.0.2","process":{"user":{"uid":"x","gid":0},"cwd":"/"}}"#, "config.json: process.user.uid: expected a whole number"),
+            (
+                #"{"ociVersion":"1.0.2","process":{"user":{"uid":"x","gid":0},"cwd":"/"}}"#,
+                "config.json: process.user.uid: expected a whole number"
+            ),
             (#"{"ociVersion":"1.0.2","mounts":[{"source":"x"}]}"#, "config.json: mounts[0].destination: missing"),
         ])
     func errors(text: String, expected: String) {
@@ -38,9 +43,18 @@ struct SpecTests {
         arguments: [
             (#"{"ociVersion":"2.0.0"}"#, "ociVersion"), (#"{"ociVersion":"1.0.2"}"#, "root.path"),
             (#"{"ociVersion":"1.0.2","root":{"path":"r"},"mounts":[{"destination":"x"}]}"#, "mounts[0].destination"),
-            (#"{"ociVersion":"1.0.2","root":{"path":"r"},"linux":{"namespaces":[{"type":"x"}]}}"#, "linux.namespaces[0].type"),
-            (#"{"ociVersion":"1.0.2","root":{"path":"r"},"process":{"user":{"uid":0,"gid":0},"cwd":"/"}}"#, "process.args"),
-            (#"{"ociVersion":"1.0.2","root":{"path":"r"},"process":{"user":{"uid":0,"gid":0},"cwd":"x","args":["a"]}}"#, "process.cwd"),
+            (
+                #"{"ociVersion":"1.0.2","root":{"path":"r"},"linux":{"namespaces":[{"type":"x"}]}}"#,
+                "linux.namespaces[0].type"
+            ),
+            (
+                #"{"ociVersion":"1.0.2","root":{"path":"r"},"process":{"user":{"uid":0,"gid":0},"cwd":"/"}}"#,
+                "process.args"
+            ),
+            (
+                #"{"ociVersion":"1.0.2","root":{"path":"r"},"process":{"user":{"uid":0,"gid":0},"cwd":"x","args":["a"]}}"#,
+                "process.cwd"
+            ),
         ])
     func rules(text: String, path: String) throws {
         let spec = try decode(text)

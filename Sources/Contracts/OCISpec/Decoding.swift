@@ -30,7 +30,9 @@ extension Decodable {
             case .keyNotFound(let key, let context):
                 throw SpecError(source, text(context.codingPath + [key]), "missing")
             case .dataCorrupted(let context):
-                throw SpecError(source, text(context.codingPath), context.codingPath.isEmpty ? "not valid JSON" : context.debugDescription)
+                throw SpecError(
+                    source, text(context.codingPath),
+                    context.codingPath.isEmpty ? "not valid JSON" : context.debugDescription)
             @unknown default: throw SpecError(source, "", "\(error)")
             }
         } catch { throw SpecError(source, "", "\(error)") }
@@ -50,7 +52,8 @@ extension Encodable {
     /// The value as one line of JSON, keys in order.
     package func json(pretty: Bool = false) -> [UInt8] {
         let encoder = JSONEncoder()
-        encoder.outputFormatting = pretty ? [.sortedKeys, .withoutEscapingSlashes, .prettyPrinted] : [.sortedKeys, .withoutEscapingSlashes]
+        encoder.outputFormatting =
+            pretty ? [.sortedKeys, .withoutEscapingSlashes, .prettyPrinted] : [.sortedKeys, .withoutEscapingSlashes]
         return (try? encoder.encode(self)).map { Array($0) } ?? []
     }
 }
@@ -58,7 +61,11 @@ extension Encodable {
 private func text(_ path: [any CodingKey]) -> String {
     var result = ""
     for key in path {
-        if let index = key.intValue { result += "[\(index)]" } else { result += (result.isEmpty ? "" : ".") + key.stringValue }
+        if let index = key.intValue {
+            result += "[\(index)]"
+        } else {
+            result += (result.isEmpty ? "" : ".") + key.stringValue
+        }
     }
     return result
 }

@@ -13,7 +13,8 @@ extension Spec {
             let known = ["pid", "network", "mount", "ipc", "uts", "user", "cgroup", "time"]
             guard known.contains(namespace.type) else {
                 throw SpecError(
-                    source, "linux.namespaces[\(index)].type", "\"\(namespace.type)\" is none of \(known.joined(separator: ", "))")
+                    source, "linux.namespaces[\(index)].type",
+                    "\"\(namespace.type)\" is none of \(known.joined(separator: ", "))")
             }
         }
         try process?.validate(source: source, at: "process.")
@@ -23,7 +24,9 @@ extension Spec {
 extension Process {
     /// - Parameter prefix: where the process stands in its document, with a dot at the end.
     package func validate(source: String, at prefix: String = "") throws(SpecError) {
-        guard let args, let first = args.first, !first.isEmpty else { throw SpecError(source, prefix + "args", "no command to run") }
+        guard let args, let first = args.first, !first.isEmpty else {
+            throw SpecError(source, prefix + "args", "no command to run")
+        }
         guard cwd.hasPrefix("/") else { throw SpecError(source, prefix + "cwd", "\"\(cwd)\" is not an absolute path") }
         var seen: Set<String> = []
         for (index, limit) in (rlimits ?? []).enumerated() {
@@ -31,7 +34,8 @@ extension Process {
                 throw SpecError(source, prefix + "rlimits[\(index)].type", "\(limit.type) is given twice")
             }
             guard limit.soft <= limit.hard else {
-                throw SpecError(source, prefix + "rlimits[\(index)].soft", "\(limit.soft) is above the hard limit \(limit.hard)")
+                throw SpecError(
+                    source, prefix + "rlimits[\(index)].soft", "\(limit.soft) is above the hard limit \(limit.hard)")
             }
         }
         for text in args + (env ?? []) + [cwd] where text.utf8.contains(0) {

@@ -39,7 +39,9 @@ final class Guest: Sendable {
     }
 
     func container(_ id: String) throws(RPCError) -> ContainerRecord {
-        guard let record = state.withLock({ $0.containers[id] }) else { throw RPCError(.notFound, "container \(id) does not exist") }
+        guard let record = state.withLock({ $0.containers[id] }) else {
+            throw RPCError(.notFound, "container \(id) does not exist")
+        }
         return record
     }
 

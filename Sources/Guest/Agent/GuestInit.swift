@@ -34,9 +34,12 @@ enum GuestInit {
         try check("enter", "/") { chdir("/") }
     }
 
-    private static func mount(_ type: String, _ target: String, _ flags: UInt, _ data: String? = nil) throws(SystemError) {
+    private static func mount(_ type: String, _ target: String, _ flags: UInt, _ data: String? = nil)
+        throws(SystemError)
+    {
         try Files.makeDirectory(target, mode: 0o755)
-        do { try Mounts.mount(type, at: target, type: type, flags: flags, data: data) } catch where error.code == EBUSY {
+        do { try Mounts.mount(type, at: target, type: type, flags: flags, data: data) } catch  where error.code == EBUSY
+        {
             // The kernel mounted it before us (CONFIG_DEVTMPFS_MOUNT).
         }
     }

@@ -3,8 +3,9 @@ import Container
 import EventLoop
 import Glibc
 import Linux
-import protocol NIOCore.EventLoop
 import Synchronization
+
+import protocol NIOCore.EventLoop
 
 /// A process of a container, from its first stage to its exit.
 final class GuestProcess: Sendable {
@@ -98,7 +99,8 @@ final class GuestProcess: Sendable {
 
     /// Starts the stage and talks to it until it is ready. Returns the pid of the process that will run the program.
     private static func prepare(
-        _ command: Command, _ document: [UInt8], _ sync: borrowing SyncSocket, _ theirs: Int32, _ reaper: Reaper, _ master: inout Int32
+        _ command: Command, _ document: [UInt8], _ sync: borrowing SyncSocket, _ theirs: Int32, _ reaper: Reaper,
+        _ master: inout Int32
     ) throws -> pid_t {
         let started = Result { () throws(SystemError) in try ChildProcess(command).pid }
         // The child has its own copy: while ours is open, the conversation would never end.
@@ -126,7 +128,9 @@ final class GuestProcess: Sendable {
 
     /// Joins the process's streams with the host's ports.
     private func connect(_ ports: Ports) throws {
-        func dial(_ port: UInt32) throws -> Int32 { try checkNegated("connect to", "host port \(port)", clx_connect_vsock(2, port)) }
+        func dial(_ port: UInt32) throws -> Int32 {
+            try checkNegated("connect to", "host port \(port)", clx_connect_vsock(2, port))
+        }
         if ports.stdin != 0 {
             let socket = try dial(ports.stdin)
             let destination = facts.withLock { facts in
@@ -173,7 +177,8 @@ final class GuestProcess: Sendable {
 
     /// Whether the program has installed a handler (SigCgt of proc_pid_status(5)).
     func handles(_ signal: Int32) -> Bool {
-        for line in ((try? Files.readText("/proc/\(pid)/status")) ?? "").split(separator: "\n") where line.hasPrefix("SigCgt:") {
+        for line in ((try? Files.readText("/proc/\(pid)/status")) ?? "").split(separator: "\n")
+        where line.hasPrefix("SigCgt:") {
             let mask = UInt64(line.dropFirst(7).filter { !$0.isWhitespace }, radix: 16) ?? 0
             return mask & (1 << UInt64(signal - 1)) != 0
         }
@@ -246,7 +251,9 @@ final class GuestProcess: Sendable {
         let descriptor = try duplicate { $0.terminal >= 0 ? $0.terminal : $0.stdin }
         var rest = bytes[...]
         while !rest.isEmpty {
-            let count = try check("write", "stdin") { rest.withUnsafeBytes { Glibc.write(descriptor.raw, $0.baseAddress, $0.count) } }
+            let count = try check("write", "stdin") {
+                rest.withUnsafeBytes { Glibc.write(descriptor.raw, $0.baseAddress, $0.count) }
+            }
             rest = rest.dropFirst(count)
         }
         return bytes.count

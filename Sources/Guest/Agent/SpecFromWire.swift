@@ -10,7 +10,9 @@ extension OCISpec.Spec {
         hostname = wire.hostname
         annotations = wire.annotations
         mounts = wire.mounts.map {
-            OCISpec.Mount(destination: $0.destination, type: $0.type, source: $0.source.isEmpty ? nil : $0.source, options: $0.options)
+            OCISpec.Mount(
+                destination: $0.destination, type: $0.type, source: $0.source.isEmpty ? nil : $0.source,
+                options: $0.options)
         }
         guard wire.hasLinux else { return }
         var linux = OCISpec.Linux()
@@ -56,7 +58,9 @@ extension OCISpec.Process {
     init(_ wire: Grpc_Process) {
         self.init(args: wire.args, cwd: wire.cwd)
         terminal = wire.terminal
-        if wire.hasConsoleSize { consoleSize = Box(height: UInt(wire.consoleSize.height), width: UInt(wire.consoleSize.width)) }
+        if wire.hasConsoleSize {
+            consoleSize = Box(height: UInt(wire.consoleSize.height), width: UInt(wire.consoleSize.width))
+        }
         user.uid = wire.user.uid
         user.gid = wire.user.gid
         user.additionalGids = wire.user.additionalGids

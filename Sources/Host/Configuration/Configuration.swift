@@ -21,19 +21,25 @@ package struct Configuration: Sendable {
         guard let file = candidates.first(where: { Files.exists($0) }) else {
             throw ConfigurationError(
                 file: candidates[0], line: nil, key: nil,
-                asked != nil ? "no such file" : "no such file, nor \(searchPath[1]); install one or name one with --kata-config")
+                asked != nil
+                    ? "no such file" : "no such file, nor \(searchPath[1]); install one or name one with --kata-config")
         }
         var configuration = Configuration()
         try configuration.merge(file: file)
-        let directory = file.split(separator: "/", omittingEmptySubsequences: false).dropLast().joined(separator: "/") + "/config.d"
-        for name in Files.list(directory) where name.hasSuffix(".toml") { try configuration.merge(file: directory + "/" + name) }
+        let directory =
+            file.split(separator: "/", omittingEmptySubsequences: false).dropLast().joined(separator: "/") + "/config.d"
+        for name in Files.list(directory) where name.hasSuffix(".toml") {
+            try configuration.merge(file: directory + "/" + name)
+        }
         try configuration.check(file)
         return configuration
     }
 
     private mutating func merge(file: String) throws(ConfigurationError) {
         let text: String
-        do { text = try Files.readText(file) } catch { throw ConfigurationError(file: file, line: nil, key: nil, "\(error)") }
+        do { text = try Files.readText(file) } catch {
+            throw ConfigurationError(file: file, line: nil, key: nil, "\(error)")
+        }
         sources.append(file)
         try merge(text: text, file: file)
     }
@@ -48,7 +54,9 @@ package struct Configuration: Sendable {
         try read(document, at: "", file: file, lines: lines)
     }
 
-    private mutating func read(_ table: TOMLTable, at prefix: String, file: String, lines: LineIndex) throws(ConfigurationError) {
+    private mutating func read(_ table: TOMLTable, at prefix: String, file: String, lines: LineIndex)
+        throws(ConfigurationError)
+    {
         for (name, value) in table {
             let path = prefix.isEmpty ? name : prefix + "." + name
             if Keys.foreignTables.contains(where: { path == $0 || path.hasPrefix($0 + ".") }) { continue }
@@ -59,7 +67,9 @@ package struct Configuration: Sendable {
             } else if let inner = value.table {
                 let known = Keys.all.map(\.table) + Array(Keys.dormant.keys)
                 guard known.contains(where: { $0 == path || $0.hasPrefix(path + ".") }) else {
-                    throw ConfigurationError(file: file, line: lines.line(of: path), key: path, "unknown table\(Self.suggestion(path, known))")
+                    throw ConfigurationError(
+                        file: file, line: lines.line(of: path), key: path,
+                        "unknown table\(Self.suggestion(path, known))")
                 }
                 try read(inner, at: path, file: file, lines: lines)
             } else {
@@ -70,8 +80,12 @@ package struct Configuration: Sendable {
         }
     }
 
-    private static func value(_ given: any TOMLValueConvertible, for key: Key, file: String, line: Int?) throws(ConfigurationError) -> Value {
-        func wrong(_ reason: String) -> ConfigurationError { ConfigurationError(file: file, line: line, key: key.path, reason) }
+    private static func value(_ given: any TOMLValueConvertible, for key: Key, file: String, line: Int?)
+        throws(ConfigurationError) -> Value
+    {
+        func wrong(_ reason: String) -> ConfigurationError {
+            ConfigurationError(file: file, line: line, key: key.path, reason)
+        }
         let value: Value
         switch key.standard.kind {
         case .text:
@@ -83,7 +97,9 @@ package struct Configuration: Sendable {
         case .number:
             guard let number = given.int.map(Double.init) ?? given.double else { throw wrong("expected a number") }
             if let range = key.range, !range.contains(number) {
-                throw wrong("\(Value.number(number)) is not within \(Value.number(range.lowerBound)) and \(Value.number(range.upperBound))")
+                throw wrong(
+                    "\(Value.number(number)) is not within \(Value.number(range.lowerBound)) and \(Value.number(range.upperBound))"
+                )
             }
             value = .number(number)
         case .flag:
@@ -104,18 +120,24 @@ package struct Configuration: Sendable {
     /// Rules between keys.
     private func check(_ file: String) throws(ConfigurationError) {
         if !text(Keys.initrd).isEmpty, !text(Keys.image).isEmpty {
-            throw ConfigurationError(file: file, line: nil, key: Keys.image.path, "image and initrd exclude each other: keep one")
+            throw ConfigurationError(
+                file: file, line: nil, key: Keys.image.path, "image and initrd exclude each other: keep one")
         }
     }
 
     /// Every file that a VM needs, before it is started.
     package func checkFiles() throws(ConfigurationError) {
         let file = sources.first ?? "built-in configuration"
-        for key in [Keys.path, Keys.kernel, Keys.virtioFSDaemon] + (text(Keys.image).isEmpty ? [Keys.initrd] : [Keys.image]) {
+        for key in [Keys.path, Keys.kernel, Keys.virtioFSDaemon]
+            + (text(Keys.image).isEmpty ? [Keys.initrd] : [Keys.image])
+        {
             let path = text(key)
-            guard !path.isEmpty else { throw ConfigurationError(file: file, line: nil, key: key.path, "not set: neither image nor initrd is") }
+            guard !path.isEmpty else {
+                throw ConfigurationError(file: file, line: nil, key: key.path, "not set: neither image nor initrd is")
+            }
             guard Files.exists(path) else {
-                throw ConfigurationError(file: file, line: LineIndex(of: file)?.line(of: key.path), key: key.path, "\(path): no such file")
+                throw ConfigurationError(
+                    file: file, line: LineIndex(of: file)?.line(of: key.path), key: key.path, "\(path): no such file")
             }
         }
     }
@@ -147,7 +169,9 @@ package struct Configuration: Sendable {
     package func value(_ key: Key) -> Value { values[key.path] ?? key.standard }
     package func isSet(_ key: Key) -> Bool { values[key.path] != nil }
     package func text(_ key: Key) -> String { if case .text(let text) = value(key) { text } else { "" } }
-    package func number(_ key: Key) -> Int { if case .number(let number) = value(key) { Int(number.rounded(.up)) } else { 0 } }
+    package func number(_ key: Key) -> Int {
+        if case .number(let number) = value(key) { Int(number.rounded(.up)) } else { 0 }
+    }
     package func flag(_ key: Key) -> Bool { if case .flag(let flag) = value(key) { flag } else { false } }
     package func list(_ key: Key) -> [String] { if case .list(let list) = value(key) { list } else { [] } }
 }
@@ -166,7 +190,9 @@ package struct ConfigurationError: Error, Equatable, CustomStringConvertible {
         self.reason = reason
     }
 
-    package var description: String { file + (line.map { ":\($0)" } ?? "") + ": " + (key.map { $0 + ": " } ?? "") + reason }
+    package var description: String {
+        file + (line.map { ":\($0)" } ?? "") + ": " + (key.map { $0 + ": " } ?? "") + reason
+    }
 }
 
 /// On which line a key stands. The parser doesn't tell; one key a line is how such files are written.

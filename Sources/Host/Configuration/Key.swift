@@ -44,7 +44,9 @@ package struct Key: Sendable {
     /// One line for a person.
     package let help: String
 
-    init(_ path: String, _ standard: Value, allowed: [String] = [], in range: ClosedRange<Double>? = nil, _ help: String) {
+    init(
+        _ path: String, _ standard: Value, allowed: [String] = [], in range: ClosedRange<Double>? = nil, _ help: String
+    ) {
         self.path = path
         self.standard = standard
         self.allowed = allowed

@@ -5,45 +5,73 @@ package enum Keys {
     ) -> Key { Key("hypervisor.qemu." + name, standard, allowed: allowed, in: range, help) }
 
     package static let path = qemu("path", .text("/usr/bin/qemu-system-x86_64"), "The hypervisor to run.")
-    package static let kernel = qemu("kernel", .text("/usr/share/kata-containers/vmlinux.container"), "The guest's kernel: an ELF file or a bzImage.")
+    package static let kernel = qemu(
+        "kernel", .text("/usr/share/kata-containers/vmlinux.container"), "The guest's kernel: an ELF file or a bzImage."
+    )
     package static let initrd = qemu("initrd", .text(""), "The guest's initrd. Excludes image.")
     package static let image = qemu("image", .text(""), "The guest's root file system image. Excludes initrd.")
-    package static let machineType = qemu("machine_type", .text("q35"), allowed: ["q35", "pc", "microvm", "virt"], "QEMU's machine type.")
-    package static let machineAccelerators = qemu("machine_accelerators", .text(""), "Comma list that is added to -machine.")
-    package static let kernelParameters = qemu("kernel_params", .text(""), "Words that are added to the guest kernel's command line.")
+    package static let machineType = qemu(
+        "machine_type", .text("q35"), allowed: ["q35", "pc", "microvm", "virt"], "QEMU's machine type.")
+    package static let machineAccelerators = qemu(
+        "machine_accelerators", .text(""), "Comma list that is added to -machine.")
+    package static let kernelParameters = qemu(
+        "kernel_params", .text(""), "Words that are added to the guest kernel's command line.")
     package static let firmware = qemu("firmware", .text(""), "Firmware file; empty: the one that starts fastest.")
     package static let cpuFeatures = qemu("cpu_features", .text("pmu=off"), "Comma list that is added to -cpu.")
-    package static let vcpus = qemu("default_vcpus", .number(1), "Virtual CPUs at boot; negative: as many as the host has.")
-    package static let maxVCPUs = qemu("default_maxvcpus", .number(0), in: 0...1024, "How many virtual CPUs a VM may grow to; 0: as many as the host has.")
+    package static let vcpus = qemu(
+        "default_vcpus", .number(1), "Virtual CPUs at boot; negative: as many as the host has.")
+    package static let maxVCPUs = qemu(
+        "default_maxvcpus", .number(0), in: 0...1024,
+        "How many virtual CPUs a VM may grow to; 0: as many as the host has.")
     package static let memory = qemu("default_memory", .number(2048), in: 64...4_194_304, "Memory at boot, in MiB.")
-    package static let maxMemory = qemu("default_maxmemory", .number(0), in: 0...4_194_304, "Memory that a VM may grow to, in MiB; 0: what the host has.")
-    package static let memorySlots = qemu("memory_slots", .number(10), in: 0...255, "How often memory can be added to a running VM.")
-    package static let rootPorts = qemu("pcie_root_port", .number(4), in: 0...16, "PCIe root ports, each for one device that is added later.")
+    package static let maxMemory = qemu(
+        "default_maxmemory", .number(0), in: 0...4_194_304,
+        "Memory that a VM may grow to, in MiB; 0: what the host has.")
+    package static let memorySlots = qemu(
+        "memory_slots", .number(10), in: 0...255, "How often memory can be added to a running VM.")
+    package static let rootPorts = qemu(
+        "pcie_root_port", .number(4), in: 0...16, "PCIe root ports, each for one device that is added later.")
     package static let seccompSandbox = qemu(
-        "seccompsandbox", .text("on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"), "QEMU's -sandbox option.")
-    package static let entropySource = qemu("entropy_source", .text("/dev/urandom"), allowed: ["/dev/urandom", "/dev/random"], "What feeds the guest's virtio-rng.")
-    package static let sharedFS = qemu("shared_fs", .text("virtio-fs"), allowed: ["virtio-fs"], "How the guest sees the container's files.")
-    package static let virtioFSDaemon = qemu("virtio_fs_daemon", .text("/usr/lib/qemu/virtiofsd"), "The daemon that serves the shared files.")
-    package static let virtioFSCache = qemu("virtio_fs_cache", .text("auto"), allowed: ["none", "never", "metadata", "auto", "always"], "How much the guest caches of shared files.")
-    package static let virtioFSExtraArguments = qemu("virtio_fs_extra_args", .list(["--thread-pool-size=1"]), "Further arguments of the daemon.")
-    package static let virtioFSQueueSize = qemu("virtio_fs_queue_size", .number(1024), in: 1...1024, "Entries in the share's queue.")
-    package static let hypervisorDebug = qemu("enable_debug", .flag(false), "The guest's kernel tells everything on its console.")
+        "seccompsandbox", .text("on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"),
+        "QEMU's -sandbox option.")
+    package static let entropySource = qemu(
+        "entropy_source", .text("/dev/urandom"), allowed: ["/dev/urandom", "/dev/random"],
+        "What feeds the guest's virtio-rng.")
+    package static let sharedFS = qemu(
+        "shared_fs", .text("virtio-fs"), allowed: ["virtio-fs"], "How the guest sees the container's files.")
+    package static let virtioFSDaemon = qemu(
+        "virtio_fs_daemon", .text("/usr/lib/qemu/virtiofsd"), "The daemon that serves the shared files.")
+    package static let virtioFSCache = qemu(
+        "virtio_fs_cache", .text("auto"), allowed: ["none", "never", "metadata", "auto", "always"],
+        "How much the guest caches of shared files.")
+    package static let virtioFSExtraArguments = qemu(
+        "virtio_fs_extra_args", .list(["--thread-pool-size=1"]), "Further arguments of the daemon.")
+    package static let virtioFSQueueSize = qemu(
+        "virtio_fs_queue_size", .number(1024), in: 1...1024, "Entries in the share's queue.")
+    package static let hypervisorDebug = qemu(
+        "enable_debug", .flag(false), "The guest's kernel tells everything on its console.")
     package static let accelerator = qemu(
-        "accelerator", .text("auto"), allowed: ["auto", "kvm", "tcg"], "What runs guest code; auto: KVM where it runs in hardware, else TCG.")
+        "accelerator", .text("auto"), allowed: ["auto", "kvm", "tcg"],
+        "What runs guest code; auto: KVM where it runs in hardware, else TCG.")
     package static let guestChannel = qemu(
-        "guest_channel", .text("vhost-user-vsock"), allowed: ["vhost-user-vsock"], "How host and guest talk: a vsock device inside the shim.")
+        "guest_channel", .text("vhost-user-vsock"), allowed: ["vhost-user-vsock"],
+        "How host and guest talk: a vsock device inside the shim.")
 
     package static let agentDebug = Key("agent.kata.enable_debug", .flag(false), "The agent logs everything.")
-    package static let dialTimeout = Key("agent.kata.dial_timeout", .number(45), in: 1...3600, "How long a guest may take to come up, in seconds.")
+    package static let dialTimeout = Key(
+        "agent.kata.dial_timeout", .number(45), in: 1...3600, "How long a guest may take to come up, in seconds.")
 
     package static let runtimeDebug = Key("runtime.enable_debug", .flag(false), "The runtime logs everything.")
     package static let createTimeout = Key(
-        "runtime.create_container_timeout", .number(60), in: 1...86400, "How long the guest may take to create a container, in seconds.")
+        "runtime.create_container_timeout", .number(60), in: 1...86400,
+        "How long the guest may take to create a container, in seconds.")
 
     package static let all: [Key] = [
-        path, kernel, initrd, image, machineType, machineAccelerators, kernelParameters, firmware, cpuFeatures, vcpus, maxVCPUs, memory,
+        path, kernel, initrd, image, machineType, machineAccelerators, kernelParameters, firmware, cpuFeatures, vcpus,
+        maxVCPUs, memory,
         maxMemory, memorySlots, rootPorts, seccompSandbox, entropySource, sharedFS, virtioFSDaemon, virtioFSCache,
-        virtioFSExtraArguments, virtioFSQueueSize, hypervisorDebug, accelerator, guestChannel, agentDebug, dialTimeout, runtimeDebug,
+        virtioFSExtraArguments, virtioFSQueueSize, hypervisorDebug, accelerator, guestChannel, agentDebug, dialTimeout,
+        runtimeDebug,
         createTimeout,
     ]
 
@@ -91,7 +119,12 @@ package enum Keys {
     ]
 
     /// Tables of other hypervisors and other tools: read by them, not by this runtime.
-    static let foreignTables = ["hypervisor.clh", "hypervisor.firecracker", "hypervisor.acrn", "hypervisor.stratovirt", "hypervisor.dragonball", "hypervisor.remote", "image"]
+    static let foreignTables = [
+        "hypervisor.clh", "hypervisor.firecracker", "hypervisor.acrn", "hypervisor.stratovirt", "hypervisor.dragonball",
+        "hypervisor.remote", "image",
+    ]
 
-    private static func words(_ text: String) -> [String] { text.split(whereSeparator: \.isWhitespace).map(String.init) }
+    private static func words(_ text: String) -> [String] {
+        text.split(whereSeparator: \.isWhitespace).map(String.init)
+    }
 }

@@ -31,7 +31,9 @@ package enum Accelerator: String, Sendable, CaseIterable {
         if time < 0 { return Choice(.tcg, "\(device) can't be used: \(SystemError.text(of: Int32(-time)))") }
         if time > limitMicroseconds {
             return Choice(
-                .tcg, "\(device) emulates in software: \(turns) turns of a loop took \(time) µs, hardware takes less than \(limitMicroseconds)")
+                .tcg,
+                "\(device) emulates in software: \(turns) turns of a loop took \(time) µs, hardware takes less than \(limitMicroseconds)"
+            )
         }
         return Choice(.kvm, "\(device) runs guest code in hardware: \(turns) turns of a loop took \(time) µs")
     }

@@ -19,11 +19,17 @@ package enum QEMUArguments {
         add("-cpu", (tcg ? "max" : "host") + (machine.cpuFeatures.isEmpty ? "" : "," + machine.cpuFeatures))
         add("-smp", "\(machine.vcpus),maxcpus=\(max(machine.vcpus, machine.maxVCPUs))")
         let grows = machine.memorySlots > 0 && machine.maxMemoryMiB > machine.memoryMiB
-        add("-m", "\(machine.memoryMiB)M" + (grows ? ",slots=\(machine.memorySlots),maxmem=\(machine.maxMemoryMiB)M" : ""))
+        add(
+            "-m",
+            "\(machine.memoryMiB)M" + (grows ? ",slots=\(machine.memorySlots),maxmem=\(machine.maxMemoryMiB)M" : ""))
         // Shared: the vhost-user devices map it.
         add("-object", "memory-backend-memfd,id=ram,size=\(machine.memoryMiB)M,share=on")
         add("-sandbox", machine.seccompSandbox)
-        if !machine.firmware.isEmpty { add("-bios", machine.firmware) } else if machine.machineType == "q35" { add("-bios", "qboot.rom") }
+        if !machine.firmware.isEmpty {
+            add("-bios", machine.firmware)
+        } else if machine.machineType == "q35" {
+            add("-bios", "qboot.rom")
+        }
 
         add("-kernel", machine.kernel)
         if let initrd = machine.initrd { add("-initrd", initrd) }
@@ -47,7 +53,9 @@ package enum QEMUArguments {
         }
         if let socket = machine.shareSocket {
             add("-chardev", "socket,id=share,path=\(escaped(socket))")
-            add("-device", "vhost-user-fs-pci,chardev=share,tag=\(machine.shareTag),queue-size=\(machine.shareQueueSize)")
+            add(
+                "-device",
+                "vhost-user-fs-pci,chardev=share,tag=\(machine.shareTag),queue-size=\(machine.shareQueueSize)")
         }
         for port in 0..<machine.rootPorts {
             add("-device", "pcie-root-port,id=port\(port),bus=pcie.0,chassis=\(port + 1),slot=\(port + 1)")
@@ -60,7 +68,9 @@ package enum QEMUArguments {
         var words = ["console=ttyS0", "reboot=k", "panic=1", "cryptomgr.notests", "net.ifnames=0", "no_timer_check"]
         words += ["i8042.noaux", "i8042.nomux", "i8042.nopnp", "i8042.dumbkbd", "rcupdate.rcu_expedited=1"]
         // Without it the first Swift process waits for the kernel's random numbers.
-        words += ["random.trust_cpu=on", "memhp_default_state=online", "nr_cpus=\(max(machine.vcpus, machine.maxVCPUs))"]
+        words += [
+            "random.trust_cpu=on", "memhp_default_state=online", "nr_cpus=\(max(machine.vcpus, machine.maxVCPUs))",
+        ]
         if machine.accelerator == .tcg {
             words += ["tsc=reliable", "noreplace-smp"]
             if machine.hostKilohertz > 0 { words.append("tsc_early_khz=\(machine.hostKilohertz)") }
@@ -73,5 +83,7 @@ package enum QEMUArguments {
     }
 
     /// A comma ends a value in QEMU's option lists; doubled, it is one.
-    private static func escaped(_ value: String) -> String { value.split(separator: ",", omittingEmptySubsequences: false).joined(separator: ",,") }
+    private static func escaped(_ value: String) -> String {
+        value.split(separator: ",", omittingEmptySubsequences: false).joined(separator: ",,")
+    }
 }

@@ -1,8 +1,9 @@
 import EventLoop
 import Glibc
 import Linux
-import protocol NIOCore.EventLoop
 import Synchronization
+
+import protocol NIOCore.EventLoop
 
 /// A running QEMU.
 package final class QEMUVirtualMachine: Sendable {
@@ -103,8 +104,11 @@ package final class QEMUVirtualMachine: Sendable {
         lseek(file.raw, max(0, size - 16384), SEEK_SET)
         var bytes = [UInt8](repeating: 0, count: 16384)
         let got = read(file.raw, &bytes, bytes.count)
-        let text = String(decoding: bytes.prefix(max(0, got)).map { $0 == 10 || (0x20..<0x7f).contains($0) ? $0 : 0x20 }, as: UTF8.self)
-        return text.split(separator: "\n").map { $0.prefix(200).trimmingSuffix() }.filter { !$0.isEmpty }.suffix(count).map { $0 }
+        let text = String(
+            decoding: bytes.prefix(max(0, got)).map { $0 == 10 || (0x20..<0x7f).contains($0) ? $0 : 0x20 },
+            as: UTF8.self)
+        return text.split(separator: "\n").map { $0.prefix(200).trimmingSuffix() }.filter { !$0.isEmpty }.suffix(count)
+            .map { $0 }
     }
 }
 

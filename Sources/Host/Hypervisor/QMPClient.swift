@@ -17,7 +17,8 @@ package final class QMPClient: Sendable {
     /// - Parameters:
     ///   - socket: connected to the monitor; taken.
     ///   - events: called on the loop with each event's name.
-    package static func connect(socket: Int32, on loop: any EventLoop, events: @escaping @Sendable (String) -> Void) async throws
+    package static func connect(socket: Int32, on loop: any EventLoop, events: @escaping @Sendable (String) -> Void)
+        async throws
         -> QMPClient
     {
         let handler = try await loop.submit { NIOLoopBound(Handler(events), eventLoop: loop) }.get()
@@ -44,7 +45,9 @@ package final class QMPClient: Sendable {
             handler.value.waiting.append(promise)
             channel.writeAndFlush(ByteBuffer(string: line), promise: nil)
         }
-        let timer = loop.scheduleTask(in: TimeAmount(timeout)) { promise.fail(QMPError("\(command): no answer within \(timeout)")) }
+        let timer = loop.scheduleTask(in: TimeAmount(timeout)) {
+            promise.fail(QMPError("\(command): no answer within \(timeout)"))
+        }
         defer { timer.cancel() }
         try await promise.futureResult.get()
     }

@@ -9,7 +9,9 @@ package enum KernelImage {
         let sectors = image[0x1f1] == 0 ? 4 : Int(image[0x1f1])
         let start = (sectors + 1) * 512 + Int(word(image, 0x248))
         let length = Int(word(image, 0x24c))
-        guard start + length <= image.count, length > 8 else { throw ImageError("a bzImage whose payload lies beyond its end") }
+        guard start + length <= image.count, length > 8 else {
+            throw ImageError("a bzImage whose payload lies beyond its end")
+        }
         guard word(image, start) == 0x184c_2102 else {
             throw ImageError("a bzImage whose payload is not LZ4; only Debian's way of packing it is known")
         }
@@ -20,7 +22,8 @@ package enum KernelImage {
 
     private static func isELF(_ bytes: [UInt8]) -> Bool { bytes.starts(with: [0x7f, 0x45, 0x4c, 0x46]) }
 
-    private static func word<Bytes: RandomAccessCollection<UInt8>>(_ bytes: Bytes, _ offset: Int) -> UInt32 where Bytes.Index == Int {
+    private static func word<Bytes: RandomAccessCollection<UInt8>>(_ bytes: Bytes, _ offset: Int) -> UInt32
+    where Bytes.Index == Int {
         (0..<4).reduce(0) { $0 | UInt32(bytes[offset + $1]) << (8 * UInt32($1)) }
     }
 
@@ -69,8 +72,12 @@ package enum KernelImage {
             let low = try byte()
             let distance = Int(low) | Int(try byte()) << 8
             let length = try extended(token & 15) + 4
-            guard distance > 0, distance <= output.count - start else { throw ImageError("an LZ4 block that refers before its start") }
-            guard output.count + length <= 1 << 30 else { throw ImageError("an LZ4 block that unpacks to more than 1 GiB") }
+            guard distance > 0, distance <= output.count - start else {
+                throw ImageError("an LZ4 block that refers before its start")
+            }
+            guard output.count + length <= 1 << 30 else {
+                throw ImageError("an LZ4 block that unpacks to more than 1 GiB")
+            }
             let from = output.count - distance
             // Byte by byte: a slice of the output would make every append copy all of it.
             for position in 0..<length { output.append(output[from + position]) }

@@ -4,7 +4,8 @@ import Linux
 package struct KernelModules {
     /// What a guest can't do without: its disks, shares, channel and container file systems. In loading order.
     package static let needed = [
-        "virtio_pci", "virtio_mmio", "virtio_blk", "virtio_net", "virtio_console", "virtio_rng", "fuse", "virtiofs", "vsock",
+        "virtio_pci", "virtio_mmio", "virtio_blk", "virtio_net", "virtio_console", "virtio_rng", "fuse", "virtiofs",
+        "vsock",
         "vmw_vsock_virtio_transport", "overlay", "erofs",
     ]
 
@@ -20,7 +21,11 @@ package struct KernelModules {
         func scan(_ path: String) {
             for name in Files.list(directory + "/" + path) {
                 let child = path + "/" + name
-                if name.hasSuffix(".ko") { files[Self.name(of: name)] = child } else if Files.isDirectory(directory + "/" + child) { scan(child) }
+                if name.hasSuffix(".ko") {
+                    files[Self.name(of: name)] = child
+                } else if Files.isDirectory(directory + "/" + child) {
+                    scan(child)
+                }
             }
         }
         scan("kernel")
@@ -42,7 +47,9 @@ package struct KernelModules {
         func visit(_ name: String, for user: String?) throws {
             guard seen.insert(name).inserted, !builtIn.contains(name) else { return }
             guard let file = files[name] else {
-                throw ImageError("\(directory): module \(name)\(user.map { " (needed by \($0))" } ?? "") is neither there nor built in")
+                throw ImageError(
+                    "\(directory): module \(name)\(user.map { " (needed by \($0))" } ?? "") is neither there nor built in"
+                )
             }
             let content = try Files.read(directory + "/" + file)
             for dependency in Self.dependencies(content) { try visit(Self.name(of: dependency), for: name) }

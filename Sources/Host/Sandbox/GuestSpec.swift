@@ -32,7 +32,9 @@ package struct GuestSpec: Sendable {
             guard mount.isBind, let source = mount.source else { return mount }
             // These belong to the guest's own kernel; the host's would be a lie there.
             for reserved in ["/proc", "/sys", "/dev"]
-            where mount.destination == reserved || mount.destination.hasPrefix(reserved + "/") && mount.destination != "/dev/shm" {
+            where mount.destination == reserved
+                || mount.destination.hasPrefix(reserved + "/") && mount.destination != "/dev/shm"
+            {
                 return nil
             }
             var rewritten = mount

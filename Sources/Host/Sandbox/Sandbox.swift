@@ -63,7 +63,8 @@ package actor Sandbox {
             let device = try VsockDevice(socketPath: paths.vsock)
             dialer = device
             share = try VirtioFSDaemon.start(
-                plan.share, socketPath: paths.virtiofs, directory: paths.share, logFile: paths.machine + "/virtiofsd.log")
+                plan.share, socketPath: paths.virtiofs, directory: paths.share,
+                logFile: paths.machine + "/virtiofsd.log")
             let machine = try await QEMUVirtualMachine.start(plan.machine, qmpSocket: paths.qmp, on: loop)
             self.machine = machine
             phases.append(("VMM started", ContinuousClock.now - start))
@@ -96,7 +97,9 @@ package actor Sandbox {
 
     private func machineEnded(_ end: String) {
         guard state != .gone else { return }
-        if state != .stopping { log.error("the virtual machine ended", metadata: ["sandbox": "\(id)", "end": "\(end)"]) }
+        if state != .stopping {
+            log.error("the virtual machine ended", metadata: ["sandbox": "\(id)", "end": "\(end)"])
+        }
         dialer?.close()
         for container in containers.values { container.processes.values.forEach { $0.end(status: 137) } }
         let waiters = endWaiters
@@ -112,7 +115,10 @@ package actor Sandbox {
         let complaints = machine.complaints()
         if !complaints.isEmpty { reason += "; QEMU said: " + complaints.joined(separator: " | ") }
         let console = machine.consoleTail(lines: 8)
-        let tail = console.isEmpty ? "the guest wrote nothing to its console" : "the guest's console ends with: " + console.joined(separator: " | ")
+        let tail =
+            console.isEmpty
+            ? "the guest wrote nothing to its console"
+            : "the guest's console ends with: " + console.joined(separator: " | ")
         return SandboxError(.guest, "the guest of sandbox \(id) did not come up: \(reason); \(tail)")
     }
 
@@ -180,7 +186,8 @@ package actor Sandbox {
         let record = try self.container(container)
         let process = try record.process(exec)
         return ProcessReport(
-            bundle: record.bundle, streams: process.streams, state: process.state, paused: record.paused, ended: process.ended)
+            bundle: record.bundle, streams: process.streams, state: process.state, paused: record.paused,
+            ended: process.ended)
     }
 
     private func container(_ id: String) throws -> Container {
@@ -238,7 +245,8 @@ package actor Sandbox {
         let record = try self.container(container)
         let process = try record.process(exec)
         guard process.state == .created else {
-            throw SandboxError(.wrongState, "process of container \(container) is \(process.state.rawValue), not created")
+            throw SandboxError(
+                .wrongState, "process of container \(container) is \(process.state.rawValue), not created")
         }
         let agent = try agent()
         if exec.isEmpty {
@@ -261,8 +269,8 @@ package actor Sandbox {
             var request = Grpc_WaitProcessRequest()
             request.containerID = container
             request.execID = exec.isEmpty ? container : exec
-            // A wait that is lost means that the guest is lost.
-            let status = (try? await agent.waitProcess(request, timeout: nil).status) ?? 255
+            // A wait that is lost means that the guest is lost, and with it the process: killed.
+            let status = (try? await agent.waitProcess(request, timeout: nil).status) ?? 137
             await self?.ended(process, status)
         }
     }
@@ -295,7 +303,9 @@ package actor Sandbox {
             if number == SIGKILL || number == SIGTERM { return }
             throw SandboxError(.notFound, "process of container \(container) has ended already")
         }
-        if process.state == .created, number == SIGKILL || number == SIGTERM, exec.isEmpty { process.end(status: 128 + number) }
+        if process.state == .created, number == SIGKILL || number == SIGTERM, exec.isEmpty {
+            process.end(status: 128 + number)
+        }
         var request = Grpc_SignalProcessRequest()
         request.containerID = container
         request.execID = all ? "" : (exec.isEmpty ? container : exec)

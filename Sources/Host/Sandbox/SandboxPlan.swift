@@ -32,9 +32,12 @@ package struct SandboxPlan: Sendable, Equatable {
         /// This host, looked at now.
         package static func current(_ configuration: Configuration) -> Host {
             var kilohertz = 0
-            for line in ((try? Files.readText("/proc/cpuinfo")) ?? "").split(separator: "\n") where line.hasPrefix("bogomips") {
+            for line in ((try? Files.readText("/proc/cpuinfo")) ?? "").split(separator: "\n")
+            where line.hasPrefix("bogomips") {
                 // Twice the clock, in MHz (arch/x86/kernel/cpu/proc.c).
-                if let value = line.split(separator: ":").last, let mega = Double(value.filter { $0 != " " && $0 != "\t" }) {
+                if let value = line.split(separator: ":").last,
+                    let mega = Double(value.filter { $0 != " " && $0 != "\t" })
+                {
                     kilohertz = Int(mega * 500)
                 }
                 break

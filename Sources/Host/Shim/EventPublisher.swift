@@ -82,7 +82,8 @@ package actor EventPublisher {
                 if connection == nil { connection = try await RPCClient.connect(unixPath: address, on: loop) }
                 guard let connection else { return }
                 let _: Google_Protobuf_Empty = try await connection.call(
-                    "containerd.services.events.ttrpc.v1.Events", "Forward", request, timeout: .seconds(5), metadata: [:])
+                    "containerd.services.events.ttrpc.v1.Events", "Forward", request, timeout: .seconds(5),
+                    metadata: [:])
                 return
             } catch {
                 connection = nil

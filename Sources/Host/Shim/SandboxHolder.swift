@@ -40,8 +40,11 @@ package final class SandboxHolder: Sendable {
         for warning in configuration.warnings { log.warning("\(warning)") }
         try configuration.checkFiles()
         let plan = SandboxPlan(
-            sandbox: identifier, hostname: spec.hostname ?? "", configuration: configuration, host: .current(configuration))
-        if plan.accelerator.accelerator == .tcg { log.warning("guests run without hardware virtualisation: \(plan.accelerator.reason)") }
+            sandbox: identifier, hostname: spec.hostname ?? "", configuration: configuration,
+            host: .current(configuration))
+        if plan.accelerator.accelerator == .tcg {
+            log.warning("guests run without hardware virtualisation: \(plan.accelerator.reason)")
+        }
         let sandbox = Sandbox(plan: plan, loop: loop, log: log)
         held.withLock { $0 = sandbox }
         do { try await sandbox.boot() } catch {
@@ -55,7 +58,8 @@ package final class SandboxHolder: Sendable {
     static func configurationPath(_ request: Containerd_Task_V2_CreateTaskRequest) throws -> String? {
         guard request.hasOptions, request.options.typeURL.hasSuffix("runtimeoptions.v1.Options") else { return nil }
         guard let options = try? Runtimeoptions_V1_Options(serializedBytes: Array(request.options.value)) else {
-            throw SandboxError(.invalid, "the runtime options of container \(request.id) are no \(request.options.typeURL)")
+            throw SandboxError(
+                .invalid, "the runtime options of container \(request.id) are no \(request.options.typeURL)")
         }
         return options.configPath.isEmpty ? nil : options.configPath
     }

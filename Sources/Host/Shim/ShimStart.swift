@@ -19,7 +19,10 @@ package enum ShimStart {
         let listener = try UnixSocket.listen(address)
         var command = Command(
             "/proc/self/exe",
-            ["-namespace", flags.namespace, "-address", flags.address, "-publish-binary", flags.publishBinary, "-id", group]
+            [
+                "-namespace", flags.namespace, "-address", flags.address, "-publish-binary", flags.publishBinary, "-id",
+                group,
+            ]
                 + (flags.debug ? ["-debug"] : []))
         command.newSession = true
         command.descriptors = [3: listener.raw]
@@ -39,7 +42,9 @@ package enum ShimStart {
 
     /// The containers of a pod share a shim: the group is the sandbox that the manager's annotations name.
     private static func group(of flags: ShimFlags) -> String {
-        guard let spec = try? Spec.load(path: "config.json"), let annotations = spec.annotations else { return flags.id }
+        guard let spec = try? Spec.load(path: "config.json"), let annotations = spec.annotations else {
+            return flags.id
+        }
         if annotations["io.kubernetes.cri.container-type"] == "container" {
             return annotations["io.kubernetes.cri.sandbox-id"] ?? flags.id
         }

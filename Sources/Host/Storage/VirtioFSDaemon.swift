@@ -20,12 +20,15 @@ package final class VirtioFSDaemon: Sendable {
 
         /// Both QEMU's daemon and the Rust one take this form.
         package func arguments(directory: String, descriptor: Int32) -> [String] {
-            ["--fd=\(descriptor)", "-o", "source=\(directory)", "-o", "cache=\(cache == "never" ? "none" : cache)"] + extraArguments
+            ["--fd=\(descriptor)", "-o", "source=\(directory)", "-o", "cache=\(cache == "never" ? "none" : cache)"]
+                + extraArguments
         }
     }
 
     /// The daemon gets a socket that listens already: whoever connects first waits for it, nobody polls.
-    package static func start(_ plan: Plan, socketPath: String, directory: String, logFile: String) throws -> VirtioFSDaemon {
+    package static func start(_ plan: Plan, socketPath: String, directory: String, logFile: String) throws
+        -> VirtioFSDaemon
+    {
         guard access(plan.executable, X_OK) == 0 else {
             throw SystemError("run virtiofsd (hypervisor.qemu.virtio_fs_daemon)", plan.executable, errno: errno)
         }

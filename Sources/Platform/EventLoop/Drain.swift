@@ -35,7 +35,9 @@ package func drained(
 }
 
 /// Runs a call that blocks on a thread of its own.
-package func blocking<Result: Sendable>(_ name: String, _ body: @escaping @Sendable () throws -> Result) async throws -> Result {
+package func blocking<Result: Sendable>(_ name: String, _ body: @escaping @Sendable () throws -> Result) async throws
+    -> Result
+{
     try await withCheckedThrowingContinuation { continuation in
         detachThread(name) { continuation.resume(with: Swift.Result { try body() }) }
     }

@@ -102,7 +102,9 @@ package final class StreamRelay: Sendable {
     /// Moves everything from `source` to `destination` until one of them ends. Takes both descriptors.
     @discardableResult
     package func connect(from source: Int32, to destination: Int32) -> Handle {
-        for descriptor in [source, destination] { _ = fcntl(descriptor, F_SETFL, fcntl(descriptor, F_GETFL) | O_NONBLOCK) }
+        for descriptor in [source, destination] {
+            _ = fcntl(descriptor, F_SETFL, fcntl(descriptor, F_GETFL) | O_NONBLOCK)
+        }
         let handle = Handle()
         inbox.withLock { $0.added.append((handle, source, destination)) }
         ring()

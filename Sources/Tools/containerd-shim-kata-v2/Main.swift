@@ -1,11 +1,6 @@
 import Glibc
 import Linux
-
-
-
 import Shim
-
-
 
 /// containerd's shim protocol: flags in Go's syntax, then an action (reference: containerd runtime v2).
 @main
@@ -15,7 +10,9 @@ struct Main {
             let flags = try ShimFlags(Array(CommandLine.arguments.dropFirst()))
             switch flags.action {
             case .version:
-                print("Kata Containers containerd shim (Swift): id: \"io.containerd.kata.v2\", version: \(Version.current)")
+                print(
+                    "Kata Containers containerd shim (Swift): id: \"io.containerd.kata.v2\", version: \(Version.current)"
+                )
             case .start: print(try ShimStart.run(flags), terminator: "")
             case .delete: try ShimDelete.run(flags)
             case .serve: try ShimServer.run(flags)

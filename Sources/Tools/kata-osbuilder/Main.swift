@@ -13,10 +13,12 @@ struct OSBuilder: ParsableCommand {
 
 struct BuildInitrd: ParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "initrd", abstract: "Builds an initrd with the agent as init. Needs no root; the same inputs give the same bytes.")
+        commandName: "initrd",
+        abstract: "Builds an initrd with the agent as init. Needs no root; the same inputs give the same bytes.")
 
     @Option(help: "The static kata-agent.") var agent: String
-    @Option(help: "The kernel's /lib/modules/<version>, from its unpacked package. Leave out for a kernel without modules.")
+    @Option(
+        help: "The kernel's /lib/modules/<version>, from its unpacked package. Leave out for a kernel without modules.")
     var modules: String?
     @Option(help: "A further module to load; may be given more than once.") var module: [String] = []
     @Option(name: .shortAndLong, help: "The initrd to write.") var output: String
@@ -46,7 +48,9 @@ private func write(_ bytes: [UInt8], to path: String) throws {
     let file = try FileDescriptor.open(temporary, O_WRONLY | O_CREAT | O_TRUNC, mode: 0o644)
     var rest = bytes[...]
     while !rest.isEmpty {
-        let count = try check("write", temporary) { rest.withUnsafeBytes { Glibc.write(file.raw, $0.baseAddress, $0.count) } }
+        let count = try check("write", temporary) {
+            rest.withUnsafeBytes { Glibc.write(file.raw, $0.baseAddress, $0.count) }
+        }
         rest = rest.dropFirst(count)
     }
     try check("rename", temporary) { rename(temporary, path) }

@@ -22,7 +22,9 @@ extension GlobalOptions {
     /// Boots the VM and creates the container in it. Returns its state and what leads to its shim.
     func create(_ options: BundleOptions, foreground: Bool) throws -> (ContainerState, TaskClient, Follower) {
         try ContainerState.validate(id: options.id)
-        guard let path = realpath(options.bundle, nil) else { throw SystemError("use bundle", options.bundle, errno: errno) }
+        guard let path = realpath(options.bundle, nil) else {
+            throw SystemError("use bundle", options.bundle, errno: errno)
+        }
         let bundle = String(cString: path)
         free(path)
         let spec = try Spec.load(path: bundle + "/config.json")
@@ -30,14 +32,19 @@ extension GlobalOptions {
         let rootfs = spec.root?.path ?? "rootfs"
         let terminal = process.terminal ?? false
         if terminal, options.consoleSocket == nil, options.console == nil, !foreground || isatty(0) == 0 {
-            throw RuntimeError("process.terminal is true: give --console-socket, or run in the foreground of a terminal")
+            throw RuntimeError(
+                "process.terminal is true: give --console-socket, or run in the foreground of a terminal")
         }
-        if !terminal, options.consoleSocket != nil { throw RuntimeError("--console-socket is given but process.terminal is false") }
+        if !terminal, options.consoleSocket != nil {
+            throw RuntimeError("--console-socket is given but process.terminal is false")
+        }
 
         let directory = ContainerState.directory(root: root, id: options.id)
         try Files.makeDirectory(root)
         guard mkdir(directory, 0o700) == 0 else {
-            if errno == EEXIST { throw RuntimeError("container id \"\(options.id)\" is in use; delete it or choose another") }
+            if errno == EEXIST {
+                throw RuntimeError("container id \"\(options.id)\" is in use; delete it or choose another")
+            }
             throw SystemError("make directory", directory, errno: errno)
         }
         do {
@@ -65,13 +72,16 @@ extension GlobalOptions {
             }
             let _: Containerd_Task_V2_CreateTaskResponse = try task.call("Create", request, timeout: .seconds(180))
             var state = ContainerState(
-                ociVersion: spec.ociVersion, id: options.id, bundle: bundle, rootfs: rootfs.hasPrefix("/") ? rootfs : bundle + "/" + rootfs,
-                address: address, pid: 0, created: ErrorLog.now(), owner: getuid(), annotations: spec.annotations ?? [:])
+                ociVersion: spec.ociVersion, id: options.id, bundle: bundle,
+                rootfs: rootfs.hasPrefix("/") ? rootfs : bundle + "/" + rootfs,
+                address: address, pid: 0, created: ErrorLog.now(), owner: getuid(), annotations: spec.annotations ?? [:]
+            )
             if foreground {
                 state.pid = getpid()
                 if terminal, options.consoleSocket == nil { follower.terminal = 0 }
             } else {
-                state.pid = try Attach.spawn(root: root, id: options.id, exec: "", terminal: terminal ? request.stdin : nil)
+                state.pid = try Attach.spawn(
+                    root: root, id: options.id, exec: "", terminal: terminal ? request.stdin : nil)
             }
             try state.save(root: root)
             if let file = options.pidFile { try Files.replace(file, "\(state.pid)", mode: 0o644) }
@@ -98,7 +108,8 @@ extension GlobalOptions {
 }
 
 struct Create: ParsableCommand {
-    static let configuration = CommandConfiguration(abstract: "Boots a VM and creates a container in it; start runs its program.")
+    static let configuration = CommandConfiguration(
+        abstract: "Boots a VM and creates a container in it; start runs its program.")
     @OptionGroup var options: BundleOptions
     @ParentCommand var runtime: KataRuntime
 
@@ -156,7 +167,8 @@ struct Kill: ParsableCommand {
     func run() throws {
         let number = try Signals.number(signal)
         let state = try ContainerState.load(root: runtime.global.root, id: id)
-        guard let task = try? TaskClient.connect(state.address), let now = try? task.state(id), now.status != .stopped else {
+        guard let task = try? TaskClient.connect(state.address), let now = try? task.state(id), now.status != .stopped
+        else {
             if all { return }
             throw RuntimeError("container \"\(id)\" is not running")
         }
@@ -179,7 +191,8 @@ struct Delete: ParsableCommand {
                 throw RuntimeError("container \"\(id)\" does not exist")
             }
             if !force, let state = try? ContainerState.load(root: global.root, id: id),
-                let now = try? TaskClient.connect(state.address).state(id), now.status == .running || now.status == .paused
+                let now = try? TaskClient.connect(state.address).state(id),
+                now.status == .running || now.status == .paused
             {
                 throw RuntimeError("container \"\(id)\" is running: stop it first, or use --force")
             }
@@ -215,7 +228,9 @@ struct Attach: ParsableCommand {
 
     static func spawn(root: String, id: String, exec: String, terminal: String?) throws -> Int32 {
         var command = Command(
-            "/proc/self/exe", ["--root", root, "attach"] + (exec.isEmpty ? [] : ["--exec", exec]) + (terminal != nil ? ["--terminal"] : []) + [id])
+            "/proc/self/exe",
+            ["--root", root, "attach"] + (exec.isEmpty ? [] : ["--exec", exec])
+                + (terminal != nil ? ["--terminal"] : []) + [id])
         command.newSession = true
         let pipe = try Pipe()
         command.descriptors = [3: pipe.writeEnd.raw]
@@ -226,7 +241,9 @@ struct Attach: ParsableCommand {
         dup2(null, pipe.writeEnd.raw)
         close(null)
         var byte: UInt8 = 0
-        guard read(pipe.readEnd.raw, &byte, 1) == 1 else { throw RuntimeError("the process that stands for container \"\(id)\" did not start") }
+        guard read(pipe.readEnd.raw, &byte, 1) == 1 else {
+            throw RuntimeError("the process that stands for container \"\(id)\" did not start")
+        }
         return child.pid
     }
 }

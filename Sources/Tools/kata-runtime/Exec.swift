@@ -18,7 +18,8 @@ struct Exec: ParsableCommand {
     @Option(help: "Working directory.") var cwd: String?
     @Option(name: .shortAndLong, help: "NAME=VALUE; may be given more than once.") var env: [String] = []
     @Option(name: .shortAndLong, help: "UID[:GID].") var user: String?
-    @Option(name: .shortAndLong, help: "A further group id; may be given more than once.") var additionalGids: [UInt32] = []
+    @Option(name: .shortAndLong, help: "A further group id; may be given more than once.") var additionalGids:
+        [UInt32] = []
     @Option(name: .shortAndLong, help: "A further capability; may be given more than once.") var cap: [String] = []
     @Flag(help: "No new privileges by exec.") var noNewPrivs = false
     @Option(help: "Accepted; the guest has no such labels.") var processLabel: String?
@@ -46,8 +47,12 @@ struct Exec: ParsableCommand {
         var follower = Follower(task: task, id: id, exec: exec)
         if terminal {
             let slave: String
-            if let consoleSocket { slave = try Terminal.open(consoleSocket: consoleSocket) } else {
-                guard console != nil || isatty(0) == 1 else { throw RuntimeError("--tty: standard input is no terminal; give --console-socket") }
+            if let consoleSocket {
+                slave = try Terminal.open(consoleSocket: consoleSocket)
+            } else {
+                guard console != nil || isatty(0) == 1 else {
+                    throw RuntimeError("--tty: standard input is no terminal; give --console-socket")
+                }
                 slave = console ?? "/proc/\(getpid())/fd/0"
                 if !detach { follower.terminal = 0 }
             }

@@ -12,7 +12,8 @@ struct KataRuntime: ParsableCommand {
         abstract: "Runs containers in virtual machines of their own, behind the OCI command line.",
         version: Version.report,
         subcommands: [
-            Create.self, Start.self, State.self, Kill.self, Delete.self, Exec.self, Run.self, List.self, SpecCommand.self,
+            Create.self, Start.self, State.self, Kill.self, Delete.self, Exec.self, Run.self, List.self,
+            SpecCommand.self,
             VersionCommand.self, Check.self, Env.self, Attach.self,
         ])
 
@@ -43,7 +44,8 @@ struct GlobalOptions: ParsableArguments {
     @Option(help: "File that errors are appended to.") var log: String?
     @Option(name: .customLong("log-format"), help: "text or json.") var logFormat = "text"
     @Flag(name: .customLong("systemd-cgroup"), help: "Accepted; the guest has no systemd.") var systemdCgroup = false
-    @Option(name: [.customLong("kata-config"), .customLong("config")], help: "The configuration.toml to use.") var config: String?
+    @Option(name: [.customLong("kata-config"), .customLong("config")], help: "The configuration.toml to use.")
+    var config: String?
     @Flag(help: "Log more.") var debug = false
     @Option(help: "Accepted: true, false or auto.") var rootless: String?
 

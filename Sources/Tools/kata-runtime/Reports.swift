@@ -40,8 +40,10 @@ struct State: ParsableCommand {
         let state = try ContainerState.load(root: runtime.global.root, id: id)
         let status = state.status
         let report = Report(
-            ociVersion: state.ociVersion, id: state.id, status: status, pid: status == "stopped" ? 0 : state.pid, bundle: state.bundle,
-            rootfs: state.rootfs, created: state.created, annotations: state.annotations.isEmpty ? nil : state.annotations)
+            ociVersion: state.ociVersion, id: state.id, status: status, pid: status == "stopped" ? 0 : state.pid,
+            bundle: state.bundle,
+            rootfs: state.rootfs, created: state.created,
+            annotations: state.annotations.isEmpty ? nil : state.annotations)
         print(String(decoding: report.json(pretty: true), as: UTF8.self))
     }
 }
@@ -67,14 +69,17 @@ struct List: ParsableCommand {
         let rows = ContainerState.all(root: runtime.global.root).map { state in
             let status = quiet ? "" : state.status
             return Row(
-                ociVersion: state.ociVersion, id: state.id, pid: status == "stopped" ? 0 : state.pid, status: status, bundle: state.bundle,
+                ociVersion: state.ociVersion, id: state.id, pid: status == "stopped" ? 0 : state.pid, status: status,
+                bundle: state.bundle,
                 rootfs: state.rootfs, created: state.created, owner: state.owner == 0 ? "root" : "#\(state.owner)")
         }
         if quiet { return rows.forEach { print($0.id) } }
         switch format {
         case "json": print(String(decoding: rows.json(), as: UTF8.self))
         case "table":
-            let lines = [["ID", "PID", "STATUS", "BUNDLE", "CREATED", "OWNER"]] + rows.map { [$0.id, "\($0.pid)", $0.status, $0.bundle, $0.created, $0.owner] }
+            let lines =
+                [["ID", "PID", "STATUS", "BUNDLE", "CREATED", "OWNER"]]
+                + rows.map { [$0.id, "\($0.pid)", $0.status, $0.bundle, $0.created, $0.owner] }
             let widths = (0..<6).map { column in lines.map { $0[column].count }.max() ?? 0 }
             for line in lines {
                 print(zip(line, widths).map { $0 + String(repeating: " ", count: $1 - $0.count + 2) }.joined())
@@ -85,7 +90,8 @@ struct List: ParsableCommand {
 }
 
 struct SpecCommand: ParsableCommand {
-    static let configuration = CommandConfiguration(commandName: "spec", abstract: "Writes an example config.json into a bundle.")
+    static let configuration = CommandConfiguration(
+        commandName: "spec", abstract: "Writes an example config.json into a bundle.")
     @Option(name: .shortAndLong, help: "The bundle's directory.") var bundle = "."
 
     func run() throws {
@@ -135,7 +141,9 @@ struct Env: ParsableCommand {
         print("[Runtime]\n  Version = \"\(Version.current)\"\n  OCI = \"\(Spec.version)\"")
         print("  Config = \(Value.list(configuration.sources))\n")
         print("[Host]\n  VirtualCPUs = \(host.processors)\n  MemoryMiB = \(host.memoryMiB)")
-        print("  Accelerator = \"\(host.accelerator.accelerator.rawValue)\"\n  AcceleratorReason = \(Value.text(host.accelerator.reason))")
+        print(
+            "  Accelerator = \"\(host.accelerator.accelerator.rawValue)\"\n  AcceleratorReason = \(Value.text(host.accelerator.reason))"
+        )
         var table = ""
         for key in Keys.all {
             if key.table != table {

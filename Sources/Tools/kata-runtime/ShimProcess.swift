@@ -12,7 +12,9 @@ enum ShimProcess {
         let length = readlink("/proc/self/exe", &buffer, buffer.count - 1)
         let own = String(decoding: buffer.prefix(max(0, length)).map { UInt8(bitPattern: $0) }, as: UTF8.self)
         let name = "containerd-shim-kata-v2"
-        var candidates = [own.split(separator: "/", omittingEmptySubsequences: false).dropLast().joined(separator: "/") + "/" + name]
+        var candidates = [
+            own.split(separator: "/", omittingEmptySubsequences: false).dropLast().joined(separator: "/") + "/" + name
+        ]
         candidates += (getenv("PATH").map { String(cString: $0) } ?? "").split(separator: ":").map { $0 + "/" + name }
         guard let found = candidates.first(where: { access($0, X_OK) == 0 }) else {
             throw RuntimeError("\(name) is neither beside kata-runtime nor in PATH; run make install")
@@ -21,8 +23,10 @@ enum ShimProcess {
     }
 
     /// Starts a shim and returns the path of its socket.
-    static func start(id: String, root: String, directory: String, configuration: String?, debug: Bool) throws -> String {
-        let output = try run(["start"], id: id, root: root, directory: directory, configuration: configuration, debug: debug)
+    static func start(id: String, root: String, directory: String, configuration: String?, debug: Bool) throws -> String
+    {
+        let output = try run(
+            ["start"], id: id, root: root, directory: directory, configuration: configuration, debug: debug)
         guard output.status == 0, output.text.hasPrefix("unix://") else {
             throw RuntimeError(output.text.split(separator: "\n").first.map(String.init) ?? "the shim did not start")
         }
@@ -40,10 +44,12 @@ enum ShimProcess {
         let pipe = try Pipe()
         var environment = Command.inheritedEnvironment.filter { !$0.hasPrefix("TTRPC_ADDRESS=") }
         if let configuration {
-            environment = environment.filter { !$0.hasPrefix("KATA_RUNTIME_CONFIG=") } + ["KATA_RUNTIME_CONFIG=\(configuration)"]
+            environment =
+                environment.filter { !$0.hasPrefix("KATA_RUNTIME_CONFIG=") } + ["KATA_RUNTIME_CONFIG=\(configuration)"]
         }
         var command = Command(
-            try executable(), ["-namespace", namespace, "-address", root, "-id", id] + (debug ? ["-debug"] : []) + action,
+            try executable(),
+            ["-namespace", namespace, "-address", root, "-id", id] + (debug ? ["-debug"] : []) + action,
             environment: environment)
         command.directory = directory
         let raw = pipe.writeEnd.raw

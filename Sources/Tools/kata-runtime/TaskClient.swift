@@ -18,7 +18,9 @@ struct TaskClient: Sendable {
         return TaskClient(loop: loop, client: client)
     }
 
-    func call<Reply: Message>(_ method: String, _ request: some Message, timeout: Duration? = .seconds(120)) throws -> Reply {
+    func call<Reply: Message>(_ method: String, _ request: some Message, timeout: Duration? = .seconds(120)) throws
+        -> Reply
+    {
         try Self.waiting(on: loop) {
             try await client.call("containerd.task.v2.Task", method, request, timeout: timeout, metadata: [:])
         }
@@ -92,6 +94,8 @@ struct TaskClient: Sendable {
         request.id = id
         request.now = true
         // The shim may be gone before its answer is.
-        do { try perform("Shutdown", request, timeout: .seconds(15)) } catch let error as RPCError where error.code == .unavailable {}
+        do { try perform("Shutdown", request, timeout: .seconds(15)) } catch let error as RPCError
+            where error.code == .unavailable
+        {}
     }
 }

@@ -24,7 +24,8 @@ extension HealthService {
         throw RPCError(.unimplemented, "grpc.Health/Check is not implemented")
     }
 
-    package func version(_ request: Grpc_CheckRequest, _ context: CallContext) async throws -> Grpc_VersionCheckResponse {
+    package func version(_ request: Grpc_CheckRequest, _ context: CallContext) async throws -> Grpc_VersionCheckResponse
+    {
         throw RPCError(.unimplemented, "grpc.Health/Version is not implemented")
     }
 }

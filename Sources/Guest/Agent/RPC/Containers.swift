@@ -9,10 +9,14 @@ import TTRPC
 
 /// The life of a container.
 extension Service {
-    func createContainer(_ request: Grpc_CreateContainerRequest, _ context: CallContext) async throws -> Google_Protobuf_Empty {
+    func createContainer(_ request: Grpc_CreateContainerRequest, _ context: CallContext) async throws
+        -> Google_Protobuf_Empty
+    {
         try await guest.answering {
             let id = request.containerID
-            guard !id.isEmpty, !id.contains("/") else { throw RPCError(.invalidArgument, "\"\(id)\" is no container id") }
+            guard !id.isEmpty, !id.contains("/") else {
+                throw RPCError(.invalidArgument, "\"\(id)\" is no container id")
+            }
             let plan = try ContainerPlan(OCISpec.Spec(request.oci), container: id)
             let free = guest.state.withLock { state in
                 state.containers[id] == nil && state.pending.insert(id).inserted
@@ -20,7 +24,8 @@ extension Service {
             guard free else { throw RPCError(.alreadyExists, "container \(id) exists already") }
             defer { _ = guest.state.withLock { $0.pending.remove(id) } }
             let cgroup = Cgroup(plan.cgroup)
-            let ports = GuestProcess.Ports(stdin: request.stdinPort, stdout: request.stdoutPort, stderr: request.stderrPort)
+            let ports = GuestProcess.Ports(
+                stdin: request.stdinPort, stdout: request.stdoutPort, stderr: request.stderrPort)
             do {
                 let process = try await blocking("create") { [guest] in
                     try cgroup.create(plan.limits)
@@ -38,7 +43,9 @@ extension Service {
         }
     }
 
-    func startContainer(_ request: Grpc_StartContainerRequest, _ context: CallContext) async throws -> Google_Protobuf_Empty {
+    func startContainer(_ request: Grpc_StartContainerRequest, _ context: CallContext) async throws
+        -> Google_Protobuf_Empty
+    {
         try await guest.answering {
             let process = try guest.container(request.containerID).initial
             try await blocking("start") { try process.start() }
@@ -46,7 +53,9 @@ extension Service {
         }
     }
 
-    func removeContainer(_ request: Grpc_RemoveContainerRequest, _ context: CallContext) async throws -> Google_Protobuf_Empty {
+    func removeContainer(_ request: Grpc_RemoveContainerRequest, _ context: CallContext) async throws
+        -> Google_Protobuf_Empty
+    {
         try await guest.answering {
             let record = try guest.container(request.containerID)
             try? record.cgroup.killAll()
@@ -57,11 +66,15 @@ extension Service {
         }
     }
 
-    func pauseContainer(_ request: Grpc_PauseContainerRequest, _ context: CallContext) async throws -> Google_Protobuf_Empty {
+    func pauseContainer(_ request: Grpc_PauseContainerRequest, _ context: CallContext) async throws
+        -> Google_Protobuf_Empty
+    {
         try await freeze(request.containerID, true)
     }
 
-    func resumeContainer(_ request: Grpc_ResumeContainerRequest, _ context: CallContext) async throws -> Google_Protobuf_Empty {
+    func resumeContainer(_ request: Grpc_ResumeContainerRequest, _ context: CallContext) async throws
+        -> Google_Protobuf_Empty
+    {
         try await freeze(request.containerID, false)
     }
 
@@ -72,7 +85,9 @@ extension Service {
         }
     }
 
-    func updateContainer(_ request: Grpc_UpdateContainerRequest, _ context: CallContext) async throws -> Google_Protobuf_Empty {
+    func updateContainer(_ request: Grpc_UpdateContainerRequest, _ context: CallContext) async throws
+        -> Google_Protobuf_Empty
+    {
         try await guest.answering {
             let settings = try CgroupLimits.settings(OCISpec.Linux.Resources(request.resources))
             try guest.container(request.containerID).cgroup.apply(settings)
@@ -80,7 +95,9 @@ extension Service {
         }
     }
 
-    func statsContainer(_ request: Grpc_StatsContainerRequest, _ context: CallContext) async throws -> Grpc_StatsContainerResponse {
+    func statsContainer(_ request: Grpc_StatsContainerRequest, _ context: CallContext) async throws
+        -> Grpc_StatsContainerResponse
+    {
         try await guest.answering {
             let cgroup = try guest.container(request.containerID).cgroup
             var stats = Grpc_CgroupStats()

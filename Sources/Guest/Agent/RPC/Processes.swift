@@ -13,13 +13,15 @@ extension Service {
         try await guest.answering {
             let record = try guest.container(request.containerID)
             guard record.processes[request.execID] == nil, !request.execID.isEmpty else {
-                throw RPCError(.alreadyExists, "process \(request.execID) of container \(request.containerID) exists already")
+                throw RPCError(
+                    .alreadyExists, "process \(request.execID) of container \(request.containerID) exists already")
             }
             guard record.initial.status == nil else {
                 throw RPCError(.failedPrecondition, "container \(request.containerID) has ended")
             }
             let plan = ExecPlan(try ProcessPlan(OCISpec.Process(request.process)))
-            let ports = GuestProcess.Ports(stdin: request.stdinPort, stdout: request.stdoutPort, stderr: request.stderrPort)
+            let ports = GuestProcess.Ports(
+                stdin: request.stdinPort, stdout: request.stdoutPort, stderr: request.stderrPort)
             let process = try await blocking("exec") { [guest] in
                 let launch = GuestProcess.Launch.exec(plan, target: record.initial.pid, cgroup: record.plan.cgroup)
                 let process = try GuestProcess(launch, ports: ports, relay: guest.relay, reaper: guest.reaper)
@@ -31,12 +33,16 @@ extension Service {
         }
     }
 
-    func signalProcess(_ request: Grpc_SignalProcessRequest, _ context: CallContext) async throws -> Google_Protobuf_Empty {
+    func signalProcess(_ request: Grpc_SignalProcessRequest, _ context: CallContext) async throws
+        -> Google_Protobuf_Empty
+    {
         try await guest.answering {
             let record = try guest.container(request.containerID)
             let signal = Int32(bitPattern: request.signal)
             if request.execID.isEmpty {
-                if signal == SIGKILL { try record.cgroup.killAll() } else {
+                if signal == SIGKILL {
+                    try record.cgroup.killAll()
+                } else {
                     for pid in record.cgroup.processes { kill(pid, signal) }
                 }
             } else {
@@ -49,20 +55,25 @@ extension Service {
         }
     }
 
-    func waitProcess(_ request: Grpc_WaitProcessRequest, _ context: CallContext) async throws -> Grpc_WaitProcessResponse {
+    func waitProcess(_ request: Grpc_WaitProcessRequest, _ context: CallContext) async throws
+        -> Grpc_WaitProcessResponse
+    {
         try await guest.answering {
             let process = try guest.process(request.containerID, request.execID)
             var response = Grpc_WaitProcessResponse()
             response.status = await process.wait(on: guest.loop)
             if !request.execID.isEmpty, request.execID != request.containerID {
                 process.release()
-                guest.state.withLock { _ = $0.containers[request.containerID]?.processes.removeValue(forKey: request.execID) }
+                guest.state.withLock {
+                    _ = $0.containers[request.containerID]?.processes.removeValue(forKey: request.execID)
+                }
             }
             return response
         }
     }
 
-    func ttyWinResize(_ request: Grpc_TtyWinResizeRequest, _ context: CallContext) async throws -> Google_Protobuf_Empty {
+    func ttyWinResize(_ request: Grpc_TtyWinResizeRequest, _ context: CallContext) async throws -> Google_Protobuf_Empty
+    {
         try await guest.answering {
             try guest.process(request.containerID, request.execID)
                 .resize(rows: UInt16(clamping: request.row), columns: UInt16(clamping: request.column))
@@ -77,7 +88,8 @@ extension Service {
         }
     }
 
-    func writeStdin(_ request: Grpc_WriteStreamRequest, _ context: CallContext) async throws -> Grpc_WriteStreamResponse {
+    func writeStdin(_ request: Grpc_WriteStreamRequest, _ context: CallContext) async throws -> Grpc_WriteStreamResponse
+    {
         try await guest.answering {
             let process = try guest.process(request.containerID, request.execID)
             var response = Grpc_WriteStreamResponse()
@@ -103,7 +115,8 @@ extension Service {
         try await guest.answering {
             let process = try guest.process(request.containerID, request.execID)
             var response = Grpc_ReadStreamResponse()
-            response.data = .init(try await blocking("output") { try process.read(limit: Int(request.len), error: error) })
+            response.data = .init(
+                try await blocking("output") { try process.read(limit: Int(request.len), error: error) })
             return response
         }
     }

@@ -9,15 +9,20 @@ import TTRPC
 
 /// The sandbox's beginning and end, and the guest as a machine.
 extension Service {
-    func createSandbox(_ request: Grpc_CreateSandboxRequest, _ context: CallContext) async throws -> Google_Protobuf_Empty {
+    func createSandbox(_ request: Grpc_CreateSandboxRequest, _ context: CallContext) async throws
+        -> Google_Protobuf_Empty
+    {
         try await guest.answering {
             if !request.hostname.isEmpty {
-                try check("set hostname", request.hostname) { sethostname(request.hostname, request.hostname.utf8.count) }
+                try check("set hostname", request.hostname) {
+                    sethostname(request.hostname, request.hostname.utf8.count)
+                }
             }
             for storage in request.storages { try await mount(storage) }
             if !request.dns.isEmpty {
                 try Files.makeDirectory("/run/kata-containers/sandbox", mode: 0o755)
-                try Files.write("/run/kata-containers/sandbox/resolv.conf", request.dns.joined(separator: "\n") + "\n", mode: 0o644)
+                try Files.write(
+                    "/run/kata-containers/sandbox/resolv.conf", request.dns.joined(separator: "\n") + "\n", mode: 0o644)
             }
             return Google_Protobuf_Empty()
         }
@@ -44,12 +49,15 @@ extension Service {
         // virtiofs asks the host: on a thread, so that a share that doesn't answer holds up nothing else.
         try await blocking("mount") {
             try Mounts.mount(
-                storage.source, at: storage.mountPoint, type: storage.fstype, flags: final, data: rest.isEmpty ? nil : rest)
+                storage.source, at: storage.mountPoint, type: storage.fstype, flags: final,
+                data: rest.isEmpty ? nil : rest)
         }
         guest.state.withLock { $0.mounts.append(storage.mountPoint) }
     }
 
-    func destroySandbox(_ request: Grpc_DestroySandboxRequest, _ context: CallContext) async throws -> Google_Protobuf_Empty {
+    func destroySandbox(_ request: Grpc_DestroySandboxRequest, _ context: CallContext) async throws
+        -> Google_Protobuf_Empty
+    {
         let containers = guest.state.withLock { state in
             defer { state.containers = [:] }
             return state.containers
@@ -61,7 +69,9 @@ extension Service {
         return Google_Protobuf_Empty()
     }
 
-    func getGuestDetails(_ request: Grpc_GuestDetailsRequest, _ context: CallContext) async throws -> Grpc_GuestDetailsResponse {
+    func getGuestDetails(_ request: Grpc_GuestDetailsRequest, _ context: CallContext) async throws
+        -> Grpc_GuestDetailsResponse
+    {
         var response = Grpc_GuestDetailsResponse()
         if request.memBlockSize, let text = try? Files.readText("/sys/devices/system/memory/block_size_bytes") {
             response.memBlockSizeBytes = UInt64(String(text.filter { !$0.isWhitespace }), radix: 16) ?? 0
@@ -74,14 +84,18 @@ extension Service {
         return response
     }
 
-    func setGuestDateTime(_ request: Grpc_SetGuestDateTimeRequest, _ context: CallContext) async throws -> Google_Protobuf_Empty {
+    func setGuestDateTime(_ request: Grpc_SetGuestDateTimeRequest, _ context: CallContext) async throws
+        -> Google_Protobuf_Empty
+    {
         try await guest.answering {
             try checkNegated("set", "clock", clx_set_clock(request.sec, request.usec))
             return Google_Protobuf_Empty()
         }
     }
 
-    func reseedRandomDev(_ request: Grpc_ReseedRandomDevRequest, _ context: CallContext) async throws -> Google_Protobuf_Empty {
+    func reseedRandomDev(_ request: Grpc_ReseedRandomDevRequest, _ context: CallContext) async throws
+        -> Google_Protobuf_Empty
+    {
         try await guest.answering {
             let bytes = Array(request.data)
             try checkNegated("reseed", "/dev/random", clx_add_entropy(bytes, bytes.count))
@@ -89,11 +103,13 @@ extension Service {
         }
     }
 
-    func onlineCPUMem(_ request: Grpc_OnlineCPUMemRequest, _ context: CallContext) async throws -> Google_Protobuf_Empty {
+    func onlineCPUMem(_ request: Grpc_OnlineCPUMemRequest, _ context: CallContext) async throws -> Google_Protobuf_Empty
+    {
         try await guest.answering {
             for directory in ["cpu"] + (request.cpuOnly ? [] : ["memory"]) {
                 let base = "/sys/devices/system/" + directory
-                for name in Files.list(base) where name.hasPrefix(directory) && name.dropFirst(directory.count).allSatisfy(\.isNumber) {
+                for name in Files.list(base)
+                where name.hasPrefix(directory) && name.dropFirst(directory.count).allSatisfy(\.isNumber) {
                     let path = "\(base)/\(name)/online"
                     if (try? Files.readText(path))?.first == "0" { try? Files.write(path, "1") }
                 }

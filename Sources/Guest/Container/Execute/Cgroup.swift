@@ -27,7 +27,9 @@ package struct Cgroup: Sendable {
         for limit in limits { try Files.write(path + "/" + limit.path, limit.value) }
     }
 
-    package func freeze(_ frozen: Bool) throws(SystemError) { try Files.write(path + "/cgroup.freeze", frozen ? "1" : "0") }
+    package func freeze(_ frozen: Bool) throws(SystemError) {
+        try Files.write(path + "/cgroup.freeze", frozen ? "1" : "0")
+    }
 
     package func killAll() throws(SystemError) { try Files.write(path + "/cgroup.kill", "1") }
 

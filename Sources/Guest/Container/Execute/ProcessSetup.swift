@@ -31,9 +31,13 @@ enum ProcessSetup {
             try checkNegated("set limit", "\(limit.resource)", clx_set_rlimit(limit.resource, limit.soft, limit.hard))
         }
         let entered = chdir(plan.directory) == 0
-        if !entered, errno != EACCES { throw SystemError("change to directory (process.cwd)", plan.directory, errno: errno) }
+        if !entered, errno != EACCES {
+            throw SystemError("change to directory (process.cwd)", plan.directory, errno: errno)
+        }
 
-        let sets = plan.capabilities ?? ProcessPlan.Capabilities(bounding: 0, effective: 0, inheritable: 0, permitted: 0, ambient: 0)
+        let sets =
+            plan.capabilities
+            ?? ProcessPlan.Capabilities(bounding: 0, effective: 0, inheritable: 0, permitted: 0, ambient: 0)
         // Before the user changes: dropping needs CAP_SETPCAP (capabilities(7)).
         try checkNegated("bound", "capabilities", clx_bound_capabilities(sets.bounding))
         try checkNegated("keep", "capabilities", clx_set_keep_capabilities(1))
@@ -63,7 +67,9 @@ enum ProcessSetup {
             guard Files.exists(name) else { throw SystemError("execute", name, errno: ENOENT) }
             return name
         }
-        let path = environment.last { $0.hasPrefix("PATH=") }?.dropFirst(5) ?? "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+        let path =
+            environment.last { $0.hasPrefix("PATH=") }?.dropFirst(5)
+            ?? "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
         var denied = false
         for directory in path.split(separator: ":", omittingEmptySubsequences: false) {
             let candidate = (directory.isEmpty ? "." : directory) + "/" + name

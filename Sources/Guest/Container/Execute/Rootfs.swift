@@ -74,7 +74,9 @@ struct Rootfs {
             if bind {
                 try Mounts.mount(source, at: Self.name(target), flags: flags & (UInt(MS_BIND) | UInt(MS_REC)))
             } else {
-                try Mounts.mount(source, at: Self.name(target), type: type, flags: flags, data: mount.data.isEmpty ? nil : mount.data)
+                try Mounts.mount(
+                    source, at: Self.name(target), type: type, flags: flags, data: mount.data.isEmpty ? nil : mount.data
+                )
             }
         } catch { throw SystemError("mount \(bind ? source : type) on", mount.destination, errno: error.code) }
         let rest = flags & ~(UInt(MS_BIND) | UInt(MS_REC))
@@ -89,9 +91,12 @@ struct Rootfs {
             }
         }
         if mount.recursiveAttributes != 0 {
-            try checkNegated("set attributes of", mount.destination, clx_mount_setattr(path, mount.recursiveAttributes, 0, 1))
+            try checkNegated(
+                "set attributes of", mount.destination, clx_mount_setattr(path, mount.recursiveAttributes, 0, 1))
         }
-        for bits in mount.propagation { try check("set propagation of", mount.destination) { Glibc.mount(nil, path, nil, bits, nil) } }
+        for bits in mount.propagation {
+            try check("set propagation of", mount.destination) { Glibc.mount(nil, path, nil, bits, nil) }
+        }
     }
 
     /// A path below the root, by descriptor; what is missing is made, as a directory or a file. nil: it must be there.
@@ -102,7 +107,9 @@ struct Rootfs {
         let names = path.split(separator: "/").map(String.init)
         var prefix = ""
         for (index, name) in names.enumerated() {
-            let parent = try checkNegated("open", prefix, clx_open_in_root(root, prefix.isEmpty ? "/" : prefix, Int32(clx_open_path) | O_DIRECTORY, 0))
+            let parent = try checkNegated(
+                "open", prefix,
+                clx_open_in_root(root, prefix.isEmpty ? "/" : prefix, Int32(clx_open_path) | O_DIRECTORY, 0))
             defer { close(parent) }
             prefix += "/" + name
             let made: Int32
@@ -131,7 +138,8 @@ struct Rootfs {
             if result == 0 { fchmodat(dev, name, 0o666, 0) }
         }
         let links = [
-            ("fd", "/proc/self/fd"), ("stdin", "/proc/self/fd/0"), ("stdout", "/proc/self/fd/1"), ("stderr", "/proc/self/fd/2"),
+            ("fd", "/proc/self/fd"), ("stdin", "/proc/self/fd/0"), ("stdout", "/proc/self/fd/1"),
+            ("stderr", "/proc/self/fd/2"),
             ("ptmx", "pts/ptmx"),
         ]
         for (name, target) in links where symlinkat(target, dev, name) != 0 && errno != EEXIST {

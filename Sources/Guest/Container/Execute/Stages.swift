@@ -25,10 +25,16 @@ package enum Stages {
         do {
             let plan = try JSONDecoder().decode(ContainerPlan.self, from: Data(try sync.receiveDocument()))
             try ProcessSetup.beforeRoot(plan.process)
-            if plan.newCgroupNamespace { try checkNegated("make", "cgroup namespace", clx_unshare(Int32(clx_new_cgroup.rawValue))) }
-            if !plan.hostname.isEmpty { try check("set hostname", plan.hostname) { sethostname(plan.hostname, plan.hostname.utf8.count) } }
+            if plan.newCgroupNamespace {
+                try checkNegated("make", "cgroup namespace", clx_unshare(Int32(clx_new_cgroup.rawValue)))
+            }
+            if !plan.hostname.isEmpty {
+                try check("set hostname", plan.hostname) { sethostname(plan.hostname, plan.hostname.utf8.count) }
+            }
             if !plan.domainname.isEmpty {
-                try check("set domainname", plan.domainname) { setdomainname(plan.domainname, plan.domainname.utf8.count) }
+                try check("set domainname", plan.domainname) {
+                    setdomainname(plan.domainname, plan.domainname.utf8.count)
+                }
             }
             let root = try Rootfs(plan)
             try root.build()
@@ -58,7 +64,8 @@ package enum Stages {
         guard clx_open_in_root(root.raw, plan.process.directory, Int32(clx_open_path), 0) == -ENOENT else { return }
         var prefix = ""
         for name in plan.process.directory.split(separator: "/") {
-            let parent = clx_open_in_root(root.raw, prefix.isEmpty ? "/" : prefix, Int32(clx_open_path) | O_DIRECTORY, 0)
+            let parent = clx_open_in_root(
+                root.raw, prefix.isEmpty ? "/" : prefix, Int32(clx_open_path) | O_DIRECTORY, 0)
             guard parent >= 0 else { return }
             mkdirat(parent, String(name), 0o755)
             close(parent)
@@ -73,7 +80,9 @@ package enum Stages {
         do {
             let plan = try JSONDecoder().decode(ExecPlan.self, from: Data(try sync.receiveDocument()))
             try ProcessSetup.beforeRoot(plan.process)
-            let namespaces = [clx_new_ipc, clx_new_uts, clx_new_pid, clx_new_mount, clx_new_cgroup].reduce(UInt32(0)) { $0 | $1.rawValue }
+            let namespaces = [clx_new_ipc, clx_new_uts, clx_new_pid, clx_new_mount, clx_new_cgroup].reduce(UInt32(0)) {
+                $0 | $1.rawValue
+            }
             try checkNegated("join", "the container", clx_setns(targetNumber, Int32(namespaces)))
             // Only children are in the joined pid namespace (setns(2)); the child belongs to the agent, as this process does.
             let child = try checkNegated("fork", "into the container", clx_fork_sibling())

@@ -76,7 +76,8 @@ package struct SyncSocket: ~Copyable, Sendable {
         let (bytes, passed) = receive()
         let text = String(decoding: bytes.dropFirst(), as: UTF8.self)
         switch bytes.first {
-        case UInt8(ascii: "T"): return passed >= 0 ? .terminal(passed) : .failure("no descriptor came with the terminal")
+        case UInt8(ascii: "T"):
+            return passed >= 0 ? .terminal(passed) : .failure("no descriptor came with the terminal")
         case UInt8(ascii: "P"): return .process(Int32(text) ?? -1)
         case UInt8(ascii: "R"): return .ready
         case UInt8(ascii: "E"): return .failure(text)

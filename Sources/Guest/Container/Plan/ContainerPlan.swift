@@ -41,28 +41,36 @@ package struct ContainerPlan: Codable, Equatable, Sendable {
         readOnlyRoot = root.readonly ?? false
         let linux = spec.linux ?? OCISpec.Linux()
         if let name = linux.rootfsPropagation, !name.isEmpty {
-            guard let bits = MountPlan.propagation(name) else { throw PlanError("linux.rootfsPropagation", "unknown value \"\(name)\"") }
+            guard let bits = MountPlan.propagation(name) else {
+                throw PlanError("linux.rootfsPropagation", "unknown value \"\(name)\"")
+            }
             rootPropagation = bits
         } else {
             rootPropagation = UInt(MS_SLAVE) | UInt(MS_REC)
         }
         mounts = []
-        for (index, mount) in (spec.mounts ?? []).enumerated() { mounts.append(try MountPlan(mount, field: "mounts[\(index)]")) }
+        for (index, mount) in (spec.mounts ?? []).enumerated() {
+            mounts.append(try MountPlan(mount, field: "mounts[\(index)]"))
+        }
         masked = linux.maskedPaths ?? []
         readOnly = linux.readonlyPaths ?? []
         hostname = spec.hostname ?? ""
         domainname = spec.domainname ?? ""
         sysctls = []
         for (name, value) in (linux.sysctl ?? [:]).sorted(by: { $0.key < $1.key }) {
-            guard !name.contains(".."), !name.isEmpty else { throw PlanError("linux.sysctl", "\"\(name)\" is no name of a setting") }
+            guard !name.contains(".."), !name.isEmpty else {
+                throw PlanError("linux.sysctl", "\"\(name)\" is no name of a setting")
+            }
             // A name may use dots or slashes for its levels (sysctl(8)).
-            sysctls.append(Setting("/proc/sys/" + String(name.map { $0 == "." && !name.contains("/") ? "/" : $0 }), value))
+            sysctls.append(
+                Setting("/proc/sys/" + String(name.map { $0 == "." && !name.contains("/") ? "/" : $0 }), value))
         }
         namespaces = UInt64(clx_new_mount.rawValue) | UInt64(clx_new_pid.rawValue)
         newCgroupNamespace = false
         for (index, namespace) in (linux.namespaces ?? []).enumerated() {
             if let path = namespace.path, !path.isEmpty {
-                throw PlanError("linux.namespaces[\(index)].path", "joining \(path) inside the guest is not supported yet")
+                throw PlanError(
+                    "linux.namespaces[\(index)].path", "joining \(path) inside the guest is not supported yet")
             }
             switch namespace.type {
             case "mount", "pid", "network": break

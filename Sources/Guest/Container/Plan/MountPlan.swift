@@ -17,20 +17,23 @@ package struct MountPlan: Codable, Equatable, Sendable {
 
     private static let set: [String: UInt] = [
         "ro": UInt(MS_RDONLY), "nosuid": UInt(MS_NOSUID), "nodev": UInt(MS_NODEV), "noexec": UInt(MS_NOEXEC),
-        "sync": UInt(MS_SYNCHRONOUS), "dirsync": UInt(MS_DIRSYNC), "mand": UInt(MS_MANDLOCK), "noatime": UInt(MS_NOATIME),
+        "sync": UInt(MS_SYNCHRONOUS), "dirsync": UInt(MS_DIRSYNC), "mand": UInt(MS_MANDLOCK),
+        "noatime": UInt(MS_NOATIME),
         "nodiratime": UInt(MS_NODIRATIME), "relatime": UInt(MS_RELATIME), "strictatime": UInt(MS_STRICTATIME),
         "iversion": UInt(MS_I_VERSION), "silent": UInt(MS_SILENT), "lazytime": 1 << 25,
         "bind": UInt(MS_BIND), "rbind": UInt(MS_BIND) | UInt(MS_REC),
     ]
     private static let clear: [String: UInt] = [
         "rw": UInt(MS_RDONLY), "suid": UInt(MS_NOSUID), "dev": UInt(MS_NODEV), "exec": UInt(MS_NOEXEC),
-        "async": UInt(MS_SYNCHRONOUS), "nomand": UInt(MS_MANDLOCK), "atime": UInt(MS_NOATIME), "diratime": UInt(MS_NODIRATIME),
+        "async": UInt(MS_SYNCHRONOUS), "nomand": UInt(MS_MANDLOCK), "atime": UInt(MS_NOATIME),
+        "diratime": UInt(MS_NODIRATIME),
         "norelatime": UInt(MS_RELATIME), "nostrictatime": UInt(MS_STRICTATIME), "noiversion": UInt(MS_I_VERSION),
         "loud": UInt(MS_SILENT), "defaults": 0, "nolazytime": 1 << 25,
     ]
     private static let spread: [String: UInt] = [
         "shared": UInt(MS_SHARED), "rshared": UInt(MS_SHARED) | UInt(MS_REC), "slave": UInt(MS_SLAVE),
-        "rslave": UInt(MS_SLAVE) | UInt(MS_REC), "private": UInt(MS_PRIVATE), "rprivate": UInt(MS_PRIVATE) | UInt(MS_REC),
+        "rslave": UInt(MS_SLAVE) | UInt(MS_REC), "private": UInt(MS_PRIVATE),
+        "rprivate": UInt(MS_PRIVATE) | UInt(MS_REC),
         "unbindable": UInt(MS_UNBINDABLE), "runbindable": UInt(MS_UNBINDABLE) | UInt(MS_REC),
     ]
     /// MOUNT_ATTR_* of mount_setattr(2).

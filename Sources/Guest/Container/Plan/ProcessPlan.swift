@@ -34,7 +34,8 @@ package struct ProcessPlan: Codable, Equatable, Sendable {
 
     /// Resources in the kernel's order (asm-generic/resource.h).
     private static let resources = [
-        "CPU", "FSIZE", "DATA", "STACK", "CORE", "RSS", "NPROC", "NOFILE", "MEMLOCK", "AS", "LOCKS", "SIGPENDING", "MSGQUEUE", "NICE",
+        "CPU", "FSIZE", "DATA", "STACK", "CORE", "RSS", "NPROC", "NOFILE", "MEMLOCK", "AS", "LOCKS", "SIGPENDING",
+        "MSGQUEUE", "NICE",
         "RTPRIO", "RTTIME",
     ]
 
@@ -69,7 +70,9 @@ package struct ProcessPlan: Codable, Equatable, Sendable {
         }
         limits = []
         for (index, limit) in (process.rlimits ?? []).enumerated() {
-            guard limit.type.hasPrefix("RLIMIT_"), let resource = Self.resources.firstIndex(of: String(limit.type.dropFirst(7))) else {
+            guard limit.type.hasPrefix("RLIMIT_"),
+                let resource = Self.resources.firstIndex(of: String(limit.type.dropFirst(7)))
+            else {
                 throw PlanError("process.rlimits[\(index)].type", "unknown limit \"\(limit.type)\"")
             }
             limits.append(Limit(resource: Int32(resource), soft: limit.soft, hard: limit.hard))

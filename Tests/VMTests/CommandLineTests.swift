@@ -1,0 +1,211 @@
+import Foundation
+import Testing
+
+@Suite(
+    "kata-runtime with real guests", .serialized, .enabled(if: Lab.obstacle == nil, "\(Lab.obstacle ?? "")"),
+    .timeLimit(.minutes(10)))
+struct CommandLineTests {
+    private func withLab(_ body: (Lab) throws -> Void) throws {
+        let lab = try Lab()
+        defer { lab.remove() }
+        try body(lab)
+    }
+
+    @Test("a container has its own kernel, its streams, and its status")
+    func run() throws {
+        try withLab { lab in
+            try lab.bundle("uname -r; cat; echo problem >&2; exit 7")
+            let outcome = try lab.sh("echo input | \(lab.kata) run -b bundle t-run")
+            #expect(outcome.status == 7)
+            let lines = outcome.output.split(separator: "\n")
+            #expect(lines.count == 2 && lines[0].contains("cloud-amd64") && lines[1] == "input")
+            #expect(outcome.error.contains("problem"))
+            #expect(try lab.leftovers("t-run") == "")
+        }
+    }
+
+    @Test("create, start, state, exec, kill and delete do as runc's do")
+    func lifeCycle() throws {
+        try withLab { lab in
+            try lab.bundle("trap 'exit 9' TERM; while true; do sleep 0.1; done")
+            let outcome = try lab.sh(
+                """
+                set -e
+                status() { \(lab.kata) state t-life | jq -r .status; }
+                \(lab.kata) create -b bundle --pid-file pid t-life < /dev/null > out 2>&1
+                test "$(status)" = created
+                kill -0 $(cat pid)
+                if \(lab.kata) create -b bundle t-life < /dev/null 2> again; then exit 1; fi
+                grep -q 'in use' again
+                \(lab.kata) start t-life
+                test "$(status)" = running
+                test "$(\(lab.kata) exec t-life echo hello)" = hello
+                \(lab.kata) exec --cwd /tmp --env A=b --user 5:6 t-life sh -c 'test $PWD/$A/$(id -u):$(id -g) = /tmp/b/5:6'
+                \(lab.kata) exec t-life sh -c 'exit 4' || test $? = 4
+                if \(lab.kata) exec t-life nothing-here 2> missing; then exit 1; fi
+                grep -q 'executable file not found' missing
+                if \(lab.kata) delete t-life 2> running; then exit 1; fi
+                grep -q 'is running' running
+                \(lab.kata) list | grep -q t-life
+                kill -TERM $(cat pid)
+                for i in $(seq 50); do [ "$(status)" = stopped ] && break; sleep 0.1; done
+                test "$(status)" = stopped
+                \(lab.kata) delete t-life
+                if \(lab.kata) state t-life 2> unknown; then exit 1; fi
+                grep -q 'does not exist' unknown
+                """)
+            #expect(outcome.status == 0, "\(outcome.error)")
+            #expect(try lab.leftovers("t-life") == "")
+        }
+    }
+
+    @Test("the workload gets its user, limits, capabilities, masked and read-only paths, and a process tree of its own")
+    func confinement() throws {
+        try withLab { lab in
+            try lab.bundle(
+                """
+                echo pid $$; ulimit -n; grep CapEff /proc/self/status; grep NoNewPrivs /proc/self/status; hostname; id -u
+                cat /proc/kcore 2>&1 | wc -c; echo 1 > /proc/sys/kernel/panic; ls /sys/fs/cgroup/cgroup.procs; cat /proc/1/cgroup
+                """)
+            let outcome = try lab.sh("\(lab.kata) run -b bundle t-confined")
+            let text = outcome.output
+            for expected in [
+                "pid 1\n", "\n1024\n", "CapEff:\t0000000020000420", "NoNewPrivs:\t1", "\nkata\n", "\n0\n", "0::/\n",
+            ] {
+                #expect(text.contains(expected), "\(expected) is missing in \(text)")
+            }
+            #expect(outcome.error.contains("/proc/sys/kernel/panic"))
+        }
+    }
+
+    @Test("a terminal is the caller's, with its size")
+    func terminal() throws {
+        try withLab { lab in
+            try lab.bundle("tty; stty size; exit 3", terminal: true)
+            let outcome = try lab.sh(
+                "script -qec 'stty rows 33 cols 77; \(lab.kata) run -b bundle t-tty' /dev/null < /dev/null")
+            #expect(outcome.output.contains("/dev/pts/0"))
+            #expect(outcome.output.contains("33 77"))
+            #expect(outcome.status == 3)
+            #expect(try lab.leftovers("t-tty") == "")
+        }
+    }
+
+    @Test("megabytes of output arrive whole, and the status behind them")
+    func output() throws {
+        try withLab { lab in
+            try lab.bundle("dd if=/dev/zero bs=64k count=320 2>/dev/null; exit 5")
+            let outcome = try lab.sh("\(lab.kata) run -b bundle t-output | wc -c; echo ${PIPESTATUS[0]}")
+            #expect(outcome.output == "20971520\n5\n")
+        }
+    }
+
+    @Test("a bind mount shows the host's files, read-only when asked")
+    func mounts() throws {
+        try withLab { lab in
+            try lab.bundle("cat /data/file; echo more >> /data/file; echo no > /fixed/x || exit 6")
+            let outcome = try lab.sh(
+                """
+                mkdir data; echo text > data/file
+                jq '.mounts += [{destination: "/data", type: "bind", source: "\(lab.directory)/data", options: ["rbind", "rw"]},
+                    {destination: "/fixed", type: "bind", source: "\(lab.directory)/data", options: ["rbind", "ro"]}]' \
+                    bundle/config.json > c && mv c bundle/config.json
+                \(lab.kata) run -b bundle t-mounts; echo $?; cat data/file
+                """)
+            #expect(outcome.output == "text\n6\ntext\nmore\n")
+        }
+    }
+
+    @Test("a killed QEMU ends the container at once, with status 137, and leaves nothing")
+    func killedMachine() throws {
+        try withLab { lab in
+            try lab.bundle("sleep 100")
+            let outcome = try lab.sh(
+                """
+                \(lab.kata) run -b bundle t-killed & pid=$!
+                for i in $(seq 100); do [ "$(\(lab.kata) state t-killed 2>/dev/null | jq -r .status)" = running ] && break; sleep 0.1; done
+                kill -KILL $(cat /run/vc/vm/t-killed/qemu.pid); start=$SECONDS
+                wait $pid; echo $? $((SECONDS - start < 3))
+                """)
+            #expect(outcome.output == "137 1\n", "\(outcome.error)")
+            #expect(try lab.leftovers("t-killed") == "")
+        }
+    }
+
+    struct Failure: Sendable, CustomTestStringConvertible {
+        let name: String
+        /// What breaks the lab.
+        let breakage: String
+        let expected: String
+        var testDescription: String { name }
+    }
+
+    @Test(
+        "what is wrong is told in one line, and nothing is left",
+        arguments: [
+            Failure(
+                name: "no kernel", breakage: "sed -i 's|^kernel = .*|kernel = \"/nowhere\"|' configuration.toml",
+                expected: "hypervisor.qemu.kernel: /nowhere: no such file"),
+            Failure(
+                name: "garbage kernel",
+                breakage: "echo x > k; sed -i \"s|^kernel = .*|kernel = \\\"$PWD/k\\\"|\" configuration.toml",
+                expected: "QEMU said"),
+            Failure(
+                name: "initrd without agent",
+                breakage:
+                    "(mkdir e; cd e; find . | cpio -o -H newc > ../i 2>/dev/null); sed -i \"s|^initrd = .*|initrd = \\\"$PWD/i\\\"|\" configuration.toml",
+                expected: "Kernel panic"),
+            Failure(
+                name: "a guest that panics",
+                breakage:
+                    "sed -i 's|^kernel_params = .*|kernel_params = \"rdinit=/nothing init=/nothing\"|' configuration.toml",
+                expected: "Kernel panic"),
+            Failure(
+                name: "a guest that never answers",
+                breakage:
+                    "sed -i 's|^kernel_params = .*|kernel_params = \"initcall_blacklist=fuse_init rdinit=/dev/console\"|; s|^dial_timeout = .*|dial_timeout = 6|' configuration.toml",
+                expected: "did not come up"),
+            Failure(
+                name: "too little memory",
+                breakage:
+                    "sed -i 's|^default_memory = .*|default_memory = 64|; s|^dial_timeout = .*|dial_timeout = 10|' configuration.toml",
+                expected: "did not come up"),
+            Failure(
+                name: "no virtiofsd",
+                breakage: "sed -i 's|^virtio_fs_daemon = .*|virtio_fs_daemon = \"/nowhere\"|' configuration.toml",
+                expected: "hypervisor.qemu.virtio_fs_daemon"),
+            Failure(
+                name: "no QEMU", breakage: "sed -i 's|^path = .*|path = \"/nowhere\"|' configuration.toml",
+                expected: "hypervisor.qemu.path"),
+            Failure(
+                name: "wrong type",
+                breakage: "sed -i 's|^default_memory = .*|default_memory = \"x\"|' configuration.toml",
+                expected: "hypervisor.qemu.default_memory: expected a number"),
+            Failure(name: "no config.json", breakage: "rm bundle/config.json", expected: "open "),
+            Failure(
+                name: "broken config.json", breakage: "echo '{' > bundle/config.json",
+                expected: "config.json: not valid JSON"),
+            Failure(
+                name: "no rootfs",
+                breakage: "jq '.root.path = \"none\"' bundle/config.json > c; mv c bundle/config.json",
+                expected: "root.path"),
+            Failure(
+                name: "no such command",
+                breakage: "jq '.process.args = [\"nope\"]' bundle/config.json > c; mv c bundle/config.json",
+                expected: "exec: \"nope\": executable file not found in $PATH"),
+            Failure(
+                name: "not executable",
+                breakage: "jq '.process.args = [\"/etc/passwd\"]' bundle/config.json > c; mv c bundle/config.json",
+                expected: "execute /etc/passwd: Permission denied"),
+        ])
+    func failures(failure: Failure) throws {
+        try withLab { lab in
+            try lab.bundle("true")
+            let outcome = try lab.sh("\(failure.breakage)\n\(lab.kata) run -b bundle t-failure", seconds: 40)
+            #expect(outcome.status == 1)
+            #expect(outcome.error.contains(failure.expected), "\(outcome.error)")
+            #expect(outcome.error.split(separator: "\n").count == 1, "\(outcome.error)")
+            #expect(try lab.leftovers("t-failure") == "")
+        }
+    }
+}

@@ -1,0 +1,112 @@
+import Foundation
+import Testing
+
+@Suite(
+    "containerd with real guests", .serialized, .enabled(if: Lab.obstacle == nil, "\(Lab.obstacle ?? "")"),
+    .timeLimit(.minutes(10)))
+struct ContainerdTests {
+    /// containerd with its own directories and socket, for one test.
+    private func withContainerd(_ script: String, seconds: Int = 120) throws -> Lab.Outcome {
+        let lab = try Lab()
+        defer { lab.remove() }
+        return try lab.sh(
+            """
+            cat > containerd.toml <<X
+            version = 2
+            root = "$PWD/root"
+            state = "$PWD/run"
+            disabled_plugins = ["io.containerd.grpc.v1.cri"]
+            [grpc]
+            address = "$PWD/c.sock"
+            [ttrpc]
+            address = "$PWD/c.sock.ttrpc"
+            X
+            export PATH=\(lab.binaries):$PATH KATA_RUNTIME_CONFIG=\(lab.configuration)
+            start() {
+                containerd -c containerd.toml > containerd.log 2>&1 & daemon=$!
+                for i in $(seq 100); do ctr -a c.sock version > /dev/null 2>&1 && break; sleep 0.1; done
+            }
+            c() { ctr -a c.sock "$@"; }
+            run() { c run --runtime io.containerd.kata.v2 --rootfs "$@"; }
+            trap 'kill $daemon; wait $daemon' EXIT
+            start
+            rootfs=\(lab.rootfs)
+            \(script)
+            """, seconds: seconds)
+    }
+
+    @Test("ctr run gives streams apart, and the status")
+    func run() throws {
+        let outcome = try withContainerd(
+            """
+            echo input | run --rm $rootfs t-ctr /bin/sh -c 'uname -r; cat; echo problem >&2; exit 7' > out 2> err; echo $?
+            grep -c cloud-amd64 out; grep -c input out; grep -c problem err; ls /run/vc/vm | grep -c t-ctr
+            """)
+        #expect(outcome.output == "7\n1\n1\n1\n0\n", "\(outcome.error)")
+    }
+
+    @Test("a task is run in, paused, measured, killed and deleted, and its events come in order")
+    func task() throws {
+        let outcome = try withContainerd(
+            """
+            c events > events & watcher=$!
+            run -d $rootfs t-task /bin/sh -c 'trap "exit 9" TERM; while true; do sleep 0.1; done'
+            c task exec --exec-id e1 t-task /bin/sh -c 'exit 4'; echo exec $?
+            c task pause t-task; c task ls | grep -c PAUSED
+            c task resume t-task; c task ls | grep -c RUNNING
+            c task metrics t-task | grep -c memory.usage_in_bytes
+            c task ps t-task | grep -c -- -
+            c task kill t-task
+            for i in $(seq 50); do c task ls | grep -q STOPPED && break; sleep 0.1; done
+            c task rm t-task; echo status $?
+            c c rm t-task; kill $watcher
+            awk '{print $6}' events | grep tasks | tr '\\n' ' '
+            """)
+        let text = outcome.output
+        #expect(text.hasPrefix("exec 4\n1\n1\n1\n"), "\(text) \(outcome.error)")
+        let order = [
+            "/tasks/create", "/tasks/start", "/tasks/exec-added", "/tasks/exec-started", "/tasks/exit", "/tasks/paused",
+            "/tasks/resumed",
+            "/tasks/exit",
+        ]
+        let seen = text.split(whereSeparator: \.isWhitespace).map(String.init).filter {
+            $0.hasPrefix("/tasks/") && $0 != "/tasks/delete"
+        }
+        #expect(seen == order, "\(text)")
+    }
+
+    @Test("a task goes on while containerd is started again, and is still managed")
+    func restart() throws {
+        let outcome = try withContainerd(
+            """
+            run -d $rootfs t-again /bin/sleep 100
+            kill $daemon; wait $daemon; start
+            c task ls | grep -c RUNNING
+            c task exec --exec-id e t-again /bin/echo still
+            c task kill -s KILL t-again
+            for i in $(seq 50); do c task ls | grep -q STOPPED && break; sleep 0.1; done
+            c task rm t-again > /dev/null 2>&1; c c rm t-again; ls /run/vc/vm | grep -c t-again
+            """)
+        #expect(outcome.output == "1\nstill\n0\n", "\(outcome.error)")
+    }
+
+    @Test("a terminal works")
+    func terminal() throws {
+        let outcome = try withContainerd(
+            "script -qec \"stty rows 20 cols 50; ctr -a c.sock run --rm -t --runtime io.containerd.kata.v2 --rootfs $rootfs t-term /bin/sh -c 'tty; stty size'\" /dev/null < /dev/null"
+        )
+        #expect(outcome.output.contains("/dev/pts/0"), "\(outcome.output)")
+    }
+
+    @Test("many containers in a row leave nothing")
+    func manyInARow() throws {
+        let outcome = try withContainerd(
+            """
+            for i in $(seq 10); do run --rm $rootfs t-row /bin/true || echo failed; done
+            for i in $(seq 50); do [ -z "$(ls /run/containerd/s)" ] && break; sleep 0.1; done
+            ls /run/vc/vm | grep -c t-row; grep -c t-row /proc/mounts; pgrep -fc '[s]andbox-t-row '
+            echo $(ls /run/containerd/s | wc -l) $(c c ls -q | wc -l)
+            """)
+        #expect(outcome.output == "0\n0\n0\n0 0\n", "\(outcome.error)")
+    }
+}

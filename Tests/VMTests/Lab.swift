@@ -1,0 +1,98 @@
+import Foundation
+import Testing
+
+/// A place for tests with real guests: a root file system, a configuration, and shells with deadlines.
+struct Lab: Sendable {
+    static let source = ProcessInfo.processInfo.environment["KATA_VM_TESTS"]
+    /// Why these tests can't run here; nil when they can.
+    static let obstacle: String? =
+        source == nil ? "run them with make vm" : getuid() != 0 ? "they mount file systems: run them as root" : nil
+
+    let directory: String
+    var rootfs: String { directory + "/rootfs" }
+    var configuration: String { directory + "/configuration.toml" }
+    var binaries: String { Lab.source! + "/.build-release/release" }
+    var kata: String { "\(binaries)/kata-runtime --root \(directory)/state --kata-config \(configuration)" }
+
+    init() throws {
+        directory = "/tmp/kata-vm-tests-\(UInt32.random(in: 0...UInt32.max))"
+        let outcome = try Lab.shell(
+            """
+            set -e
+            mkdir -p \(directory)/rootfs/{bin,dev,etc,proc,root,sys,tmp} \(directory)/bundle
+            cp /bin/busybox \(directory)/rootfs/bin/busybox
+            for name in $(/bin/busybox --list); do [ $name = busybox ] || ln -s busybox \(directory)/rootfs/bin/$name; done
+            echo 'root:x:0:0:root:/root:/bin/sh' > \(directory)/rootfs/etc/passwd
+            cd \(Lab.source!)
+            scripts/write-configuration $PWD/out/guest/vmlinux $PWD/out/guest/initrd.img |
+                sed 's|^default_memory = .*|default_memory = 256|' > \(directory)/configuration.toml
+            """)
+        guard outcome.status == 0 else { throw LabError(text: outcome.error) }
+    }
+
+    func remove() { _ = try? Lab.shell("rm -rf --one-file-system \(directory)") }
+
+    /// Writes a bundle's config.json that runs a shell script in the container.
+    func bundle(_ script: String, terminal: Bool = false) throws {
+        let quoted = script.replacingOccurrences(of: "'", with: "'\\''")
+        let outcome = try sh(
+            """
+            rm -f bundle/config.json && \(kata) spec -b bundle && jq --arg script '\(quoted)' '.process.terminal = \(terminal) |
+                .process.args = ["/bin/sh", "-c", $script] | .root = {path: "\(rootfs)"}' bundle/config.json > c && mv c bundle/config.json
+            """)
+        guard outcome.status == 0 else { throw LabError(text: outcome.error) }
+    }
+
+    struct Outcome: Sendable {
+        let status: Int32
+        let output: String
+        let error: String
+    }
+
+    func sh(_ script: String, seconds: Int = 60) throws -> Outcome {
+        try Lab.shell("cd \(directory) && " + script, seconds: seconds)
+    }
+
+    /// Runs a script; past its deadline it is killed, with status 124 (timeout(1)).
+    static func shell(_ script: String, seconds: Int = 60) throws -> Outcome {
+        let process = Process()
+        process.executableURL = URL(fileURLWithPath: "/usr/bin/timeout")
+        process.arguments = ["-k", "5", "\(seconds)", "/bin/bash", "-c", script]
+        let base = "/tmp/kata-vm-shell-\(UInt32.random(in: 0...UInt32.max))"
+        _ = FileManager.default.createFile(atPath: base + ".out", contents: nil)
+        _ = FileManager.default.createFile(atPath: base + ".err", contents: nil)
+        process.standardOutput = FileHandle(forWritingAtPath: base + ".out")
+        process.standardError = FileHandle(forWritingAtPath: base + ".err")
+        process.standardInput = FileHandle.nullDevice
+        try process.run()
+        process.waitUntilExit()
+        defer {
+            unlink(base + ".out")
+            unlink(base + ".err")
+        }
+        func text(_ path: String) -> String {
+            (try? String(decoding: Data(contentsOf: URL(fileURLWithPath: path)), as: UTF8.self)) ?? ""
+        }
+        return Outcome(status: process.terminationStatus, output: text(base + ".out"), error: text(base + ".err"))
+    }
+
+    /// What containers leave behind when something is wrong: processes, directories, mounts.
+    func leftovers(_ id: String) throws -> String {
+        try sh(
+            """
+            for i in $(seq 50); do
+                left="$(pgrep -f '[s]andbox-\(id) |[s]andboxes/\(id)/|[-]id \(id)( |$)')$(ls -d /run/vc/vm/\(id) state/\(id) \
+            /run/kata-containers/shared/sandboxes/\(id) 2>/dev/null)$(grep '[s]andboxes/\(id)/' /proc/self/mountinfo)"
+                [ -z "$left" ] && exit
+                sleep 0.1
+            done
+            echo "$left"
+            """
+        ).output
+    }
+}
+
+struct LabError: Error, CustomStringConvertible {
+    let text: String
+    var description: String { text }
+}
