@@ -97,4 +97,11 @@ struct ConfigurationTests {
         try Files.write(directory + "/config.d/30.toml", "[hypervisor.qemu]\nimage = \"/j\"\n")
         #expect(throws: ConfigurationError.self) { try Configuration.load(directory + "/c.toml") }
     }
+
+    @Test("docs/configuration.md says what the declarations say")
+    func reference() throws {
+        let page = #filePath.split(separator: "/").dropLast(3).map { "/" + $0 }.joined() + "/docs/configuration.md"
+        if getenv("UPDATE_DOCS") != nil { try Files.write(page, Keys.reference, mode: 0o644) }
+        #expect(try Files.readText(page) == Keys.reference, "run UPDATE_DOCS=1 make unit")
+    }
 }

@@ -67,6 +67,7 @@ final class GuestProcess: Sendable {
             process = plan.process
         }
         terminal = process.terminal
+        command.name = "kata-agent"
         command.newSession = true
         command.descriptors[SyncSocket.number] = theirs
         var ours = Facts()

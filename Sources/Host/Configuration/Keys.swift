@@ -11,7 +11,7 @@ package enum Keys {
     package static let initrd = qemu("initrd", .text(""), "The guest's initrd. Excludes image.")
     package static let image = qemu("image", .text(""), "The guest's root file system image. Excludes initrd.")
     package static let machineType = qemu(
-        "machine_type", .text("q35"), allowed: ["q35", "pc", "microvm", "virt"], "QEMU's machine type.")
+        "machine_type", .text("q35"), allowed: ["q35", "pc"], "QEMU's machine type.")
     package static let machineAccelerators = qemu(
         "machine_accelerators", .text(""), "Comma list that is added to -machine.")
     package static let kernelParameters = qemu(
@@ -126,5 +126,32 @@ package enum Keys {
 
     private static func words(_ text: String) -> [String] {
         text.split(whereSeparator: \.isWhitespace).map(String.init)
+    }
+}
+
+extension Keys {
+    /// docs/configuration.md.
+    package static var reference: String {
+        var page = """
+            # configuration.toml
+
+            `/etc/kata-containers/configuration.toml` is read, or else `/usr/share/defaults/kata-containers/configuration.toml`; then
+            `config.d/*.toml` beside it, in order of names: a later file wins key by key. A misspelt key is a warning, a wrong value an error.
+            Written from `Sources/Host/Configuration/Keys.swift`; Kata's other keys are accepted and have no effect yet.
+
+            """
+        var table = ""
+        for key in all {
+            if key.table != table {
+                table = key.table
+                page += "\n## [\(table)]\n\n| key | standard value | meaning |\n|---|---|---|\n"
+            }
+            let allowed =
+                key.allowed.isEmpty ? "" : " One of " + key.allowed.map { "`\($0)`" }.joined(separator: ", ") + "."
+            let range =
+                key.range.map { " From \(Value.number($0.lowerBound)) to \(Value.number($0.upperBound))." } ?? ""
+            page += "| `\(key.name)` | `\(key.standard)` | \(key.help)\(allowed)\(range) |\n"
+        }
+        return page
     }
 }

@@ -24,6 +24,7 @@ package enum ShimStart {
                 group,
             ]
                 + (flags.debug ? ["-debug"] : []))
+        command.name = "containerd-shim-kata-v2"
         command.newSession = true
         command.descriptors = [3: listener.raw]
         if let log = try? FileDescriptor.open("log", O_RDWR | O_NONBLOCK) {

@@ -25,6 +25,8 @@ package enum ProcessEnd: Equatable, Sendable, CustomStringConvertible {
 /// What to start, and with which descriptors: anything not in the table is closed in the child.
 package struct Command: Sendable {
     package var executable: String
+    /// What the child sees as its own name, and operators in ps(1); the executable's path when nil.
+    package var name: String?
     package var arguments: [String]
     package var environment: [String]
     package var directory: String?
@@ -73,7 +75,7 @@ package final class ChildProcess: Sendable {
         let cgroup = command.cgroup == nil ? -1 : group.raw
         var fd: Int32 = -1
         var stage: UnsafePointer<CChar>?
-        let pid = withCStrings([command.executable] + command.arguments) { arguments in
+        let pid = withCStrings([command.name ?? command.executable] + command.arguments) { arguments in
             withCStrings(command.environment) { environment in
                 command.executable.withCString { executable in
                     withOptionalCString(command.directory) { directory in

@@ -231,6 +231,7 @@ struct Attach: ParsableCommand {
             "/proc/self/exe",
             ["--root", root, "attach"] + (exec.isEmpty ? [] : ["--exec", exec])
                 + (terminal != nil ? ["--terminal"] : []) + [id])
+        command.name = "kata-runtime"
         command.newSession = true
         let pipe = try Pipe()
         command.descriptors = [3: pipe.writeEnd.raw]
@@ -245,5 +246,31 @@ struct Attach: ParsableCommand {
             throw RuntimeError("the process that stands for container \"\(id)\" did not start")
         }
         return child.pid
+    }
+}
+
+struct Pause: ParsableCommand {
+    static let configuration = CommandConfiguration(abstract: "Stops all processes of a container where they are.")
+    @Argument(help: "The container's id.") var id: String
+    @ParentCommand var runtime: KataRuntime
+
+    func run() throws {
+        let state = try ContainerState.load(root: runtime.global.root, id: id)
+        var request = Containerd_Task_V2_PauseRequest()
+        request.id = id
+        try TaskClient.connect(state.address).perform("Pause", request, timeout: .seconds(15))
+    }
+}
+
+struct Resume: ParsableCommand {
+    static let configuration = CommandConfiguration(abstract: "Lets the processes of a paused container go on.")
+    @Argument(help: "The container's id.") var id: String
+    @ParentCommand var runtime: KataRuntime
+
+    func run() throws {
+        let state = try ContainerState.load(root: runtime.global.root, id: id)
+        var request = Containerd_Task_V2_ResumeRequest()
+        request.id = id
+        try TaskClient.connect(state.address).perform("Resume", request, timeout: .seconds(15))
     }
 }

@@ -12,7 +12,8 @@ struct KataRuntime: ParsableCommand {
         abstract: "Runs containers in virtual machines of their own, behind the OCI command line.",
         version: Version.report,
         subcommands: [
-            Create.self, Start.self, State.self, Kill.self, Delete.self, Exec.self, Run.self, List.self,
+            Create.self, Start.self, State.self, Kill.self, Delete.self, Exec.self, Pause.self, Resume.self, Run.self,
+            List.self,
             SpecCommand.self,
             VersionCommand.self, Check.self, Env.self, Attach.self,
         ])
