@@ -35,7 +35,7 @@ struct QEMUArgumentsTests {
                 "qboot.rom",
                 "-kernel", "/k", "-initrd", "/i", "-append",
                 "console=ttyS0 reboot=k panic=1 cryptomgr.notests net.ifnames=0 no_timer_check i8042.noaux i8042.nomux i8042.nopnp "
-                    + "i8042.dumbkbd rcupdate.rcu_expedited=1 random.trust_cpu=on memhp_default_state=online nr_cpus=2 tsc=reliable "
+                    + "i8042.dumbkbd rcupdate.rcu_expedited=1 random.trust_cpu=on memhp_default_state=online nr_cpus=2 swiotlb=noforce tsc=reliable "
                     + "noreplace-smp quiet agent.log=debug",
                 "-chardev", "socket,id=qmp,fd=3,server=on,wait=off", "-mon", "chardev=qmp,mode=control", "-chardev",
                 "file,id=console,path=/run/vc/vm/s1/console.log", "-serial", "chardev:console", "-pidfile",

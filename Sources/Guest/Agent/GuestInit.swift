@@ -54,6 +54,8 @@ enum GuestInit {
             let result = clx_load_module(file.raw, "")
             // Built into the kernel, or loaded: as good.
             if result < 0, result != -EEXIST { throw SystemError("load module", path, errno: -result) }
+            // In an initrd the file is memory, and the kernel has its own copy now. An image is read-only and stays as it is.
+            unlink(path)
         }
     }
 }

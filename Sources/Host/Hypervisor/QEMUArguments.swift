@@ -71,6 +71,8 @@ package enum QEMUArguments {
         words += [
             "random.trust_cpu=on", "memhp_default_state=online", "nr_cpus=\(max(machine.vcpus, machine.maxVCPUs))",
         ]
+        // Virtio in a VM without IOMMU needs no bounce buffers; the kernel would set 64 MiB aside as soon as memory may grow past 4 GiB.
+        words.append("swiotlb=noforce")
         if machine.accelerator == .tcg {
             words += ["tsc=reliable", "noreplace-smp"]
             if machine.hostKilohertz > 0 { words.append("tsc_early_khz=\(machine.hostKilohertz)") }

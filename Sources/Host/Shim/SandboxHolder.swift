@@ -1,3 +1,4 @@
+import CLinux
 import Configuration
 import EventLoop
 import Hypervisor
@@ -63,6 +64,9 @@ package final class SandboxHolder: Sendable {
         }
         return options.configPath.isEmpty ? nil : options.configPath
     }
+
+    /// Once the start is over, most of the program has been run for the last time.
+    func trimWhenIdle() { loop.scheduleTask(in: .seconds(1)) { clx_trim_memory() } }
 
     func detached(_ body: @escaping @Sendable () async -> Void) {
         Task(executorPreference: executor) { await body() }

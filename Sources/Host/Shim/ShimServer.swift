@@ -14,6 +14,7 @@ import TTRPC
 package enum ShimServer {
     package static func run(_ flags: ShimFlags) throws {
         signal(SIGPIPE, SIG_IGN)
+        clx_set_thread_name("containerd-shim-kata-v2")
         // Mounts made for this sandbox live and die with this process, wherever it is killed.
         try checkNegated("make a mount namespace for", flags.id, clx_unshare(Int32(clx_new_mount.rawValue)))
         try Mounts.mount("none", at: "/", flags: UInt(MS_REC) | UInt(MS_SLAVE))

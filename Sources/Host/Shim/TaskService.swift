@@ -75,6 +75,7 @@ package final class ContainerdTasks: TaskService, Sendable {
             }
             // Published from here, after the start event: an exit can't overtake it.
             announceEnd(of: request.id, exec: request.execID, pid: pid, in: sandbox)
+            sandboxes.trimWhenIdle()
             var response = Containerd_Task_V2_StartResponse()
             response.pid = pid
             return response
@@ -82,7 +83,8 @@ package final class ContainerdTasks: TaskService, Sendable {
     }
 
     private func announceEnd(of container: String, exec: String, pid: UInt32, in sandbox: Sandbox) {
-        sandboxes.detached { [events] in
+        sandboxes.detached { [events, sandboxes] in
+            defer { sandboxes.trimWhenIdle() }
             guard let end = try? await sandbox.wait(container: container, exec: exec) else { return }
             var event = Containerd_Events_TaskExit()
             event.containerID = container

@@ -1,22 +1,29 @@
+import CLinux
 import Glibc
 
 /// Runs `body` on a detached thread of its own: for calls that block, such as waiting for a child.
 package func detachThread(_ name: String, _ body: @escaping @Sendable () -> Void) {
     final class Box {
+        let name: String
         let body: @Sendable () -> Void
-        init(_ body: @escaping @Sendable () -> Void) { self.body = body }
+        init(_ name: String, _ body: @escaping @Sendable () -> Void) {
+            self.name = name
+            self.body = body
+        }
     }
     var thread = pthread_t()
     var attributes = pthread_attr_t()
     pthread_attr_init(&attributes)
     pthread_attr_setdetachstate(&attributes, Int32(PTHREAD_CREATE_DETACHED))
     pthread_attr_setstacksize(&attributes, 256 << 10)
-    let box = Unmanaged.passRetained(Box(body))
+    let box = Unmanaged.passRetained(Box(name, body))
     let failed = pthread_create(
         &thread, &attributes,
         { argument in
             // SAFETY: the box was retained for this thread and is taken over exactly once.
-            Unmanaged<Box>.fromOpaque(argument!).takeRetainedValue().body()
+            let box = Unmanaged<Box>.fromOpaque(argument!).takeRetainedValue()
+            clx_set_thread_name(box.name)
+            box.body()
             return nil
         }, box.toOpaque())
     pthread_attr_destroy(&attributes)

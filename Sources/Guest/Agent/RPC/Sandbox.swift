@@ -64,6 +64,7 @@ extension Service {
         }
         for record in containers.values { try? record.cgroup.killAll() }
         for path in guest.state.withLock({ $0.mounts }).reversed() { Mounts.detach(path) }
+        _ = try? await blocking("sync") { sync() }
         // The answer goes out before the machine does.
         guest.loop.scheduleTask(in: .milliseconds(5)) { [guest] in guest.powerOff() }
         return Google_Protobuf_Empty()

@@ -51,5 +51,9 @@ int clx_set_window_size(int fd, uint16_t rows, uint16_t columns);
 /// pipe2(2): `flags` may hold O_NONBLOCK; both ends are close-on-exec.
 int clx_pipe(int ends[2], int flags);
 char **clx_environment(void);
+/// Gives memory back that an idle process doesn't need: free heap, and program text that was used at start only.
+void clx_trim_memory(void);
+/// Names the calling thread; the main thread's name is the process's (at most 15 bytes are kept).
+void clx_set_thread_name(const char *name);
 
 #endif
