@@ -116,6 +116,23 @@ struct CommandLineTests {
         }
     }
 
+    @Test("what the host changes in a share is seen in the guest within two seconds")
+    func coherence() throws {
+        try withLab { lab in
+            try lab.bundle("cat /data/file; echo ready; for i in $(seq 40); do grep -q two /data/file && [ -e /data/new ] && exit 0; sleep 0.1; done; exit 1")
+            let outcome = try lab.sh(
+                """
+                mkdir data; echo one > data/file
+                jq '.mounts += [{destination: "/data", type: "bind", source: "\(lab.directory)/data", options: ["rbind"]}]' \
+                    bundle/config.json > c && mv c bundle/config.json
+                \(lab.kata) run -b bundle t-coherent > out & pid=$!
+                for i in $(seq 100); do grep -q ready out && break; sleep 0.1; done
+                echo two > data/file; touch data/new; wait $pid
+                """)
+            #expect(outcome.status == 0, "\(outcome.error)")
+        }
+    }
+
     @Test("a killed QEMU ends the container at once, with status 137, and leaves nothing")
     func killedMachine() throws {
         try withLab { lab in

@@ -42,10 +42,10 @@ package enum Keys {
     package static let virtioFSDaemon = qemu(
         "virtio_fs_daemon", .text("/usr/lib/qemu/virtiofsd"), "The daemon that serves the shared files.")
     package static let virtioFSCache = qemu(
-        "virtio_fs_cache", .text("auto"), allowed: ["none", "never", "metadata", "auto", "always"],
-        "How much the guest caches of shared files.")
+        "virtio_fs_cache", .text("always"), allowed: ["none", "never", "metadata", "auto", "always"],
+        "How much the guest caches of shared files; always with timeout=1 sees the host's changes within a second.")
     package static let virtioFSExtraArguments = qemu(
-        "virtio_fs_extra_args", .list(["--thread-pool-size=1"]), "Further arguments of the daemon.")
+        "virtio_fs_extra_args", .list(["--thread-pool-size=1", "-o", "timeout=1"]), "Further arguments of the daemon.")
     package static let virtioFSQueueSize = qemu(
         "virtio_fs_queue_size", .number(1024), in: 1...1024, "Entries in the share's queue.")
     package static let hypervisorDebug = qemu(
