@@ -98,7 +98,9 @@ let package = Package(
         unitTests("Container", ["OCISpec", "CLinux"]),
         unitTests("Configuration", ["Linux"]),
         unitTests("Hypervisor"),
-        unitTests("Images"),
+        unitTests("Images", ["Linux"]),
+        unitTests("Sandbox", ["Configuration", "Hypervisor", "OCISpec"]),
+        unitTests("Shim", ["AgentAPI", "ShimAPI", protobuf]),
         // Tests with real guests
         .testTarget(name: "VMTests", path: "Tests/VMTests", swiftSettings: strict),
     ]

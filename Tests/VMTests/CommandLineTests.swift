@@ -119,7 +119,9 @@ struct CommandLineTests {
     @Test("what the host changes in a share is seen in the guest within two seconds")
     func coherence() throws {
         try withLab { lab in
-            try lab.bundle("cat /data/file; echo ready; for i in $(seq 40); do grep -q two /data/file && [ -e /data/new ] && exit 0; sleep 0.1; done; exit 1")
+            try lab.bundle(
+                "cat /data/file; echo ready; for i in $(seq 40); do grep -q two /data/file && [ -e /data/new ] && exit 0; sleep 0.1; done; exit 1"
+            )
             let outcome = try lab.sh(
                 """
                 mkdir data; echo one > data/file
