@@ -58,8 +58,13 @@ package final class QMPClient: Sendable {
         struct Failure: Decodable { let desc: String }
         let error: Failure?
         let event: String?
-        let QMP: Greeting?
+        let greeting: Greeting?
         struct Greeting: Decodable {}
+
+        enum CodingKeys: String, CodingKey {
+            case error, event
+            case greeting = "QMP"
+        }
     }
 
     private final class Handler: ChannelInboundHandler {
@@ -73,7 +78,7 @@ package final class QMPClient: Sendable {
             let bytes = Array(unwrapInboundIn(data).readableBytesView)
             guard let reply = try? JSONDecoder().decode(Reply.self, from: Data(bytes)) else { return }
             if let event = reply.event { return events(event) }
-            if reply.QMP != nil { return }
+            if reply.greeting != nil { return }
             guard !waiting.isEmpty else { return }
             let promise = waiting.removeFirst()
             if let error = reply.error { promise.fail(QMPError(error.desc)) } else { promise.succeed() }

@@ -101,10 +101,10 @@ package actor Sandbox {
             log.error("the virtual machine ended", metadata: ["sandbox": "\(id)", "end": "\(end)"])
         }
         dialer?.close()
-        for container in containers.values { container.processes.values.forEach { $0.end(status: 137) } }
+        for process in containers.values.flatMap(\.processes.values) { process.end(status: 137) }
         let waiters = endWaiters
         endWaiters = []
-        waiters.forEach { $0.resume() }
+        for waiter in waiters { waiter.resume() }
     }
 
     /// Why there is no guest: what the VMM said, what the guest's console said last.

@@ -73,7 +73,10 @@ struct List: ParsableCommand {
                 bundle: state.bundle,
                 rootfs: state.rootfs, created: state.created, owner: state.owner == 0 ? "root" : "#\(state.owner)")
         }
-        if quiet { return rows.forEach { print($0.id) } }
+        if quiet {
+            for row in rows { print(row.id) }
+            return
+        }
         switch format {
         case "json": print(String(decoding: rows.json(), as: UTF8.self))
         case "table":

@@ -5,31 +5,19 @@ import TTRPC
 
 /// grpc.AgentService, to be implemented. A method that is not implemented answers Unimplemented.
 package protocol AgentService: Sendable {
-    func createSandbox(_ request: Grpc_CreateSandboxRequest, _ context: CallContext) async throws
-        -> Google_Protobuf_Empty
-    func destroySandbox(_ request: Grpc_DestroySandboxRequest, _ context: CallContext) async throws
-        -> Google_Protobuf_Empty
-    func createContainer(_ request: Grpc_CreateContainerRequest, _ context: CallContext) async throws
-        -> Google_Protobuf_Empty
-    func startContainer(_ request: Grpc_StartContainerRequest, _ context: CallContext) async throws
-        -> Google_Protobuf_Empty
-    func removeContainer(_ request: Grpc_RemoveContainerRequest, _ context: CallContext) async throws
-        -> Google_Protobuf_Empty
+    func createSandbox(_ request: Grpc_CreateSandboxRequest, _ context: CallContext) async throws -> Google_Protobuf_Empty
+    func destroySandbox(_ request: Grpc_DestroySandboxRequest, _ context: CallContext) async throws -> Google_Protobuf_Empty
+    func createContainer(_ request: Grpc_CreateContainerRequest, _ context: CallContext) async throws -> Google_Protobuf_Empty
+    func startContainer(_ request: Grpc_StartContainerRequest, _ context: CallContext) async throws -> Google_Protobuf_Empty
+    func removeContainer(_ request: Grpc_RemoveContainerRequest, _ context: CallContext) async throws -> Google_Protobuf_Empty
     func execProcess(_ request: Grpc_ExecProcessRequest, _ context: CallContext) async throws -> Google_Protobuf_Empty
-    func signalProcess(_ request: Grpc_SignalProcessRequest, _ context: CallContext) async throws
-        -> Google_Protobuf_Empty
-    func waitProcess(_ request: Grpc_WaitProcessRequest, _ context: CallContext) async throws
-        -> Grpc_WaitProcessResponse
-    func updateContainer(_ request: Grpc_UpdateContainerRequest, _ context: CallContext) async throws
-        -> Google_Protobuf_Empty
-    func updateEphemeralMounts(_ request: Grpc_UpdateEphemeralMountsRequest, _ context: CallContext) async throws
-        -> Google_Protobuf_Empty
-    func statsContainer(_ request: Grpc_StatsContainerRequest, _ context: CallContext) async throws
-        -> Grpc_StatsContainerResponse
-    func pauseContainer(_ request: Grpc_PauseContainerRequest, _ context: CallContext) async throws
-        -> Google_Protobuf_Empty
-    func resumeContainer(_ request: Grpc_ResumeContainerRequest, _ context: CallContext) async throws
-        -> Google_Protobuf_Empty
+    func signalProcess(_ request: Grpc_SignalProcessRequest, _ context: CallContext) async throws -> Google_Protobuf_Empty
+    func waitProcess(_ request: Grpc_WaitProcessRequest, _ context: CallContext) async throws -> Grpc_WaitProcessResponse
+    func updateContainer(_ request: Grpc_UpdateContainerRequest, _ context: CallContext) async throws -> Google_Protobuf_Empty
+    func updateEphemeralMounts(_ request: Grpc_UpdateEphemeralMountsRequest, _ context: CallContext) async throws -> Google_Protobuf_Empty
+    func statsContainer(_ request: Grpc_StatsContainerRequest, _ context: CallContext) async throws -> Grpc_StatsContainerResponse
+    func pauseContainer(_ request: Grpc_PauseContainerRequest, _ context: CallContext) async throws -> Google_Protobuf_Empty
+    func resumeContainer(_ request: Grpc_ResumeContainerRequest, _ context: CallContext) async throws -> Google_Protobuf_Empty
     func writeStdin(_ request: Grpc_WriteStreamRequest, _ context: CallContext) async throws -> Grpc_WriteStreamResponse
     func readStdout(_ request: Grpc_ReadStreamRequest, _ context: CallContext) async throws -> Grpc_ReadStreamResponse
     func readStderr(_ request: Grpc_ReadStreamRequest, _ context: CallContext) async throws -> Grpc_ReadStreamResponse
@@ -39,21 +27,14 @@ package protocol AgentService: Sendable {
     func updateRoutes(_ request: Grpc_UpdateRoutesRequest, _ context: CallContext) async throws -> Grpc_Routes
     func listInterfaces(_ request: Grpc_ListInterfacesRequest, _ context: CallContext) async throws -> Grpc_Interfaces
     func listRoutes(_ request: Grpc_ListRoutesRequest, _ context: CallContext) async throws -> Grpc_Routes
-    func addARPNeighbors(_ request: Grpc_AddARPNeighborsRequest, _ context: CallContext) async throws
-        -> Google_Protobuf_Empty
-    func getIPTables(_ request: Grpc_GetIPTablesRequest, _ context: CallContext) async throws
-        -> Grpc_GetIPTablesResponse
-    func setIPTables(_ request: Grpc_SetIPTablesRequest, _ context: CallContext) async throws
-        -> Grpc_SetIPTablesResponse
+    func addARPNeighbors(_ request: Grpc_AddARPNeighborsRequest, _ context: CallContext) async throws -> Google_Protobuf_Empty
+    func getIPTables(_ request: Grpc_GetIPTablesRequest, _ context: CallContext) async throws -> Grpc_GetIPTablesResponse
+    func setIPTables(_ request: Grpc_SetIPTablesRequest, _ context: CallContext) async throws -> Grpc_SetIPTablesResponse
     func onlineCPUMem(_ request: Grpc_OnlineCPUMemRequest, _ context: CallContext) async throws -> Google_Protobuf_Empty
-    func reseedRandomDev(_ request: Grpc_ReseedRandomDevRequest, _ context: CallContext) async throws
-        -> Google_Protobuf_Empty
-    func getGuestDetails(_ request: Grpc_GuestDetailsRequest, _ context: CallContext) async throws
-        -> Grpc_GuestDetailsResponse
-    func memHotplugByProbe(_ request: Grpc_MemHotplugByProbeRequest, _ context: CallContext) async throws
-        -> Google_Protobuf_Empty
-    func setGuestDateTime(_ request: Grpc_SetGuestDateTimeRequest, _ context: CallContext) async throws
-        -> Google_Protobuf_Empty
+    func reseedRandomDev(_ request: Grpc_ReseedRandomDevRequest, _ context: CallContext) async throws -> Google_Protobuf_Empty
+    func getGuestDetails(_ request: Grpc_GuestDetailsRequest, _ context: CallContext) async throws -> Grpc_GuestDetailsResponse
+    func memHotplugByProbe(_ request: Grpc_MemHotplugByProbeRequest, _ context: CallContext) async throws -> Google_Protobuf_Empty
+    func setGuestDateTime(_ request: Grpc_SetGuestDateTimeRequest, _ context: CallContext) async throws -> Google_Protobuf_Empty
     func copyFile(_ request: Grpc_CopyFileRequest, _ context: CallContext) async throws -> Google_Protobuf_Empty
     func getOOMEvent(_ request: Grpc_GetOOMEventRequest, _ context: CallContext) async throws -> Grpc_OOMEvent
     func addSwap(_ request: Grpc_AddSwapRequest, _ context: CallContext) async throws -> Google_Protobuf_Empty
@@ -61,8 +42,7 @@ package protocol AgentService: Sendable {
     func getMetrics(_ request: Grpc_GetMetricsRequest, _ context: CallContext) async throws -> Grpc_Metrics
     func resizeVolume(_ request: Grpc_ResizeVolumeRequest, _ context: CallContext) async throws -> Google_Protobuf_Empty
     func setPolicy(_ request: Grpc_SetPolicyRequest, _ context: CallContext) async throws -> Google_Protobuf_Empty
-    func getDiagnosticData(_ request: Grpc_GetDiagnosticDataRequest, _ context: CallContext) async throws
-        -> Grpc_GetDiagnosticDataResponse
+    func getDiagnosticData(_ request: Grpc_GetDiagnosticDataRequest, _ context: CallContext) async throws -> Grpc_GetDiagnosticDataResponse
 }
 
 extension AgentService {
@@ -112,117 +92,79 @@ extension AgentService {
         ]
     }
 
-    package func createSandbox(_ request: Grpc_CreateSandboxRequest, _ context: CallContext) async throws
-        -> Google_Protobuf_Empty
-    {
+    package func createSandbox(_ request: Grpc_CreateSandboxRequest, _ context: CallContext) async throws -> Google_Protobuf_Empty {
         throw RPCError(.unimplemented, "grpc.AgentService/CreateSandbox is not implemented")
     }
 
-    package func destroySandbox(_ request: Grpc_DestroySandboxRequest, _ context: CallContext) async throws
-        -> Google_Protobuf_Empty
-    {
+    package func destroySandbox(_ request: Grpc_DestroySandboxRequest, _ context: CallContext) async throws -> Google_Protobuf_Empty {
         throw RPCError(.unimplemented, "grpc.AgentService/DestroySandbox is not implemented")
     }
 
-    package func createContainer(_ request: Grpc_CreateContainerRequest, _ context: CallContext) async throws
-        -> Google_Protobuf_Empty
-    {
+    package func createContainer(_ request: Grpc_CreateContainerRequest, _ context: CallContext) async throws -> Google_Protobuf_Empty {
         throw RPCError(.unimplemented, "grpc.AgentService/CreateContainer is not implemented")
     }
 
-    package func startContainer(_ request: Grpc_StartContainerRequest, _ context: CallContext) async throws
-        -> Google_Protobuf_Empty
-    {
+    package func startContainer(_ request: Grpc_StartContainerRequest, _ context: CallContext) async throws -> Google_Protobuf_Empty {
         throw RPCError(.unimplemented, "grpc.AgentService/StartContainer is not implemented")
     }
 
-    package func removeContainer(_ request: Grpc_RemoveContainerRequest, _ context: CallContext) async throws
-        -> Google_Protobuf_Empty
-    {
+    package func removeContainer(_ request: Grpc_RemoveContainerRequest, _ context: CallContext) async throws -> Google_Protobuf_Empty {
         throw RPCError(.unimplemented, "grpc.AgentService/RemoveContainer is not implemented")
     }
 
-    package func execProcess(_ request: Grpc_ExecProcessRequest, _ context: CallContext) async throws
-        -> Google_Protobuf_Empty
-    {
+    package func execProcess(_ request: Grpc_ExecProcessRequest, _ context: CallContext) async throws -> Google_Protobuf_Empty {
         throw RPCError(.unimplemented, "grpc.AgentService/ExecProcess is not implemented")
     }
 
-    package func signalProcess(_ request: Grpc_SignalProcessRequest, _ context: CallContext) async throws
-        -> Google_Protobuf_Empty
-    {
+    package func signalProcess(_ request: Grpc_SignalProcessRequest, _ context: CallContext) async throws -> Google_Protobuf_Empty {
         throw RPCError(.unimplemented, "grpc.AgentService/SignalProcess is not implemented")
     }
 
-    package func waitProcess(_ request: Grpc_WaitProcessRequest, _ context: CallContext) async throws
-        -> Grpc_WaitProcessResponse
-    {
+    package func waitProcess(_ request: Grpc_WaitProcessRequest, _ context: CallContext) async throws -> Grpc_WaitProcessResponse {
         throw RPCError(.unimplemented, "grpc.AgentService/WaitProcess is not implemented")
     }
 
-    package func updateContainer(_ request: Grpc_UpdateContainerRequest, _ context: CallContext) async throws
-        -> Google_Protobuf_Empty
-    {
+    package func updateContainer(_ request: Grpc_UpdateContainerRequest, _ context: CallContext) async throws -> Google_Protobuf_Empty {
         throw RPCError(.unimplemented, "grpc.AgentService/UpdateContainer is not implemented")
     }
 
-    package func updateEphemeralMounts(_ request: Grpc_UpdateEphemeralMountsRequest, _ context: CallContext)
-        async throws -> Google_Protobuf_Empty
-    {
+    package func updateEphemeralMounts(_ request: Grpc_UpdateEphemeralMountsRequest, _ context: CallContext) async throws -> Google_Protobuf_Empty {
         throw RPCError(.unimplemented, "grpc.AgentService/UpdateEphemeralMounts is not implemented")
     }
 
-    package func statsContainer(_ request: Grpc_StatsContainerRequest, _ context: CallContext) async throws
-        -> Grpc_StatsContainerResponse
-    {
+    package func statsContainer(_ request: Grpc_StatsContainerRequest, _ context: CallContext) async throws -> Grpc_StatsContainerResponse {
         throw RPCError(.unimplemented, "grpc.AgentService/StatsContainer is not implemented")
     }
 
-    package func pauseContainer(_ request: Grpc_PauseContainerRequest, _ context: CallContext) async throws
-        -> Google_Protobuf_Empty
-    {
+    package func pauseContainer(_ request: Grpc_PauseContainerRequest, _ context: CallContext) async throws -> Google_Protobuf_Empty {
         throw RPCError(.unimplemented, "grpc.AgentService/PauseContainer is not implemented")
     }
 
-    package func resumeContainer(_ request: Grpc_ResumeContainerRequest, _ context: CallContext) async throws
-        -> Google_Protobuf_Empty
-    {
+    package func resumeContainer(_ request: Grpc_ResumeContainerRequest, _ context: CallContext) async throws -> Google_Protobuf_Empty {
         throw RPCError(.unimplemented, "grpc.AgentService/ResumeContainer is not implemented")
     }
 
-    package func writeStdin(_ request: Grpc_WriteStreamRequest, _ context: CallContext) async throws
-        -> Grpc_WriteStreamResponse
-    {
+    package func writeStdin(_ request: Grpc_WriteStreamRequest, _ context: CallContext) async throws -> Grpc_WriteStreamResponse {
         throw RPCError(.unimplemented, "grpc.AgentService/WriteStdin is not implemented")
     }
 
-    package func readStdout(_ request: Grpc_ReadStreamRequest, _ context: CallContext) async throws
-        -> Grpc_ReadStreamResponse
-    {
+    package func readStdout(_ request: Grpc_ReadStreamRequest, _ context: CallContext) async throws -> Grpc_ReadStreamResponse {
         throw RPCError(.unimplemented, "grpc.AgentService/ReadStdout is not implemented")
     }
 
-    package func readStderr(_ request: Grpc_ReadStreamRequest, _ context: CallContext) async throws
-        -> Grpc_ReadStreamResponse
-    {
+    package func readStderr(_ request: Grpc_ReadStreamRequest, _ context: CallContext) async throws -> Grpc_ReadStreamResponse {
         throw RPCError(.unimplemented, "grpc.AgentService/ReadStderr is not implemented")
     }
 
-    package func closeStdin(_ request: Grpc_CloseStdinRequest, _ context: CallContext) async throws
-        -> Google_Protobuf_Empty
-    {
+    package func closeStdin(_ request: Grpc_CloseStdinRequest, _ context: CallContext) async throws -> Google_Protobuf_Empty {
         throw RPCError(.unimplemented, "grpc.AgentService/CloseStdin is not implemented")
     }
 
-    package func ttyWinResize(_ request: Grpc_TtyWinResizeRequest, _ context: CallContext) async throws
-        -> Google_Protobuf_Empty
-    {
+    package func ttyWinResize(_ request: Grpc_TtyWinResizeRequest, _ context: CallContext) async throws -> Google_Protobuf_Empty {
         throw RPCError(.unimplemented, "grpc.AgentService/TtyWinResize is not implemented")
     }
 
-    package func updateInterface(_ request: Grpc_UpdateInterfaceRequest, _ context: CallContext) async throws
-        -> Types_Interface
-    {
+    package func updateInterface(_ request: Grpc_UpdateInterfaceRequest, _ context: CallContext) async throws -> Types_Interface {
         throw RPCError(.unimplemented, "grpc.AgentService/UpdateInterface is not implemented")
     }
 
@@ -230,9 +172,7 @@ extension AgentService {
         throw RPCError(.unimplemented, "grpc.AgentService/UpdateRoutes is not implemented")
     }
 
-    package func listInterfaces(_ request: Grpc_ListInterfacesRequest, _ context: CallContext) async throws
-        -> Grpc_Interfaces
-    {
+    package func listInterfaces(_ request: Grpc_ListInterfacesRequest, _ context: CallContext) async throws -> Grpc_Interfaces {
         throw RPCError(.unimplemented, "grpc.AgentService/ListInterfaces is not implemented")
     }
 
@@ -240,56 +180,39 @@ extension AgentService {
         throw RPCError(.unimplemented, "grpc.AgentService/ListRoutes is not implemented")
     }
 
-    package func addARPNeighbors(_ request: Grpc_AddARPNeighborsRequest, _ context: CallContext) async throws
-        -> Google_Protobuf_Empty
-    {
+    package func addARPNeighbors(_ request: Grpc_AddARPNeighborsRequest, _ context: CallContext) async throws -> Google_Protobuf_Empty {
         throw RPCError(.unimplemented, "grpc.AgentService/AddARPNeighbors is not implemented")
     }
 
-    package func getIPTables(_ request: Grpc_GetIPTablesRequest, _ context: CallContext) async throws
-        -> Grpc_GetIPTablesResponse
-    {
+    package func getIPTables(_ request: Grpc_GetIPTablesRequest, _ context: CallContext) async throws -> Grpc_GetIPTablesResponse {
         throw RPCError(.unimplemented, "grpc.AgentService/GetIPTables is not implemented")
     }
 
-    package func setIPTables(_ request: Grpc_SetIPTablesRequest, _ context: CallContext) async throws
-        -> Grpc_SetIPTablesResponse
-    {
+    package func setIPTables(_ request: Grpc_SetIPTablesRequest, _ context: CallContext) async throws -> Grpc_SetIPTablesResponse {
         throw RPCError(.unimplemented, "grpc.AgentService/SetIPTables is not implemented")
     }
 
-    package func onlineCPUMem(_ request: Grpc_OnlineCPUMemRequest, _ context: CallContext) async throws
-        -> Google_Protobuf_Empty
-    {
+    package func onlineCPUMem(_ request: Grpc_OnlineCPUMemRequest, _ context: CallContext) async throws -> Google_Protobuf_Empty {
         throw RPCError(.unimplemented, "grpc.AgentService/OnlineCPUMem is not implemented")
     }
 
-    package func reseedRandomDev(_ request: Grpc_ReseedRandomDevRequest, _ context: CallContext) async throws
-        -> Google_Protobuf_Empty
-    {
+    package func reseedRandomDev(_ request: Grpc_ReseedRandomDevRequest, _ context: CallContext) async throws -> Google_Protobuf_Empty {
         throw RPCError(.unimplemented, "grpc.AgentService/ReseedRandomDev is not implemented")
     }
 
-    package func getGuestDetails(_ request: Grpc_GuestDetailsRequest, _ context: CallContext) async throws
-        -> Grpc_GuestDetailsResponse
-    {
+    package func getGuestDetails(_ request: Grpc_GuestDetailsRequest, _ context: CallContext) async throws -> Grpc_GuestDetailsResponse {
         throw RPCError(.unimplemented, "grpc.AgentService/GetGuestDetails is not implemented")
     }
 
-    package func memHotplugByProbe(_ request: Grpc_MemHotplugByProbeRequest, _ context: CallContext) async throws
-        -> Google_Protobuf_Empty
-    {
+    package func memHotplugByProbe(_ request: Grpc_MemHotplugByProbeRequest, _ context: CallContext) async throws -> Google_Protobuf_Empty {
         throw RPCError(.unimplemented, "grpc.AgentService/MemHotplugByProbe is not implemented")
     }
 
-    package func setGuestDateTime(_ request: Grpc_SetGuestDateTimeRequest, _ context: CallContext) async throws
-        -> Google_Protobuf_Empty
-    {
+    package func setGuestDateTime(_ request: Grpc_SetGuestDateTimeRequest, _ context: CallContext) async throws -> Google_Protobuf_Empty {
         throw RPCError(.unimplemented, "grpc.AgentService/SetGuestDateTime is not implemented")
     }
 
-    package func copyFile(_ request: Grpc_CopyFileRequest, _ context: CallContext) async throws -> Google_Protobuf_Empty
-    {
+    package func copyFile(_ request: Grpc_CopyFileRequest, _ context: CallContext) async throws -> Google_Protobuf_Empty {
         throw RPCError(.unimplemented, "grpc.AgentService/CopyFile is not implemented")
     }
 
@@ -301,9 +224,7 @@ extension AgentService {
         throw RPCError(.unimplemented, "grpc.AgentService/AddSwap is not implemented")
     }
 
-    package func addSwapPath(_ request: Grpc_AddSwapPathRequest, _ context: CallContext) async throws
-        -> Google_Protobuf_Empty
-    {
+    package func addSwapPath(_ request: Grpc_AddSwapPathRequest, _ context: CallContext) async throws -> Google_Protobuf_Empty {
         throw RPCError(.unimplemented, "grpc.AgentService/AddSwapPath is not implemented")
     }
 
@@ -311,21 +232,15 @@ extension AgentService {
         throw RPCError(.unimplemented, "grpc.AgentService/GetMetrics is not implemented")
     }
 
-    package func resizeVolume(_ request: Grpc_ResizeVolumeRequest, _ context: CallContext) async throws
-        -> Google_Protobuf_Empty
-    {
+    package func resizeVolume(_ request: Grpc_ResizeVolumeRequest, _ context: CallContext) async throws -> Google_Protobuf_Empty {
         throw RPCError(.unimplemented, "grpc.AgentService/ResizeVolume is not implemented")
     }
 
-    package func setPolicy(_ request: Grpc_SetPolicyRequest, _ context: CallContext) async throws
-        -> Google_Protobuf_Empty
-    {
+    package func setPolicy(_ request: Grpc_SetPolicyRequest, _ context: CallContext) async throws -> Google_Protobuf_Empty {
         throw RPCError(.unimplemented, "grpc.AgentService/SetPolicy is not implemented")
     }
 
-    package func getDiagnosticData(_ request: Grpc_GetDiagnosticDataRequest, _ context: CallContext) async throws
-        -> Grpc_GetDiagnosticDataResponse
-    {
+    package func getDiagnosticData(_ request: Grpc_GetDiagnosticDataRequest, _ context: CallContext) async throws -> Grpc_GetDiagnosticDataResponse {
         throw RPCError(.unimplemented, "grpc.AgentService/GetDiagnosticData is not implemented")
     }
 }
@@ -336,116 +251,79 @@ package struct AgentServiceClient: Sendable {
 
     package init(client: RPCClient) { self.client = client }
 
-    package func createSandbox(_ request: Grpc_CreateSandboxRequest, timeout: Duration?) async throws
-        -> Google_Protobuf_Empty
-    {
+    package func createSandbox(_ request: Grpc_CreateSandboxRequest, timeout: Duration?) async throws -> Google_Protobuf_Empty {
         try await client.call("grpc.AgentService", "CreateSandbox", request, timeout: timeout)
     }
 
-    package func destroySandbox(_ request: Grpc_DestroySandboxRequest, timeout: Duration?) async throws
-        -> Google_Protobuf_Empty
-    {
+    package func destroySandbox(_ request: Grpc_DestroySandboxRequest, timeout: Duration?) async throws -> Google_Protobuf_Empty {
         try await client.call("grpc.AgentService", "DestroySandbox", request, timeout: timeout)
     }
 
-    package func createContainer(_ request: Grpc_CreateContainerRequest, timeout: Duration?) async throws
-        -> Google_Protobuf_Empty
-    {
+    package func createContainer(_ request: Grpc_CreateContainerRequest, timeout: Duration?) async throws -> Google_Protobuf_Empty {
         try await client.call("grpc.AgentService", "CreateContainer", request, timeout: timeout)
     }
 
-    package func startContainer(_ request: Grpc_StartContainerRequest, timeout: Duration?) async throws
-        -> Google_Protobuf_Empty
-    {
+    package func startContainer(_ request: Grpc_StartContainerRequest, timeout: Duration?) async throws -> Google_Protobuf_Empty {
         try await client.call("grpc.AgentService", "StartContainer", request, timeout: timeout)
     }
 
-    package func removeContainer(_ request: Grpc_RemoveContainerRequest, timeout: Duration?) async throws
-        -> Google_Protobuf_Empty
-    {
+    package func removeContainer(_ request: Grpc_RemoveContainerRequest, timeout: Duration?) async throws -> Google_Protobuf_Empty {
         try await client.call("grpc.AgentService", "RemoveContainer", request, timeout: timeout)
     }
 
-    package func execProcess(_ request: Grpc_ExecProcessRequest, timeout: Duration?) async throws
-        -> Google_Protobuf_Empty
-    {
+    package func execProcess(_ request: Grpc_ExecProcessRequest, timeout: Duration?) async throws -> Google_Protobuf_Empty {
         try await client.call("grpc.AgentService", "ExecProcess", request, timeout: timeout)
     }
 
-    package func signalProcess(_ request: Grpc_SignalProcessRequest, timeout: Duration?) async throws
-        -> Google_Protobuf_Empty
-    {
+    package func signalProcess(_ request: Grpc_SignalProcessRequest, timeout: Duration?) async throws -> Google_Protobuf_Empty {
         try await client.call("grpc.AgentService", "SignalProcess", request, timeout: timeout)
     }
 
-    package func waitProcess(_ request: Grpc_WaitProcessRequest, timeout: Duration?) async throws
-        -> Grpc_WaitProcessResponse
-    {
+    package func waitProcess(_ request: Grpc_WaitProcessRequest, timeout: Duration?) async throws -> Grpc_WaitProcessResponse {
         try await client.call("grpc.AgentService", "WaitProcess", request, timeout: timeout)
     }
 
-    package func updateContainer(_ request: Grpc_UpdateContainerRequest, timeout: Duration?) async throws
-        -> Google_Protobuf_Empty
-    {
+    package func updateContainer(_ request: Grpc_UpdateContainerRequest, timeout: Duration?) async throws -> Google_Protobuf_Empty {
         try await client.call("grpc.AgentService", "UpdateContainer", request, timeout: timeout)
     }
 
-    package func updateEphemeralMounts(_ request: Grpc_UpdateEphemeralMountsRequest, timeout: Duration?) async throws
-        -> Google_Protobuf_Empty
-    {
+    package func updateEphemeralMounts(_ request: Grpc_UpdateEphemeralMountsRequest, timeout: Duration?) async throws -> Google_Protobuf_Empty {
         try await client.call("grpc.AgentService", "UpdateEphemeralMounts", request, timeout: timeout)
     }
 
-    package func statsContainer(_ request: Grpc_StatsContainerRequest, timeout: Duration?) async throws
-        -> Grpc_StatsContainerResponse
-    {
+    package func statsContainer(_ request: Grpc_StatsContainerRequest, timeout: Duration?) async throws -> Grpc_StatsContainerResponse {
         try await client.call("grpc.AgentService", "StatsContainer", request, timeout: timeout)
     }
 
-    package func pauseContainer(_ request: Grpc_PauseContainerRequest, timeout: Duration?) async throws
-        -> Google_Protobuf_Empty
-    {
+    package func pauseContainer(_ request: Grpc_PauseContainerRequest, timeout: Duration?) async throws -> Google_Protobuf_Empty {
         try await client.call("grpc.AgentService", "PauseContainer", request, timeout: timeout)
     }
 
-    package func resumeContainer(_ request: Grpc_ResumeContainerRequest, timeout: Duration?) async throws
-        -> Google_Protobuf_Empty
-    {
+    package func resumeContainer(_ request: Grpc_ResumeContainerRequest, timeout: Duration?) async throws -> Google_Protobuf_Empty {
         try await client.call("grpc.AgentService", "ResumeContainer", request, timeout: timeout)
     }
 
-    package func writeStdin(_ request: Grpc_WriteStreamRequest, timeout: Duration?) async throws
-        -> Grpc_WriteStreamResponse
-    {
+    package func writeStdin(_ request: Grpc_WriteStreamRequest, timeout: Duration?) async throws -> Grpc_WriteStreamResponse {
         try await client.call("grpc.AgentService", "WriteStdin", request, timeout: timeout)
     }
 
-    package func readStdout(_ request: Grpc_ReadStreamRequest, timeout: Duration?) async throws
-        -> Grpc_ReadStreamResponse
-    {
+    package func readStdout(_ request: Grpc_ReadStreamRequest, timeout: Duration?) async throws -> Grpc_ReadStreamResponse {
         try await client.call("grpc.AgentService", "ReadStdout", request, timeout: timeout)
     }
 
-    package func readStderr(_ request: Grpc_ReadStreamRequest, timeout: Duration?) async throws
-        -> Grpc_ReadStreamResponse
-    {
+    package func readStderr(_ request: Grpc_ReadStreamRequest, timeout: Duration?) async throws -> Grpc_ReadStreamResponse {
         try await client.call("grpc.AgentService", "ReadStderr", request, timeout: timeout)
     }
 
-    package func closeStdin(_ request: Grpc_CloseStdinRequest, timeout: Duration?) async throws -> Google_Protobuf_Empty
-    {
+    package func closeStdin(_ request: Grpc_CloseStdinRequest, timeout: Duration?) async throws -> Google_Protobuf_Empty {
         try await client.call("grpc.AgentService", "CloseStdin", request, timeout: timeout)
     }
 
-    package func ttyWinResize(_ request: Grpc_TtyWinResizeRequest, timeout: Duration?) async throws
-        -> Google_Protobuf_Empty
-    {
+    package func ttyWinResize(_ request: Grpc_TtyWinResizeRequest, timeout: Duration?) async throws -> Google_Protobuf_Empty {
         try await client.call("grpc.AgentService", "TtyWinResize", request, timeout: timeout)
     }
 
-    package func updateInterface(_ request: Grpc_UpdateInterfaceRequest, timeout: Duration?) async throws
-        -> Types_Interface
-    {
+    package func updateInterface(_ request: Grpc_UpdateInterfaceRequest, timeout: Duration?) async throws -> Types_Interface {
         try await client.call("grpc.AgentService", "UpdateInterface", request, timeout: timeout)
     }
 
@@ -453,9 +331,7 @@ package struct AgentServiceClient: Sendable {
         try await client.call("grpc.AgentService", "UpdateRoutes", request, timeout: timeout)
     }
 
-    package func listInterfaces(_ request: Grpc_ListInterfacesRequest, timeout: Duration?) async throws
-        -> Grpc_Interfaces
-    {
+    package func listInterfaces(_ request: Grpc_ListInterfacesRequest, timeout: Duration?) async throws -> Grpc_Interfaces {
         try await client.call("grpc.AgentService", "ListInterfaces", request, timeout: timeout)
     }
 
@@ -463,51 +339,35 @@ package struct AgentServiceClient: Sendable {
         try await client.call("grpc.AgentService", "ListRoutes", request, timeout: timeout)
     }
 
-    package func addARPNeighbors(_ request: Grpc_AddARPNeighborsRequest, timeout: Duration?) async throws
-        -> Google_Protobuf_Empty
-    {
+    package func addARPNeighbors(_ request: Grpc_AddARPNeighborsRequest, timeout: Duration?) async throws -> Google_Protobuf_Empty {
         try await client.call("grpc.AgentService", "AddARPNeighbors", request, timeout: timeout)
     }
 
-    package func getIPTables(_ request: Grpc_GetIPTablesRequest, timeout: Duration?) async throws
-        -> Grpc_GetIPTablesResponse
-    {
+    package func getIPTables(_ request: Grpc_GetIPTablesRequest, timeout: Duration?) async throws -> Grpc_GetIPTablesResponse {
         try await client.call("grpc.AgentService", "GetIPTables", request, timeout: timeout)
     }
 
-    package func setIPTables(_ request: Grpc_SetIPTablesRequest, timeout: Duration?) async throws
-        -> Grpc_SetIPTablesResponse
-    {
+    package func setIPTables(_ request: Grpc_SetIPTablesRequest, timeout: Duration?) async throws -> Grpc_SetIPTablesResponse {
         try await client.call("grpc.AgentService", "SetIPTables", request, timeout: timeout)
     }
 
-    package func onlineCPUMem(_ request: Grpc_OnlineCPUMemRequest, timeout: Duration?) async throws
-        -> Google_Protobuf_Empty
-    {
+    package func onlineCPUMem(_ request: Grpc_OnlineCPUMemRequest, timeout: Duration?) async throws -> Google_Protobuf_Empty {
         try await client.call("grpc.AgentService", "OnlineCPUMem", request, timeout: timeout)
     }
 
-    package func reseedRandomDev(_ request: Grpc_ReseedRandomDevRequest, timeout: Duration?) async throws
-        -> Google_Protobuf_Empty
-    {
+    package func reseedRandomDev(_ request: Grpc_ReseedRandomDevRequest, timeout: Duration?) async throws -> Google_Protobuf_Empty {
         try await client.call("grpc.AgentService", "ReseedRandomDev", request, timeout: timeout)
     }
 
-    package func getGuestDetails(_ request: Grpc_GuestDetailsRequest, timeout: Duration?) async throws
-        -> Grpc_GuestDetailsResponse
-    {
+    package func getGuestDetails(_ request: Grpc_GuestDetailsRequest, timeout: Duration?) async throws -> Grpc_GuestDetailsResponse {
         try await client.call("grpc.AgentService", "GetGuestDetails", request, timeout: timeout)
     }
 
-    package func memHotplugByProbe(_ request: Grpc_MemHotplugByProbeRequest, timeout: Duration?) async throws
-        -> Google_Protobuf_Empty
-    {
+    package func memHotplugByProbe(_ request: Grpc_MemHotplugByProbeRequest, timeout: Duration?) async throws -> Google_Protobuf_Empty {
         try await client.call("grpc.AgentService", "MemHotplugByProbe", request, timeout: timeout)
     }
 
-    package func setGuestDateTime(_ request: Grpc_SetGuestDateTimeRequest, timeout: Duration?) async throws
-        -> Google_Protobuf_Empty
-    {
+    package func setGuestDateTime(_ request: Grpc_SetGuestDateTimeRequest, timeout: Duration?) async throws -> Google_Protobuf_Empty {
         try await client.call("grpc.AgentService", "SetGuestDateTime", request, timeout: timeout)
     }
 
@@ -523,9 +383,7 @@ package struct AgentServiceClient: Sendable {
         try await client.call("grpc.AgentService", "AddSwap", request, timeout: timeout)
     }
 
-    package func addSwapPath(_ request: Grpc_AddSwapPathRequest, timeout: Duration?) async throws
-        -> Google_Protobuf_Empty
-    {
+    package func addSwapPath(_ request: Grpc_AddSwapPathRequest, timeout: Duration?) async throws -> Google_Protobuf_Empty {
         try await client.call("grpc.AgentService", "AddSwapPath", request, timeout: timeout)
     }
 
@@ -533,9 +391,7 @@ package struct AgentServiceClient: Sendable {
         try await client.call("grpc.AgentService", "GetMetrics", request, timeout: timeout)
     }
 
-    package func resizeVolume(_ request: Grpc_ResizeVolumeRequest, timeout: Duration?) async throws
-        -> Google_Protobuf_Empty
-    {
+    package func resizeVolume(_ request: Grpc_ResizeVolumeRequest, timeout: Duration?) async throws -> Google_Protobuf_Empty {
         try await client.call("grpc.AgentService", "ResizeVolume", request, timeout: timeout)
     }
 
@@ -543,9 +399,7 @@ package struct AgentServiceClient: Sendable {
         try await client.call("grpc.AgentService", "SetPolicy", request, timeout: timeout)
     }
 
-    package func getDiagnosticData(_ request: Grpc_GetDiagnosticDataRequest, timeout: Duration?) async throws
-        -> Grpc_GetDiagnosticDataResponse
-    {
+    package func getDiagnosticData(_ request: Grpc_GetDiagnosticDataRequest, timeout: Duration?) async throws -> Grpc_GetDiagnosticDataResponse {
         try await client.call("grpc.AgentService", "GetDiagnosticData", request, timeout: timeout)
     }
 }

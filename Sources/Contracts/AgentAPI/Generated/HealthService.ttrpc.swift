@@ -24,8 +24,7 @@ extension HealthService {
         throw RPCError(.unimplemented, "grpc.Health/Check is not implemented")
     }
 
-    package func version(_ request: Grpc_CheckRequest, _ context: CallContext) async throws -> Grpc_VersionCheckResponse
-    {
+    package func version(_ request: Grpc_CheckRequest, _ context: CallContext) async throws -> Grpc_VersionCheckResponse {
         throw RPCError(.unimplemented, "grpc.Health/Version is not implemented")
     }
 }

@@ -5,8 +5,7 @@ import TTRPC
 
 /// containerd.services.events.ttrpc.v1.Events, to be implemented. A method that is not implemented answers Unimplemented.
 package protocol EventsService: Sendable {
-    func forward(_ request: Containerd_Services_Events_Ttrpc_V1_ForwardRequest, _ context: CallContext) async throws
-        -> Google_Protobuf_Empty
+    func forward(_ request: Containerd_Services_Events_Ttrpc_V1_ForwardRequest, _ context: CallContext) async throws -> Google_Protobuf_Empty
 }
 
 extension EventsService {
@@ -15,13 +14,11 @@ extension EventsService {
     /// Every method by its name on the wire.
     package var methods: [String: RPCHandler] {
         [
-            "Forward": unary { try await forward($0, $1) }
+            "Forward": unary { try await forward($0, $1) },
         ]
     }
 
-    package func forward(_ request: Containerd_Services_Events_Ttrpc_V1_ForwardRequest, _ context: CallContext)
-        async throws -> Google_Protobuf_Empty
-    {
+    package func forward(_ request: Containerd_Services_Events_Ttrpc_V1_ForwardRequest, _ context: CallContext) async throws -> Google_Protobuf_Empty {
         throw RPCError(.unimplemented, "containerd.services.events.ttrpc.v1.Events/Forward is not implemented")
     }
 }
@@ -32,9 +29,7 @@ package struct EventsServiceClient: Sendable {
 
     package init(client: RPCClient) { self.client = client }
 
-    package func forward(_ request: Containerd_Services_Events_Ttrpc_V1_ForwardRequest, timeout: Duration?) async throws
-        -> Google_Protobuf_Empty
-    {
+    package func forward(_ request: Containerd_Services_Events_Ttrpc_V1_ForwardRequest, timeout: Duration?) async throws -> Google_Protobuf_Empty {
         try await client.call("containerd.services.events.ttrpc.v1.Events", "Forward", request, timeout: timeout)
     }
 }

@@ -5,38 +5,23 @@ import TTRPC
 
 /// containerd.task.v2.Task, to be implemented. A method that is not implemented answers Unimplemented.
 package protocol TaskService: Sendable {
-    func state(_ request: Containerd_Task_V2_StateRequest, _ context: CallContext) async throws
-        -> Containerd_Task_V2_StateResponse
-    func create(_ request: Containerd_Task_V2_CreateTaskRequest, _ context: CallContext) async throws
-        -> Containerd_Task_V2_CreateTaskResponse
-    func start(_ request: Containerd_Task_V2_StartRequest, _ context: CallContext) async throws
-        -> Containerd_Task_V2_StartResponse
-    func delete(_ request: Containerd_Task_V2_DeleteRequest, _ context: CallContext) async throws
-        -> Containerd_Task_V2_DeleteResponse
-    func pids(_ request: Containerd_Task_V2_PidsRequest, _ context: CallContext) async throws
-        -> Containerd_Task_V2_PidsResponse
+    func state(_ request: Containerd_Task_V2_StateRequest, _ context: CallContext) async throws -> Containerd_Task_V2_StateResponse
+    func create(_ request: Containerd_Task_V2_CreateTaskRequest, _ context: CallContext) async throws -> Containerd_Task_V2_CreateTaskResponse
+    func start(_ request: Containerd_Task_V2_StartRequest, _ context: CallContext) async throws -> Containerd_Task_V2_StartResponse
+    func delete(_ request: Containerd_Task_V2_DeleteRequest, _ context: CallContext) async throws -> Containerd_Task_V2_DeleteResponse
+    func pids(_ request: Containerd_Task_V2_PidsRequest, _ context: CallContext) async throws -> Containerd_Task_V2_PidsResponse
     func pause(_ request: Containerd_Task_V2_PauseRequest, _ context: CallContext) async throws -> Google_Protobuf_Empty
-    func resume(_ request: Containerd_Task_V2_ResumeRequest, _ context: CallContext) async throws
-        -> Google_Protobuf_Empty
-    func checkpoint(_ request: Containerd_Task_V2_CheckpointTaskRequest, _ context: CallContext) async throws
-        -> Google_Protobuf_Empty
+    func resume(_ request: Containerd_Task_V2_ResumeRequest, _ context: CallContext) async throws -> Google_Protobuf_Empty
+    func checkpoint(_ request: Containerd_Task_V2_CheckpointTaskRequest, _ context: CallContext) async throws -> Google_Protobuf_Empty
     func kill(_ request: Containerd_Task_V2_KillRequest, _ context: CallContext) async throws -> Google_Protobuf_Empty
-    func exec(_ request: Containerd_Task_V2_ExecProcessRequest, _ context: CallContext) async throws
-        -> Google_Protobuf_Empty
-    func resizePty(_ request: Containerd_Task_V2_ResizePtyRequest, _ context: CallContext) async throws
-        -> Google_Protobuf_Empty
-    func closeIO(_ request: Containerd_Task_V2_CloseIORequest, _ context: CallContext) async throws
-        -> Google_Protobuf_Empty
-    func update(_ request: Containerd_Task_V2_UpdateTaskRequest, _ context: CallContext) async throws
-        -> Google_Protobuf_Empty
-    func wait(_ request: Containerd_Task_V2_WaitRequest, _ context: CallContext) async throws
-        -> Containerd_Task_V2_WaitResponse
-    func stats(_ request: Containerd_Task_V2_StatsRequest, _ context: CallContext) async throws
-        -> Containerd_Task_V2_StatsResponse
-    func connect(_ request: Containerd_Task_V2_ConnectRequest, _ context: CallContext) async throws
-        -> Containerd_Task_V2_ConnectResponse
-    func shutdown(_ request: Containerd_Task_V2_ShutdownRequest, _ context: CallContext) async throws
-        -> Google_Protobuf_Empty
+    func exec(_ request: Containerd_Task_V2_ExecProcessRequest, _ context: CallContext) async throws -> Google_Protobuf_Empty
+    func resizePty(_ request: Containerd_Task_V2_ResizePtyRequest, _ context: CallContext) async throws -> Google_Protobuf_Empty
+    func closeIO(_ request: Containerd_Task_V2_CloseIORequest, _ context: CallContext) async throws -> Google_Protobuf_Empty
+    func update(_ request: Containerd_Task_V2_UpdateTaskRequest, _ context: CallContext) async throws -> Google_Protobuf_Empty
+    func wait(_ request: Containerd_Task_V2_WaitRequest, _ context: CallContext) async throws -> Containerd_Task_V2_WaitResponse
+    func stats(_ request: Containerd_Task_V2_StatsRequest, _ context: CallContext) async throws -> Containerd_Task_V2_StatsResponse
+    func connect(_ request: Containerd_Task_V2_ConnectRequest, _ context: CallContext) async throws -> Containerd_Task_V2_ConnectResponse
+    func shutdown(_ request: Containerd_Task_V2_ShutdownRequest, _ context: CallContext) async throws -> Google_Protobuf_Empty
 }
 
 extension TaskService {
@@ -65,105 +50,71 @@ extension TaskService {
         ]
     }
 
-    package func state(_ request: Containerd_Task_V2_StateRequest, _ context: CallContext) async throws
-        -> Containerd_Task_V2_StateResponse
-    {
+    package func state(_ request: Containerd_Task_V2_StateRequest, _ context: CallContext) async throws -> Containerd_Task_V2_StateResponse {
         throw RPCError(.unimplemented, "containerd.task.v2.Task/State is not implemented")
     }
 
-    package func create(_ request: Containerd_Task_V2_CreateTaskRequest, _ context: CallContext) async throws
-        -> Containerd_Task_V2_CreateTaskResponse
-    {
+    package func create(_ request: Containerd_Task_V2_CreateTaskRequest, _ context: CallContext) async throws -> Containerd_Task_V2_CreateTaskResponse {
         throw RPCError(.unimplemented, "containerd.task.v2.Task/Create is not implemented")
     }
 
-    package func start(_ request: Containerd_Task_V2_StartRequest, _ context: CallContext) async throws
-        -> Containerd_Task_V2_StartResponse
-    {
+    package func start(_ request: Containerd_Task_V2_StartRequest, _ context: CallContext) async throws -> Containerd_Task_V2_StartResponse {
         throw RPCError(.unimplemented, "containerd.task.v2.Task/Start is not implemented")
     }
 
-    package func delete(_ request: Containerd_Task_V2_DeleteRequest, _ context: CallContext) async throws
-        -> Containerd_Task_V2_DeleteResponse
-    {
+    package func delete(_ request: Containerd_Task_V2_DeleteRequest, _ context: CallContext) async throws -> Containerd_Task_V2_DeleteResponse {
         throw RPCError(.unimplemented, "containerd.task.v2.Task/Delete is not implemented")
     }
 
-    package func pids(_ request: Containerd_Task_V2_PidsRequest, _ context: CallContext) async throws
-        -> Containerd_Task_V2_PidsResponse
-    {
+    package func pids(_ request: Containerd_Task_V2_PidsRequest, _ context: CallContext) async throws -> Containerd_Task_V2_PidsResponse {
         throw RPCError(.unimplemented, "containerd.task.v2.Task/Pids is not implemented")
     }
 
-    package func pause(_ request: Containerd_Task_V2_PauseRequest, _ context: CallContext) async throws
-        -> Google_Protobuf_Empty
-    {
+    package func pause(_ request: Containerd_Task_V2_PauseRequest, _ context: CallContext) async throws -> Google_Protobuf_Empty {
         throw RPCError(.unimplemented, "containerd.task.v2.Task/Pause is not implemented")
     }
 
-    package func resume(_ request: Containerd_Task_V2_ResumeRequest, _ context: CallContext) async throws
-        -> Google_Protobuf_Empty
-    {
+    package func resume(_ request: Containerd_Task_V2_ResumeRequest, _ context: CallContext) async throws -> Google_Protobuf_Empty {
         throw RPCError(.unimplemented, "containerd.task.v2.Task/Resume is not implemented")
     }
 
-    package func checkpoint(_ request: Containerd_Task_V2_CheckpointTaskRequest, _ context: CallContext) async throws
-        -> Google_Protobuf_Empty
-    {
+    package func checkpoint(_ request: Containerd_Task_V2_CheckpointTaskRequest, _ context: CallContext) async throws -> Google_Protobuf_Empty {
         throw RPCError(.unimplemented, "containerd.task.v2.Task/Checkpoint is not implemented")
     }
 
-    package func kill(_ request: Containerd_Task_V2_KillRequest, _ context: CallContext) async throws
-        -> Google_Protobuf_Empty
-    {
+    package func kill(_ request: Containerd_Task_V2_KillRequest, _ context: CallContext) async throws -> Google_Protobuf_Empty {
         throw RPCError(.unimplemented, "containerd.task.v2.Task/Kill is not implemented")
     }
 
-    package func exec(_ request: Containerd_Task_V2_ExecProcessRequest, _ context: CallContext) async throws
-        -> Google_Protobuf_Empty
-    {
+    package func exec(_ request: Containerd_Task_V2_ExecProcessRequest, _ context: CallContext) async throws -> Google_Protobuf_Empty {
         throw RPCError(.unimplemented, "containerd.task.v2.Task/Exec is not implemented")
     }
 
-    package func resizePty(_ request: Containerd_Task_V2_ResizePtyRequest, _ context: CallContext) async throws
-        -> Google_Protobuf_Empty
-    {
+    package func resizePty(_ request: Containerd_Task_V2_ResizePtyRequest, _ context: CallContext) async throws -> Google_Protobuf_Empty {
         throw RPCError(.unimplemented, "containerd.task.v2.Task/ResizePty is not implemented")
     }
 
-    package func closeIO(_ request: Containerd_Task_V2_CloseIORequest, _ context: CallContext) async throws
-        -> Google_Protobuf_Empty
-    {
+    package func closeIO(_ request: Containerd_Task_V2_CloseIORequest, _ context: CallContext) async throws -> Google_Protobuf_Empty {
         throw RPCError(.unimplemented, "containerd.task.v2.Task/CloseIO is not implemented")
     }
 
-    package func update(_ request: Containerd_Task_V2_UpdateTaskRequest, _ context: CallContext) async throws
-        -> Google_Protobuf_Empty
-    {
+    package func update(_ request: Containerd_Task_V2_UpdateTaskRequest, _ context: CallContext) async throws -> Google_Protobuf_Empty {
         throw RPCError(.unimplemented, "containerd.task.v2.Task/Update is not implemented")
     }
 
-    package func wait(_ request: Containerd_Task_V2_WaitRequest, _ context: CallContext) async throws
-        -> Containerd_Task_V2_WaitResponse
-    {
+    package func wait(_ request: Containerd_Task_V2_WaitRequest, _ context: CallContext) async throws -> Containerd_Task_V2_WaitResponse {
         throw RPCError(.unimplemented, "containerd.task.v2.Task/Wait is not implemented")
     }
 
-    package func stats(_ request: Containerd_Task_V2_StatsRequest, _ context: CallContext) async throws
-        -> Containerd_Task_V2_StatsResponse
-    {
+    package func stats(_ request: Containerd_Task_V2_StatsRequest, _ context: CallContext) async throws -> Containerd_Task_V2_StatsResponse {
         throw RPCError(.unimplemented, "containerd.task.v2.Task/Stats is not implemented")
     }
 
-    package func connect(_ request: Containerd_Task_V2_ConnectRequest, _ context: CallContext) async throws
-        -> Containerd_Task_V2_ConnectResponse
-    {
+    package func connect(_ request: Containerd_Task_V2_ConnectRequest, _ context: CallContext) async throws -> Containerd_Task_V2_ConnectResponse {
         throw RPCError(.unimplemented, "containerd.task.v2.Task/Connect is not implemented")
     }
 
-    package func shutdown(_ request: Containerd_Task_V2_ShutdownRequest, _ context: CallContext) async throws
-        -> Google_Protobuf_Empty
-    {
+    package func shutdown(_ request: Containerd_Task_V2_ShutdownRequest, _ context: CallContext) async throws -> Google_Protobuf_Empty {
         throw RPCError(.unimplemented, "containerd.task.v2.Task/Shutdown is not implemented")
     }
 }
@@ -174,105 +125,71 @@ package struct TaskServiceClient: Sendable {
 
     package init(client: RPCClient) { self.client = client }
 
-    package func state(_ request: Containerd_Task_V2_StateRequest, timeout: Duration?) async throws
-        -> Containerd_Task_V2_StateResponse
-    {
+    package func state(_ request: Containerd_Task_V2_StateRequest, timeout: Duration?) async throws -> Containerd_Task_V2_StateResponse {
         try await client.call("containerd.task.v2.Task", "State", request, timeout: timeout)
     }
 
-    package func create(_ request: Containerd_Task_V2_CreateTaskRequest, timeout: Duration?) async throws
-        -> Containerd_Task_V2_CreateTaskResponse
-    {
+    package func create(_ request: Containerd_Task_V2_CreateTaskRequest, timeout: Duration?) async throws -> Containerd_Task_V2_CreateTaskResponse {
         try await client.call("containerd.task.v2.Task", "Create", request, timeout: timeout)
     }
 
-    package func start(_ request: Containerd_Task_V2_StartRequest, timeout: Duration?) async throws
-        -> Containerd_Task_V2_StartResponse
-    {
+    package func start(_ request: Containerd_Task_V2_StartRequest, timeout: Duration?) async throws -> Containerd_Task_V2_StartResponse {
         try await client.call("containerd.task.v2.Task", "Start", request, timeout: timeout)
     }
 
-    package func delete(_ request: Containerd_Task_V2_DeleteRequest, timeout: Duration?) async throws
-        -> Containerd_Task_V2_DeleteResponse
-    {
+    package func delete(_ request: Containerd_Task_V2_DeleteRequest, timeout: Duration?) async throws -> Containerd_Task_V2_DeleteResponse {
         try await client.call("containerd.task.v2.Task", "Delete", request, timeout: timeout)
     }
 
-    package func pids(_ request: Containerd_Task_V2_PidsRequest, timeout: Duration?) async throws
-        -> Containerd_Task_V2_PidsResponse
-    {
+    package func pids(_ request: Containerd_Task_V2_PidsRequest, timeout: Duration?) async throws -> Containerd_Task_V2_PidsResponse {
         try await client.call("containerd.task.v2.Task", "Pids", request, timeout: timeout)
     }
 
-    package func pause(_ request: Containerd_Task_V2_PauseRequest, timeout: Duration?) async throws
-        -> Google_Protobuf_Empty
-    {
+    package func pause(_ request: Containerd_Task_V2_PauseRequest, timeout: Duration?) async throws -> Google_Protobuf_Empty {
         try await client.call("containerd.task.v2.Task", "Pause", request, timeout: timeout)
     }
 
-    package func resume(_ request: Containerd_Task_V2_ResumeRequest, timeout: Duration?) async throws
-        -> Google_Protobuf_Empty
-    {
+    package func resume(_ request: Containerd_Task_V2_ResumeRequest, timeout: Duration?) async throws -> Google_Protobuf_Empty {
         try await client.call("containerd.task.v2.Task", "Resume", request, timeout: timeout)
     }
 
-    package func checkpoint(_ request: Containerd_Task_V2_CheckpointTaskRequest, timeout: Duration?) async throws
-        -> Google_Protobuf_Empty
-    {
+    package func checkpoint(_ request: Containerd_Task_V2_CheckpointTaskRequest, timeout: Duration?) async throws -> Google_Protobuf_Empty {
         try await client.call("containerd.task.v2.Task", "Checkpoint", request, timeout: timeout)
     }
 
-    package func kill(_ request: Containerd_Task_V2_KillRequest, timeout: Duration?) async throws
-        -> Google_Protobuf_Empty
-    {
+    package func kill(_ request: Containerd_Task_V2_KillRequest, timeout: Duration?) async throws -> Google_Protobuf_Empty {
         try await client.call("containerd.task.v2.Task", "Kill", request, timeout: timeout)
     }
 
-    package func exec(_ request: Containerd_Task_V2_ExecProcessRequest, timeout: Duration?) async throws
-        -> Google_Protobuf_Empty
-    {
+    package func exec(_ request: Containerd_Task_V2_ExecProcessRequest, timeout: Duration?) async throws -> Google_Protobuf_Empty {
         try await client.call("containerd.task.v2.Task", "Exec", request, timeout: timeout)
     }
 
-    package func resizePty(_ request: Containerd_Task_V2_ResizePtyRequest, timeout: Duration?) async throws
-        -> Google_Protobuf_Empty
-    {
+    package func resizePty(_ request: Containerd_Task_V2_ResizePtyRequest, timeout: Duration?) async throws -> Google_Protobuf_Empty {
         try await client.call("containerd.task.v2.Task", "ResizePty", request, timeout: timeout)
     }
 
-    package func closeIO(_ request: Containerd_Task_V2_CloseIORequest, timeout: Duration?) async throws
-        -> Google_Protobuf_Empty
-    {
+    package func closeIO(_ request: Containerd_Task_V2_CloseIORequest, timeout: Duration?) async throws -> Google_Protobuf_Empty {
         try await client.call("containerd.task.v2.Task", "CloseIO", request, timeout: timeout)
     }
 
-    package func update(_ request: Containerd_Task_V2_UpdateTaskRequest, timeout: Duration?) async throws
-        -> Google_Protobuf_Empty
-    {
+    package func update(_ request: Containerd_Task_V2_UpdateTaskRequest, timeout: Duration?) async throws -> Google_Protobuf_Empty {
         try await client.call("containerd.task.v2.Task", "Update", request, timeout: timeout)
     }
 
-    package func wait(_ request: Containerd_Task_V2_WaitRequest, timeout: Duration?) async throws
-        -> Containerd_Task_V2_WaitResponse
-    {
+    package func wait(_ request: Containerd_Task_V2_WaitRequest, timeout: Duration?) async throws -> Containerd_Task_V2_WaitResponse {
         try await client.call("containerd.task.v2.Task", "Wait", request, timeout: timeout)
     }
 
-    package func stats(_ request: Containerd_Task_V2_StatsRequest, timeout: Duration?) async throws
-        -> Containerd_Task_V2_StatsResponse
-    {
+    package func stats(_ request: Containerd_Task_V2_StatsRequest, timeout: Duration?) async throws -> Containerd_Task_V2_StatsResponse {
         try await client.call("containerd.task.v2.Task", "Stats", request, timeout: timeout)
     }
 
-    package func connect(_ request: Containerd_Task_V2_ConnectRequest, timeout: Duration?) async throws
-        -> Containerd_Task_V2_ConnectResponse
-    {
+    package func connect(_ request: Containerd_Task_V2_ConnectRequest, timeout: Duration?) async throws -> Containerd_Task_V2_ConnectResponse {
         try await client.call("containerd.task.v2.Task", "Connect", request, timeout: timeout)
     }
 
-    package func shutdown(_ request: Containerd_Task_V2_ShutdownRequest, timeout: Duration?) async throws
-        -> Google_Protobuf_Empty
-    {
+    package func shutdown(_ request: Containerd_Task_V2_ShutdownRequest, timeout: Duration?) async throws -> Google_Protobuf_Empty {
         try await client.call("containerd.task.v2.Task", "Shutdown", request, timeout: timeout)
     }
 }
