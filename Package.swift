@@ -99,7 +99,7 @@ let package = Package(
         unitTests("Configuration", ["Linux"]),
         unitTests("Hypervisor"),
         unitTests("Images", ["Linux"]),
-        unitTests("Sandbox", ["Configuration", "Hypervisor", "OCISpec"]),
+        unitTests("Sandbox", ["Configuration", "Hypervisor", "OCISpec", "Linux", nioPosix]),
         unitTests("Shim", ["AgentAPI", "ShimAPI", protobuf]),
         // Tests with real guests
         .testTarget(name: "VMTests", path: "Tests/VMTests", swiftSettings: strict),

@@ -1,0 +1,99 @@
+import EventLoop
+import Glibc
+import Linux
+import protocol NIOCore.EventLoop
+import Synchronization
+
+/// The vsock of Firecracker and Cloud Hypervisor: a unix socket on which a guest's port is asked for by a line of text
+/// (Firecracker docs/vsock.md). The guest's own streams come to `<socket>_<port>`.
+package final class HybridDialer: GuestDialer {
+    private let socketPath: String
+    private let loop: any EventLoop
+    private let listeners = Mutex<[UInt32: Listener]>([:])
+    private let closed = Mutex(false)
+
+    /// Closing the descriptor would race with accept(2) on it; shutting it down ends the accept.
+    private final class Listener: Sendable {
+        let socket: FileDescriptor
+        let path: String
+        init(_ path: String) throws(SystemError) {
+            self.path = path
+            socket = try UnixSocket.listen(path)
+        }
+
+        func end() {
+            shutdown(socket.raw, Int32(SHUT_RDWR))
+            unlink(path)
+        }
+    }
+
+    package init(socketPath: String, loop: any EventLoop) {
+        self.socketPath = socketPath
+        self.loop = loop
+    }
+
+    /// Asks again every 20 ms until the VMM and the guest listen: this kind of channel can't hold a dial.
+    package func dial(port: UInt32, timeout: Duration) async throws -> Int32 {
+        let deadline = ContinuousClock.now + timeout
+        while true {
+            do {
+                return try await blocking("dial") { [socketPath] in try Self.connect(socketPath, port, until: deadline) }
+            } catch {
+                if closed.withLock({ $0 }) { throw SandboxError(.guest, "the guest's channel \(socketPath) is closed") }
+                if ContinuousClock.now > deadline {
+                    throw SandboxError(.guest, "the guest did not answer on vsock port \(port) in time: \(error)")
+                }
+                try await sleep(.milliseconds(20), on: loop)
+            }
+        }
+    }
+
+    private static func connect(_ path: String, _ port: UInt32, until deadline: ContinuousClock.Instant) throws -> Int32 {
+        let socket = try UnixSocket.connect(path)
+        let left = max(Duration.milliseconds(1), deadline - .now).components
+        var limit = timeval(tv_sec: Int(left.seconds), tv_usec: Int(left.attoseconds / 1_000_000_000_000))
+        setsockopt(socket.raw, SOL_SOCKET, SO_RCVTIMEO, &limit, socklen_t(MemoryLayout<timeval>.size))
+        try socket.send(Array("CONNECT \(port)\n".utf8), descriptors: [])
+        // One byte at a time: what follows the line is the stream's already.
+        var line: [UInt8] = []
+        var byte: UInt8 = 0
+        while line.count < 32 {
+            guard try check("read", path, { read(socket.raw, &byte, 1) }) == 1 else { break }
+            if byte == UInt8(ascii: "\n") {
+                guard line.starts(with: Array("OK ".utf8)) else { break }
+                limit = timeval()
+                setsockopt(socket.raw, SOL_SOCKET, SO_RCVTIMEO, &limit, socklen_t(MemoryLayout<timeval>.size))
+                return socket.take()
+            }
+            line.append(byte)
+        }
+        throw SandboxError(.guest, "\(path) refused vsock port \(port)")
+    }
+
+    package func listen(port: UInt32, _ accept: @escaping @Sendable (Int32) -> Void) throws {
+        let listener = try Listener("\(socketPath)_\(port)")
+        listeners.withLock { $0[port] = listener }
+        detachThread("hybrid-\(port)") {
+            while true {
+                let socket = Glibc.accept(listener.socket.raw, nil, nil)
+                if socket >= 0 {
+                    _ = fcntl(socket, F_SETFD, FD_CLOEXEC)
+                    accept(socket)
+                } else if errno != EINTR, errno != ECONNABORTED {
+                    return
+                }
+            }
+        }
+    }
+
+    package func stopListening(port: UInt32) { listeners.withLock { $0.removeValue(forKey: port) }?.end() }
+
+    package func close() {
+        closed.withLock { $0 = true }
+        let all = listeners.withLock { listeners in
+            defer { listeners = [:] }
+            return Array(listeners.values)
+        }
+        for listener in all { listener.end() }
+    }
+}

@@ -1,0 +1,115 @@
+import ArgumentParser
+import Glibc
+import Linux
+import OCISpec
+import Shim
+import ShimAPI
+
+struct BundleOptions: ParsableArguments {
+    @Option(name: .shortAndLong, help: "The bundle's directory.") var bundle = "."
+    @Option(help: "Socket that gets the master of the container's terminal.") var consoleSocket: String?
+    @Option(help: "Terminal to use; for old Docker.") var console: String?
+    @Option(help: "File that gets the container's pid.") var pidFile: String?
+    @Flag(help: "Accepted; it concerns the guest alone.") var noPivot = false
+    @Flag(help: "Accepted; there are no keyrings of the host in a guest.") var noNewKeyring = false
+    @Option(help: "Accepted; no descriptor of the host reaches a guest.") var preserveFds: Int?
+    @Argument(help: "The container's id.") var id: String
+}
+
+extension GlobalOptions {
+    /// Boots the VM and creates the container in it. Returns its state and what leads to its shim.
+    func create(_ options: BundleOptions, foreground: Bool) throws -> (ContainerState, TaskClient, Follower) {
+        try ContainerState.validate(id: options.id)
+        guard let path = realpath(options.bundle, nil) else {
+            throw SystemError("use bundle", options.bundle, errno: errno)
+        }
+        let bundle = String(cString: path)
+        free(path)
+        let spec = try Spec.load(path: bundle + "/config.json")
+        guard let process = spec.process else { throw SpecError(bundle + "/config.json", "process", "missing") }
+        let rootfs = spec.root?.path ?? "rootfs"
+        let terminal = process.terminal ?? false
+        if terminal, options.consoleSocket == nil, options.console == nil, !foreground || isatty(0) == 0 {
+            throw RuntimeError(
+                "process.terminal is true: give --console-socket, or run in the foreground of a terminal")
+        }
+        if !terminal, options.consoleSocket != nil {
+            throw RuntimeError("--console-socket is given but process.terminal is false")
+        }
+
+        let directory = ContainerState.directory(root: root, id: options.id)
+        try Files.makeDirectory(root)
+        guard mkdir(directory, 0o700) == 0 else {
+            if errno == EEXIST {
+                throw RuntimeError("container id \"\(options.id)\" is in use; delete it or choose another")
+            }
+            throw SystemError("make directory", directory, errno: errno)
+        }
+        do {
+            let address = try ShimProcess.start(
+                id: options.id, root: root, directory: directory, configuration: config, debug: debug)
+            let task = try TaskClient.connect(address)
+            var follower = Follower(task: task, id: options.id)
+            var request = Containerd_Task_V2_CreateTaskRequest()
+            request.id = options.id
+            request.bundle = bundle
+            request.terminal = terminal
+            if terminal {
+                let slave: String
+                if let socket = options.consoleSocket {
+                    slave = try Terminal.open(consoleSocket: socket)
+                } else {
+                    slave = options.console ?? "/proc/\(getpid())/fd/0"
+                }
+                request.stdin = slave
+                request.stdout = slave
+            } else {
+                request.stdin = "/proc/\(getpid())/fd/0"
+                request.stdout = "/proc/\(getpid())/fd/1"
+                request.stderr = "/proc/\(getpid())/fd/2"
+            }
+            let _: Containerd_Task_V2_CreateTaskResponse = try task.call("Create", request, timeout: .seconds(180))
+            var state = ContainerState(
+                ociVersion: spec.ociVersion, id: options.id, bundle: bundle,
+                rootfs: rootfs.hasPrefix("/") ? rootfs : bundle + "/" + rootfs,
+                address: address, pid: 0, created: ErrorLog.now(), owner: getuid(), annotations: spec.annotations ?? [:]
+            )
+            if foreground {
+                state.pid = getpid()
+                if terminal, options.consoleSocket == nil { follower.terminal = 0 }
+            } else {
+                state.pid = try Attach.spawn(
+                    root: root, id: options.id, exec: "", terminal: terminal ? request.stdin : nil)
+            }
+            try state.save(root: root)
+            if let file = options.pidFile { try Files.replace(file, "\(state.pid)", mode: 0o644) }
+            return (state, task, follower)
+        } catch {
+            try? remove(options.id)
+            throw error
+        }
+    }
+
+    /// Ends everything of a container, whatever state it is in.
+    func remove(_ id: String) throws {
+        let directory = ContainerState.directory(root: root, id: id)
+        let address = SocketAddress.path(containerd: root, namespace: ShimProcess.namespace, group: id)
+        if let task = try? TaskClient.connect(address) {
+            try? task.kill(id, signal: SIGKILL, all: true)
+            try? task.delete(id)
+            try task.shutdown(id)
+        } else {
+            ShimProcess.delete(id: id, root: root, directory: directory)
+        }
+        Files.removeTree(directory)
+    }
+}
+
+struct Create: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Boots a VM and creates a container in it; start runs its program.")
+    @OptionGroup var options: BundleOptions
+    @ParentCommand var runtime: KataRuntime
+
+    func run() throws { _ = try runtime.global.create(options, foreground: false) }
+}

@@ -1,0 +1,29 @@
+import ArgumentParser
+import Glibc
+import Linux
+import ShimAPI
+
+struct Delete: ParsableCommand {
+    static let configuration = CommandConfiguration(abstract: "Removes a stopped container; with --force, any.")
+    @Flag(name: .shortAndLong, help: "Kill it first; an unknown id is no error.") var force = false
+    @Argument(help: "The container's id.") var ids: [String]
+    @ParentCommand var runtime: KataRuntime
+
+    func run() throws {
+        let global = runtime.global
+        for id in ids {
+            try ContainerState.validate(id: id)
+            guard Files.exists(ContainerState.directory(root: global.root, id: id)) else {
+                if force { continue }
+                throw RuntimeError("container \"\(id)\" does not exist")
+            }
+            if !force, let state = try? ContainerState.load(root: global.root, id: id),
+                let now = try? TaskClient.connect(state.address).state(id),
+                now.status == .running || now.status == .paused
+            {
+                throw RuntimeError("container \"\(id)\" is running: stop it first, or use --force")
+            }
+            try global.remove(id)
+        }
+    }
+}

@@ -1,0 +1,31 @@
+import ArgumentParser
+import Glibc
+import Linux
+
+struct Run: ParsableCommand {
+    static let configuration = CommandConfiguration(abstract: "Creates and starts a container; ends with its status.")
+    @OptionGroup var options: BundleOptions
+    @Flag(name: .shortAndLong, help: "Return once the container runs.") var detach = false
+    @Flag(help: "Keep the container when it has ended.") var keep = false
+    @ParentCommand var runtime: KataRuntime
+
+    func run() throws {
+        let global = runtime.global
+        Follower.blockSignals()
+        let (state, task, follower) = try global.create(options, foreground: !detach)
+        do {
+            try task.start(state.id)
+            if detach { return }
+            follower.resize()
+            let before = follower.terminal >= 0 ? Terminal.makeRaw(follower.terminal) : nil
+            let outcome = Result { try follower.follow() }
+            if var before { tcsetattr(follower.terminal, TCSANOW, &before) }
+            let status = try outcome.get()
+            if !keep { try global.remove(state.id) }
+            throw ExitCode(status)
+        } catch let error as ExitCode { throw error } catch {
+            try? global.remove(state.id)
+            throw error
+        }
+    }
+}

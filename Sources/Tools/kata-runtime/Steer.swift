@@ -1,0 +1,61 @@
+import ArgumentParser
+import Glibc
+import ShimAPI
+
+struct Start: ParsableCommand {
+    static let configuration = CommandConfiguration(abstract: "Runs the program of a created container.")
+    @Argument(help: "The container's id.") var ids: [String]
+    @ParentCommand var runtime: KataRuntime
+
+    func run() throws {
+        for id in ids {
+            let state = try ContainerState.load(root: runtime.global.root, id: id)
+            try TaskClient.connect(state.address).start(id)
+        }
+    }
+}
+
+struct Kill: ParsableCommand {
+    static let configuration = CommandConfiguration(abstract: "Sends a signal to a container.")
+    @Flag(name: .shortAndLong, help: "To all its processes.") var all = false
+    @Argument(help: "The container's id.") var id: String
+    @Argument(help: "A signal's name or number.") var signal = "SIGTERM"
+    @ParentCommand var runtime: KataRuntime
+
+    func run() throws {
+        let number = try Signals.number(signal)
+        let state = try ContainerState.load(root: runtime.global.root, id: id)
+        guard let task = try? TaskClient.connect(state.address), let now = try? task.state(id), now.status != .stopped
+        else {
+            if all { return }
+            throw RuntimeError("container \"\(id)\" is not running")
+        }
+        try task.kill(id, signal: number, all: all)
+    }
+}
+
+struct Pause: ParsableCommand {
+    static let configuration = CommandConfiguration(abstract: "Stops all processes of a container where they are.")
+    @Argument(help: "The container's id.") var id: String
+    @ParentCommand var runtime: KataRuntime
+
+    func run() throws {
+        let state = try ContainerState.load(root: runtime.global.root, id: id)
+        var request = Containerd_Task_V2_PauseRequest()
+        request.id = id
+        try TaskClient.connect(state.address).perform("Pause", request, timeout: .seconds(15))
+    }
+}
+
+struct Resume: ParsableCommand {
+    static let configuration = CommandConfiguration(abstract: "Lets the processes of a paused container go on.")
+    @Argument(help: "The container's id.") var id: String
+    @ParentCommand var runtime: KataRuntime
+
+    func run() throws {
+        let state = try ContainerState.load(root: runtime.global.root, id: id)
+        var request = Containerd_Task_V2_ResumeRequest()
+        request.id = id
+        try TaskClient.connect(state.address).perform("Resume", request, timeout: .seconds(15))
+    }
+}
