@@ -38,6 +38,13 @@ struct PlanTests {
         #expect(plan.dialTimeout == .seconds(7))
     }
 
+    @Test("the host's vsock takes the place of our device when the configuration asks for it")
+    func hostVsock() throws {
+        let machine = try plan("[hypervisor.qemu]\nguest_channel = \"vhost-vsock\"\n").machine
+        #expect(machine.hostVsockCID == 3 && machine.vsockSocket == nil)
+        #expect(QEMUArguments.build(machine).contains("vhost-vsock-pci,guest-cid=3"))
+    }
+
     @Test("no more processors than the host has")
     func processors() throws {
         #expect(try plan("[hypervisor.qemu]\ndefault_vcpus = 64\n").machine.vcpus == 4)

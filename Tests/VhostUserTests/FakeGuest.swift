@@ -30,6 +30,11 @@ final class FakeGuest {
         socket = try UnixSocket.connect(devicePath)
         kicks = try (0..<3).map { _ in try Pipe2() }
         calls = try (0..<3).map { _ in try Pipe2() }
+        // Its answer tells that the device serves this connection: what the one before it left behind is gone.
+        try message(1, [])
+        var answer = [UInt8](repeating: 0, count: 20)
+        let vmm = socket.raw
+        try check("read", "features") { recv(vmm, &answer, answer.count, Int32(MSG_WAITALL)) }
         // One region: guest-physical 0 up, user address `base` up.
         try message(5, u32(1) + u32(0) + u64(0) + u64(UInt64(Self.memorySize)) + u64(Self.base) + u64(0), [raw])
         for queue in 0..<3 {

@@ -54,8 +54,8 @@ package enum Keys {
         "accelerator", .text("auto"), allowed: ["auto", "kvm", "tcg"],
         "What runs guest code; auto: KVM where it runs in hardware, else TCG.")
     package static let guestChannel = qemu(
-        "guest_channel", .text("vhost-user-vsock"), allowed: ["vhost-user-vsock"],
-        "How host and guest talk: a vsock device inside the shim.")
+        "guest_channel", .text("vhost-user-vsock"), allowed: ["vhost-user-vsock", "vhost-vsock"],
+        "How host and guest talk: a vsock device inside the shim, or the host kernel's own.")
 
     package static let agentDebug = Key("agent.kata.enable_debug", .flag(false), "The agent logs everything.")
     package static let dialTimeout = Key(

@@ -51,6 +51,7 @@ package enum QEMUArguments {
             add("-chardev", "socket,id=vsock,path=\(escaped(socket))")
             add("-device", "vhost-user-vsock-pci,chardev=vsock")
         }
+        if let cid = machine.hostVsockCID { add("-device", "vhost-vsock-pci,guest-cid=\(cid)") }
         if let socket = machine.shareSocket {
             add("-chardev", "socket,id=share,path=\(escaped(socket))")
             add(

@@ -25,6 +25,8 @@ package struct VMConfiguration: Sendable, Equatable {
 
     /// Unix sockets of the vhost-user devices; nil for none.
     package var vsockSocket: String?
+    /// The guest's number on the host's own vsock instead of a device of ours.
+    package var hostVsockCID: UInt32?
     package var shareSocket: String?
     package var shareTag = "kataShared"
     package var shareQueueSize = 1024

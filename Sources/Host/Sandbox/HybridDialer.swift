@@ -1,8 +1,9 @@
 import EventLoop
 import Glibc
 import Linux
-import protocol NIOCore.EventLoop
 import Synchronization
+
+import protocol NIOCore.EventLoop
 
 /// The vsock of Firecracker and Cloud Hypervisor: a unix socket on which a guest's port is asked for by a line of text
 /// (Firecracker docs/vsock.md). The guest's own streams come to `<socket>_<port>`.
@@ -37,7 +38,8 @@ package final class HybridDialer: GuestDialer {
         let deadline = ContinuousClock.now + timeout
         while true {
             do {
-                return try await blocking("dial") { [socketPath] in try Self.connect(socketPath, port, until: deadline) }
+                return try await blocking("dial") { [socketPath] in try Self.connect(socketPath, port, until: deadline)
+                }
             } catch {
                 if closed.withLock({ $0 }) { throw SandboxError(.guest, "the guest's channel \(socketPath) is closed") }
                 if ContinuousClock.now > deadline {
@@ -48,7 +50,8 @@ package final class HybridDialer: GuestDialer {
         }
     }
 
-    private static func connect(_ path: String, _ port: UInt32, until deadline: ContinuousClock.Instant) throws -> Int32 {
+    private static func connect(_ path: String, _ port: UInt32, until deadline: ContinuousClock.Instant) throws -> Int32
+    {
         let socket = try UnixSocket.connect(path)
         let left = max(Duration.milliseconds(1), deadline - .now).components
         var limit = timeval(tv_sec: Int(left.seconds), tv_usec: Int(left.attoseconds / 1_000_000_000_000))

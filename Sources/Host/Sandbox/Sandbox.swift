@@ -60,7 +60,10 @@ package actor Sandbox {
             try Files.makeDirectory(paths.machine)
             try Files.makeDirectory(paths.share)
             relay = try StreamRelay()
-            let device = try VsockDevice(socketPath: paths.vsock)
+            let device: any GuestDialer =
+                if let guest = plan.machine.hostVsockCID { try KernelDialer(guest: guest, loop: loop) } else {
+                    try VsockDevice(socketPath: paths.vsock)
+                }
             dialer = device
             share = try VirtioFSDaemon.start(
                 plan.share, socketPath: paths.virtiofs, directory: paths.share,

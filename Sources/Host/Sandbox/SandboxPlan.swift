@@ -21,8 +21,12 @@ package struct SandboxPlan: Sendable, Equatable {
         package var memoryMiB: Int
         package var kilohertz: Int
         package var accelerator: Accelerator.Choice
+        package var vsockCID: UInt32 = 3
 
-        package init(processors: Int, memoryMiB: Int, kilohertz: Int, accelerator: Accelerator.Choice) {
+        package init(
+            processors: Int, memoryMiB: Int, kilohertz: Int, accelerator: Accelerator.Choice, vsockCID: UInt32 = 3
+        ) {
+            self.vsockCID = vsockCID
             self.processors = processors
             self.memoryMiB = memoryMiB
             self.kilohertz = kilohertz
@@ -45,7 +49,8 @@ package struct SandboxPlan: Sendable, Equatable {
             let pages = sysconf(Int32(_SC_PHYS_PAGES)) * sysconf(Int32(_SC_PAGESIZE))
             return Host(
                 processors: max(1, sysconf(Int32(_SC_NPROCESSORS_ONLN))), memoryMiB: pages >> 20, kilohertz: kilohertz,
-                accelerator: Accelerator.choose(configuration.text(Keys.accelerator)))
+                accelerator: Accelerator.choose(configuration.text(Keys.accelerator)),
+                vsockCID: UInt32.random(in: 3...0x7fff_ffff))
         }
     }
 
@@ -86,7 +91,12 @@ package struct SandboxPlan: Sendable, Equatable {
         machine.entropySource = configuration.text(Keys.entropySource)
         machine.hostKilohertz = host.kilohertz
         machine.debug = configuration.flag(Keys.hypervisorDebug)
-        machine.vsockSocket = paths.vsock
+        if configuration.text(Keys.guestChannel) == "vhost-vsock" {
+            // One number for the whole host (vsock(7)): two sandboxes that draw the same one are told apart by QEMU's refusal.
+            machine.hostVsockCID = host.vsockCID
+        } else {
+            machine.vsockSocket = paths.vsock
+        }
         machine.shareSocket = paths.virtiofs
         machine.shareQueueSize = configuration.number(Keys.virtioFSQueueSize)
         self.machine = machine

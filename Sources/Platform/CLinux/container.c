@@ -127,6 +127,25 @@ int clx_connect_vsock(uint32_t cid, uint32_t port) {
     return -error;
 }
 
+int clx_listen_vsock(uint32_t port) {
+    int fd = socket(AF_VSOCK, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd < 0) return -errno;
+    struct sockaddr_vm address = {.svm_family = AF_VSOCK, .svm_port = port, .svm_cid = VMADDR_CID_ANY};
+    if (bind(fd, (struct sockaddr *)&address, sizeof address) == 0 && listen(fd, 128) == 0) return fd;
+    int error = errno;
+    close(fd);
+    return -error;
+}
+
+int clx_accept_vsock(int listener, uint32_t *cid) {
+    struct sockaddr_vm address = {0};
+    socklen_t length = sizeof address;
+    int fd = accept4(listener, (struct sockaddr *)&address, &length, SOCK_CLOEXEC);
+    if (fd < 0) return -errno;
+    *cid = address.svm_cid;
+    return fd;
+}
+
 int clx_load_module(int fd, const char *parameters) { OR_ERRNO(syscall(SYS_finit_module, fd, parameters, 0)); }
 
 int clx_power_off(void) {

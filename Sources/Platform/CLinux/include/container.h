@@ -48,6 +48,10 @@ int clx_set_controlling_terminal(int fd);
 pid_t clx_wait_any(int *status);
 
 int clx_connect_vsock(uint32_t cid, uint32_t port);
+/// Listens for streams of any guest (vsock(7)).
+int clx_listen_vsock(uint32_t port);
+/// Accepts one; `*cid` is the guest that made it.
+int clx_accept_vsock(int listener, uint32_t *cid);
 int clx_load_module(int fd, const char *parameters);
 int clx_power_off(void);
 int clx_set_clock(int64_t seconds, int64_t microseconds);

@@ -1,0 +1,70 @@
+import CLinux
+import EventLoop
+import Glibc
+import Linux
+import Synchronization
+
+import protocol NIOCore.EventLoop
+
+/// The host kernel's vsock (vhost-vsock): a guest is known by a number of the whole host, and so are our ports.
+package final class KernelDialer: GuestDialer {
+    static let device = "/dev/vhost-vsock"
+
+    private let guest: UInt32
+    private let loop: any EventLoop
+    private let listeners = Mutex<[UInt32: Int32]>([:])
+    private let closed = Mutex(false)
+
+    package init(guest: UInt32, loop: any EventLoop) throws(SystemError) {
+        guard access(Self.device, R_OK | W_OK) == 0 else {
+            throw SystemError(
+                "use the host's vsock (hypervisor.qemu.guest_channel = \"vhost-vsock\")", Self.device, errno: errno)
+        }
+        self.guest = guest
+        self.loop = loop
+    }
+
+    /// Asks again every 20 ms until the guest listens: the kernel refuses, it doesn't wait.
+    package func dial(port: UInt32, timeout: Duration) async throws -> Int32 {
+        let deadline = ContinuousClock.now + timeout
+        while true {
+            let guest = guest
+            let socket = try await blocking("dial") { clx_connect_vsock(guest, port) }
+            if socket >= 0 { return socket }
+            if closed.withLock({ $0 }) { throw SandboxError(.guest, "the guest's vsock is closed") }
+            if ContinuousClock.now > deadline {
+                throw SandboxError(
+                    .guest, "the guest did not answer on vsock port \(port) in time: \(SystemError.text(of: -socket))")
+            }
+            try await sleep(.milliseconds(20), on: loop)
+        }
+    }
+
+    package func listen(port: UInt32, _ accept: @escaping @Sendable (Int32) -> Void) throws {
+        let listener = try checkNegated("listen on", "vsock port \(port)", clx_listen_vsock(port))
+        listeners.withLock { $0[port] = listener }
+        detachThread("vsock-\(port)") { [guest] in
+            while true {
+                var peer: UInt32 = 0
+                let socket = clx_accept_vsock(listener, &peer)
+                if socket >= 0 {
+                    // Any guest of this host could try.
+                    if peer == guest { accept(socket) } else { Glibc.close(socket) }
+                } else if socket != -EINTR, socket != -ECONNABORTED {
+                    // The thread owns the descriptor: nobody else closes the number while accept(2) uses it.
+                    Glibc.close(listener)
+                    return
+                }
+            }
+        }
+    }
+
+    package func stopListening(port: UInt32) {
+        if let listener = listeners.withLock({ $0.removeValue(forKey: port) }) { shutdown(listener, Int32(SHUT_RDWR)) }
+    }
+
+    package func close() {
+        closed.withLock { $0 = true }
+        for port in listeners.withLock({ Array($0.keys) }) { stopListening(port: port) }
+    }
+}
