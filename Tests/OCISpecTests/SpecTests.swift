@@ -63,4 +63,13 @@ struct SpecTests {
             Issue.record("accepted \(text)")
         } catch { #expect(error.path == path) }
     }
+
+    @Test("a field without effect is named")
+    func withoutEffect() throws {
+        let spec = try decode(
+            #"{"ociVersion":"1.0.2","hooks":{"prestart":[{"path":"/x"}]},"linux":{"devices":[{"type":"c","path":"/dev/x"}]}}"#
+        )
+        #expect(spec.withoutEffect == ["hooks", "linux.devices"])
+        #expect(Spec.example.withoutEffect.isEmpty)
+    }
 }

@@ -24,6 +24,25 @@ struct CommandLineTests {
         }
     }
 
+    @Test("help and version are answers, mistakes are one line and status 1")
+    func usage() throws {
+        try withLab { lab in
+            #expect(try lab.sh("\(lab.kata) --version").output.hasPrefix("kata-runtime  : "))
+            #expect(try lab.sh("\(lab.kata) --help").output.contains("SUBCOMMANDS:"))
+            #expect(try lab.sh("\(lab.kata) run --help").output.contains("--bundle"))
+            for mistake in [
+                "frobnicate", "run", "state nope", "kill nope", "kill nope NOSIGNAL", "delete nope", "run 'a/b'",
+                "exec nope true",
+            ] {
+                let outcome = try lab.sh("\(lab.kata) \(mistake)")
+                #expect(outcome.status == 1, "\(mistake)")
+                #expect(outcome.error.split(separator: "\n").count == 1, "\(mistake): \(outcome.error)")
+            }
+            _ = try lab.sh("\(lab.kata) --log-format json --log log.json state nope")
+            #expect(try lab.sh("jq -r .msg log.json").output == "container \"nope\" does not exist\n")
+        }
+    }
+
     @Test("create, start, state, exec, kill and delete do as runc's do")
     func lifeCycle() throws {
         try withLab { lab in

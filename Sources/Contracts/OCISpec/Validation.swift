@@ -21,6 +21,19 @@ extension Spec {
     }
 }
 
+extension Spec {
+    /// Fields that this runtime reads but does not act on yet, for a warning.
+    package var withoutEffect: [String] {
+        var fields: [String] = []
+        let all = hooks.map {
+            [$0.prestart, $0.createRuntime, $0.createContainer, $0.startContainer, $0.poststart, $0.poststop]
+        }
+        if all?.contains(where: { !($0 ?? []).isEmpty }) == true { fields.append("hooks") }
+        if !(linux?.devices ?? []).isEmpty { fields.append("linux.devices") }
+        return fields
+    }
+}
+
 extension Process {
     /// - Parameter prefix: where the process stands in its document, with a dot at the end.
     package func validate(source: String, at prefix: String = "") throws(SpecError) {

@@ -31,6 +31,11 @@ package final class ContainerdTasks: TaskService, Sendable {
     {
         try await answering {
             let spec = try Spec.load(path: request.bundle + "/config.json")
+            for field in spec.withoutEffect {
+                log.warning(
+                    "a field of config.json has no effect yet",
+                    metadata: ["container": "\(request.id)", "field": "\(field)"])
+            }
             let sandbox = try await sandboxes.sandbox(for: request, spec: spec)
             let rootfs = try RootFilesystem.mount(request.rootfs, bundle: request.bundle, spec: spec)
             let streams = StreamPaths(

@@ -22,18 +22,16 @@ struct KataRuntime: ParsableCommand {
 
     static func main() {
         signal(SIGPIPE, SIG_IGN)
-        do {
-            var command = try parseAsRoot()
-            try command.run()
-        } catch let error as ExitCode {
-            Self.exit(withError: error)
-        } catch let error as CleanExit {
-            Self.exit(withError: error)
-        } catch {
-            // The parser's own errors come with usage, all others are one line.
-            let text = fullMessage(for: error)
-            let own = error is RuntimeError || !text.contains("Usage:")
-            ErrorLog.shared.report(own ? "\(error)" : text)
+        var command: any ParsableCommand
+        do { command = try parseAsRoot() } catch {
+            // --help and --version come as errors that are none.
+            if exitCode(for: error).isSuccess { exit(withError: error) }
+            ErrorLog.shared.report(message(for: error) + "; see kata-runtime --help")
+            Glibc.exit(1)
+        }
+        do { try command.run() } catch {
+            if error is ExitCode || exitCode(for: error).isSuccess { exit(withError: error) }
+            ErrorLog.shared.report("\(error)")
             Glibc.exit(1)
         }
     }
