@@ -43,6 +43,18 @@ struct CommandLineTests {
         }
     }
 
+    @Test("paths of the command line are the caller's, also relative ones")
+    func relativePaths() throws {
+        try withLab { lab in
+            try lab.bundle("echo fine")
+            let outcome = try lab.sh(
+                "\(lab.binaries)/kata-runtime --root ./state/ --kata-config configuration.toml run -b bundle t-relative"
+            )
+            #expect(outcome.output == "fine\n", "\(outcome.error)")
+            #expect(try lab.leftovers("t-relative") == "")
+        }
+    }
+
     @Test("create, start, state, exec, kill and delete do as runc's do")
     func lifeCycle() throws {
         try withLab { lab in

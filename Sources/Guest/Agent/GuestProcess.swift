@@ -15,7 +15,6 @@ final class GuestProcess: Sendable {
 
     private struct Facts: Sendable {
         var status: Int32?
-        var reported = false
         var waiters: [CheckedContinuation<Int32, Never>] = []
         var outputs: [StreamRelay.Handle] = []
         var input: StreamRelay.Handle?
@@ -94,7 +93,12 @@ final class GuestProcess: Sendable {
         }
         sync = conversation
         facts.withLock { $0 = ours }
-        try connect(ports)
+        do { try connect(ports) } catch {
+            kill(pid, SIGKILL)
+            reaper.watch(pid) { _ in }
+            release()
+            throw error
+        }
         reaper.watch(pid) { [self] status in ended(status) }
     }
 

@@ -212,11 +212,13 @@ package actor Sandbox {
         let agent = try agent()
         let record = Container(id: container, bundle: bundle, streams: streams)
         let guest = GuestSpec(spec, container: container, paths: paths)
+        // From here on the name is taken: another call for it must not touch these mounts.
+        containers[container] = record
         do {
             let shared = paths.sharedRootfs(of: container)
             try Files.makeDirectory(shared)
-            try Mounts.bind(rootfs, at: shared)
             record.mounts.append(shared)
+            try Mounts.bind(rootfs, at: shared)
             for share in guest.shares { try mount(share, for: record) }
             var request = Grpc_CreateContainerRequest()
             request.containerID = container
@@ -231,9 +233,9 @@ package actor Sandbox {
             }
         } catch {
             record.unmount()
+            containers[container] = nil
             throw error
         }
-        containers[container] = record
     }
 
     private func mount(_ share: GuestSpec.Share, for container: Container) throws {
@@ -243,8 +245,9 @@ package actor Sandbox {
             guard Files.exists(share.source) else { throw SystemError("share", share.source, errno: ENOENT) }
             try Files.write(share.exported, "")
         }
-        try Mounts.bind(share.source, at: share.exported, readOnly: share.readOnly)
+        // Before the mount: one that fails half-way (read-only is a second call) is undone too.
         container.mounts.append(share.exported)
+        try Mounts.bind(share.source, at: share.exported, readOnly: share.readOnly)
     }
 
     package func start(container: String, exec: String = "") async throws {

@@ -48,7 +48,8 @@ package actor EventPublisher {
         envelope.event.typeURL = type(of: message).protoMessageName
         envelope.event.value = (try? message.serializedBytes()) ?? .init()
         unsent.withLock { $0 += 1 }
-        queue.yield(envelope)
+        // The oldest one gave way: nobody will forward it.
+        if case .dropped = queue.yield(envelope) { unsent.withLock { $0 -= 1 } }
     }
 
     private func forwarded() {

@@ -8,10 +8,12 @@ import SwiftProtobuf
 package enum ShimDelete {
     package static func run(_ flags: ShimFlags) throws {
         let paths = SandboxPaths(sandbox: flags.id)
-        for name in ["qemu.pid", "virtiofsd.pid"] {
-            guard let text = try? Files.readText(paths.machine + "/" + name),
-                let pid = pid_t(text.split(separator: "\n").first.map(String.init) ?? ""), pid > 1
-            else { continue }
+        // The number may belong to another process by now: only a machine of this name is ended. Its virtiofsd ends with it.
+        if let pid = (try? Files.readText(paths.machine + "/qemu.pid")).flatMap({ pid_t($0.filter(\.isNumber)) }),
+            pid > 1,
+            let words = try? Files.read("/proc/\(pid)/cmdline").split(separator: 0),
+            words.contains(where: { $0.elementsEqual("sandbox-\(flags.id)".utf8) })
+        {
             kill(pid, SIGKILL)
         }
         RootFilesystem.unmount(bundle: ".")

@@ -1,3 +1,4 @@
+import CLinux
 import Glibc
 
 /// Small whole-file operations on state and kernel files.
@@ -43,6 +44,20 @@ package enum Files {
 
     package static func exists(_ path: String) -> Bool { access(path, F_OK) == 0 }
 
+    /// `path` from the root on, without touching the file system beyond the working directory's name.
+    package static func absolute(_ path: String) -> String {
+        var names: [Substring] = []
+        var directory = ""
+        if !path.hasPrefix("/"), let current = getcwd(nil, 0) {
+            directory = String(cString: current)
+            free(current)
+        }
+        for name in (directory + "/" + path).split(separator: "/") where name != "." {
+            if name == ".." { _ = names.popLast() } else { names.append(name) }
+        }
+        return "/" + names.joined(separator: "/")
+    }
+
     package static func isDirectory(_ path: String) -> Bool {
         var status = stat()
         return stat(path, &status) == 0 && status.st_mode & S_IFMT == S_IFDIR
@@ -73,20 +88,18 @@ package enum Files {
         return names.sorted()
     }
 
-    /// Removes a tree of our own files. It never follows links, and stops at a mount point: what is mounted is not ours to delete.
+    /// Removes a tree of our own files. It never follows links, and stops at a mount point: what is mounted is not ours to
+    /// delete. The device's number would not tell: a bind mount of the same file system has its parent's.
     package static func removeTree(_ path: String) {
-        var parent = stat()
-        guard lstat(path, &parent) == 0 else { return }
-        guard parent.st_mode & S_IFMT == S_IFDIR else {
-            unlink(path)
+        var status = stat()
+        guard lstat(path, &status) == 0 else { return }
+        guard status.st_mode & S_IFMT == S_IFDIR else {
+            if clx_is_mount_root(path) == 0 { unlink(path) }
             return
         }
-        for name in list(path) {
-            let child = path + "/" + name
-            var status = stat()
-            guard lstat(child, &status) == 0, status.st_dev == parent.st_dev else { continue }
-            removeTree(child)
-        }
+        // Unknown is as good as mounted.
+        guard clx_is_mount_root(path) == 0 else { return }
+        for name in list(path) { removeTree(path + "/" + name) }
         rmdir(path)
     }
 }

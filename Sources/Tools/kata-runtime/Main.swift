@@ -48,7 +48,10 @@ struct GlobalOptions: ParsableArguments {
     @Flag(help: "Log more.") var debug = false
     @Option(help: "Accepted: true, false or auto.") var rootless: String?
 
-    func validate() throws {
+    mutating func validate() throws {
+        // The shim has another working directory, and its socket's name comes from the root's.
+        root = Files.absolute(root)
+        config = config.map(Files.absolute)
         guard ["text", "json"].contains(logFormat) else { throw ValidationError("unknown log-format \"\(logFormat)\"") }
         ErrorLog.shared.configure(path: log, json: logFormat == "json")
     }

@@ -48,6 +48,8 @@ int clx_set_parent_death_signal(int signal);
 /// Terminal size of `fd` (tty_ioctl(4)).
 int clx_get_window_size(int fd, uint16_t *rows, uint16_t *columns);
 int clx_set_window_size(int fd, uint16_t rows, uint16_t columns);
+/// 1 when something is mounted at `path` itself, 0 when not (statx(2), STATX_ATTR_MOUNT_ROOT); links are not followed.
+int clx_is_mount_root(const char *path);
 /// pipe2(2): `flags` may hold O_NONBLOCK; both ends are close-on-exec.
 int clx_pipe(int ends[2], int flags);
 char **clx_environment(void);

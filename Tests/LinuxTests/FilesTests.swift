@@ -1,0 +1,46 @@
+import Glibc
+import Testing
+
+@testable import Linux
+
+@Suite("Trees of files")
+struct FilesTests {
+    private let directory = "/tmp/kata-files-test-\(UInt32.random(in: 0...UInt32.max))"
+
+    @Test("a path is made absolute by its words alone")
+    func absolute() {
+        #expect(Files.absolute("/a//b/./../c/") == "/a/c")
+        #expect(Files.absolute("/..") == "/")
+        #expect(Files.absolute("x").hasSuffix("/x") && Files.absolute("x").hasPrefix("/"))
+    }
+
+    @Test("a tree is removed, and what its links lead to stays")
+    func removal() throws {
+        defer { Files.removeTree(directory) }
+        try Files.makeDirectory(directory + "/tree/inner")
+        try Files.write(directory + "/kept", "text")
+        try Files.write(directory + "/tree/inner/file", "text")
+        symlink(directory, directory + "/tree/link")
+        Files.removeTree(directory + "/tree")
+        #expect(!Files.exists(directory + "/tree"))
+        #expect(try Files.readText(directory + "/kept") == "text")
+    }
+
+    @Test(
+        "what is mounted in a tree stays, also when it is of the same file system",
+        .enabled(if: getuid() == 0, "mounting needs root"))
+    func mounts() throws {
+        defer { Files.removeTree(directory) }
+        try Files.makeDirectory(directory + "/source")
+        try Files.write(directory + "/source/precious", "text")
+        try Files.makeDirectory(directory + "/tree/mounted")
+        try Files.write(directory + "/tree/file", "")
+        for (source, target) in [("/source", "/tree/mounted"), ("/source/precious", "/tree/file")] {
+            try Mounts.bind(directory + source, at: directory + target)
+        }
+        defer { for target in ["/tree/mounted", "/tree/file"] { Mounts.detach(directory + target) } }
+        Files.removeTree(directory + "/tree")
+        #expect(try Files.readText(directory + "/source/precious") == "text")
+        #expect(try Files.readText(directory + "/tree/file") == "text")
+    }
+}
