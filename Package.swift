@@ -47,58 +47,55 @@ let package = Package(
         // Platform
         .target(name: "CLinux", path: "Sources/Platform/CLinux", cSettings: [.unsafeFlags(["-Wall", "-Werror"])]),
         room("Linux", in: "Platform", ["CLinux"]),
-        room("EventLoop", in: "Platform", ["Linux", nioCore, nioPosix]),
+        room("EventLoop", in: "Platform", ["Linux", nioCore]),
         room("VhostUser", in: "Platform", ["CLinux", "Linux"]),
         // Contracts
         room("OCISpec", in: "Contracts", ["Linux"]),
-        room("TTRPC", in: "Contracts", ["EventLoop", nioCore, nioPosix, protobuf]),
+        room("TTRPC", in: "Contracts", ["EventLoop", "Linux", nioCore, nioPosix, protobuf]),
         room("AgentAPI", in: "Contracts", ["TTRPC", protobuf]),
         room("ShimAPI", in: "Contracts", ["TTRPC", protobuf]),
         // Guest
         room("Container", in: "Guest", ["CLinux", "Linux", "OCISpec"]),
         room(
             "Agent", in: "Guest",
-            ["Container", "AgentAPI", "OCISpec", "TTRPC", "EventLoop", "Linux", "CLinux", nioCore, nioPosix, log]),
+            ["Container", "AgentAPI", "OCISpec", "TTRPC", "EventLoop", "Linux", "CLinux", nioCore, nioPosix, protobuf]),
         // Host
         room("Configuration", in: "Host", ["Linux", toml]),
-        room("Hypervisor", in: "Host", ["Linux", "CLinux", "VhostUser", "EventLoop", nioCore, nioPosix, log]),
-        room("Storage", in: "Host", ["Linux", "CLinux", log]),
+        room("Hypervisor", in: "Host", ["Linux", "CLinux", "EventLoop", nioCore, nioPosix]),
+        room("Storage", in: "Host", ["Linux"]),
         room("Images", in: "Host", ["Linux"]),
         room(
             "Sandbox", in: "Host",
             [
-                "Configuration", "Hypervisor", "Storage", "VhostUser", "AgentAPI", "ShimAPI", "OCISpec", "TTRPC",
-                "EventLoop", "Linux", "CLinux", nioCore, nioPosix, log, protobuf,
+                "Configuration", "Hypervisor", "Storage", "VhostUser", "AgentAPI", "OCISpec", "TTRPC", "EventLoop",
+                "Linux", "CLinux", nioCore, log, protobuf,
             ]),
         room(
             "Shim", in: "Host",
             [
                 "Sandbox", "Configuration", "Hypervisor", "ShimAPI", "AgentAPI", "TTRPC", "EventLoop", "OCISpec",
-                "Linux", "CLinux",
-                nioCore, nioPosix, log, protobuf,
+                "Linux", "CLinux", nioCore, nioPosix, log, protobuf,
             ]),
         // Tools
-        tool("kata-agent", ["Agent", "Container", "CLinux"]),
-        tool(
-            "containerd-shim-kata-v2",
-            ["Shim", "Linux"]),
+        tool("kata-agent", ["Agent", "AgentAPI", "Container", "Linux"]),
+        tool("containerd-shim-kata-v2", ["Shim", "AgentAPI", "Linux"]),
         tool(
             "kata-runtime",
             [
-                "Shim", "Sandbox", "ShimAPI", "TTRPC", "EventLoop", "Configuration", "Hypervisor", "OCISpec", "Linux",
-                "CLinux",
-                arguments, nioCore, nioPosix, protobuf,
+                "Shim", "Sandbox", "AgentAPI", "ShimAPI", "TTRPC", "EventLoop", "Configuration", "OCISpec",
+                "Linux", "CLinux", arguments, nioCore, nioPosix, protobuf,
             ]),
         tool("kata-osbuilder", ["Images", "Linux", arguments]),
         // Unit tests
+        .target(name: "TestSupport", path: "Tests/TestSupport", swiftSettings: strict),
         unitTests("Linux"),
-        unitTests("VhostUser", ["Linux", "CLinux"]),
+        unitTests("VhostUser", ["Linux", "CLinux", "TestSupport"]),
         unitTests("OCISpec"),
-        unitTests("TTRPC", ["EventLoop", "AgentAPI"]),
+        unitTests("TTRPC", ["EventLoop", "AgentAPI", nioCore, nioPosix]),
         unitTests("Container", ["OCISpec", "CLinux"]),
         unitTests("Configuration", ["Linux"]),
         unitTests("Hypervisor"),
-        unitTests("Images", ["Linux"]),
+        unitTests("Images", ["Linux", "TestSupport"]),
         unitTests("Sandbox", ["Configuration", "Hypervisor", "OCISpec", "Linux", nioPosix]),
         unitTests("Shim", ["AgentAPI", "ShimAPI", protobuf]),
         // Tests with real guests

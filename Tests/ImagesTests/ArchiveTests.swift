@@ -1,5 +1,6 @@
 import Glibc
 import Linux
+import TestSupport
 import Testing
 
 @testable import Images
@@ -63,19 +64,6 @@ struct ArchiveTests {
     @Test("what is no kernel is refused with a reason")
     func noKernel() {
         #expect(throws: ImageError("neither an ELF kernel nor a bzImage")) { try KernelImage.unpack([1, 2, 3]) }
-    }
-}
-
-/// A generator that gives the same numbers for the same seed (splitmix64).
-private struct Seeded: RandomNumberGenerator {
-    private var state: UInt64
-    init(_ seed: UInt64) { state = seed }
-    mutating func next() -> UInt64 {
-        state &+= 0x9e37_79b9_7f4a_7c15
-        var z = state
-        z = (z ^ (z >> 30)) &* 0xbf58_476d_1ce4_e5b9
-        z = (z ^ (z >> 27)) &* 0x94d0_49bb_1331_11eb
-        return z ^ (z >> 31)
     }
 }
 

@@ -75,6 +75,8 @@ struct CommandLineTests {
                 \(lab.kata) exec t-life sh -c 'exit 4' || test $? = 4
                 if \(lab.kata) exec t-life nothing-here 2> missing; then exit 1; fi
                 grep -q 'executable file not found' missing
+                if \(lab.kata) exec --user '' t-life true 2> user; then exit 1; fi
+                grep -q 'expected UID' user
                 if \(lab.kata) delete t-life 2> running; then exit 1; fi
                 grep -q 'is running' running
                 \(lab.kata) list | grep -q t-life

@@ -56,14 +56,8 @@ final class Health: HealthService {
 
     func version(_ request: Grpc_CheckRequest, _ context: CallContext) async throws -> Grpc_VersionCheckResponse {
         var response = Grpc_VersionCheckResponse()
-        response.grpcVersion = AgentVersion.wire
-        response.agentVersion = AgentVersion.current
+        response.grpcVersion = "0.0.1"
+        response.agentVersion = Version.current
         return response
     }
-}
-
-/// The agent's version, as GetGuestDetails and Health tell it.
-package enum AgentVersion {
-    package static let current = "0.1.0"
-    static let wire = "0.0.1"
 }

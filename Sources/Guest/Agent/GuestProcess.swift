@@ -136,34 +136,23 @@ final class GuestProcess: Sendable {
         func dial(_ port: UInt32) throws -> Int32 {
             try checkNegated("connect to", "host port \(port)", clx_connect_vsock(2, port))
         }
+        /// Our end of a stream, for the relay to keep: of a terminal another copy, of a pipe the end itself.
+        func take(_ stream: WritableKeyPath<Facts, Int32>) -> Int32 {
+            facts.withLock { facts in
+                if terminal { return fcntl(facts.master, F_DUPFD_CLOEXEC, 3) }
+                defer { facts[keyPath: stream] = -1 }
+                return facts[keyPath: stream]
+            }
+        }
         if ports.stdin != 0 {
-            let socket = try dial(ports.stdin)
-            let destination = facts.withLock { facts in
-                if terminal { return fcntl(facts.master, F_DUPFD_CLOEXEC, 3) }
-                defer { facts.stdin = -1 }
-                return facts.stdin
-            }
-            let handle = relay.connect(from: socket, to: destination)
-            facts.withLock { $0.input = handle }
+            let input = relay.connect(from: try dial(ports.stdin), to: take(\.stdin))
+            facts.withLock { $0.input = input }
         }
-        if ports.stdout != 0 {
-            let socket = try dial(ports.stdout)
-            let source = facts.withLock { facts in
-                if terminal { return fcntl(facts.master, F_DUPFD_CLOEXEC, 3) }
-                defer { facts.stdout = -1 }
-                return facts.stdout
-            }
-            let handle = relay.connect(from: source, to: socket)
-            facts.withLock { $0.outputs.append(handle) }
-        }
-        if ports.stderr != 0, !terminal {
-            let socket = try dial(ports.stderr)
-            let source = facts.withLock { facts in
-                defer { facts.stderr = -1 }
-                return facts.stderr
-            }
-            let handle = relay.connect(from: source, to: socket)
-            facts.withLock { $0.outputs.append(handle) }
+        for (port, stream) in [(ports.stdout, \Facts.stdout), (terminal ? 0 : ports.stderr, \Facts.stderr)]
+        where port != 0 {
+            let socket = try dial(port)
+            let output = relay.connect(from: take(stream), to: socket)
+            facts.withLock { $0.outputs.append(output) }
         }
         // No stdin port among others: the process reads the end of file, as from /dev/null.
         if ports.stdin == 0, ports.stdout != 0 || ports.stderr != 0 { closeInput() }
@@ -254,13 +243,7 @@ final class GuestProcess: Sendable {
     /// Blocks until all is written.
     func write(_ bytes: [UInt8]) throws(SystemError) -> Int {
         let descriptor = try duplicate { $0.terminal >= 0 ? $0.terminal : $0.stdin }
-        var rest = bytes[...]
-        while !rest.isEmpty {
-            let count = try check("write", "stdin") {
-                rest.withUnsafeBytes { Glibc.write(descriptor.raw, $0.baseAddress, $0.count) }
-            }
-            rest = rest.dropFirst(count)
-        }
+        try descriptor.writeAll(bytes, to: "stdin")
         return bytes.count
     }
 

@@ -64,9 +64,7 @@ package final class ContainerProcess: Sendable {
 
     /// Records the end once and wakes everyone who waits for it.
     func end(status: Int32) {
-        var time = timespec()
-        clock_gettime(CLOCK_REALTIME, &time)
-        let end = (status: status, at: time)
+        let end = (status: status, at: timeOfDay())
         let waiters = facts.withLock { facts -> [CheckedContinuation<(status: Int32, at: timespec), Never>] in
             guard facts.ended == nil else { return [] }
             facts.state = .stopped

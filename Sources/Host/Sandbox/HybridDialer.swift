@@ -33,21 +33,9 @@ package final class HybridDialer: GuestDialer {
         self.loop = loop
     }
 
-    /// Asks again every 20 ms until the VMM and the guest listen: this kind of channel can't hold a dial.
     package func dial(port: UInt32, timeout: Duration) async throws -> Int32 {
-        let deadline = ContinuousClock.now + timeout
-        while true {
-            do {
-                return try await blocking("dial") { [socketPath] in try Self.connect(socketPath, port, until: deadline)
-                }
-            } catch {
-                if closed.withLock({ $0 }) { throw SandboxError(.guest, "the guest's channel \(socketPath) is closed") }
-                if ContinuousClock.now > deadline {
-                    throw SandboxError(.guest, "the guest did not answer on vsock port \(port) in time: \(error)")
-                }
-                try await sleep(.milliseconds(20), on: loop)
-            }
-        }
+        let dial = RetriedDial(port: port, timeout: timeout, loop: loop) { [self] in closed.withLock { $0 } }
+        return try await dial { [socketPath] deadline in try Self.connect(socketPath, port, until: deadline) }
     }
 
     private static func connect(_ path: String, _ port: UInt32, until deadline: ContinuousClock.Instant) throws -> Int32

@@ -24,19 +24,10 @@ package final class KernelDialer: GuestDialer {
         self.loop = loop
     }
 
-    /// Asks again every 20 ms until the guest listens: the kernel refuses, it doesn't wait.
     package func dial(port: UInt32, timeout: Duration) async throws -> Int32 {
-        let deadline = ContinuousClock.now + timeout
-        while true {
-            let guest = guest
-            let socket = try await blocking("dial") { clx_connect_vsock(guest, port) }
-            if socket >= 0 { return socket }
-            if closed.withLock({ $0 }) { throw SandboxError(.guest, "the guest's vsock is closed") }
-            if ContinuousClock.now > deadline {
-                throw SandboxError(
-                    .guest, "the guest did not answer on vsock port \(port) in time: \(SystemError.text(of: -socket))")
-            }
-            try await sleep(.milliseconds(20), on: loop)
+        let dial = RetriedDial(port: port, timeout: timeout, loop: loop) { [self] in closed.withLock { $0 } }
+        return try await dial { [guest] _ in
+            try checkNegated("connect to", "vsock port \(port) of guest \(guest)", clx_connect_vsock(guest, port))
         }
     }
 

@@ -26,7 +26,6 @@ package actor Sandbox {
     private let plan: SandboxPlan
     private let log: Logger
     package private(set) var state = State.empty
-    package private(set) var phases: [(name: String, duration: Duration)] = []
 
     private var dialer: (any GuestDialer)?
     private var machine: QEMUVirtualMachine?
@@ -35,7 +34,6 @@ package actor Sandbox {
     private var relay: StreamRelay?
     private var containers: [String: Container] = [:]
     private var nextPort: UInt32 = 2000
-    private var endWaiters: [CheckedContinuation<Void, Never>] = []
 
     package init(plan: SandboxPlan, loop: any EventLoop, log: Logger) {
         id = plan.paths.sandbox
@@ -55,7 +53,6 @@ package actor Sandbox {
     package func boot() async throws {
         guard state == .empty else { throw SandboxError(.wrongState, "sandbox \(id) is \(state.rawValue), not empty") }
         state = .booting
-        let start = ContinuousClock.now
         do {
             try Files.makeDirectory(paths.machine)
             try Files.makeDirectory(paths.share)
@@ -70,25 +67,18 @@ package actor Sandbox {
                 logFile: paths.machine + "/virtiofsd.log")
             let machine = try await QEMUVirtualMachine.start(plan.machine, qmpSocket: paths.qmp, on: loop)
             self.machine = machine
-            phases.append(("VMM started", ContinuousClock.now - start))
             watch(machine)
-            let socket = try await dial(device, machine)
-            phases.append(("guest answers", ContinuousClock.now - start))
+            // Ends when the guest answers, when its time is over, or at once when the VMM ends: that closes the device.
+            let socket = try await device.dial(port: 1024, timeout: plan.dialTimeout)
             let connection = try await RPCClient.connect(socket: socket, on: loop)
             self.connection = connection
             try await createSandbox(AgentServiceClient(client: connection))
-            phases.append(("sandbox ready", ContinuousClock.now - start))
             state = .ready
         } catch {
             let reason = explain(error)
             await stop()
             throw reason
         }
-    }
-
-    /// The dial ends when the guest answers, when its time is over, or at once when the VMM ends.
-    private func dial(_ dialer: any GuestDialer, _ machine: QEMUVirtualMachine) async throws -> Int32 {
-        try await dialer.dial(port: 1024, timeout: plan.dialTimeout)
     }
 
     private func watch(_ machine: QEMUVirtualMachine) {
@@ -105,9 +95,6 @@ package actor Sandbox {
         }
         dialer?.close()
         for process in containers.values.flatMap(\.processes.values) { process.end(status: 137) }
-        let waiters = endWaiters
-        endWaiters = []
-        for waiter in waiters { waiter.resume() }
     }
 
     /// Why there is no guest: what the VMM said, what the guest's console said last.
@@ -117,12 +104,14 @@ package actor Sandbox {
         if let end = machine.end, state != .stopping { reason = "the virtual machine ended: QEMU \(end)" }
         let complaints = machine.complaints()
         if !complaints.isEmpty { reason += "; QEMU said: " + complaints.joined(separator: " | ") }
+        return SandboxError(.guest, "the guest of sandbox \(id) did not come up: \(reason); \(lastWords(machine))")
+    }
+
+    private func lastWords(_ machine: QEMUVirtualMachine) -> String {
         let console = machine.consoleTail(lines: 8)
-        let tail =
-            console.isEmpty
+        return console.isEmpty
             ? "the guest wrote nothing to its console"
             : "the guest's console ends with: " + console.joined(separator: " | ")
-        return SandboxError(.guest, "the guest of sandbox \(id) did not come up: \(reason); \(tail)")
     }
 
     /// A broken connection says nothing: the guest that broke it does.
@@ -130,9 +119,8 @@ package actor Sandbox {
         guard let failure = error as? RPCError, failure.code == .unavailable, let machine else { return error }
         let deadline = ContinuousClock.now + .seconds(2)
         while machine.end == nil, ContinuousClock.now < deadline { try? await sleep(.milliseconds(20), on: loop) }
-        let console = machine.consoleTail(lines: 8).joined(separator: " | ")
         let state = machine.end.map { "the virtual machine ended (QEMU \($0))" } ?? "the agent broke its connection"
-        return SandboxError(.guest, "\(task): \(state); the guest's console ends with: \(console)")
+        return SandboxError(.guest, "\(task): \(state); \(lastWords(machine))")
     }
 
     private func createSandbox(_ agent: AgentServiceClient) async throws {
@@ -147,8 +135,7 @@ package actor Sandbox {
         storage.options = ["nodev"]
         request.storages = [storage]
         _ = try await agent.createSandbox(request, timeout: .seconds(30))
-        var time = timespec()
-        clock_gettime(CLOCK_REALTIME, &time)
+        let time = timeOfDay()
         var clock = Grpc_SetGuestDateTimeRequest()
         clock.sec = Int64(time.tv_sec)
         clock.usec = Int64(time.tv_nsec / 1000)

@@ -1,5 +1,5 @@
 import EventLoop
-import Glibc
+import Linux
 import Logging
 import NIOCore
 import ShimAPI
@@ -39,10 +39,8 @@ package actor EventPublisher {
     }
 
     nonisolated func publish(_ topic: String, _ message: some Message) {
-        var time = timespec()
-        clock_gettime(CLOCK_REALTIME, &time)
         var envelope = Containerd_Services_Events_Ttrpc_V1_Envelope()
-        envelope.timestamp = Google_Protobuf_Timestamp(time)
+        envelope.timestamp = Google_Protobuf_Timestamp(timeOfDay())
         envelope.namespace = namespace
         envelope.topic = topic
         envelope.event.typeURL = type(of: message).protoMessageName

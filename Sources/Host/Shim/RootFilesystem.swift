@@ -27,28 +27,3 @@ enum RootFilesystem {
 
     static func unmount(bundle: String) { Mounts.detach(bundle + "/rootfs") }
 }
-
-/// fstab-style options as mount(2) wants them: flags, and the rest as data.
-struct MountOptions {
-    var flags: UInt = 0
-    var data: String?
-
-    init(_ options: [String]) {
-        var rest: [String] = []
-        for option in options {
-            switch option {
-            case "ro": flags |= UInt(MS_RDONLY)
-            case "nosuid": flags |= UInt(MS_NOSUID)
-            case "nodev": flags |= UInt(MS_NODEV)
-            case "noexec": flags |= UInt(MS_NOEXEC)
-            case "relatime": flags |= UInt(MS_RELATIME)
-            case "noatime": flags |= UInt(MS_NOATIME)
-            case "bind": flags |= UInt(MS_BIND)
-            case "rbind": flags |= UInt(MS_BIND) | UInt(MS_REC)
-            case "rw", "defaults": break
-            default: rest.append(option)
-            }
-        }
-        data = rest.isEmpty ? nil : rest.joined(separator: ",")
-    }
-}

@@ -21,11 +21,9 @@ package enum ShimDelete {
         Files.removeTree(paths.machine)
         Files.removeTree(paths.shareParent)
         unlink(SocketAddress.path(containerd: flags.address, namespace: flags.namespace, group: flags.id))
-        var time = timespec()
-        clock_gettime(CLOCK_REALTIME, &time)
         var response = Containerd_Task_V2_DeleteResponse()
         response.exitStatus = 137
-        response.exitedAt = Google_Protobuf_Timestamp(time)
+        response.exitedAt = Google_Protobuf_Timestamp(timeOfDay())
         let bytes: [UInt8] = try response.serializedBytes()
         _ = bytes.withUnsafeBytes { write(1, $0.baseAddress, $0.count) }
     }

@@ -1,8 +1,3 @@
-/// The version every tool prints.
-package enum Version {
-    package static let current = "0.1.0"
-}
-
 /// What was wrong with a command line.
 package struct UsageError: Error, CustomStringConvertible {
     package let description: String

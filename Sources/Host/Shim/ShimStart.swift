@@ -27,17 +27,18 @@ package enum ShimStart {
         command.name = "containerd-shim-kata-v2"
         command.newSession = true
         command.descriptors = [3: listener.raw]
-        if let log = try? FileDescriptor.open("log", O_RDWR | O_NONBLOCK) {
-            command.descriptors[2] = log.raw
-            return try launch(command, address)
-        }
-        return try launch(command, address)
-    }
-
-    private static func launch(_ command: Command, _ address: String) throws -> String {
+        let log = try FileDescriptor.open(Files.exists("log") ? "log" : "/dev/null", O_RDWR | O_NONBLOCK)
+        command.descriptors[2] = log.raw
         let child = try ChildProcess(command)
-        try Files.replace("shim.pid", "\(child.pid)")
-        try Files.replace("address", "unix://" + address)
+        do {
+            try Files.replace("shim.pid", "\(child.pid)")
+            try Files.replace("address", "unix://" + address)
+        } catch {
+            // Nobody will learn of this shim: it goes, and its socket.
+            child.signal(SIGKILL)
+            unlink(address)
+            throw error
+        }
         return "unix://" + address
     }
 

@@ -110,6 +110,21 @@ package final class ChildProcess: Sendable {
     }
 }
 
+/// A child and the reading end of a pipe that it alone writes to: the end of the pipe is the end of the child's output.
+package struct ChildWithOutput: ~Copyable {
+    package let process: ChildProcess
+    package let output: FileDescriptor
+
+    /// - Parameter targets: the child's descriptors that lead into the pipe.
+    package init(_ command: Command, output targets: [Int32]) throws(SystemError) {
+        let pipe = try Pipe()
+        var command = command
+        for target in targets { command.descriptors[target] = pipe.writeEnd.raw }
+        process = try ChildProcess(command)
+        output = pipe.readEnd
+    }
+}
+
 /// Calls `body` with a NULL-terminated vector of C strings, valid during the call.
 package func withCStrings<Result>(
     _ strings: [String], _ body: (UnsafePointer<UnsafeMutablePointer<CChar>?>) -> Result

@@ -30,6 +30,40 @@ extension FileDescriptor {
     }
 }
 
+/// Whole transfers; the object is what an error names.
+extension FileDescriptor {
+    /// Reads until the end, at most `limit` bytes.
+    package func readAll(_ object: String, limit: Int) throws(SystemError) -> [UInt8] {
+        let raw = raw
+        var bytes: [UInt8] = []
+        var chunk = [UInt8](repeating: 0, count: 65536)
+        while true {
+            let count = try check("read", object) {
+                chunk.withUnsafeMutableBytes { Glibc.read(raw, $0.baseAddress, $0.count) }
+            }
+            if count == 0 { return bytes }
+            bytes.append(contentsOf: chunk[..<count])
+            if bytes.count > limit { throw SystemError("read", object, errno: EFBIG) }
+        }
+    }
+
+    package func writeAll(_ bytes: [UInt8], to object: String) throws(SystemError) {
+        let raw = raw
+        var rest = bytes[...]
+        while !rest.isEmpty {
+            let count = try check("write", object) {
+                rest.withUnsafeBytes { Glibc.write(raw, $0.baseAddress, $0.count) }
+            }
+            rest = rest.dropFirst(count)
+        }
+    }
+}
+
+/// One line on standard error, for a person or for who collects it.
+package func writeError(_ line: String) {
+    _ = (line + "\n").withCString { write(2, $0, strlen($0)) }
+}
+
 /// A pipe's two ends, close-on-exec.
 package struct Pipe: ~Copyable, Sendable {
     package let readEnd: FileDescriptor

@@ -6,40 +6,31 @@ package enum Files {
     /// Reads a whole file, at most `limit` bytes.
     package static func read(_ path: String, limit: Int = 16 << 20) throws(SystemError) -> [UInt8] {
         let file = try FileDescriptor.open(path, O_RDONLY)
-        var bytes: [UInt8] = []
-        var chunk = [UInt8](repeating: 0, count: 65536)
-        while true {
-            let raw = file.raw
-            let count = try check("read", path) {
-                chunk.withUnsafeMutableBytes { Glibc.read(raw, $0.baseAddress, $0.count) }
-            }
-            if count == 0 { return bytes }
-            bytes.append(contentsOf: chunk[..<count])
-            if bytes.count > limit { throw SystemError("read", path, errno: EFBIG) }
-        }
+        return try file.readAll(path, limit: limit)
     }
 
     package static func readText(_ path: String) throws(SystemError) -> String {
         String(decoding: try read(path), as: UTF8.self)
     }
 
-    /// Writes the whole of `text` to an existing or new file.
-    package static func write(_ path: String, _ text: String, mode: mode_t = 0o600) throws(SystemError) {
-        let file = try FileDescriptor.open(path, O_WRONLY | O_CREAT | O_TRUNC, mode: mode)
-        var bytes = Array(text.utf8)[...]
-        while !bytes.isEmpty {
-            let raw = file.raw
-            let rest = bytes
-            let count = try check("write", path) { rest.withUnsafeBytes { Glibc.write(raw, $0.baseAddress, $0.count) } }
-            bytes = bytes.dropFirst(count)
-        }
+    /// Writes the whole of `bytes` to an existing or new file.
+    package static func write(_ path: String, _ bytes: [UInt8], mode: mode_t = 0o600) throws(SystemError) {
+        try FileDescriptor.open(path, O_WRONLY | O_CREAT | O_TRUNC, mode: mode).writeAll(bytes, to: path)
     }
 
-    /// Replaces `path` in one step: readers see the old text or the new, also after a crash (rename(2)).
-    package static func replace(_ path: String, _ text: String, mode: mode_t = 0o600) throws(SystemError) {
+    package static func write(_ path: String, _ text: String, mode: mode_t = 0o600) throws(SystemError) {
+        try write(path, Array(text.utf8), mode: mode)
+    }
+
+    /// Replaces `path` in one step: readers see the old content or the new, also after a crash (rename(2)).
+    package static func replace(_ path: String, _ bytes: [UInt8], mode: mode_t = 0o600) throws(SystemError) {
         let temporary = path + ".new"
-        try write(temporary, text, mode: mode)
+        try write(temporary, bytes, mode: mode)
         try check("rename", temporary) { rename(temporary, path) }
+    }
+
+    package static func replace(_ path: String, _ text: String, mode: mode_t = 0o600) throws(SystemError) {
+        try replace(path, Array(text.utf8), mode: mode)
     }
 
     package static func exists(_ path: String) -> Bool { access(path, F_OK) == 0 }

@@ -22,6 +22,13 @@ package struct SystemError: Error, Equatable, CustomStringConvertible {
     }
 }
 
+/// The time of day.
+package func timeOfDay() -> timespec {
+    var time = timespec()
+    clock_gettime(CLOCK_REALTIME, &time)
+    return time
+}
+
 /// Returns `result`, or throws what errno says; interrupted calls are made again.
 @discardableResult
 package func check<Result: SignedInteger>(

@@ -1,3 +1,4 @@
+import AgentAPI
 import Glibc
 import Linux
 import Shim
@@ -18,8 +19,7 @@ struct Main {
             case .serve: try ShimServer.run(flags)
             }
         } catch {
-            let line = "containerd-shim-kata-v2: \(error)\n"
-            _ = line.withCString { write(2, $0, strlen($0)) }
+            writeError("containerd-shim-kata-v2: \(error)")
             exit(1)
         }
     }

@@ -1,4 +1,5 @@
 import Agent
+import AgentAPI
 import Container
 import Glibc
 import Linux
@@ -11,7 +12,7 @@ struct Main {
         case nil: break
         case Stages.container: Stages.runContainer()
         case Stages.exec: Stages.runExec()
-        case "--version": return print("kata-agent \(AgentVersion.current)")
+        case "--version": return print("kata-agent \(Version.current)")
         case let argument?:
             if getpid() != 1 {
                 report("unknown argument \(argument); the agent takes none but --version")
@@ -26,7 +27,6 @@ struct Main {
 
     /// The guest's console is all that an agent without a channel has.
     static func report(_ text: String) {
-        let line = "kata-agent: \(text)\n"
-        _ = line.withCString { write(2, $0, strlen($0)) }
+        writeError("kata-agent: \(text)")
     }
 }

@@ -1,5 +1,4 @@
 import ArgumentParser
-import Glibc
 import Images
 import Linux
 
@@ -23,7 +22,9 @@ struct BuildInitrd: ParsableCommand {
     @Option(help: "A further module to load; may be given more than once.") var module: [String] = []
     @Option(name: .shortAndLong, help: "The initrd to write.") var output: String
 
-    func run() throws { try write(try Initrd.build(agent: agent, modules: modules, extraModules: module), to: output) }
+    func run() throws {
+        try Files.replace(output, try Initrd.build(agent: agent, modules: modules, extraModules: module), mode: 0o644)
+    }
 }
 
 struct UnpackKernel: ParsableCommand {
@@ -38,20 +39,6 @@ struct UnpackKernel: ParsableCommand {
         do { kernel = try KernelImage.unpack(try Files.read(image, limit: 256 << 20)) } catch let error as ImageError {
             throw ImageError("\(image): \(error)")
         }
-        try write(kernel, to: output)
+        try Files.replace(output, kernel, mode: 0o644)
     }
-}
-
-/// Writes a whole file in one step: no half image is ever there under its name.
-private func write(_ bytes: [UInt8], to path: String) throws {
-    let temporary = path + ".new"
-    let file = try FileDescriptor.open(temporary, O_WRONLY | O_CREAT | O_TRUNC, mode: 0o644)
-    var rest = bytes[...]
-    while !rest.isEmpty {
-        let count = try check("write", temporary) {
-            rest.withUnsafeBytes { Glibc.write(file.raw, $0.baseAddress, $0.count) }
-        }
-        rest = rest.dropFirst(count)
-    }
-    try check("rename", temporary) { rename(temporary, path) }
 }

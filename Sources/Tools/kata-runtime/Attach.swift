@@ -2,8 +2,8 @@ import ArgumentParser
 import CLinux
 import Glibc
 import Linux
-import Shim
 
+/// The process whose pid managers see: ends with the container's status.
 struct Attach: ParsableCommand {
     static let configuration = CommandConfiguration(abstract: "Stands for a container's process.", shouldDisplay: false)
     @Option(help: "The added process; the first one without it.") var exec = ""
@@ -13,8 +13,7 @@ struct Attach: ParsableCommand {
 
     func run() throws {
         Follower.blockSignals()
-        let address = SocketAddress.path(containerd: runtime.global.root, namespace: ShimProcess.namespace, group: id)
-        let task = try TaskClient.connect(address)
+        let task = try TaskClient.connect(ShimProcess.address(root: runtime.global.root, id: id))
         // A leader of the terminal is told of its resizes.
         if terminal { _ = clx_set_controlling_terminal(0) }
         let follower = Follower(task: task, id: id, exec: exec, terminal: terminal ? 0 : -1)
@@ -35,18 +34,13 @@ struct Attach: ParsableCommand {
                 + (terminal != nil ? ["--terminal"] : []) + [id])
         command.name = "kata-runtime"
         command.newSession = true
-        let pipe = try Pipe()
-        command.descriptors = [3: pipe.writeEnd.raw]
         let slave = try FileDescriptor.open(terminal ?? "/dev/null", O_RDWR | O_NOCTTY)
         command.descriptors[0] = slave.raw
-        let child = try ChildProcess(command)
-        let null = open("/dev/null", O_WRONLY | O_CLOEXEC)
-        dup2(null, pipe.writeEnd.raw)
-        close(null)
+        let child = try ChildWithOutput(command, output: [3])
         var byte: UInt8 = 0
-        guard read(pipe.readEnd.raw, &byte, 1) == 1 else {
+        guard read(child.output.raw, &byte, 1) == 1 else {
             throw RuntimeError("the process that stands for container \"\(id)\" did not start")
         }
-        return child.pid
+        return child.process.pid
     }
 }

@@ -2,9 +2,10 @@ import ArgumentParser
 import Glibc
 import Linux
 import OCISpec
-import Shim
+import Sandbox
 import ShimAPI
 
+/// What `create` and `run` share.
 struct BundleOptions: ParsableArguments {
     @Option(name: .shortAndLong, help: "The bundle's directory.") var bundle = "."
     @Option(help: "Socket that gets the master of the container's terminal.") var consoleSocket: String?
@@ -54,20 +55,11 @@ extension GlobalOptions {
             request.id = options.id
             request.bundle = bundle
             request.terminal = terminal
-            if terminal {
-                let slave: String
-                if let socket = options.consoleSocket {
-                    slave = try Terminal.open(consoleSocket: socket)
-                } else {
-                    slave = options.console ?? "/proc/\(getpid())/fd/0"
-                }
-                request.stdin = slave
-                request.stdout = slave
-            } else {
-                request.stdin = "/proc/\(getpid())/fd/0"
-                request.stdout = "/proc/\(getpid())/fd/1"
-                request.stderr = "/proc/\(getpid())/fd/2"
-            }
+            let streams = try CallerStreams.paths(
+                terminal: terminal, consoleSocket: options.consoleSocket, console: options.console)
+            request.stdin = streams.stdin
+            request.stdout = streams.stdout
+            request.stderr = streams.stderr
             let _: Containerd_Task_V2_CreateTaskResponse = try task.call("Create", request, timeout: .seconds(180))
             var state = ContainerState(
                 ociVersion: spec.ociVersion, id: options.id, bundle: bundle,
@@ -93,8 +85,7 @@ extension GlobalOptions {
     /// Ends everything of a container, whatever state it is in.
     func remove(_ id: String) throws {
         let directory = ContainerState.directory(root: root, id: id)
-        let address = SocketAddress.path(containerd: root, namespace: ShimProcess.namespace, group: id)
-        if let task = try? TaskClient.connect(address) {
+        if let task = try? TaskClient.connect(ShimProcess.address(root: root, id: id)) {
             try? task.kill(id, signal: SIGKILL, all: true)
             try? task.delete(id)
             try task.shutdown(id)

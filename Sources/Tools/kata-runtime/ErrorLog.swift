@@ -33,8 +33,7 @@ final class ErrorLog: Sendable {
 
     func report(_ message: String) {
         let target = target.withLock { $0 }
-        let text = message + "\n"
-        _ = text.withCString { write(2, $0, strlen($0)) }
+        writeError(message)
         guard let path = target.path,
             let file = try? FileDescriptor.open(path, O_WRONLY | O_CREAT | O_APPEND, mode: 0o640)
         else { return }

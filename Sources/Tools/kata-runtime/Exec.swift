@@ -45,24 +45,14 @@ struct Exec: ParsableCommand {
         let terminal = specification.terminal ?? false
         request.terminal = terminal
         var follower = Follower(task: task, id: id, exec: exec)
-        if terminal {
-            let slave: String
-            if let consoleSocket {
-                slave = try Terminal.open(consoleSocket: consoleSocket)
-            } else {
-                guard console != nil || isatty(0) == 1 else {
-                    throw RuntimeError("--tty: standard input is no terminal; give --console-socket")
-                }
-                slave = console ?? "/proc/\(getpid())/fd/0"
-                if !detach { follower.terminal = 0 }
-            }
-            request.stdin = slave
-            request.stdout = slave
-        } else {
-            request.stdin = "/proc/\(getpid())/fd/0"
-            request.stdout = "/proc/\(getpid())/fd/1"
-            request.stderr = "/proc/\(getpid())/fd/2"
+        if terminal, consoleSocket == nil, console == nil, isatty(0) == 0 {
+            throw RuntimeError("--tty: standard input is no terminal; give --console-socket")
         }
+        if terminal, consoleSocket == nil, !detach { follower.terminal = 0 }
+        let streams = try CallerStreams.paths(terminal: terminal, consoleSocket: consoleSocket, console: console)
+        request.stdin = streams.stdin
+        request.stdout = streams.stdout
+        request.stderr = streams.stderr
         try task.perform("Exec", request)
         do { try task.start(id, exec: exec) } catch {
             try? task.delete(id, exec: exec)
@@ -74,11 +64,7 @@ struct Exec: ParsableCommand {
             return
         }
         if let pidFile { try Files.replace(pidFile, "\(getpid())", mode: 0o644) }
-        follower.resize()
-        let before = follower.terminal >= 0 ? Terminal.makeRaw(follower.terminal) : nil
-        let outcome = Result { try follower.follow() }
-        if var before { tcsetattr(follower.terminal, TCSANOW, &before) }
-        let status = try outcome.get()
+        let status = try follower.followInForeground()
         try? task.delete(id, exec: exec)
         throw ExitCode(status)
     }
@@ -97,12 +83,12 @@ struct Exec: ParsableCommand {
         if let cwd { result.cwd = cwd }
         result.env = (result.env ?? []) + env
         if let user {
-            let parts = user.split(separator: ":", maxSplits: 1)
-            guard let uid = UInt32(parts[0]), parts.count == 1 || UInt32(parts[1]) != nil else {
-                throw RuntimeError("--user \"\(user)\": expected UID or UID:GID, in numbers")
-            }
+            let numbers = user.split(separator: ":", omittingEmptySubsequences: false).map { UInt32($0) }
+            guard (1...2).contains(numbers.count), let uid = numbers[0],
+                let gid = numbers.count == 2 ? numbers[1] : result.user.gid
+            else { throw RuntimeError("--user \"\(user)\": expected UID or UID:GID, in numbers") }
             result.user.uid = uid
-            if parts.count == 2 { result.user.gid = UInt32(parts[1]) ?? 0 }
+            result.user.gid = gid
         }
         if !additionalGids.isEmpty { result.user.additionalGids = (result.user.additionalGids ?? []) + additionalGids }
         if noNewPrivs { result.noNewPrivileges = true }

@@ -26,6 +26,14 @@ struct Follower {
         try? task.resize(id, exec: exec, rows: size.rows, columns: size.columns)
     }
 
+    /// Follows with the caller's terminal, when there is one, given to the process: raw meanwhile, as it was afterwards.
+    func followInForeground() throws -> Int32 {
+        resize()
+        let before = terminal >= 0 ? Terminal.makeRaw(terminal) : nil
+        defer { if var before { tcsetattr(terminal, TCSANOW, &before) } }
+        return try follow()
+    }
+
     /// Blocks until the process ends; its status.
     func follow() throws -> Int32 {
         detachThread("signals") { [self] in

@@ -1,3 +1,4 @@
+import AgentAPI
 import ArgumentParser
 import Configuration
 import Glibc

@@ -16,11 +16,7 @@ struct Run: ParsableCommand {
         do {
             try task.start(state.id)
             if detach { return }
-            follower.resize()
-            let before = follower.terminal >= 0 ? Terminal.makeRaw(follower.terminal) : nil
-            let outcome = Result { try follower.follow() }
-            if var before { tcsetattr(follower.terminal, TCSANOW, &before) }
-            let status = try outcome.get()
+            let status = try follower.followInForeground()
             if !keep { try global.remove(state.id) }
             throw ExitCode(status)
         } catch let error as ExitCode { throw error } catch {

@@ -6,6 +6,11 @@ import Shim
 enum ShimProcess {
     static let namespace = "oci"
 
+    /// Path of the socket on which the container's shim serves.
+    static func address(root: String, id: String) -> String {
+        SocketAddress.path(containerd: root, namespace: namespace, group: id)
+    }
+
     /// Beside this program, or in PATH.
     private static func executable() throws -> String {
         var buffer = [CChar](repeating: 0, count: 4096)
@@ -41,7 +46,6 @@ enum ShimProcess {
     private static func run(
         _ action: [String], id: String, root: String, directory: String, configuration: String?, debug: Bool
     ) throws -> (text: String, status: Int32) {
-        let pipe = try Pipe()
         var environment = Command.inheritedEnvironment.filter { !$0.hasPrefix("TTRPC_ADDRESS=") }
         if let configuration {
             environment =
@@ -52,20 +56,8 @@ enum ShimProcess {
             ["-namespace", namespace, "-address", root, "-id", id] + (debug ? ["-debug"] : []) + action,
             environment: environment)
         command.directory = directory
-        let raw = pipe.writeEnd.raw
-        command.descriptors = [1: raw, 2: raw]
-        let child = try ChildProcess(command)
-        // Ours must go, or the end of the child's output is never seen.
-        let null = open("/dev/null", O_WRONLY | O_CLOEXEC)
-        dup2(null, raw)
-        close(null)
-        var text: [UInt8] = []
-        var chunk = [UInt8](repeating: 0, count: 4096)
-        while true {
-            let count = read(pipe.readEnd.raw, &chunk, chunk.count)
-            if count <= 0 || text.count > 1 << 20 { break }
-            text += chunk.prefix(count)
-        }
-        return (String(decoding: text, as: UTF8.self), child.wait().status)
+        let child = try ChildWithOutput(command, output: [1, 2])
+        let text = try child.output.readAll("the shim's output", limit: 1 << 20)
+        return (String(decoding: text, as: UTF8.self), child.process.wait().status)
     }
 }

@@ -40,10 +40,7 @@ struct Pause: ParsableCommand {
     @ParentCommand var runtime: KataRuntime
 
     func run() throws {
-        let state = try ContainerState.load(root: runtime.global.root, id: id)
-        var request = Containerd_Task_V2_PauseRequest()
-        request.id = id
-        try TaskClient.connect(state.address).perform("Pause", request, timeout: .seconds(15))
+        try TaskClient.connect(ContainerState.load(root: runtime.global.root, id: id).address).pause(id)
     }
 }
 
@@ -53,9 +50,6 @@ struct Resume: ParsableCommand {
     @ParentCommand var runtime: KataRuntime
 
     func run() throws {
-        let state = try ContainerState.load(root: runtime.global.root, id: id)
-        var request = Containerd_Task_V2_ResumeRequest()
-        request.id = id
-        try TaskClient.connect(state.address).perform("Resume", request, timeout: .seconds(15))
+        try TaskClient.connect(ContainerState.load(root: runtime.global.root, id: id).address).resume(id)
     }
 }

@@ -72,6 +72,18 @@ struct TaskClient: Sendable {
         try perform("Kill", request, timeout: .seconds(15))
     }
 
+    func pause(_ id: String) throws {
+        var request = Containerd_Task_V2_PauseRequest()
+        request.id = id
+        try perform("Pause", request, timeout: .seconds(15))
+    }
+
+    func resume(_ id: String) throws {
+        var request = Containerd_Task_V2_ResumeRequest()
+        request.id = id
+        try perform("Resume", request, timeout: .seconds(15))
+    }
+
     func resize(_ id: String, exec: String = "", rows: UInt16, columns: UInt16) throws {
         var request = Containerd_Task_V2_ResizePtyRequest()
         request.id = id
@@ -81,7 +93,7 @@ struct TaskClient: Sendable {
         try perform("ResizePty", request, timeout: .seconds(10))
     }
 
-    /// Forgets a process; for the container's first one, ends the shim too.
+    /// Forgets a process that has ended.
     func delete(_ id: String, exec: String = "") throws {
         var request = Containerd_Task_V2_DeleteRequest()
         request.id = id

@@ -28,29 +28,18 @@ extension Service {
         }
     }
 
+    private static let storageHandlers = ["virtio-fs", "9p", "ephemeral", "local", "bind"]
+
     private func mount(_ storage: Grpc_Storage) async throws {
-        guard ["virtio-fs", "9p", "ephemeral", "local", "bind", ""].contains(storage.driver) else {
+        guard storage.driver.isEmpty || Self.storageHandlers.contains(storage.driver) else {
             throw RPCError(.unimplemented, "storage driver \(storage.driver) is not implemented")
         }
         try Files.makeDirectory(storage.mountPoint, mode: 0o755)
-        var flags: UInt = 0
-        var data: [String] = []
-        for option in storage.options {
-            switch option {
-            case "nodev": flags |= UInt(MS_NODEV)
-            case "nosuid": flags |= UInt(MS_NOSUID)
-            case "noexec": flags |= UInt(MS_NOEXEC)
-            case "ro": flags |= UInt(MS_RDONLY)
-            case "rw", "defaults": break
-            default: data.append(option)
-            }
-        }
-        let (final, rest) = (flags, data.joined(separator: ","))
+        let options = MountOptions(storage.options)
         // virtiofs asks the host: on a thread, so that a share that doesn't answer holds up nothing else.
         try await blocking("mount") {
             try Mounts.mount(
-                storage.source, at: storage.mountPoint, type: storage.fstype, flags: final,
-                data: rest.isEmpty ? nil : rest)
+                storage.source, at: storage.mountPoint, type: storage.fstype, flags: options.flags, data: options.data)
         }
         guest.state.withLock { $0.mounts.append(storage.mountPoint) }
     }
@@ -78,9 +67,9 @@ extension Service {
             response.memBlockSizeBytes = UInt64(String(text.filter { !$0.isWhitespace }), radix: 16) ?? 0
         }
         response.supportMemHotplugProbe = Files.exists("/sys/devices/system/memory/probe")
-        response.agentDetails.version = AgentVersion.current
+        response.agentDetails.version = Version.current
         response.agentDetails.initDaemon = getpid() == 1
-        response.agentDetails.storageHandlers = ["virtio-fs", "9p", "ephemeral", "local", "bind"]
+        response.agentDetails.storageHandlers = Self.storageHandlers
         response.agentDetails.supportsSeccomp = false
         return response
     }

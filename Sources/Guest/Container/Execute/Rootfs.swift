@@ -23,6 +23,11 @@ struct Rootfs {
         if !plan.mounts.contains(where: { $0.destination == "/dev" && $0.isBind }) { try makeDevices() }
     }
 
+    /// A missing working directory is made, as runc does it; where it can't be, the change to it tells why.
+    func makeWorkingDirectory() {
+        if let directory = try? open(plan.process.directory, directory: true) { close(directory) }
+    }
+
     /// Leaves the old root behind.
     func enter() throws(SystemError) {
         try check("enter", plan.rootfs) { fchdir(root) }

@@ -40,37 +40,36 @@ package enum Stages {
             try root.build()
             // After the mounts, before /proc/sys may become read-only.
             for setting in plan.sysctls { try Files.write(setting.path, setting.value) }
-            try makeWorkingDirectory(plan)
+            root.makeWorkingDirectory()
             try root.enter()
-            if plan.process.terminal {
-                let terminal = try ProcessSetup.openTerminal(plan.process)
-                if Files.isDirectory("/proc/self") { try? root.addConsole(terminal.slave) }
-                try sync.send(.terminal(terminal.master))
-                close(terminal.master)
-                close(terminal.slave)
+            try giveTerminal(plan.process, sync) { slave in
+                if Files.isDirectory("/proc/self") { try? root.addConsole(slave) }
             }
             try root.restrict()
-            let ready = { (try? sync.send(.ready)) != nil && sync.waitForStart() }
-            try ProcessSetup.execute(plan.process, waitingFor: ready)
+            try execute(plan.process, sync)
         } catch {
             try? sync.send(.failure("\(error)"))
             _exit(1)
         }
     }
 
-    /// A missing working directory is made, as runc does it.
-    private static func makeWorkingDirectory(_ plan: ContainerPlan) throws(SystemError) {
-        let root = try FileDescriptor.open(plan.rootfs, Int32(clx_open_path) | O_DIRECTORY)
-        guard clx_open_in_root(root.raw, plan.process.directory, Int32(clx_open_path), 0) == -ENOENT else { return }
-        var prefix = ""
-        for name in plan.process.directory.split(separator: "/") {
-            let parent = clx_open_in_root(
-                root.raw, prefix.isEmpty ? "/" : prefix, Int32(clx_open_path) | O_DIRECTORY, 0)
-            guard parent >= 0 else { return }
-            mkdirat(parent, String(name), 0o755)
-            close(parent)
-            prefix += "/" + name
-        }
+    /// Opens the process's terminal, if it has one, and hands its master to the agent.
+    private static func giveTerminal(
+        _ plan: ProcessPlan, _ sync: borrowing SyncSocket, _ use: (_ slave: Int32) -> Void = { _ in }
+    )
+        throws
+    {
+        guard plan.terminal else { return }
+        let terminal = try ProcessSetup.openTerminal(plan)
+        use(terminal.slave)
+        try sync.send(.terminal(terminal.master))
+        close(terminal.master)
+        close(terminal.slave)
+    }
+
+    /// Tells the agent that all is ready but the exec, and goes on when it says so.
+    private static func execute(_ plan: ProcessPlan, _ sync: borrowing SyncSocket) throws -> Never {
+        try ProcessSetup.execute(plan) { (try? sync.send(.ready)) != nil && sync.waitForStart() }
     }
 
     package static func runExec() -> Never {
@@ -91,14 +90,8 @@ package enum Stages {
                 _exit(0)
             }
             setsid()
-            if plan.process.terminal {
-                let terminal = try ProcessSetup.openTerminal(plan.process)
-                try sync.send(.terminal(terminal.master))
-                close(terminal.master)
-                close(terminal.slave)
-            }
-            let ready = { (try? sync.send(.ready)) != nil && sync.waitForStart() }
-            try ProcessSetup.execute(plan.process, waitingFor: ready)
+            try giveTerminal(plan.process, sync)
+            try execute(plan.process, sync)
         } catch {
             try? sync.send(.failure("\(error)"))
             _exit(1)

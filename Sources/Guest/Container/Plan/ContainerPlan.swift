@@ -1,5 +1,6 @@
 import CLinux
 import Glibc
+import Linux
 import OCISpec
 
 /// Everything that is done to create a container, decided before anything is done: a pure value of the specification.
@@ -41,7 +42,7 @@ package struct ContainerPlan: Codable, Equatable, Sendable {
         readOnlyRoot = root.readonly ?? false
         let linux = spec.linux ?? OCISpec.Linux()
         if let name = linux.rootfsPropagation, !name.isEmpty {
-            guard let bits = MountPlan.propagation(name) else {
+            guard let bits = MountOptions.propagation(name) else {
                 throw PlanError("linux.rootfsPropagation", "unknown value \"\(name)\"")
             }
             rootPropagation = bits
