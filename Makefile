@@ -8,7 +8,7 @@ RELEASE = $(SWIFT) build -c release --scratch-path .build-release \
 WRITTEN = $(shell find Sources Tests -name '*.swift' -not -path '*/Generated/*')
 TOOLS = kata-agent kata-osbuilder kata-runtime containerd-shim-kata-v2
 
-.PHONY: help build release guest quickstart install test unit vm bench fmt lint proto proto-check clean
+.PHONY: help build release guest quickstart install test unit vm bench soak fmt lint proto proto-check clean
 
 help: ## list the verbs
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST)
@@ -48,6 +48,10 @@ vm: ## tests with real guests; needs root
 bench: guest ## measure against a bare VM and runc, in the same run; needs root
 	scripts/install-dependencies test
 	Benchmarks/run
+
+soak: guest ## run RUNS (200) containers in a row and look for what is left; needs root
+	scripts/install-dependencies test
+	scripts/soak $(RUNS)
 
 fmt: ## format the sources
 	@$(SWIFT) format -i Package.swift $(WRITTEN)

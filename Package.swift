@@ -93,6 +93,7 @@ let package = Package(
         unitTests("OCISpec"),
         unitTests("TTRPC", ["EventLoop", "AgentAPI", nioCore, nioPosix]),
         unitTests("Container", ["OCISpec", "CLinux"]),
+        unitTests("Agent"),
         unitTests("Configuration", ["Linux"]),
         unitTests("Hypervisor"),
         unitTests("Images", ["Linux", "TestSupport"]),

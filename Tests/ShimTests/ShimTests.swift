@@ -31,26 +31,70 @@ struct ShimTests {
         #expect(names.allSatisfy { $0.utf8.count < 107 })
     }
 
-    @Test("a configuration's path comes with the runtime options, by both of their names")
+    @Test("a configuration's path comes with the runtime options, by all of their names")
     func options() throws {
         var options = Runtimeoptions_V1_Options()
         options.configPath = "/etc/mine.toml"
+        var any = Google_Protobuf_Any()
+        any.value = try options.serializedBytes()
         for name in [
             "runtimeoptions.v1.Options", "cri.runtimeoptions.v1.Options",
             "type.googleapis.com/runtimeoptions.v1.Options",
         ] {
-            var request = Containerd_Task_V2_CreateTaskRequest()
-            request.options.typeURL = name
-            request.options.value = try options.serializedBytes()
-            #expect(try SandboxHolder.configurationPath(request) == "/etc/mine.toml")
+            any.typeURL = name
+            #expect(try RuntimeOptions.configurationPath(any) == "/etc/mine.toml")
         }
-        var runc = Containerd_Task_V2_CreateTaskRequest()
-        runc.options.typeURL = "containerd.runc.v1.Options"
-        #expect(try SandboxHolder.configurationPath(runc) == nil)
-        var garbage = Containerd_Task_V2_CreateTaskRequest()
-        garbage.options.typeURL = "runtimeoptions.v1.Options"
-        garbage.options.value = .init([0xff])
-        #expect(throws: (any Error).self) { try SandboxHolder.configurationPath(garbage) }
+        any.typeURL = "containerd.runc.v1.Options"
+        #expect(try RuntimeOptions.configurationPath(any) == nil)
+        any.typeURL = "runtimeoptions.v1.Options"
+        any.value = .init([0xff])
+        #expect(throws: (any Error).self) { try RuntimeOptions.configurationPath(any) }
+    }
+
+    // The bytes as they are on the wire: field and length before each value.
+    private static let optionBytes = bytes(
+        "0a 19", "runtimeoptions.v1.Options", "12 10", "12 0e", "/etc/mine.toml")
+    private static let bootstrapBytes = bytes(
+        "0a 02", "c1", "12 07", "default", "18 fc ff ff ff ff ff ff ff ff 01", "22 05", "2.3.0", "2a 0b",
+        "/run/c.ttrp", "32 06", "/run/c", "3a 01", "/", "42 2f 0a 2d", optionBytes, "4a 07", "/run/s/")
+
+    /// Pairs of hexadecimal digits are bytes, other texts are themselves.
+    private static func bytes(_ parts: Any...) -> [UInt8] {
+        parts.flatMap { part -> [UInt8] in
+            if let bytes = part as? [UInt8] { return bytes }
+            let text = part as? String ?? ""
+            let pairs = text.split(separator: " ")
+            let numbers = pairs.compactMap { $0.count == 2 ? UInt8($0, radix: 16) : nil }
+            return numbers.count == pairs.count && text != "c1" ? numbers : Array(text.utf8)
+        }
+    }
+
+    private let started = try! ShimFlags(["-namespace", "default", "-address", "/run/c", "-id", "c1", "start"])
+
+    @Test("start takes what each age of containerd puts on its standard input")
+    func startInput() throws {
+        let old = try StartParameters([], flags: started)
+        #expect(old.configurationPath == "" && old.socketDirectory == "/run/containerd/s")
+        #expect(old.answer(path: "/s") == Array("unix:///s".utf8))
+
+        let middle = try StartParameters(Self.optionBytes, flags: started)
+        #expect(middle.configurationPath == "/etc/mine.toml")
+        #expect(middle.answer(path: "/s") == Array("unix:///s".utf8))
+
+        let new = try StartParameters(Self.bootstrapBytes, flags: started)
+        #expect(new.configurationPath == "/etc/mine.toml" && new.socketDirectory == "/run/s/" && new.debug)
+        #expect(new.answer(path: "/s") == Self.bytes("08 03", "12 09", "unix:///s", "1a 05", "ttrpc"))
+    }
+
+    @Test("options that could be read as bootstrap parameters are options: the identity decides")
+    func ambiguity() throws {
+        let other = try ShimFlags(["-namespace", "default", "-id", "c2", "start"])
+        #expect(try StartParameters(Self.bootstrapBytes, flags: other).answersBootstrap == false)
+        #expect(throws: UsageError.self) { try StartParameters([0xff, 0xff], flags: started) }
+        #expect(throws: UsageError.self) {
+            try StartParameters(
+                Self.bytes("0a 02", "c1", "12 07", "default", "4a 03", "s/."), flags: started)
+        }
     }
 
     @Test("figures keep their units in both of containerd's forms")

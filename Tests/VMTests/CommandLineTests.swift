@@ -38,6 +38,7 @@ struct CommandLineTests {
                 #expect(outcome.status == 1, "\(mistake)")
                 #expect(outcome.error.split(separator: "\n").count == 1, "\(mistake): \(outcome.error)")
             }
+            #expect(try lab.sh("\(lab.kata) frobnicate").error.contains("Invalid command \"frobnicate\""))
             _ = try lab.sh("\(lab.kata) --log-format json --log log.json state nope")
             #expect(try lab.sh("jq -r .msg log.json").output == "container \"nope\" does not exist\n")
         }
@@ -108,6 +109,33 @@ struct CommandLineTests {
                 #expect(text.contains(expected), "\(expected) is missing in \(text)")
             }
             #expect(outcome.error.contains("/proc/sys/kernel/panic"))
+        }
+    }
+
+    @Test("ps lists the container's processes, metrics tells of its guest")
+    func processes() throws {
+        try withLab { lab in
+            try lab.bundle("sleep 99 & sleep 98")
+            let outcome = try lab.sh(
+                """
+                k() { \(lab.kata) "$@"; }
+                k create -b bundle t-ps; k ps t-ps | wc -l; k start t-ps
+                for i in $(seq 50); do [ $(k ps t-ps | wc -l) = 3 ] && break; sleep 0.1; done
+                k ps t-ps | head -1 | tr -s ' '; k ps t-ps -o comm | sort | tr '\\n' ' '; k ps -f json t-ps | jq length
+                k ps t-ps -Z; k ps -f xml t-ps; k ps nope
+                k metrics t-ps | grep -c -e '^kata_agent_total_rss [0-9]' -e '^kata_guest_meminfo{item="memtotal"} [0-9]'
+                k delete --force t-ps
+                """)
+            #expect(
+                outcome.output == """
+                    2
+                    UID PID PPID C STIME TTY TIME CMD
+                    COMMAND sleep sleep 2
+                    2
+
+                    """, "\(outcome.output)")
+            #expect(outcome.error.split(separator: "\n").count == 3, "\(outcome.error)")
+            #expect(try lab.leftovers("t-ps") == "")
         }
     }
 

@@ -75,6 +75,21 @@ struct ContainerdTests {
         #expect(seen == order, "\(text)")
     }
 
+    @Test("a container that wants more memory than its limit ends with 137, and an event says why")
+    func outOfMemory() throws {
+        let outcome = try withContainerd(
+            """
+            c events > events & watcher=$!
+            run --memory-limit 20000000 $rootfs t-oom /bin/dd if=/dev/zero of=/dev/null bs=100M count=1; echo $?
+            c c rm t-oom
+            run -d --memory-limit 20000000 $rootfs t-update /bin/sleep 100
+            c task metrics --format json t-update | jq .memory.usage.limit
+            kill $watcher; grep -c /tasks/oom events; grep /tasks/oom events | grep -c t-oom
+            c task rm -f t-update > /dev/null 2>&1; c c rm t-update
+            """)
+        #expect(outcome.output == "137\n19996672\n1\n1\n", "\(outcome.output) \(outcome.error)")
+    }
+
     @Test("a task goes on while containerd is started again, and is still managed")
     func restart() throws {
         let outcome = try withContainerd(

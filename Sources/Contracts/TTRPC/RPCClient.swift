@@ -37,10 +37,21 @@ package final class RPCClient: Sendable {
     package func call<Request: Message, Reply: Message>(
         _ service: String, _ method: String, _ request: Request, timeout: Duration?, metadata: [String: [String]] = [:]
     ) async throws -> Reply {
+        let payload = try await call(
+            service, method, payload: try request.serializedBytes(), timeout: timeout, metadata: metadata)
+        do { return try Reply(serializedBytes: payload) } catch {
+            throw RPCError(.internal, "\(service)/\(method): the reply is not a \(Reply.protoMessageName)")
+        }
+    }
+
+    /// As above, for a caller that passes messages on unread.
+    package func call(
+        _ service: String, _ method: String, payload: [UInt8], timeout: Duration?, metadata: [String: [String]] = [:]
+    ) async throws -> [UInt8] {
         var envelope = Ttrpc_Request()
         envelope.service = service
         envelope.method = method
-        envelope.payload = try request.serializedBytes()
+        envelope.payload = .init(payload)
         if let timeout { envelope.timeoutNano = TimeAmount(timeout).nanoseconds }
         envelope.metadata = metadata.flatMap { key, values in
             values.map { value in
@@ -62,11 +73,8 @@ package final class RPCClient: Sendable {
                 once.complete(.failure(RPCError(.deadlineExceeded, "\(service)/\(method): no answer within \(limit)")))
             }
         }
-        let payload = try await promise.futureResult.get()
-        timer?.cancel()
-        do { return try Reply(serializedBytes: payload) } catch {
-            throw RPCError(.internal, "\(service)/\(method): the reply is not a \(Reply.protoMessageName)")
-        }
+        defer { timer?.cancel() }
+        return try await promise.futureResult.get()
     }
 
     /// Completes when the connection has ended, whoever ended it.

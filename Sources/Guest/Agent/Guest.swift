@@ -27,6 +27,7 @@ final class Guest: Sendable {
     let loop: any EventLoop
     let relay: StreamRelay
     let reaper: Reaper
+    let oom: OOMWatch
     let state = Mutex(State())
     /// Called when the sandbox ends.
     let powerOff: @Sendable () -> Void
@@ -36,6 +37,7 @@ final class Guest: Sendable {
         self.powerOff = powerOff
         relay = try StreamRelay()
         reaper = try Reaper()
+        oom = try OOMWatch()
     }
 
     func container(_ id: String) throws(RPCError) -> ContainerRecord {

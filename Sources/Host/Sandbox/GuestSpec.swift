@@ -85,17 +85,25 @@ extension Grpc_Spec {
             wire.path = namespace.path ?? ""
             return wire
         }
-        if let memory = linux.resources?.memory {
-            self.linux.resources.memory.limit = memory.limit ?? 0
-            self.linux.resources.memory.swap = memory.swap ?? 0
-            self.linux.resources.memory.reservation = memory.reservation ?? 0
+        if let resources = linux.resources { self.linux.resources = Grpc_LinuxResources(resources) }
+    }
+}
+
+extension Grpc_LinuxResources {
+    /// Processor numbers are the host's and mean nothing in a guest.
+    package init(_ resources: OCISpec.Linux.Resources) {
+        self.init()
+        if let memory = resources.memory {
+            self.memory.limit = memory.limit ?? 0
+            self.memory.swap = memory.swap ?? 0
+            self.memory.reservation = memory.reservation ?? 0
         }
-        if let cpu = linux.resources?.cpu {
-            self.linux.resources.cpu.shares = cpu.shares ?? 0
-            self.linux.resources.cpu.quota = cpu.quota ?? 0
-            self.linux.resources.cpu.period = cpu.period ?? 0
+        if let cpu = resources.cpu {
+            self.cpu.shares = cpu.shares ?? 0
+            self.cpu.quota = cpu.quota ?? 0
+            self.cpu.period = cpu.period ?? 0
         }
-        if let pids = linux.resources?.pids { self.linux.resources.pids.limit = pids.limit ?? 0 }
+        if let pids = resources.pids { self.pids.limit = pids.limit ?? 0 }
     }
 }
 

@@ -346,6 +346,26 @@ package actor Sandbox {
         return try await agent().statsContainer(request, timeout: .seconds(10))
     }
 
+    /// Sets new limits of a running container.
+    package func update(container: String, resources: OCISpec.Linux.Resources) async throws {
+        _ = try self.container(container)
+        var request = Grpc_UpdateContainerRequest()
+        request.containerID = container
+        request.resources = Grpc_LinuxResources(resources)
+        _ = try await agent().updateContainer(request, timeout: .seconds(10))
+    }
+
+    /// Waits until the kernel of the guest has killed in a container for want of memory. Returns the container's id.
+    /// - Throws: when the guest has gone.
+    package func nextOutOfMemory() async throws -> String {
+        try await agent().getOOMEvent(Grpc_GetOOMEventRequest(), timeout: nil).containerID
+    }
+
+    /// Hands a call to the agent unread.
+    package func ask(agent method: String, _ payload: [UInt8]) async throws -> [UInt8] {
+        try await agent().client.call(AgentServiceClient.serviceName, method, payload: payload, timeout: .seconds(30))
+    }
+
     /// Forgets an ended process; for a container's first process, the whole container.
     package func delete(container: String, exec: String = "") async throws -> (status: Int32, at: timespec) {
         let record = try self.container(container)

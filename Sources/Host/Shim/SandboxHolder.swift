@@ -13,6 +13,9 @@ import Synchronization
 
 /// The one sandbox of this shim: made by the first container, found by all others.
 package final class SandboxHolder: Sendable {
+    /// Names the configuration.toml to use where no option does.
+    package static let configurationVariable = "KATA_RUNTIME_CONFIG"
+
     private let held = Mutex<Sandbox?>(nil)
     private let loop: any EventLoop
     private let executor: LoopExecutor
@@ -37,7 +40,8 @@ package final class SandboxHolder: Sendable {
 
     func sandbox(for request: Containerd_Task_V2_CreateTaskRequest, spec: Spec) async throws -> Sandbox {
         if let sandbox = held.withLock({ $0 }) { return sandbox }
-        let configuration = try Configuration.load(try Self.configurationPath(request) ?? configurationPath)
+        let configuration = try Configuration.load(
+            try RuntimeOptions.configurationPath(request.options) ?? configurationPath)
         for warning in configuration.warnings { log.warning("\(warning)") }
         try configuration.checkFiles()
         let plan = SandboxPlan(
@@ -53,16 +57,6 @@ package final class SandboxHolder: Sendable {
             throw error
         }
         return sandbox
-    }
-
-    /// `ConfigPath` of the runtime's options, by either of their names (containerd's and the older CRI's).
-    static func configurationPath(_ request: Containerd_Task_V2_CreateTaskRequest) throws -> String? {
-        guard request.hasOptions, request.options.typeURL.hasSuffix("runtimeoptions.v1.Options") else { return nil }
-        guard let options = try? Runtimeoptions_V1_Options(serializedBytes: Array(request.options.value)) else {
-            throw SandboxError(
-                .invalid, "the runtime options of container \(request.id) are no \(request.options.typeURL)")
-        }
-        return options.configPath.isEmpty ? nil : options.configPath
     }
 
     /// Once the start is over, most of the program has been run for the last time.

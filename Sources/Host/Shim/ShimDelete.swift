@@ -20,11 +20,19 @@ package enum ShimDelete {
         Mounts.detach(paths.share)
         Files.removeTree(paths.machine)
         Files.removeTree(paths.shareParent)
-        unlink(SocketAddress.path(containerd: flags.address, namespace: flags.namespace, group: flags.id))
+        unlink(socket(flags))
         var response = Containerd_Task_V2_DeleteResponse()
         response.exitStatus = 137
         response.exitedAt = Google_Protobuf_Timestamp(timeOfDay())
         let bytes: [UInt8] = try response.serializedBytes()
         _ = bytes.withUnsafeBytes { write(1, $0.baseAddress, $0.count) }
+    }
+    /// Where the shim listened: `start` wrote it into the bundle.
+    private static func socket(_ flags: ShimFlags) -> String {
+        let written = (try? Files.readText("address")) ?? ""
+        guard written.hasPrefix("unix:///") else {
+            return SocketAddress.path(containerd: flags.address, namespace: flags.namespace, group: flags.id)
+        }
+        return String(written.dropFirst("unix://".count).prefix { $0 != "\n" })
     }
 }

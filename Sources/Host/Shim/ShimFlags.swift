@@ -13,6 +13,8 @@ package struct ShimFlags: Equatable, Sendable {
     package var publishBinary = ""
     package var id = ""
     package var bundle = ""
+    /// Of a serving shim: where it listens. The listening descriptor is handed down; the file is removed at the end.
+    package var socket = ""
     package var debug = false
     package var action = Action.serve
 
@@ -47,7 +49,7 @@ package struct ShimFlags: Equatable, Sendable {
             case "publish-binary": publishBinary = value
             case "id": id = value
             case "bundle": bundle = value
-            case "socket": break
+            case "socket": socket = value
             default: throw UsageError("unknown flag -\(name)")
             }
         }

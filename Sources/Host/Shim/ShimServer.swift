@@ -1,3 +1,4 @@
+import AgentAPI
 import CLinux
 import Configuration
 import EventLoop
@@ -28,18 +29,21 @@ package enum ShimServer {
         let loop = group.next()
         let done = loop.makePromise(of: Void.self)
         let sandboxes = SandboxHolder(
-            identifier: flags.id, configurationPath: environment("KATA_RUNTIME_CONFIG"), loop: loop, log: log)
+            identifier: flags.id, configurationPath: environment(SandboxHolder.configurationVariable), loop: loop,
+            log: log)
         let events = EventPublisher(
             address: environment("TTRPC_ADDRESS"), namespace: flags.namespace, loop: loop, log: log)
-        let address = SocketAddress.path(containerd: flags.address, namespace: flags.namespace, group: flags.id)
         let tasks = ContainerdTasks(sandboxes: sandboxes, events: events, log: log) {
             // Before the answer: once it is out, a new shim of the same name may listen here.
-            unlink(address)
+            unlink(flags.socket)
             done.succeed()
         }
         let server = RPCServer(
             eventLoop: loop,
-            services: ["containerd.task.v2.Task": tasks.methods, "containerd.task.v3.Task": tasks.methods])
+            services: [
+                "containerd.task.v2.Task": tasks.methods, "containerd.task.v3.Task": tasks.methods,
+                AgentServiceClient.serviceName: GuestQueries.handlers(sandboxes),
+            ])
         Task(executorPreference: LoopExecutor(loop)) {
             do { _ = try await server.listen(socket: 3) } catch { done.fail(error) }
         }

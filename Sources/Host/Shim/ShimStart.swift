@@ -5,25 +5,29 @@ import OCISpec
 
 /// `start`: makes the socket, leaves a serving process behind, prints the socket's address.
 package enum ShimStart {
-    package static func run(_ flags: ShimFlags) throws -> String {
+    /// - Returns: what goes to standard output.
+    package static func run(_ flags: ShimFlags) throws -> [UInt8] {
+        let parameters = try StartParameters(StartParameters.readInput(), flags: flags)
         let group = group(of: flags)
-        let address = SocketAddress.path(containerd: flags.address, namespace: flags.namespace, group: group)
-        if group != flags.id, (try? UnixSocket.connect(address).raw) != nil {
-            try Files.replace("address", "unix://" + address)
-            return "unix://" + address
-        }
+        let address = SocketAddress.path(
+            in: parameters.socketDirectory, containerd: flags.address, namespace: flags.namespace, group: group)
         if (try? UnixSocket.connect(address).raw) != nil {
-            throw UsageError("a shim of \(group) serves \(address) already")
+            guard group != flags.id else { throw UsageError("a shim of \(group) serves \(address) already") }
+            try Files.replace("address", "unix://" + address)
+            return parameters.answer(path: address)
         }
-        try Files.makeDirectory(SocketAddress.directory)
+        try Files.makeDirectory(parameters.socketDirectory)
         let listener = try UnixSocket.listen(address)
         var command = Command(
             "/proc/self/exe",
             [
                 "-namespace", flags.namespace, "-address", flags.address, "-publish-binary", flags.publishBinary, "-id",
-                group,
+                group, "-socket", address,
             ]
-                + (flags.debug ? ["-debug"] : []))
+                + (parameters.debug ? ["-debug"] : []))
+        if !parameters.configurationPath.isEmpty {
+            command.environment.append(SandboxHolder.configurationVariable + "=" + parameters.configurationPath)
+        }
         command.name = "containerd-shim-kata-v2"
         command.newSession = true
         command.descriptors = [3: listener.raw]
@@ -39,7 +43,7 @@ package enum ShimStart {
             unlink(address)
             throw error
         }
-        return "unix://" + address
+        return parameters.answer(path: address)
     }
 
     /// The containers of a pod share a shim: the group is the sandbox that the manager's annotations name.

@@ -4,7 +4,9 @@ import Glibc
 package enum SocketAddress {
     package static let directory = "/run/containerd/s"
 
-    package static func path(containerd: String, namespace: String, group: String) -> String {
+    package static func path(
+        in directory: String = directory, containerd: String, namespace: String, group: String
+    ) -> String {
         "\(directory)/\(digest("\(containerd)/\(namespace)/\(group)"))"
     }
 

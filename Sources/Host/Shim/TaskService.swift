@@ -36,7 +36,9 @@ package final class ContainerdTasks: TaskService, Sendable {
                     "a field of config.json has no effect yet",
                     metadata: ["container": "\(request.id)", "field": "\(field)"])
             }
+            let isFirst = (try? sandboxes.current()) == nil
             let sandbox = try await sandboxes.sandbox(for: request, spec: spec)
+            if isFirst { announceOutOfMemory(in: sandbox) }
             let rootfs = try RootFilesystem.mount(request.rootfs, bundle: request.bundle, spec: spec)
             let streams = StreamPaths(
                 stdin: request.stdin, stdout: request.stdout, stderr: request.stderr, terminal: request.terminal)
@@ -84,6 +86,17 @@ package final class ContainerdTasks: TaskService, Sendable {
             var response = Containerd_Task_V2_StartResponse()
             response.pid = pid
             return response
+        }
+    }
+
+    /// Publishes /tasks/oom for as long as there is a guest.
+    private func announceOutOfMemory(in sandbox: Sandbox) {
+        sandboxes.detached { [events] in
+            while let container = try? await sandbox.nextOutOfMemory() {
+                var event = Containerd_Events_TaskOOM()
+                event.containerID = container
+                events.publish("/tasks/oom", event)
+            }
         }
     }
 
@@ -231,6 +244,17 @@ package final class ContainerdTasks: TaskService, Sendable {
             var event = Containerd_Events_TaskResumed()
             event.containerID = request.id
             events.publish("/tasks/resumed", event)
+            return Google_Protobuf_Empty()
+        }
+    }
+
+    package func update(_ request: Containerd_Task_V2_UpdateTaskRequest, _ context: CallContext) async throws
+        -> Google_Protobuf_Empty
+    {
+        try await answering {
+            let resources = try OCISpec.Linux.Resources.decode(
+                json: Array(request.resources.value), source: "resources")
+            try await sandboxes.current().update(container: request.id, resources: resources)
             return Google_Protobuf_Empty()
         }
     }

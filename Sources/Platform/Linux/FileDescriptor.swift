@@ -33,11 +33,21 @@ extension FileDescriptor {
 /// Whole transfers; the object is what an error names.
 extension FileDescriptor {
     /// Reads until the end, at most `limit` bytes.
-    package func readAll(_ object: String, limit: Int) throws(SystemError) -> [UInt8] {
+    /// - Parameter deadline: throws ETIMEDOUT when the end has not come by then.
+    package func readAll(_ object: String, limit: Int, by deadline: ContinuousClock.Instant? = nil) throws(SystemError)
+        -> [UInt8]
+    {
         let raw = raw
         var bytes: [UInt8] = []
         var chunk = [UInt8](repeating: 0, count: 65536)
         while true {
+            if let deadline {
+                let rest = (deadline - ContinuousClock.now) / .milliseconds(1)
+                var ready = pollfd(fd: raw, events: Int16(POLLIN), revents: 0)
+                if try check("wait for", object, { poll(&ready, 1, Int32(clamping: Int(max(0, rest)))) }) == 0 {
+                    throw SystemError("read", object, errno: ETIMEDOUT)
+                }
+            }
             let count = try check("read", object) {
                 chunk.withUnsafeMutableBytes { Glibc.read(raw, $0.baseAddress, $0.count) }
             }

@@ -14,7 +14,7 @@ struct Main {
                 print(
                     "Kata Containers containerd shim (Swift): id: \"io.containerd.kata.v2\", version: \(Version.current)"
                 )
-            case .start: print(try ShimStart.run(flags), terminator: "")
+            case .start: try FileDescriptor(owning: 1).writeAll(try ShimStart.run(flags), to: "standard output")
             case .delete: try ShimDelete.run(flags)
             case .serve: try ShimServer.run(flags)
             }

@@ -14,8 +14,7 @@ struct KataRuntime: ParsableCommand {
         version: Version.report,
         subcommands: [
             Create.self, Start.self, State.self, Kill.self, Delete.self, Exec.self, Pause.self, Resume.self, Run.self,
-            List.self,
-            SpecCommand.self,
+            List.self, Ps.self, Metrics.self, SpecCommand.self,
             VersionCommand.self, Check.self, Env.self, Attach.self,
         ])
 
@@ -27,7 +26,8 @@ struct KataRuntime: ParsableCommand {
         do { command = try parseAsRoot() } catch {
             // --help and --version come as errors that are none.
             if exitCode(for: error).isSuccess { exit(withError: error) }
-            ErrorLog.shared.report(message(for: error) + "; see kata-runtime --help")
+            let unknown = message(for: error).hasPrefix("Unexpected argument") ? unknownCommand() : nil
+            ErrorLog.shared.report((unknown ?? message(for: error)) + "; see kata-runtime --help")
             Glibc.exit(1)
         }
         do { try command.run() } catch {
@@ -35,6 +35,23 @@ struct KataRuntime: ParsableCommand {
             ErrorLog.shared.report("\(error)")
             Glibc.exit(1)
         }
+    }
+}
+
+extension KataRuntime {
+    /// Kata's words for a first word that is no command; nil when it is one.
+    private static func unknownCommand() -> String? {
+        let valued = ["--root", "--log", "--log-format", "--kata-config", "--config", "--rootless"]
+        var words = CommandLine.arguments.dropFirst()
+        while let word = words.popFirst() {
+            if word.hasPrefix("-") {
+                if valued.contains(word) { _ = words.popFirst() }
+                continue
+            }
+            let known = configuration.subcommands.flatMap { [$0._commandName] + $0.configuration.aliases }
+            return known.contains(word) ? nil : "Invalid command \"\(word)\""
+        }
+        return nil
     }
 }
 

@@ -57,7 +57,11 @@ enum ShimProcess {
             environment: environment)
         command.directory = directory
         let child = try ChildWithOutput(command, output: [1, 2])
-        let text = try child.output.readAll("the shim's output", limit: 1 << 20)
+        let text: [UInt8]
+        do { text = try child.output.readAll("the shim's output", limit: 1 << 20, by: .now + .seconds(30)) } catch {
+            child.process.signal(SIGKILL)
+            throw error
+        }
         return (String(decoding: text, as: UTF8.self), child.process.wait().status)
     }
 }

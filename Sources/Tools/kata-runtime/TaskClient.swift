@@ -1,3 +1,4 @@
+import AgentAPI
 import EventLoop
 import Linux
 import NIOCore
@@ -91,6 +92,13 @@ struct TaskClient: Sendable {
         request.height = UInt32(rows)
         request.width = UInt32(columns)
         try perform("ResizePty", request, timeout: .seconds(10))
+    }
+
+    /// A question that the shim hands on to the agent in the guest.
+    func ask<Reply: Message>(_ method: String, _ request: some Message) throws -> Reply {
+        try Self.waiting(on: loop) {
+            try await client.call(AgentServiceClient.serviceName, method, request, timeout: .seconds(30))
+        }
     }
 
     /// Forgets a process that has ended.

@@ -13,6 +13,7 @@ package protocol AgentService: Sendable {
     func execProcess(_ request: Grpc_ExecProcessRequest, _ context: CallContext) async throws -> Google_Protobuf_Empty
     func signalProcess(_ request: Grpc_SignalProcessRequest, _ context: CallContext) async throws -> Google_Protobuf_Empty
     func waitProcess(_ request: Grpc_WaitProcessRequest, _ context: CallContext) async throws -> Grpc_WaitProcessResponse
+    func listProcesses(_ request: Grpc_ListProcessesRequest, _ context: CallContext) async throws -> Grpc_ListProcessesResponse
     func updateContainer(_ request: Grpc_UpdateContainerRequest, _ context: CallContext) async throws -> Google_Protobuf_Empty
     func updateEphemeralMounts(_ request: Grpc_UpdateEphemeralMountsRequest, _ context: CallContext) async throws -> Google_Protobuf_Empty
     func statsContainer(_ request: Grpc_StatsContainerRequest, _ context: CallContext) async throws -> Grpc_StatsContainerResponse
@@ -59,6 +60,7 @@ extension AgentService {
             "ExecProcess": unary { try await execProcess($0, $1) },
             "SignalProcess": unary { try await signalProcess($0, $1) },
             "WaitProcess": unary { try await waitProcess($0, $1) },
+            "ListProcesses": unary { try await listProcesses($0, $1) },
             "UpdateContainer": unary { try await updateContainer($0, $1) },
             "UpdateEphemeralMounts": unary { try await updateEphemeralMounts($0, $1) },
             "StatsContainer": unary { try await statsContainer($0, $1) },
@@ -122,6 +124,10 @@ extension AgentService {
 
     package func waitProcess(_ request: Grpc_WaitProcessRequest, _ context: CallContext) async throws -> Grpc_WaitProcessResponse {
         throw RPCError(.unimplemented, "grpc.AgentService/WaitProcess is not implemented")
+    }
+
+    package func listProcesses(_ request: Grpc_ListProcessesRequest, _ context: CallContext) async throws -> Grpc_ListProcessesResponse {
+        throw RPCError(.unimplemented, "grpc.AgentService/ListProcesses is not implemented")
     }
 
     package func updateContainer(_ request: Grpc_UpdateContainerRequest, _ context: CallContext) async throws -> Google_Protobuf_Empty {
@@ -247,6 +253,7 @@ extension AgentService {
 
 /// Calls grpc.AgentService on the other side of a connection.
 package struct AgentServiceClient: Sendable {
+    package static let serviceName = "grpc.AgentService"
     package let client: RPCClient
 
     package init(client: RPCClient) { self.client = client }
@@ -281,6 +288,10 @@ package struct AgentServiceClient: Sendable {
 
     package func waitProcess(_ request: Grpc_WaitProcessRequest, timeout: Duration?) async throws -> Grpc_WaitProcessResponse {
         try await client.call("grpc.AgentService", "WaitProcess", request, timeout: timeout)
+    }
+
+    package func listProcesses(_ request: Grpc_ListProcessesRequest, timeout: Duration?) async throws -> Grpc_ListProcessesResponse {
+        try await client.call("grpc.AgentService", "ListProcesses", request, timeout: timeout)
     }
 
     package func updateContainer(_ request: Grpc_UpdateContainerRequest, timeout: Duration?) async throws -> Google_Protobuf_Empty {

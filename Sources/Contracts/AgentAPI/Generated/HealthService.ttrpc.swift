@@ -31,6 +31,7 @@ extension HealthService {
 
 /// Calls grpc.Health on the other side of a connection.
 package struct HealthServiceClient: Sendable {
+    package static let serviceName = "grpc.Health"
     package let client: RPCClient
 
     package init(client: RPCClient) { self.client = client }

@@ -25,6 +25,7 @@ extension EventsService {
 
 /// Calls containerd.services.events.ttrpc.v1.Events on the other side of a connection.
 package struct EventsServiceClient: Sendable {
+    package static let serviceName = "containerd.services.events.ttrpc.v1.Events"
     package let client: RPCClient
 
     package init(client: RPCClient) { self.client = client }

@@ -121,6 +121,7 @@ extension TaskService {
 
 /// Calls containerd.task.v2.Task on the other side of a connection.
 package struct TaskServiceClient: Sendable {
+    package static let serviceName = "containerd.task.v2.Task"
     package let client: RPCClient
 
     package init(client: RPCClient) { self.client = client }

@@ -35,6 +35,7 @@ extension Service {
                 if !request.execID.isEmpty { processes[request.execID] = process }
                 let record = Guest.ContainerRecord(plan: plan, cgroup: cgroup, processes: processes, initial: process)
                 guest.state.withLock { $0.containers[id] = record }
+                guest.oom.add(id, cgroup)
             } catch {
                 try? await blocking("clean") { cgroup.remove() }
                 throw error
@@ -58,6 +59,7 @@ extension Service {
     {
         try await guest.answering {
             let record = try guest.container(request.containerID)
+            guest.oom.remove(request.containerID)
             try? record.cgroup.killAll()
             try await blocking("remove") { record.cgroup.remove() }
             for process in record.processes.values { process.release() }
@@ -93,6 +95,12 @@ extension Service {
             try guest.container(request.containerID).cgroup.apply(settings)
             return Google_Protobuf_Empty()
         }
+    }
+
+    func getOOMEvent(_ request: Grpc_GetOOMEventRequest, _ context: CallContext) async throws -> Grpc_OOMEvent {
+        var event = Grpc_OOMEvent()
+        event.containerID = await guest.oom.next()
+        return event
     }
 
     func statsContainer(_ request: Grpc_StatsContainerRequest, _ context: CallContext) async throws

@@ -33,6 +33,27 @@ extension Service {
         }
     }
 
+    func listProcesses(_ request: Grpc_ListProcessesRequest, _ context: CallContext) async throws
+        -> Grpc_ListProcessesResponse
+    {
+        try await guest.answering {
+            let processes = try guest.container(request.containerID).cgroup.allProcesses.sorted()
+            var response = Grpc_ListProcessesResponse()
+            switch request.format {
+            case "json":
+                response.processList = .init("[\(processes.map(String.init).joined(separator: ","))]".utf8)
+            case "", "table":
+                do {
+                    let table = try ProcessTable(options: request.args)
+                    response.processList = .init(table.text(processes.compactMap(ProcessEntry.read), .current).utf8)
+                } catch let error as ProcessTableError { throw RPCError(.invalidArgument, error.description) }
+            default:
+                throw RPCError(.invalidArgument, "format: \"\(request.format)\" is neither table nor json")
+            }
+            return response
+        }
+    }
+
     func signalProcess(_ request: Grpc_SignalProcessRequest, _ context: CallContext) async throws
         -> Google_Protobuf_Empty
     {
@@ -43,7 +64,7 @@ extension Service {
                 if signal == SIGKILL {
                     try record.cgroup.killAll()
                 } else {
-                    for pid in record.cgroup.processes { kill(pid, signal) }
+                    for pid in record.cgroup.allProcesses { kill(pid, signal) }
                 }
             } else {
                 let process = try guest.process(request.containerID, request.execID)

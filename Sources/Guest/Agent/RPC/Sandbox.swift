@@ -74,6 +74,12 @@ extension Service {
         return response
     }
 
+    func getMetrics(_ request: Grpc_GetMetricsRequest, _ context: CallContext) async throws -> Grpc_Metrics {
+        var response = Grpc_Metrics()
+        response.metrics = GuestMetrics.current()
+        return response
+    }
+
     func setGuestDateTime(_ request: Grpc_SetGuestDateTimeRequest, _ context: CallContext) async throws
         -> Google_Protobuf_Empty
     {

@@ -33,8 +33,12 @@ package struct Cgroup: Sendable {
 
     package func killAll() throws(SystemError) { try Files.write(path + "/cgroup.kill", "1") }
 
-    package var processes: [Int32] {
+    /// Of this group and the groups below it, which the container may have made.
+    package var allProcesses: [Int32] { Self.processes(path) }
+
+    private static func processes(_ path: String) -> [Int32] {
         ((try? Files.readText(path + "/cgroup.procs")) ?? "").split(separator: "\n").compactMap { Int32($0) }
+            + Files.list(path).filter { Files.isDirectory(path + "/" + $0) }.flatMap { processes(path + "/" + $0) }
     }
 
     /// Removes the directory once its last process is gone; a process that takes its time gets `limit`.

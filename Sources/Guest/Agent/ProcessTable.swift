@@ -1,0 +1,254 @@
+import Glibc
+import Linux
+
+/// One process as proc(5) tells of it.
+package struct ProcessEntry: Equatable, Sendable {
+    package var pid: Int32
+    package var user: UInt32
+    package var command: String
+    package var arguments: [String]
+    package var state: Character
+    package var parent: Int32
+    package var group: Int32
+    package var session: Int32
+    package var terminal: Int32
+    package var nice: Int
+    package var threads: Int
+    /// Clock ticks, of both modes together.
+    package var ticks: UInt64
+    /// Clock ticks after boot.
+    package var started: UInt64
+    package var virtualBytes: UInt64
+    package var residentPages: UInt64
+
+    /// - Parameter stat: the line of /proc/PID/stat. The name may hold anything, parentheses too: the last one ends it.
+    /// - Parameter commandLine: /proc/PID/cmdline, each argument ended by NUL.
+    package init?(stat: String, commandLine: [UInt8], user: UInt32) {
+        guard let open = stat.firstIndex(of: "("), let close = stat.lastIndex(of: ")"), open < close,
+            let pid = Int32(stat[..<open].filter(\.isNumber))
+        else { return nil }
+        let fields = stat[stat.index(after: close)...].split(whereSeparator: \.isWhitespace)
+        guard fields.count >= 22 else { return nil }
+        func number<N: FixedWidthInteger>(_ index: Int) -> N { N(fields[index]) ?? 0 }
+        self.pid = pid
+        self.user = user
+        command = String(stat[stat.index(after: open)..<close])
+        arguments = commandLine.split(separator: 0).map { String(decoding: $0, as: UTF8.self) }
+        state = fields[0].first ?? "?"
+        parent = number(1)
+        group = number(2)
+        session = number(3)
+        terminal = number(4)
+        let (user, system): (UInt64, UInt64) = (number(11), number(12))
+        ticks = user &+ system
+        nice = number(16)
+        threads = number(17)
+        started = number(19)
+        virtualBytes = number(20)
+        residentPages = number(21)
+    }
+
+    /// The process as it is now; nil when it has gone.
+    static func read(_ pid: Int32) -> ProcessEntry? {
+        guard let stat = try? Files.readText("/proc/\(pid)/stat"), let command = try? Files.read("/proc/\(pid)/cmdline")
+        else { return nil }
+        let status = (try? Files.readText("/proc/\(pid)/status")) ?? ""
+        // The second number is the effective user (proc_pid_status(5)).
+        let users = status.split(separator: "\n").first { $0.hasPrefix("Uid:") }?.split(whereSeparator: \.isWhitespace)
+        return ProcessEntry(stat: stat, commandLine: command, user: users.flatMap { UInt32($0[2]) } ?? 0)
+    }
+}
+
+/// A list of processes in the words of ps(1), which a guest need not have.
+package struct ProcessTable: Sendable {
+    /// What the numbers of an entry are relative to.
+    package struct Clock: Sendable {
+        package var ticksPerSecond: UInt64
+        /// Seconds since boot, and the time of day they end at.
+        package var uptime: UInt64
+        package var now: Int
+        package var memoryBytes: UInt64
+        package var pageBytes: UInt64
+
+        package init(ticksPerSecond: UInt64, uptime: UInt64, now: Int, memoryBytes: UInt64, pageBytes: UInt64) {
+            self.ticksPerSecond = max(1, ticksPerSecond)
+            self.uptime = uptime
+            self.now = now
+            self.memoryBytes = max(1, memoryBytes)
+            self.pageBytes = pageBytes
+        }
+
+        static var current: Clock {
+            var time = timespec()
+            clock_gettime(CLOCK_BOOTTIME, &time)
+            let page = UInt64(max(1, sysconf(Int32(_SC_PAGESIZE))))
+            return Clock(
+                ticksPerSecond: UInt64(max(1, sysconf(Int32(_SC_CLK_TCK)))), uptime: UInt64(time.tv_sec),
+                now: timeOfDay().tv_sec, memoryBytes: UInt64(max(1, sysconf(Int32(_SC_PHYS_PAGES)))) * page,
+                pageBytes: page)
+        }
+    }
+
+    private let columns: [Column]
+
+    /// - Parameter options: as of ps(1): `-ef` (the standard), `aux`, `-o FIELD,FIELD…`, `-e`, `-A`, `-f`, `-x`.
+    /// - Throws: with the option or field that is unknown.
+    package init(options: [String]) throws(ProcessTableError) {
+        var named: [Column] = []
+        var style = Self.full
+        var rest = options[...]
+        while let word = rest.popFirst() {
+            let letters = word.drop { $0 == "-" }
+            if let mark = letters.firstIndex(of: "o"), !letters[..<mark].contains(where: { !"eAaxf".contains($0) }) {
+                let glued = String(letters[letters.index(after: mark)...])
+                guard let fields = glued.isEmpty ? rest.popFirst() : glued else {
+                    throw ProcessTableError("option -o needs a list of fields")
+                }
+                for field in fields.split(whereSeparator: { $0 == "," || $0 == " " }) {
+                    let parts = field.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
+                    guard let column = Column.all.first(where: { $0.names.contains(String(parts[0])) }) else {
+                        let known = Column.all.map { $0.names[0] }.joined(separator: ", ")
+                        throw ProcessTableError("unknown field \"\(parts[0])\" of -o: known are \(known)")
+                    }
+                    named.append(column)
+                }
+            } else if letters.allSatisfy({ "eAaxfu".contains($0) }), !letters.isEmpty {
+                if letters.contains("u") { style = Self.resources }
+            } else {
+                throw ProcessTableError("option \"\(word)\" of ps is not supported: use -ef, aux or -o FIELD,FIELD…")
+            }
+        }
+        columns = named.isEmpty ? style.compactMap { name in Column.all.first { $0.names[0] == name } } : named
+    }
+
+    private static let full = ["uid", "pid", "ppid", "c", "stime", "tty", "time", "cmd"]
+    private static let resources = [
+        "user", "pid", "pcpu", "pmem", "vsz", "rss", "tty", "stat", "start", "time", "args",
+    ]
+
+    /// A title line and a line each, columns aligned.
+    package func text(_ entries: [ProcessEntry], _ clock: Clock) -> String {
+        let lines = [columns.map(\.title)] + entries.map { entry in columns.map { $0.value(entry, clock) } }
+        let widths = columns.indices.map { index in lines.map { $0[index].count }.max() ?? 0 }
+        return lines.map { line in
+            columns.indices.map { index in
+                let space = String(repeating: " ", count: widths[index] - line[index].count)
+                if columns[index].right { return space + line[index] }
+                return index == columns.count - 1 ? line[index] : line[index] + space
+            }.joined(separator: " ") + "\n"
+        }.joined()
+    }
+
+    private struct Column: Sendable {
+        let names: [String]
+        let title: String
+        let right: Bool
+        let value: @Sendable (ProcessEntry, Clock) -> String
+
+        init(
+            _ names: String..., title: String, right: Bool = true,
+            _ value: @escaping @Sendable (ProcessEntry, Clock) -> String
+        ) {
+            self.names = names
+            self.title = title
+            self.right = right
+            self.value = value
+        }
+
+        static let all: [Column] = [
+            Column("uid", title: "UID", right: false) { entry, _ in name(of: entry.user) },
+            Column("user", "euser", "ruser", title: "USER", right: false) { entry, _ in name(of: entry.user) },
+            Column("pid", title: "PID") { entry, _ in "\(entry.pid)" },
+            Column("ppid", title: "PPID") { entry, _ in "\(entry.parent)" },
+            Column("pgid", "pgrp", title: "PGID") { entry, _ in "\(entry.group)" },
+            Column("sid", "sess", "session", title: "SID") { entry, _ in "\(entry.session)" },
+            Column("c", title: "C") { entry, clock in "\(share(entry, clock) / 10)" },
+            Column("pcpu", "%cpu", title: "%CPU") { entry, clock in decimal(share(entry, clock)) },
+            Column("pmem", "%mem", title: "%MEM") { entry, clock in
+                decimal(entry.residentPages.saturatingProduct(clock.pageBytes, 1000) / clock.memoryBytes)
+            },
+            Column("vsz", "vsize", title: "VSZ") { entry, _ in "\(entry.virtualBytes / 1024)" },
+            Column("rss", "rssize", title: "RSS") { entry, clock in
+                "\(entry.residentPages.saturatingProduct(clock.pageBytes, 1) / 1024)"
+            },
+            Column("tty", "tt", "tname", title: "TTY", right: false) { entry, _ in terminal(entry.terminal) },
+            Column("stat", "s", "state", title: "STAT", right: false) { entry, _ in
+                "\(entry.state)" + (entry.nice < 0 ? "<" : entry.nice > 0 ? "N" : "")
+                    + (entry.session == entry.pid ? "s" : "") + (entry.threads > 1 ? "l" : "")
+            },
+            Column("ni", "nice", title: "NI") { entry, _ in "\(entry.nice)" },
+            Column("nlwp", "thcount", title: "NLWP") { entry, _ in "\(entry.threads)" },
+            Column("stime", title: "STIME") { entry, clock in began(entry, clock) },
+            Column("start", "start_time", "lstart", title: "START") { entry, clock in began(entry, clock) },
+            Column("etime", title: "ELAPSED") { entry, clock in
+                let seconds = elapsed(entry, clock)
+                return seconds < 3600 ? "\(two(seconds / 60)):\(two(seconds % 60))" : span(seconds)
+            },
+            Column("time", "cputime", title: "TIME") { entry, clock in span(entry.ticks / clock.ticksPerSecond) },
+            Column("comm", "ucmd", title: "COMMAND", right: false) { entry, _ in printable(entry.command) },
+            Column("cmd", title: "CMD", right: false) { entry, _ in line(entry) },
+            Column("args", "command", title: "COMMAND", right: false) { entry, _ in line(entry) },
+        ]
+
+        private static func name(of user: UInt32) -> String { user == 0 ? "root" : "\(user)" }
+
+        private static func elapsed(_ entry: ProcessEntry, _ clock: Clock) -> UInt64 {
+            let start = entry.started / clock.ticksPerSecond
+            return clock.uptime > start ? clock.uptime - start : 0
+        }
+
+        /// Processor time of all time since its start, in thousandths.
+        private static func share(_ entry: ProcessEntry, _ clock: Clock) -> UInt64 {
+            entry.ticks.saturatingProduct(1000, 1) / clock.ticksPerSecond / max(1, elapsed(entry, clock))
+        }
+
+        private static func decimal(_ thousandths: UInt64) -> String { "\(thousandths / 10).\(thousandths % 10)" }
+        private static func two(_ number: UInt64) -> String { number < 10 ? "0\(number)" : "\(number)" }
+        private static func span(_ seconds: UInt64) -> String {
+            "\(two(seconds / 3600)):\(two(seconds / 60 % 60)):\(two(seconds % 60))"
+        }
+
+        private static func began(_ entry: ProcessEntry, _ clock: Clock) -> String {
+            var moment = clock.now - Int(clamping: elapsed(entry, clock))
+            var parts = tm()
+            gmtime_r(&moment, &parts)
+            return "\(two(UInt64(parts.tm_hour))):\(two(UInt64(parts.tm_min)))"
+        }
+
+        /// The name of a device number, as proc_pid_stat(5) packs it.
+        private static func terminal(_ number: Int32) -> String {
+            let (major, minor) = ((number >> 8) & 0xfff, (number & 0xff) | ((number >> 12) & 0xfff00))
+            switch major {
+            case 136...143: return "pts/\((major - 136) * 256 + minor)"
+            case 4: return minor < 64 ? "tty\(minor)" : "ttyS\(minor - 64)"
+            case 5 where minor == 1: return "console"
+            default: return "?"
+            }
+        }
+
+        private static func line(_ entry: ProcessEntry) -> String {
+            // A kernel thread or a zombie has no arguments.
+            printable(entry.arguments.isEmpty ? "[\(entry.command)]" : entry.arguments.joined(separator: " "))
+        }
+
+        /// A process can't forge lines or drive the reader's terminal.
+        private static func printable(_ text: String) -> String {
+            String(text.unicodeScalars.map { $0.value < 32 || $0.value == 127 ? "?" : Character($0) })
+        }
+    }
+}
+
+/// Which words of ps(1) are not known here.
+package struct ProcessTableError: Error, CustomStringConvertible {
+    package let description: String
+    init(_ description: String) { self.description = description }
+}
+
+extension UInt64 {
+    fileprivate func saturatingProduct(_ factors: UInt64...) -> UInt64 {
+        factors.reduce(self) { product, factor in
+            let (value, overflow) = product.multipliedReportingOverflow(by: factor)
+            return overflow ? .max : value
+        }
+    }
+}

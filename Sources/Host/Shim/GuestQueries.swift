@@ -1,0 +1,17 @@
+import AgentAPI
+import TTRPC
+
+/// The agent's answers for who asks the shim: the shim alone has a channel to the guest.
+///
+/// These methods look and measure; what changes a container goes through the task API, which keeps count of it.
+package enum GuestQueries {
+    private static let methods = ["ListProcesses", "StatsContainer", "GetMetrics", "ListInterfaces", "ListRoutes"]
+
+    package static func handlers(_ sandboxes: SandboxHolder) -> [String: RPCHandler] {
+        var handlers: [String: RPCHandler] = [:]
+        for method in methods {
+            handlers[method] = { payload, _ in try await sandboxes.current().ask(agent: method, payload) }
+        }
+        return handlers
+    }
+}

@@ -1,0 +1,49 @@
+import AgentAPI
+import ArgumentParser
+import Glibc
+import OCISpec
+import ShimAPI
+
+extension ContainerState {
+    /// The shim of a container that can be asked about its guest.
+    func running() throws -> TaskClient {
+        let task = try TaskClient.connect(address)
+        guard try task.state(id).status != .stopped else { throw RuntimeError("container \"\(id)\" is not running") }
+        return task
+    }
+}
+
+struct Ps: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "ps", abstract: "Lists the processes of a container, as the guest numbers them.")
+    @Option(name: .shortAndLong, help: "table or json.") var format = "table"
+    @Argument(help: "The container's id.") var id: String
+    @Argument(parsing: .captureForPassthrough, help: "Options of ps(1): -ef, aux or -o FIELD,FIELD…") var options:
+        [String] = []
+    @ParentCommand var runtime: KataRuntime
+
+    func run() throws {
+        guard ["table", "json"].contains(format) else {
+            throw RuntimeError("unknown format \"\(format)\": table or json")
+        }
+        let task = try ContainerState.load(root: runtime.global.root, id: id).running()
+        var request = Grpc_ListProcessesRequest()
+        request.containerID = id
+        request.format = format
+        request.args = options
+        let answer: Grpc_ListProcessesResponse = try task.ask("ListProcesses", request)
+        print(String(decoding: answer.processList, as: UTF8.self), terminator: format == "json" ? "\n" : "")
+    }
+}
+
+struct Metrics: ParsableCommand {
+    static let configuration = CommandConfiguration(abstract: "Prints figures of a guest in Prometheus' format.")
+    @Argument(help: "The id of a container in it.") var id: String
+    @ParentCommand var runtime: KataRuntime
+
+    func run() throws {
+        let task = try ContainerState.load(root: runtime.global.root, id: id).running()
+        let answer: Grpc_Metrics = try task.ask("GetMetrics", Grpc_GetMetricsRequest())
+        print(answer.metrics, terminator: "")
+    }
+}
