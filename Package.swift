@@ -90,7 +90,7 @@ let package = Package(
         .target(name: "TestSupport", path: "Tests/TestSupport", swiftSettings: strict),
         unitTests("Linux"),
         unitTests("VhostUser", ["Linux", "CLinux", "TestSupport"]),
-        unitTests("OCISpec"),
+        unitTests("OCISpec", ["TestSupport"]),
         unitTests("TTRPC", ["EventLoop", "AgentAPI", nioCore, nioPosix]),
         unitTests("Container", ["OCISpec", "CLinux"]),
         unitTests("Agent"),

@@ -1,9 +1,9 @@
 import CLinux
 import Glibc
-import OCISpec
 import Testing
 
 @testable import Container
+@testable import OCISpec
 
 @Suite("A container's plan")
 struct ContainerPlanTests {
@@ -19,9 +19,9 @@ struct ContainerPlanTests {
         #expect(plan.rootfs == "rootfs")
         #expect(plan.readOnlyRoot)
         #expect(plan.cgroup == "kata/c1")
-        #expect(plan.newCgroupNamespace)
+        #expect(plan.namespaces.newCgroup && plan.namespaces.isOneClone)
         #expect(
-            plan.namespaces
+            plan.namespaces.new
                 == UInt64(clx_new_mount.rawValue | clx_new_pid.rawValue | clx_new_ipc.rawValue | clx_new_uts.rawValue))
         #expect(plan.process.capabilities?.effective == 1 << 5 | 1 << 10 | 1 << 29)
         #expect(plan.process.limits == [ProcessPlan.Limit(resource: 7, soft: 1024, hard: 1024)])
@@ -59,11 +59,20 @@ struct ContainerPlanTests {
         resources.cpu?.quota = 50_000
         resources.pids = .init()
         resources.pids?.limit = -1
+        resources.hugepageLimits = [.init(pageSize: "2MB", limit: 0), .init(pageSize: "1GB", limit: 1 << 30)]
+        resources.rdma = ["mlx5_1": .init(hcaHandles: 3, hcaObjects: nil)]
+        resources.blockIO = .init()
+        resources.blockIO?.weight = 500
+        resources.blockIO?.throttleReadBpsDevice = [.init(major: 254, minor: 0, rate: 1000)]
+        resources.unified = ["memory.high": "1000", "cpu.idle": "1"]
         let settings = try CgroupLimits.settings(resources)
         #expect(
             settings == [
                 .init("memory.max", "67108864"), .init("memory.swap.max", "33554432"), .init("cpu.weight", "39"),
-                .init("cpu.max", "50000 100000"), .init("pids.max", "max"),
+                .init("cpu.max", "50000 100000"), .init("pids.max", "max"), .init("io.weight", "default 4950"),
+                .init("io.max", "254:0 rbps=1000"), .init("hugetlb.2MB.max", "0", optional: true),
+                .init("hugetlb.1GB.max", "1073741824"), .init("rdma.max", "mlx5_1 hca_handle=3"),
+                .init("cpu.idle", "1"), .init("memory.high", "1000"),
             ])
     }
 
@@ -84,13 +93,153 @@ struct ContainerPlanTests {
                 return nil
             } catch { return (error as? PlanError)?.field }
         }
-        #expect(field { $0.process?.capabilities?.bounding = ["CAP_FLY"] } == "process.capabilities.bounding")
+        #expect(field { $0.process?.capabilities?.bounding = ["CAP_FLY"] } == "process.capabilities.bounding[0]")
         #expect(
             field { $0.process?.rlimits = [.init(type: "RLIMIT_LUCK", hard: 1, soft: 1)] } == "process.rlimits[0].type")
-        #expect(field { $0.process?.apparmorProfile = "x" } == "process.apparmorProfile")
-        #expect(field { $0.linux?.namespaces = [.init(type: "user")] } == "linux.namespaces[0].type")
-        #expect(field { $0.linux?.namespaces = [.init(type: "ipc", path: "/x")] } == "linux.namespaces[0].path")
-        #expect(field { $0.mounts = [Mount(destination: "/x", options: ["tmpcopyup"])] } == "mounts[0].options")
+        #expect(field { $0.linux?.namespaces = [.init(type: "mount", path: "/x")] } == "linux.namespaces[0].path")
+        #expect(
+            field { $0.mounts = [Mount(destination: "/x", type: "bind", options: ["idmap"])] } == "mounts[0].options")
+        #expect(
+            field { $0.mounts = [Mount(destination: "/x", type: "bind", options: ["tmpcopyup"])] }
+                == "mounts[0].options")
+        var small = OCISpec.Linux.Resources()
+        small.memory = .init()
+        small.memory?.limit = 9
+        small.memory?.swap = 5
+        #expect(field { $0.linux?.resources = small } == "linux.resources.memory.swap")
         #expect(field { $0.linux?.rootfsPropagation = "x" } == "linux.rootfsPropagation")
+    }
+
+    @Test("namespaces that one clone can't make are joined and made step by step, users first")
+    func namespaces() throws {
+        let plan = try plan {
+            $0.linux?.namespaces = [
+                .init(type: "ipc", path: "/proc/9/ns/ipc"), .init(type: "user"), .init(type: "time"),
+                .init(type: "uts"),
+                .init(type: "cgroup"),
+            ]
+            $0.linux?.uidMappings = [
+                IDMapping(containerID: 0, hostID: 100_000, size: 1000),
+                IDMapping(containerID: 1000, hostID: 5, size: 1),
+            ]
+            $0.linux?.gidMappings = [IDMapping(containerID: 0, hostID: 7, size: 1)]
+            $0.linux?.timeOffsets = [
+                "boottime": .init(secs: 3, nanosecs: nil), "monotonic": .init(secs: -1, nanosecs: 5),
+            ]
+        }.namespaces
+        #expect(!plan.isOneClone && plan.newCgroup)
+        #expect(plan.joined == [.init(path: "/proc/9/ns/ipc", flag: UInt64(clx_new_ipc.rawValue))])
+        let made = clx_new_mount.rawValue | clx_new_pid.rawValue | clx_new_user.rawValue | clx_new_time.rawValue
+        #expect(plan.new == UInt64(made | clx_new_uts.rawValue))
+        #expect(plan.userMap == "0 100000 1000\n1000 5 1\n" && plan.groupMap == "0 7 1\n")
+        #expect(plan.timeOffsets == "boottime 3 0\nmonotonic -1 5\n")
+    }
+
+    @Test("scheduling becomes the kernel's numbers")
+    func scheduling() throws {
+        let plan = try plan {
+            $0.process?.scheduler = .init(policy: "SCHED_RR", priority: 7, flags: ["SCHED_FLAG_RESET_ON_FORK"])
+            $0.process?.ioPriority = .init(class: "IOPRIO_CLASS_IDLE", priority: 3)
+            $0.process?.execCPUAffinity = .init(initial: "0-1", final: "1")
+            $0.linux?.personality = .init(domain: "LINUX32")
+        }
+        #expect(plan.process.scheduler?.policy == 2 && plan.process.scheduler?.priority == 7)
+        #expect(plan.process.scheduler?.flags == 1)
+        #expect(plan.process.ioPriority == .init(class: 3, level: 3))
+        #expect(plan.process.initialProcessors == [0, 1] && plan.process.finalProcessors == [1])
+        #expect(plan.personality == 8)
+    }
+
+    @Test("a listed device replaces a default one; what it is, is its mode")
+    func devices() throws {
+        let plan = try plan {
+            $0.linux?.devices = [
+                .init(type: "c", path: "/dev/null", major: 1, minor: 3, fileMode: 0o600, uid: 5, gid: 6),
+                .init(type: "p", path: "/dev/pipe"), .init(type: "c", path: "/dev/fuse", major: 10, minor: 229),
+            ]
+        }
+        #expect(plan.devices.count == 8 && plan.devices.filter(\.isDefault).count == 5)
+        let null = try #require(plan.devices.first { $0.path == "/dev/null" })
+        #expect(null.mode == UInt32(S_IFCHR) | 0o600 && null.user == 5 && null.group == 6)
+        #expect(plan.devices.first { $0.path == "/dev/pipe" }?.mode == UInt32(S_IFIFO) | 0o666)
+    }
+}
+
+@Suite("Which devices a container may use")
+struct DeviceFilterTests {
+    private typealias Rule = OCISpec.Linux.Resources.DeviceRule
+    private static let managers: [Rule] = [
+        Rule(allow: false, access: "rwm"), Rule(allow: true, type: "c", major: 10, minor: 229, access: "rw"),
+        Rule(allow: true, type: "c", major: 10, minor: 200, access: "r"),
+        Rule(allow: true, type: "c", major: 10, minor: 200, access: "w"),
+        Rule(allow: true, type: "b", major: 7, access: "rwm"), Rule(allow: false, type: "b", major: 7, access: "w"),
+    ]
+
+    @Test("rules are resolved in their order, and the defaults are always there")
+    func decisions() {
+        let filter = DeviceFilter(Self.managers)
+        #expect(filter.allows(.character, 1, 3, .all))
+        #expect(filter.allows(.character, 136, 5, [.read, .write]))
+        #expect(filter.allows(.character, 99, 1, .make) && !filter.allows(.character, 99, 1, .read))
+        #expect(filter.allows(.character, 10, 229, [.read, .write]))
+        #expect(filter.allows(.character, 10, 200, [.read, .write]), "two rules for one device add up")
+        #expect(filter.allows(.block, 7, 3, .read) && !filter.allows(.block, 7, 3, [.read, .write]))
+        #expect(!filter.allows(.block, 8, 0, .read))
+    }
+
+    @Test("everything is open to a privileged container, but what is taken from it")
+    func privileged() {
+        #expect(DeviceFilter([Rule(allow: true, access: "rwm")]).isOpen)
+        let filter = DeviceFilter([Rule(allow: true, access: "rwm"), Rule(allow: false, type: "c", major: 1, minor: 1)])
+        #expect(!filter.isOpen && !filter.allows(.character, 1, 1, .read) && filter.allows(.block, 8, 0, .all))
+    }
+
+    @Test("the program decides as the rules do, for every device and access", arguments: [0, 1, 2])
+    func program(number: Int) {
+        let rules: [[Rule]] = [
+            Self.managers, [Rule(allow: true, access: "rwm"), Rule(allow: false, type: "c", major: 1, access: "rm")],
+            [],
+        ]
+        let filter = DeviceFilter(rules[number])
+        for kind in [DeviceFilter.Kind.block, .character] {
+            for (major, minor) in [(1, 3), (1, 1), (10, 229), (10, 200), (10, 1), (7, 0), (8, 0), (136, 9)]
+                as [(UInt32, UInt32)]
+            {
+                for access in UInt32(1)...7 {
+                    let wanted = DeviceFilter.Access(rawValue: access)
+                    let answer = run(filter.program, [access << 16 | kind.rawValue, major, minor])
+                    #expect(
+                        (answer == 1) == filter.allows(kind, major, minor, wanted),
+                        "\(kind) \(major):\(minor) \(access)")
+                }
+            }
+        }
+    }
+
+    /// The few instructions that the filter uses, as the kernel's own machine runs them (Documentation/bpf/standardization).
+    private func run(_ program: [UInt64], _ context: [UInt32]) -> UInt64 {
+        var registers = [UInt64](repeating: 0, count: 11)
+        var position = 0
+        while true {
+            let word = program[position]
+            let (to, from) = (Int(word >> 8 & 15), Int(word >> 12 & 15))
+            let jump = Int(Int16(truncatingIfNeeded: word >> 16))
+            let value = UInt64(word >> 32)
+            position += 1
+            switch word & 0xff {
+            case 0x61: registers[to] = UInt64(context[jump / 4])
+            case 0x54: registers[to] = registers[to] & value & 0xffff_ffff
+            case 0x74: registers[to] = (registers[to] & 0xffff_ffff) >> value
+            case 0xbc: registers[to] = registers[from] & 0xffff_ffff
+            case 0xb7: registers[to] = value
+            case 0x55: if registers[to] != value { position += jump }
+            case 0x15: if registers[to] == value { position += jump }
+            case 0x5d: if registers[to] != registers[from] { position += jump }
+            case 0x95: return registers[0]
+            default:
+                Issue.record("instruction \(String(word, radix: 16)) is not known")
+                return 2
+            }
+        }
     }
 }

@@ -1,3 +1,4 @@
+import TestSupport
 import Testing
 
 @testable import OCISpec
@@ -64,12 +65,110 @@ struct SpecTests {
         } catch { #expect(error.path == path) }
     }
 
-    @Test("a field without effect is named")
-    func withoutEffect() throws {
-        let spec = try decode(
-            #"{"ociVersion":"1.0.2","hooks":{"prestart":[{"path":"/x"}]},"linux":{"devices":[{"type":"c","path":"/dev/x"}]}}"#
-        )
-        #expect(spec.withoutEffect == ["hooks", "linux.devices"])
-        #expect(Spec.example.withoutEffect.isEmpty)
+    @Test(
+        "every field is checked, with its value and what is allowed",
+        arguments: [
+            (#"process: {"user":{"uid":0,"gid":0},"cwd":"/","args":["a"],"env":["X"]}"#, "process.env[0]"),
+            (
+                #"process: {"user":{"uid":0,"gid":0},"cwd":"/","args":["a"],"capabilities":{"ambient":["CAP_FLY"]}}"#,
+                "process.capabilities.ambient[0]"
+            ),
+            (
+                #"process: {"user":{"uid":0,"gid":0},"cwd":"/","args":["a"],"rlimits":[{"type":"RLIMIT_LUCK","hard":1,"soft":1}]}"#,
+                "process.rlimits[0].type"
+            ),
+            (#"process: {"user":{"uid":0,"gid":0},"cwd":"/","args":["a"],"oomScoreAdj":1001}"#, "process.oomScoreAdj"),
+            (
+                #"process: {"user":{"uid":0,"gid":0},"cwd":"/","args":["a"],"scheduler":{"policy":"SCHED_FAST"}}"#,
+                "process.scheduler.policy"
+            ),
+            (
+                #"process: {"user":{"uid":0,"gid":0},"cwd":"/","args":["a"],"scheduler":{"policy":"SCHED_OTHER","priority":5}}"#,
+                "process.scheduler.priority"
+            ),
+            (
+                #"process: {"user":{"uid":0,"gid":0},"cwd":"/","args":["a"],"ioPriority":{"class":"IOPRIO_CLASS_BE","priority":8}}"#,
+                "process.ioPriority.priority"
+            ),
+            (
+                #"process: {"user":{"uid":0,"gid":0},"cwd":"/","args":["a"],"execCPUAffinity":{"initial":"3-1"}}"#,
+                "process.execCPUAffinity.initial"
+            ),
+            (#"hooks: {"poststop":[{"path":"x"}]}"#, "hooks.poststop[0].path"),
+            (#"hooks: {"prestart":[{"path":"/x","timeout":0}]}"#, "hooks.prestart[0].timeout"),
+            (
+                #"mounts: [{"destination":"/x","uidMappings":[{"containerID":0,"hostID":0,"size":1}]}]"#,
+                "mounts[0].uidMappings"
+            ),
+            (#"hostname: "x""#, "hostname"),
+            (#"linux: {"namespaces":[{"type":"pid"},{"type":"pid"}]}"#, "linux.namespaces[1].type"),
+            (#"linux: {"namespaces":[{"type":"user"}]}"#, "linux.uidMappings, linux.gidMappings"),
+            (#"linux: {"uidMappings":[{"containerID":0,"hostID":0,"size":1}]}"#, "linux.uidMappings"),
+            (#"linux: {"timeOffsets":{"boottime":{"secs":1}}}"#, "linux.timeOffsets"),
+            (#"linux: {"namespaces":[{"type":"time"}],"timeOffsets":{"realtime":{"secs":1}}}"#, "linux.timeOffsets"),
+            (#"linux: {"devices":[{"type":"x","path":"/dev/x"}]}"#, "linux.devices[0].type"),
+            (#"linux: {"devices":[{"type":"c","path":"/dev/x"}]}"#, "linux.devices[0]"),
+            (#"linux: {"sysctl":{"../x":"1"}}"#, "linux.sysctl"),
+            (#"linux: {"rootfsPropagation":"loud"}"#, "linux.rootfsPropagation"),
+            (#"linux: {"maskedPaths":["x"]}"#, "linux.maskedPaths[0]"),
+            (#"linux: {"personality":{"domain":"BSD"}}"#, "linux.personality.domain"),
+            (#"linux: {"intelRdt":{"closID":"x"}}"#, "linux.intelRdt"),
+            (#"linux: {"memoryPolicy":{"mode":"x"}}"#, "linux.memoryPolicy"),
+            (#"linux: {"resources":{"memory":{"limit":10,"swap":5}}}"#, "linux.resources.memory.swap"),
+            (#"linux: {"resources":{"memory":{"disableOOMKiller":true}}}"#, "linux.resources.memory.disableOOMKiller"),
+            (#"linux: {"resources":{"cpu":{"cpus":"a"}}}"#, "linux.resources.cpu.cpus"),
+            (#"linux: {"resources":{"cpu":{"realtimeRuntime":5}}}"#, "linux.resources.cpu.realtimeRuntime"),
+            (#"linux: {"resources":{"blockIO":{"weight":5}}}"#, "linux.resources.blockIO.weight"),
+            (
+                #"linux: {"resources":{"hugepageLimits":[{"pageSize":"2 MB","limit":1}]}}"#,
+                "linux.resources.hugepageLimits[0].pageSize"
+            ),
+            (#"linux: {"resources":{"network":{"classID":1}}}"#, "linux.resources.network"),
+            (#"linux: {"resources":{"unified":{"../memory.max":"1"}}}"#, "linux.resources.unified"),
+            (#"linux: {"resources":{"devices":[{"allow":true,"access":"rx"}]}}"#, "linux.resources.devices[0].access"),
+        ])
+    func fields(text: String, path: String) throws {
+        let colon = try #require(text.firstIndex(of: ":"))
+        let field = "\"\(text[..<colon])\":\(text[text.index(after: colon)...])"
+        let spec = try decode(#"{"ociVersion":"1.2.0","root":{"path":"r"},"# + field + "}")
+        do {
+            try spec.validate(source: "config.json")
+            Issue.record("accepted \(text)")
+        } catch { #expect(error.path == path, "\(error)") }
+    }
+
+    @Test("lists of processors are what taskset(1) takes")
+    func processors() {
+        #expect(Vocabulary.processors("0-2,7") == [0, 1, 2, 7])
+        for wrong in ["", "-", "1-", "-1", "3-2", "a", "1,,2", "1-2-3", "0-9999999999999999999"] {
+            #expect(Vocabulary.processors(wrong) == nil, "\(wrong)")
+        }
+    }
+
+    @Test("hundreds of thousands of broken documents are refused without a crash")
+    func fuzz() throws {
+        let seed = Array(
+            #"""
+            {"ociVersion":"1.2.0","root":{"path":"r"},"process":{"user":{"uid":0,"gid":0},"cwd":"/","args":["a"],
+            "rlimits":[{"type":"RLIMIT_CORE","hard":1,"soft":1}],"scheduler":{"policy":"SCHED_FIFO","priority":3}},
+            "linux":{"namespaces":[{"type":"user"}],"uidMappings":[{"containerID":0,"hostID":1,"size":4294967295}],
+            "resources":{"cpu":{"cpus":"0-3"},"memory":{"limit":-1}}}}
+            """#.utf8)
+        var random = Seeded(7)
+        for round in 0..<200_000 {
+            var bytes = seed
+            // A third are hit hard, most have one wound: those get furthest.
+            for _ in 0..<(round % 3 == 0 ? Int.random(in: 2...20, using: &random) : 1) {
+                let index = Int.random(in: 0..<bytes.count, using: &random)
+                switch Int.random(in: 0..<4, using: &random) {
+                case 0: bytes[index] = UInt8.random(in: 0...255, using: &random)
+                case 1 where bytes.count > 1: bytes.remove(at: index)
+                case 2: bytes.insert(contentsOf: Array("99999999999".utf8), at: index)
+                default: bytes = Array(bytes[..<max(1, index)])
+                }
+            }
+            if let spec = try? Spec.decode(json: bytes, source: "fuzz") { try? spec.validate(source: "fuzz") }
+            _ = try? Process.decode(json: bytes, source: "fuzz")
+        }
     }
 }

@@ -1,8 +1,8 @@
 import Configuration
 import Hypervisor
-import OCISpec
 import Testing
 
+@testable import OCISpec
 @testable import Sandbox
 
 @Suite("Plans of a sandbox")
@@ -52,14 +52,14 @@ struct PlanTests {
     }
 
     @Test("the guest's specification has the guest's paths, and shares what the host binds")
-    func guestSpec() {
+    func guestSpec() throws {
         var spec = Spec.example
         spec.mounts?.append(Mount(destination: "/data", type: "bind", source: "/host/dir", options: ["rbind", "ro"]))
         spec.mounts?.append(Mount(destination: "/dev/net/tun", type: "bind", source: "/dev/net/tun", options: ["bind"]))
         spec.linux?.namespaces?.append(.init(type: "user"))
-        let guest = GuestSpec(spec, container: "c1", paths: SandboxPaths(sandbox: "s1"))
+        let guest = try GuestSpec(spec, container: "c1", paths: SandboxPaths(sandbox: "s1"))
         #expect(guest.spec.root?.path == "/run/kata-containers/shared/containers/c1/rootfs")
-        #expect(guest.spec.linux?.namespaces?.map(\.type) == ["pid", "ipc", "uts", "mount", "cgroup"])
+        #expect(guest.spec.linux?.namespaces?.map(\.type) == ["pid", "ipc", "uts", "mount", "cgroup", "user"])
         #expect(
             guest.spec.mounts?.last
                 == Mount(
@@ -71,5 +71,63 @@ struct PlanTests {
                     source: "/host/dir", exported: "/run/kata-containers/shared/sandboxes/s1/shared/c1-7-data",
                     readOnly: true)
             ])
+    }
+
+    private func guestSpec(_ change: (inout Spec) -> Void) throws -> GuestSpec {
+        var spec = Spec.example
+        change(&spec)
+        return try GuestSpec(spec, container: "c1", paths: SandboxPaths(sandbox: "s1"))
+    }
+
+    @Test("what belongs to the host is refused with its field, or its place is the guest's")
+    func hostThings() throws {
+        func field(_ change: (inout Spec) -> Void) -> String? {
+            do {
+                _ = try guestSpec(change)
+                return nil
+            } catch { return (error as? SpecError)?.path }
+        }
+        let disk = Linux.Device(type: "b", path: "/dev/sda", major: 8, minor: 0)
+        let fuse = Linux.Device(type: "c", path: "/dev/fuse", major: 10, minor: 229)
+        #expect(field { $0.linux?.devices = [fuse, disk] } == "linux.devices[1]")
+        #expect(
+            field { $0.linux?.namespaces = [.init(type: "ipc", path: "/proc/1/ns/ipc")] } == "linux.namespaces[0].path")
+        #expect(field { $0.hooks = Hooks(createContainer: [Hook(path: "/x")]) } == "hooks.createContainer[0]")
+        var limits = Linux.Resources()
+        limits.blockIO = .init()
+        limits.blockIO?.throttleReadBpsDevice = [.init(major: 8, minor: 0, rate: 1)]
+        #expect(field { $0.linux?.resources = limits } == "linux.resources.blockIO.throttleReadBpsDevice")
+
+        let privileged = try guestSpec {
+            $0.linux?.devices = [fuse, disk]
+            $0.linux?.resources = Linux.Resources()
+            $0.linux?.resources?.devices = [.init(allow: true, access: "rwm")]
+        }
+        #expect(privileged.droppedDevices == 1 && privileged.spec.linux?.devices == [fuse])
+    }
+
+    @Test("in a pod, a namespace's path is the sandbox's; the guest's own stands for it")
+    func pods() throws {
+        let guest = try guestSpec {
+            $0.annotations = ["io.kubernetes.cri.container-type": "container"]
+            $0.linux?.namespaces = ["ipc", "uts", "network", "pid"].map { .init(type: $0, path: "/proc/7/ns/\($0)") }
+            $0.hostname = nil
+        }
+        #expect(guest.spec.linux?.namespaces == [] && guest.sharesProcesses)
+    }
+
+    @Test("a manager's standard AppArmor profile stays on the host, another goes to the guest")
+    func profiles() throws {
+        #expect(try guestSpec { $0.process?.apparmorProfile = "docker-default" }.spec.process?.apparmorProfile == nil)
+        #expect(try guestSpec { $0.process?.apparmorProfile = "mine" }.spec.process?.apparmorProfile == "mine")
+        #expect(try guestSpec { $0.process?.selinuxLabel = "u:r:t:s0" }.spec.process?.selinuxLabel == nil)
+    }
+
+    @Test("hooks of the host stay there, those of the container go along")
+    func hooks() throws {
+        let hooks = try guestSpec {
+            $0.hooks = Hooks(prestart: [Hook(path: "/p")], startContainer: [Hook(path: "/s")])
+        }.spec.hooks
+        #expect(hooks == Hooks(startContainer: [Hook(path: "/s")]))
     }
 }

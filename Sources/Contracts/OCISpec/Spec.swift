@@ -26,11 +26,26 @@ package struct Root: Codable, Equatable, Sendable {
     }
 }
 
+/// A range of ids and what it is outside of the user namespace.
+package struct IDMapping: Codable, Equatable, Sendable {
+    package var containerID: UInt32
+    package var hostID: UInt32
+    package var size: UInt32
+
+    package init(containerID: UInt32, hostID: UInt32, size: UInt32) {
+        self.containerID = containerID
+        self.hostID = hostID
+        self.size = size
+    }
+}
+
 package struct Mount: Codable, Equatable, Sendable {
     package var destination: String
     package var source: String?
     package var type: String?
     package var options: [String]?
+    package var uidMappings: [IDMapping]?
+    package var gidMappings: [IDMapping]?
 
     package init(destination: String, type: String? = nil, source: String? = nil, options: [String]? = nil) {
         self.destination = destination
@@ -47,6 +62,18 @@ package struct Hooks: Codable, Equatable, Sendable {
     package var startContainer: [Hook]?
     package var poststart: [Hook]?
     package var poststop: [Hook]?
+
+    package init(
+        prestart: [Hook]? = nil, createRuntime: [Hook]? = nil, createContainer: [Hook]? = nil,
+        startContainer: [Hook]? = nil, poststart: [Hook]? = nil, poststop: [Hook]? = nil
+    ) {
+        self.prestart = prestart
+        self.createRuntime = createRuntime
+        self.createContainer = createContainer
+        self.startContainer = startContainer
+        self.poststart = poststart
+        self.poststop = poststop
+    }
 }
 
 package struct Hook: Codable, Equatable, Sendable {
@@ -55,6 +82,13 @@ package struct Hook: Codable, Equatable, Sendable {
     package var env: [String]?
     /// Seconds.
     package var timeout: Int?
+
+    package init(path: String, args: [String]? = nil, env: [String]? = nil, timeout: Int? = nil) {
+        self.path = path
+        self.args = args
+        self.env = env
+        self.timeout = timeout
+    }
 }
 
 /// A program to run in a container: config.json's `process`, and process.json of `exec`.
@@ -71,6 +105,9 @@ package struct Process: Codable, Equatable, Sendable {
     package var apparmorProfile: String?
     package var oomScoreAdj: Int?
     package var selinuxLabel: String?
+    package var scheduler: Scheduler?
+    package var ioPriority: IOPriority?
+    package var execCPUAffinity: CPUAffinity?
 
     package init(args: [String], cwd: String = "/") {
         self.args = args
@@ -105,6 +142,28 @@ package struct Process: Codable, Equatable, Sendable {
         package init() {}
     }
 
+    /// As sched_setattr(2) has it; times in nanoseconds.
+    package struct Scheduler: Codable, Equatable, Sendable {
+        package var policy: String
+        package var nice: Int32?
+        package var priority: Int32?
+        package var flags: [String]?
+        package var runtime: UInt64?
+        package var deadline: UInt64?
+        package var period: UInt64?
+    }
+
+    package struct IOPriority: Codable, Equatable, Sendable {
+        package var `class`: String
+        package var priority: Int?
+    }
+
+    /// Lists of processors, `0-3,7`.
+    package struct CPUAffinity: Codable, Equatable, Sendable {
+        package var initial: String?
+        package var final: String?
+    }
+
     package struct Rlimit: Codable, Equatable, Sendable {
         package var type: String
         package var hard: UInt64
@@ -118,6 +177,9 @@ package struct Process: Codable, Equatable, Sendable {
 }
 
 package struct Linux: Codable, Equatable, Sendable {
+    package var uidMappings: [IDMapping]?
+    package var gidMappings: [IDMapping]?
+    package var timeOffsets: [String: TimeOffset]?
     package var sysctl: [String: String]?
     package var resources: Resources?
     package var cgroupsPath: String?
@@ -127,8 +189,25 @@ package struct Linux: Codable, Equatable, Sendable {
     package var maskedPaths: [String]?
     package var readonlyPaths: [String]?
     package var mountLabel: String?
+    package var personality: Personality?
+    package var intelRdt: IntelRdt?
+    package var memoryPolicy: MemoryPolicy?
 
     package init() {}
+
+    /// Fields that no guest can act on; read so that they can be refused.
+    package struct IntelRdt: Codable, Equatable, Sendable {}
+    package struct MemoryPolicy: Codable, Equatable, Sendable {}
+
+    package struct Personality: Codable, Equatable, Sendable {
+        package var domain: String
+        package var flags: [String]?
+    }
+
+    package struct TimeOffset: Codable, Equatable, Sendable {
+        package var secs: Int64?
+        package var nanosecs: UInt32?
+    }
 
     package struct Namespace: Codable, Equatable, Sendable {
         package var type: String
@@ -147,35 +226,5 @@ package struct Linux: Codable, Equatable, Sendable {
         package var fileMode: UInt32?
         package var uid: UInt32?
         package var gid: UInt32?
-    }
-
-    /// Sizes in bytes, times in microseconds.
-    package struct Resources: Codable, Equatable, Sendable {
-        package var memory: Memory?
-        package var cpu: CPU?
-        package var pids: Pids?
-
-        package init() {}
-
-        package struct Memory: Codable, Equatable, Sendable {
-            package var limit: Int64?
-            package var reservation: Int64?
-            package var swap: Int64?
-            package init() {}
-        }
-
-        package struct CPU: Codable, Equatable, Sendable {
-            package var shares: UInt64?
-            package var quota: Int64?
-            package var period: UInt64?
-            package var cpus: String?
-            package var mems: String?
-            package init() {}
-        }
-
-        package struct Pids: Codable, Equatable, Sendable {
-            package var limit: Int64?
-            package init() {}
-        }
     }
 }

@@ -1,36 +1,51 @@
+/// Rules of config.md and config-linux.md that need no machine to be checked.
 extension Spec {
-    /// Checks what can be known without a machine: the rules of config.md that every container needs.
+    /// - Throws: the first broken rule, with the field's path, its value and what is allowed.
     package func validate(source: String) throws(SpecError) {
         let parts = ociVersion.split(separator: ".").map { Int($0.prefix { $0.isNumber }) }
         guard parts.count >= 2, parts[0] == 1 else {
             throw SpecError(source, "ociVersion", "\"\(ociVersion)\" is not supported: 1.0.0 to \(Spec.version) are")
         }
         guard let root, !root.path.isEmpty else { throw SpecError(source, "root.path", "missing") }
-        for (index, mount) in (mounts ?? []).enumerated() where !mount.destination.hasPrefix("/") {
-            throw SpecError(source, "mounts[\(index)].destination", "\"\(mount.destination)\" is not an absolute path")
+        for (index, mount) in (mounts ?? []).enumerated() {
+            let path = "mounts[\(index)]"
+            guard mount.destination.hasPrefix("/") else {
+                throw SpecError(source, path + ".destination", "\"\(mount.destination)\" is not an absolute path")
+            }
+            try refuse(source, path + ".uidMappings", mount.uidMappings, "id-mapped mounts are not supported")
+            try refuse(source, path + ".gidMappings", mount.gidMappings, "id-mapped mounts are not supported")
+            for text in [mount.destination, mount.source ?? ""] + (mount.options ?? []) where text.utf8.contains(0) {
+                throw SpecError(source, path, "holds a NUL byte")
+            }
         }
-        for (index, namespace) in (linux?.namespaces ?? []).enumerated() {
-            let known = ["pid", "network", "mount", "ipc", "uts", "user", "cgroup", "time"]
-            guard known.contains(namespace.type) else {
-                throw SpecError(
-                    source, "linux.namespaces[\(index)].type",
-                    "\"\(namespace.type)\" is none of \(known.joined(separator: ", "))")
+        for (stage, list) in hooks?.stages ?? [] {
+            for (index, hook) in list.enumerated() {
+                let path = "hooks.\(stage)[\(index)]"
+                guard hook.path.hasPrefix("/") else {
+                    throw SpecError(source, path + ".path", "\"\(hook.path)\" is not an absolute path")
+                }
+                guard hook.timeout.map({ $0 > 0 }) ?? true else {
+                    throw SpecError(source, path + ".timeout", "\(hook.timeout ?? 0) is not above zero")
+                }
             }
         }
         try process?.validate(source: source, at: "process.")
+        try linux?.validate(source: source)
+        let kinds = Set((linux?.namespaces ?? []).map(\.type))
+        for (field, value) in [("hostname", hostname), ("domainname", domainname)]
+        where !(value ?? "").isEmpty && !kinds.contains("uts") {
+            throw SpecError(source, field, "needs a uts namespace of the container's own (linux.namespaces)")
+        }
     }
 }
 
-extension Spec {
-    /// Fields that this runtime reads but does not act on yet, for a warning.
-    package var withoutEffect: [String] {
-        var fields: [String] = []
-        let all = hooks.map {
-            [$0.prestart, $0.createRuntime, $0.createContainer, $0.startContainer, $0.poststart, $0.poststop]
-        }
-        if all?.contains(where: { !($0 ?? []).isEmpty }) == true { fields.append("hooks") }
-        if !(linux?.devices ?? []).isEmpty { fields.append("linux.devices") }
-        return fields
+extension Hooks {
+    /// Every list of hooks that is there, by its field's name, in the order in which they run.
+    package var stages: [(name: String, hooks: [Hook])] {
+        [
+            ("prestart", prestart), ("createRuntime", createRuntime), ("createContainer", createContainer),
+            ("startContainer", startContainer), ("poststart", poststart), ("poststop", poststop),
+        ].compactMap { name, hooks in (hooks ?? []).isEmpty ? nil : (name, hooks ?? []) }
     }
 }
 
@@ -41,18 +56,252 @@ extension Process {
             throw SpecError(source, prefix + "args", "no command to run")
         }
         guard cwd.hasPrefix("/") else { throw SpecError(source, prefix + "cwd", "\"\(cwd)\" is not an absolute path") }
-        var seen: Set<String> = []
-        for (index, limit) in (rlimits ?? []).enumerated() {
-            guard seen.insert(limit.type).inserted else {
-                throw SpecError(source, prefix + "rlimits[\(index)].type", "\(limit.type) is given twice")
-            }
-            guard limit.soft <= limit.hard else {
-                throw SpecError(
-                    source, prefix + "rlimits[\(index)].soft", "\(limit.soft) is above the hard limit \(limit.hard)")
-            }
-        }
         for text in args + (env ?? []) + [cwd] where text.utf8.contains(0) {
             throw SpecError(source, prefix + "args, env or cwd", "holds a NUL byte")
         }
+        for (index, variable) in (env ?? []).enumerated() where !variable.contains("=") || variable.hasPrefix("=") {
+            throw SpecError(source, prefix + "env[\(index)]", "\"\(variable)\" is not of the form NAME=value")
+        }
+        try validateLimits(source, prefix)
+        for (set, names) in capabilities?.sets ?? [] {
+            for (index, name) in names.enumerated()
+            where Vocabulary.number(of: name, prefix: "CAP_", in: Vocabulary.capabilities) == nil {
+                throw SpecError(
+                    source, "\(prefix)capabilities.\(set)[\(index)]", "unknown capability \"\(name)\" (capabilities(7))"
+                )
+            }
+        }
+        if let adjustment = oomScoreAdj, !(-1000...1000).contains(adjustment) {
+            throw SpecError(source, prefix + "oomScoreAdj", "\(adjustment) is not within -1000 to 1000")
+        }
+        try validateScheduling(source, prefix)
     }
+
+    private func validateLimits(_ source: String, _ prefix: String) throws(SpecError) {
+        var seen: Set<String> = []
+        for (index, limit) in (rlimits ?? []).enumerated() {
+            let path = "\(prefix)rlimits[\(index)]"
+            guard limit.type.hasPrefix("RLIMIT_"),
+                Vocabulary.number(of: limit.type, prefix: "RLIMIT_", in: Vocabulary.limits) != nil
+            else { throw SpecError(source, path + ".type", "unknown limit \"\(limit.type)\" (getrlimit(2))") }
+            guard seen.insert(limit.type).inserted else {
+                throw SpecError(source, path + ".type", "\(limit.type) is given twice")
+            }
+            guard limit.soft <= limit.hard else {
+                throw SpecError(source, path + ".soft", "\(limit.soft) is above the hard limit \(limit.hard)")
+            }
+        }
+    }
+
+    private func validateScheduling(_ source: String, _ prefix: String) throws(SpecError) {
+        if let scheduler {
+            try member(source, prefix + "scheduler.policy", scheduler.policy, Vocabulary.schedulers)
+            for (index, flag) in (scheduler.flags ?? []).enumerated() {
+                try member(source, "\(prefix)scheduler.flags[\(index)]", flag, Vocabulary.schedulerFlags)
+            }
+            if let nice = scheduler.nice, !(-20...19).contains(nice) {
+                throw SpecError(source, prefix + "scheduler.nice", "\(nice) is not within -20 to 19")
+            }
+            let isRealTime = ["SCHED_FIFO", "SCHED_RR"].contains(scheduler.policy)
+            if let priority = scheduler.priority, !(isRealTime ? 1...99 : 0...0).contains(priority) {
+                throw SpecError(
+                    source, prefix + "scheduler.priority",
+                    "\(priority) does not go with \(scheduler.policy): SCHED_FIFO and SCHED_RR take 1 to 99, others 0")
+            }
+            let times = [scheduler.runtime, scheduler.deadline, scheduler.period].compactMap { $0 }
+            if scheduler.policy != "SCHED_DEADLINE", times.contains(where: { $0 != 0 }) {
+                throw SpecError(
+                    source, prefix + "scheduler", "runtime, deadline and period go with SCHED_DEADLINE alone")
+            }
+        }
+        if let ioPriority {
+            try member(source, prefix + "ioPriority.class", ioPriority.class, Array(Vocabulary.ioClasses.dropFirst()))
+            if let priority = ioPriority.priority, !(0...7).contains(priority) {
+                throw SpecError(source, prefix + "ioPriority.priority", "\(priority) is not within 0 to 7")
+            }
+        }
+        for (name, list) in [("initial", execCPUAffinity?.initial), ("final", execCPUAffinity?.final)] {
+            if let list, !list.isEmpty, Vocabulary.processors(list) == nil {
+                throw SpecError(
+                    source, "\(prefix)execCPUAffinity.\(name)", "\"\(list)\" is no list of processors such as 0-3,7")
+            }
+        }
+    }
+}
+
+extension Process.Capabilities {
+    package var sets: [(name: String, capabilities: [String])] {
+        [
+            ("bounding", bounding), ("effective", effective), ("inheritable", inheritable), ("permitted", permitted),
+            ("ambient", ambient),
+        ].map { ($0, $1 ?? []) }
+    }
+}
+
+extension Linux {
+    func validate(source: String) throws(SpecError) {
+        var seen: Set<String> = []
+        for (index, namespace) in (namespaces ?? []).enumerated() {
+            let path = "linux.namespaces[\(index)].type"
+            try member(source, path, namespace.type, Vocabulary.namespaces)
+            guard seen.insert(namespace.type).inserted else {
+                throw SpecError(source, path, "\"\(namespace.type)\" is given twice")
+            }
+        }
+        try validateUsers(source, hasNamespace: seen.contains("user"))
+        if let offsets = timeOffsets, !offsets.isEmpty {
+            guard seen.contains("time") else {
+                throw SpecError(source, "linux.timeOffsets", "needs a time namespace (linux.namespaces)")
+            }
+            for (clock, offset) in offsets.sorted(by: { $0.key < $1.key }) {
+                try member(source, "linux.timeOffsets", clock, ["monotonic", "boottime"])
+                guard offset.nanosecs ?? 0 < 1_000_000_000 else {
+                    throw SpecError(
+                        source, "linux.timeOffsets.\(clock).nanosecs", "\(offset.nanosecs ?? 0) is a second or more")
+                }
+            }
+        }
+        for (index, device) in (devices ?? []).enumerated() {
+            let path = "linux.devices[\(index)]"
+            try member(source, path + ".type", device.type, ["c", "b", "u", "p"])
+            guard device.path.hasPrefix("/") else {
+                throw SpecError(source, path + ".path", "\"\(device.path)\" is not an absolute path")
+            }
+            guard device.type == "p" || device.major != nil && device.minor != nil else {
+                throw SpecError(source, path, "major and minor are missing")
+            }
+        }
+        for name in (sysctl ?? [:]).keys.sorted()
+        where name.isEmpty || name.hasPrefix("/") || name.split(whereSeparator: { "./".contains($0) }).isEmpty
+            || name.contains("..") || name.utf8.contains(0)
+        { throw SpecError(source, "linux.sysctl", "\"\(name)\" is no name of a setting") }
+        if let name = rootfsPropagation, !name.isEmpty {
+            try member(source, "linux.rootfsPropagation", name, Vocabulary.propagations)
+        }
+        for (field, paths) in [("maskedPaths", maskedPaths), ("readonlyPaths", readonlyPaths)] {
+            for (index, path) in (paths ?? []).enumerated() where !path.hasPrefix("/") || path.utf8.contains(0) {
+                throw SpecError(source, "linux.\(field)[\(index)]", "\"\(path)\" is not an absolute path")
+            }
+        }
+        if let personality {
+            try member(source, "linux.personality.domain", personality.domain, ["LINUX", "LINUX32"])
+            try refuse(source, "linux.personality.flags", personality.flags, "no flag is defined yet")
+        }
+        if intelRdt != nil {
+            throw SpecError(source, "linux.intelRdt", "cache allocation of the host does not reach into a guest")
+        }
+        if memoryPolicy != nil {
+            throw SpecError(source, "linux.memoryPolicy", "memory nodes of the host do not reach into a guest")
+        }
+        try resources?.validate(source: source, at: "linux.resources.")
+    }
+
+    private func validateUsers(_ source: String, hasNamespace: Bool) throws(SpecError) {
+        for (field, mappings) in [("uidMappings", uidMappings), ("gidMappings", gidMappings)] {
+            guard let mappings, !mappings.isEmpty else { continue }
+            guard hasNamespace else {
+                throw SpecError(source, "linux." + field, "needs a user namespace (linux.namespaces)")
+            }
+            guard mappings.count <= 340 else {
+                throw SpecError(source, "linux." + field, "more than 340 ranges (user_namespaces(7))")
+            }
+            for (index, mapping) in mappings.enumerated() {
+                guard mapping.size > 0, !mapping.containerID.addingReportingOverflow(mapping.size).overflow,
+                    !mapping.hostID.addingReportingOverflow(mapping.size).overflow
+                else {
+                    throw SpecError(
+                        source, "linux.\(field)[\(index)].size", "\(mapping.size) is zero or goes beyond the last id")
+                }
+            }
+        }
+        let own = (namespaces ?? []).contains { $0.type == "user" && ($0.path ?? "").isEmpty }
+        if own, (uidMappings ?? []).isEmpty || (gidMappings ?? []).isEmpty {
+            throw SpecError(source, "linux.uidMappings, linux.gidMappings", "a new user namespace needs both")
+        }
+    }
+}
+
+extension Linux.Resources {
+    /// - Parameter prefix: where the resources stand in their document, with a dot at the end.
+    package func validate(source: String, at prefix: String = "") throws(SpecError) {
+        func reject(_ field: String, _ isGiven: Bool, _ reason: String) throws(SpecError) {
+            if isGiven { throw SpecError(source, prefix + field, reason) }
+        }
+        for (index, rule) in (devices ?? []).enumerated() {
+            let path = "\(prefix)devices[\(index)]"
+            if let type = rule.type { try member(source, path + ".type", type, ["a", "b", "c", ""]) }
+            if let access = rule.access, let letter = access.first(where: { !"rwm".contains($0) }) {
+                throw SpecError(source, path + ".access", "\"\(letter)\" is none of r, w, m")
+            }
+        }
+        if let memory {
+            let limit = memory.limit ?? 0
+            if let swap = memory.swap, swap > 0, swap < limit {
+                throw SpecError(
+                    source, prefix + "memory.swap",
+                    "\(swap) is below memory.limit \(limit), which it includes (config-linux.md, Memory)")
+            }
+            try reject("memory.swappiness", (memory.swappiness ?? 60) != 60, "cgroup v2 has no swappiness of a group")
+            try reject(
+                "memory.disableOOMKiller", memory.disableOOMKiller ?? false,
+                "cgroup v2 can't switch the OOM killer off")
+            try reject("memory.kernelTCP", memory.kernelTCP ?? 0 > 0, "cgroup v2 has no limit for TCP buffers alone")
+        }
+        if let cpu {
+            try reject(
+                "cpu.realtimeRuntime", (cpu.realtimeRuntime ?? 0) != 0, "cgroup v2 has no real-time bandwidth")
+            if let idle = cpu.idle, !(0...1).contains(idle) {
+                throw SpecError(source, prefix + "cpu.idle", "\(idle) is neither 0 nor 1")
+            }
+            for (field, list) in [("cpus", cpu.cpus), ("mems", cpu.mems)] {
+                if let list, !list.isEmpty, Vocabulary.processors(list) == nil {
+                    throw SpecError(source, prefix + "cpu." + field, "\"\(list)\" is no list such as 0-3,7")
+                }
+            }
+        }
+        if let blockIO {
+            let weights =
+                [("weight", blockIO.weight)]
+                + (blockIO.weightDevice ?? []).enumerated().map { ("weightDevice[\($0)].weight", $1.weight) }
+            for (field, weight) in weights {
+                if let weight, weight != 0, !(10...1000).contains(weight) {
+                    throw SpecError(source, prefix + "blockIO." + field, "\(weight) is not within 10 to 1000")
+                }
+            }
+            let leaves =
+                [("leafWeight", blockIO.leafWeight)]
+                + (blockIO.weightDevice ?? []).enumerated().map { ("weightDevice[\($0)].leafWeight", $1.leafWeight) }
+            for (field, weight) in leaves {
+                try reject("blockIO." + field, (weight ?? 0) != 0, "cgroup v2 has no weight of leaves")
+            }
+        }
+        for (index, limit) in (hugepageLimits ?? []).enumerated() {
+            let digits = limit.pageSize.dropLast(2)
+            guard ["KB", "MB", "GB"].contains(limit.pageSize.suffix(2)), !digits.isEmpty, digits.first != "0",
+                digits.allSatisfy({ $0.isASCII && $0.isNumber })
+            else {
+                throw SpecError(
+                    source, "\(prefix)hugepageLimits[\(index)].pageSize", "\"\(limit.pageSize)\" is no size such as 2MB"
+                )
+            }
+        }
+        try reject(
+            "network", network.map { ($0.classID ?? 0) != 0 || !($0.priorities ?? []).isEmpty } ?? false,
+            "cgroup v2 has no classes or priorities of network traffic")
+        for name in (unified ?? [:]).keys.sorted()
+        where name.contains("/") || !name.contains(".") || name.utf8.contains(0) {
+            throw SpecError(source, prefix + "unified", "\"\(name)\" is no file of a cgroup")
+        }
+    }
+}
+
+private func member(_ source: String, _ path: String, _ value: String, _ allowed: [String]) throws(SpecError) {
+    guard allowed.contains(value) else {
+        let list = allowed.filter { !$0.isEmpty }.joined(separator: ", ")
+        throw SpecError(source, path, "\"\(value)\" is none of \(list)")
+    }
+}
+
+private func refuse<Value>(_ source: String, _ path: String, _ list: [Value]?, _ reason: String) throws(SpecError) {
+    if let list, !list.isEmpty { throw SpecError(source, path, reason) }
 }

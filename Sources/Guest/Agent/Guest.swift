@@ -4,6 +4,7 @@ import EventLoop
 import Glibc
 import Linux
 import NIOCore
+import OCISpec
 import Synchronization
 import TTRPC
 
@@ -15,6 +16,14 @@ final class Guest: Sendable {
         /// By exec id; the first process under the container's own id.
         var processes: [String: GuestProcess]
         let initial: GuestProcess
+
+        /// What a hook of the guest's image is told.
+        func hookState(_ status: OCISpec.State.Status) -> OCISpec.State {
+            var state = plan.state
+            state.status = status
+            state.pid = status == .stopped ? 0 : initial.pid
+            return state
+        }
     }
 
     struct State: Sendable {
@@ -22,6 +31,9 @@ final class Guest: Sendable {
         /// Names that are being created.
         var pending: Set<String> = []
         var mounts: [String] = []
+        /// The first container, whose processes others of a pod may see.
+        var first: String?
+        var hooks = GuestHooks(directory: "")
     }
 
     let loop: any EventLoop

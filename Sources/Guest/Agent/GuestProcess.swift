@@ -34,6 +34,17 @@ final class GuestProcess: Sendable {
         var stderr: UInt32 = 0
     }
 
+    /// Which ids a new user namespace has; only a process outside of it may say so.
+    struct UserMaps: Sendable {
+        var users = ""
+        var groups = ""
+
+        func write(of pid: pid_t) throws(SystemError) {
+            try Files.write("/proc/\(pid)/uid_map", users)
+            try Files.write("/proc/\(pid)/gid_map", groups)
+        }
+    }
+
     enum Launch: Sendable {
         case container(ContainerPlan)
         /// Joins the container of the process `target`.
@@ -48,12 +59,14 @@ final class GuestProcess: Sendable {
         var command: Command
         let document: [UInt8]
         let process: ProcessPlan
+        var userMaps = UserMaps()
         var target: Int32 = -1
         defer { if target >= 0 { close(target) } }
         switch launch {
         case .container(let plan):
             command = Command("/proc/self/exe", [Stages.container], environment: [])
-            command.newNamespaces = plan.namespaces
+            if plan.namespaces.isOneClone { command.newNamespaces = plan.namespaces.new }
+            userMaps = UserMaps(users: plan.namespaces.userMap, groups: plan.namespaces.groupMap)
             command.cgroup = Cgroup(plan.cgroup).path
             document = plan.json()
             process = plan.process
@@ -87,7 +100,7 @@ final class GuestProcess: Sendable {
                 }
             }
         }
-        do { pid = try Self.prepare(command, document, conversation, theirs, reaper, &ours.master) } catch {
+        do { pid = try Self.prepare(command, document, userMaps, conversation, theirs, reaper, &ours.master) } catch {
             for mine in [ours.stdin, ours.stdout, ours.stderr, ours.master] where mine >= 0 { close(mine) }
             throw error
         }
@@ -104,8 +117,8 @@ final class GuestProcess: Sendable {
 
     /// Starts the stage and talks to it until it is ready. Returns the pid of the process that will run the program.
     private static func prepare(
-        _ command: Command, _ document: [UInt8], _ sync: borrowing SyncSocket, _ theirs: Int32, _ reaper: Reaper,
-        _ master: inout Int32
+        _ command: Command, _ document: [UInt8], _ maps: UserMaps, _ sync: borrowing SyncSocket, _ theirs: Int32,
+        _ reaper: Reaper, _ master: inout Int32
     ) throws -> pid_t {
         let started = Result { () throws(SystemError) in try ChildProcess(command).pid }
         // The child has its own copy: while ours is open, the conversation would never end.
@@ -120,6 +133,9 @@ final class GuestProcess: Sendable {
                 case .process(let joined):
                     reaper.watch(pid) { _ in }
                     pid = joined
+                case .mapUsers:
+                    try maps.write(of: pid)
+                    try sync.sendGo()
                 case .failure(let text): throw StageError(text: text)
                 case .end: throw StageError(text: "the first step of the process ended without a word")
                 }
@@ -160,7 +176,7 @@ final class GuestProcess: Sendable {
 
     /// Lets the stage exec its program. Blocks until it runs.
     func start() throws {
-        try sync.sendStart()
+        try sync.sendGo()
         if case .failure(let text) = sync.next() { throw StageError(text: text) }
     }
 

@@ -30,6 +30,20 @@ final class Reaper: Sendable {
         _ = write(wake.writeEnd.raw, &one, 1)
     }
 
+    /// Blocks until a child has ended. Returns its status.
+    func wait(_ pid: pid_t) throws(SystemError) -> Int32 {
+        let pipe = try Pipe()
+        let writeEnd = try pipe.writeEnd.duplicate().take()
+        watch(pid) { status in
+            var status = status
+            _ = write(writeEnd, &status, 4)
+            close(writeEnd)
+        }
+        var status: Int32 = 0
+        try check("wait for", "process \(pid)") { read(pipe.readEnd.raw, &status, 4) }
+        return status
+    }
+
     private func run() {
         while true {
             var status: Int32 = 0

@@ -57,6 +57,13 @@ package enum Keys {
         "guest_channel", .text("vhost-user-vsock"), allowed: ["vhost-user-vsock", "vhost-vsock"],
         "How host and guest talk: a vsock device inside the shim, or the host kernel's own.")
 
+    package static let guestHookPath = Key(
+        "hypervisor.qemu.guest_hook_path", .text(""),
+        "Directory of the guest's image whose prestart, poststart and poststop directories hold programs to run for each container."
+    )
+    package static let disableGuestSELinux = Key(
+        "hypervisor.qemu.disable_guest_selinux", .flag(true), "SELinux labels of processes stay on the host.")
+
     package static let agentDebug = Key("agent.kata.enable_debug", .flag(false), "The agent logs everything.")
     package static let dialTimeout = Key(
         "agent.kata.dial_timeout", .number(45), in: 1...3600, "How long a guest may take to come up, in seconds.")
@@ -70,7 +77,8 @@ package enum Keys {
         path, kernel, initrd, image, machineType, machineAccelerators, kernelParameters, firmware, cpuFeatures, vcpus,
         maxVCPUs, memory,
         maxMemory, memorySlots, rootPorts, seccompSandbox, entropySource, sharedFS, virtioFSDaemon, virtioFSCache,
-        virtioFSExtraArguments, virtioFSQueueSize, hypervisorDebug, accelerator, guestChannel, agentDebug, dialTimeout,
+        virtioFSExtraArguments, virtioFSQueueSize, hypervisorDebug, accelerator, guestChannel, guestHookPath,
+        disableGuestSELinux, agentDebug, dialTimeout,
         runtimeDebug,
         createTimeout,
     ]
@@ -91,9 +99,9 @@ package enum Keys {
             vhost_user_reconnect_timeout_sec enable_iommu enable_iommu_platform enable_numa numa_mapping file_mem_backend
             valid_file_mem_backends pflashes enable_swap hypervisor_loglevel log_level extra_monitor_socket disable_nesting_checks
             disable_nested_virtualization msize_9p use_vsock disable_image_nvdimm hotplug_vfio_on_root_bus hot_plug_vfio cold_plug_vfio
-            pcie_switch_port disable_vhost_net valid_entropy_sources guest_hook_path rx_rate_limiter_max_rate tx_rate_limiter_max_rate
+            pcie_switch_port disable_vhost_net valid_entropy_sources rx_rate_limiter_max_rate tx_rate_limiter_max_rate
             network_queues guest_memory_dump_path guest_memory_dump_paging enable_guest_swap guest_swap_path guest_swap_size_percent
-            guest_swap_create_threshold_secs use_legacy_serial disable_selinux disable_guest_selinux selinux_label rootless
+            guest_swap_create_threshold_secs use_legacy_serial disable_selinux selinux_label rootless
             disable_seccomp confidential_guest sev_snp_guest snp_guest_policy snp_id_block snp_id_auth
             tdx_quote_generation_service_socket_port measurement_algo initdata default_gpus default_gpu_model remote_hypervisor_socket
             remote_hypervisor_timeout prefetch_list_path boot_to_be_template boot_from_template memory_path device_state_path

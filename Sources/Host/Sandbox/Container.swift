@@ -7,14 +7,16 @@ import Synchronization
 final class Container {
     let id: String
     let bundle: String
+    let hooks: HostHooks
     let initial: ContainerProcess
     var processes: [String: ContainerProcess]
     var paused = false
     /// What is mounted for it below the exported directory, in order.
     var mounts: [String] = []
 
-    init(id: String, bundle: String, streams: StreamPaths) {
+    init(id: String, bundle: String, streams: StreamPaths, hooks: HostHooks) {
         self.id = id
+        self.hooks = hooks
         self.bundle = bundle
         initial = ContainerProcess(id: "", streams: streams, specification: nil)
         processes = ["": initial]

@@ -3,12 +3,17 @@ import OCISpec
 
 /// What of a bundle's specification goes to the guest, with host paths replaced by guest paths.
 ///
-/// Dropped on the way: host cgroup limits that the guest doesn't know (devices), the network namespace (the VM is one) and
-/// namespace paths of the host. Everything else is the workload's and is kept.
+/// Dropped on the way: what is done on the host (its hooks), the network namespace (the VM is one), numbers of the host's
+/// processors, and what the wall of the VM stands for (security modules' profiles of the host). What can be done neither here
+/// nor there is refused. Everything else is the workload's and is kept.
 package struct GuestSpec: Sendable {
     package let spec: Spec
     /// Host paths to share, each with its name in the exported directory.
     package let shares: [Share]
+    /// The container lives in the pid namespace of the sandbox's first container.
+    package let sharesProcesses: Bool
+    /// Devices that were left out of a privileged container.
+    package let droppedDevices: Int
 
     package struct Share: Sendable, Equatable {
         package let source: String
@@ -16,18 +21,39 @@ package struct GuestSpec: Sendable {
         package let readOnly: Bool
     }
 
-    package init(_ original: Spec, container: String, paths: SandboxPaths) {
+    /// - Parameter guestSELinux: labels go to the guest (`disable_guest_selinux` is false).
+    package init(
+        _ original: Spec, container: String, paths: SandboxPaths, guestSELinux: Bool = false,
+        source: String = "config.json"
+    ) throws(SpecError) {
         var spec = original
         var shares: [Share] = []
         spec.root?.path = GuestPaths.rootfs(of: container)
-        spec.hooks = nil
-        spec.linux?.namespaces = original.linux?.namespaces?
-            .filter { !["network", "time", "user"].contains($0.type) }
-            .map {
-                var namespace = $0
-                namespace.path = nil
-                return namespace
-            }
+        if let hook = original.hooks?.createContainer?.first {
+            throw SpecError(
+                source, "hooks.createContainer[0]",
+                "\(hook.path) of the host can't run inside a container of a guest: use createRuntime (on the host) or startContainer (in the container)"
+            )
+        }
+        spec.hooks = original.hooks?.startContainer.map { Hooks(startContainer: $0) }
+        let (namespaces, sharesProcesses) = try Self.namespaces(original, source)
+        spec.linux?.namespaces = namespaces
+        self.sharesProcesses = sharesProcesses
+        spec.linux?.resources?.cpu?.cpus = nil
+        spec.linux?.resources?.cpu?.mems = nil
+        try Self.refuseDevices(of: original.linux?.resources?.blockIO, source)
+        let (devices, dropped) = try Self.devices(original, source)
+        spec.linux?.devices = devices
+        droppedDevices = dropped
+        if !guestSELinux {
+            spec.process?.selinuxLabel = nil
+            spec.linux?.mountLabel = nil
+        } else if let label = original.linux?.mountLabel, !label.isEmpty {
+            throw SpecError(source, "linux.mountLabel", "\"\(label)\": shared files keep the host's labels")
+        }
+        if let profile = original.process?.apparmorProfile, AppArmor.isManagersDefault(profile) {
+            spec.process?.apparmorProfile = nil
+        }
         spec.mounts = original.mounts?.enumerated().compactMap { index, mount in
             guard mount.isBind, let source = mount.source else { return mount }
             // These belong to the guest's own kernel; the host's would be a lie there.
@@ -47,6 +73,98 @@ package struct GuestSpec: Sendable {
         self.spec = spec
         self.shares = shares
     }
+
+    /// A path leads to a namespace of the host. In a pod it is the sandbox's, for which the guest's own stands.
+    private static func namespaces(_ spec: Spec, _ source: String) throws(SpecError) -> (
+        kept: [Linux.Namespace]?, sharesProcesses: Bool
+    ) {
+        guard let given = spec.linux?.namespaces else { return (nil, false) }
+        var kept: [Linux.Namespace] = []
+        var sharesProcesses = false
+        for (index, namespace) in given.enumerated() where namespace.type != "network" {
+            guard let path = namespace.path, !path.isEmpty else {
+                kept.append(namespace)
+                continue
+            }
+            guard PodRole(spec) != .none else {
+                throw SpecError(
+                    source, "linux.namespaces[\(index)].path",
+                    "\(path) is the host's: a container in a machine of its own can't join it; leave the path out")
+            }
+            switch namespace.type {
+            case "pid": sharesProcesses = true
+            // The sandbox's own, which the guest has anyway.
+            case "ipc", "uts": break
+            default: kept.append(Linux.Namespace(type: namespace.type))
+            }
+        }
+        return (kept, sharesProcesses)
+    }
+
+    /// Majors whose devices mean the same in every kernel: memory devices, terminals, and the fixed numbers of misc.
+    private static func isUniversal(_ device: Linux.Device) -> Bool {
+        switch (device.type, device.major ?? -1, device.minor ?? -1) {
+        case ("p", _, _): true
+        case ("b", _, _): false
+        // Below 130 and from 200 to 249 misc numbers are given out for good (Documentation/admin-guide/devices.txt).
+        case (_, 1, _), (_, 5, _), (_, 10, 200...249), (_, 108, 0): true
+        default: false
+        }
+    }
+
+    /// Devices of the host don't exist in the guest. A privileged container lists all there are, and goes without.
+    private static func devices(_ spec: Spec, _ source: String) throws(SpecError) -> ([Linux.Device]?, dropped: Int) {
+        guard let given = spec.linux?.devices else { return (nil, 0) }
+        let privileged = (spec.linux?.resources?.devices ?? []).contains {
+            $0.allow && ["a", ""].contains($0.type ?? "a") && $0.major ?? -1 < 0 && $0.minor ?? -1 < 0
+        }
+        for (index, device) in given.enumerated() where !privileged && !isUniversal(device) {
+            throw SpecError(
+                source, "linux.devices[\(index)]",
+                "\(device.path) (\(device.type) \(device.major ?? 0):\(device.minor ?? 0)) belongs to the host and is not in the guest"
+            )
+        }
+        let kept = given.filter(isUniversal)
+        return (kept, given.count - kept.count)
+    }
+
+    private static func refuseDevices(of limits: Linux.Resources.BlockIO?, _ source: String) throws(SpecError) {
+        let lists = [
+            ("weightDevice", limits?.weightDevice?.isEmpty),
+            ("throttleReadBpsDevice", limits?.throttleReadBpsDevice?.isEmpty),
+            ("throttleWriteBpsDevice", limits?.throttleWriteBpsDevice?.isEmpty),
+            ("throttleReadIOPSDevice", limits?.throttleReadIOPSDevice?.isEmpty),
+            ("throttleWriteIOPSDevice", limits?.throttleWriteIOPSDevice?.isEmpty),
+        ]
+        for (name, isEmpty) in lists where isEmpty == false {
+            throw SpecError(
+                source, "linux.resources.blockIO." + name, "names a disk of the host, which the guest doesn't have")
+        }
+    }
+}
+
+/// What a container is to a pod, as containerd's CRI and CRI-O tell it.
+package enum PodRole: Equatable, Sendable {
+    case none, sandbox, container
+
+    package init(_ spec: Spec) {
+        let names = ["io.kubernetes.cri.container-type", "io.kubernetes.cri-o.ContainerType"]
+        switch names.lazy.compactMap({ spec.annotations?[$0] }).first {
+        case "sandbox": self = .sandbox
+        case "container": self = .container
+        default: self = .none
+        }
+    }
+}
+
+enum AppArmor {
+    /// Profiles that managers give every container of a host with AppArmor. The host's kernel is not the container's: the VM's
+    /// wall stands for them. Any other profile was chosen on purpose, and goes to the guest.
+    static func isManagersDefault(_ profile: String) -> Bool {
+        let base = profile.hasPrefix("localhost/") ? "" : profile
+        return ["docker-default", "cri-containerd.apparmor.d", "crio-default", "default"].contains(base)
+            || base.hasPrefix("containers-default-")
+    }
 }
 
 extension Mount {
@@ -54,6 +172,31 @@ extension Mount {
 }
 
 extension Grpc_Spec {
+    /// For an agent that takes these messages alone.
+    /// - Throws: for a field that they have no place for.
+    package init(checking spec: Spec, source: String) throws(SpecError) {
+        let (process, linux) = (spec.process, spec.linux)
+        let kinds = Set((linux?.namespaces ?? []).map(\.type))
+        let missing: [(String, Bool)] = [
+            ("domainname", !(spec.domainname ?? "").isEmpty),
+            ("hooks.startContainer", spec.hooks?.startContainer != nil),
+            ("process.user.umask", process?.user.umask != nil), ("process.scheduler", process?.scheduler != nil),
+            ("process.ioPriority", process?.ioPriority != nil),
+            ("process.execCPUAffinity", process?.execCPUAffinity != nil),
+            ("linux.namespaces (user)", kinds.contains("user")), ("linux.namespaces (time)", kinds.contains("time")),
+            ("linux.personality", linux?.personality != nil),
+            ("linux.devices", !(linux?.devices ?? []).isEmpty),
+            ("linux.resources.unified", linux?.resources?.unified != nil),
+            ("linux.resources.rdma", linux?.resources?.rdma != nil),
+            ("linux.resources.blockIO", linux?.resources?.blockIO != nil),
+        ]
+        if let field = missing.first(where: \.1)?.0 {
+            throw SpecError(
+                source, field, "the agent in the guest's image has no message for it; use this release's agent")
+        }
+        self.init(spec)
+    }
+
     /// The wire form of a specification (oci.proto).
     package init(_ spec: Spec) {
         self.init()

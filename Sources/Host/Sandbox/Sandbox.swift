@@ -2,6 +2,7 @@ import AgentAPI
 import CLinux
 import Configuration
 import EventLoop
+import FoundationEssentials
 import Glibc
 import Hypervisor
 import Linux
@@ -34,6 +35,8 @@ package actor Sandbox {
     private var relay: StreamRelay?
     private var containers: [String: Container] = [:]
     private var nextPort: UInt32 = 2000
+    /// What the agent says it can do beside the API (AgentFeature).
+    private var agentFeatures: [String] = []
 
     package init(plan: SandboxPlan, loop: any EventLoop, log: Logger) {
         id = plan.paths.sandbox
@@ -55,7 +58,9 @@ package actor Sandbox {
         state = .booting
         do {
             try Files.makeDirectory(paths.machine)
-            try Files.makeDirectory(paths.share)
+            try Files.makeDirectory(paths.shareParent)
+            // Below that closed door everyone may pass: users of a container are not root.
+            try Files.makeDirectory(paths.share, mode: 0o755)
             relay = try StreamRelay()
             let device: any GuestDialer =
                 if let guest = plan.machine.hostVsockCID { try KernelDialer(guest: guest, loop: loop) } else {
@@ -127,6 +132,7 @@ package actor Sandbox {
         var request = Grpc_CreateSandboxRequest()
         request.hostname = plan.hostname
         request.sandboxID = id
+        request.guestHookPath = plan.guestHookPath
         var storage = Grpc_Storage()
         storage.driver = "virtio-fs"
         storage.source = GuestPaths.shareTag
@@ -139,7 +145,11 @@ package actor Sandbox {
         var clock = Grpc_SetGuestDateTimeRequest()
         clock.sec = Int64(time.tv_sec)
         clock.usec = Int64(time.tv_nsec / 1000)
-        _ = try? await agent.setGuestDateTime(clock, timeout: .seconds(10))
+        let told = clock
+        async let set = try? agent.setGuestDateTime(told, timeout: .seconds(10))
+        let details = try? await agent.getGuestDetails(Grpc_GuestDetailsRequest(), timeout: .seconds(10))
+        agentFeatures = details?.agentDetails.extraFeatures ?? []
+        _ = await set
     }
 
     /// Ends the VM and removes everything of the sandbox from the host. Idempotent.
@@ -197,20 +207,35 @@ package actor Sandbox {
             throw SandboxError(.alreadyExists, "container \(container) exists already")
         }
         let agent = try agent()
-        let record = Container(id: container, bundle: bundle, streams: streams)
-        let guest = GuestSpec(spec, container: container, paths: paths)
+        let guest = try GuestSpec(
+            spec, container: container, paths: paths, guestSELinux: plan.guestSELinux,
+            source: bundle + "/config.json")
+        if guest.droppedDevices > 0 {
+            log.info(
+                "\(guest.droppedDevices) devices of the host are not in the guest",
+                metadata: ["container": "\(container)"])
+        }
+        let record = Container(
+            id: container, bundle: bundle, streams: streams,
+            hooks: HostHooks(spec, container: container, bundle: bundle, pid: pid))
         // From here on the name is taken: another call for it must not touch these mounts.
         containers[container] = record
         do {
             let shared = paths.sharedRootfs(of: container)
-            try Files.makeDirectory(shared)
+            try Files.makeDirectory(shared, mode: 0o755)
             record.mounts.append(shared)
             try Mounts.bind(rootfs, at: shared)
             for share in guest.shares { try mount(share, for: record) }
             var request = Grpc_CreateContainerRequest()
             request.containerID = container
             request.execID = container
-            request.oci = Grpc_Spec(guest.spec)
+            request.sandboxPidns = guest.sharesProcesses
+            if agentFeatures.contains(AgentFeature.specJSON) {
+                request.specJson = Data(guest.spec.json())
+            } else {
+                request.oci = try Grpc_Spec(checking: guest.spec, source: bundle + "/config.json")
+            }
+            try await record.hooks.beforeCreation()
             let ports = try prepare(record.initial)
             request.stdinPort = ports.stdin
             request.stdoutPort = ports.stdout
@@ -227,7 +252,7 @@ package actor Sandbox {
 
     private func mount(_ share: GuestSpec.Share, for container: Container) throws {
         if Files.isDirectory(share.source) {
-            try Files.makeDirectory(share.exported)
+            try Files.makeDirectory(share.exported, mode: 0o755)
         } else {
             guard Files.exists(share.source) else { throw SystemError("share", share.source, errno: ENOENT) }
             try Files.write(share.exported, "")
@@ -253,7 +278,13 @@ package actor Sandbox {
             var request = Grpc_ExecProcessRequest()
             request.containerID = container
             request.execID = exec
-            if let specification = process.specification { request.process = Grpc_Process(specification) }
+            if let specification = process.specification {
+                if agentFeatures.contains(AgentFeature.specJSON) {
+                    request.processJson = Data(specification.json())
+                } else {
+                    request.process = Grpc_Process(specification)
+                }
+            }
             let ports = try prepare(process)
             request.stdinPort = ports.stdin
             request.stdoutPort = ports.stdout
@@ -261,6 +292,7 @@ package actor Sandbox {
             _ = try await agent.execProcess(request, timeout: .seconds(60))
         }
         process.state = .running
+        if exec.isEmpty { await record.hooks.afterStart(log) }
         Task(executorPreference: executor) { [weak self] in
             var request = Grpc_WaitProcessRequest()
             request.containerID = container
@@ -351,7 +383,14 @@ package actor Sandbox {
         _ = try self.container(container)
         var request = Grpc_UpdateContainerRequest()
         request.containerID = container
-        request.resources = Grpc_LinuxResources(resources)
+        var resources = resources
+        resources.cpu?.cpus = nil
+        resources.cpu?.mems = nil
+        if agentFeatures.contains(AgentFeature.specJSON) {
+            request.resourcesJson = Data(resources.json())
+        } else {
+            request.resources = Grpc_LinuxResources(resources)
+        }
         _ = try await agent().updateContainer(request, timeout: .seconds(10))
     }
 
@@ -381,6 +420,7 @@ package actor Sandbox {
             if let agent = try? agent() { _ = try? await agent.removeContainer(request, timeout: .seconds(15)) }
             record.unmount()
             containers[container] = nil
+            await record.hooks.afterDeletion(log)
         } else {
             record.processes[exec] = nil
         }

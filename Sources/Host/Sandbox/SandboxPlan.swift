@@ -14,6 +14,9 @@ package struct SandboxPlan: Sendable, Equatable {
     package let hostname: String
     package let dialTimeout: Duration
     package let createTimeout: Duration
+    /// Processes' SELinux labels go to the guest.
+    package let guestSELinux: Bool
+    package let guestHookPath: String
 
     /// What of the host decides about a machine.
     package struct Host: Sendable, Equatable {
@@ -60,6 +63,8 @@ package struct SandboxPlan: Sendable, Equatable {
         self.hostname = hostname
         dialTimeout = .seconds(configuration.number(Keys.dialTimeout))
         createTimeout = .seconds(configuration.number(Keys.createTimeout))
+        guestHookPath = configuration.text(Keys.guestHookPath)
+        guestSELinux = !configuration.flag(Keys.disableGuestSELinux)
         share = VirtioFSDaemon.Plan(
             executable: configuration.text(Keys.virtioFSDaemon), cache: configuration.text(Keys.virtioFSCache),
             extraArguments: configuration.list(Keys.virtioFSExtraArguments))

@@ -2,6 +2,7 @@ import CLinux
 import Glibc
 import Linux
 import OCISpec
+import Sandbox
 
 /// `start`: makes the socket, leaves a serving process behind, prints the socket's address.
 package enum ShimStart {
@@ -48,12 +49,8 @@ package enum ShimStart {
 
     /// The containers of a pod share a shim: the group is the sandbox that the manager's annotations name.
     private static func group(of flags: ShimFlags) -> String {
-        guard let spec = try? Spec.load(path: "config.json"), let annotations = spec.annotations else {
-            return flags.id
-        }
-        if annotations["io.kubernetes.cri.container-type"] == "container" {
-            return annotations["io.kubernetes.cri.sandbox-id"] ?? flags.id
-        }
-        return flags.id
+        guard let spec = try? Spec.load(path: "config.json"), PodRole(spec) == .container else { return flags.id }
+        return spec.annotations?["io.kubernetes.cri.sandbox-id"] ?? spec.annotations?["io.kubernetes.cri-o.SandboxID"]
+            ?? flags.id
     }
 }

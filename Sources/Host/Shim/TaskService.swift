@@ -31,11 +31,6 @@ package final class ContainerdTasks: TaskService, Sendable {
     {
         try await answering {
             let spec = try Spec.load(path: request.bundle + "/config.json")
-            for field in spec.withoutEffect {
-                log.warning(
-                    "a field of config.json has no effect yet",
-                    metadata: ["container": "\(request.id)", "field": "\(field)"])
-            }
             let isFirst = (try? sandboxes.current()) == nil
             let sandbox = try await sandboxes.sandbox(for: request, spec: spec)
             if isFirst { announceOutOfMemory(in: sandbox) }
@@ -315,6 +310,8 @@ package final class ContainerdTasks: TaskService, Sendable {
                 case .guest, .host: .unknown
                 }
             throw RPCError(code, error.description)
+        } catch let error as SpecError {
+            throw RPCError(.invalidArgument, error.description)
         } catch let error as SystemError {
             throw RPCError(error.code == ENOENT ? .notFound : .unknown, error.description)
         } catch { throw RPCError(.unknown, "\(error)") }

@@ -199,6 +199,11 @@ int clx_set_window_size(int fd, uint16_t rows, uint16_t columns) {
 }
 
 int clx_pipe(int ends[2], int flags) { return pipe2(ends, flags | O_CLOEXEC) < 0 ? -errno : 0; }
+int clx_memory_file(const char *label) {
+    int fd = memfd_create(label, MFD_CLOEXEC);
+    return fd < 0 ? -errno : fd;
+}
+
 char **clx_environment(void) { return environ; }
 
 extern const char __executable_start[], etext[];

@@ -3,7 +3,9 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/bpf.h>
 #include <linux/capability.h>
+#include <linux/ioprio.h>
 #include <linux/mount.h>
 #include <linux/openat2.h>
 #include <linux/random.h>
@@ -15,6 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/personality.h>
 #include <sys/prctl.h>
 #include <sys/reboot.h>
 #include <sys/resource.h>
@@ -75,6 +78,8 @@ int clx_set_ambient_capabilities(uint64_t ambient) {
 
 int clx_set_keep_capabilities(int keep) { OR_ERRNO(prctl(PR_SET_KEEPCAPS, keep, 0, 0, 0)); }
 int clx_set_no_new_privileges(void) { OR_ERRNO(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)); }
+
+int clx_set_dumpable(int dumpable) { OR_ERRNO(prctl(PR_SET_DUMPABLE, dumpable, 0, 0, 0)); }
 
 int clx_set_rlimit(int resource, uint64_t soft, uint64_t hard) {
     struct rlimit limit = {soft, hard};
@@ -184,5 +189,56 @@ int clx_loopback_up(void) {
     int failed = ioctl(fd, SIOCSIFFLAGS, &request) < 0;
     int error = errno;
     close(fd);
+    return failed ? -error : 0;
+}
+
+int clx_set_scheduler(const struct clx_scheduler *wanted) {
+    // struct sched_attr of linux/sched/types.h, first version; glibc has no call for it before 2.41.
+    struct {
+        uint32_t size, policy;
+        uint64_t flags;
+        int32_t nice;
+        uint32_t priority;
+        uint64_t runtime, deadline, period;
+    } attributes = {48, wanted->policy, wanted->flags, wanted->nice, wanted->priority, wanted->runtime, wanted->deadline, wanted->period};
+    OR_ERRNO(syscall(SYS_sched_setattr, 0, &attributes, 0));
+}
+
+int clx_set_io_priority(int class, int level) {
+    OR_ERRNO(syscall(SYS_ioprio_set, IOPRIO_WHO_PROCESS, 0, IOPRIO_PRIO_VALUE(class, level)));
+}
+
+int clx_set_affinity(const int *processors, size_t count) {
+    size_t size = CPU_ALLOC_SIZE(8192);
+    cpu_set_t *set = CPU_ALLOC(8192);
+    if (!set) return -ENOMEM;
+    CPU_ZERO_S(size, set);
+    for (size_t i = 0; i < count; i++) CPU_SET_S(processors[i], size, set);
+    int failed = sched_setaffinity(0, size, set) < 0;
+    int error = errno;
+    CPU_FREE(set);
+    return failed ? -error : 0;
+}
+
+int clx_set_personality(unsigned long domain) { OR_ERRNO(personality(domain)); }
+
+int clx_attach_device_filter(int cgroup, const uint64_t *instructions, size_t count) {
+    union bpf_attr attributes;
+    memset(&attributes, 0, sizeof attributes);
+    attributes.prog_type = BPF_PROG_TYPE_CGROUP_DEVICE;
+    attributes.insns = (uint64_t)(uintptr_t)instructions;
+    attributes.insn_cnt = (uint32_t)count;
+    attributes.license = (uint64_t)(uintptr_t)"GPL";
+    int program = (int)syscall(SYS_bpf, BPF_PROG_LOAD, &attributes, sizeof attributes);
+    if (program < 0) return -errno;
+    memset(&attributes, 0, sizeof attributes);
+    attributes.attach_type = BPF_CGROUP_DEVICE;
+    attributes.target_fd = (uint32_t)cgroup;
+    attributes.attach_bpf_fd = (uint32_t)program;
+    attributes.attach_flags = BPF_F_ALLOW_MULTI;
+    // The cgroup keeps the program.
+    int failed = syscall(SYS_bpf, BPF_PROG_ATTACH, &attributes, sizeof attributes) < 0;
+    int error = errno;
+    close(program);
     return failed ? -error : 0;
 }

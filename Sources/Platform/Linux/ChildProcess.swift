@@ -99,6 +99,9 @@ package final class ChildProcess: Sendable {
         pidfd = FileDescriptor(owning: fd)
     }
 
+    /// Readable once the child has ended (pidfd_open(2)).
+    var descriptor: Int32 { pidfd.raw }
+
     package func signal(_ number: Int32) { _ = clx_pidfd_send_signal(pidfd.raw, number) }
 
     /// Blocks until the child ends. Called once, on a thread that may wait.

@@ -5,8 +5,9 @@ package struct MountOptions: Equatable, Sendable {
     package private(set) var flags: UInt = 0
     /// MS_SHARED and its kin, each a mount call of its own.
     package private(set) var propagation: [UInt] = []
-    /// MOUNT_ATTR_* bits for the whole tree (rro and its kin).
+    /// MOUNT_ATTR_* bits for the whole tree (rro and its kin): set, and cleared.
     package private(set) var recursiveAttributes: UInt64 = 0
+    package private(set) var recursiveCleared: UInt64 = 0
     /// What the kernel has no flag for: the file system's own options.
     package private(set) var rest: [String] = []
 
@@ -34,8 +35,15 @@ package struct MountOptions: Equatable, Sendable {
         "rprivate": UInt(MS_PRIVATE) | UInt(MS_REC),
         "unbindable": UInt(MS_UNBINDABLE), "runbindable": UInt(MS_UNBINDABLE) | UInt(MS_REC),
     ]
-    /// MOUNT_ATTR_* of mount_setattr(2).
-    private static let recursive: [String: UInt64] = ["rro": 1, "rnosuid": 2, "rnodev": 4, "rnoexec": 8]
+    /// MOUNT_ATTR_* of mount_setattr(2). The times are one field of three bits: a new value needs the old one cleared.
+    private static let recursive: [String: (set: UInt64, clear: UInt64)] = [
+        "rro": (1, 0), "rnosuid": (2, 0), "rnodev": (4, 0), "rnoexec": (8, 0), "rnodiratime": (0x80, 0),
+        "rrw": (0, 1), "rsuid": (0, 2), "rdev": (0, 4), "rexec": (0, 8), "rdiratime": (0, 0x80),
+        "rrelatime": (0, times), "rnoatime": (0x10, times), "rstrictatime": (0x20, times), "ratime": (0, times),
+        "rnorelatime": (0, times), "rnostrictatime": (0, times), "rnosymfollow": (0x20_0000, 0),
+        "rsymfollow": (0, 0x20_0000),
+    ]
+    private static let times: UInt64 = 0x70
 
     /// The bits of a kind of propagation, such as `rslave`.
     package static func propagation(_ name: String) -> UInt? { spread[name] }
@@ -50,7 +58,8 @@ package struct MountOptions: Equatable, Sendable {
             } else if let bits = Self.spread[option] {
                 propagation.append(bits)
             } else if let bits = Self.recursive[option] {
-                recursiveAttributes |= bits
+                recursiveAttributes = recursiveAttributes & ~bits.clear | bits.set
+                recursiveCleared = recursiveCleared & ~bits.set | bits.clear
             } else {
                 rest.append(option)
             }

@@ -68,6 +68,9 @@ package nonisolated struct Grpc_CreateContainerRequest: Sendable {
 
   package var stderrPort: UInt32 = 0
 
+  /// The specification as JSON, for agents that name "spec-json" among their features; instead of OCI.
+  package var specJson: Data = Data()
+
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
   package init() {}
@@ -171,6 +174,9 @@ package nonisolated struct Grpc_ExecProcessRequest: Sendable {
 
   package var stderrPort: UInt32 = 0
 
+  /// As spec_json, instead of process.
+  package var processJson: Data = Data()
+
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
   package init() {}
@@ -266,6 +272,9 @@ package nonisolated struct Grpc_UpdateContainerRequest: Sendable {
   package var hasResources: Bool {self._resources != nil}
   /// Clears the value of `resources`. Subsequent reads from it will return its default value.
   package mutating func clearResources() {self._resources = nil}
+
+  /// As spec_json, instead of resources.
+  package var resourcesJson: Data = Data()
 
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
@@ -1283,7 +1292,7 @@ fileprivate nonisolated let _protobuf_package = "grpc"
 
 nonisolated extension Grpc_CreateContainerRequest: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".CreateContainerRequest"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}container_id\0\u{3}exec_id\0\u{3}string_user\0\u{1}devices\0\u{1}storages\0\u{1}OCI\0\u{3}sandbox_pidns\0\u{3}shared_mounts\0\u{3}stdin_port\0\u{3}stdout_port\0\u{3}stderr_port\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}container_id\0\u{3}exec_id\0\u{3}string_user\0\u{1}devices\0\u{1}storages\0\u{1}OCI\0\u{3}sandbox_pidns\0\u{3}shared_mounts\0\u{3}stdin_port\0\u{3}stdout_port\0\u{3}stderr_port\0\u{4}^\u{f}spec_json\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -1302,6 +1311,7 @@ nonisolated extension Grpc_CreateContainerRequest: SwiftProtobuf.Message, SwiftP
       case 9: try { try decoder.decodeSingularUInt32Field(value: &self.stdinPort) }()
       case 10: try { try decoder.decodeSingularUInt32Field(value: &self.stdoutPort) }()
       case 11: try { try decoder.decodeSingularUInt32Field(value: &self.stderrPort) }()
+      case 1001: try { try decoder.decodeSingularBytesField(value: &self.specJson) }()
       default: break
       }
     }
@@ -1345,6 +1355,9 @@ nonisolated extension Grpc_CreateContainerRequest: SwiftProtobuf.Message, SwiftP
     if self.stderrPort != 0 {
       try visitor.visitSingularUInt32Field(value: self.stderrPort, fieldNumber: 11)
     }
+    if !self.specJson.isEmpty {
+      try visitor.visitSingularBytesField(value: self.specJson, fieldNumber: 1001)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -1360,6 +1373,7 @@ nonisolated extension Grpc_CreateContainerRequest: SwiftProtobuf.Message, SwiftP
     if lhs.stdinPort != rhs.stdinPort {return false}
     if lhs.stdoutPort != rhs.stdoutPort {return false}
     if lhs.stderrPort != rhs.stderrPort {return false}
+    if lhs.specJson != rhs.specJson {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
@@ -1522,7 +1536,7 @@ nonisolated extension Grpc_RemoveContainerRequest: SwiftProtobuf.Message, SwiftP
 
 nonisolated extension Grpc_ExecProcessRequest: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".ExecProcessRequest"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}container_id\0\u{3}exec_id\0\u{3}string_user\0\u{1}process\0\u{3}stdin_port\0\u{3}stdout_port\0\u{3}stderr_port\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}container_id\0\u{3}exec_id\0\u{3}string_user\0\u{1}process\0\u{3}stdin_port\0\u{3}stdout_port\0\u{3}stderr_port\0\u{4}b\u{f}process_json\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -1537,6 +1551,7 @@ nonisolated extension Grpc_ExecProcessRequest: SwiftProtobuf.Message, SwiftProto
       case 5: try { try decoder.decodeSingularUInt32Field(value: &self.stdinPort) }()
       case 6: try { try decoder.decodeSingularUInt32Field(value: &self.stdoutPort) }()
       case 7: try { try decoder.decodeSingularUInt32Field(value: &self.stderrPort) }()
+      case 1001: try { try decoder.decodeSingularBytesField(value: &self.processJson) }()
       default: break
       }
     }
@@ -1568,6 +1583,9 @@ nonisolated extension Grpc_ExecProcessRequest: SwiftProtobuf.Message, SwiftProto
     if self.stderrPort != 0 {
       try visitor.visitSingularUInt32Field(value: self.stderrPort, fieldNumber: 7)
     }
+    if !self.processJson.isEmpty {
+      try visitor.visitSingularBytesField(value: self.processJson, fieldNumber: 1001)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -1579,6 +1597,7 @@ nonisolated extension Grpc_ExecProcessRequest: SwiftProtobuf.Message, SwiftProto
     if lhs.stdinPort != rhs.stdinPort {return false}
     if lhs.stdoutPort != rhs.stdoutPort {return false}
     if lhs.stderrPort != rhs.stderrPort {return false}
+    if lhs.processJson != rhs.processJson {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
@@ -1761,7 +1780,7 @@ nonisolated extension Grpc_ListProcessesResponse: SwiftProtobuf.Message, SwiftPr
 
 nonisolated extension Grpc_UpdateContainerRequest: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".UpdateContainerRequest"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}container_id\0\u{1}resources\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}container_id\0\u{1}resources\0\u{4}g\u{f}resources_json\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -1771,6 +1790,7 @@ nonisolated extension Grpc_UpdateContainerRequest: SwiftProtobuf.Message, SwiftP
       switch fieldNumber {
       case 1: try { try decoder.decodeSingularStringField(value: &self.containerID) }()
       case 2: try { try decoder.decodeSingularMessageField(value: &self._resources) }()
+      case 1001: try { try decoder.decodeSingularBytesField(value: &self.resourcesJson) }()
       default: break
       }
     }
@@ -1787,12 +1807,16 @@ nonisolated extension Grpc_UpdateContainerRequest: SwiftProtobuf.Message, SwiftP
     try { if let v = self._resources {
       try visitor.visitSingularMessageField(value: v, fieldNumber: 2)
     } }()
+    if !self.resourcesJson.isEmpty {
+      try visitor.visitSingularBytesField(value: self.resourcesJson, fieldNumber: 1001)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
   package static func ==(lhs: Grpc_UpdateContainerRequest, rhs: Grpc_UpdateContainerRequest) -> Bool {
     if lhs.containerID != rhs.containerID {return false}
     if lhs._resources != rhs._resources {return false}
+    if lhs.resourcesJson != rhs.resourcesJson {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

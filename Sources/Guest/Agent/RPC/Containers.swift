@@ -17,7 +17,9 @@ extension Service {
             guard !id.isEmpty, !id.contains("/") else {
                 throw RPCError(.invalidArgument, "\"\(id)\" is no container id")
             }
-            let plan = try ContainerPlan(OCISpec.Spec(request.oci), container: id)
+            var specification = try request.specification()
+            if request.sandboxPidns { try joinProcesses(&specification) }
+            let plan = try ContainerPlan(specification, container: id)
             let free = guest.state.withLock { state in
                 state.containers[id] == nil && state.pending.insert(id).inserted
             }
@@ -29,13 +31,19 @@ extension Service {
             do {
                 let process = try await blocking("create") { [guest] in
                     try cgroup.create(plan.limits)
+                    try cgroup.apply(plan.deviceFilter)
                     return try GuestProcess(.container(plan), ports: ports, relay: guest.relay, reaper: guest.reaper)
                 }
                 var processes = [id: process]
                 if !request.execID.isEmpty { processes[request.execID] = process }
                 let record = Guest.ContainerRecord(plan: plan, cgroup: cgroup, processes: processes, initial: process)
-                guest.state.withLock { $0.containers[id] = record }
+                let hooks = guest.state.withLock { state in
+                    state.containers[id] = record
+                    state.first = state.first ?? id
+                    return state.hooks
+                }
                 guest.oom.add(id, cgroup)
+                await hooks.run("prestart", record.hookState(.created), reaper: guest.reaper)
             } catch {
                 try? await blocking("clean") { cgroup.remove() }
                 throw error
@@ -44,12 +52,25 @@ extension Service {
         }
     }
 
+    /// The pid namespace is that of the sandbox's first container.
+    private func joinProcesses(_ specification: inout OCISpec.Spec) throws(RPCError) {
+        guard let first = guest.state.withLock({ $0.first }), let record = try? guest.container(first),
+            record.initial.status == nil
+        else { throw RPCError(.failedPrecondition, "sandbox_pidns: the sandbox's first container does not run") }
+        var namespaces = specification.linux?.namespaces ?? []
+        namespaces.removeAll { $0.type == "pid" }
+        namespaces.append(OCISpec.Linux.Namespace(type: "pid", path: "/proc/\(record.initial.pid)/ns/pid"))
+        specification.linux?.namespaces = namespaces
+    }
+
     func startContainer(_ request: Grpc_StartContainerRequest, _ context: CallContext) async throws
         -> Google_Protobuf_Empty
     {
         try await guest.answering {
-            let process = try guest.container(request.containerID).initial
-            try await blocking("start") { try process.start() }
+            let record = try guest.container(request.containerID)
+            try await blocking("start") { try record.initial.start() }
+            let hooks = guest.state.withLock { $0.hooks }
+            await hooks.run("poststart", record.hookState(.running), reaper: guest.reaper)
             return Google_Protobuf_Empty()
         }
     }
@@ -63,7 +84,11 @@ extension Service {
             try? record.cgroup.killAll()
             try await blocking("remove") { record.cgroup.remove() }
             for process in record.processes.values { process.release() }
-            guest.state.withLock { $0.containers[request.containerID] = nil }
+            let hooks = guest.state.withLock { state in
+                state.containers[request.containerID] = nil
+                return state.hooks
+            }
+            await hooks.run("poststop", record.hookState(.stopped), reaper: guest.reaper)
             return Google_Protobuf_Empty()
         }
     }
@@ -91,8 +116,20 @@ extension Service {
         -> Google_Protobuf_Empty
     {
         try await guest.answering {
-            let settings = try CgroupLimits.settings(OCISpec.Linux.Resources(request.resources))
-            try guest.container(request.containerID).cgroup.apply(settings)
+            let resources = try request.limits()
+            let record = try guest.container(request.containerID)
+            if let rules = resources.devices, DeviceFilter(rules) != record.plan.deviceFilter {
+                throw RPCError(
+                    .invalidArgument, "resources.devices: the rules of a container can't be changed while it is there")
+            }
+            let settings = try CgroupLimits.settings(resources)
+            if resources.memory?.checkBeforeUpdate ?? false, let limit = resources.memory?.limit, limit > 0,
+                let used = record.cgroup.number("memory.current"), used > UInt64(limit)
+            {
+                throw RPCError(
+                    .failedPrecondition, "resources.memory.limit: \(limit) is below the \(used) bytes in use")
+            }
+            try record.cgroup.apply(settings)
             return Google_Protobuf_Empty()
         }
     }

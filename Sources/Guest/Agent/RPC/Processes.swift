@@ -19,7 +19,7 @@ extension Service {
             guard record.initial.status == nil else {
                 throw RPCError(.failedPrecondition, "container \(request.containerID) has ended")
             }
-            let plan = ExecPlan(try ProcessPlan(OCISpec.Process(request.process)))
+            let plan = ExecPlan(try ProcessPlan(try request.specification()), in: record.plan)
             let ports = GuestProcess.Ports(
                 stdin: request.stdinPort, stdout: request.stdoutPort, stderr: request.stderrPort)
             let process = try await blocking("exec") { [guest] in

@@ -18,6 +18,7 @@ extension Service {
                     sethostname(request.hostname, request.hostname.utf8.count)
                 }
             }
+            guest.state.withLock { $0.hooks = GuestHooks(directory: request.guestHookPath) }
             for storage in request.storages { try await mount(storage) }
             if !request.dns.isEmpty {
                 try Files.makeDirectory("/run/kata-containers/sandbox", mode: 0o755)
@@ -71,6 +72,7 @@ extension Service {
         response.agentDetails.initDaemon = getpid() == 1
         response.agentDetails.storageHandlers = Self.storageHandlers
         response.agentDetails.supportsSeccomp = false
+        response.agentDetails.extraFeatures = [AgentFeature.specJSON]
         return response
     }
 

@@ -1,3 +1,4 @@
+import CLinux
 import Glibc
 import Linux
 
@@ -24,7 +25,23 @@ package struct Cgroup: Sendable {
     }
 
     package func apply(_ limits: [ContainerPlan.Setting]) throws(SystemError) {
-        for limit in limits { try Files.write(path + "/" + limit.path, limit.value) }
+        for limit in limits {
+            guard Files.exists(path + "/" + limit.path) else {
+                if limit.optional { continue }
+                throw SystemError("set \(limit.path) (the guest's kernel lacks its controller) of", path, errno: ENOENT)
+            }
+            do { try Files.write(path + "/" + limit.path, limit.value) } catch {
+                throw SystemError("set \(limit.path) to \"\(limit.value)\" of", path, errno: error.code)
+            }
+        }
+    }
+
+    package func apply(_ filter: DeviceFilter) throws(SystemError) {
+        guard !filter.isOpen else { return }
+        let directory = try FileDescriptor.open(path, O_RDONLY | O_DIRECTORY)
+        let program = filter.program
+        try checkNegated(
+            "attach device rules to", path, clx_attach_device_filter(directory.raw, program, program.count))
     }
 
     package func freeze(_ frozen: Bool) throws(SystemError) {

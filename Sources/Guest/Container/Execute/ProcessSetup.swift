@@ -7,6 +7,49 @@ enum ProcessSetup {
     /// While /proc is still the guest's: it may be missing or read-only later.
     static func beforeRoot(_ plan: ProcessPlan) throws(SystemError) {
         if let adjustment = plan.oomScoreAdjustment { try Files.write("/proc/self/oom_score_adj", "\(adjustment)") }
+        if !plan.initialProcessors.isEmpty { try setAffinity(plan.initialProcessors, "initial") }
+        if let wanted = plan.scheduler {
+            var attributes = clx_scheduler(
+                policy: wanted.policy, priority: wanted.priority, nice: wanted.nice, flags: wanted.flags,
+                runtime: wanted.runtime, deadline: wanted.deadline, period: wanted.period)
+            try checkNegated("set (process.scheduler)", "policy \(wanted.policy)", clx_set_scheduler(&attributes))
+        }
+        if let wanted = plan.ioPriority {
+            try checkNegated(
+                "set (process.ioPriority)", "class \(wanted.class), priority \(wanted.level)",
+                clx_set_io_priority(wanted.class, wanted.level))
+        }
+        if let profile = plan.securityProfile { try announce(profile) }
+    }
+
+    /// What the next exec changes to. The kernel takes it from the thread's own file (proc_pid_attr(5)).
+    private static func announce(_ profile: ProcessPlan.SecurityProfile) throws(SystemError) {
+        switch profile {
+        case .appArmor(let name):
+            // A host's profile means nothing to a guest whose kernel has no AppArmor or has not loaded it.
+            let loaded = (try? Files.readText("/sys/kernel/security/apparmor/profiles")) ?? ""
+            guard loaded.split(separator: "\n").contains(where: { $0.hasPrefix(name + " (") }) else {
+                throw SystemError(
+                    "apply profile (process.apparmorProfile) not loaded in the guest,", name, errno: ENOENT)
+            }
+            try Files.write("/proc/thread-self/attr/apparmor/exec", "exec " + name)
+        case .seLinux(let label):
+            guard Files.exists("/sys/fs/selinux/enforce") else {
+                throw SystemError(
+                    "apply label (process.selinuxLabel) without SELinux in the guest,", label, errno: ENOSYS)
+            }
+            try Files.write("/proc/thread-self/attr/exec", label)
+        }
+    }
+
+    private static func setAffinity(_ processors: [Int32], _ field: String) throws(SystemError) {
+        try checkNegated(
+            "use processors (process.execCPUAffinity.\(field))", "\(processors)",
+            clx_set_affinity(processors, processors.count))
+    }
+
+    static func setPersonality(_ domain: UInt) throws(SystemError) {
+        try checkNegated("set (linux.personality)", "domain \(domain)", clx_set_personality(domain))
     }
 
     /// Becomes the terminal's leader, with the terminal as standard streams. Returns the terminal's two ends.
@@ -26,7 +69,7 @@ enum ProcessSetup {
     }
 
     /// Takes the plan's identity and becomes its program. Returns only by throwing.
-    static func execute(_ plan: ProcessPlan, waitingFor go: () -> Bool) throws -> Never {
+    static func execute(_ plan: ProcessPlan, waitingFor go: () throws -> Bool) throws -> Never {
         for limit in plan.limits {
             try checkNegated("set limit", "\(limit.resource)", clx_set_rlimit(limit.resource, limit.soft, limit.hard))
         }
@@ -54,7 +97,8 @@ enum ProcessSetup {
         var environment = plan.environment
         if !environment.contains(where: { $0.hasPrefix("HOME=") }) { environment.append("HOME=" + home(of: plan.user)) }
         let program = try find(plan.arguments[0], environment: environment)
-        guard go() else { exit(0) }
+        if !plan.finalProcessors.isEmpty { try setAffinity(plan.finalProcessors, "final") }
+        guard try go() else { _exit(0) }
         _ = withCStrings(plan.arguments) { arguments in
             withCStrings(environment) { environment in execve(program, arguments, environment) }
         }

@@ -8,6 +8,7 @@ import Linux
 struct Rootfs {
     let plan: ContainerPlan
     private let root: Int32
+    private var lookup: RootLookup { RootLookup(root: root) }
 
     /// Makes the root a mount of its own, that pivot_root(2) wants.
     init(_ plan: ContainerPlan) throws(SystemError) {
@@ -20,12 +21,12 @@ struct Rootfs {
 
     func build() throws(SystemError) {
         for mount in plan.mounts { try add(mount) }
-        if !plan.mounts.contains(where: { $0.destination == "/dev" && $0.isBind }) { try makeDevices() }
+        try makeDevices()
     }
 
     /// A missing working directory is made, as runc does it; where it can't be, the change to it tells why.
     func makeWorkingDirectory() {
-        if let directory = try? open(plan.process.directory, directory: true) { close(directory) }
+        if let directory = try? lookup.open(plan.process.directory, missing: .directory) { close(directory) }
     }
 
     /// Leaves the old root behind.
@@ -55,7 +56,7 @@ struct Rootfs {
 
     /// Binds the terminal on /dev/console.
     func addConsole(_ slave: Int32) throws(SystemError) {
-        let target = try open("/dev/console", directory: false)
+        let target = try lookup.open("/dev/console", missing: .file)
         try Mounts.bind("/proc/self/fd/\(slave)", at: Self.name(target), recursive: false)
         close(target)
     }
@@ -68,87 +69,130 @@ struct Rootfs {
         var source = mount.source
         var flags = mount.flags
         var type = mount.type
-        if type == "cgroup2", !plan.newCgroupNamespace {
+        if type == "cgroup2", !plan.namespaces.newCgroup {
             (source, type, flags) = ("/sys/fs/cgroup/" + plan.cgroup, "", flags | UInt(MS_BIND))
         }
         let bind = flags & UInt(MS_BIND) != 0
         if bind, !Files.exists(source) { throw SystemError("bind", source, errno: ENOENT) }
-        let target = try open(mount.destination, directory: !bind || Files.isDirectory(source))
+        let target = try lookup.open(
+            mount.destination, missing: !bind || Files.isDirectory(source) ? .directory : .file)
         defer { close(target) }
         do {
             if bind {
                 try Mounts.mount(source, at: Self.name(target), flags: flags & (UInt(MS_BIND) | UInt(MS_REC)))
             } else {
-                try Mounts.mount(
-                    source, at: Self.name(target), type: type, flags: flags, data: mount.data.isEmpty ? nil : mount.data
-                )
+                try mountNew(type, source, flags, mount, at: Self.name(target))
             }
         } catch { throw SystemError("mount \(bind ? source : type) on", mount.destination, errno: error.code) }
         let rest = flags & ~(UInt(MS_BIND) | UInt(MS_REC))
-        guard bind && rest != 0 || !mount.propagation.isEmpty || mount.recursiveAttributes != 0 else { return }
+        guard
+            bind && rest != 0 || !mount.propagation.isEmpty || mount.recursiveAttributes != 0 || mount.copiesUp
+        else { return }
         // The descriptor still leads below the new mount: look it up again.
-        let mounted = try open(mount.destination, directory: nil)
+        let mounted = try lookup.open(mount.destination, missing: .fails)
         defer { close(mounted) }
         let path = Self.name(mounted)
-        if bind, rest != 0 {
-            try check("remount", mount.destination) {
-                Glibc.mount(nil, path, nil, rest | UInt(MS_BIND) | UInt(MS_REMOUNT) | flags & UInt(MS_REC), nil)
+        if mount.copiesUp {
+            do { try TreeCopy.copy(from: target, to: mounted) } catch {
+                throw SystemError(
+                    "copy up (\(error.operation) \(error.object)) to", mount.destination, errno: error.code)
             }
         }
-        if mount.recursiveAttributes != 0 {
+        if bind, rest != 0 { try remount(path, rest | UInt(MS_BIND) | flags & UInt(MS_REC), mount.destination) }
+        if mount.recursiveAttributes != 0 || mount.recursiveCleared != 0 {
             try checkNegated(
-                "set attributes of", mount.destination, clx_mount_setattr(path, mount.recursiveAttributes, 0, 1))
+                "set attributes of", mount.destination,
+                clx_mount_setattr(path, mount.recursiveAttributes, mount.recursiveCleared, 1))
         }
         for bits in mount.propagation {
             try check("set propagation of", mount.destination) { Glibc.mount(nil, path, nil, bits, nil) }
         }
     }
 
-    /// A path below the root, by descriptor; what is missing is made, as a directory or a file. nil: it must be there.
-    private func open(_ path: String, directory: Bool?) throws(SystemError) -> Int32 {
-        let whole = clx_open_in_root(root, path, Int32(clx_open_path), 0)
-        if whole >= 0 { return whole }
-        guard let directory, whole == -ENOENT else { throw SystemError("open", path, errno: -whole) }
-        let names = path.split(separator: "/").map(String.init)
-        var prefix = ""
-        for (index, name) in names.enumerated() {
-            let parent = try checkNegated(
-                "open", prefix,
-                clx_open_in_root(root, prefix.isEmpty ? "/" : prefix, Int32(clx_open_path) | O_DIRECTORY, 0))
-            defer { close(parent) }
-            prefix += "/" + name
-            let made: Int32
-            if index == names.count - 1, !directory {
-                made = mknodat(parent, name, S_IFREG | 0o644, 0)
-            } else {
-                made = mkdirat(parent, name, 0o755)
-            }
-            if made != 0, errno != EEXIST { throw SystemError("make mount point", prefix, errno: errno) }
+    private func mountNew(_ type: String, _ source: String, _ flags: UInt, _ mount: MountPlan, at path: String)
+        throws(SystemError)
+    {
+        // What is copied up must be written first.
+        let flags = mount.copiesUp ? flags & ~UInt(MS_RDONLY) : flags
+        do {
+            try Mounts.mount(source, at: path, type: type, flags: flags, data: mount.data.isEmpty ? nil : mount.data)
+        } catch  where type == "sysfs" && error.code == EPERM && plan.namespaces.has(clx_new_user) {
+            // Users of a namespace of their own may not mount it without a network of their own; they may see the guest's.
+            try Mounts.bind("/sys", at: path)
+            let mounted = try lookup.open(mount.destination, missing: .fails)
+            defer { close(mounted) }
+            try checkNegated("make read-only", mount.destination, clx_mount_setattr(Self.name(mounted), 1, 0, 1))
+        } catch  where type == "cgroup2" && error.code == EBUSY {
+            // The guest's /sys, bound above, has one there; only something else may be mounted over it.
+            try Mounts.mount("tmpfs", at: path, type: "tmpfs", flags: UInt(MS_RDONLY), data: "size=0k")
+            let cover = try lookup.open(mount.destination, missing: .fails)
+            defer { close(cover) }
+            try Mounts.mount(source, at: Self.name(cover), type: type, flags: flags)
         }
-        return try checkNegated("open", path, clx_open_in_root(root, path, Int32(clx_open_path), 0))
+    }
+
+    /// Changes the flags of a bind mount.
+    private func remount(_ path: String, _ flags: UInt, _ destination: String) throws(SystemError) {
+        func attempt(_ flags: UInt) -> Bool { Glibc.mount(nil, path, nil, flags | UInt(MS_REMOUNT), nil) == 0 }
+        if attempt(flags) { return }
+        let failure = errno
+        // Another user namespace may not take away what the mount below has (mount_namespaces(7)): keep that too.
+        var facts = statvfs()
+        if failure == EPERM, statvfs(path, &facts) == 0 {
+            // ST_RDONLY … ST_NODIRATIME have the bits of MS_*, ST_RELATIME has one of its own (statvfs(3)).
+            let locked = UInt(MS_RDONLY) | UInt(MS_NOSUID) | UInt(MS_NODEV) | UInt(MS_NOEXEC)
+            var kept = UInt(facts.f_flag) & (locked | UInt(MS_NOATIME) | UInt(MS_NODIRATIME))
+            if UInt(facts.f_flag) & 4096 != 0 { kept |= UInt(MS_RELATIME) }
+            if attempt(flags | kept) { return }
+        }
+        throw SystemError("remount", destination, errno: failure)
     }
 
     // MARK: /dev
 
-    /// The devices and links of config-linux.md, "Default Devices" and "/dev symbolic links".
+    /// The devices of the plan and the links of config-linux.md, "/dev symbolic links".
     private func makeDevices() throws(SystemError) {
-        let dev = try open("/dev", directory: true)
+        // A /dev that comes from outside has its own.
+        let bound = plan.mounts.contains { $0.destination == "/dev" && $0.isBind }
+        for device in plan.devices where !(bound && device.isDefault) { try make(device) }
+        guard !bound else { return }
+        let dev = try lookup.open("/dev", missing: .directory)
         defer { close(dev) }
-        let devices: [(String, UInt32, UInt32)] = [
-            ("null", 1, 3), ("zero", 1, 5), ("full", 1, 7), ("random", 1, 8), ("urandom", 1, 9), ("tty", 5, 0),
-        ]
-        for (name, major, minor) in devices {
-            let result = clx_make_device(dev, name, S_IFCHR | 0o666, major, minor)
-            if result < 0 && result != -EEXIST { throw SystemError("make device", "/dev/" + name, errno: -result) }
-            if result == 0 { fchmodat(dev, name, 0o666, 0) }
-        }
         let links = [
             ("fd", "/proc/self/fd"), ("stdin", "/proc/self/fd/0"), ("stdout", "/proc/self/fd/1"),
-            ("stderr", "/proc/self/fd/2"),
-            ("ptmx", "pts/ptmx"),
+            ("stderr", "/proc/self/fd/2"), ("ptmx", "pts/ptmx"),
         ]
         for (name, target) in links where symlinkat(target, dev, name) != 0 && errno != EEXIST {
             throw SystemError("make link", "/dev/" + name, errno: errno)
+        }
+    }
+
+    private func make(_ device: DevicePlan) throws(SystemError) {
+        let (path, mode) = (device.path, mode_t(device.mode))
+        let slash = path.lastIndex(of: "/") ?? path.startIndex
+        let name = String(path[path.index(after: slash)...])
+        let parent = try lookup.open(slash == path.startIndex ? "/" : String(path[..<slash]), missing: .directory)
+        defer { close(parent) }
+        switch clx_make_device(parent, name, mode, device.major, device.minor) {
+        case 0...:
+            fchmodat(parent, name, mode & 0o7777, 0)
+            try check("set owner of", path) { fchownat(parent, name, device.user, device.group, 0) }
+        case -EPERM where plan.namespaces.has(clx_new_user):
+            // No nodes are made in a user namespace: the guest's own is shown.
+            let target = try lookup.open(path, missing: .file)
+            defer { close(target) }
+            try Mounts.bind(path, at: Self.name(target), recursive: false)
+        case -EEXIST:
+            var facts = stat()
+            guard fstatat(parent, name, &facts, Int32(AT_SYMLINK_NOFOLLOW)) == 0 else {
+                throw SystemError("look at", path, errno: errno)
+            }
+            let number =
+                UInt64(device.major & 0xfff) << 8 | UInt64(device.minor & 0xff) | UInt64(device.minor >> 8) << 20
+            let same = facts.st_mode & S_IFMT == mode & S_IFMT && (mode & S_IFMT == S_IFIFO || facts.st_rdev == number)
+            // "If a file already exists at path that does not match the requested device, the runtime MUST generate an error."
+            guard same || device.isDefault else { throw SystemError("make device", path, errno: EEXIST) }
+        case let failure: throw SystemError("make device", path, errno: -failure)
         }
     }
 }

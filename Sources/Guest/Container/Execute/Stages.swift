@@ -6,7 +6,22 @@ import Linux
 /// A process that joins a running container.
 package struct ExecPlan: Codable, Sendable {
     package var process: ProcessPlan
-    package init(_ process: ProcessPlan) { self.process = process }
+    /// CLONE_NEW* flags of the container's namespaces.
+    package var namespaces: UInt64
+    package var personality: UInt?
+
+    /// - Parameter container: whose namespaces and personality the process shares.
+    package init(_ process: ProcessPlan, in container: ContainerPlan) {
+        self.process = process
+        personality = container.personality
+        namespaces = [clx_new_ipc, clx_new_uts, clx_new_pid, clx_new_mount, clx_new_cgroup].reduce(0) {
+            $0 | UInt64($1.rawValue)
+        }
+        // Its own user namespace can't be joined again (setns(2)); a time namespace needs a kernel that has them.
+        for flag in [clx_new_user, clx_new_time] where container.namespaces.has(flag) {
+            namespaces |= UInt64(flag.rawValue)
+        }
+    }
 }
 
 /// What the agent's own executable does when it is started again as the first step of a container's process.
@@ -25,7 +40,8 @@ package enum Stages {
         do {
             let plan = try JSONDecoder().decode(ContainerPlan.self, from: Data(try sync.receiveDocument()))
             try ProcessSetup.beforeRoot(plan.process)
-            if plan.newCgroupNamespace {
+            if !plan.namespaces.isOneClone { try enterNamespaces(plan.namespaces, sync) }
+            if plan.namespaces.newCgroup {
                 try checkNegated("make", "cgroup namespace", clx_unshare(Int32(clx_new_cgroup.rawValue)))
             }
             if !plan.hostname.isEmpty {
@@ -46,7 +62,14 @@ package enum Stages {
                 if Files.isDirectory("/proc/self") { try? root.addConsole(slave) }
             }
             try root.restrict()
-            try execute(plan.process, sync)
+            if let personality = plan.personality { try ProcessSetup.setPersonality(personality) }
+            try ProcessSetup.execute(plan.process) {
+                guard (try? sync.send(.ready)) != nil, sync.waitForGo() else { return false }
+                var state = plan.state
+                (state.status, state.pid) = (.created, getpid())
+                for hook in plan.startHooks { try hook.run("startContainer", state) }
+                return true
+            }
         } catch {
             try? sync.send(.failure("\(error)"))
             _exit(1)
@@ -67,9 +90,48 @@ package enum Stages {
         close(terminal.slave)
     }
 
-    /// Tells the agent that all is ready but the exec, and goes on when it says so.
-    private static func execute(_ plan: ProcessPlan, _ sync: borrowing SyncSocket) throws -> Never {
-        try ProcessSetup.execute(plan) { (try? sync.send(.ready)) != nil && sync.waitForStart() }
+    /// Joins what is there and makes what is new, in the order that user_namespaces(7) asks for: whoever owns a namespace must be
+    /// there first. Returns in the process that is to become the container's.
+    private static func enterNamespaces(_ plan: NamespacePlan, _ sync: borrowing SyncSocket) throws {
+        var joined: [(flag: UInt64, descriptor: Int32)] = []
+        // All of them first: the paths are the guest's.
+        for namespace in plan.joined {
+            joined.append((namespace.flag, try FileDescriptor.open(namespace.path, O_RDONLY).take()))
+        }
+        for (index, namespace) in joined.enumerated() {
+            try checkNegated(
+                "join", plan.joined[index].path, clx_setns(namespace.descriptor, Int32(namespace.flag)))
+            close(namespace.descriptor)
+        }
+        let users = UInt64(clx_new_user.rawValue)
+        if plan.new & users != 0 {
+            try checkNegated("make", "user namespace", clx_unshare(Int32(users)))
+            try sync.send(.mapUsers)
+            guard sync.waitForGo() else { _exit(1) }
+        }
+        if plan.new & users != 0 || joined.contains(where: { $0.flag == users }) {
+            try check("become", "root of the user namespace") { setgid(0) }
+            try check("become", "root of the user namespace") { setuid(0) }
+        }
+        let rest = plan.new & ~users
+        try checkNegated("make", "namespaces", clx_unshare(Int32(rest)))
+        if rest & UInt64(clx_new_time.rawValue) != 0, !plan.timeOffsets.isEmpty {
+            // A change of user takes the process's own files from it; nobody else is in its namespaces yet.
+            try checkNegated("own", "/proc/self", clx_set_dumpable(1))
+            try Files.write("/proc/self/timens_offsets", plan.timeOffsets)
+            try checkNegated("disown", "/proc/self", clx_set_dumpable(0))
+        }
+        try continueInChild(sync)
+    }
+
+    /// A new pid or time namespace is its maker's children's (unshare(2)). The child belongs to the agent, as this process does.
+    private static func continueInChild(_ sync: borrowing SyncSocket) throws {
+        let child = try checkNegated("fork", "into the container", clx_fork_sibling())
+        if child > 0 {
+            try sync.send(.process(child))
+            _exit(0)
+        }
+        setsid()
     }
 
     package static func runExec() -> Never {
@@ -79,19 +141,11 @@ package enum Stages {
         do {
             let plan = try JSONDecoder().decode(ExecPlan.self, from: Data(try sync.receiveDocument()))
             try ProcessSetup.beforeRoot(plan.process)
-            let namespaces = [clx_new_ipc, clx_new_uts, clx_new_pid, clx_new_mount, clx_new_cgroup].reduce(UInt32(0)) {
-                $0 | $1.rawValue
-            }
-            try checkNegated("join", "the container", clx_setns(targetNumber, Int32(namespaces)))
-            // Only children are in the joined pid namespace (setns(2)); the child belongs to the agent, as this process does.
-            let child = try checkNegated("fork", "into the container", clx_fork_sibling())
-            if child > 0 {
-                try sync.send(.process(child))
-                _exit(0)
-            }
-            setsid()
+            try checkNegated("join", "the container", clx_setns(targetNumber, Int32(plan.namespaces)))
+            try continueInChild(sync)
+            if let personality = plan.personality { try ProcessSetup.setPersonality(personality) }
             try giveTerminal(plan.process, sync)
-            try execute(plan.process, sync)
+            try ProcessSetup.execute(plan.process) { (try? sync.send(.ready)) != nil && sync.waitForGo() }
         } catch {
             try? sync.send(.failure("\(error)"))
             _exit(1)

@@ -4,12 +4,14 @@ import Linux
 
 /// The conversation between the agent and the first steps of a process, over a socket pair that its exec closes.
 ///
-/// Agent: the plan, then `start`. The other side: `terminal` with a descriptor, `process` with a pid, `ready`; the end of the
-/// stream after `start` means that the program runs; `failure` with a line ends any of it.
+/// Agent: the plan, then a go-ahead for each `mapUsers` and for `ready`. The other side: `mapUsers` in a new user namespace,
+/// `terminal` with a descriptor, `process` with a pid, `ready`; the end of the stream after the last go-ahead means that the
+/// program runs; `failure` with a line ends any of it.
 package struct SyncSocket: ~Copyable, Sendable {
     package enum Message: Equatable, Sendable {
         case terminal(Int32)
         case process(Int32)
+        case mapUsers
         case ready
         case failure(String)
         case end
@@ -60,16 +62,17 @@ package struct SyncSocket: ~Copyable, Sendable {
         switch message {
         case .terminal(let master): try descriptor.send(Array("T".utf8), descriptors: [master])
         case .process(let pid): try descriptor.send(Array("P\(pid)".utf8), descriptors: [])
+        case .mapUsers: try descriptor.send(Array("M".utf8), descriptors: [])
         case .ready: try descriptor.send(Array("R".utf8), descriptors: [])
         case .failure(let text): try descriptor.send(Array("E\(text)".utf8.prefix(16384)), descriptors: [])
         case .end: break
         }
     }
 
-    package func sendStart() throws(SystemError) { try descriptor.send(Array("S".utf8), descriptors: []) }
+    package func sendGo() throws(SystemError) { try descriptor.send(Array("S".utf8), descriptors: []) }
 
     /// Waits for the go-ahead; false when the agent has given the process up.
-    package func waitForStart() -> Bool { receive().bytes.first == UInt8(ascii: "S") }
+    package func waitForGo() -> Bool { receive().bytes.first == UInt8(ascii: "S") }
 
     /// Blocks until the other side says something.
     package func next() -> Message {
@@ -79,6 +82,7 @@ package struct SyncSocket: ~Copyable, Sendable {
         case UInt8(ascii: "T"):
             return passed >= 0 ? .terminal(passed) : .failure("no descriptor came with the terminal")
         case UInt8(ascii: "P"): return .process(Int32(text) ?? -1)
+        case UInt8(ascii: "M"): return .mapUsers
         case UInt8(ascii: "R"): return .ready
         case UInt8(ascii: "E"): return .failure(text)
         default: return .end

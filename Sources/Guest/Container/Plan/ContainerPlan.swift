@@ -15,9 +15,15 @@ package struct ContainerPlan: Codable, Equatable, Sendable {
     package var domainname: String
     /// Files below /proc/sys and their values, in order.
     package var sysctls: [Setting]
-    /// CLONE_NEW* flags of the first clone.
-    package var namespaces: UInt64
-    package var newCgroupNamespace: Bool
+    package var namespaces: NamespacePlan
+    package var devices: [DevicePlan]
+    package var deviceFilter: DeviceFilter
+    /// Argument of personality(2); nil leaves it.
+    package var personality: UInt?
+    /// Programs of the container that run before its own (config.md, "StartContainer Hooks").
+    package var startHooks: [Hook]
+    /// What hooks get to know; status and pid are filled in when they run.
+    package var state: OCISpec.State
     /// Below /sys/fs/cgroup, without leading slash.
     package var cgroup: String
     /// Files of the cgroup and their values.
@@ -27,9 +33,12 @@ package struct ContainerPlan: Codable, Equatable, Sendable {
     package struct Setting: Codable, Equatable, Sendable {
         package var path: String
         package var value: String
-        package init(_ path: String, _ value: String) {
+        /// Where the file is missing, the kernel does already what is asked for.
+        package var optional: Bool
+        package init(_ path: String, _ value: String, optional: Bool = false) {
             self.path = path
             self.value = value
+            self.optional = optional
         }
     }
 
@@ -66,72 +75,16 @@ package struct ContainerPlan: Codable, Equatable, Sendable {
             sysctls.append(
                 Setting("/proc/sys/" + String(name.map { $0 == "." && !name.contains("/") ? "/" : $0 }), value))
         }
-        namespaces = UInt64(clx_new_mount.rawValue) | UInt64(clx_new_pid.rawValue)
-        newCgroupNamespace = false
-        for (index, namespace) in (linux.namespaces ?? []).enumerated() {
-            if let path = namespace.path, !path.isEmpty {
-                throw PlanError(
-                    "linux.namespaces[\(index)].path", "joining \(path) inside the guest is not supported yet")
-            }
-            switch namespace.type {
-            case "mount", "pid", "network": break
-            case "ipc": namespaces |= UInt64(clx_new_ipc.rawValue)
-            case "uts": namespaces |= UInt64(clx_new_uts.rawValue)
-            case "cgroup": newCgroupNamespace = true
-            default: throw PlanError("linux.namespaces[\(index)].type", "\"\(namespace.type)\" is not supported yet")
-            }
+        namespaces = try NamespacePlan(linux)
+        if !hostname.isEmpty || !domainname.isEmpty, !namespaces.has(clx_new_uts) {
+            throw PlanError("hostname, domainname", "need a uts namespace of the container's own")
         }
-        if !hostname.isEmpty, namespaces & UInt64(clx_new_uts.rawValue) == 0 {
-            throw PlanError("hostname", "needs a uts namespace of the container's own")
-        }
+        devices = DevicePlan.all(linux.devices ?? [])
+        deviceFilter = DeviceFilter(linux.resources?.devices ?? [])
+        personality = linux.personality.map { $0.domain == "LINUX32" ? 8 : 0 }
+        startHooks = spec.hooks?.startContainer ?? []
+        state = OCISpec.State(spec, id: container, bundle: root.path)
         cgroup = CgroupLimits.path(linux.cgroupsPath, container: container)
         limits = try CgroupLimits.settings(linux.resources)
-    }
-}
-
-/// Resources of the specification as files of cgroup v2 (Documentation/admin-guide/cgroup-v2.rst).
-package enum CgroupLimits {
-    /// The host's path, made a relative one of the guest; systemd's `slice:prefix:name` becomes `slice/prefix-name.scope`.
-    package static func path(_ given: String?, container: String) -> String {
-        guard let given, !given.isEmpty else { return "kata/" + container }
-        let parts = given.split(separator: ":", omittingEmptySubsequences: false)
-        let text = parts.count == 3 ? "\(parts[0])/\(parts[1])-\(parts[2]).scope" : given
-        let names = text.split(separator: "/").filter { $0 != ".." && $0 != "." }
-        return names.isEmpty ? "kata/" + container : names.joined(separator: "/")
-    }
-
-    package static func settings(_ resources: OCISpec.Linux.Resources?) throws(PlanError) -> [ContainerPlan.Setting] {
-        var settings: [ContainerPlan.Setting] = []
-        func add(_ file: String, _ value: String) { settings.append(ContainerPlan.Setting(file, value)) }
-        func amount(_ value: Int64) -> String { value < 0 ? "max" : "\(value)" }
-        if let memory = resources?.memory {
-            if let limit = memory.limit, limit != 0 { add("memory.max", amount(limit)) }
-            if let reservation = memory.reservation, reservation != 0 { add("memory.low", amount(reservation)) }
-            if let swap = memory.swap, swap != 0 {
-                // The specification counts memory and swap together, the kernel swap alone.
-                let limit = memory.limit ?? 0
-                guard swap < 0 || swap >= limit else {
-                    throw PlanError("linux.resources.memory.swap", "\(swap) is below the memory limit \(limit)")
-                }
-                add("memory.swap.max", swap < 0 || limit < 0 ? "max" : "\(swap - limit)")
-            }
-        }
-        if let cpu = resources?.cpu {
-            if let shares = cpu.shares, shares != 0 {
-                // 2…262144 shares onto weights 1…10000, as runc and crun do it.
-                let bounded = min(max(shares, 2), 262_144)
-                add("cpu.weight", "\(1 + ((bounded - 2) * 9999) / 262_142)")
-            }
-            let period = cpu.period ?? 0
-            if let quota = cpu.quota, quota != 0 {
-                add("cpu.max", quota < 0 ? "max" : "\(quota) \(period == 0 ? 100_000 : period)")
-            } else if period != 0 {
-                add("cpu.max", "max \(period)")
-            }
-            if let cpus = cpu.cpus, !cpus.isEmpty { add("cpuset.cpus", cpus) }
-            if let mems = cpu.mems, !mems.isEmpty { add("cpuset.mems", mems) }
-        }
-        if let limit = resources?.pids?.limit, limit != 0 { add("pids.max", amount(limit)) }
-        return settings
     }
 }

@@ -52,6 +52,8 @@ int clx_set_window_size(int fd, uint16_t rows, uint16_t columns);
 int clx_is_mount_root(const char *path);
 /// pipe2(2): `flags` may hold O_NONBLOCK; both ends are close-on-exec.
 int clx_pipe(int ends[2], int flags);
+/// An empty file that has no name, close-on-exec (memfd_create(2)).
+int clx_memory_file(const char *label);
 char **clx_environment(void);
 /// Gives memory back that an idle process doesn't need: free heap, and program text that was used at start only.
 void clx_trim_memory(void);

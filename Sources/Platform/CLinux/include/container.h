@@ -14,6 +14,7 @@ enum clx_namespaces {
     clx_new_pid = 0x20000000,
     clx_new_net = 0x40000000,
     clx_new_mount = 0x00020000,
+    clx_new_time = 0x00000080,
 };
 
 /// O_PATH of open(2), which Glibc's module does not show.
@@ -33,7 +34,26 @@ int clx_bound_capabilities(uint64_t keep);
 int clx_set_ambient_capabilities(uint64_t ambient);
 int clx_set_keep_capabilities(int keep);
 int clx_set_no_new_privileges(void);
+/// Whether the process owns its files below /proc (PR_SET_DUMPABLE).
+int clx_set_dumpable(int dumpable);
 int clx_set_rlimit(int resource, uint64_t soft, uint64_t hard);
+
+/// sched_setattr(2); times in nanoseconds.
+struct clx_scheduler {
+    uint32_t policy, priority;
+    int32_t nice;
+    uint64_t flags, runtime, deadline, period;
+};
+int clx_set_scheduler(const struct clx_scheduler *wanted);
+/// ioprio_set(2) for this thread.
+int clx_set_io_priority(int class, int level);
+/// sched_setaffinity(2); processors are below 8192.
+int clx_set_affinity(const int *processors, size_t count);
+/// personality(2).
+int clx_set_personality(unsigned long domain);
+
+/// Loads a program of type BPF_PROG_TYPE_CGROUP_DEVICE and attaches it to a cgroup, beside what is attached there (bpf(2)).
+int clx_attach_device_filter(int cgroup, const uint64_t *instructions, size_t count);
 
 /// Forks a single-threaded process; the child's parent is the caller's (CLONE_PARENT). Returns its pid, 0 in the child.
 pid_t clx_fork_sibling(void);

@@ -1,0 +1,32 @@
+import Glibc
+import Linux
+
+extension Hook {
+    /// Runs the hook's program with the state on its standard input (runtime.md, "Lifecycle").
+    /// - Parameter standard: the limit for a hook that states none.
+    /// - Throws: `HookError` when it can't be run, takes too long, or ends with a status other than 0.
+    package func run(
+        _ stage: String, _ state: State, standard: Duration = .seconds(60),
+        collect: (ChildProcess) -> ProcessEnd = { $0.wait() }
+    ) throws(HookError) {
+        // args holds the program's own name first (config.md, "POSIX-platform Hooks").
+        var command = Command(path, Array((args ?? [path]).dropFirst()), environment: env ?? [])
+        command.name = args?.first
+        let outcome: (end: ProcessEnd, output: String)
+        let limit = timeout.map { Duration.seconds($0) } ?? standard
+        do { outcome = try command.run(input: state.json(), within: limit, collect: collect) } catch {
+            let reason = error.code == ETIMEDOUT ? "took longer than \(limit)" : "\(error)"
+            throw HookError(stage: stage, path: path, reason: reason)
+        }
+        guard outcome.end != .exited(0) else { return }
+        let words = outcome.output.split(separator: "\n").suffix(3).joined(separator: " | ")
+        throw HookError(stage: stage, path: path, reason: "\(outcome.end)" + (words.isEmpty ? "" : ": " + words))
+    }
+}
+
+package struct HookError: Error, Equatable, CustomStringConvertible {
+    package let stage: String
+    package let path: String
+    package let reason: String
+    package var description: String { "\(stage) hook \(path): \(reason)" }
+}

@@ -1,0 +1,57 @@
+/// Names that the specification takes from the kernel, in the kernel's order: the index is the number.
+package enum Vocabulary {
+    /// Capabilities without CAP_ (capabilities(7)).
+    package static let capabilities = [
+        "CHOWN", "DAC_OVERRIDE", "DAC_READ_SEARCH", "FOWNER", "FSETID", "KILL", "SETGID", "SETUID", "SETPCAP",
+        "LINUX_IMMUTABLE", "NET_BIND_SERVICE", "NET_BROADCAST", "NET_ADMIN", "NET_RAW", "IPC_LOCK", "IPC_OWNER",
+        "SYS_MODULE", "SYS_RAWIO", "SYS_CHROOT", "SYS_PTRACE", "SYS_PACCT", "SYS_ADMIN", "SYS_BOOT", "SYS_NICE",
+        "SYS_RESOURCE", "SYS_TIME", "SYS_TTY_CONFIG", "MKNOD", "LEASE", "AUDIT_WRITE", "AUDIT_CONTROL", "SETFCAP",
+        "MAC_OVERRIDE", "MAC_ADMIN", "SYSLOG", "WAKE_ALARM", "BLOCK_SUSPEND", "AUDIT_READ", "PERFMON", "BPF",
+        "CHECKPOINT_RESTORE",
+    ]
+
+    /// Resource limits without RLIMIT_ (asm-generic/resource.h).
+    package static let limits = [
+        "CPU", "FSIZE", "DATA", "STACK", "CORE", "RSS", "NPROC", "NOFILE", "MEMLOCK", "AS", "LOCKS", "SIGPENDING",
+        "MSGQUEUE", "NICE", "RTPRIO", "RTTIME",
+    ]
+
+    package static let namespaces = ["pid", "network", "mount", "ipc", "uts", "user", "cgroup", "time"]
+
+    /// linux/sched.h; number 4 was never given.
+    package static let schedulers = [
+        "SCHED_OTHER", "SCHED_FIFO", "SCHED_RR", "SCHED_BATCH", "SCHED_ISO", "SCHED_IDLE", "SCHED_DEADLINE",
+    ]
+
+    /// Bits from the lowest (linux/sched.h).
+    package static let schedulerFlags = [
+        "SCHED_FLAG_RESET_ON_FORK", "SCHED_FLAG_RECLAIM", "SCHED_FLAG_DL_OVERRUN", "SCHED_FLAG_KEEP_POLICY",
+        "SCHED_FLAG_KEEP_PARAMS", "SCHED_FLAG_UTIL_CLAMP_MIN", "SCHED_FLAG_UTIL_CLAMP_MAX",
+    ]
+
+    /// linux/ioprio.h; 0 is no class.
+    package static let ioClasses = ["", "IOPRIO_CLASS_RT", "IOPRIO_CLASS_BE", "IOPRIO_CLASS_IDLE"]
+
+    package static let propagations = [
+        "private", "rprivate", "slave", "rslave", "shared", "rshared", "unbindable", "runbindable",
+    ]
+
+    /// The name without its prefix, whatever the case of its letters; nil when it is unknown.
+    package static func number(of name: String, prefix: String, in names: [String]) -> Int? {
+        let upper = name.uppercased()
+        return names.firstIndex(of: upper.hasPrefix(prefix) ? String(upper.dropFirst(prefix.count)) : upper)
+    }
+
+    /// The numbers of a list such as `0-3,7`; nil when it is none, or goes beyond what a kernel has.
+    package static func processors(_ text: String) -> [Int]? {
+        var numbers: Set<Int> = []
+        for part in text.split(separator: ",", omittingEmptySubsequences: false) {
+            let ends = part.split(separator: "-", omittingEmptySubsequences: false).map { Int($0) }
+            guard let first = ends[0], let last = ends.last ?? nil, ends.count <= 2, 0 <= first, first <= last,
+                last < 8192
+            else { return nil }
+            numbers.formUnion(first...last)
+        }
+        return numbers.sorted()
+    }
+}

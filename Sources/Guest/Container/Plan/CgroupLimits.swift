@@ -1,0 +1,95 @@
+import OCISpec
+
+/// Resources of the specification as files of cgroup v2 (Documentation/admin-guide/cgroup-v2.rst).
+package enum CgroupLimits {
+    /// The host's path, made a relative one of the guest; systemd's `slice:prefix:name` becomes `slice/prefix-name.scope`.
+    package static func path(_ given: String?, container: String) -> String {
+        guard let given, !given.isEmpty else { return "kata/" + container }
+        let parts = given.split(separator: ":", omittingEmptySubsequences: false)
+        let text = parts.count == 3 ? "\(parts[0])/\(parts[1])-\(parts[2]).scope" : given
+        let names = text.split(separator: "/").filter { $0 != ".." && $0 != "." }
+        return names.isEmpty ? "kata/" + container : names.joined(separator: "/")
+    }
+
+    /// In the order in which they are written; what `unified` says comes last and wins.
+    package static func settings(_ resources: OCISpec.Linux.Resources?) throws(PlanError) -> [ContainerPlan.Setting] {
+        guard let resources else { return [] }
+        do { try resources.validate(source: "resources") } catch {
+            throw PlanError("linux.resources." + error.path, error.reason)
+        }
+        var settings = resources.memory.map(memory) ?? []
+        settings += resources.cpu.map(processors) ?? []
+        if let limit = resources.pids?.limit, limit != 0 { settings.append(.init("pids.max", amount(limit))) }
+        settings += resources.blockIO.map(blockIO) ?? []
+        for limit in resources.hugepageLimits ?? [] {
+            // A kernel without these pages gives none of them, which is what a limit of zero asks for.
+            settings.append(.init("hugetlb.\(limit.pageSize).max", "\(limit.limit)", optional: limit.limit == 0))
+        }
+        for (device, limit) in (resources.rdma ?? [:]).sorted(by: { $0.key < $1.key }) {
+            let handles = limit.hcaHandles.map { " hca_handle=\($0)" } ?? ""
+            let objects = limit.hcaObjects.map { " hca_object=\($0)" } ?? ""
+            settings.append(.init("rdma.max", device + handles + objects))
+        }
+        for (file, value) in (resources.unified ?? [:]).sorted(by: { $0.key < $1.key }) {
+            settings.append(.init(file, value))
+        }
+        return settings
+    }
+
+    private static func amount(_ value: Int64) -> String { value < 0 ? "max" : "\(value)" }
+
+    private static func memory(_ memory: OCISpec.Linux.Resources.Memory) -> [ContainerPlan.Setting] {
+        var settings: [ContainerPlan.Setting] = []
+        if let limit = memory.limit, limit != 0 { settings.append(.init("memory.max", amount(limit))) }
+        if let reservation = memory.reservation, reservation != 0 {
+            settings.append(.init("memory.low", amount(reservation)))
+        }
+        if let swap = memory.swap, swap != 0 {
+            // The specification counts memory and swap together, the kernel swap alone.
+            let limit = memory.limit ?? 0
+            settings.append(.init("memory.swap.max", swap < 0 || limit < 0 ? "max" : "\(swap - limit)"))
+        }
+        return settings
+    }
+
+    private static func processors(_ cpu: OCISpec.Linux.Resources.CPU) -> [ContainerPlan.Setting] {
+        var settings: [ContainerPlan.Setting] = []
+        if let shares = cpu.shares, shares != 0 {
+            // 2…262144 shares onto weights 1…10000, as runc and crun do it.
+            let bounded = min(max(shares, 2), 262_144)
+            settings.append(.init("cpu.weight", "\(1 + ((bounded - 2) * 9999) / 262_142)"))
+        }
+        let period = cpu.period ?? 0
+        if let quota = cpu.quota, quota != 0 {
+            settings.append(.init("cpu.max", quota < 0 ? "max" : "\(quota) \(period == 0 ? 100_000 : period)"))
+        } else if period != 0 {
+            settings.append(.init("cpu.max", "max \(period)"))
+        }
+        if let burst = cpu.burst { settings.append(.init("cpu.max.burst", "\(burst)", optional: burst == 0)) }
+        if let idle = cpu.idle { settings.append(.init("cpu.idle", "\(idle)", optional: idle == 0)) }
+        if let cpus = cpu.cpus, !cpus.isEmpty { settings.append(.init("cpuset.cpus", cpus)) }
+        if let mems = cpu.mems, !mems.isEmpty { settings.append(.init("cpuset.mems", mems)) }
+        return settings
+    }
+
+    private static func blockIO(_ limits: OCISpec.Linux.Resources.BlockIO) -> [ContainerPlan.Setting] {
+        var settings: [ContainerPlan.Setting] = []
+        // 10…1000 onto 1…10000, as runc does it.
+        func weight(_ given: UInt16) -> Int { 1 + (Int(given) - 10) * 9999 / 990 }
+        if let given = limits.weight, given != 0 { settings.append(.init("io.weight", "default \(weight(given))")) }
+        for device in limits.weightDevice ?? [] where (device.weight ?? 0) != 0 {
+            settings.append(.init("io.weight", "\(device.major):\(device.minor) \(weight(device.weight ?? 0))"))
+        }
+        let throttles = [
+            ("rbps", limits.throttleReadBpsDevice), ("wbps", limits.throttleWriteBpsDevice),
+            ("riops", limits.throttleReadIOPSDevice), ("wiops", limits.throttleWriteIOPSDevice),
+        ]
+        for (kind, devices) in throttles {
+            for device in devices ?? [] {
+                let rate = device.rate == 0 ? "max" : "\(device.rate)"
+                settings.append(.init("io.max", "\(device.major):\(device.minor) \(kind)=\(rate)"))
+            }
+        }
+        return settings
+    }
+}

@@ -1,0 +1,76 @@
+import CLinux
+import OCISpec
+
+/// Which namespaces a container gets: new ones, and ones that are there already.
+package struct NamespacePlan: Codable, Equatable, Sendable {
+    /// CLONE_NEW* flags of what is new, without the cgroup namespace: that one is made when the process is in its cgroup.
+    package var new: UInt64
+    package var newCgroup: Bool
+    /// Paths of namespaces to join, with their CLONE_NEW* flag; a user namespace first.
+    package var joined: [Joined]
+    /// Lines of uid_map and gid_map (user_namespaces(7)); empty without a new user namespace.
+    package var userMap: String
+    package var groupMap: String
+    /// Lines of timens_offsets (time_namespaces(7)).
+    package var timeOffsets: String
+
+    package struct Joined: Codable, Equatable, Sendable {
+        package var path: String
+        package var flag: UInt64
+    }
+
+    /// The kernel makes all that is new in one clone; other plans need steps in an order of their own.
+    package var isOneClone: Bool {
+        joined.isEmpty && new & UInt64(clx_new_user.rawValue | clx_new_time.rawValue) == 0
+    }
+
+    package func has(_ flag: clx_namespaces) -> Bool {
+        new & UInt64(flag.rawValue) != 0 || joined.contains { $0.flag == UInt64(flag.rawValue) }
+    }
+
+    /// A guest has one network and one set of containers' files: these are not chosen here.
+    init(_ linux: OCISpec.Linux) throws(PlanError) {
+        new = UInt64(clx_new_mount.rawValue) | UInt64(clx_new_pid.rawValue)
+        newCgroup = false
+        joined = []
+        for (index, namespace) in (linux.namespaces ?? []).enumerated() {
+            let flag: clx_namespaces
+            switch namespace.type {
+            case "network": continue
+            case "mount": flag = clx_new_mount
+            case "pid": flag = clx_new_pid
+            case "ipc": flag = clx_new_ipc
+            case "uts": flag = clx_new_uts
+            case "user": flag = clx_new_user
+            case "time": flag = clx_new_time
+            case "cgroup": flag = clx_new_cgroup
+            default: throw PlanError("linux.namespaces[\(index)].type", "unknown namespace \"\(namespace.type)\"")
+            }
+            let bit = UInt64(flag.rawValue)
+            if let path = namespace.path, !path.isEmpty {
+                guard flag != clx_new_mount else {
+                    throw PlanError(
+                        "linux.namespaces[\(index)].path",
+                        "a container with a root of its own needs a new mount namespace"
+                    )
+                }
+                new &= ~bit
+                joined.append(Joined(path: path, flag: bit))
+            } else if flag == clx_new_cgroup {
+                newCgroup = true
+            } else {
+                new |= bit
+            }
+        }
+        joined.sort { left, _ in left.flag == UInt64(clx_new_user.rawValue) }
+        func lines(_ mappings: [IDMapping]?) -> String {
+            (mappings ?? []).map { "\($0.containerID) \($0.hostID) \($0.size)\n" }.joined()
+        }
+        let ownUsers = new & UInt64(clx_new_user.rawValue) != 0
+        userMap = ownUsers ? lines(linux.uidMappings) : ""
+        groupMap = ownUsers ? lines(linux.gidMappings) : ""
+        timeOffsets = (linux.timeOffsets ?? [:]).sorted { $0.key < $1.key }.map {
+            "\($0.key) \($0.value.secs ?? 0) \($0.value.nanosecs ?? 0)\n"
+        }.joined()
+    }
+}

@@ -1,0 +1,49 @@
+import CLinux
+import Glibc
+
+extension Command {
+    /// Runs to its end, with `input` on its standard input, and collects what it writes to both outputs.
+    /// - Parameter limit: a program that takes longer is killed.
+    /// - Parameter collect: how an ended child is waited for, where something else reaps all children.
+    /// - Throws: ETIMEDOUT past the limit.
+    package func run(
+        input: [UInt8], within limit: Duration, collect: (ChildProcess) -> ProcessEnd = { $0.wait() }
+    ) throws(SystemError) -> (end: ProcessEnd, output: String) {
+        let deadline = ContinuousClock.now + limit
+        // A file without a name: the program may read it late, in part, or never.
+        let document = FileDescriptor(
+            owning: try checkNegated("make", "input of \(executable)", clx_memory_file("input")))
+        try document.writeAll(input, to: "input of \(executable)")
+        lseek(document.raw, 0, SEEK_SET)
+        var command = self
+        command.descriptors[0] = document.raw
+        let child = try ChildWithOutput(command, output: [1, 2])
+        var text: [UInt8] = []
+        var chunk = [UInt8](repeating: 0, count: 4096)
+        let pidfd = child.process.descriptor
+        while true {
+            let rest = (deadline - ContinuousClock.now) / .milliseconds(1)
+            var ready = [
+                pollfd(fd: child.output.raw, events: Int16(POLLIN), revents: 0),
+                pollfd(fd: pidfd, events: Int16(POLLIN), revents: 0),
+            ]
+            let count = try check("wait for", executable) { poll(&ready, 2, Int32(clamping: Int(max(0, rest)))) }
+            guard count > 0 else {
+                child.process.signal(SIGKILL)
+                _ = collect(child.process)
+                throw SystemError("run", executable, errno: ETIMEDOUT)
+            }
+            // The output first, and to its end as far as it is there; a grandchild may keep it open and is not waited for.
+            if ready[0].revents != 0 {
+                let got = read(child.output.raw, &chunk, chunk.count)
+                if got > 0 {
+                    if text.count < 65536 { text += chunk[..<got] }
+                    continue
+                }
+            }
+            if ready[1].revents != 0 || ready[0].revents != 0 {
+                return (collect(child.process), String(decoding: text, as: UTF8.self))
+            }
+        }
+    }
+}
