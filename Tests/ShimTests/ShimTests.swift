@@ -99,10 +99,10 @@ struct ShimTests {
 
     @Test("figures keep their units in both of containerd's forms")
     func metrics() {
-        var stats = Grpc_CgroupStats()
-        stats.cpuStats.cpuUsage.totalUsage = 5_000
-        stats.memoryStats.usage.usage = 42
-        stats.memoryStats.stats = ["inactive_file": 7]
+        var stats = Grpc_StatsContainerResponse()
+        stats.cgroupStats.cpuStats.cpuUsage.totalUsage = 5_000
+        stats.cgroupStats.memoryStats.usage.usage = 42
+        stats.cgroupStats.memoryStats.stats = ["inactive_file": 7]
         #expect(Metrics.unified(stats).cpu.usageUsec == 5)
         #expect(Metrics.unified(stats).memory.inactiveFile == 7)
         #expect(Metrics.legacy(stats).cpu.usage.total == 5_000)

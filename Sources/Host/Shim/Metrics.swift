@@ -5,7 +5,7 @@ import SwiftProtobuf
 
 /// The guest's figures in the form that the host's managers know: by the host's kind of control groups.
 enum Metrics {
-    static func message(_ stats: Grpc_CgroupStats) throws -> Google_Protobuf_Any {
+    static func message(_ stats: Grpc_StatsContainerResponse) throws -> Google_Protobuf_Any {
         Files.exists("/sys/fs/cgroup/cgroup.controllers") ? try wrapped(unified(stats)) : try wrapped(legacy(stats))
     }
 
@@ -17,7 +17,8 @@ enum Metrics {
         return any
     }
 
-    static func unified(_ stats: Grpc_CgroupStats) -> Io_Containerd_Cgroups_V2_Metrics {
+    static func unified(_ all: Grpc_StatsContainerResponse) -> Io_Containerd_Cgroups_V2_Metrics {
+        let stats = all.cgroupStats
         var metrics = Io_Containerd_Cgroups_V2_Metrics()
         metrics.pids.current = stats.pidsStats.current
         metrics.pids.limit = stats.pidsStats.limit
@@ -42,10 +43,45 @@ enum Metrics {
         metrics.memory.usageLimit = stats.memoryStats.usage.limit
         metrics.memory.swapUsage = stats.memoryStats.swapUsage.usage
         metrics.memory.swapLimit = stats.memoryStats.swapUsage.limit
+        metrics.memoryEvents.max = stats.memoryStats.usage.failcnt
+        metrics.memoryEvents.oomKill = table["oom_kill"] ?? 0
+        for (size, pages) in stats.hugetlbStats.sorted(by: { $0.key < $1.key }) {
+            var entry = Io_Containerd_Cgroups_V2_HugeTlbStat()
+            (entry.pagesize, entry.current) = (size, pages.usage)
+            metrics.hugetlb.append(entry)
+        }
+        var disks: [UInt64: Io_Containerd_Cgroups_V2_IOEntry] = [:]
+        func add(
+            _ entries: [Grpc_BlkioStatsEntry],
+            _ fields: [String: WritableKeyPath<Io_Containerd_Cgroups_V2_IOEntry, UInt64>]
+        ) {
+            for entry in entries {
+                guard let field = fields[entry.op] else { continue }
+                let number = entry.major << 32 | entry.minor & 0xffff_ffff
+                var disk = disks[number] ?? Io_Containerd_Cgroups_V2_IOEntry()
+                (disk.major, disk.minor) = (entry.major, entry.minor)
+                disk[keyPath: field] = entry.value
+                disks[number] = disk
+            }
+        }
+        add(stats.blkioStats.ioServiceBytesRecursive, ["Read": \.rbytes, "Write": \.wbytes])
+        add(stats.blkioStats.ioServicedRecursive, ["Read": \.rios, "Write": \.wios])
+        metrics.io.usage = disks.sorted { $0.key < $1.key }.map(\.value)
+        metrics.network = all.networkStats.map { link in
+            var entry = Io_Containerd_Cgroups_V2_NetworkStat()
+            (entry.name, entry.rxBytes, entry.rxPackets, entry.rxErrors, entry.rxDropped) = (
+                link.name, link.rxBytes, link.rxPackets, link.rxErrors, link.rxDropped
+            )
+            (entry.txBytes, entry.txPackets, entry.txErrors, entry.txDropped) = (
+                link.txBytes, link.txPackets, link.txErrors, link.txDropped
+            )
+            return entry
+        }
         return metrics
     }
 
-    static func legacy(_ stats: Grpc_CgroupStats) -> Io_Containerd_Cgroups_V1_Metrics {
+    static func legacy(_ all: Grpc_StatsContainerResponse) -> Io_Containerd_Cgroups_V1_Metrics {
+        let stats = all.cgroupStats
         var metrics = Io_Containerd_Cgroups_V1_Metrics()
         metrics.pids.current = stats.pidsStats.current
         metrics.pids.limit = stats.pidsStats.limit
@@ -63,6 +99,30 @@ enum Metrics {
         metrics.memory.usage.max = stats.memoryStats.usage.maxUsage
         metrics.memory.swap.usage = stats.memoryStats.swapUsage.usage
         metrics.memory.swap.limit = stats.memoryStats.swapUsage.limit
+        for (size, pages) in stats.hugetlbStats.sorted(by: { $0.key < $1.key }) {
+            var entry = Io_Containerd_Cgroups_V1_HugetlbStat()
+            (entry.pagesize, entry.usage, entry.failcnt) = (size, pages.usage, pages.failcnt)
+            metrics.hugetlb.append(entry)
+        }
+        func entries(_ given: [Grpc_BlkioStatsEntry]) -> [Io_Containerd_Cgroups_V1_BlkIOEntry] {
+            given.map { value in
+                var entry = Io_Containerd_Cgroups_V1_BlkIOEntry()
+                (entry.op, entry.major, entry.minor, entry.value) = (value.op, value.major, value.minor, value.value)
+                return entry
+            }
+        }
+        metrics.blkio.ioServiceBytesRecursive = entries(stats.blkioStats.ioServiceBytesRecursive)
+        metrics.blkio.ioServicedRecursive = entries(stats.blkioStats.ioServicedRecursive)
+        metrics.network = all.networkStats.map { link in
+            var entry = Io_Containerd_Cgroups_V1_NetworkStat()
+            (entry.name, entry.rxBytes, entry.rxPackets, entry.rxErrors, entry.rxDropped) = (
+                link.name, link.rxBytes, link.rxPackets, link.rxErrors, link.rxDropped
+            )
+            (entry.txBytes, entry.txPackets, entry.txErrors, entry.txDropped) = (
+                link.txBytes, link.txPackets, link.txErrors, link.txDropped
+            )
+            return entry
+        }
         return metrics
     }
 }

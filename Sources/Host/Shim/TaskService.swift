@@ -259,7 +259,7 @@ package final class ContainerdTasks: TaskService, Sendable {
     {
         try await answering {
             var response = Containerd_Task_V2_StatsResponse()
-            response.stats = try Metrics.message(try await sandboxes.current().stats(container: request.id).cgroupStats)
+            response.stats = try Metrics.message(try await sandboxes.current().stats(container: request.id))
             return response
         }
     }

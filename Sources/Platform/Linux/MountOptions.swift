@@ -45,6 +45,11 @@ package struct MountOptions: Equatable, Sendable {
     ]
     private static let times: UInt64 = 0x70
 
+    /// Every option that has a meaning of its own here.
+    package static var names: [String] {
+        [set.keys.map { $0 }, clear.keys.map { $0 }, spread.keys.map { $0 }, recursive.keys.map { $0 }].flatMap { $0 }
+    }
+
     /// The bits of a kind of propagation, such as `rslave`.
     package static func propagation(_ name: String) -> UInt? { spread[name] }
 

@@ -27,6 +27,11 @@ package nonisolated struct Io_Containerd_Cgroups_V1_Metrics: @unchecked Sendable
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
   // methods supported on all messages.
 
+  package var hugetlb: [Io_Containerd_Cgroups_V1_HugetlbStat] {
+    get {_storage._hugetlb}
+    set {_uniqueStorage()._hugetlb = newValue}
+  }
+
   package var pids: Io_Containerd_Cgroups_V1_PidsStat {
     get {_storage._pids ?? Io_Containerd_Cgroups_V1_PidsStat()}
     set {_uniqueStorage()._pids = newValue}
@@ -53,6 +58,20 @@ package nonisolated struct Io_Containerd_Cgroups_V1_Metrics: @unchecked Sendable
   package var hasMemory: Bool {_storage._memory != nil}
   /// Clears the value of `memory`. Subsequent reads from it will return its default value.
   package mutating func clearMemory() {_uniqueStorage()._memory = nil}
+
+  package var blkio: Io_Containerd_Cgroups_V1_BlkIOStat {
+    get {_storage._blkio ?? Io_Containerd_Cgroups_V1_BlkIOStat()}
+    set {_uniqueStorage()._blkio = newValue}
+  }
+  /// Returns true if `blkio` has been explicitly set.
+  package var hasBlkio: Bool {_storage._blkio != nil}
+  /// Clears the value of `blkio`. Subsequent reads from it will return its default value.
+  package mutating func clearBlkio() {_uniqueStorage()._blkio = nil}
+
+  package var network: [Io_Containerd_Cgroups_V1_NetworkStat] {
+    get {_storage._network}
+    set {_uniqueStorage()._network = newValue}
+  }
 
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
@@ -193,18 +212,101 @@ package nonisolated struct Io_Containerd_Cgroups_V1_MemoryEntry: Sendable {
   package init() {}
 }
 
+package nonisolated struct Io_Containerd_Cgroups_V1_HugetlbStat: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  package var usage: UInt64 = 0
+
+  package var max: UInt64 = 0
+
+  package var failcnt: UInt64 = 0
+
+  package var pagesize: String = String()
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package init() {}
+}
+
+package nonisolated struct Io_Containerd_Cgroups_V1_BlkIOStat: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  package var ioServiceBytesRecursive: [Io_Containerd_Cgroups_V1_BlkIOEntry] = []
+
+  package var ioServicedRecursive: [Io_Containerd_Cgroups_V1_BlkIOEntry] = []
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package init() {}
+}
+
+package nonisolated struct Io_Containerd_Cgroups_V1_BlkIOEntry: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  package var op: String = String()
+
+  package var device: String = String()
+
+  package var major: UInt64 = 0
+
+  package var minor: UInt64 = 0
+
+  package var value: UInt64 = 0
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package init() {}
+}
+
+package nonisolated struct Io_Containerd_Cgroups_V1_NetworkStat: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  package var name: String = String()
+
+  package var rxBytes: UInt64 = 0
+
+  package var rxPackets: UInt64 = 0
+
+  package var rxErrors: UInt64 = 0
+
+  package var rxDropped: UInt64 = 0
+
+  package var txBytes: UInt64 = 0
+
+  package var txPackets: UInt64 = 0
+
+  package var txErrors: UInt64 = 0
+
+  package var txDropped: UInt64 = 0
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package init() {}
+}
+
 // MARK: - Code below here is support for the SwiftProtobuf runtime.
 
 fileprivate nonisolated let _protobuf_package = "io.containerd.cgroups.v1"
 
 nonisolated extension Io_Containerd_Cgroups_V1_Metrics: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".Metrics"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{2}\u{2}pids\0\u{1}cpu\0\u{1}memory\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}hugetlb\0\u{1}pids\0\u{1}cpu\0\u{1}memory\0\u{1}blkio\0\u{2}\u{2}network\0")
 
   fileprivate class _StorageClass {
+    var _hugetlb: [Io_Containerd_Cgroups_V1_HugetlbStat] = []
     var _pids: Io_Containerd_Cgroups_V1_PidsStat? = nil
     var _cpu: Io_Containerd_Cgroups_V1_CPUStat? = nil
     var _memory: Io_Containerd_Cgroups_V1_MemoryStat? = nil
+    var _blkio: Io_Containerd_Cgroups_V1_BlkIOStat? = nil
+    var _network: [Io_Containerd_Cgroups_V1_NetworkStat] = []
 
       // This property is used as the initial default value for new instances of the type.
       // The type itself is protecting the reference to its storage via CoW semantics.
@@ -215,9 +317,12 @@ nonisolated extension Io_Containerd_Cgroups_V1_Metrics: SwiftProtobuf.Message, S
     private init() {}
 
     init(copying source: _StorageClass) {
+      _hugetlb = source._hugetlb
       _pids = source._pids
       _cpu = source._cpu
       _memory = source._memory
+      _blkio = source._blkio
+      _network = source._network
     }
   }
 
@@ -236,9 +341,12 @@ nonisolated extension Io_Containerd_Cgroups_V1_Metrics: SwiftProtobuf.Message, S
         // allocates stack space for every case branch when no optimizations are
         // enabled. https://github.com/apple/swift-protobuf/issues/1034
         switch fieldNumber {
+        case 1: try { try decoder.decodeRepeatedMessageField(value: &_storage._hugetlb) }()
         case 2: try { try decoder.decodeSingularMessageField(value: &_storage._pids) }()
         case 3: try { try decoder.decodeSingularMessageField(value: &_storage._cpu) }()
         case 4: try { try decoder.decodeSingularMessageField(value: &_storage._memory) }()
+        case 5: try { try decoder.decodeSingularMessageField(value: &_storage._blkio) }()
+        case 7: try { try decoder.decodeRepeatedMessageField(value: &_storage._network) }()
         default: break
         }
       }
@@ -251,6 +359,9 @@ nonisolated extension Io_Containerd_Cgroups_V1_Metrics: SwiftProtobuf.Message, S
       // allocates stack space for every if/case branch local when no optimizations
       // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
       // https://github.com/apple/swift-protobuf/issues/1182
+      if !_storage._hugetlb.isEmpty {
+        try visitor.visitRepeatedMessageField(value: _storage._hugetlb, fieldNumber: 1)
+      }
       try { if let v = _storage._pids {
         try visitor.visitSingularMessageField(value: v, fieldNumber: 2)
       } }()
@@ -260,6 +371,12 @@ nonisolated extension Io_Containerd_Cgroups_V1_Metrics: SwiftProtobuf.Message, S
       try { if let v = _storage._memory {
         try visitor.visitSingularMessageField(value: v, fieldNumber: 4)
       } }()
+      try { if let v = _storage._blkio {
+        try visitor.visitSingularMessageField(value: v, fieldNumber: 5)
+      } }()
+      if !_storage._network.isEmpty {
+        try visitor.visitRepeatedMessageField(value: _storage._network, fieldNumber: 7)
+      }
     }
     try unknownFields.traverse(visitor: &visitor)
   }
@@ -269,9 +386,12 @@ nonisolated extension Io_Containerd_Cgroups_V1_Metrics: SwiftProtobuf.Message, S
       let storagesAreEqual: Bool = withExtendedLifetime((lhs._storage, rhs._storage)) { (_args: (_StorageClass, _StorageClass)) in
         let _storage = _args.0
         let rhs_storage = _args.1
+        if _storage._hugetlb != rhs_storage._hugetlb {return false}
         if _storage._pids != rhs_storage._pids {return false}
         if _storage._cpu != rhs_storage._cpu {return false}
         if _storage._memory != rhs_storage._memory {return false}
+        if _storage._blkio != rhs_storage._blkio {return false}
+        if _storage._network != rhs_storage._network {return false}
         return true
       }
       if !storagesAreEqual {return false}
@@ -529,6 +649,206 @@ nonisolated extension Io_Containerd_Cgroups_V1_MemoryEntry: SwiftProtobuf.Messag
     if lhs.usage != rhs.usage {return false}
     if lhs.max != rhs.max {return false}
     if lhs.failcnt != rhs.failcnt {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Io_Containerd_Cgroups_V1_HugetlbStat: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".HugetlbStat"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}usage\0\u{1}max\0\u{1}failcnt\0\u{1}pagesize\0")
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularUInt64Field(value: &self.usage) }()
+      case 2: try { try decoder.decodeSingularUInt64Field(value: &self.max) }()
+      case 3: try { try decoder.decodeSingularUInt64Field(value: &self.failcnt) }()
+      case 4: try { try decoder.decodeSingularStringField(value: &self.pagesize) }()
+      default: break
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if self.usage != 0 {
+      try visitor.visitSingularUInt64Field(value: self.usage, fieldNumber: 1)
+    }
+    if self.max != 0 {
+      try visitor.visitSingularUInt64Field(value: self.max, fieldNumber: 2)
+    }
+    if self.failcnt != 0 {
+      try visitor.visitSingularUInt64Field(value: self.failcnt, fieldNumber: 3)
+    }
+    if !self.pagesize.isEmpty {
+      try visitor.visitSingularStringField(value: self.pagesize, fieldNumber: 4)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: Io_Containerd_Cgroups_V1_HugetlbStat, rhs: Io_Containerd_Cgroups_V1_HugetlbStat) -> Bool {
+    if lhs.usage != rhs.usage {return false}
+    if lhs.max != rhs.max {return false}
+    if lhs.failcnt != rhs.failcnt {return false}
+    if lhs.pagesize != rhs.pagesize {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Io_Containerd_Cgroups_V1_BlkIOStat: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".BlkIOStat"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}io_service_bytes_recursive\0\u{3}io_serviced_recursive\0")
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeRepeatedMessageField(value: &self.ioServiceBytesRecursive) }()
+      case 2: try { try decoder.decodeRepeatedMessageField(value: &self.ioServicedRecursive) }()
+      default: break
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if !self.ioServiceBytesRecursive.isEmpty {
+      try visitor.visitRepeatedMessageField(value: self.ioServiceBytesRecursive, fieldNumber: 1)
+    }
+    if !self.ioServicedRecursive.isEmpty {
+      try visitor.visitRepeatedMessageField(value: self.ioServicedRecursive, fieldNumber: 2)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: Io_Containerd_Cgroups_V1_BlkIOStat, rhs: Io_Containerd_Cgroups_V1_BlkIOStat) -> Bool {
+    if lhs.ioServiceBytesRecursive != rhs.ioServiceBytesRecursive {return false}
+    if lhs.ioServicedRecursive != rhs.ioServicedRecursive {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Io_Containerd_Cgroups_V1_BlkIOEntry: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".BlkIOEntry"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}op\0\u{1}device\0\u{1}major\0\u{1}minor\0\u{1}value\0")
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularStringField(value: &self.op) }()
+      case 2: try { try decoder.decodeSingularStringField(value: &self.device) }()
+      case 3: try { try decoder.decodeSingularUInt64Field(value: &self.major) }()
+      case 4: try { try decoder.decodeSingularUInt64Field(value: &self.minor) }()
+      case 5: try { try decoder.decodeSingularUInt64Field(value: &self.value) }()
+      default: break
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if !self.op.isEmpty {
+      try visitor.visitSingularStringField(value: self.op, fieldNumber: 1)
+    }
+    if !self.device.isEmpty {
+      try visitor.visitSingularStringField(value: self.device, fieldNumber: 2)
+    }
+    if self.major != 0 {
+      try visitor.visitSingularUInt64Field(value: self.major, fieldNumber: 3)
+    }
+    if self.minor != 0 {
+      try visitor.visitSingularUInt64Field(value: self.minor, fieldNumber: 4)
+    }
+    if self.value != 0 {
+      try visitor.visitSingularUInt64Field(value: self.value, fieldNumber: 5)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: Io_Containerd_Cgroups_V1_BlkIOEntry, rhs: Io_Containerd_Cgroups_V1_BlkIOEntry) -> Bool {
+    if lhs.op != rhs.op {return false}
+    if lhs.device != rhs.device {return false}
+    if lhs.major != rhs.major {return false}
+    if lhs.minor != rhs.minor {return false}
+    if lhs.value != rhs.value {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Io_Containerd_Cgroups_V1_NetworkStat: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".NetworkStat"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}name\0\u{3}rx_bytes\0\u{3}rx_packets\0\u{3}rx_errors\0\u{3}rx_dropped\0\u{3}tx_bytes\0\u{3}tx_packets\0\u{3}tx_errors\0\u{3}tx_dropped\0")
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularStringField(value: &self.name) }()
+      case 2: try { try decoder.decodeSingularUInt64Field(value: &self.rxBytes) }()
+      case 3: try { try decoder.decodeSingularUInt64Field(value: &self.rxPackets) }()
+      case 4: try { try decoder.decodeSingularUInt64Field(value: &self.rxErrors) }()
+      case 5: try { try decoder.decodeSingularUInt64Field(value: &self.rxDropped) }()
+      case 6: try { try decoder.decodeSingularUInt64Field(value: &self.txBytes) }()
+      case 7: try { try decoder.decodeSingularUInt64Field(value: &self.txPackets) }()
+      case 8: try { try decoder.decodeSingularUInt64Field(value: &self.txErrors) }()
+      case 9: try { try decoder.decodeSingularUInt64Field(value: &self.txDropped) }()
+      default: break
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if !self.name.isEmpty {
+      try visitor.visitSingularStringField(value: self.name, fieldNumber: 1)
+    }
+    if self.rxBytes != 0 {
+      try visitor.visitSingularUInt64Field(value: self.rxBytes, fieldNumber: 2)
+    }
+    if self.rxPackets != 0 {
+      try visitor.visitSingularUInt64Field(value: self.rxPackets, fieldNumber: 3)
+    }
+    if self.rxErrors != 0 {
+      try visitor.visitSingularUInt64Field(value: self.rxErrors, fieldNumber: 4)
+    }
+    if self.rxDropped != 0 {
+      try visitor.visitSingularUInt64Field(value: self.rxDropped, fieldNumber: 5)
+    }
+    if self.txBytes != 0 {
+      try visitor.visitSingularUInt64Field(value: self.txBytes, fieldNumber: 6)
+    }
+    if self.txPackets != 0 {
+      try visitor.visitSingularUInt64Field(value: self.txPackets, fieldNumber: 7)
+    }
+    if self.txErrors != 0 {
+      try visitor.visitSingularUInt64Field(value: self.txErrors, fieldNumber: 8)
+    }
+    if self.txDropped != 0 {
+      try visitor.visitSingularUInt64Field(value: self.txDropped, fieldNumber: 9)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: Io_Containerd_Cgroups_V1_NetworkStat, rhs: Io_Containerd_Cgroups_V1_NetworkStat) -> Bool {
+    if lhs.name != rhs.name {return false}
+    if lhs.rxBytes != rhs.rxBytes {return false}
+    if lhs.rxPackets != rhs.rxPackets {return false}
+    if lhs.rxErrors != rhs.rxErrors {return false}
+    if lhs.rxDropped != rhs.rxDropped {return false}
+    if lhs.txBytes != rhs.txBytes {return false}
+    if lhs.txPackets != rhs.txPackets {return false}
+    if lhs.txErrors != rhs.txErrors {return false}
+    if lhs.txDropped != rhs.txDropped {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

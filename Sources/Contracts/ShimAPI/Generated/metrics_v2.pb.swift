@@ -54,6 +54,34 @@ package nonisolated struct Io_Containerd_Cgroups_V2_Metrics: @unchecked Sendable
   /// Clears the value of `memory`. Subsequent reads from it will return its default value.
   package mutating func clearMemory() {_uniqueStorage()._memory = nil}
 
+  package var io: Io_Containerd_Cgroups_V2_IOStat {
+    get {_storage._io ?? Io_Containerd_Cgroups_V2_IOStat()}
+    set {_uniqueStorage()._io = newValue}
+  }
+  /// Returns true if `io` has been explicitly set.
+  package var hasIo: Bool {_storage._io != nil}
+  /// Clears the value of `io`. Subsequent reads from it will return its default value.
+  package mutating func clearIo() {_uniqueStorage()._io = nil}
+
+  package var hugetlb: [Io_Containerd_Cgroups_V2_HugeTlbStat] {
+    get {_storage._hugetlb}
+    set {_uniqueStorage()._hugetlb = newValue}
+  }
+
+  package var memoryEvents: Io_Containerd_Cgroups_V2_MemoryEvents {
+    get {_storage._memoryEvents ?? Io_Containerd_Cgroups_V2_MemoryEvents()}
+    set {_uniqueStorage()._memoryEvents = newValue}
+  }
+  /// Returns true if `memoryEvents` has been explicitly set.
+  package var hasMemoryEvents: Bool {_storage._memoryEvents != nil}
+  /// Clears the value of `memoryEvents`. Subsequent reads from it will return its default value.
+  package mutating func clearMemoryEvents() {_uniqueStorage()._memoryEvents = nil}
+
+  package var network: [Io_Containerd_Cgroups_V2_NetworkStat] {
+    get {_storage._network}
+    set {_uniqueStorage()._network = newValue}
+  }
+
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
   package init() {}
@@ -135,18 +163,120 @@ package nonisolated struct Io_Containerd_Cgroups_V2_MemoryStat: Sendable {
   package init() {}
 }
 
+package nonisolated struct Io_Containerd_Cgroups_V2_IOStat: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  package var usage: [Io_Containerd_Cgroups_V2_IOEntry] = []
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package init() {}
+}
+
+package nonisolated struct Io_Containerd_Cgroups_V2_IOEntry: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  package var major: UInt64 = 0
+
+  package var minor: UInt64 = 0
+
+  package var rbytes: UInt64 = 0
+
+  package var wbytes: UInt64 = 0
+
+  package var rios: UInt64 = 0
+
+  package var wios: UInt64 = 0
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package init() {}
+}
+
+package nonisolated struct Io_Containerd_Cgroups_V2_HugeTlbStat: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  package var current: UInt64 = 0
+
+  package var max: UInt64 = 0
+
+  package var pagesize: String = String()
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package init() {}
+}
+
+package nonisolated struct Io_Containerd_Cgroups_V2_MemoryEvents: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  package var low: UInt64 = 0
+
+  package var high: UInt64 = 0
+
+  package var max: UInt64 = 0
+
+  package var oom: UInt64 = 0
+
+  package var oomKill: UInt64 = 0
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package init() {}
+}
+
+package nonisolated struct Io_Containerd_Cgroups_V2_NetworkStat: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  package var name: String = String()
+
+  package var rxBytes: UInt64 = 0
+
+  package var rxPackets: UInt64 = 0
+
+  package var rxErrors: UInt64 = 0
+
+  package var rxDropped: UInt64 = 0
+
+  package var txBytes: UInt64 = 0
+
+  package var txPackets: UInt64 = 0
+
+  package var txErrors: UInt64 = 0
+
+  package var txDropped: UInt64 = 0
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package init() {}
+}
+
 // MARK: - Code below here is support for the SwiftProtobuf runtime.
 
 fileprivate nonisolated let _protobuf_package = "io.containerd.cgroups.v2"
 
 nonisolated extension Io_Containerd_Cgroups_V2_Metrics: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".Metrics"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}pids\0\u{1}cpu\0\u{2}\u{2}memory\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}pids\0\u{1}cpu\0\u{2}\u{2}memory\0\u{2}\u{2}io\0\u{1}hugetlb\0\u{3}memory_events\0\u{1}network\0")
 
   fileprivate class _StorageClass {
     var _pids: Io_Containerd_Cgroups_V2_PidsStat? = nil
     var _cpu: Io_Containerd_Cgroups_V2_CPUStat? = nil
     var _memory: Io_Containerd_Cgroups_V2_MemoryStat? = nil
+    var _io: Io_Containerd_Cgroups_V2_IOStat? = nil
+    var _hugetlb: [Io_Containerd_Cgroups_V2_HugeTlbStat] = []
+    var _memoryEvents: Io_Containerd_Cgroups_V2_MemoryEvents? = nil
+    var _network: [Io_Containerd_Cgroups_V2_NetworkStat] = []
 
       // This property is used as the initial default value for new instances of the type.
       // The type itself is protecting the reference to its storage via CoW semantics.
@@ -160,6 +290,10 @@ nonisolated extension Io_Containerd_Cgroups_V2_Metrics: SwiftProtobuf.Message, S
       _pids = source._pids
       _cpu = source._cpu
       _memory = source._memory
+      _io = source._io
+      _hugetlb = source._hugetlb
+      _memoryEvents = source._memoryEvents
+      _network = source._network
     }
   }
 
@@ -181,6 +315,10 @@ nonisolated extension Io_Containerd_Cgroups_V2_Metrics: SwiftProtobuf.Message, S
         case 1: try { try decoder.decodeSingularMessageField(value: &_storage._pids) }()
         case 2: try { try decoder.decodeSingularMessageField(value: &_storage._cpu) }()
         case 4: try { try decoder.decodeSingularMessageField(value: &_storage._memory) }()
+        case 6: try { try decoder.decodeSingularMessageField(value: &_storage._io) }()
+        case 7: try { try decoder.decodeRepeatedMessageField(value: &_storage._hugetlb) }()
+        case 8: try { try decoder.decodeSingularMessageField(value: &_storage._memoryEvents) }()
+        case 9: try { try decoder.decodeRepeatedMessageField(value: &_storage._network) }()
         default: break
         }
       }
@@ -202,6 +340,18 @@ nonisolated extension Io_Containerd_Cgroups_V2_Metrics: SwiftProtobuf.Message, S
       try { if let v = _storage._memory {
         try visitor.visitSingularMessageField(value: v, fieldNumber: 4)
       } }()
+      try { if let v = _storage._io {
+        try visitor.visitSingularMessageField(value: v, fieldNumber: 6)
+      } }()
+      if !_storage._hugetlb.isEmpty {
+        try visitor.visitRepeatedMessageField(value: _storage._hugetlb, fieldNumber: 7)
+      }
+      try { if let v = _storage._memoryEvents {
+        try visitor.visitSingularMessageField(value: v, fieldNumber: 8)
+      } }()
+      if !_storage._network.isEmpty {
+        try visitor.visitRepeatedMessageField(value: _storage._network, fieldNumber: 9)
+      }
     }
     try unknownFields.traverse(visitor: &visitor)
   }
@@ -214,6 +364,10 @@ nonisolated extension Io_Containerd_Cgroups_V2_Metrics: SwiftProtobuf.Message, S
         if _storage._pids != rhs_storage._pids {return false}
         if _storage._cpu != rhs_storage._cpu {return false}
         if _storage._memory != rhs_storage._memory {return false}
+        if _storage._io != rhs_storage._io {return false}
+        if _storage._hugetlb != rhs_storage._hugetlb {return false}
+        if _storage._memoryEvents != rhs_storage._memoryEvents {return false}
+        if _storage._network != rhs_storage._network {return false}
         return true
       }
       if !storagesAreEqual {return false}
@@ -403,6 +557,251 @@ nonisolated extension Io_Containerd_Cgroups_V2_MemoryStat: SwiftProtobuf.Message
     if lhs.usageLimit != rhs.usageLimit {return false}
     if lhs.swapUsage != rhs.swapUsage {return false}
     if lhs.swapLimit != rhs.swapLimit {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Io_Containerd_Cgroups_V2_IOStat: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".IOStat"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}usage\0")
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeRepeatedMessageField(value: &self.usage) }()
+      default: break
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if !self.usage.isEmpty {
+      try visitor.visitRepeatedMessageField(value: self.usage, fieldNumber: 1)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: Io_Containerd_Cgroups_V2_IOStat, rhs: Io_Containerd_Cgroups_V2_IOStat) -> Bool {
+    if lhs.usage != rhs.usage {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Io_Containerd_Cgroups_V2_IOEntry: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".IOEntry"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}major\0\u{1}minor\0\u{1}rbytes\0\u{1}wbytes\0\u{1}rios\0\u{1}wios\0")
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularUInt64Field(value: &self.major) }()
+      case 2: try { try decoder.decodeSingularUInt64Field(value: &self.minor) }()
+      case 3: try { try decoder.decodeSingularUInt64Field(value: &self.rbytes) }()
+      case 4: try { try decoder.decodeSingularUInt64Field(value: &self.wbytes) }()
+      case 5: try { try decoder.decodeSingularUInt64Field(value: &self.rios) }()
+      case 6: try { try decoder.decodeSingularUInt64Field(value: &self.wios) }()
+      default: break
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if self.major != 0 {
+      try visitor.visitSingularUInt64Field(value: self.major, fieldNumber: 1)
+    }
+    if self.minor != 0 {
+      try visitor.visitSingularUInt64Field(value: self.minor, fieldNumber: 2)
+    }
+    if self.rbytes != 0 {
+      try visitor.visitSingularUInt64Field(value: self.rbytes, fieldNumber: 3)
+    }
+    if self.wbytes != 0 {
+      try visitor.visitSingularUInt64Field(value: self.wbytes, fieldNumber: 4)
+    }
+    if self.rios != 0 {
+      try visitor.visitSingularUInt64Field(value: self.rios, fieldNumber: 5)
+    }
+    if self.wios != 0 {
+      try visitor.visitSingularUInt64Field(value: self.wios, fieldNumber: 6)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: Io_Containerd_Cgroups_V2_IOEntry, rhs: Io_Containerd_Cgroups_V2_IOEntry) -> Bool {
+    if lhs.major != rhs.major {return false}
+    if lhs.minor != rhs.minor {return false}
+    if lhs.rbytes != rhs.rbytes {return false}
+    if lhs.wbytes != rhs.wbytes {return false}
+    if lhs.rios != rhs.rios {return false}
+    if lhs.wios != rhs.wios {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Io_Containerd_Cgroups_V2_HugeTlbStat: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".HugeTlbStat"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}current\0\u{1}max\0\u{1}pagesize\0")
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularUInt64Field(value: &self.current) }()
+      case 2: try { try decoder.decodeSingularUInt64Field(value: &self.max) }()
+      case 3: try { try decoder.decodeSingularStringField(value: &self.pagesize) }()
+      default: break
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if self.current != 0 {
+      try visitor.visitSingularUInt64Field(value: self.current, fieldNumber: 1)
+    }
+    if self.max != 0 {
+      try visitor.visitSingularUInt64Field(value: self.max, fieldNumber: 2)
+    }
+    if !self.pagesize.isEmpty {
+      try visitor.visitSingularStringField(value: self.pagesize, fieldNumber: 3)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: Io_Containerd_Cgroups_V2_HugeTlbStat, rhs: Io_Containerd_Cgroups_V2_HugeTlbStat) -> Bool {
+    if lhs.current != rhs.current {return false}
+    if lhs.max != rhs.max {return false}
+    if lhs.pagesize != rhs.pagesize {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Io_Containerd_Cgroups_V2_MemoryEvents: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".MemoryEvents"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}low\0\u{1}high\0\u{1}max\0\u{1}oom\0\u{3}oom_kill\0")
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularUInt64Field(value: &self.low) }()
+      case 2: try { try decoder.decodeSingularUInt64Field(value: &self.high) }()
+      case 3: try { try decoder.decodeSingularUInt64Field(value: &self.max) }()
+      case 4: try { try decoder.decodeSingularUInt64Field(value: &self.oom) }()
+      case 5: try { try decoder.decodeSingularUInt64Field(value: &self.oomKill) }()
+      default: break
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if self.low != 0 {
+      try visitor.visitSingularUInt64Field(value: self.low, fieldNumber: 1)
+    }
+    if self.high != 0 {
+      try visitor.visitSingularUInt64Field(value: self.high, fieldNumber: 2)
+    }
+    if self.max != 0 {
+      try visitor.visitSingularUInt64Field(value: self.max, fieldNumber: 3)
+    }
+    if self.oom != 0 {
+      try visitor.visitSingularUInt64Field(value: self.oom, fieldNumber: 4)
+    }
+    if self.oomKill != 0 {
+      try visitor.visitSingularUInt64Field(value: self.oomKill, fieldNumber: 5)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: Io_Containerd_Cgroups_V2_MemoryEvents, rhs: Io_Containerd_Cgroups_V2_MemoryEvents) -> Bool {
+    if lhs.low != rhs.low {return false}
+    if lhs.high != rhs.high {return false}
+    if lhs.max != rhs.max {return false}
+    if lhs.oom != rhs.oom {return false}
+    if lhs.oomKill != rhs.oomKill {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Io_Containerd_Cgroups_V2_NetworkStat: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".NetworkStat"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}name\0\u{3}rx_bytes\0\u{3}rx_packets\0\u{3}rx_errors\0\u{3}rx_dropped\0\u{3}tx_bytes\0\u{3}tx_packets\0\u{3}tx_errors\0\u{3}tx_dropped\0")
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularStringField(value: &self.name) }()
+      case 2: try { try decoder.decodeSingularUInt64Field(value: &self.rxBytes) }()
+      case 3: try { try decoder.decodeSingularUInt64Field(value: &self.rxPackets) }()
+      case 4: try { try decoder.decodeSingularUInt64Field(value: &self.rxErrors) }()
+      case 5: try { try decoder.decodeSingularUInt64Field(value: &self.rxDropped) }()
+      case 6: try { try decoder.decodeSingularUInt64Field(value: &self.txBytes) }()
+      case 7: try { try decoder.decodeSingularUInt64Field(value: &self.txPackets) }()
+      case 8: try { try decoder.decodeSingularUInt64Field(value: &self.txErrors) }()
+      case 9: try { try decoder.decodeSingularUInt64Field(value: &self.txDropped) }()
+      default: break
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if !self.name.isEmpty {
+      try visitor.visitSingularStringField(value: self.name, fieldNumber: 1)
+    }
+    if self.rxBytes != 0 {
+      try visitor.visitSingularUInt64Field(value: self.rxBytes, fieldNumber: 2)
+    }
+    if self.rxPackets != 0 {
+      try visitor.visitSingularUInt64Field(value: self.rxPackets, fieldNumber: 3)
+    }
+    if self.rxErrors != 0 {
+      try visitor.visitSingularUInt64Field(value: self.rxErrors, fieldNumber: 4)
+    }
+    if self.rxDropped != 0 {
+      try visitor.visitSingularUInt64Field(value: self.rxDropped, fieldNumber: 5)
+    }
+    if self.txBytes != 0 {
+      try visitor.visitSingularUInt64Field(value: self.txBytes, fieldNumber: 6)
+    }
+    if self.txPackets != 0 {
+      try visitor.visitSingularUInt64Field(value: self.txPackets, fieldNumber: 7)
+    }
+    if self.txErrors != 0 {
+      try visitor.visitSingularUInt64Field(value: self.txErrors, fieldNumber: 8)
+    }
+    if self.txDropped != 0 {
+      try visitor.visitSingularUInt64Field(value: self.txDropped, fieldNumber: 9)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: Io_Containerd_Cgroups_V2_NetworkStat, rhs: Io_Containerd_Cgroups_V2_NetworkStat) -> Bool {
+    if lhs.name != rhs.name {return false}
+    if lhs.rxBytes != rhs.rxBytes {return false}
+    if lhs.rxPackets != rhs.rxPackets {return false}
+    if lhs.rxErrors != rhs.rxErrors {return false}
+    if lhs.rxDropped != rhs.rxDropped {return false}
+    if lhs.txBytes != rhs.txBytes {return false}
+    if lhs.txPackets != rhs.txPackets {return false}
+    if lhs.txErrors != rhs.txErrors {return false}
+    if lhs.txDropped != rhs.txDropped {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

@@ -116,8 +116,12 @@ extension Service {
         -> Google_Protobuf_Empty
     {
         try await guest.answering {
-            let resources = try request.limits()
+            var resources = try request.limits()
             let record = try guest.container(request.containerID)
+            if let swap = resources.memory?.swap, swap > 0, (resources.memory?.limit ?? 0) == 0 {
+                // It counts the memory too, whose limit stays as it is.
+                resources.memory?.limit = Int64(clamping: record.cgroup.number("memory.max") ?? 0)
+            }
             if let rules = resources.devices, DeviceFilter(rules) != record.plan.deviceFilter {
                 throw RPCError(
                     .invalidArgument, "resources.devices: the rules of a container can't be changed while it is there")
@@ -144,29 +148,7 @@ extension Service {
         -> Grpc_StatsContainerResponse
     {
         try await guest.answering {
-            let cgroup = try guest.container(request.containerID).cgroup
-            var stats = Grpc_CgroupStats()
-            let cpu = cgroup.table("cpu.stat")
-            // Nanoseconds, as the message has them.
-            stats.cpuStats.cpuUsage.totalUsage = (cpu["usage_usec"] ?? 0) * 1000
-            stats.cpuStats.cpuUsage.usageInUsermode = (cpu["user_usec"] ?? 0) * 1000
-            stats.cpuStats.cpuUsage.usageInKernelmode = (cpu["system_usec"] ?? 0) * 1000
-            stats.cpuStats.throttlingData.periods = cpu["nr_periods"] ?? 0
-            stats.cpuStats.throttlingData.throttledPeriods = cpu["nr_throttled"] ?? 0
-            stats.cpuStats.throttlingData.throttledTime = (cpu["throttled_usec"] ?? 0) * 1000
-            let memory = cgroup.table("memory.stat")
-            stats.memoryStats.cache = memory["file"] ?? 0
-            stats.memoryStats.usage.usage = cgroup.number("memory.current") ?? 0
-            stats.memoryStats.usage.maxUsage = cgroup.number("memory.peak") ?? 0
-            stats.memoryStats.usage.limit = cgroup.number("memory.max") ?? .max
-            stats.memoryStats.swapUsage.usage = cgroup.number("memory.swap.current") ?? 0
-            stats.memoryStats.swapUsage.limit = cgroup.number("memory.swap.max") ?? .max
-            stats.memoryStats.stats = memory
-            stats.pidsStats.current = cgroup.number("pids.current") ?? 0
-            stats.pidsStats.limit = cgroup.number("pids.max") ?? 0
-            var response = Grpc_StatsContainerResponse()
-            response.cgroupStats = stats
-            return response
+            ContainerStats.read(try guest.container(request.containerID).cgroup)
         }
     }
 }

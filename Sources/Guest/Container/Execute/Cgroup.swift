@@ -66,6 +66,9 @@ package struct Cgroup: Sendable {
         }
     }
 
+    /// A file as it stands; empty when it is missing.
+    package func text(_ file: String) -> String { (try? Files.readText(path + "/" + file)) ?? "" }
+
     /// A file of one number; "max" and missing files are nil.
     package func number(_ file: String) -> UInt64? {
         guard let text = try? Files.readText(path + "/" + file) else { return nil }
@@ -75,7 +78,7 @@ package struct Cgroup: Sendable {
     /// A file of `key value` lines.
     package func table(_ file: String) -> [String: UInt64] {
         var result: [String: UInt64] = [:]
-        for line in ((try? Files.readText(path + "/" + file)) ?? "").split(separator: "\n") {
+        for line in text(file).split(separator: "\n") {
             let parts = line.split(separator: " ")
             if parts.count == 2 { result[String(parts[0])] = UInt64(parts[1]) }
         }
