@@ -8,15 +8,18 @@ RELEASE = $(SWIFT) build -c release --scratch-path .build-release \
 WRITTEN = $(shell find Sources Tests -name '*.swift' -not -path '*/Generated/*')
 TOOLS = kata-agent kata-osbuilder kata-runtime containerd-shim-kata-v2
 
-.PHONY: help build release guest quickstart install test unit vm bench soak fmt lint proto proto-check clean
+.PHONY: help dependencies build release guest quickstart install test unit vm bench soak fmt lint proto proto-check clean
 
 help: ## list the verbs
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST)
 
-build: ## build everything for development
+dependencies:
+	@scripts/install-dependencies build
+
+build: dependencies ## build everything for development
 	$(SWIFT) build
 
-release: ## build the static binaries that are installed
+release: dependencies ## build the static binaries that are installed
 	for tool in $(TOOLS); do $(RELEASE) --product $$tool || exit 1; done
 
 guest: release ## make the guest's kernel and initrd in out/guest
@@ -37,7 +40,7 @@ install: guest ## install binaries, configuration and guest (PREFIX, DESTDIR)
 
 test: unit vm ## all tests
 
-unit: ## tests that need no root
+unit: dependencies ## tests that need no root
 	$(SWIFT) test --skip VMTests
 
 vm: ## tests with real guests; needs root

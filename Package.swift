@@ -46,6 +46,9 @@ let package = Package(
     targets: [
         // Platform
         .target(name: "CLinux", path: "Sources/Platform/CLinux", cSettings: [.unsafeFlags(["-Wall", "-Werror"])]),
+        .systemLibrary(
+            name: "CSeccomp", path: "Sources/Platform/CSeccomp", pkgConfig: "libseccomp",
+            providers: [.apt(["libseccomp-dev"])]),
         room("Linux", in: "Platform", ["CLinux"]),
         room("EventLoop", in: "Platform", ["Linux", nioCore]),
         room("VhostUser", in: "Platform", ["CLinux", "Linux"]),
@@ -55,7 +58,7 @@ let package = Package(
         room("AgentAPI", in: "Contracts", ["TTRPC", protobuf]),
         room("ShimAPI", in: "Contracts", ["TTRPC", protobuf]),
         // Guest
-        room("Container", in: "Guest", ["CLinux", "Linux", "OCISpec"]),
+        room("Container", in: "Guest", ["CLinux", "CSeccomp", "Linux", "OCISpec"]),
         room(
             "Agent", in: "Guest",
             ["Container", "AgentAPI", "OCISpec", "TTRPC", "EventLoop", "Linux", "CLinux", nioCore, nioPosix, protobuf]),
@@ -92,7 +95,7 @@ let package = Package(
         unitTests("VhostUser", ["Linux", "CLinux", "TestSupport"]),
         unitTests("OCISpec", ["TestSupport"]),
         unitTests("TTRPC", ["EventLoop", "AgentAPI", nioCore, nioPosix]),
-        unitTests("Container", ["OCISpec", "CLinux"]),
+        unitTests("Container", ["OCISpec", "CLinux", "TestSupport"]),
         unitTests("Agent"),
         unitTests("Configuration", ["Linux"]),
         unitTests("Hypervisor"),

@@ -142,6 +142,34 @@ struct SpecificationTests {
                 """, "\(outcome.output) \(outcome.error)")
     }
 
+    @Test("system calls are filtered in the guest, for programs that join later too")
+    func seccomp() throws {
+        let lab = try Lab()
+        defer { lab.remove() }
+        try lab.bundle("mkdir /tmp/a; grep ^Seccomp: /proc/self/status; sleep 100")
+        let outcome = try lab.sh(
+            """
+            jq '.linux.seccomp = {defaultAction: "SCMP_ACT_ALLOW", architectures: ["SCMP_ARCH_X86_64"], syscalls: [
+                {names: ["mkdir", "mkdirat", "no_such_call"], action: "SCMP_ACT_ERRNO", errnoRet: 28}]}
+                | .mounts += [{destination: "/tmp", type: "tmpfs", source: "tmpfs"}]' bundle/config.json > c && mv c bundle/config.json
+            k() { \(lab.kata) "$@"; }
+            for privileges in true false; do
+                jq ".process.noNewPrivileges = $privileges" bundle/config.json > c && mv c bundle/config.json
+                k create -b bundle t-seccomp > out 2>&1; k start t-seccomp
+                k exec t-seccomp /bin/sh -c 'mkdir /tmp/b; grep ^Seccomp: /proc/self/status' 2>&1
+                cat out; k delete --force t-seccomp
+            done
+            sed 's|^disable_guest_seccomp.*||; s|^\\[runtime\\]|&\\ndisable_guest_seccomp = true|' \(lab.configuration) > off.toml
+            jq '.process.args = ["/bin/sh", "-c", "mkdir /tmp/c && grep ^Seccomp: /proc/self/status"]' bundle/config.json > c && mv c bundle/config.json
+            \(lab.kata) --kata-config off.toml run -b bundle t-seccomp
+            """)
+        let denied =
+            "mkdir: can't create directory '/tmp/b': No space left on device\nSeccomp:\t2\n"
+            + "mkdir: can't create directory '/tmp/a': No space left on device\nSeccomp:\t2\n"
+        #expect(outcome.output == denied + denied + "Seccomp:\t0\n", "\(outcome.output) \(outcome.error)")
+        #expect(try lab.leftovers("t-seccomp") == "")
+    }
+
     @Test("limits hold, and can be changed while the container runs")
     func limits() throws {
         let lab = try Lab()

@@ -20,6 +20,7 @@ package struct Features: Encodable, Sendable {
         let namespaces = Vocabulary.namespaces.sorted()
         let capabilities = Vocabulary.capabilities.map { "CAP_" + $0 }
         let cgroup = Cgroup()
+        let seccomp = Seccomp()
         let apparmor = Switch(enabled: true)
         let selinux = Switch(enabled: true)
         let intelRdt = Switch(enabled: false)
@@ -34,6 +35,15 @@ package struct Features: Encodable, Sendable {
         let systemd = true
         let systemdUser = false
         let rdma = true
+    }
+
+    struct Seccomp: Encodable {
+        let enabled = true
+        let actions = Vocabulary.seccompActions.map(\.name).filter { $0 != "SCMP_ACT_NOTIFY" }
+        let operators = Vocabulary.seccompOperators
+        let archs = ["SCMP_ARCH_X32", "SCMP_ARCH_X86", "SCMP_ARCH_X86_64"]
+        let knownFlags = Vocabulary.seccompFlags.map(\.name)
+        let supportedFlags = Vocabulary.seccompFlags.map(\.name)
     }
 
     struct MountExtensions: Encodable {

@@ -189,6 +189,7 @@ package struct Linux: Codable, Equatable, Sendable {
     package var maskedPaths: [String]?
     package var readonlyPaths: [String]?
     package var mountLabel: String?
+    package var seccomp: Seccomp?
     package var personality: Personality?
     package var intelRdt: IntelRdt?
     package var memoryPolicy: MemoryPolicy?

@@ -193,6 +193,7 @@ extension Linux {
         if memoryPolicy != nil {
             throw SpecError(source, "linux.memoryPolicy", "memory nodes of the host do not reach into a guest")
         }
+        try seccomp?.validate(source: source)
         try resources?.validate(source: source, at: "linux.resources.")
     }
 
@@ -295,7 +296,7 @@ extension Linux.Resources {
     }
 }
 
-private func member(_ source: String, _ path: String, _ value: String, _ allowed: [String]) throws(SpecError) {
+func member(_ source: String, _ path: String, _ value: String, _ allowed: [String]) throws(SpecError) {
     guard allowed.contains(value) else {
         let list = allowed.filter { !$0.isEmpty }.joined(separator: ", ")
         throw SpecError(source, path, "\"\(value)\" is none of \(list)")

@@ -32,6 +32,30 @@ package enum Vocabulary {
     /// linux/ioprio.h; 0 is no class.
     package static let ioClasses = ["", "IOPRIO_CLASS_RT", "IOPRIO_CLASS_BE", "IOPRIO_CLASS_IDLE"]
 
+    /// Actions of seccomp filters and their numbers (linux/seccomp.h); an errno is added to ERRNO and TRACE.
+    package static let seccompActions: [(name: String, number: UInt32)] = [
+        ("SCMP_ACT_KILL", 0), ("SCMP_ACT_KILL_THREAD", 0), ("SCMP_ACT_KILL_PROCESS", 0x8000_0000),
+        ("SCMP_ACT_TRAP", 0x0003_0000), ("SCMP_ACT_ERRNO", 0x0005_0000), ("SCMP_ACT_TRACE", 0x7ff0_0000),
+        ("SCMP_ACT_LOG", 0x7ffc_0000), ("SCMP_ACT_ALLOW", 0x7fff_0000), ("SCMP_ACT_NOTIFY", 0x7fc0_0000),
+    ]
+    /// In the order of libseccomp's numbers, from 1.
+    package static let seccompOperators = [
+        "SCMP_CMP_NE", "SCMP_CMP_LT", "SCMP_CMP_LE", "SCMP_CMP_EQ", "SCMP_CMP_GE", "SCMP_CMP_GT",
+        "SCMP_CMP_MASKED_EQ",
+    ]
+    package static let seccompArchitectures = [
+        "SCMP_ARCH_X86", "SCMP_ARCH_X86_64", "SCMP_ARCH_X32", "SCMP_ARCH_ARM", "SCMP_ARCH_AARCH64", "SCMP_ARCH_MIPS",
+        "SCMP_ARCH_MIPS64", "SCMP_ARCH_MIPS64N32", "SCMP_ARCH_MIPSEL", "SCMP_ARCH_MIPSEL64",
+        "SCMP_ARCH_MIPSEL64N32", "SCMP_ARCH_PPC", "SCMP_ARCH_PPC64", "SCMP_ARCH_PPC64LE", "SCMP_ARCH_S390",
+        "SCMP_ARCH_S390X", "SCMP_ARCH_PARISC", "SCMP_ARCH_PARISC64", "SCMP_ARCH_RISCV64", "SCMP_ARCH_LOONGARCH64",
+        "SCMP_ARCH_M68K", "SCMP_ARCH_SH", "SCMP_ARCH_SHEB",
+    ]
+    /// Their bits of seccomp(2).
+    package static let seccompFlags: [(name: String, bit: UInt32)] = [
+        ("SECCOMP_FILTER_FLAG_TSYNC", 1), ("SECCOMP_FILTER_FLAG_LOG", 2), ("SECCOMP_FILTER_FLAG_SPEC_ALLOW", 4),
+        ("SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV", 32),
+    ]
+
     package static let propagations = [
         "private", "rprivate", "slave", "rslave", "shared", "rshared", "unbindable", "runbindable",
     ]

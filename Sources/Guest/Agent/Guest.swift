@@ -12,6 +12,7 @@ import TTRPC
 final class Guest: Sendable {
     struct ContainerRecord: Sendable {
         let plan: ContainerPlan
+        let filter: SeccompFilter?
         let cgroup: Cgroup
         /// By exec id; the first process under the container's own id.
         var processes: [String: GuestProcess]

@@ -52,7 +52,8 @@ final class GuestProcess: Sendable {
     }
 
     /// Starts the stage and waits until it has done everything but the exec. Blocks.
-    init(_ launch: Launch, ports: Ports, relay: StreamRelay, reaper: Reaper) throws {
+    /// - Parameter filter: of system calls, compiled once for all processes of a container.
+    init(_ launch: Launch, filter: SeccompFilter?, ports: Ports, relay: StreamRelay, reaper: Reaper) throws {
         self.relay = relay
         var theirs: Int32 = -1
         let conversation = try SyncSocket(timeoutSeconds: 60, theirs: &theirs)
@@ -100,7 +101,9 @@ final class GuestProcess: Sendable {
                 }
             }
         }
-        do { pid = try Self.prepare(command, document, userMaps, conversation, theirs, reaper, &ours.master) } catch {
+        do {
+            pid = try Self.prepare(command, document, filter, userMaps, conversation, theirs, reaper, &ours.master)
+        } catch {
             for mine in [ours.stdin, ours.stdout, ours.stderr, ours.master] where mine >= 0 { close(mine) }
             throw error
         }
@@ -117,7 +120,8 @@ final class GuestProcess: Sendable {
 
     /// Starts the stage and talks to it until it is ready. Returns the pid of the process that will run the program.
     private static func prepare(
-        _ command: Command, _ document: [UInt8], _ maps: UserMaps, _ sync: borrowing SyncSocket, _ theirs: Int32,
+        _ command: Command, _ document: [UInt8], _ filter: SeccompFilter?, _ maps: UserMaps,
+        _ sync: borrowing SyncSocket, _ theirs: Int32,
         _ reaper: Reaper, _ master: inout Int32
     ) throws -> pid_t {
         let started = Result { () throws(SystemError) in try ChildProcess(command).pid }
@@ -126,6 +130,7 @@ final class GuestProcess: Sendable {
         var pid = try started.get()
         do {
             try sync.send(document: document)
+            try sync.send(filter)
             while true {
                 switch sync.next() {
                 case .ready: return pid
@@ -137,7 +142,10 @@ final class GuestProcess: Sendable {
                     try maps.write(of: pid)
                     try sync.sendGo()
                 case .failure(let text): throw StageError(text: text)
-                case .end: throw StageError(text: "the first step of the process ended without a word")
+                case .end:
+                    throw StageError(
+                        text: "the first step of the process ended without a word"
+                            + (filter == nil ? "" : ": does linux.seccomp allow what sets it up?"))
                 }
             }
         } catch {

@@ -51,8 +51,25 @@ extension OCISpec.Spec {
         linux.maskedPaths = wire.linux.maskedPaths
         linux.readonlyPaths = wire.linux.readonlyPaths
         linux.namespaces = wire.linux.namespaces.map { OCISpec.Linux.Namespace(type: $0.type, path: $0.path) }
+        if wire.linux.hasSeccomp { linux.seccomp = OCISpec.Linux.Seccomp(wire.linux.seccomp) }
         if wire.linux.hasResources { linux.resources = OCISpec.Linux.Resources(wire.linux.resources) }
         self.linux = linux
+    }
+}
+
+extension OCISpec.Linux.Seccomp {
+    init(_ wire: Grpc_LinuxSeccomp) {
+        self.init(defaultAction: wire.defaultAction)
+        architectures = wire.architectures
+        flags = wire.flags
+        syscalls = wire.syscalls.map { call in
+            Rule(
+                names: call.names, action: call.action, errnoRet: call.errnoRet == nil ? nil : call.errnoret,
+                args: call.args.map {
+                    Argument(
+                        index: UInt32(clamping: $0.index), value: $0.value, valueTwo: $0.valueTwo, op: $0.op)
+                })
+        }
     }
 }
 

@@ -73,6 +73,10 @@ package enum Keys {
         "runtime.create_container_timeout", .number(60), in: 1...86400,
         "How long the guest may take to create a container, in seconds.")
 
+    package static let disableGuestSeccomp = Key(
+        "runtime.disable_guest_seccomp", .flag(false),
+        "Containers' filters of system calls are not loaded in the guest.")
+
     package static let all: [Key] = [
         path, kernel, initrd, image, machineType, machineAccelerators, kernelParameters, firmware, cpuFeatures, vcpus,
         maxVCPUs, memory,
@@ -80,7 +84,7 @@ package enum Keys {
         virtioFSExtraArguments, virtioFSQueueSize, hypervisorDebug, accelerator, guestChannel, guestHookPath,
         disableGuestSELinux, agentDebug, dialTimeout,
         runtimeDebug,
-        createTimeout,
+        createTimeout, disableGuestSeccomp,
     ]
 
     /// Kata's other keys: an existing configuration is accepted, these are not acted on yet.
@@ -118,7 +122,7 @@ package enum Keys {
             """),
         "runtime": words(
             """
-            log_level name hypervisor_name agent_name internetworking_model disable_guest_seccomp enable_vcpus_pinning
+            log_level name hypervisor_name agent_name internetworking_model enable_vcpus_pinning
             guest_selinux_label enable_tracing jaeger_endpoint jaeger_user jaeger_password disable_new_netns sandbox_cgroup_only
             static_sandbox_resource_mgmt sandbox_bind_mounts vfio_mode disable_guest_empty_dir emptydir_mode experimental enable_pprof
             enable_agent_pidns dan_conf experimental_force_guest_pull kubelet_root_dir pod_resource_api_sock keep_abnormal shared_mounts

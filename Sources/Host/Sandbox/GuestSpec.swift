@@ -21,9 +21,11 @@ package struct GuestSpec: Sendable {
         package let readOnly: Bool
     }
 
-    /// - Parameter guestSELinux: labels go to the guest (`disable_guest_selinux` is false).
+    /// - Parameters:
+    ///   - guestSELinux: labels go to the guest (`disable_guest_selinux` is false).
+    ///   - guestSeccomp: filters of system calls do too (`disable_guest_seccomp` is false).
     package init(
-        _ original: Spec, container: String, paths: SandboxPaths, guestSELinux: Bool = false,
+        _ original: Spec, container: String, paths: SandboxPaths, guestSELinux: Bool = false, guestSeccomp: Bool = true,
         source: String = "config.json"
     ) throws(SpecError) {
         var spec = original
@@ -45,6 +47,7 @@ package struct GuestSpec: Sendable {
         let (devices, dropped) = try Self.devices(original, source)
         spec.linux?.devices = devices
         droppedDevices = dropped
+        if !guestSeccomp { spec.linux?.seccomp = nil }
         if !guestSELinux {
             spec.process?.selinuxLabel = nil
             spec.linux?.mountLabel = nil
@@ -184,6 +187,7 @@ extension Grpc_Spec {
             ("process.ioPriority", process?.ioPriority != nil),
             ("process.execCPUAffinity", process?.execCPUAffinity != nil),
             ("linux.namespaces (user)", kinds.contains("user")), ("linux.namespaces (time)", kinds.contains("time")),
+            ("linux.seccomp.defaultErrnoRet", linux?.seccomp?.defaultErrnoRet != nil),
             ("linux.personality", linux?.personality != nil),
             ("linux.devices", !(linux?.devices ?? []).isEmpty),
             ("linux.resources.unified", linux?.resources?.unified != nil),
@@ -228,7 +232,30 @@ extension Grpc_Spec {
             wire.path = namespace.path ?? ""
             return wire
         }
+        if let seccomp = linux.seccomp { self.linux.seccomp = Grpc_LinuxSeccomp(seccomp) }
         if let resources = linux.resources { self.linux.resources = Grpc_LinuxResources(resources) }
+    }
+}
+
+extension Grpc_LinuxSeccomp {
+    init(_ seccomp: OCISpec.Linux.Seccomp) {
+        self.init()
+        defaultAction = seccomp.defaultAction
+        architectures = seccomp.architectures ?? []
+        flags = seccomp.flags ?? []
+        syscalls = (seccomp.syscalls ?? []).map { rule in
+            var call = Grpc_LinuxSyscall()
+            call.names = rule.names
+            call.action = rule.action
+            if let errno = rule.errnoRet { call.errnoRet = .errnoret(errno) }
+            call.args = (rule.args ?? []).map { argument in
+                var wire = Grpc_LinuxSeccompArg()
+                (wire.index, wire.value) = (UInt64(argument.index), argument.value)
+                (wire.valueTwo, wire.op) = (argument.valueTwo ?? 0, argument.op)
+                return wire
+            }
+            return call
+        }
     }
 }
 

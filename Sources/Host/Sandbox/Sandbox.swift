@@ -209,6 +209,7 @@ package actor Sandbox {
         let agent = try agent()
         let guest = try GuestSpec(
             spec, container: container, paths: paths, guestSELinux: plan.guestSELinux,
+            guestSeccomp: plan.guestSeccomp,
             source: bundle + "/config.json")
         if guest.droppedDevices > 0 {
             log.info(

@@ -16,6 +16,8 @@ package struct SandboxPlan: Sendable, Equatable {
     package let createTimeout: Duration
     /// Processes' SELinux labels go to the guest.
     package let guestSELinux: Bool
+    /// Filters of system calls go to the guest.
+    package let guestSeccomp: Bool
     package let guestHookPath: String
 
     /// What of the host decides about a machine.
@@ -64,6 +66,7 @@ package struct SandboxPlan: Sendable, Equatable {
         dialTimeout = .seconds(configuration.number(Keys.dialTimeout))
         createTimeout = .seconds(configuration.number(Keys.createTimeout))
         guestHookPath = configuration.text(Keys.guestHookPath)
+        guestSeccomp = !configuration.flag(Keys.disableGuestSeccomp)
         guestSELinux = !configuration.flag(Keys.disableGuestSELinux)
         share = VirtioFSDaemon.Plan(
             executable: configuration.text(Keys.virtioFSDaemon), cache: configuration.text(Keys.virtioFSCache),

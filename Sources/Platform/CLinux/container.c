@@ -10,6 +10,8 @@
 #include <linux/openat2.h>
 #include <linux/random.h>
 #include <linux/sched.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <linux/vm_sockets.h>
 #include <net/if.h>
 #include <sched.h>
@@ -241,4 +243,10 @@ int clx_attach_device_filter(int cgroup, const uint64_t *instructions, size_t co
     int error = errno;
     close(program);
     return failed ? -error : 0;
+}
+
+int clx_load_seccomp(const uint64_t *instructions, size_t count, unsigned flags) {
+    if (count > BPF_MAXINSNS) return -E2BIG;
+    struct sock_fprog program = {(unsigned short)count, (struct sock_filter *)(uintptr_t)instructions};
+    OR_ERRNO(syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, flags, &program));
 }

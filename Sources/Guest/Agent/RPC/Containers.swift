@@ -29,14 +29,18 @@ extension Service {
             let ports = GuestProcess.Ports(
                 stdin: request.stdinPort, stdout: request.stdoutPort, stderr: request.stderrPort)
             do {
-                let process = try await blocking("create") { [guest] in
+                let (process, filter) = try await blocking("create") { [guest] in
+                    let filter = try plan.seccomp.map { seccomp throws in try SeccompFilter(seccomp) }
                     try cgroup.create(plan.limits)
                     try cgroup.apply(plan.deviceFilter)
-                    return try GuestProcess(.container(plan), ports: ports, relay: guest.relay, reaper: guest.reaper)
+                    let process = try GuestProcess(
+                        .container(plan), filter: filter, ports: ports, relay: guest.relay, reaper: guest.reaper)
+                    return (process, filter)
                 }
                 var processes = [id: process]
                 if !request.execID.isEmpty { processes[request.execID] = process }
-                let record = Guest.ContainerRecord(plan: plan, cgroup: cgroup, processes: processes, initial: process)
+                let record = Guest.ContainerRecord(
+                    plan: plan, filter: filter, cgroup: cgroup, processes: processes, initial: process)
                 let hooks = guest.state.withLock { state in
                     state.containers[id] = record
                     state.first = state.first ?? id

@@ -24,7 +24,8 @@ extension Service {
                 stdin: request.stdinPort, stdout: request.stdoutPort, stderr: request.stderrPort)
             let process = try await blocking("exec") { [guest] in
                 let launch = GuestProcess.Launch.exec(plan, target: record.initial.pid, cgroup: record.plan.cgroup)
-                let process = try GuestProcess(launch, ports: ports, relay: guest.relay, reaper: guest.reaper)
+                let process = try GuestProcess(
+                    launch, filter: record.filter, ports: ports, relay: guest.relay, reaper: guest.reaper)
                 try process.start()
                 return process
             }

@@ -71,7 +71,7 @@ extension Service {
         response.agentDetails.version = Version.current
         response.agentDetails.initDaemon = getpid() == 1
         response.agentDetails.storageHandlers = Self.storageHandlers
-        response.agentDetails.supportsSeccomp = false
+        response.agentDetails.supportsSeccomp = Files.exists("/proc/sys/kernel/seccomp/actions_avail")
         response.agentDetails.extraFeatures = [AgentFeature.specJSON]
         return response
     }

@@ -69,7 +69,11 @@ enum ProcessSetup {
     }
 
     /// Takes the plan's identity and becomes its program. Returns only by throwing.
-    static func execute(_ plan: ProcessPlan, waitingFor go: () throws -> Bool) throws -> Never {
+    ///
+    /// - Parameter filter: loaded while the process may still do so: with no_new_privs that is last, so that the profile need not allow
+    ///   what is done here; without, it takes CAP_SYS_ADMIN, and the profile must allow the rest (as under runc).
+    static func execute(_ plan: ProcessPlan, _ filter: SeccompFilter?, waitingFor go: () throws -> Bool) throws -> Never
+    {
         for limit in plan.limits {
             try checkNegated("set limit", "\(limit.resource)", clx_set_rlimit(limit.resource, limit.soft, limit.hard))
         }
@@ -78,6 +82,7 @@ enum ProcessSetup {
             throw SystemError("change to directory (process.cwd)", plan.directory, errno: errno)
         }
 
+        if !plan.noNewPrivileges { try filter?.load() }
         let sets =
             plan.capabilities
             ?? ProcessPlan.Capabilities(bounding: 0, effective: 0, inheritable: 0, permitted: 0, ambient: 0)
@@ -99,6 +104,7 @@ enum ProcessSetup {
         let program = try find(plan.arguments[0], environment: environment)
         if !plan.finalProcessors.isEmpty { try setAffinity(plan.finalProcessors, "final") }
         guard try go() else { _exit(0) }
+        if plan.noNewPrivileges { try filter?.load() }
         _ = withCStrings(plan.arguments) { arguments in
             withCStrings(environment) { environment in execve(program, arguments, environment) }
         }

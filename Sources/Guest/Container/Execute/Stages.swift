@@ -39,6 +39,7 @@ package enum Stages {
         _ = fcntl(SyncSocket.number, F_SETFD, FD_CLOEXEC)
         do {
             let plan = try JSONDecoder().decode(ContainerPlan.self, from: Data(try sync.receiveDocument()))
+            let filter = try sync.receiveFilter()
             try ProcessSetup.beforeRoot(plan.process)
             if !plan.namespaces.isOneClone { try enterNamespaces(plan.namespaces, sync) }
             if plan.namespaces.newCgroup {
@@ -63,7 +64,7 @@ package enum Stages {
             }
             try root.restrict()
             if let personality = plan.personality { try ProcessSetup.setPersonality(personality) }
-            try ProcessSetup.execute(plan.process) {
+            try ProcessSetup.execute(plan.process, filter) {
                 guard (try? sync.send(.ready)) != nil, sync.waitForGo() else { return false }
                 var state = plan.state
                 (state.status, state.pid) = (.created, getpid())
@@ -140,12 +141,13 @@ package enum Stages {
         _ = fcntl(targetNumber, F_SETFD, FD_CLOEXEC)
         do {
             let plan = try JSONDecoder().decode(ExecPlan.self, from: Data(try sync.receiveDocument()))
+            let filter = try sync.receiveFilter()
             try ProcessSetup.beforeRoot(plan.process)
             try checkNegated("join", "the container", clx_setns(targetNumber, Int32(plan.namespaces)))
             try continueInChild(sync)
             if let personality = plan.personality { try ProcessSetup.setPersonality(personality) }
             try giveTerminal(plan.process, sync)
-            try ProcessSetup.execute(plan.process) { (try? sync.send(.ready)) != nil && sync.waitForGo() }
+            try ProcessSetup.execute(plan.process, filter) { (try? sync.send(.ready)) != nil && sync.waitForGo() }
         } catch {
             try? sync.send(.failure("\(error)"))
             _exit(1)

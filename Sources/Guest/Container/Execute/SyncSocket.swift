@@ -4,7 +4,7 @@ import Linux
 
 /// The conversation between the agent and the first steps of a process, over a socket pair that its exec closes.
 ///
-/// Agent: the plan, then a go-ahead for each `mapUsers` and for `ready`. The other side: `mapUsers` in a new user namespace,
+/// Agent: the plan, the compiled filter of system calls, then a go-ahead for each `mapUsers` and for `ready`. The other side: `mapUsers` in a new user namespace,
 /// `terminal` with a descriptor, `process` with a pid, `ready`; the end of the stream after the last go-ahead means that the
 /// program runs; `failure` with a line ends any of it.
 package struct SyncSocket: ~Copyable, Sendable {
@@ -56,6 +56,21 @@ package struct SyncSocket: ~Copyable, Sendable {
             document += bytes
         }
         return document
+    }
+
+    /// The flags, then the instructions; nothing for a process without a filter.
+    package func send(_ filter: SeccompFilter?) throws(SystemError) {
+        let words = filter.map { [UInt64($0.flags)] + $0.instructions } ?? []
+        try send(document: words.withUnsafeBytes { Array($0) })
+    }
+
+    package func receiveFilter() throws(SystemError) -> SeccompFilter? {
+        let bytes = try receiveDocument()
+        let words = stride(from: 0, to: bytes.count - 7, by: 8).map { offset in
+            bytes.withUnsafeBytes { $0.loadUnaligned(fromByteOffset: offset, as: UInt64.self) }
+        }
+        guard let flags = words.first else { return nil }
+        return SeccompFilter(instructions: Array(words.dropFirst()), flags: UInt32(truncatingIfNeeded: flags))
     }
 
     package func send(_ message: Message) throws(SystemError) {

@@ -18,6 +18,7 @@ package struct ContainerPlan: Codable, Equatable, Sendable {
     package var namespaces: NamespacePlan
     package var devices: [DevicePlan]
     package var deviceFilter: DeviceFilter
+    package var seccomp: SeccompPlan?
     /// Argument of personality(2); nil leaves it.
     package var personality: UInt?
     /// Programs of the container that run before its own (config.md, "StartContainer Hooks").
@@ -81,6 +82,7 @@ package struct ContainerPlan: Codable, Equatable, Sendable {
         }
         devices = DevicePlan.all(linux.devices ?? [])
         deviceFilter = DeviceFilter(linux.resources?.devices ?? [])
+        seccomp = linux.seccomp.map(SeccompPlan.init)
         personality = linux.personality.map { $0.domain == "LINUX32" ? 8 : 0 }
         startHooks = spec.hooks?.startContainer ?? []
         state = OCISpec.State(spec, id: container, bundle: root.path)

@@ -55,6 +55,9 @@ int clx_set_personality(unsigned long domain);
 /// Loads a program of type BPF_PROG_TYPE_CGROUP_DEVICE and attaches it to a cgroup, beside what is attached there (bpf(2)).
 int clx_attach_device_filter(int cgroup, const uint64_t *instructions, size_t count);
 
+/// Loads instructions of classic BPF as a filter of system calls; `flags` are seccomp(2)'s.
+int clx_load_seccomp(const uint64_t *instructions, size_t count, unsigned flags);
+
 /// Forks a single-threaded process; the child's parent is the caller's (CLONE_PARENT). Returns its pid, 0 in the child.
 pid_t clx_fork_sibling(void);
 

@@ -1,0 +1,81 @@
+import CLinux
+import CSeccomp
+import Glibc
+import Linux
+
+/// A compiled filter: instructions of classic BPF, ready for seccomp(2).
+package struct SeccompFilter: Equatable, Sendable {
+    package let instructions: [UInt64]
+    package let flags: UInt32
+
+    /// Compiles with libseccomp. System calls that it doesn't know are left out: this architecture has none of that name.
+    package init(_ plan: SeccompPlan) throws(SystemError) {
+        guard let context = seccomp_init(plan.defaultAction) else {
+            throw SystemError(
+                "make seccomp filter (linux.seccomp.defaultAction)", "\(plan.defaultAction)", errno: EINVAL)
+        }
+        defer { seccomp_release(context) }
+        // Two lookups by halves instead of hundreds of comparisons.
+        seccomp_attr_set(context, SCMP_FLTATR_CTL_OPTIMIZE, 2)
+        for name in plan.architectures {
+            let token = seccomp_arch_resolve_name(name)
+            guard token != 0 else { throw SystemError("filter (linux.seccomp.architectures)", name, errno: EINVAL) }
+            let result = seccomp_arch_add(context, token)
+            if result != 0, result != -EEXIST {
+                throw SystemError("filter (linux.seccomp.architectures)", name, errno: -result)
+            }
+        }
+        var highest: Int32 = 0
+        for rule in plan.rules {
+            let number = seccomp_syscall_resolve_name(rule.name)
+            guard number != -1 else { continue }
+            highest = max(highest, number)
+            let conditions = rule.conditions.map { condition in
+                scmp_arg_cmp(
+                    arg: condition.argument, op: scmp_compare(condition.comparison), datum_a: condition.value,
+                    datum_b: condition.second)
+            }
+            let result = seccomp_rule_add_array(context, rule.action, number, UInt32(conditions.count), conditions)
+            if result != 0, result != -EEXIST {
+                throw SystemError("filter (linux.seccomp.syscalls)", rule.name, errno: -result)
+            }
+        }
+        let file = FileDescriptor(owning: try checkNegated("make", "filter", clx_memory_file("filter")))
+        try checkNegated("export", "seccomp filter", seccomp_export_bpf(context, file.raw))
+        lseek(file.raw, 0, SEEK_SET)
+        let bytes = try file.readAll("seccomp filter", limit: 1 << 20)
+        let compiled = bytes.withUnsafeBytes { Array($0.bindMemory(to: UInt64.self)) }
+        instructions = Self.prologue(plan.defaultAction, highest: highest) + compiled
+        flags = plan.flags
+    }
+
+    package init(instructions: [UInt64], flags: UInt32) {
+        self.instructions = instructions
+        self.flags = flags
+    }
+
+    /// A system call that is younger than every one the profile names answers ENOSYS: programs then try the older one, where the
+    /// profile's own answer would end them. A profile that allows by default needs no such answer.
+    private static func prologue(_ defaultAction: UInt32, highest: Int32) -> [UInt64] {
+        guard defaultAction < 0x7ff0_0000 || defaultAction >= 0x8000_0000, highest > 0 else { return [] }
+        // struct sock_filter: code 16, jump-if-true 8, jump-if-false 8, value 32 bits, from the lowest.
+        func instruction(_ code: UInt64, _ yes: UInt64, _ no: UInt64, _ value: UInt32) -> UInt64 {
+            code | yes << 16 | no << 24 | UInt64(value) << 32
+        }
+        return [
+            instruction(0x20, 0, 0, 4),  // load seccomp_data.arch
+            instruction(0x15, 0, 4, 0xc000_003e),  // AUDIT_ARCH_X86_64, or else on to the filter
+            instruction(0x20, 0, 0, 0),  // load seccomp_data.nr
+            instruction(0x35, 2, 0, 0x4000_0000),  // x32 calls: on to the filter
+            instruction(0x25, 0, 1, UInt32(highest)),
+            instruction(0x06, 0, 0, 0x0005_0000 | UInt32(ENOSYS)),
+        ]
+    }
+
+    /// Takes effect for this thread and all it becomes (seccomp(2)).
+    package func load() throws(SystemError) {
+        try checkNegated(
+            "load", "seccomp filter of \(instructions.count) instructions (linux.seccomp)",
+            clx_load_seccomp(instructions, instructions.count, flags))
+    }
+}

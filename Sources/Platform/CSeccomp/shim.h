@@ -1,0 +1,2 @@
+// Debian's libseccomp-dev.
+#include <seccomp.h>
