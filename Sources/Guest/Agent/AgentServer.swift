@@ -35,6 +35,8 @@ package enum AgentServer {
         // A stream to the host's port tells it that the guest is up; nobody needs to listen there.
         let announcement = clx_connect_vsock(2, port)
         if announcement >= 0 { close(announcement) }
+        // While the host gets the first container ready.
+        detachThread("cgroups") { Cgroup.passDown() }
         try finished.futureResult.wait()
         if isInit { _ = clx_power_off() }
     }

@@ -11,6 +11,8 @@ final class Container {
     let initial: ContainerProcess
     var processes: [String: ContainerProcess]
     var paused = false
+    /// How long the guest took to create it.
+    var creation = Duration.zero
     /// What is mounted for it below the exported directory, in order.
     var mounts: [String] = []
 

@@ -14,14 +14,23 @@ package struct Cgroup: Sendable {
     package func create(_ limits: [ContainerPlan.Setting]) throws {
         var parent = Self.root
         for name in path.dropFirst(Self.root.count + 1).split(separator: "/") {
-            let controllers = (try? Files.readText(parent + "/cgroup.controllers")) ?? ""
-            let enable = controllers.split(whereSeparator: \.isWhitespace).map { "+" + $0 }.joined(separator: " ")
-            // A controller that can't be passed down is missed by the limit that needs it, which says so.
-            if !enable.isEmpty { try? Files.write(parent + "/cgroup.subtree_control", enable) }
+            Self.passDown(parent)
             parent += "/" + name
             try Files.makeDirectory(parent, mode: 0o755)
         }
         try apply(limits)
+    }
+
+    /// Lets the groups below have every controller. The first time the kernel takes a while for it: the agent does the root's early.
+    package static func passDown(_ path: String = root) {
+        func words(_ file: String) -> Set<Substring> {
+            Set(((try? Files.readText(path + "/" + file)) ?? "").split(whereSeparator: \.isWhitespace))
+        }
+        let missing = words("cgroup.controllers").subtracting(words("cgroup.subtree_control"))
+        guard !missing.isEmpty else { return }
+        // A controller that can't be passed down is missed by the limit that needs it, which says so.
+        try? Files.write(
+            path + "/cgroup.subtree_control", missing.sorted().map { "+" + $0 }.joined(separator: " "))
     }
 
     package func apply(_ limits: [ContainerPlan.Setting]) throws(SystemError) {
