@@ -37,6 +37,7 @@ package enum AgentServer {
         if announcement >= 0 { close(announcement) }
         // While the host gets the first container ready.
         detachThread("cgroups") { Cgroup.passDown() }
+        if isInit { try Modules.loadLater() }
         try finished.futureResult.wait()
         if isInit { _ = clx_power_off() }
     }

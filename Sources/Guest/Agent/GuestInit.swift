@@ -12,7 +12,7 @@ enum GuestInit {
         try mount("devtmpfs", "/dev", UInt(MS_NOSUID))
         try mount("tmpfs", "/run", UInt(MS_NOSUID) | UInt(MS_NODEV), "mode=755")
         try mount("tmpfs", "/tmp", UInt(MS_NOSUID) | UInt(MS_NODEV), "mode=1777")
-        try loadModules()
+        try Modules.load(Modules.boot)
         try mount("devpts", "/dev/pts", UInt(MS_NOSUID) | UInt(MS_NOEXEC), "ptmxmode=0666,mode=0620,gid=5")
         try mount("tmpfs", "/dev/shm", safe, "mode=1777")
         try mount("cgroup2", "/sys/fs/cgroup", safe)
@@ -41,21 +41,6 @@ enum GuestInit {
         do { try Mounts.mount(type, at: target, type: type, flags: flags, data: data) } catch  where error.code == EBUSY
         {
             // The kernel mounted it before us (CONFIG_DEVTMPFS_MOUNT).
-        }
-    }
-
-    /// Loads the modules that the image lists, in the order they need one another.
-    private static func loadModules() throws(SystemError) {
-        let list = "/etc/kata-modules"
-        guard Files.exists(list) else { return }
-        for line in try Files.readText(list).split(separator: "\n") where !line.isEmpty {
-            let path = String(line)
-            let file = try FileDescriptor.open(path, O_RDONLY)
-            let result = clx_load_module(file.raw, "")
-            // Built into the kernel, or loaded: as good.
-            if result < 0, result != -EEXIST { throw SystemError("load module", path, errno: -result) }
-            // In an initrd the file is memory, and the kernel has its own copy now. An image is read-only and stays as it is.
-            unlink(path)
         }
     }
 }

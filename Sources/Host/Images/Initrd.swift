@@ -15,13 +15,21 @@ package enum Initrd {
         archive.addCharacterDevice("dev/console", mode: 0o600, major: 5, minor: 1)
         archive.addFile("init", mode: 0o755, content: binary)
         if let modules {
-            var list = ""
-            for module in try KernelModules(directory: modules).resolve(KernelModules.needed + extraModules) {
+            let modules = try KernelModules(directory: modules)
+            let first = try modules.resolve(KernelModules.boot)
+            let all = try modules.resolve(KernelModules.boot + KernelModules.later + extraModules)
+            var lists = (boot: "", later: "")
+            for module in all {
                 let path = "lib/modules/\(module.name).ko"
                 archive.addFile(path, content: module.content)
-                list += "/\(path)\n"
+                if first.contains(where: { $0.name == module.name }) {
+                    lists.boot += "/\(path)\n"
+                } else {
+                    lists.later += "/\(path)\n"
+                }
             }
-            archive.addFile("etc/kata-modules", content: Array(list.utf8))
+            archive.addFile("etc/kata-modules", content: Array(lists.boot.utf8))
+            archive.addFile("etc/kata-modules-later", content: Array(lists.later.utf8))
         }
         return archive.finish()
     }

@@ -2,12 +2,12 @@ import Linux
 
 /// The modules of a distribution's kernel, and which of them a guest needs.
 package struct KernelModules {
-    /// What a guest can't do without: its disks, shares, channel and container file systems. In loading order.
-    package static let needed = [
-        "virtio_pci", "virtio_mmio", "virtio_blk", "virtio_net", "virtio_console", "virtio_rng", "fuse", "virtiofs",
-        "vsock",
-        "vmw_vsock_virtio_transport", "overlay", "erofs",
+    /// What a guest can't come up without: its bus, its share, its channel. In loading order.
+    package static let boot = [
+        "virtio_pci", "virtio_mmio", "virtio_rng", "fuse", "virtiofs", "vsock", "vmw_vsock_virtio_transport",
     ]
+    /// What containers may need: disks, links, consoles, file systems. Loaded once the guest answers.
+    package static let later = ["virtio_blk", "virtio_net", "virtio_console", "overlay", "erofs"]
 
     package let directory: String
     /// Module name, with underscores → file below the directory.

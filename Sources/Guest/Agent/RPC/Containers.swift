@@ -31,6 +31,7 @@ extension Service {
             do {
                 let (process, filter) = try await blocking("create") { [guest] in
                     let filter = try plan.seccomp.map { seccomp throws in try SeccompFilter(seccomp) }
+                    if plan.mayNeedModules { Modules.wait() }
                     try cgroup.create(plan.limits)
                     try cgroup.apply(plan.deviceFilter)
                     let process = try GuestProcess(

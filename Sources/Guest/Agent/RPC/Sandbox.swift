@@ -39,6 +39,7 @@ extension Service {
         let options = MountOptions(storage.options)
         // virtiofs asks the host: on a thread, so that a share that doesn't answer holds up nothing else.
         try await blocking("mount") {
+            if storage.fstype != "virtiofs" { Modules.wait() }
             try Mounts.mount(
                 storage.source, at: storage.mountPoint, type: storage.fstype, flags: options.flags, data: options.data)
         }

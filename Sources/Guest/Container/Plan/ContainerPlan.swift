@@ -89,4 +89,11 @@ package struct ContainerPlan: Codable, Equatable, Sendable {
         cgroup = CgroupLimits.path(linux.cgroupsPath, container: container)
         limits = try CgroupLimits.settings(linux.resources)
     }
+
+    /// It mounts, or may mount, file systems that the kernel has as modules: what is in every kernel is told apart.
+    package var mayNeedModules: Bool {
+        let builtIn = ["", "proc", "sysfs", "tmpfs", "devpts", "devtmpfs", "mqueue", "cgroup", "cgroup2", "bind"]
+        let administrator = UInt64(1) << UInt64(Vocabulary.capabilities.firstIndex(of: "SYS_ADMIN") ?? 0)
+        return mounts.contains { !builtIn.contains($0.type) } || (process.capabilities?.bounding ?? 0) & administrator != 0
+    }
 }
