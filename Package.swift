@@ -51,6 +51,7 @@ let package = Package(
             providers: [.apt(["libseccomp-dev"])]),
         room("Linux", in: "Platform", ["CLinux"]),
         room("EventLoop", in: "Platform", ["Linux", nioCore]),
+        room("Netlink", in: "Platform", ["CLinux", "Linux"]),
         room("VhostUser", in: "Platform", ["CLinux", "Linux"]),
         // Contracts
         room("OCISpec", in: "Contracts", ["Linux"]),
@@ -59,9 +60,13 @@ let package = Package(
         room("ShimAPI", in: "Contracts", ["TTRPC", protobuf]),
         // Guest
         room("Container", in: "Guest", ["CLinux", "CSeccomp", "Linux", "OCISpec"]),
+        room("GuestNetwork", in: "Guest", ["AgentAPI", "Linux", "Netlink", "TTRPC"]),
         room(
             "Agent", in: "Guest",
-            ["Container", "AgentAPI", "OCISpec", "TTRPC", "EventLoop", "Linux", "CLinux", nioCore, nioPosix, protobuf]),
+            [
+                "Container", "GuestNetwork", "AgentAPI", "OCISpec", "TTRPC", "EventLoop", "Linux", "CLinux", nioCore,
+                nioPosix, protobuf,
+            ]),
         // Host
         room("Configuration", in: "Host", ["Linux", toml]),
         room("Hypervisor", in: "Host", ["Linux", "CLinux", "EventLoop", nioCore, nioPosix]),
@@ -92,6 +97,8 @@ let package = Package(
         // Unit tests
         .target(name: "TestSupport", path: "Tests/TestSupport", swiftSettings: strict),
         unitTests("Linux"),
+        unitTests("Netlink", ["Linux", "CLinux", "TestSupport"]),
+        unitTests("GuestNetwork", ["AgentAPI", "Linux", "Netlink", "CLinux"]),
         unitTests("VhostUser", ["Linux", "CLinux", "TestSupport"]),
         unitTests("OCISpec", ["TestSupport"]),
         unitTests("TTRPC", ["EventLoop", "AgentAPI", nioCore, nioPosix]),

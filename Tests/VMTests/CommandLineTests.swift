@@ -124,6 +124,8 @@ struct CommandLineTests {
                 k ps t-ps | head -1 | tr -s ' '; k ps t-ps -o comm | sort | tr '\\n' ' '; k ps -f json t-ps | jq length
                 k ps t-ps -Z; k ps -f xml t-ps; k ps nope
                 k metrics t-ps | grep -c -e '^kata_agent_total_rss [0-9]' -e '^kata_guest_meminfo{item="memtotal"} [0-9]'
+                k kata-network list-ifaces t-ps | jq -c '.[0] | [.name, .mtu, .IPAddresses[0].address]'
+                k kata-network list-routes t-ps
                 k delete --force t-ps
                 """)
             #expect(
@@ -132,6 +134,8 @@ struct CommandLineTests {
                     UID PID PPID C STIME TTY TIME CMD
                     COMMAND sleep sleep 2
                     2
+                    ["lo",65536,"127.0.0.1"]
+                    []
 
                     """, "\(outcome.output)")
             #expect(outcome.error.split(separator: "\n").count == 3, "\(outcome.error)")

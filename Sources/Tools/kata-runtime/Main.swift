@@ -14,7 +14,8 @@ struct KataRuntime: ParsableCommand {
         version: Version.report,
         subcommands: [
             Create.self, Start.self, State.self, Kill.self, Delete.self, Exec.self, Pause.self, Resume.self, Run.self,
-            List.self, Ps.self, Events.self, Metrics.self, Update.self, SpecCommand.self, FeaturesCommand.self,
+            List.self, Ps.self, Events.self, Metrics.self, Network.self, Update.self, SpecCommand.self,
+            FeaturesCommand.self,
             VersionCommand.self, Check.self, Env.self, Attach.self,
         ])
 

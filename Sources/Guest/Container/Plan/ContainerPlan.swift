@@ -94,6 +94,7 @@ package struct ContainerPlan: Codable, Equatable, Sendable {
     package var mayNeedModules: Bool {
         let builtIn = ["", "proc", "sysfs", "tmpfs", "devpts", "devtmpfs", "mqueue", "cgroup", "cgroup2", "bind"]
         let administrator = UInt64(1) << UInt64(Vocabulary.capabilities.firstIndex(of: "SYS_ADMIN") ?? 0)
-        return mounts.contains { !builtIn.contains($0.type) } || (process.capabilities?.bounding ?? 0) & administrator != 0
+        return mounts.contains { !builtIn.contains($0.type) }
+            || (process.capabilities?.bounding ?? 0) & administrator != 0
     }
 }

@@ -52,6 +52,8 @@ int clx_set_window_size(int fd, uint16_t rows, uint16_t columns);
 int clx_is_mount_root(const char *path);
 /// pipe2(2): `flags` may hold O_NONBLOCK; both ends are close-on-exec.
 int clx_pipe(int ends[2], int flags);
+/// A socket of rtnetlink(7) that explains its refusals; a call waits `seconds` for an answer (0: for ever) and hears of `groups`.
+int clx_netlink_route(int seconds, unsigned groups);
 /// An empty file that has no name, close-on-exec (memfd_create(2)).
 int clx_memory_file(const char *label);
 char **clx_environment(void);

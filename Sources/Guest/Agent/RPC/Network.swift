@@ -1,0 +1,42 @@
+import AgentAPI
+import EventLoop
+import GuestNetwork
+import SwiftProtobuf
+import TTRPC
+
+/// Links, routes and neighbours of the guest.
+extension Service {
+    func updateInterface(_ request: Grpc_UpdateInterfaceRequest, _ context: CallContext) async throws -> Types_Interface
+    {
+        try await network { try GuestNetwork.update(request.interface) }
+    }
+
+    func listInterfaces(_ request: Grpc_ListInterfacesRequest, _ context: CallContext) async throws -> Grpc_Interfaces {
+        try await network { try GuestNetwork.interfaces() }
+    }
+
+    func updateRoutes(_ request: Grpc_UpdateRoutesRequest, _ context: CallContext) async throws -> Grpc_Routes {
+        try await network { try GuestNetwork.update(request.routes.routes) }
+    }
+
+    func listRoutes(_ request: Grpc_ListRoutesRequest, _ context: CallContext) async throws -> Grpc_Routes {
+        try await network { try GuestNetwork.routes() }
+    }
+
+    func addARPNeighbors(_ request: Grpc_AddARPNeighborsRequest, _ context: CallContext) async throws
+        -> Google_Protobuf_Empty
+    {
+        try await network { try GuestNetwork.add(request.neighbors.arpneighbors) }
+        return Google_Protobuf_Empty()
+    }
+
+    private func network<Result: Sendable>(_ body: @escaping @Sendable () throws -> Result) async throws -> Result {
+        try await guest.answering {
+            try await blocking("network") {
+                // The driver of a link may be among the later modules.
+                Modules.wait()
+                return try body()
+            }
+        }
+    }
+}

@@ -1,0 +1,127 @@
+import AgentAPI
+import CLinux
+import Glibc
+import Linux
+import Netlink
+import TTRPC
+import Testing
+
+@testable import GuestNetwork
+
+@Suite("What the host asks of a guest's network")
+struct GuestNetworkPlanTests {
+    private func interface(_ change: (inout Types_Interface) -> Void = { _ in }) -> Types_Interface {
+        var interface = Types_Interface()
+        interface.name = "eth0"
+        interface.hwAddr = "02:00:00:00:00:01"
+        interface.mtu = 1400
+        var address = Types_IPAddress()
+        (address.address, address.mask) = ("10.9.0.2", "24")
+        interface.ipaddresses = [address]
+        change(&interface)
+        return interface
+    }
+
+    @Test("what is wrong is told with its field")
+    func refusals() {
+        func field(_ change: (inout Types_Interface) -> Void) -> String? {
+            do {
+                _ = try InterfacePlan(interface(change))
+                return nil
+            } catch { return error.message.split(separator: ":").first.map(String.init) }
+        }
+        #expect(field { _ in } == nil)
+        #expect(field { $0.hwAddr = "02:00" } == "interface.hwAddr")
+        #expect(field { $0.name = "a/b" } == "interface.name")
+        #expect(field { $0.name = "sixteen-letters-" } == "interface.name")
+        #expect(field { $0.mtu = 70000 } == "interface.mtu")
+        #expect(field { $0.ipaddresses[0].mask = "33" } == "interface.IPAddresses[0]")
+        #expect(field { $0.ipaddresses[0].address = "10.9" } == "interface.IPAddresses[0]")
+    }
+
+    @Test(
+        "links, addresses, routes and neighbours become what the host says, in a network of their own",
+        .enabled(if: getuid() == 0, "a network namespace needs root"))
+    func kernel() throws {
+        try inOwnNetwork {
+            let socket = try NetlinkSocket()
+            try socket.create("left", kind: "veth", peer: "right")
+            try socket.create("eth0", kind: "veth", peer: "other")
+            let left = try socket.link(named: "left")
+            let right = try socket.link(named: "right")
+            #expect(left.kind == "veth" && left.lower == right.index)
+            var change = NetlinkSocket.Change()
+            change.isUp = true
+            try socket.change(right.index, change)
+            try socket.add(LinkAddress(link: left.index, prefix: Prefix("10.8.0.1/24")!))
+
+            // The name is taken by another link, which gives it away; the address that was there goes.
+            let done = try GuestNetwork.update(interface { $0.hwAddr = left.hardwareAddress.description })
+            #expect(done.name == "eth0" && done.mtu == 1400)
+            #expect(done.ipaddresses.filter { $0.family == .v4 }.map { "\($0.address)/\($0.mask)" } == ["10.9.0.2/24"])
+            let now = try #require(try socket.links().first { $0.index == left.index })
+            #expect(now.isUp && now.name == "eth0")
+
+            var gateway = Types_Route()
+            (gateway.gateway, gateway.device) = ("10.9.0.1", "eth0")
+            var far = Types_Route()
+            (far.dest, far.device, far.mtu) = ("10.77.0.0/16", "eth0", 1300)
+            // The default route comes first and needs the other to be there only for its gateway.
+            let routes = try GuestNetwork.update([gateway, far]).routes
+            #expect(routes.contains { $0.dest == "" && $0.gateway == "10.9.0.1" && $0.device == "eth0" })
+            #expect(routes.contains { $0.dest == "10.77.0.0/16" && $0.mtu == 1300 && $0.scope == 253 })
+            #expect(try GuestNetwork.update([far]).routes.allSatisfy { $0.gateway == "" })
+            var wrong = far
+            wrong.device = "eth7"
+            #expect(throws: RPCError.self) { try GuestNetwork.update([wrong]) }
+
+            var neighbor = Types_ARPNeighbor()
+            (neighbor.device, neighbor.lladdr, neighbor.toIpaddress.address) = ("eth0", "02:00:00:00:00:09", "10.9.0.9")
+            try GuestNetwork.add([neighbor])
+            #expect(try socket.neighbors().contains { $0.address.description == "10.9.0.9" && $0.state == 0x80 })
+
+            #expect(try GuestNetwork.interfaces().interfaces.contains { $0.name == "eth0" && $0.type == "veth" })
+            let absent = interface { $0.hwAddr = "02:00:00:00:00:77" }
+            #expect(throws: RPCError.self) { try GuestNetwork.update(absent, timeout: .milliseconds(50)) }
+        }
+    }
+
+    @Test(
+        "a link that is plugged in while it is waited for is found",
+        .enabled(if: getuid() == 0, "a network namespace needs root"))
+    func hotPlug() throws {
+        try inOwnNetwork {
+            // The other thread shares this one's namespace: it is started from here.
+            detachThread("plug") {
+                usleep(50_000)
+                guard let socket = try? NetlinkSocket(), (try? socket.create("late", kind: "veth", peer: "end")) != nil,
+                    let link = try? socket.link(named: "late")
+                else { return }
+                var change = NetlinkSocket.Change()
+                change.hardwareAddress = HardwareAddress("02:00:00:00:00:55")
+                try? socket.change(link.index, change)
+            }
+            let found = try GuestNetwork.update(interface { $0.hwAddr = "02:00:00:00:00:55" })
+            #expect(found.name == "eth0")
+        }
+    }
+
+    /// Runs a body on a thread with a network namespace of its own; the thread takes the namespace with it when it ends.
+    private func inOwnNetwork(_ body: @escaping @Sendable () throws -> Void) throws {
+        let pipe = try Pipe()
+        let end = try pipe.writeEnd.duplicate().take()
+        nonisolated(unsafe) var failure: (any Error)?
+        detachThread("network") {
+            do {
+                try checkNegated("make", "network namespace", clx_unshare(Int32(clx_new_net.rawValue)))
+                try body()
+            } catch { failure = error }
+            var byte: UInt8 = 1
+            _ = write(end, &byte, 1)
+            close(end)
+        }
+        var byte: UInt8 = 0
+        #expect(read(pipe.readEnd.raw, &byte, 1) == 1)
+        if let failure { throw failure }
+    }
+}

@@ -1,0 +1,105 @@
+import CLinux
+import Glibc
+import Linux
+import TestSupport
+import Testing
+
+@testable import Netlink
+
+@Suite("The kernel's messages about the network")
+struct NetlinkTests {
+    private func bytes(_ text: String) -> [UInt8] {
+        text.split(whereSeparator: \.isWhitespace).compactMap { UInt8($0, radix: 16) }
+    }
+
+    @Test("addresses are read as inet_pton(3) does")
+    func addresses() throws {
+        #expect(InternetAddress("10.1.2.3")?.bytes == [10, 1, 2, 3])
+        #expect(InternetAddress("fe80::1")?.description == "fe80::1")
+        #expect(Prefix("10.0.0.0/8")?.description == "10.0.0.0/8" && Prefix("::1")?.length == 128)
+        for wrong in ["", "10.1.2", "10.0.0.0/33", "::/129", "x/8", "10.0.0.0/"] { #expect(Prefix(wrong) == nil) }
+        #expect(HardwareAddress("02:42:AC:11:00:02")?.description == "02:42:ac:11:00:02")
+        for wrong in ["", "02:42", "02:42:ac:11:00:0g", "02:42:ac:11:00:002"] { #expect(HardwareAddress(wrong) == nil) }
+    }
+
+    // `ip route add 10.2.0.0/16 via 10.1.0.1 dev <2> mtu 1400`, as rtnetlink(7) lays it out.
+    @Test("a route on the wire")
+    func route() throws {
+        var route = Route(
+            isIPv6: false, destination: Prefix("10.2.0.0/16"), gateway: InternetAddress("10.1.0.1"), link: 2)
+        route.mtu = 1400
+        let wire = bytes(
+            """
+            02 10 00 00 fe 03 00 01 00 00 00 00
+            08 00 01 00 0a 02 00 00
+            08 00 05 00 0a 01 00 01
+            08 00 04 00 02 00 00 00
+            08 00 0f 00 fe 00 00 00
+            0c 00 08 80 08 00 02 00 78 05 00 00
+            """)
+        #expect(route.payload == wire)
+        #expect(Route(wire) == route)
+    }
+
+    @Test("an address on the wire has its broadcast, one of IPv6 waits for nobody")
+    func linkAddress() throws {
+        let address = LinkAddress(link: 3, prefix: try #require(Prefix("192.168.5.9/24")))
+        #expect(
+            address.payload
+                == bytes(
+                    "02 18 00 00 03 00 00 00 08 00 02 00 c0 a8 05 09 08 00 01 00 c0 a8 05 09 08 00 04 00 c0 a8 05 ff"))
+        #expect(LinkAddress(address.payload) == address)
+        let six = LinkAddress(link: 3, prefix: try #require(Prefix("fd00::5/64")))
+        #expect(six.payload.suffix(8) == bytes("08 00 08 00 02 00 00 00")[...])
+        #expect(LinkAddress(six.payload) == six)
+    }
+
+    @Test("a neighbour on the wire")
+    func neighbor() throws {
+        let neighbor = Neighbor(
+            link: 4, address: try #require(InternetAddress("10.0.0.7")),
+            hardwareAddress: try #require(HardwareAddress("02:00:00:00:00:01")))
+        #expect(Neighbor(neighbor.payload) == neighbor)
+        #expect(neighbor.payload.count == 12 + 8 + 12)
+    }
+
+    @Test("a refusal comes with the kernel's own words")
+    func refusals() {
+        let words = "08 00 01 00 4e 6f 21 00"
+        let message = NetlinkMessage(
+            type: 2, flags: 0x300, sequence: 1,
+            payload: bytes("ea ff ff ff 20 00 00 00 18 00 05 06 01 00 00 00 00 00 00 00 " + words))
+        #expect(message.failure?.errno == EINVAL && message.failure?.words == "No!")
+        let plain = NetlinkMessage(type: 2, flags: 0, sequence: 1, payload: bytes("00 00 00 00"))
+        #expect(plain.failure?.errno == 0 && plain.failure?.words == "")
+    }
+
+    @Test("no bytes from the kernel, however wrong, crash a decoder")
+    func fuzz() throws {
+        var seeds: [[UInt8]] = [
+            NetlinkSocket.payload("eth0", kind: "veth", peer: "eth1"),
+            LinkAddress(link: 1, prefix: try #require(Prefix("fd00::5/64"))).payload,
+            Route(isIPv6: false, destination: Prefix("10.2.0.0/16"), gateway: InternetAddress("10.1.0.1"), link: 2)
+                .payload,
+        ]
+        seeds += seeds.map { NetlinkMessage.request(16, flags: 0, sequence: 1, $0) }
+        var random = Seeded(3)
+        for _ in 0..<200_000 {
+            var bytes = seeds.randomElement(using: &random)!
+            for _ in 0..<Int.random(in: 1...6, using: &random) {
+                bytes[Int.random(in: 0..<bytes.count, using: &random)] = UInt8.random(in: 0...255, using: &random)
+            }
+            bytes = Array(bytes.prefix(Int.random(in: 0...bytes.count, using: &random)))
+            for message in NetlinkMessage.parse(bytes) { _ = message.failure }
+            _ = (Link(bytes), LinkAddress(bytes), Route(bytes), Neighbor(bytes))
+        }
+    }
+
+    @Test("the kernel answers for this machine's own links")
+    func ownLinks() throws {
+        let socket = try NetlinkSocket()
+        let loopback = try #require(try socket.links().first { $0.isLoopback })
+        #expect(loopback.name == "lo")
+        #expect(throws: SystemError("find link", "nothere", errno: ENODEV)) { try socket.link(named: "nothere") }
+    }
+}
