@@ -3,7 +3,7 @@ PREFIX ?= /usr/local
 DESTDIR ?=
 SWIFT ?= swift
 RELEASE = $(SWIFT) build -c release --scratch-path .build-release \
-	-Xswiftc -static-executable -Xlinker --gc-sections -Xlinker -s
+	-Xswiftc -static-executable -Xswiftc -Osize -Xlinker --gc-sections -Xlinker -s
 # What people wrote: generated code is as its generator leaves it.
 WRITTEN = $(shell find Sources Tests -name '*.swift' -not -path '*/Generated/*')
 TOOLS = kata-agent kata-osbuilder kata-runtime containerd-shim-kata-v2
@@ -46,6 +46,7 @@ unit: dependencies ## tests that need no root
 vm: ## tests with real guests; needs root
 	scripts/install-dependencies test
 	$(MAKE) guest
+	scripts/build-systemd-rootfs
 	KATA_VM_TESTS=$(CURDIR) $(SWIFT) test --filter VMTests
 
 bench: guest ## measure against a bare VM and runc, in the same run; needs root

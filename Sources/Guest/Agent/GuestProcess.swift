@@ -73,7 +73,7 @@ final class GuestProcess: Sendable {
             process = plan.process
         case .exec(let plan, let first, let cgroup):
             command = Command("/proc/self/exe", [Stages.exec], environment: [])
-            command.cgroup = Cgroup(cgroup).path
+            command.cgroup = Cgroup(cgroup).joinable(beside: first).path
             target = try checkNegated("find", "process \(first)", clx_pidfd_open(first))
             command.descriptors[Stages.targetNumber] = target
             document = plan.json()

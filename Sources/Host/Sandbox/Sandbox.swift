@@ -34,7 +34,7 @@ package actor Sandbox {
     private var connection: RPCClient?
     private var relay: StreamRelay?
     private var containers: [String: Container] = [:]
-    private var nextPort: UInt32 = 2000
+    private var lastPort: UInt32 = 2000
     /// What the agent says it can do beside the API (AgentFeature).
     private var agentFeatures: [String] = []
 
@@ -245,6 +245,7 @@ package actor Sandbox {
             request.stderrPort = ports.stderr
             let asked = ContinuousClock.now
             do { _ = try await agent.createContainer(request, timeout: plan.createTimeout) } catch {
+                ports.cancel()
                 throw await explainLoss(error, "create container \(container)")
             }
             record.creation = ContinuousClock.now - asked
@@ -295,7 +296,10 @@ package actor Sandbox {
             request.stdinPort = ports.stdin
             request.stdoutPort = ports.stdout
             request.stderrPort = ports.stderr
-            _ = try await agent.execProcess(request, timeout: .seconds(60))
+            do { _ = try await agent.execProcess(request, timeout: .seconds(60)) } catch {
+                ports.cancel()
+                throw error
+            }
         }
         process.state = .running
         // What the guest took, apart from what the host and its manager did.
@@ -444,32 +448,33 @@ package actor Sandbox {
     // MARK: Streams
 
     /// Reserves a host port for each stream that leads somewhere; the agent connects to it before the process starts.
-    private func prepare(_ process: ContainerProcess) throws -> (stdin: UInt32, stdout: UInt32, stderr: UInt32) {
+    private func prepare(_ process: ContainerProcess) throws -> ReservedStreams {
         guard let dialer, let relay else { throw SandboxError(.wrongState, "sandbox \(id) has no channel") }
-        /// Listens for one connection.
-        func reserve(_ accept: @escaping @Sendable (Int32) -> Void) throws -> UInt32 {
-            nextPort &+= 1
-            let port = nextPort
-            try dialer.listen(port: port) { socket in
-                dialer.stopListening(port: port)
-                accept(socket)
+        let streams = ReservedStreams(dialer)
+        do {
+            let paths = process.streams
+            if !paths.stdin.isEmpty {
+                streams.stdin = try streams.reserve(nextPort(), try HostStream.openInput(paths.stdin)) {
+                    input, socket in
+                    process.connected(input: relay.connect(from: input, to: socket))
+                }
             }
-            return port
+            func output(_ path: String) throws -> UInt32 {
+                try streams.reserve(nextPort(), try HostStream.openOutput(path)) { output, socket in
+                    process.connected(output: relay.connect(from: socket, to: output))
+                }
+            }
+            if !paths.stdout.isEmpty { streams.stdout = try output(paths.stdout) }
+            if !paths.stderr.isEmpty, !paths.terminal { streams.stderr = try output(paths.stderr) }
+            return streams
+        } catch {
+            streams.cancel()
+            throw error
         }
-        let paths = process.streams
-        var ports: (stdin: UInt32, stdout: UInt32, stderr: UInt32) = (0, 0, 0)
-        if !paths.stdin.isEmpty {
-            let input = try HostStream.openInput(paths.stdin)
-            ports.stdin = try reserve { socket in process.connected(input: relay.connect(from: input, to: socket)) }
-        }
-        if !paths.stdout.isEmpty {
-            let output = try HostStream.openOutput(paths.stdout)
-            ports.stdout = try reserve { socket in process.connected(output: relay.connect(from: socket, to: output)) }
-        }
-        if !paths.stderr.isEmpty, !paths.terminal {
-            let output = try HostStream.openOutput(paths.stderr)
-            ports.stderr = try reserve { socket in process.connected(output: relay.connect(from: socket, to: output)) }
-        }
-        return ports
+    }
+
+    private func nextPort() -> UInt32 {
+        lastPort &+= 1
+        return lastPort
     }
 }

@@ -1,6 +1,7 @@
 import CLinux
 import Glibc
 import Linux
+import Synchronization
 
 /// Where a process's standard streams lead on the host: paths of fifos, files or terminals; empty means nowhere.
 package struct StreamPaths: Sendable, Equatable {
@@ -52,5 +53,54 @@ enum HostStream {
         else { return nil }
         let process = FileDescriptor(owning: try checkNegated("find", path, clx_pidfd_open(pid)))
         return try checkNegated("take over", path, clx_pidfd_getfd(process.raw, number))
+    }
+}
+
+/// Host ports that wait for a process's streams, each with the manager's end of it. A process that never comes gives them back:
+/// whoever reads the other end must see that it is over.
+final class ReservedStreams {
+    var stdin: UInt32 = 0
+    var stdout: UInt32 = 0
+    var stderr: UInt32 = 0
+
+    /// A descriptor until somebody takes it.
+    private final class End: Sendable {
+        private let descriptor: Mutex<Int32?>
+        init(_ descriptor: Int32) { self.descriptor = Mutex(descriptor) }
+        func take() -> Int32? {
+            descriptor.withLock { descriptor in
+                defer { descriptor = nil }
+                return descriptor
+            }
+        }
+    }
+
+    private let dialer: any GuestDialer
+    private var reserved: [(port: UInt32, end: End)] = []
+
+    init(_ dialer: any GuestDialer) { self.dialer = dialer }
+
+    /// Listens for one connection. `join` gets the manager's end and the guest's, and owns both.
+    func reserve(_ port: UInt32, _ descriptor: Int32, _ join: @escaping @Sendable (Int32, Int32) -> Void) throws
+        -> UInt32
+    {
+        let end = End(descriptor)
+        reserved.append((port, end))
+        try dialer.listen(port: port) { [dialer] socket in
+            dialer.stopListening(port: port)
+            guard let descriptor = end.take() else {
+                close(socket)
+                return
+            }
+            join(descriptor, socket)
+        }
+        return port
+    }
+
+    func cancel() {
+        for (port, end) in reserved {
+            dialer.stopListening(port: port)
+            if let descriptor = end.take() { close(descriptor) }
+        }
     }
 }

@@ -53,6 +53,18 @@ package struct Cgroup: Sendable {
             "attach device rules to", path, clx_attach_device_filter(directory.raw, program, program.count))
     }
 
+    /// Where a further process of the container may be. A container that has handed its controllers on to groups of its own (systemd does)
+    /// holds no process itself any more (cgroups(7), "no internal processes"): then where its first process went.
+    package func joinable(beside first: Int32) -> Cgroup {
+        guard !text("cgroup.subtree_control").allSatisfy(\.isWhitespace) else { return self }
+        let line = ((try? Files.readText("/proc/\(first)/cgroup")) ?? "").split(separator: "\n").first {
+            $0.hasPrefix("0::/")
+        }
+        let own = path.dropFirst(Self.root.count + 1)
+        guard let place = line?.dropFirst(4), place.hasPrefix(own) else { return self }
+        return Cgroup(String(place))
+    }
+
     package func freeze(_ frozen: Bool) throws(SystemError) {
         try Files.write(path + "/cgroup.freeze", frozen ? "1" : "0")
     }
@@ -70,8 +82,17 @@ package struct Cgroup: Sendable {
     /// Removes the directory once its last process is gone; a process that takes its time gets `limit`.
     package func remove(within milliseconds: Int = 1000) {
         for _ in 0..<(milliseconds / 10) {
+            Self.removeBelow(path)
             if rmdir(path) == 0 || errno == ENOENT { return }
             usleep(10_000)
+        }
+    }
+
+    /// Groups that the container has made.
+    private static func removeBelow(_ path: String) {
+        for name in Files.list(path) where Files.isDirectory(path + "/" + name) {
+            removeBelow(path + "/" + name)
+            rmdir(path + "/" + name)
         }
     }
 
