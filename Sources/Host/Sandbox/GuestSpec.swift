@@ -48,14 +48,11 @@ package struct GuestSpec: Sendable {
         spec.linux?.devices = devices
         droppedDevices = dropped
         if !guestSeccomp { spec.linux?.seccomp = nil }
+        spec.process?.keepHostProfiles(guestSELinux: guestSELinux)
         if !guestSELinux {
-            spec.process?.selinuxLabel = nil
             spec.linux?.mountLabel = nil
         } else if let label = original.linux?.mountLabel, !label.isEmpty {
             throw SpecError(source, "linux.mountLabel", "\"\(label)\": shared files keep the host's labels")
-        }
-        if let profile = original.process?.apparmorProfile, AppArmor.isManagersDefault(profile) {
-            spec.process?.apparmorProfile = nil
         }
         spec.mounts = original.mounts?.enumerated().compactMap { index, mount in
             guard mount.isBind, let source = mount.source else { return mount }
@@ -160,10 +157,16 @@ package enum PodRole: Equatable, Sendable {
     }
 }
 
-enum AppArmor {
+extension OCISpec.Process {
+    /// Leaves out what the host's security modules are to do: of a container's first process and of those that join it.
+    mutating func keepHostProfiles(guestSELinux: Bool) {
+        if !guestSELinux { selinuxLabel = nil }
+        if let profile = apparmorProfile, Self.isManagersDefault(profile) { apparmorProfile = nil }
+    }
+
     /// Profiles that managers give every container of a host with AppArmor. The host's kernel is not the container's: the VM's
     /// wall stands for them. Any other profile was chosen on purpose, and goes to the guest.
-    static func isManagersDefault(_ profile: String) -> Bool {
+    private static func isManagersDefault(_ profile: String) -> Bool {
         let base = profile.hasPrefix("localhost/") ? "" : profile
         return ["docker-default", "cri-containerd.apparmor.d", "crio-default", "default"].contains(base)
             || base.hasPrefix("containers-default-")

@@ -285,7 +285,8 @@ package actor Sandbox {
             var request = Grpc_ExecProcessRequest()
             request.containerID = container
             request.execID = exec
-            if let specification = process.specification {
+            if var specification = process.specification {
+                specification.keepHostProfiles(guestSELinux: plan.guestSELinux)
                 if agentFeatures.contains(AgentFeature.specJSON) {
                     request.processJson = Data(specification.json())
                 } else {

@@ -105,9 +105,34 @@ private struct Figures: Encodable {
         let usage: UInt64
         let failcnt: UInt64
     }
+    /// Go's names for its fields.
     struct Link: Encodable {
-        let Name: String
-        let RxBytes, RxPackets, RxErrors, RxDropped, TxBytes, TxPackets, TxErrors, TxDropped: UInt64
+        let name: String
+        let received: [UInt64]
+        let sent: [UInt64]
+
+        func encode(to encoder: any Encoder) throws {
+            var values = encoder.container(keyedBy: Name.self)
+            try values.encode(name, forKey: "Name")
+            for (index, counter) in ["Bytes", "Packets", "Errors", "Dropped"].enumerated() {
+                try values.encode(received[index], forKey: Name("Rx" + counter))
+                try values.encode(sent[index], forKey: Name("Tx" + counter))
+            }
+        }
+
+        private struct Name: CodingKey, ExpressibleByStringLiteral {
+            let stringValue: String
+            var intValue: Int? { nil }
+            init(_ name: String) { stringValue = name }
+            init(stringLiteral name: String) { stringValue = name }
+            init?(stringValue: String) { self.stringValue = stringValue }
+            init?(intValue: Int) { nil }
+        }
+    }
+
+    private enum CodingKeys: String, CodingKey {
+        case cpu, memory, pids, blkio, hugetlb
+        case links = "network_interfaces"
     }
 
     let cpu: CPU
@@ -115,7 +140,7 @@ private struct Figures: Encodable {
     let pids: Pids
     let blkio: BlockIO
     let hugetlb: [String: HugePages]
-    let network_interfaces: [Link]
+    let links: [Link]
 
     init(_ answer: Grpc_StatsContainerResponse) {
         let stats = answer.cgroupStats
@@ -136,11 +161,10 @@ private struct Figures: Encodable {
             ioServiceBytesRecursive: stats.blkioStats.ioServiceBytesRecursive.map(BlockIO.Entry.init),
             ioServicedRecursive: stats.blkioStats.ioServicedRecursive.map(BlockIO.Entry.init))
         hugetlb = stats.hugetlbStats.mapValues { HugePages(usage: $0.usage, failcnt: $0.failcnt) }
-        network_interfaces = answer.networkStats.map {
+        links = answer.networkStats.map {
             Link(
-                Name: $0.name, RxBytes: $0.rxBytes, RxPackets: $0.rxPackets, RxErrors: $0.rxErrors,
-                RxDropped: $0.rxDropped, TxBytes: $0.txBytes, TxPackets: $0.txPackets, TxErrors: $0.txErrors,
-                TxDropped: $0.txDropped)
+                name: $0.name, received: [$0.rxBytes, $0.rxPackets, $0.rxErrors, $0.rxDropped],
+                sent: [$0.txBytes, $0.txPackets, $0.txErrors, $0.txDropped])
         }
     }
 }

@@ -22,8 +22,8 @@ struct Exec: ParsableCommand {
         [UInt32] = []
     @Option(name: .shortAndLong, help: "A further capability; may be given more than once.") var cap: [String] = []
     @Flag(help: "No new privileges by exec.") var noNewPrivs = false
-    @Option(help: "Accepted; the guest has no such labels.") var processLabel: String?
-    @Option(help: "Accepted; the guest has no such profiles.") var apparmor: String?
+    @Option(help: "SELinux label, for guests that have them.") var processLabel: String?
+    @Option(help: "AppArmor profile that is loaded in the guest.") var apparmor: String?
     @Option(help: "Accepted; no descriptor of the host reaches a guest.") var preserveFds: Int?
     @Argument(help: "The container's id.") var id: String
     @Argument(parsing: .captureForPassthrough, help: "The program and its arguments.") var command: [String] = []
@@ -91,6 +91,8 @@ struct Exec: ParsableCommand {
             result.user.gid = gid
         }
         if !additionalGids.isEmpty { result.user.additionalGids = (result.user.additionalGids ?? []) + additionalGids }
+        if let processLabel { result.selinuxLabel = processLabel }
+        if let apparmor { result.apparmorProfile = apparmor }
         if noNewPrivs { result.noNewPrivileges = true }
         if !cap.isEmpty {
             var sets = result.capabilities ?? Process.Capabilities()

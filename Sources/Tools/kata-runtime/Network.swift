@@ -23,12 +23,18 @@ struct Network: ParsableCommand {
             }
             let device: String
             let name: String
-            let IPAddresses: [Address]
+            let addresses: [Address]
             let mtu: UInt64
             let hwAddr: String
             let pciPath: String
             let type: String
-            let raw_flags: UInt32
+            let flags: UInt32
+
+            private enum CodingKeys: String, CodingKey {
+                case device, name, mtu, hwAddr, pciPath, type
+                case addresses = "IPAddresses"
+                case flags = "raw_flags"
+            }
         }
 
         func run() throws {
@@ -37,10 +43,10 @@ struct Network: ParsableCommand {
             let rows = answer.interfaces.map { link in
                 Row(
                     device: link.device, name: link.name,
-                    IPAddresses: link.ipaddresses.map {
+                    addresses: link.ipaddresses.map {
                         Row.Address(family: $0.family.rawValue, address: $0.address, mask: $0.mask)
                     }, mtu: link.mtu, hwAddr: link.hwAddr, pciPath: link.devicePath, type: link.type,
-                    raw_flags: link.rawFlags)
+                    flags: link.rawFlags)
             }
             print(String(decoding: rows.json(), as: UTF8.self))
         }
