@@ -121,12 +121,13 @@ struct ContainerdTests {
         #expect(outcome.output == "0\n0\n", "\(outcome.error)")
     }
 
-    @Test("a terminal works")
+    @Test("a terminal has the manager's size, and follows it")
     func terminal() throws {
         let outcome = try withContainerd(
-            "script -qec \"stty rows 20 cols 50; ctr -a c.sock run --rm -t --runtime io.containerd.kata.v2 --rootfs $rootfs t-term /bin/sh -c 'tty; stty size'\" /dev/null < /dev/null"
+            "\(Lab.terminal) ctr -a c.sock run --rm -t --runtime io.containerd.kata.v2 --rootfs $rootfs t-term /bin/sh -c '\(Lab.terminalScript)'"
         )
-        #expect(outcome.output.contains("/dev/pts/0"), "\(outcome.output)")
+        #expect(outcome.output == "/dev/pts/0\n20 50\nready\n33 77\n", "\(outcome.output) \(outcome.error)")
+        #expect(outcome.status == 3)
     }
 
     @Test("many containers in a row leave nothing")

@@ -76,6 +76,32 @@ struct Lab: Sendable {
         return Outcome(status: process.terminationStatus, output: text(base + ".out"), error: text(base + ".err"))
     }
 
+    /// A shell command that runs another one in a terminal of 20 rows and 50 columns, which becomes 33 by 77 once the program says "ready".
+    static let terminal = """
+        python3 -c '
+        import fcntl, os, pty, select, signal, struct, sys, termios, time
+        pid, master = pty.fork()
+        if pid == 0: os.execvp(sys.argv[1], sys.argv[1:])
+        resize = lambda rows, columns: fcntl.ioctl(master, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+        resize(20, 50)
+        seen, resized, end = b"", False, time.time() + 30
+        while time.time() < end:
+            if not select.select([master], [], [], 0.2)[0]: continue
+            try: data = os.read(master, 4096)
+            except OSError: break
+            if not data: break
+            seen += data
+            if b"ready" in seen and not resized:
+                resized = True
+                resize(33, 77)
+                os.kill(pid, signal.SIGWINCH)
+        sys.stdout.write(seen.decode().replace("\\r", ""))
+        sys.exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))'
+        """
+    /// For a container: tells its terminal, its size, and the size it gets.
+    static let terminalScript =
+        #"sleep 0.5; tty; stty size; trap "stty size; exit 3" WINCH; echo ready; while :; do sleep 0.1; done"#
+
     /// What containers leave behind when something is wrong: processes, directories, mounts.
     func leftovers(_ id: String) throws -> String {
         try sh(
