@@ -28,9 +28,22 @@ struct SpecTests {
             (#"{}"#, "config.json: ociVersion: missing"),
             (
                 #"{"ociVersion":"1.0.2","process":{"user":{"uid":"x","gid":0},"cwd":"/"}}"#,
-                "config.json: process.user.uid: expected a whole number"
+                "config.json: process.user.uid: \"x\" where a whole number is expected"
             ),
             (#"{"ociVersion":"1.0.2","mounts":[{"source":"x"}]}"#, "config.json: mounts[0].destination: missing"),
+            (#"{"ociVersion":7}"#, "config.json: ociVersion: 7 where a string is expected"),
+            (
+                #"{"ociVersion":"1.0.2","mounts":{"a":1}}"#,
+                "config.json: mounts: an object where a list or an object is expected"
+            ),
+            (
+                #"{"ociVersion":"1.0.2","process":{"user":{"uid":-5,"gid":0},"cwd":"/"}}"#,
+                "config.json: process.user.uid: -5 is out of range"
+            ),
+            (
+                #"{"ociVersion":"1.0.2","linux":{"devices":[{"path":"/x","type":"c","major":-5},{"path":"/x","type":"c","uid":1.5}],"x":-5}}"#,
+                "config.json: linux.devices[1].uid: 1.5 is out of range"
+            ),
         ])
     func errors(text: String, expected: String) {
         do {
@@ -170,5 +183,27 @@ struct SpecTests {
             if let spec = try? Spec.decode(json: bytes, source: "fuzz") { try? spec.validate(source: "fuzz") }
             _ = try? Process.decode(json: bytes, source: "fuzz")
         }
+    }
+
+    @Test("a hook gets the state, and ends with its status or at its limit")
+    func hooks() throws {
+        let state = State(Spec.example, id: "c1", bundle: "/b", pid: 7)
+        try Hook(path: "/bin/sh", args: ["sh", "-c", "grep -q '\"id\":\"c1\"'"], env: ["PATH=/bin:/usr/bin"]).run(
+            "prestart", state)
+        func failure(_ hook: Hook) -> String {
+            do {
+                try hook.run("prestart", state)
+                return ""
+            } catch { return error.description }
+        }
+        let talking = Hook(path: "/bin/sh", args: ["sh", "-c", "echo no luck >&2; exit 3"])
+        #expect(failure(talking) == "prestart hook /bin/sh: exited with status 3: no luck")
+        #expect(failure(Hook(path: "/nope")).contains("No such file"))
+        let slow = Hook(path: "/bin/sh", args: ["sh", "-c", "exec sleep 30"], env: ["PATH=/bin:/usr/bin"], timeout: 1)
+        #expect(failure(slow) == "prestart hook /bin/sh: took longer than 1.0 seconds")
+        // What it leaves in the background holds nobody up.
+        let leaving = Hook(path: "/bin/sh", args: ["sh", "-c", "sleep 2 &"], env: ["PATH=/bin:/usr/bin"], timeout: 60)
+        let begin = ContinuousClock.now
+        #expect(failure(leaving) == "" && ContinuousClock.now - begin < .seconds(2))
     }
 }

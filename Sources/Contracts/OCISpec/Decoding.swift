@@ -24,15 +24,23 @@ extension Decodable {
         do { return try JSONDecoder().decode(Self.self, from: Data(json)) } catch let error as DecodingError {
             switch error {
             case .typeMismatch(let type, let context):
-                throw SpecError(source, text(context.codingPath), "expected \(name(of: type))")
+                let value = JSONValue.text(in: json, at: context.codingPath)
+                throw SpecError(
+                    source, text(context.codingPath),
+                    (value.map { "\($0) where " } ?? "") + "\(name(of: type)) is expected")
             case .valueNotFound(let type, let context):
                 throw SpecError(source, text(context.codingPath), "null where \(name(of: type)) is expected")
             case .keyNotFound(let key, let context):
                 throw SpecError(source, text(context.codingPath + [key]), "missing")
             case .dataCorrupted(let context):
-                throw SpecError(
-                    source, text(context.codingPath),
-                    context.codingPath.isEmpty ? "not valid JSON" : context.debugDescription)
+                guard context.codingPath.isEmpty else {
+                    throw SpecError(source, text(context.codingPath), context.debugDescription)
+                }
+                // The decoder says the same of a number that its field can't hold.
+                guard let number = JSONValue.misfit(in: json, for: Self.self) else {
+                    throw SpecError(source, "", "not valid JSON")
+                }
+                throw SpecError(source, text(number.path), "\(number.value) is out of range")
             @unknown default: throw SpecError(source, "", "\(error)")
             }
         } catch { throw SpecError(source, "", "\(error)") }

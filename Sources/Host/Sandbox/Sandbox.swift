@@ -209,10 +209,7 @@ package actor Sandbox {
             throw SandboxError(.alreadyExists, "container \(container) exists already")
         }
         let agent = try agent()
-        let guest = try GuestSpec(
-            spec, container: container, paths: paths, guestSELinux: plan.guestSELinux,
-            guestSeccomp: plan.guestSeccomp,
-            source: bundle + "/config.json")
+        let guest = try plan.guestSpec(spec, container: container, bundle: bundle)
         if guest.droppedDevices > 0 {
             log.info(
                 "\(guest.droppedDevices) devices of the host are not in the guest",

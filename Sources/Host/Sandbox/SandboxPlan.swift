@@ -59,6 +59,13 @@ package struct SandboxPlan: Sendable, Equatable {
         }
     }
 
+    /// What of a bundle's specification goes to this sandbox's guest.
+    package func guestSpec(_ spec: Spec, container: String, bundle: String) throws(SpecError) -> GuestSpec {
+        try GuestSpec(
+            spec, container: container, paths: paths, guestSELinux: guestSELinux, guestSeccomp: guestSeccomp,
+            source: bundle + "/config.json")
+    }
+
     package init(sandbox: String, hostname: String, configuration: Configuration, host: Host) {
         paths = SandboxPaths(sandbox: sandbox)
         accelerator = host.accelerator

@@ -47,6 +47,8 @@ package final class SandboxHolder: Sendable {
         let plan = SandboxPlan(
             sandbox: identifier, hostname: spec.hostname ?? "", configuration: configuration,
             host: .current(configuration))
+        // What can be refused is refused before anything is started.
+        _ = try plan.guestSpec(spec, container: request.id, bundle: request.bundle)
         if plan.accelerator.accelerator == .tcg {
             log.warning("guests run without hardware virtualisation: \(plan.accelerator.reason)")
         }

@@ -1,0 +1,136 @@
+import FoundationEssentials
+
+/// A value of a document whatever its type: to find and show in an error what is wrong with it.
+enum JSONValue: Codable {
+    case object([String: JSONValue])
+    case list([JSONValue])
+    case text(String)
+    case truth(Bool)
+    case signed(Int64)
+    case unsigned(UInt64)
+    case fraction(Double)
+    case null
+
+    init(from decoder: any Decoder) throws {
+        let value = try decoder.singleValueContainer()
+        if value.decodeNil() {
+            self = .null
+        } else if let truth = try? value.decode(Bool.self) {
+            self = .truth(truth)
+        } else if let number = try? value.decode(Int64.self) {
+            self = .signed(number)
+        } else if let number = try? value.decode(UInt64.self) {
+            self = .unsigned(number)
+        } else if let number = try? value.decode(Double.self) {
+            self = .fraction(number)
+        } else if let text = try? value.decode(String.self) {
+            self = .text(text)
+        } else if let list = try? value.decode([JSONValue].self) {
+            self = .list(list)
+        } else {
+            self = .object(try value.decode([String: JSONValue].self))
+        }
+    }
+
+    func encode(to encoder: any Encoder) throws {
+        var value = encoder.singleValueContainer()
+        switch self {
+        case .object(let fields): try value.encode(fields)
+        case .list(let values): try value.encode(values)
+        case .text(let text): try value.encode(text)
+        case .truth(let truth): try value.encode(truth)
+        case .signed(let number): try value.encode(number)
+        case .unsigned(let number): try value.encode(number)
+        case .fraction(let number): try value.encode(number)
+        case .null: try value.encodeNil()
+        }
+    }
+
+    private var short: String {
+        switch self {
+        case .object: "an object"
+        case .list: "a list"
+        case .text(let text): "\"\(text.prefix(60))\""
+        case .truth(let truth): "\(truth)"
+        case .signed(let number): "\(number)"
+        case .unsigned(let number): "\(number)"
+        case .fraction(let number): "\(number)"
+        case .null: "null"
+        }
+    }
+
+    private static func parse(_ json: [UInt8]) -> JSONValue? {
+        try? JSONDecoder().decode(JSONValue.self, from: Data(json))
+    }
+
+    /// What stands at a path, short; nil when it can't be found.
+    static func text(in json: [UInt8], at path: [any CodingKey]) -> String? {
+        guard var value = parse(json) else { return nil }
+        for key in path {
+            switch value {
+            case .object(let fields):
+                guard let next = fields[key.stringValue] else { return nil }
+                value = next
+            case .list(let values):
+                guard let index = key.intValue, values.indices.contains(index) else { return nil }
+                value = values[index]
+            default: return nil
+            }
+        }
+        return value.short
+    }
+
+    /// The number that a type's field can't hold: with every other number made 0, the document still can't be decoded.
+    static func misfit<Value: Decodable>(in json: [UInt8], for type: Value.Type) -> (
+        path: [any CodingKey], value: String
+    )? {
+        guard let document = parse(json) else { return nil }
+        var numbers: [[Key]] = []
+        document.collectNumbers([], &numbers)
+        // An error in a document of thousands of numbers is told without its place.
+        for path in numbers.prefix(1000) {
+            guard let bytes = try? JSONEncoder().encode(document.keeping(path[...])) else { continue }
+            do { _ = try JSONDecoder().decode(type, from: Data(bytes)) } catch DecodingError.dataCorrupted(let context)
+            {
+                if context.codingPath.isEmpty { return (path, text(in: json, at: path) ?? "a number") }
+            } catch {}
+        }
+        return nil
+    }
+
+    private struct Key: CodingKey {
+        let stringValue: String
+        let intValue: Int?
+        init(_ name: String) { (stringValue, intValue) = (name, nil) }
+        init(_ index: Int) { (stringValue, intValue) = ("\(index)", index) }
+        init?(stringValue: String) { self.init(stringValue) }
+        init?(intValue: Int) { self.init(intValue) }
+    }
+
+    private func collectNumbers(_ path: [Key], _ numbers: inout [[Key]]) {
+        switch self {
+        case .object(let fields):
+            for (name, value) in fields.sorted(by: { $0.key < $1.key }) {
+                value.collectNumbers(path + [Key(name)], &numbers)
+            }
+        case .list(let values):
+            for (index, value) in values.enumerated() { value.collectNumbers(path + [Key(index)], &numbers) }
+        case .signed, .unsigned, .fraction: numbers.append(path)
+        default: break
+        }
+    }
+
+    /// The document with every number 0 but the one at a path; nil is nowhere.
+    private func keeping(_ path: ArraySlice<Key>?) -> JSONValue {
+        func below(_ key: Key) -> ArraySlice<Key>? {
+            path?.first.flatMap { $0.stringValue == key.stringValue ? path?.dropFirst() : nil }
+        }
+        switch self {
+        case .object(let fields):
+            return .object(Dictionary(uniqueKeysWithValues: fields.map { ($0, $1.keeping(below(Key($0)))) }))
+        case .list(let values): return .list(values.enumerated().map { $1.keeping(below(Key($0))) })
+        case .signed, .unsigned, .fraction: return path?.isEmpty == true ? self : .signed(0)
+        default: return self
+        }
+    }
+}
