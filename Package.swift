@@ -110,6 +110,7 @@ let package = Package(
         unitTests("Sandbox", ["Configuration", "Hypervisor", "OCISpec", "Linux", nioPosix]),
         unitTests("Shim", ["AgentAPI", "ShimAPI", protobuf]),
         // Tests with real guests
-        .testTarget(name: "VMTests", path: "Tests/VMTests", swiftSettings: strict),
+        .testTarget(
+            name: "VMTests", dependencies: ["TestSupport"], path: "Tests/VMTests", swiftSettings: strict),
     ]
 )

@@ -63,6 +63,51 @@ struct SeccompTests {
         #expect(try SeccompFilter(SeccompPlan(Self.profile)) == filter)
     }
 
+    @Test("what the profile names is known, also where its answer is the default's")
+    func knownCalls() throws {
+        var profile = Profile(defaultAction: "SCMP_ACT_ERRNO")
+        profile.syscalls = [
+            .init(names: ["read"], action: "SCMP_ACT_ALLOW"), .init(names: ["write"], action: "SCMP_ACT_ALLOW"),
+            .init(names: ["statx"], action: "SCMP_ACT_ERRNO", errnoRet: 1),
+        ]
+        let filter = try SeccompFilter(SeccompPlan(profile)).instructions
+        #expect(run(filter, 332, 0xc000_003e, 0) == Self.errno(1))
+        #expect(run(filter, 333, 0xc000_003e, 0) == Self.errno(UInt32(ENOSYS)))
+    }
+
+    @Test("two answers to the same call are refused, the same answer twice is one")
+    func contradictions() throws {
+        func rule(_ errno: UInt32) -> Profile.Rule {
+            .init(
+                names: ["getpid"], action: "SCMP_ACT_ERRNO", errnoRet: errno,
+                args: [.init(index: 0, value: 1, op: "SCMP_CMP_EQ")])
+        }
+        var profile = Profile(defaultAction: "SCMP_ACT_ALLOW")
+        profile.syscalls = [rule(5), rule(5)]
+        _ = try SeccompFilter(SeccompPlan(profile))
+        profile.syscalls = [rule(5), rule(6)]
+        #expect(throws: (any Error).self) { try SeccompFilter(SeccompPlan(profile)) }
+    }
+
+    @Test("a list of hundreds of calls for three architectures fits a filter, and is the same each time")
+    func longList() throws {
+        let profile = try Profile.decode(json: Array(AllowList.profile.utf8), source: "x")
+        let filter = try SeccompFilter(SeccompPlan(profile))
+        #expect(filter.instructions.count > 300 && filter.instructions.count < 4096)
+        #expect(try SeccompFilter(SeccompPlan(profile)) == filter)
+        func decide(_ number: UInt32, _ first: UInt64 = 0) -> UInt32 {
+            run(filter.instructions, number, 0xc000_003e, first)
+        }
+        // write, mount, unshare, clone3, the youngest known (450) and what came after it.
+        #expect(decide(1) == Self.allow && decide(165) == Self.errno(1) && decide(272) == Self.errno(1))
+        #expect(decide(435) == Self.errno(38) && decide(449) == Self.allow && decide(450) == Self.errno(38))
+        #expect(decide(41, 2) == Self.allow && decide(41, 40) == Self.errno(1))
+        #expect(decide(135, 0xffff_ffff) == Self.allow && decide(135, 8) == Self.errno(1))
+        // 32-bit numbers are their own: 4 is write, 21 mount.
+        #expect(run(filter.instructions, 4, 0x4000_0003, 0) == Self.allow)
+        #expect(run(filter.instructions, 21, 0x4000_0003, 0) == Self.errno(1))
+    }
+
     @Test("wrong profiles are refused by their field")
     func refusals() {
         func field(_ change: (inout Profile) -> Void) -> String? {
@@ -78,7 +123,8 @@ struct SeccompTests {
         #expect(field { _ in } == nil)
         #expect(field { $0.defaultAction = "ALLOW" } == "linux.seccomp.defaultAction")
         #expect(field { $0.syscalls?[1].action = "SCMP_ACT_NOTIFY" } == "linux.seccomp.syscalls[1].action")
-        #expect(field { $0.syscalls?[0].errnoRet = 1 } == "linux.seccomp.syscalls[0].action")
+        #expect(field { $0.syscalls?[0].errnoRet = 1 } == "linux.seccomp.syscalls[0].errnoRet")
+        #expect(field { $0.defaultErrnoRet = 4096 } == "linux.seccomp.defaultErrnoRet")
         #expect(field { $0.syscalls?[0].names = [] } == "linux.seccomp.syscalls[0].names")
         #expect(field { $0.syscalls?[4].args?[0].index = 6 } == "linux.seccomp.syscalls[4].args[0].index")
         #expect(field { $0.syscalls?[4].args?[0].op = "EQ" } == "linux.seccomp.syscalls[4].args[0].op")

@@ -165,7 +165,10 @@ struct SpecTests {
             {"ociVersion":"1.2.0","root":{"path":"r"},"process":{"user":{"uid":0,"gid":0},"cwd":"/","args":["a"],
             "rlimits":[{"type":"RLIMIT_CORE","hard":1,"soft":1}],"scheduler":{"policy":"SCHED_FIFO","priority":3}},
             "linux":{"namespaces":[{"type":"user"}],"uidMappings":[{"containerID":0,"hostID":1,"size":4294967295}],
-            "resources":{"cpu":{"cpus":"0-3"},"memory":{"limit":-1}}}}
+            "resources":{"cpu":{"cpus":"0-3"},"memory":{"limit":-1}},
+            "seccomp":{"defaultAction":"SCMP_ACT_ERRNO","defaultErrnoRet":1,"architectures":["SCMP_ARCH_X86"],
+            "syscalls":[{"names":["read"],"action":"SCMP_ACT_ALLOW","args":[{"index":0,"value":18446744073709551615,
+            "op":"SCMP_CMP_EQ"}]}]}}}
             """#.utf8)
         var random = Seeded(7)
         for round in 0..<200_000 {

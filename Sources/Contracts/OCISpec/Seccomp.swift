@@ -45,7 +45,9 @@ extension Linux.Seccomp {
     func validate(source: String) throws(SpecError) {
         let path = "linux.seccomp."
         let actions = Vocabulary.seccompActions.map(\.name)
-        func action(_ field: String, _ name: String, _ errno: UInt32?) throws(SpecError) {
+        func action(
+            _ field: String, _ name: String, _ errnoField: String, _ errno: UInt32?
+        ) throws(SpecError) {
             try member(source, path + field, name, actions)
             guard name != "SCMP_ACT_NOTIFY" else {
                 throw SpecError(
@@ -53,12 +55,13 @@ extension Linux.Seccomp {
             }
             if let errno {
                 guard name == "SCMP_ACT_ERRNO" || name == "SCMP_ACT_TRACE" else {
-                    throw SpecError(source, path + field, "\(name) goes without an errno")
+                    throw SpecError(
+                        source, path + errnoField, "\(errno) is given to \(name), which goes without an errno")
                 }
-                guard errno <= 4095 else { throw SpecError(source, path + field, "errno \(errno) is above 4095") }
+                guard errno <= 4095 else { throw SpecError(source, path + errnoField, "\(errno) is above 4095") }
             }
         }
-        try action("defaultAction", defaultAction, defaultErrnoRet)
+        try action("defaultAction", defaultAction, "defaultErrnoRet", defaultErrnoRet)
         for (index, name) in (architectures ?? []).enumerated() {
             try member(source, path + "architectures[\(index)]", name, Vocabulary.seccompArchitectures)
         }
@@ -75,7 +78,7 @@ extension Linux.Seccomp {
             for name in rule.names where name.isEmpty || name.utf8.contains(0) {
                 throw SpecError(source, path + place + "names", "holds an empty name")
             }
-            try action(place + "action", rule.action, rule.errnoRet)
+            try action(place + "action", rule.action, place + "errnoRet", rule.errnoRet)
             for (number, argument) in (rule.args ?? []).enumerated() {
                 guard argument.index < 6 else {
                     throw SpecError(

@@ -19,7 +19,10 @@ extension Service {
             }
             var specification = try request.specification()
             if request.sandboxPidns { try joinProcesses(&specification) }
-            let plan = try ContainerPlan(specification, container: id)
+            var plan = try ContainerPlan(specification, container: id)
+            // Compiled here, once for all processes: the stages need no rules.
+            let seccomp = plan.seccomp
+            plan.seccomp = nil
             let free = guest.state.withLock { state in
                 state.containers[id] == nil && state.pending.insert(id).inserted
             }
@@ -29,8 +32,8 @@ extension Service {
             let ports = GuestProcess.Ports(
                 stdin: request.stdinPort, stdout: request.stdoutPort, stderr: request.stderrPort)
             do {
-                let (process, filter) = try await blocking("create") { [guest] in
-                    let filter = try plan.seccomp.map { seccomp throws in try SeccompFilter(seccomp) }
+                let (process, filter) = try await blocking("create") { [guest, plan] in
+                    let filter = try seccomp.map { seccomp throws in try SeccompFilter(seccomp) }
                     if plan.mayNeedModules { Modules.wait() }
                     try cgroup.create(plan.limits)
                     try cgroup.apply(plan.deviceFilter)

@@ -25,18 +25,17 @@ package struct SeccompFilter: Equatable, Sendable {
                 throw SystemError("filter (linux.seccomp.architectures)", name, errno: -result)
             }
         }
-        var highest: Int32 = 0
         for rule in plan.rules {
             let number = seccomp_syscall_resolve_name(rule.name)
             guard number != -1 else { continue }
-            highest = max(highest, number)
             let conditions = rule.conditions.map { condition in
                 scmp_arg_cmp(
                     arg: condition.argument, op: scmp_compare(condition.comparison), datum_a: condition.value,
                     datum_b: condition.second)
             }
             let result = seccomp_rule_add_array(context, rule.action, number, UInt32(conditions.count), conditions)
-            if result != 0, result != -EEXIST {
+            // The same answer twice is no error to libseccomp; EEXIST is another answer to the same call.
+            guard result == 0 else {
                 throw SystemError("filter (linux.seccomp.syscalls)", rule.name, errno: -result)
             }
         }
@@ -45,6 +44,7 @@ package struct SeccompFilter: Equatable, Sendable {
         lseek(file.raw, 0, SEEK_SET)
         let bytes = try file.readAll("seccomp filter", limit: 1 << 20)
         let compiled = bytes.withUnsafeBytes { Array($0.bindMemory(to: UInt64.self)) }
+        let highest = plan.named.map { seccomp_syscall_resolve_name($0) }.max() ?? 0
         instructions = Self.prologue(plan.defaultAction, highest: highest) + compiled
         flags = plan.flags
     }

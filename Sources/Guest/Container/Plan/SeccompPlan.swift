@@ -9,6 +9,8 @@ package struct SeccompPlan: Codable, Equatable, Sendable {
     /// Bits of seccomp(2).
     package var flags: UInt32
     package var rules: [Rule]
+    /// Every call that the profile names, also where it says the same as the default.
+    package var named: [String]
 
     package struct Rule: Codable, Equatable, Sendable {
         package var name: String
@@ -39,6 +41,7 @@ package struct SeccompPlan: Codable, Equatable, Sendable {
                 Vocabulary.seccompFlags.reduce(0) { names.contains($1.name) && $1.bit < 32 ? $0 | $1.bit : $0 }
             } ?? 4
         rules = []
+        named = (seccomp.syscalls ?? []).flatMap(\.names)
         for syscall in seccomp.syscalls ?? [] {
             let action = action(syscall.action, syscall.errnoRet)
             guard action != defaultAction else { continue }
