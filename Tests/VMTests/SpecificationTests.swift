@@ -176,7 +176,7 @@ struct SpecificationTests {
         let lab = try Lab()
         defer { lab.remove() }
         try lab.bundle(
-            "echo a | cat; (exit 3); echo $?; mkdir /tmp/a && ls /tmp; grep ^Seccomp: /proc/self/status; unshare -m true; sleep 100"
+            "echo a | cat; (exit 3); echo $?; mkdir /tmp/a && ls /tmp; grep ^Seccomp: /proc/self/status; unshare -m true; echo end $?; sleep 100"
         )
         let outcome = try lab.sh(
             """
@@ -189,6 +189,7 @@ struct SpecificationTests {
                 jq ".process.noNewPrivileges = $privileges" bundle/config.json > c && mv c bundle/config.json
                 k create -b bundle t-list > out 2>&1; k start t-list
                 k exec --user 5:6 t-list /bin/sh -c 'id -u; grep ^Seccomp: /proc/self/status' 2>&1
+                for i in $(seq 100); do grep -q '^end' out && break; sleep 0.1; done
                 cat out; k delete --force t-list
             done
             """)
@@ -200,6 +201,7 @@ struct SpecificationTests {
             a
             Seccomp:\t2
             unshare: unshare(0x20000): Operation not permitted
+            end 1
 
             """
         #expect(outcome.output == once + once, "\(outcome.output) \(outcome.error)")
