@@ -20,6 +20,16 @@ struct ChildProcessTests {
         }
     }
 
+    @Test("a variable that is set hides the inherited one, one that is unset is gone")
+    func environment() throws {
+        var command = Command("/bin/sh", ["-c", "exit ${WANTED:-0}"], environment: ["WANTED=1", "WANTED2=5"])
+        command.set("WANTED", "7")
+        #expect(command.environment == ["WANTED2=5", "WANTED=7"])
+        #expect(try ChildProcess(command).wait() == .exited(7))
+        command.set("WANTED", nil)
+        #expect(try ChildProcess(command).wait() == .exited(0))
+    }
+
     @Test("a child has the descriptors of its table and no others")
     func descriptors() throws {
         var ends: [Int32] = [0, 0]

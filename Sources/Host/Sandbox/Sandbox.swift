@@ -333,6 +333,9 @@ package actor Sandbox {
         guard record.initial.state == .running else {
             throw SandboxError(.wrongState, "container \(container) is \(record.initial.state.rawValue), not running")
         }
+        guard !record.paused else {
+            throw SandboxError(.wrongState, "container \(container) is paused; resume it first")
+        }
         record.processes[exec] = ContainerProcess(id: exec, streams: streams, specification: process)
     }
 

@@ -27,7 +27,7 @@ package enum ShimStart {
             ]
                 + (parameters.debug ? ["-debug"] : []))
         if !parameters.configurationPath.isEmpty {
-            command.environment.append(SandboxHolder.configurationVariable + "=" + parameters.configurationPath)
+            command.set(SandboxHolder.configurationVariable, parameters.configurationPath)
         }
         command.name = "containerd-shim-kata-v2"
         command.newSession = true

@@ -46,6 +46,12 @@ package struct Command: Sendable {
         self.environment = environment ?? Command.inheritedEnvironment
     }
 
+    /// Sets a variable of the child's environment; nil takes it away. A name is there once: getenv(3) stops at the first.
+    package mutating func set(_ name: String, _ value: String?) {
+        environment.removeAll { $0.hasPrefix(name + "=") }
+        if let value { environment.append(name + "=" + value) }
+    }
+
     package static var inheritedEnvironment: [String] {
         var result: [String] = []
         guard var entry = clx_environment() else { return result }

@@ -46,15 +46,11 @@ enum ShimProcess {
     private static func run(
         _ action: [String], id: String, root: String, directory: String, configuration: String?, debug: Bool
     ) throws -> (text: String, status: Int32) {
-        var environment = Command.inheritedEnvironment.filter { !$0.hasPrefix("TTRPC_ADDRESS=") }
-        if let configuration {
-            environment =
-                environment.filter { !$0.hasPrefix("KATA_RUNTIME_CONFIG=") } + ["KATA_RUNTIME_CONFIG=\(configuration)"]
-        }
         var command = Command(
             try executable(),
-            ["-namespace", namespace, "-address", root, "-id", id] + (debug ? ["-debug"] : []) + action,
-            environment: environment)
+            ["-namespace", namespace, "-address", root, "-id", id] + (debug ? ["-debug"] : []) + action)
+        command.set("TTRPC_ADDRESS", nil)
+        if let configuration { command.set(SandboxHolder.configurationVariable, configuration) }
         command.directory = directory
         let child = try ChildWithOutput(command, output: [1, 2])
         let text: [UInt8]
