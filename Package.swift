@@ -71,11 +71,12 @@ let package = Package(
         room("Configuration", in: "Host", ["Linux", toml]),
         room("Hypervisor", in: "Host", ["Linux", "CLinux", "EventLoop", nioCore, nioPosix]),
         room("Storage", in: "Host", ["Linux"]),
+        room("Network", in: "Host", ["Linux", "Netlink"]),
         room("Images", in: "Host", ["Linux"]),
         room(
             "Sandbox", in: "Host",
             [
-                "Configuration", "Hypervisor", "Storage", "VhostUser", "AgentAPI", "OCISpec", "TTRPC", "EventLoop",
+                "Configuration", "Hypervisor", "Network", "Netlink", "Storage", "VhostUser", "AgentAPI", "OCISpec", "TTRPC", "EventLoop",
                 "Linux", "CLinux", nioCore, log, protobuf,
             ]),
         room(
@@ -106,6 +107,7 @@ let package = Package(
         unitTests("Agent"),
         unitTests("Configuration", ["Linux"]),
         unitTests("Hypervisor"),
+        unitTests("Network", ["Netlink", "Linux"]),
         unitTests("Images", ["Linux", "TestSupport"]),
         unitTests("Sandbox", ["Configuration", "Hypervisor", "OCISpec", "Linux", nioPosix]),
         unitTests("Shim", ["AgentAPI", "ShimAPI", protobuf]),

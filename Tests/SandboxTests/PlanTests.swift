@@ -10,10 +10,17 @@ struct PlanTests {
     private let host = SandboxPlan.Host(
         processors: 4, memoryMiB: 8000, kilohertz: 2_600_000, accelerator: .init(.tcg, "a test"))
 
+    private let networkHost = SandboxPlan.Network.Host(namespace: 1, hasVhost: false) { path in
+        ["/host": 1, "/proc/1/ns/net": 1, "/run/netns/a": 2, "/proc/77/ns/net": 3][path]
+    }
+
     private func plan(_ toml: String) throws -> SandboxPlan {
         var configuration = Configuration()
         try configuration.merge(text: toml, file: "c.toml")
-        return SandboxPlan(sandbox: "s1", hostname: "h", configuration: configuration, host: host)
+        let network = try SandboxPlan.Network(
+            Spec.example, process: nil, configuration: configuration, host: networkHost, source: "config.json")
+        return SandboxPlan(
+            sandbox: "s1", hostname: "h", network: network, configuration: configuration, host: host)
     }
 
     @Test("the configuration and the host decide the machine")

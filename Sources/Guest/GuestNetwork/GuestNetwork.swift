@@ -38,7 +38,7 @@ package enum GuestNetwork {
         -> Link
     {
         // Before the first look: nothing that comes in between is missed.
-        let monitor = try LinkMonitor()
+        let monitor = try NetworkMonitor(.links)
         while true {
             if let link = try socket.links().first(where: {
                 $0.hardwareAddress == plan.hardwareAddress && !$0.isLoopback

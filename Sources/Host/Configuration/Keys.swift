@@ -64,6 +64,13 @@ package enum Keys {
     package static let disableGuestSELinux = Key(
         "hypervisor.qemu.disable_guest_selinux", .flag(true), "SELinux labels of processes stay on the host.")
 
+    package static let disableVhostNet = Key(
+        "hypervisor.qemu.disable_vhost_net", .flag(false),
+        "QEMU moves the frames of network cards, not the host's kernel, also where that could.")
+    package static let networkQueues = Key(
+        "hypervisor.qemu.network_queues", .number(0), in: 0...8,
+        "Queues of a network card; 0: as many as processors at boot.")
+
     package static let agentDebug = Key("agent.kata.enable_debug", .flag(false), "The agent logs everything.")
     package static let dialTimeout = Key(
         "agent.kata.dial_timeout", .number(45), in: 1...3600, "How long a guest may take to come up, in seconds.")
@@ -77,14 +84,22 @@ package enum Keys {
         "runtime.disable_guest_seccomp", .flag(false),
         "Containers' filters of system calls are not loaded in the guest.")
 
+    package static let internetworkingModel = Key(
+        "runtime.internetworking_model", .text("tcfilter"), allowed: ["tcfilter", "macvtap", "none"],
+        "How frames get from a link of the sandbox's network namespace to the guest: filters to a tap and back, a macvtap on the link, or a tap that is left to others."
+    )
+    package static let disableNewNamespace = Key(
+        "runtime.disable_new_netns", .flag(false),
+        "The hypervisor stays in the host's network namespace and the guest has no network; needs internetworking_model none."
+    )
+
     package static let all: [Key] = [
         path, kernel, initrd, image, machineType, machineAccelerators, kernelParameters, firmware, cpuFeatures, vcpus,
         maxVCPUs, memory,
         maxMemory, memorySlots, rootPorts, seccompSandbox, entropySource, sharedFS, virtioFSDaemon, virtioFSCache,
         virtioFSExtraArguments, virtioFSQueueSize, hypervisorDebug, accelerator, guestChannel, guestHookPath,
-        disableGuestSELinux, agentDebug, dialTimeout,
-        runtimeDebug,
-        createTimeout, disableGuestSeccomp,
+        disableGuestSELinux, disableVhostNet, networkQueues, agentDebug, dialTimeout, runtimeDebug, createTimeout,
+        disableGuestSeccomp, internetworkingModel, disableNewNamespace,
     ]
 
     /// Kata's other keys: an existing configuration is accepted, these are not acted on yet.
@@ -103,8 +118,8 @@ package enum Keys {
             vhost_user_reconnect_timeout_sec enable_iommu enable_iommu_platform enable_numa numa_mapping file_mem_backend
             valid_file_mem_backends pflashes enable_swap hypervisor_loglevel log_level extra_monitor_socket disable_nesting_checks
             disable_nested_virtualization msize_9p use_vsock disable_image_nvdimm hotplug_vfio_on_root_bus hot_plug_vfio cold_plug_vfio
-            pcie_switch_port disable_vhost_net valid_entropy_sources rx_rate_limiter_max_rate tx_rate_limiter_max_rate
-            network_queues guest_memory_dump_path guest_memory_dump_paging enable_guest_swap guest_swap_path guest_swap_size_percent
+            pcie_switch_port valid_entropy_sources rx_rate_limiter_max_rate tx_rate_limiter_max_rate
+            guest_memory_dump_path guest_memory_dump_paging enable_guest_swap guest_swap_path guest_swap_size_percent
             guest_swap_create_threshold_secs use_legacy_serial disable_selinux selinux_label rootless
             disable_seccomp confidential_guest sev_snp_guest snp_guest_policy snp_id_block snp_id_auth
             tdx_quote_generation_service_socket_port measurement_algo initdata default_gpus default_gpu_model remote_hypervisor_socket
@@ -122,8 +137,8 @@ package enum Keys {
             """),
         "runtime": words(
             """
-            log_level name hypervisor_name agent_name internetworking_model enable_vcpus_pinning
-            guest_selinux_label enable_tracing jaeger_endpoint jaeger_user jaeger_password disable_new_netns sandbox_cgroup_only
+            log_level name hypervisor_name agent_name enable_vcpus_pinning
+            guest_selinux_label enable_tracing jaeger_endpoint jaeger_user jaeger_password sandbox_cgroup_only
             static_sandbox_resource_mgmt sandbox_bind_mounts vfio_mode disable_guest_empty_dir emptydir_mode experimental enable_pprof
             enable_agent_pidns dan_conf experimental_force_guest_pull kubelet_root_dir pod_resource_api_sock keep_abnormal shared_mounts
             use_passfd_io passfd_listener_port

@@ -4,6 +4,7 @@ import Linux
 import Synchronization
 
 import protocol NIOCore.EventLoop
+import struct NIOCore.EventLoopPromise
 
 /// A running QEMU.
 package final class QEMUVirtualMachine: Sendable {
@@ -11,11 +12,15 @@ package final class QEMUVirtualMachine: Sendable {
     private let process: ChildProcess
     private let configuration: VMConfiguration
     private let loop: any EventLoop
-    private let qmp: Mutex<QMPClient?>
+    /// The monitor, once QEMU answers.
+    private let qmp: Mutex<Task<QMPClient, any Error>?>
+    let slots: Mutex<DeviceSlots>
 
     private struct Facts: Sendable {
         var end: ProcessEnd?
         var waiters: [CheckedContinuation<ProcessEnd, Never>] = []
+        /// Who waits for the guest to let a device go.
+        var removals: [String: EventLoopPromise<Void>] = [:]
     }
     private let facts = Mutex(Facts())
 
@@ -25,6 +30,7 @@ package final class QEMUVirtualMachine: Sendable {
         self.loop = loop
         pid = process.pid
         qmp = Mutex(nil)
+        slots = Mutex(DeviceSlots(ports: configuration.rootPorts))
     }
 
     /// Starts QEMU; the machine runs when this returns, the guest's kernel begins to.
@@ -42,19 +48,46 @@ package final class QEMUVirtualMachine: Sendable {
         var command = Command(configuration.executable, QEMUArguments.build(configuration))
         command.descriptors = [1: log.raw, 2: log.raw, QEMUArguments.qmpDescriptor: listener.raw]
         command.newSession = true
+        command.networkNamespace = configuration.networkNamespace
         let machine = QEMUVirtualMachine(try ChildProcess(command), configuration, loop)
         detachThread("qemu") { machine.ended(machine.process.wait()) }
         let socket = monitor.take()
-        Task(executorPreference: LoopExecutor(loop)) {
-            let client = try? await QMPClient.connect(socket: socket, on: loop) { event in machine.happened(event) }
-            machine.qmp.withLock { $0 = client }
+        machine.qmp.withLock {
+            $0 = Task(executorPreference: LoopExecutor(loop)) {
+                try await QMPClient.connect(socket: socket, on: loop) { event in machine.happened(event) }
+            }
         }
         return machine
     }
 
-    private func happened(_ event: String) {
+    private func happened(_ event: QMPClient.Event) {
+        switch (event.name, event.device) {
         // A stop that nobody asked for is QEMU's internal error: the guest never runs again.
-        if event == "STOP" || event == "GUEST_PANICKED" { process.signal(SIGKILL) }
+        case ("STOP", _), ("GUEST_PANICKED", _): process.signal(SIGKILL)
+        case ("DEVICE_DELETED", let device?): facts.withLock { $0.removals.removeValue(forKey: device) }?.succeed()
+        default: break
+        }
+    }
+
+    /// QEMU's monitor.
+    func monitor() async throws -> QMPClient {
+        guard let task = qmp.withLock({ $0 }) else { throw QMPError("the machine has no monitor") }
+        return try await task.value
+    }
+
+    /// Takes a device out of the machine; returns when the guest has let it go.
+    func remove(device: String, timeout: Duration) async throws {
+        let gone = loop.makePromise(of: Void.self)
+        facts.withLock { $0.removals[device] = gone }
+        let timer = loop.scheduleTask(in: .init(timeout)) { [self] in
+            _ = facts.withLock { $0.removals.removeValue(forKey: device) }
+            gone.fail(QMPError("device_del \(device): the guest did not let it go within \(timeout)"))
+        }
+        defer { timer.cancel() }
+        do { try await monitor().execute("device_del", #"{"id":"\#(device)"}"#) } catch {
+            if let promise = facts.withLock({ $0.removals.removeValue(forKey: device) }) { promise.fail(error) }
+        }
+        try await gone.futureResult.get()
     }
 
     private func ended(_ end: ProcessEnd) {
@@ -83,7 +116,7 @@ package final class QEMUVirtualMachine: Sendable {
         let timer = loop.scheduleTask(in: .init(timeout)) { [process] in process.signal(SIGKILL) }
         _ = await waitForExit()
         timer.cancel()
-        qmp.withLock { $0?.close() }
+        try? await monitor().close()
     }
 
     /// The console's last lines, without control characters; the guest writes them, so they are bounded.

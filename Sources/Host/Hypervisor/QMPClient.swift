@@ -1,3 +1,4 @@
+import CLinux
 import EventLoop
 import FoundationEssentials
 import NIOCore
@@ -8,16 +9,26 @@ import Synchronization
 package final class QMPClient: Sendable {
     private let channel: any Channel
     private let handler: NIOLoopBound<Handler>
+    /// The channel's own, for descriptors to be sent beside commands.
+    private let socket: Int32
 
-    private init(_ channel: any Channel, _ handler: NIOLoopBound<Handler>) {
+    private init(_ channel: any Channel, _ handler: NIOLoopBound<Handler>, _ socket: Int32) {
         self.channel = channel
         self.handler = handler
+        self.socket = socket
+    }
+
+    /// What QEMU tells unasked.
+    package struct Event: Sendable, Equatable {
+        package let name: String
+        /// The device that it is about, for some.
+        package let device: String?
     }
 
     /// - Parameters:
     ///   - socket: connected to the monitor; taken.
-    ///   - events: called on the loop with each event's name.
-    package static func connect(socket: Int32, on loop: any EventLoop, events: @escaping @Sendable (String) -> Void)
+    ///   - events: called on the loop with each event.
+    package static func connect(socket: Int32, on loop: any EventLoop, events: @escaping @Sendable (Event) -> Void)
         async throws
         -> QMPClient
     {
@@ -29,20 +40,31 @@ package final class QMPClient: Sendable {
                 }
             }
             .withConnectedSocket(socket).get()
-        let client = QMPClient(channel, handler)
-        try await client.execute("qmp_capabilities")
+        let client = QMPClient(channel, handler, socket)
+        // A busy host may take its time to start QEMU; the end of QEMU ends the wait.
+        try await client.execute("qmp_capabilities", timeout: .seconds(60))
         return client
     }
 
     /// Runs a command that has no result.
-    /// - Parameter arguments: a JSON object.
-    package func execute(_ command: String, _ arguments: String = "{}", timeout: Duration = .seconds(5)) async throws {
+    /// - Parameters:
+    ///   - arguments: a JSON object.
+    ///   - descriptor: goes along, for `getfd`.
+    package func execute(
+        _ command: String, _ arguments: String = "{}", descriptor: Int32? = nil, timeout: Duration = .seconds(5)
+    ) async throws {
         let loop = channel.eventLoop
         let promise = loop.makePromise(of: Void.self)
         let line = #"{"execute":"\#(command)","arguments":\#(arguments)}"# + "\n"
-        loop.execute { [channel, handler] in
+        loop.execute { [channel, handler, socket] in
             guard channel.isActive else { return promise.fail(QMPError("\(command): the monitor is closed")) }
             handler.value.waiting.append(promise)
+            if let descriptor {
+                // Nothing of the channel's is under way: each command waits for the answer to the one before.
+                let sent = clx_send_fds(socket, line, line.utf8.count, [descriptor], 1)
+                if sent != line.utf8.count { channel.close(promise: nil) }
+                return
+            }
             channel.writeAndFlush(ByteBuffer(string: line), promise: nil)
         }
         let timer = loop.scheduleTask(in: TimeAmount(timeout)) {
@@ -58,11 +80,13 @@ package final class QMPClient: Sendable {
         struct Failure: Decodable { let desc: String }
         let error: Failure?
         let event: String?
+        let data: Details?
+        struct Details: Decodable { let device: String? }
         let greeting: Greeting?
         struct Greeting: Decodable {}
 
         enum CodingKeys: String, CodingKey {
-            case error, event
+            case error, event, data
             case greeting = "QMP"
         }
     }
@@ -70,14 +94,14 @@ package final class QMPClient: Sendable {
     private final class Handler: ChannelInboundHandler {
         typealias InboundIn = ByteBuffer
         var waiting: [EventLoopPromise<Void>] = []
-        let events: @Sendable (String) -> Void
+        let events: @Sendable (Event) -> Void
 
-        init(_ events: @escaping @Sendable (String) -> Void) { self.events = events }
+        init(_ events: @escaping @Sendable (Event) -> Void) { self.events = events }
 
         func channelRead(context: ChannelHandlerContext, data: NIOAny) {
             let bytes = Array(unwrapInboundIn(data).readableBytesView)
             guard let reply = try? JSONDecoder().decode(Reply.self, from: Data(bytes)) else { return }
-            if let event = reply.event { return events(event) }
+            if let event = reply.event { return events(Event(name: event, device: reply.data?.device)) }
             if reply.greeting != nil { return }
             guard !waiting.isEmpty else { return }
             let promise = waiting.removeFirst()

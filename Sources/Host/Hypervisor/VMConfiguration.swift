@@ -30,6 +30,8 @@ package struct VMConfiguration: Sendable, Equatable {
     package var shareSocket: String?
     package var shareTag = "kataShared"
     package var shareQueueSize = 1024
+    /// Path of the network namespace to start in; nil for the runtime's own.
+    package var networkNamespace: String?
     package var consoleFile: String
     package var pidFile: String
 

@@ -31,6 +31,7 @@ package actor Sandbox {
     private var dialer: (any GuestDialer)?
     private var machine: QEMUVirtualMachine?
     private var share: VirtioFSDaemon?
+    private var network: SandboxNetwork?
     private var connection: RPCClient?
     private var relay: StreamRelay?
     private var containers: [String: Container] = [:]
@@ -70,14 +71,27 @@ package actor Sandbox {
             share = try VirtioFSDaemon.start(
                 plan.share, socketPath: paths.virtiofs, directory: paths.share,
                 logFile: paths.machine + "/virtiofsd.log")
-            let machine = try await QEMUVirtualMachine.start(plan.machine, qmpSocket: paths.qmp, on: loop)
+            var configuration = plan.machine
+            let namespace = try await plan.network.namespace.open()
+            configuration.networkNamespace = namespace?.path
+            let machine = try await QEMUVirtualMachine.start(configuration, qmpSocket: paths.qmp, on: loop)
             self.machine = machine
             watch(machine)
+            network = namespace.map {
+                SandboxNetwork(plan.network, namespace: $0, machine: machine, loop: loop, log: log)
+            }
+            // Beside the boot: what the namespace holds already is there when the guest's kernel looks.
+            async let plugged: ()? = network?.follow()
             // Ends when the guest answers, when its time is over, or at once when the VMM ends: that closes the device.
             let socket = try await device.dial(port: 1024, timeout: plan.dialTimeout)
             let connection = try await RPCClient.connect(socket: socket, on: loop)
             self.connection = connection
-            try await createSandbox(AgentServiceClient(client: connection))
+            let agent = AgentServiceClient(client: connection)
+            try await createSandbox(agent)
+            _ = try await plugged
+            await network?.connect(agent)
+            try await network?.follow()
+            await network?.watch()
             state = .ready
         } catch {
             let reason = explain(error)
@@ -167,6 +181,7 @@ package actor Sandbox {
             await connection.close()
         }
         await machine?.stop(timeout: grace)
+        await network?.close()
         share?.stop()
         dialer?.close()
         relay?.stop()
@@ -202,9 +217,10 @@ package actor Sandbox {
 
     package var isEmpty: Bool { containers.isEmpty }
 
-    package func createContainer(_ container: String, bundle: String, rootfs: String, spec: Spec, streams: StreamPaths)
-        async throws
-    {
+    /// - Parameter process: stands for the container on the host; the machine's where nil.
+    package func createContainer(
+        _ container: String, bundle: String, rootfs: String, spec: Spec, streams: StreamPaths, process: Int32? = nil
+    ) async throws {
         guard containers[container] == nil else {
             throw SandboxError(.alreadyExists, "container \(container) exists already")
         }
@@ -217,7 +233,7 @@ package actor Sandbox {
         }
         let record = Container(
             id: container, bundle: bundle, streams: streams,
-            hooks: HostHooks(spec, container: container, bundle: bundle, pid: pid))
+            hooks: HostHooks(spec, container: container, bundle: bundle, pid: process ?? pid))
         // From here on the name is taken: another call for it must not touch these mounts.
         containers[container] = record
         do {
@@ -236,6 +252,8 @@ package actor Sandbox {
                 request.oci = try Grpc_Spec(checking: guest.spec, source: bundle + "/config.json")
             }
             try await record.hooks.beforeCreation()
+            // A manager's hook may have moved links into the namespace.
+            try await network?.follow()
             let ports = try prepare(record.initial)
             request.stdinPort = ports.stdin
             request.stdoutPort = ports.stdout
@@ -275,6 +293,8 @@ package actor Sandbox {
         let agent = try agent()
         let asked = ContinuousClock.now
         if exec.isEmpty {
+            // Others give the links between create and start.
+            try await network?.follow()
             var request = Grpc_StartContainerRequest()
             request.containerID = container
             _ = try await agent.startContainer(request, timeout: .seconds(60))

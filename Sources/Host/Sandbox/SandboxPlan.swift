@@ -11,6 +11,7 @@ package struct SandboxPlan: Sendable, Equatable {
     package let machine: VMConfiguration
     package let accelerator: Accelerator.Choice
     package let share: VirtioFSDaemon.Plan
+    package let network: Network
     package let hostname: String
     package let dialTimeout: Duration
     package let createTimeout: Duration
@@ -66,7 +67,10 @@ package struct SandboxPlan: Sendable, Equatable {
             source: bundle + "/config.json")
     }
 
-    package init(sandbox: String, hostname: String, configuration: Configuration, host: Host) {
+    package init(
+        sandbox: String, hostname: String, network: Network, configuration: Configuration, host: Host
+    ) {
+        self.network = network
         paths = SandboxPaths(sandbox: sandbox)
         accelerator = host.accelerator
         self.hostname = hostname

@@ -38,14 +38,19 @@ package final class SandboxHolder: Sendable {
         return sandbox
     }
 
-    func sandbox(for request: Containerd_Task_V2_CreateTaskRequest, spec: Spec) async throws -> Sandbox {
+    /// - Parameter process: stands for the container on the host.
+    func sandbox(for request: Containerd_Task_V2_CreateTaskRequest, spec: Spec, process: Int32?) async throws -> Sandbox
+    {
         if let sandbox = held.withLock({ $0 }) { return sandbox }
         let configuration = try Configuration.load(
             try RuntimeOptions.configurationPath(request.options) ?? configurationPath)
         for warning in configuration.warnings { log.warning("\(warning)") }
         try configuration.checkFiles()
+        let network = try SandboxPlan.Network(
+            spec, process: process, configuration: configuration, host: .current,
+            source: request.bundle + "/config.json")
         let plan = SandboxPlan(
-            sandbox: identifier, hostname: spec.hostname ?? "", configuration: configuration,
+            sandbox: identifier, hostname: spec.hostname ?? "", network: network, configuration: configuration,
             host: .current(configuration))
         // What can be refused is refused before anything is started.
         _ = try plan.guestSpec(spec, container: request.id, bundle: request.bundle)

@@ -12,6 +12,9 @@ import TTRPC
 
 /// containerd's task API over one sandbox (containerd.task.v2 and v3).
 package final class ContainerdTasks: TaskService, Sendable {
+    /// In a Create's metadata: the process that stands for the container where the manager watches one, in its network namespace.
+    package static let processKey = "kata-process"
+
     private let sandboxes: SandboxHolder
     private let events: EventPublisher
     private let log: Logger
@@ -32,13 +35,15 @@ package final class ContainerdTasks: TaskService, Sendable {
         try await answering {
             let spec = try Spec.load(path: request.bundle + "/config.json")
             let isFirst = (try? sandboxes.current()) == nil
-            let sandbox = try await sandboxes.sandbox(for: request, spec: spec)
+            let process = context.metadata[Self.processKey]?.first.flatMap(Int32.init)
+            let sandbox = try await sandboxes.sandbox(for: request, spec: spec, process: process)
             if isFirst { announceOutOfMemory(in: sandbox) }
             let rootfs = try RootFilesystem.mount(request.rootfs, bundle: request.bundle, spec: spec)
             let streams = StreamPaths(
                 stdin: request.stdin, stdout: request.stdout, stderr: request.stderr, terminal: request.terminal)
             try await sandbox.createContainer(
-                request.id, bundle: request.bundle, rootfs: rootfs, spec: spec, streams: streams)
+                request.id, bundle: request.bundle, rootfs: rootfs, spec: spec, streams: streams,
+                process: process)
             let pid = UInt32(await sandbox.pid)
             var event = Containerd_Events_TaskCreate()
             event.containerID = request.id

@@ -4,8 +4,11 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <malloc.h>
+#include <linux/if_tun.h>
 #include <linux/netlink.h>
+#include <linux/nsfs.h>
 #include <linux/sched.h>
+#include <net/if.h>
 #include <sched.h>
 #include <signal.h>
 #include <string.h>
@@ -201,6 +204,24 @@ int clx_set_window_size(int fd, uint16_t rows, uint16_t columns) {
 }
 
 int clx_pipe(int ends[2], int flags) { return pipe2(ends, flags | O_CLOEXEC) < 0 ? -errno : 0; }
+int clx_open_tap(const char *name, int multiple) {
+    struct ifreq request = {0};
+    if (strlen(name) >= sizeof request.ifr_name) return -ENAMETOOLONG;
+    strcpy(request.ifr_name, name);
+    request.ifr_flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR | (multiple ? IFF_MULTI_QUEUE : 0);
+    int fd = open("/dev/net/tun", O_RDWR | O_CLOEXEC | O_NONBLOCK);
+    if (fd < 0) return -errno;
+    if (ioctl(fd, TUNSETIFF, &request) == 0) return fd;
+    int error = errno;
+    close(fd);
+    return -error;
+}
+
+int clx_namespace_kind(int fd) {
+    int kind = ioctl(fd, NS_GET_NSTYPE);
+    return kind < 0 ? -errno : kind;
+}
+
 int clx_memory_file(const char *label) {
     int fd = memfd_create(label, MFD_CLOEXEC);
     return fd < 0 ? -errno : fd;

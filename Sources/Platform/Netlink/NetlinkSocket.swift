@@ -33,9 +33,6 @@ package final class NetlinkSocket {
         package var isUp: Bool?
         /// IFF_* bits to set beside IFF_UP.
         package var flags: UInt32 = 0
-        /// A descriptor of the namespace to move to.
-        package var namespace: Int32?
-        package var master: Int32?
         package init() {}
     }
 
@@ -52,14 +49,26 @@ package final class NetlinkSocket {
         if let name = change.name { writer.attribute(3, name) }
         if let mtu = change.mtu { writer.attribute(4, mtu) }
         if let address = change.hardwareAddress { writer.attribute(1, address.bytes) }
-        if let namespace = change.namespace { writer.attribute(28, UInt32(bitPattern: namespace)) }
-        if let master = change.master { writer.attribute(10, UInt32(bitPattern: master)) }
         return writer.bytes
     }
 
     /// Makes a link of a kind that needs no more words: `dummy`, `bridge`; a `veth` with `peer` as its other end's name.
     package func create(_ name: String, kind: String, peer: String? = nil) throws(SystemError) {
         try acknowledge(16, flags: 0x600, Self.payload(name, kind: kind, peer: peer), "make \(kind) link", name)
+    }
+
+    /// Makes a macvtap on `lower` (ip-link(8)); in mode bridge, those of one link see each other.
+    package func createMacvtap(_ name: String, on lower: Int32, address: HardwareAddress) throws(SystemError) {
+        var writer = MessageWriter()
+        for _ in 0..<4 { writer.put(UInt32(0)) }
+        writer.attribute(3, name)
+        writer.attribute(1, address.bytes)
+        writer.attribute(5, UInt32(bitPattern: lower))
+        writer.nested(18) { info in
+            info.attribute(1, "macvtap")
+            info.nested(2) { $0.attribute(1, UInt32(4)) }
+        }
+        try acknowledge(16, flags: 0x600, writer.bytes, "make macvtap link", name)
     }
 
     static func payload(_ name: String, kind: String, peer: String?) -> [UInt8] {
@@ -130,6 +139,23 @@ package final class NetlinkSocket {
         try acknowledge(28, flags: 0x500, neighbor.payload, "add neighbour", "\(neighbor.address)")
     }
 
+    // MARK: Traffic control
+
+    /// Gives a link the queueing discipline that ingress rules belong to.
+    /// - Throws: EEXIST when it has one: another sandbox's, or an administrator's.
+    package func addIngress(_ link: Int32) throws(SystemError) {
+        try acknowledge(36, flags: 0x600, TrafficControl.ingress(link), "take packets of link", "\(link)")
+    }
+
+    /// Takes it away, and its rules.
+    package func deleteIngress(_ link: Int32) throws(SystemError) {
+        try acknowledge(37, flags: 0, TrafficControl.ingress(link), "give back packets of link", "\(link)")
+    }
+
+    package func add(_ rule: IngressRule, on link: Int32) throws(SystemError) {
+        try acknowledge(44, flags: 0x600, rule.payload(on: link), "add a rule for packets of link", "\(link)")
+    }
+
     // MARK: The wire
 
     private func send(_ type: UInt16, _ flags: UInt16, _ payload: [UInt8]) throws(SystemError) -> UInt32 {
@@ -176,21 +202,38 @@ package final class NetlinkSocket {
     }
 }
 
-/// Hears of links that come, change and go.
-package struct LinkMonitor: ~Copyable {
-    private let descriptor: FileDescriptor
-
-    package init() throws(SystemError) {
-        // RTMGRP_LINK
-        descriptor = FileDescriptor(owning: try checkNegated("open", "rtnetlink", clx_netlink_route(0, 1)))
+/// Hears of changes of the calling thread's network namespace.
+package struct NetworkMonitor: ~Copyable, Sendable {
+    /// RTMGRP_* (rtnetlink(7)).
+    package struct Groups: OptionSet, Sendable {
+        package let rawValue: UInt32
+        package init(rawValue: UInt32) { self.rawValue = rawValue }
+        package static let links = Groups(rawValue: 0x1)
+        package static let addresses = Groups(rawValue: 0x10 | 0x100)
+        package static let routes = Groups(rawValue: 0x40 | 0x400)
     }
 
-    /// Blocks until something is said of links, or the time is over: false.
-    package func wait(until deadline: ContinuousClock.Instant) throws(SystemError) -> Bool {
-        var ready = pollfd(fd: descriptor.raw, events: Int16(POLLIN), revents: 0)
-        let rest = (deadline - ContinuousClock.now) / .milliseconds(1)
-        guard rest > 0, try check("wait for", "links", { poll(&ready, 1, Int32(clamping: Int(rest.rounded(.up)))) }) > 0
-        else { return false }
+    private let descriptor: FileDescriptor
+
+    package init(_ groups: Groups) throws(SystemError) {
+        descriptor = FileDescriptor(owning: try checkNegated("open", "rtnetlink", clx_netlink_route(0, groups.rawValue)))
+    }
+
+    /// Blocks until something is said: true. False when the time is over, or `stop` can be read.
+    package func wait(until deadline: ContinuousClock.Instant?, stop: Int32 = -1) throws(SystemError) -> Bool {
+        var ready = [
+            pollfd(fd: descriptor.raw, events: Int16(POLLIN), revents: 0),
+            pollfd(fd: stop, events: Int16(POLLIN), revents: 0),
+        ]
+        var limit = Int32(-1)
+        if let deadline {
+            let rest = (deadline - ContinuousClock.now) / .milliseconds(1)
+            guard rest > 0 else { return false }
+            limit = Int32(clamping: Int(rest.rounded(.up)))
+        }
+        guard try check("wait for", "the network", { poll(&ready, 2, limit) }) > 0, ready[1].revents == 0 else {
+            return false
+        }
         var buffer = [UInt8](repeating: 0, count: 65536)
         // Lost messages (ENOBUFS) say as much: look again.
         _ = recv(descriptor.raw, &buffer, buffer.count, 0)

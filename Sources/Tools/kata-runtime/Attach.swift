@@ -2,6 +2,7 @@ import ArgumentParser
 import CLinux
 import Glibc
 import Linux
+import OCISpec
 
 /// The process whose pid managers see: ends with the container's status.
 struct Attach: ParsableCommand {
@@ -17,17 +18,23 @@ struct Attach: ParsableCommand {
         // A leader of the terminal is told of its resizes.
         if terminal { _ = clx_set_controlling_terminal(0) }
         let follower = Follower(task: task, id: id, exec: exec, terminal: terminal ? 0 : -1)
-        follower.resize()
-        // The first byte tells that from here on signals are passed on.
+        // The first byte tells that from here on no signal is lost.
         var byte: UInt8 = 1
         _ = write(3, &byte, 1)
         close(3)
+        // Nothing comes when the container could not be created.
+        guard read(4, &byte, 1) == 1 else { throw ExitCode(1) }
+        close(4)
+        follower.resize()
         let status = try follower.follow()
         if !exec.isEmpty { try? task.delete(id, exec: exec) }
         throw ExitCode(status)
     }
 
-    static func spawn(root: String, id: String, exec: String, terminal: String?) throws -> Int32 {
+    /// - Parameter namespace: the network namespace that it is to be in, and makes if there is none.
+    static func spawn(
+        root: String, id: String, exec: String, terminal: String?, namespace: StandIn.Namespace
+    ) throws -> StandIn {
         var command = Command(
             "/proc/self/exe",
             ["--root", root, "attach"] + (exec.isEmpty ? [] : ["--exec", exec])
@@ -36,11 +43,59 @@ struct Attach: ParsableCommand {
         command.newSession = true
         let slave = try FileDescriptor.open(terminal ?? "/dev/null", O_RDWR | O_NOCTTY)
         command.descriptors[0] = slave.raw
+        let go = try Pipe()
+        command.descriptors[4] = go.readEnd.raw
+        switch namespace {
+        case .callers: break
+        case .new: command.newNamespaces = UInt64(clx_new_net.rawValue)
+        case .path(let path): command.networkNamespace = path
+        }
         let child = try ChildWithOutput(command, output: [3])
         var byte: UInt8 = 0
         guard read(child.output.raw, &byte, 1) == 1 else {
             throw RuntimeError("the process that stands for container \"\(id)\" did not start")
         }
-        return child.process.pid
+        return StandIn(pid: child.process.pid, go: try go.writeEnd.duplicate().take())
+    }
+}
+
+/// The process that stands for a container: started, or this one.
+struct StandIn {
+    enum Namespace: Equatable {
+        case callers, new
+        case path(String)
+
+        /// What a specification says of the network.
+        init(_ spec: Spec) {
+            guard let network = spec.linux?.namespaces?.first(where: { $0.type == "network" }) else {
+                self = .callers
+                return
+            }
+            let path = network.path ?? ""
+            self = path.isEmpty ? .new : .path(path)
+        }
+
+        /// Moves the calling thread; for the main one, the namespace that others see of this process.
+        func enter() throws {
+            switch self {
+            case .callers: break
+            case .new: _ = try NetworkNamespace.make()
+            case .path(let path): try NetworkNamespace.open(path).enter()
+            }
+        }
+    }
+
+    let pid: Int32
+    /// Where the process waits to be told that the container is there; -1 for this process.
+    private let go: Int32
+
+    init(pid: Int32, go: Int32 = -1) { (self.pid, self.go) = (pid, go) }
+
+    /// The container is there: follow it.
+    func follow() {
+        guard go >= 0 else { return }
+        var byte: UInt8 = 1
+        _ = write(go, &byte, 1)
+        close(go)
     }
 }

@@ -3,6 +3,7 @@ import Glibc
 import Linux
 import OCISpec
 import Sandbox
+import Shim
 import ShimAPI
 
 /// What `create` and `run` share.
@@ -60,19 +61,26 @@ extension GlobalOptions {
             request.stdin = streams.stdin
             request.stdout = streams.stdout
             request.stderr = streams.stderr
-            let _: Containerd_Task_V2_CreateTaskResponse = try task.call("Create", request, timeout: .seconds(180))
-            var state = ContainerState(
-                ociVersion: spec.ociVersion, id: options.id, bundle: bundle,
-                rootfs: rootfs.hasPrefix("/") ? rootfs : bundle + "/" + rootfs,
-                address: address, pid: 0, created: ErrorLog.now(), owner: getuid(), annotations: spec.annotations ?? [:]
-            )
+            // The process that managers see is there first: its network namespace is the sandbox's, and hooks are told of it.
+            let process: StandIn
+            let namespace = StandIn.Namespace(spec)
             if foreground {
-                state.pid = getpid()
+                try namespace.enter()
+                process = StandIn(pid: getpid())
                 if terminal, options.consoleSocket == nil { follower.terminal = 0 }
             } else {
-                state.pid = try Attach.spawn(
-                    root: root, id: options.id, exec: "", terminal: terminal ? request.stdin : nil)
+                process = try Attach.spawn(
+                    root: root, id: options.id, exec: "", terminal: terminal ? request.stdin : nil,
+                    namespace: namespace)
             }
+            let _: Containerd_Task_V2_CreateTaskResponse = try task.call(
+                "Create", request, timeout: .seconds(180), metadata: [ContainerdTasks.processKey: ["\(process.pid)"]])
+            process.follow()
+            let state = ContainerState(
+                ociVersion: spec.ociVersion, id: options.id, bundle: bundle,
+                rootfs: rootfs.hasPrefix("/") ? rootfs : bundle + "/" + rootfs,
+                address: address, pid: process.pid, created: ErrorLog.now(), owner: getuid(),
+                annotations: spec.annotations ?? [:])
             try state.save(root: root)
             if let file = options.pidFile { try Files.replace(file, "\(state.pid)", mode: 0o644) }
             return (state, task, follower)

@@ -59,8 +59,11 @@ struct Exec: ParsableCommand {
             throw error
         }
         if detach {
-            let pid = try Attach.spawn(root: root, id: id, exec: exec, terminal: terminal ? request.stdin : nil)
-            if let pidFile { try Files.replace(pidFile, "\(pid)", mode: 0o644) }
+            let process = try Attach.spawn(
+                root: root, id: id, exec: exec, terminal: terminal ? request.stdin : nil,
+                namespace: .path("/proc/\(state.pid)/ns/net"))
+            process.follow()
+            if let pidFile { try Files.replace(pidFile, "\(process.pid)", mode: 0o644) }
             return
         }
         if let pidFile { try Files.replace(pidFile, "\(getpid())", mode: 0o644) }

@@ -19,11 +19,12 @@ struct TaskClient: Sendable {
         return TaskClient(loop: loop, client: client)
     }
 
-    func call<Reply: Message>(_ method: String, _ request: some Message, timeout: Duration? = .seconds(120)) throws
-        -> Reply
-    {
+    func call<Reply: Message>(
+        _ method: String, _ request: some Message, timeout: Duration? = .seconds(120),
+        metadata: [String: [String]] = [:]
+    ) throws -> Reply {
         try Self.waiting(on: loop) {
-            try await client.call("containerd.task.v2.Task", method, request, timeout: timeout, metadata: [:])
+            try await client.call("containerd.task.v2.Task", method, request, timeout: timeout, metadata: metadata)
         }
     }
 

@@ -1,0 +1,102 @@
+import Glibc
+import Linux
+import Netlink
+
+/// An endpoint that is ready for a guest: queues to read and write frames, and what was set up for them on the host.
+package struct Attachment: Sendable {
+    package let endpoint: NetworkPlan.Endpoint
+    /// Of the tap or macvtap, one for each of the guest's queues.
+    package let queues: [SharedDescriptor]
+    /// The link that was made, 0 for none.
+    package let made: Int32
+    /// What the guest's device is called on the host.
+    package let number: Int
+
+    /// Does what the endpoint needs, in the calling thread's network namespace; undoes it when something fails.
+    package static func make(_ endpoint: NetworkPlan.Endpoint, number: Int, queues: Int) throws -> Attachment {
+        let socket = try NetlinkSocket()
+        let name = NetworkPlan.ownName(number)
+        func attachment(_ queues: [SharedDescriptor], _ made: Int32 = 0) -> Attachment {
+            Attachment(endpoint: endpoint, queues: queues, made: made, number: number)
+        }
+        switch endpoint.source {
+        case .tap: return attachment(try TapDevice.open(endpoint.name, queues: queues))
+        case .macvtap: return attachment(try openMacvtap(endpoint.link, queues))
+        case .redirected, .beside:
+            let opened = try TapDevice.open(name, queues: queues)
+            let tap = try socket.link(named: name)
+            try raise(tap.index, endpoint, socket)
+            if endpoint.source == .redirected { try redirect(endpoint, tap.index, socket) }
+            return attachment(opened, tap.index)
+        case .stacked:
+            // The guest has the link's address, so the link must have another.
+            try give(endpoint.link, .random(), socket)
+            do {
+                try socket.createMacvtap(name, on: endpoint.link, address: endpoint.hardwareAddress)
+                let tap = try socket.link(named: name)
+                try raise(tap.index, endpoint, socket)
+                return attachment(try openMacvtap(tap.index, queues), tap.index)
+            } catch {
+                unstack(endpoint, name, socket)
+                throw error
+            }
+        }
+    }
+
+    /// Leaves the link as it was found; what has gone is no error. For the calling thread's network namespace.
+    package func undo() {
+        guard let socket = try? NetlinkSocket() else { return }
+        switch endpoint.source {
+        // Without its queues a tap is gone.
+        case .tap, .macvtap, .beside: break
+        case .redirected: try? socket.deleteIngress(endpoint.link)
+        case .stacked: Self.unstack(endpoint, NetworkPlan.ownName(number), socket)
+        }
+    }
+
+    private static func raise(_ link: Int32, _ endpoint: NetworkPlan.Endpoint, _ socket: NetlinkSocket) throws {
+        var change = NetlinkSocket.Change()
+        change.mtu = endpoint.mtu
+        change.isUp = true
+        try socket.change(link, change)
+    }
+
+    private static func redirect(_ endpoint: NetworkPlan.Endpoint, _ tap: Int32, _ socket: NetlinkSocket) throws {
+        do { try socket.addIngress(endpoint.link) } catch {
+            guard error.code == EEXIST else { throw error }
+            throw NetworkError(
+                "link \(endpoint.name) has an ingress queueing discipline already: another sandbox has its packets")
+        }
+        do {
+            try socket.addIngress(tap)
+            try socket.add(IngressRule(priority: 10, .redirect(to: tap)), on: endpoint.link)
+            try socket.add(IngressRule(priority: 10, .redirect(to: endpoint.link)), on: tap)
+        } catch {
+            try? socket.deleteIngress(endpoint.link)
+            throw error
+        }
+    }
+
+    private static func give(_ link: Int32, _ address: HardwareAddress, _ socket: NetlinkSocket) throws {
+        var change = NetlinkSocket.Change()
+        change.hardwareAddress = address
+        try socket.change(link, change)
+    }
+
+    private static func unstack(_ endpoint: NetworkPlan.Endpoint, _ name: String, _ socket: NetlinkSocket) {
+        if let made = try? socket.link(named: name) { try? socket.delete(link: made.index) }
+        try? give(endpoint.link, endpoint.hardwareAddress, socket)
+    }
+
+    /// A macvtap's frames come through a device node of its index, which devtmpfs makes (macvtap.c).
+    private static func openMacvtap(_ link: Int32, _ queues: Int) throws -> [SharedDescriptor] {
+        try (0..<max(1, queues)).map { _ in SharedDescriptor(try FileDescriptor.open("/dev/tap\(link)", O_RDWR | O_NONBLOCK)) }
+    }
+}
+
+extension HardwareAddress {
+    /// One for this machine alone: locally administered, not a group's (IEEE 802, 8.2).
+    static func random() -> HardwareAddress {
+        HardwareAddress(bytes: [0x02] + (0..<5).map { _ in UInt8.random(in: 0...255) })
+    }
+}

@@ -1,0 +1,117 @@
+import Netlink
+
+/// How frames get from a link of the sandbox's network namespace to the guest (`internetworking_model`).
+package enum InternetworkingModel: String, Sendable, CaseIterable {
+    /// Filters lead them from the link to a tap and back.
+    case tcfilter
+    /// A macvtap on the link is the guest's.
+    case macvtap
+    /// A tap is there; who wants frames in it leads them there.
+    case none
+}
+
+/// Which links of a namespace the guest gets, with what it must know about them: a pure function of what was seen.
+package struct NetworkPlan: Equatable, Sendable {
+    package let endpoints: [Endpoint]
+    package let routes: [Route]
+    package let neighbors: [Neighbor]
+
+    /// A link that the guest gets.
+    package struct Endpoint: Equatable, Sendable {
+        package enum Source: Equatable, Sendable {
+            /// The link stays, filters take its frames.
+            case redirected
+            /// The link stays, with a macvtap on it.
+            case stacked
+            /// The link stays, its frames are left alone.
+            case beside
+            /// The link is a tap itself.
+            case tap
+            /// The link is a macvtap itself.
+            case macvtap
+        }
+
+        package let link: Int32
+        package let name: String
+        package let kind: String
+        package let hardwareAddress: HardwareAddress
+        package let mtu: UInt32
+        package let addresses: [Prefix]
+        /// IFF_NOARP where the link has it.
+        package let flags: UInt32
+        package let source: Source
+    }
+
+    package static let empty = NetworkPlan(endpoints: [], routes: [], neighbors: [])
+
+    private init(endpoints: [Endpoint], routes: [Route], neighbors: [Neighbor]) {
+        (self.endpoints, self.routes, self.neighbors) = (endpoints, routes, neighbors)
+    }
+
+    /// - Parameter own: indices of the links that were made for the guest: not for it to see.
+    /// - Throws: `NetworkError` for a link in use that no guest can be given.
+    package init(_ view: NetworkView, model: InternetworkingModel, own: Set<Int32> = []) throws(NetworkError) {
+        var endpoints: [Endpoint] = []
+        for link in view.links where !link.isLoopback && !own.contains(link.index) && !Self.isOwnName(link.name) {
+            // Of IPv6, a link-local address (scope 253) is the kernel's gift: a guest makes its own.
+            let addresses = view.addresses.filter { $0.link == link.index && $0.scope != 253 }.map(\.prefix)
+            // Links that nobody has set up: tunnels that each new namespace has, and what is on its way.
+            if addresses.isEmpty { continue }
+            endpoints.append(
+                Endpoint(
+                    link: link.index, name: link.name, kind: link.kind, hardwareAddress: link.hardwareAddress,
+                    mtu: link.mtu, addresses: addresses, flags: link.flags & 0x80,
+                    source: try Self.source(of: link, model)))
+        }
+        self.endpoints = endpoints
+        let given = Set(endpoints.map(\.link))
+        // The kernel makes the routes of addresses (protocol 2) in the guest as well. Table 254 is main, type 1 unicast.
+        routes = view.routes.filter {
+            given.contains($0.link) && $0.table == 254 && $0.type == 1 && $0.protocol != 2
+                && !($0.isIPv6 && $0.protocol == 9)
+        }
+        // Only what was written down for good: NUD_PERMANENT without NUD_NOARP.
+        neighbors = view.neighbors.filter { given.contains($0.link) && $0.state == 0x80 }
+    }
+
+    /// What is left when a link has gone.
+    package func without(_ link: Int32) -> NetworkPlan {
+        NetworkPlan(
+            endpoints: endpoints.filter { $0.link != link }, routes: routes.filter { $0.link != link },
+            neighbors: neighbors.filter { $0.link != link })
+    }
+
+    static func ownName(_ index: Int) -> String { "tap\(index)_kata" }
+
+    private static func isOwnName(_ name: String) -> Bool { name.hasPrefix("tap") && name.hasSuffix("_kata") }
+
+    private static func source(of link: Link, _ model: InternetworkingModel) throws(NetworkError) -> Endpoint.Source {
+        switch link.kind {
+        case "tun":
+            guard link.hardwareAddress.bytes.count == 6 else {
+                throw NetworkError("link \(link.name) is a tun device, which carries no Ethernet frames; use a tap")
+            }
+            return .tap
+        case "macvtap": return .macvtap
+        case "":
+            throw NetworkError(
+                "link \(link.name) is a physical device: a guest can't be given it yet; put a macvlan or a bridge on it"
+            )
+        case _ where link.hardwareAddress.bytes.count != 6:
+            throw NetworkError("link \(link.name) (\(link.kind)) carries no Ethernet frames and can't be given to a guest")
+        default:
+            return switch model {
+            case .tcfilter: .redirected
+            // An ipvlan has its lower link's address, and a macvlan can't carry another.
+            case .macvtap: link.kind == "veth" ? .stacked : .redirected
+            case .none: .beside
+            }
+        }
+    }
+}
+
+/// Why a sandbox's network can't be had: one line for a person.
+package struct NetworkError: Error, Equatable, CustomStringConvertible {
+    package let description: String
+    package init(_ description: String) { self.description = description }
+}

@@ -1,0 +1,212 @@
+import AgentAPI
+import EventLoop
+import Glibc
+import Hypervisor
+import Linux
+import Logging
+import NIOCore
+import Netlink
+import Network
+
+/// The network of a sandbox: what its namespace on the host holds, the guest has.
+///
+/// Links, addresses and routes travel one way. `follow` looks at the namespace, adds and takes away the guest's cards, and
+/// tells the agent what changed; it is called when the machine starts, when the guest is up, before a container starts, and
+/// whenever the kernel tells of a change.
+actor SandboxNetwork {
+    private nonisolated let executor: LoopExecutor
+    nonisolated var unownedExecutor: UnownedSerialExecutor { executor.asUnownedSerialExecutor() }
+
+    private let plan: SandboxPlan.Network
+    private let loop: any EventLoop
+    private let log: Logger
+    nonisolated let namespace: NetworkNamespace
+    private let machine: QEMUVirtualMachine
+    private var agent: AgentServiceClient?
+
+    private var attachments: [Attachment] = []
+    private var lastNumber = -1
+    /// What the agent knows.
+    private var told = NetworkPlan.empty
+    private var last: Task<Void, any Error>?
+    private var isClosed = false
+    /// Closed, it ends the thread that hears of changes.
+    private var watcher: Pipe?
+
+    init(
+        _ plan: SandboxPlan.Network, namespace: NetworkNamespace, machine: QEMUVirtualMachine, loop: any EventLoop,
+        log: Logger
+    ) {
+        (self.plan, self.namespace, self.machine, self.loop, self.log) = (plan, namespace, machine, loop, log)
+        executor = LoopExecutor(loop)
+    }
+
+    /// From now on the guest is told.
+    func connect(_ agent: AgentServiceClient) { self.agent = agent }
+
+    /// Brings the guest to what the namespace holds now. Calls take their turns.
+    func follow() async throws {
+        let before = last
+        let turn = Task(executorPreference: executor) {
+            _ = try? await before?.value
+            try await self.pass()
+        }
+        last = turn
+        try await turn.value
+    }
+
+    private func pass() async throws {
+        guard !isClosed else { return }
+        let (namespace, model) = (namespace, plan.model)
+        let own = Set(attachments.map(\.made))
+        let wanted = try await inNamespace {
+            try NetworkPlan(NetworkView(NetlinkSocket()), model: model, own: own)
+        }
+        for attachment in attachments where !wanted.endpoints.contains(where: { $0.link == attachment.endpoint.link }) {
+            try await remove(attachment)
+        }
+        for endpoint in wanted.endpoints where !attachments.contains(where: { $0.endpoint.link == endpoint.link }) {
+            try await add(endpoint)
+        }
+        _ = namespace
+        if let agent { try await tell(agent, wanted) }
+    }
+
+    private func add(_ endpoint: NetworkPlan.Endpoint) async throws {
+        lastNumber += 1
+        let (number, queues) = (lastNumber, plan.queues)
+        let attachment = try await inNamespace { try Attachment.make(endpoint, number: number, queues: queues) }
+        do {
+            try await machine.add(
+                NetworkDevice(
+                    id: "net\(number)", hardwareAddress: endpoint.hardwareAddress.description,
+                    queues: attachment.queues, vhost: plan.vhost))
+        } catch {
+            try? await inNamespace { attachment.undo() }
+            throw error
+        }
+        attachments.append(attachment)
+        log.info("link given to the guest", metadata: ["link": "\(endpoint.name)", "kind": "\(endpoint.kind)"])
+    }
+
+    private func remove(_ attachment: Attachment) async throws {
+        attachments.removeAll { $0.number == attachment.number }
+        defer { told = told.without(attachment.endpoint.link) }
+        try? await inNamespace { attachment.undo() }
+        try await machine.removeNetworkDevice("net\(attachment.number)")
+        log.info("link taken from the guest", metadata: ["link": "\(attachment.endpoint.name)"])
+    }
+
+    // MARK: What the agent is told
+
+    private func tell(_ agent: AgentServiceClient, _ wanted: NetworkPlan) async throws {
+        for endpoint in wanted.endpoints where !told.endpoints.contains(endpoint) {
+            var request = Grpc_UpdateInterfaceRequest()
+            request.interface = Types_Interface(endpoint)
+            _ = try await agent.updateInterface(request, timeout: .seconds(30))
+        }
+        let names = Dictionary(wanted.endpoints.map { ($0.link, $0.name) }) { first, _ in first }
+        if wanted.routes != told.routes || wanted.endpoints != told.endpoints, !wanted.endpoints.isEmpty {
+            var request = Grpc_UpdateRoutesRequest()
+            request.routes.routes = wanted.routes.map { Types_Route($0, device: names[$0.link] ?? "") }
+            _ = try await agent.updateRoutes(request, timeout: .seconds(30))
+        }
+        let news = wanted.neighbors.filter { !told.neighbors.contains($0) }
+        if !news.isEmpty {
+            var request = Grpc_AddARPNeighborsRequest()
+            request.neighbors.arpneighbors = news.map { Types_ARPNeighbor($0, device: names[$0.link] ?? "") }
+            _ = try await agent.addARPNeighbors(request, timeout: .seconds(30))
+        }
+        told = wanted
+    }
+
+    // MARK: Changes
+
+    /// Follows the namespace until `close`. Changes come in bursts: a link is made, named, addressed, raised.
+    func watch() {
+        guard watcher == nil, !isClosed, let pipe = try? Pipe() else { return }
+        guard let end = try? pipe.readEnd.duplicate().take() else { return }
+        watcher = consume pipe
+        detachThread("network") { [namespace, weak self] in
+            let stop = FileDescriptor(owning: end)
+            guard (try? namespace.enter()) != nil, let monitor = try? NetworkMonitor([.links, .addresses, .routes])
+            else { return }
+            while (try? monitor.wait(until: nil, stop: stop.raw)) == true {
+                while (try? monitor.wait(until: .now + .milliseconds(50), stop: stop.raw)) == true {}
+                self?.changed()
+            }
+        }
+    }
+
+    private nonisolated func changed() {
+        Task(executorPreference: executor) {
+            do { try await self.follow() } catch {
+                self.log.warning("the guest could not follow a change of its network: \(error)")
+            }
+        }
+    }
+
+    /// Gives the links back.
+    func close() async {
+        isClosed = true
+        watcher = nil
+        _ = try? await last?.value
+        let attachments = attachments
+        try? await inNamespace { for attachment in attachments { attachment.undo() } }
+        self.attachments = []
+    }
+
+    /// On a thread of its own, which the namespace keeps to its end.
+    private func inNamespace<Result: Sendable>(_ body: @escaping @Sendable () throws -> Result) async throws -> Result {
+        let namespace = namespace
+        return try await blocking("network") {
+            try namespace.enter()
+            return try body()
+        }
+    }
+}
+
+extension Types_Interface {
+    init(_ endpoint: NetworkPlan.Endpoint) {
+        self.init()
+        device = endpoint.name
+        name = endpoint.name
+        hwAddr = endpoint.hardwareAddress.description
+        mtu = UInt64(endpoint.mtu)
+        type = endpoint.kind
+        rawFlags = endpoint.flags
+        ipaddresses = endpoint.addresses.map { prefix in
+            var wire = Types_IPAddress()
+            wire.family = prefix.address.isIPv6 ? .v6 : .v4
+            wire.address = prefix.address.description
+            wire.mask = "\(prefix.length)"
+            return wire
+        }
+    }
+}
+
+extension Types_Route {
+    init(_ route: Route, device: String) {
+        self.init()
+        dest = route.destination?.description ?? ""
+        gateway = route.gateway?.description ?? ""
+        source = route.source?.description ?? ""
+        self.device = device
+        scope = UInt32(route.scope)
+        family = route.isIPv6 ? .v6 : .v4
+        flags = route.flags
+        mtu = route.mtu
+    }
+}
+
+extension Types_ARPNeighbor {
+    init(_ neighbor: Neighbor, device: String) {
+        self.init()
+        toIpaddress.family = neighbor.address.isIPv6 ? .v6 : .v4
+        toIpaddress.address = neighbor.address.description
+        self.device = device
+        lladdr = neighbor.hardwareAddress.description
+        state = Int32(neighbor.state)
+        flags = Int32(neighbor.flags)
+    }
+}

@@ -1,0 +1,59 @@
+import CLinux
+import Glibc
+
+/// A network namespace that is held open: it lives at least as long as this (network_namespaces(7)).
+package final class NetworkNamespace: Sendable {
+    private let descriptor: FileDescriptor
+
+    private init(_ descriptor: consuming FileDescriptor) { self.descriptor = descriptor }
+
+    /// - Throws: EINVAL for a path that leads to something else.
+    package static func open(_ path: String) throws(SystemError) -> NetworkNamespace {
+        let descriptor = try FileDescriptor.open(path, O_RDONLY)
+        guard clx_namespace_kind(descriptor.raw) == Int32(clx_new_net.rawValue) else {
+            throw SystemError("use as network namespace", path, errno: EINVAL)
+        }
+        return NetworkNamespace(descriptor)
+    }
+
+    /// Makes one, and moves the calling thread into it.
+    package static func make() throws(SystemError) -> NetworkNamespace {
+        try checkNegated("make", "network namespace", clx_unshare(Int32(clx_new_net.rawValue)))
+        return try open("/proc/thread-self/ns/net")
+    }
+
+    /// Moves the calling thread into it: a thread of the caller's own, that does nothing else afterwards.
+    package func enter() throws(SystemError) {
+        try checkNegated("enter", "network namespace", clx_setns(descriptor.raw, Int32(clx_new_net.rawValue)))
+    }
+
+    /// For this process and for children that it starts.
+    package var path: String { "/proc/\(getpid())/fd/\(descriptor.raw)" }
+
+    /// Two that are equal are one namespace.
+    package var identity: UInt64 {
+        var facts = stat()
+        fstat(descriptor.raw, &facts)
+        return UInt64(facts.st_ino)
+    }
+}
+
+/// A link whose other end is a process: frames are read and written behind a virtio-net header (tuntap.rst).
+package enum TapDevice {
+    /// Opens the device's queues, in the calling thread's network namespace; makes it where there is none.
+    package static func open(_ name: String, queues: Int) throws(SystemError) -> [SharedDescriptor] {
+        var opened: [SharedDescriptor] = []
+        for _ in 0..<max(1, queues) {
+            let raw = try checkNegated("open tap", name, clx_open_tap(name, queues > 1 ? 1 : 0))
+            opened.append(SharedDescriptor(FileDescriptor(owning: raw)))
+        }
+        return opened
+    }
+}
+
+/// A descriptor that several owners keep open.
+package final class SharedDescriptor: Sendable {
+    private let descriptor: FileDescriptor
+    package init(_ descriptor: consuming FileDescriptor) { self.descriptor = descriptor }
+    package var raw: Int32 { descriptor.raw }
+}
