@@ -60,7 +60,7 @@ let package = Package(
         room("ShimAPI", in: "Contracts", ["TTRPC", protobuf]),
         // Guest
         room("Container", in: "Guest", ["CLinux", "CSeccomp", "Linux", "OCISpec"]),
-        room("GuestNetwork", in: "Guest", ["AgentAPI", "Linux", "Netlink", "TTRPC"]),
+        room("GuestNetwork", in: "Guest", ["AgentAPI", "CLinux", "Linux", "Netlink", "TTRPC"]),
         room(
             "Agent", in: "Guest",
             [
@@ -76,7 +76,8 @@ let package = Package(
         room(
             "Sandbox", in: "Host",
             [
-                "Configuration", "Hypervisor", "Network", "Netlink", "Storage", "VhostUser", "AgentAPI", "OCISpec", "TTRPC", "EventLoop",
+                "Configuration", "Hypervisor", "Network", "Netlink", "Storage", "VhostUser", "AgentAPI", "OCISpec",
+                "TTRPC", "EventLoop",
                 "Linux", "CLinux", nioCore, log, protobuf,
             ]),
         room(

@@ -10,9 +10,9 @@ struct PlanTests {
     private let host = SandboxPlan.Host(
         processors: 4, memoryMiB: 8000, kilohertz: 2_600_000, accelerator: .init(.tcg, "a test"))
 
-    private let networkHost = SandboxPlan.Network.Host(namespace: 1, hasVhost: false) { path in
-        ["/host": 1, "/proc/1/ns/net": 1, "/run/netns/a": 2, "/proc/77/ns/net": 3][path]
-    }
+    private let networkHost = SandboxPlan.Network.Host(
+        namespace: 1, hasVhost: false,
+        identity: { ["/host": 1, "/proc/1/ns/net": 1, "/run/netns/a": 2, "/proc/77/ns/net": 3][$0] })
 
     private func plan(_ toml: String) throws -> SandboxPlan {
         var configuration = Configuration()

@@ -35,6 +35,7 @@ final class Guest: Sendable {
         /// The first container, whose processes others of a pod may see.
         var first: String?
         var hooks = GuestHooks(directory: "")
+        var servesNames = false
     }
 
     let loop: any EventLoop

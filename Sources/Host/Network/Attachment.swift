@@ -13,7 +13,11 @@ package struct Attachment: Sendable {
     package let number: Int
 
     /// Does what the endpoint needs, in the calling thread's network namespace; undoes it when something fails.
-    package static func make(_ endpoint: NetworkPlan.Endpoint, number: Int, queues: Int) throws -> Attachment {
+    ///
+    /// - Parameter resolver: something in the namespace resolves names for the guest, and needs answers of its own.
+    package static func make(_ endpoint: NetworkPlan.Endpoint, number: Int, queues: Int, resolver: Bool) throws
+        -> Attachment
+    {
         let socket = try NetlinkSocket()
         let name = NetworkPlan.ownName(number)
         func attachment(_ queues: [SharedDescriptor], _ made: Int32 = 0) -> Attachment {
@@ -26,7 +30,7 @@ package struct Attachment: Sendable {
             let opened = try TapDevice.open(name, queues: queues)
             let tap = try socket.link(named: name)
             try raise(tap.index, endpoint, socket)
-            if endpoint.source == .redirected { try redirect(endpoint, tap.index, socket) }
+            if endpoint.source == .redirected { try redirect(endpoint, tap.index, resolver, socket) }
             return attachment(opened, tap.index)
         case .stacked:
             // The guest has the link's address, so the link must have another.
@@ -61,7 +65,9 @@ package struct Attachment: Sendable {
         try socket.change(link, change)
     }
 
-    private static func redirect(_ endpoint: NetworkPlan.Endpoint, _ tap: Int32, _ socket: NetlinkSocket) throws {
+    private static func redirect(
+        _ endpoint: NetworkPlan.Endpoint, _ tap: Int32, _ resolver: Bool, _ socket: NetlinkSocket
+    ) throws {
         do { try socket.addIngress(endpoint.link) } catch {
             guard error.code == EEXIST else { throw error }
             throw NetworkError(
@@ -69,12 +75,24 @@ package struct Attachment: Sendable {
         }
         do {
             try socket.addIngress(tap)
+            if resolver { try letResolverHear(endpoint, tap, socket) }
             try socket.add(IngressRule(priority: 10, .redirect(to: tap)), on: endpoint.link)
             try socket.add(IngressRule(priority: 10, .redirect(to: endpoint.link)), on: tap)
         } catch {
             try? socket.deleteIngress(endpoint.link)
             throw error
         }
+    }
+
+    /// From now on something in the namespace resolves names for the guest.
+    package func letResolverHear() throws {
+        if endpoint.source == .redirected { try Self.letResolverHear(endpoint, made, NetlinkSocket()) }
+    }
+
+    private static func letResolverHear(_ endpoint: NetworkPlan.Endpoint, _ tap: Int32, _ socket: NetlinkSocket) throws
+    {
+        try NameResolver.claimPorts()
+        for rule in NameResolver.rules(tap: tap) { try socket.add(rule, on: endpoint.link) }
     }
 
     private static func give(_ link: Int32, _ address: HardwareAddress, _ socket: NetlinkSocket) throws {
@@ -90,7 +108,9 @@ package struct Attachment: Sendable {
 
     /// A macvtap's frames come through a device node of its index, which devtmpfs makes (macvtap.c).
     private static func openMacvtap(_ link: Int32, _ queues: Int) throws -> [SharedDescriptor] {
-        try (0..<max(1, queues)).map { _ in SharedDescriptor(try FileDescriptor.open("/dev/tap\(link)", O_RDWR | O_NONBLOCK)) }
+        try (0..<max(1, queues)).map { _ in
+            SharedDescriptor(try FileDescriptor.open("/dev/tap\(link)", O_RDWR | O_NONBLOCK))
+        }
     }
 }
 

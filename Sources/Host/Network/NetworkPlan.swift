@@ -40,6 +40,11 @@ package struct NetworkPlan: Equatable, Sendable {
         /// IFF_NOARP where the link has it.
         package let flags: UInt32
         package let source: Source
+
+        /// Whether the guest's card for one serves the other: names, addresses and routes are told to the agent.
+        package func isSameCard(as other: Endpoint) -> Bool {
+            link == other.link && hardwareAddress == other.hardwareAddress && source == other.source
+        }
     }
 
     package static let empty = NetworkPlan(endpoints: [], routes: [], neighbors: [])
@@ -55,8 +60,8 @@ package struct NetworkPlan: Equatable, Sendable {
         for link in view.links where !link.isLoopback && !own.contains(link.index) && !Self.isOwnName(link.name) {
             // Of IPv6, a link-local address (scope 253) is the kernel's gift: a guest makes its own.
             let addresses = view.addresses.filter { $0.link == link.index && $0.scope != 253 }.map(\.prefix)
-            // Links that nobody has set up: tunnels that each new namespace has, and what is on its way.
-            if addresses.isEmpty { continue }
+            // Tunnels that each new namespace has, and links that somebody is still setting up: raising comes last.
+            if addresses.isEmpty || !link.isUp { continue }
             endpoints.append(
                 Endpoint(
                     link: link.index, name: link.name, kind: link.kind, hardwareAddress: link.hardwareAddress,
@@ -70,8 +75,7 @@ package struct NetworkPlan: Equatable, Sendable {
             given.contains($0.link) && $0.table == 254 && $0.type == 1 && $0.protocol != 2
                 && !($0.isIPv6 && $0.protocol == 9)
         }
-        // Only what was written down for good: NUD_PERMANENT without NUD_NOARP.
-        neighbors = view.neighbors.filter { given.contains($0.link) && $0.state == 0x80 }
+        neighbors = view.neighbors.filter { given.contains($0.link) }
     }
 
     /// What is left when a link has gone.
@@ -98,7 +102,8 @@ package struct NetworkPlan: Equatable, Sendable {
                 "link \(link.name) is a physical device: a guest can't be given it yet; put a macvlan or a bridge on it"
             )
         case _ where link.hardwareAddress.bytes.count != 6:
-            throw NetworkError("link \(link.name) (\(link.kind)) carries no Ethernet frames and can't be given to a guest")
+            throw NetworkError(
+                "link \(link.name) (\(link.kind)) carries no Ethernet frames and can't be given to a guest")
         default:
             return switch model {
             case .tcfilter: .redirected

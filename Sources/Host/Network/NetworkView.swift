@@ -10,10 +10,24 @@ package struct NetworkView: Equatable, Sendable {
     package init() {}
 
     /// Reads it through a socket that was opened in the namespace.
+    ///
+    /// Each kind is a question of its own, and somebody may be at work between two: it is read again until two readings agree.
     package init(_ socket: NetlinkSocket) throws {
-        links = try socket.links()
-        addresses = try socket.addresses()
-        routes = try socket.routes()
-        neighbors = try socket.neighbors()
+        var before = try Self.read(socket)
+        for _ in 0..<20 {
+            self = try Self.read(socket)
+            if self == before { return }
+            before = self
+        }
+    }
+
+    private static func read(_ socket: NetlinkSocket) throws -> NetworkView {
+        var view = NetworkView()
+        view.links = try socket.links()
+        view.addresses = try socket.addresses()
+        view.routes = try socket.routes()
+        // The kernel's own knowledge of neighbours comes and goes with traffic; what is written down for good is asked for.
+        view.neighbors = try socket.neighbors().filter { $0.state == 0x80 }
+        return view
     }
 }

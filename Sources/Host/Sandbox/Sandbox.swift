@@ -252,7 +252,12 @@ package actor Sandbox {
                 request.oci = try Grpc_Spec(checking: guest.spec, source: bundle + "/config.json")
             }
             try await record.hooks.beforeCreation()
-            // A manager's hook may have moved links into the namespace.
+            // A manager's hook may have moved links into the namespace, and have written who resolves names there.
+            if let path = spec.mounts?.last(where: { $0.destination == "/etc/resolv.conf" })?.source,
+                let text = try? Files.readText(path), NameRelay.isNeeded(by: text), let dialer, let relay
+            {
+                try await network?.relayNames(dialer, relay)
+            }
             try await network?.follow()
             let ports = try prepare(record.initial)
             request.stdinPort = ports.stdin

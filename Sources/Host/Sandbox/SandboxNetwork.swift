@@ -32,6 +32,7 @@ actor SandboxNetwork {
     private var isClosed = false
     /// Closed, it ends the thread that hears of changes.
     private var watcher: Pipe?
+    private var resolver: NameResolver?
 
     init(
         _ plan: SandboxPlan.Network, namespace: NetworkNamespace, machine: QEMUVirtualMachine, loop: any EventLoop,
@@ -57,25 +58,26 @@ actor SandboxNetwork {
 
     private func pass() async throws {
         guard !isClosed else { return }
-        let (namespace, model) = (namespace, plan.model)
+        let model = plan.model
         let own = Set(attachments.map(\.made))
         let wanted = try await inNamespace {
             try NetworkPlan(NetworkView(NetlinkSocket()), model: model, own: own)
         }
-        for attachment in attachments where !wanted.endpoints.contains(where: { $0.link == attachment.endpoint.link }) {
+        for attachment in attachments where !wanted.endpoints.contains(where: attachment.endpoint.isSameCard) {
             try await remove(attachment)
         }
-        for endpoint in wanted.endpoints where !attachments.contains(where: { $0.endpoint.link == endpoint.link }) {
+        for endpoint in wanted.endpoints where !attachments.contains(where: { $0.endpoint.isSameCard(as: endpoint) }) {
             try await add(endpoint)
         }
-        _ = namespace
         if let agent { try await tell(agent, wanted) }
     }
 
     private func add(_ endpoint: NetworkPlan.Endpoint) async throws {
         lastNumber += 1
-        let (number, queues) = (lastNumber, plan.queues)
-        let attachment = try await inNamespace { try Attachment.make(endpoint, number: number, queues: queues) }
+        let (number, queues, resolver) = (lastNumber, plan.queues, resolver != nil)
+        let attachment = try await inNamespace {
+            try Attachment.make(endpoint, number: number, queues: queues, resolver: resolver)
+        }
         do {
             try await machine.add(
                 NetworkDevice(
@@ -120,6 +122,19 @@ actor SandboxNetwork {
         told = wanted
     }
 
+    // MARK: Names
+
+    /// Lets the guest ask the namespace's own resolver, where there is one for it.
+    func relayNames(_ dialer: any GuestDialer, _ relay: StreamRelay) async throws {
+        guard resolver == nil else { return }
+        let resolver = try NameResolver(NameRelay.address, NameRelay.port, in: namespace, relay: relay)
+        self.resolver = resolver
+        try dialer.listen(port: NameRelay.datagrams) { resolver.serve(datagrams: $0) }
+        try dialer.listen(port: NameRelay.connections) { resolver.serve(connection: $0) }
+        let present = attachments
+        try await inNamespace { for attachment in present { try attachment.letResolverHear() } }
+    }
+
     // MARK: Changes
 
     /// Follows the namespace until `close`. Changes come in bursts: a link is made, named, addressed, raised.
@@ -150,6 +165,7 @@ actor SandboxNetwork {
     func close() async {
         isClosed = true
         watcher = nil
+        resolver?.close()
         _ = try? await last?.value
         let attachments = attachments
         try? await inNamespace { for attachment in attachments { attachment.undo() } }

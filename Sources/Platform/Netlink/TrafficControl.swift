@@ -59,26 +59,26 @@ package struct IngressRule: Equatable, Sendable {
                 selector.put(UInt32(0))
             }
             options.attribute(5, selector.bytes)
-            options.nested(7) { actions in actions.nested(1) { write(&$0) } }
+            // A filter that fits and does nothing lets the packet through (TC_ACT_OK).
+            switch action {
+            case .pass: break
+            case .redirect(let link): Self.mirred(&options, verdict: Self.stolen, operation: 1, link)
+            case .mirror(let link): Self.mirred(&options, verdict: Self.accepted, operation: 2, link)
+            }
         }
         return writer.bytes
     }
 
-    private func write(_ writer: inout MessageWriter) {
-        // struct tc_gen, and for mirred what to do and where: 1 redirects, 2 mirrors.
-        func parameters(_ verdict: UInt32, _ more: [UInt32]) -> [UInt8] {
-            var parameters = MessageWriter()
-            for field in [0, 0, verdict, 0, 0] + more { parameters.put(field) }
-            return parameters.bytes
-        }
-        let (kind, bytes) =
-            switch action {
-            case .redirect(let link): ("mirred", parameters(Self.stolen, [1, UInt32(bitPattern: link)]))
-            case .mirror(let link): ("mirred", parameters(Self.accepted, [2, UInt32(bitPattern: link)]))
-            case .pass: ("gact", parameters(Self.accepted, []))
+    /// The one action of a filter: struct tc_gen, then what to do and where.
+    private static func mirred(_ options: inout MessageWriter, verdict: UInt32, operation: UInt32, _ link: Int32) {
+        var parameters = MessageWriter()
+        for field in [0, 0, verdict, 0, 0, operation, UInt32(bitPattern: link)] { parameters.put(field) }
+        options.nested(7) { actions in
+            actions.nested(1) { action in
+                action.attribute(1, "mirred")
+                action.nested(2) { $0.attribute(2, parameters.bytes) }
             }
-        writer.attribute(1, kind)
-        writer.nested(2) { $0.attribute(2, bytes) }
+        }
     }
 }
 

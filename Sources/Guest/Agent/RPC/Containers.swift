@@ -2,6 +2,7 @@ import AgentAPI
 import Container
 import EventLoop
 import Glibc
+import GuestNetwork
 import Linux
 import OCISpec
 import SwiftProtobuf
@@ -19,6 +20,7 @@ extension Service {
             }
             var specification = try request.specification()
             if request.sandboxPidns { try joinProcesses(&specification) }
+            try serveNames(specification)
             var plan = try ContainerPlan(specification, container: id)
             // Compiled here, once for all processes: the stages need no rules.
             let seccomp = plan.seccomp
@@ -58,6 +60,19 @@ extension Service {
             }
             return Google_Protobuf_Empty()
         }
+    }
+
+    /// A container whose names are resolved at an address of the host's side finds somebody there.
+    private func serveNames(_ specification: OCISpec.Spec) throws {
+        guard
+            let path = specification.mounts?.last(where: { $0.destination == "/etc/resolv.conf" })?.source,
+            let text = try? Files.readText(path), NameRelay.isNeeded(by: text)
+        else { return }
+        let first = guest.state.withLock { state in
+            defer { state.servesNames = true }
+            return !state.servesNames
+        }
+        if first { try NameService.start(relay: guest.relay) }
     }
 
     /// The pid namespace is that of the sandbox's first container.

@@ -1,0 +1,181 @@
+import Glibc
+import Linux
+import Netlink
+import Synchronization
+
+/// Asks the resolver of a sandbox's network namespace for the guest: what the guest sends in a stream goes to that one address.
+///
+/// One thread, in the namespace. The guest is hostile: it gets few streams, and no other address.
+package final class NameResolver: Sendable {
+    private static let limit = 64
+    private static let idle = Duration.seconds(30)
+
+    private struct Inbox: Sendable {
+        var datagramStreams: [Int32] = []
+        var connections: [Int32] = []
+        var isClosed = false
+    }
+    private let inbox = Mutex(Inbox())
+    private let wake: Pipe
+    private let address: String
+    private let port: UInt16
+    private let relay: StreamRelay
+
+    /// Datagrams of one client of the guest.
+    private struct Flow {
+        let stream: Int32
+        let socket: Int32
+        var frames = DatagramFrames()
+        var used = ContinuousClock.now
+    }
+
+    package init(_ address: String, _ port: UInt16, in namespace: NetworkNamespace, relay: StreamRelay) throws {
+        (self.address, self.port, self.relay) = (address, port, relay)
+        wake = try Pipe(nonBlocking: true)
+        detachThread("names") { [self] in
+            guard (try? namespace.enter()) != nil else { return }
+            run()
+        }
+    }
+
+    /// Takes a stream of framed datagrams.
+    package func serve(datagrams stream: Int32) {
+        inbox.withLock { $0.datagramStreams.append(stream) }
+        ring()
+    }
+
+    /// Takes a stream that stands for a TCP connection.
+    package func serve(connection stream: Int32) {
+        inbox.withLock { $0.connections.append(stream) }
+        ring()
+    }
+
+    package func close() {
+        inbox.withLock { $0.isClosed = true }
+        ring()
+    }
+
+    private func ring() {
+        var byte: UInt8 = 1
+        _ = write(wake.writeEnd.raw, &byte, 1)
+    }
+
+    private func run() {
+        var flows: [Flow] = []
+        defer { for flow in flows { Self.end(flow) } }
+        while true {
+            var polled = [pollfd(fd: wake.readEnd.raw, events: Int16(POLLIN), revents: 0)]
+            for flow in flows {
+                polled.append(pollfd(fd: flow.stream, events: Int16(POLLIN), revents: 0))
+                polled.append(pollfd(fd: flow.socket, events: Int16(POLLIN), revents: 0))
+            }
+            let count = poll(&polled, nfds_t(polled.count), flows.isEmpty ? -1 : 1000)
+            if count < 0 && errno != EINTR { return }
+            var ended: Set<Int> = []
+            for index in flows.indices {
+                let (stream, socket) = (polled[1 + 2 * index].revents, polled[2 + 2 * index].revents)
+                if stream != 0, !Self.ask(&flows[index]) { ended.insert(index) }
+                if socket != 0, !Self.answer(&flows[index]) { ended.insert(index) }
+                if .now - flows[index].used > Self.idle { ended.insert(index) }
+            }
+            for index in ended.sorted(by: >) { Self.end(flows.remove(at: index)) }
+            if polled[0].revents != 0 {
+                guard let news = drain() else { return }
+                flows += news
+                while flows.count > Self.limit { Self.end(flows.removeFirst()) }
+            }
+        }
+    }
+
+    /// New flows; nil when it is over.
+    private func drain() -> [Flow]? {
+        var rings = [UInt8](repeating: 0, count: 64)
+        _ = read(wake.readEnd.raw, &rings, rings.count)
+        let news = inbox.withLock { inbox in
+            defer { inbox = Inbox(isClosed: inbox.isClosed) }
+            return inbox
+        }
+        if news.isClosed {
+            for stream in news.datagramStreams + news.connections { Glibc.close(stream) }
+            return nil
+        }
+        for stream in news.connections {
+            guard let socket = try? InternetSocket.connect(.connections, address, port).take() else {
+                Glibc.close(stream)
+                continue
+            }
+            let (second, third) = (fcntl(stream, F_DUPFD_CLOEXEC, 3), fcntl(socket, F_DUPFD_CLOEXEC, 3))
+            relay.connect(from: stream, to: socket)
+            relay.connect(from: third, to: second)
+        }
+        return news.datagramStreams.compactMap { stream in
+            guard let socket = try? InternetSocket.connect(.datagrams, address, port).take() else {
+                Glibc.close(stream)
+                return nil
+            }
+            return Flow(stream: stream, socket: socket)
+        }
+    }
+
+    /// Guest to resolver; false at the end.
+    private static func ask(_ flow: inout Flow) -> Bool {
+        var buffer = [UInt8](repeating: 0, count: 4096)
+        let count = read(flow.stream, &buffer, buffer.count)
+        guard count > 0 else { return count < 0 && errno == EAGAIN }
+        flow.used = .now
+        for datagram in flow.frames.receive(buffer.prefix(count)) {
+            // A datagram may be lost, as on any network: clients ask again.
+            _ = send(flow.socket, datagram, datagram.count, Int32(MSG_DONTWAIT))
+        }
+        return true
+    }
+
+    /// Resolver to guest.
+    private static func answer(_ flow: inout Flow) -> Bool {
+        var buffer = [UInt8](repeating: 0, count: 65535)
+        let count = recv(flow.socket, &buffer, buffer.count, Int32(MSG_DONTWAIT))
+        // Refused: nobody listens there (ICMP). The client hears nothing and asks again.
+        guard count >= 0 else { return true }
+        flow.used = .now
+        let frame = DatagramFrames.frame(Array(buffer.prefix(count)))
+        // A part of a frame would leave the rest without meaning: a guest that doesn't read loses the stream.
+        return send(flow.stream, frame, frame.count, Int32(MSG_DONTWAIT) | Int32(MSG_NOSIGNAL))
+            == frame.count
+    }
+
+    private static func end(_ flow: Flow) {
+        Glibc.close(flow.stream)
+        Glibc.close(flow.socket)
+    }
+
+    // MARK: The resolver's own way out
+
+    /// Ports of the namespace's own sockets, which no guest takes by itself: the upper 4096, beyond Linux's usual range.
+    private static let ownPorts: ClosedRange<UInt16> = 0xf000...0xffff
+
+    /// A resolver in the namespace asks others in turn, from the address that the guest has as well: what they answer, and
+    /// what ARP says, must get to the namespace although the link's packets are the guest's.
+    static func rules(tap: Int32) -> [IngressRule] {
+        let udp = UInt32(17) << 16
+        let tcp = UInt32(6) << 16
+        func answers(_ protocolNumber: UInt32) -> [IngressRule.Match] {
+            [
+                // IPv4 with no options; the protocol; from port 53 to one of the namespace's own.
+                IngressRule.Match(0x4500_0000, mask: 0xff00_0000, at: 0),
+                IngressRule.Match(protocolNumber, mask: 0x00ff_0000, at: 8),
+                IngressRule.Match(53 << 16 | UInt32(ownPorts.lowerBound), mask: 0xffff_f000, at: 20),
+            ]
+        }
+        return [
+            IngressRule(protocol: 0x0800, priority: 1, matches: answers(udp), .pass),
+            IngressRule(protocol: 0x0800, priority: 2, matches: answers(tcp), .pass),
+            IngressRule(protocol: 0x0806, priority: 3, .mirror(to: tap)),
+        ]
+    }
+
+    /// In the calling thread's namespace: its sockets take those ports.
+    static func claimPorts() throws {
+        try Files.write(
+            "/proc/sys/net/ipv4/ip_local_port_range", "\(ownPorts.lowerBound) \(ownPorts.upperBound)")
+    }
+}
