@@ -97,20 +97,21 @@ let package = Package(
             ]),
         tool("kata-osbuilder", ["Images", "Linux", arguments]),
         // Unit tests
-        .target(name: "TestSupport", path: "Tests/TestSupport", swiftSettings: strict),
+        .target(
+            name: "TestSupport", dependencies: ["Linux"], path: "Tests/TestSupport", swiftSettings: strict),
         unitTests("Linux"),
         unitTests("Netlink", ["Linux", "CLinux", "TestSupport"]),
-        unitTests("GuestNetwork", ["AgentAPI", "Linux", "Netlink", "CLinux"]),
+        unitTests("GuestNetwork", ["AgentAPI", "Linux", "Netlink", "TestSupport"]),
         unitTests("VhostUser", ["Linux", "CLinux", "TestSupport"]),
         unitTests("OCISpec", ["TestSupport"]),
         unitTests("TTRPC", ["EventLoop", "AgentAPI", nioCore, nioPosix]),
         unitTests("Container", ["OCISpec", "CLinux", "TestSupport"]),
         unitTests("Agent"),
         unitTests("Configuration", ["Linux"]),
-        unitTests("Hypervisor"),
-        unitTests("Network", ["Netlink", "Linux"]),
+        unitTests("Hypervisor", ["Linux"]),
+        unitTests("Network", ["Netlink", "Linux", "TestSupport"]),
         unitTests("Images", ["Linux", "TestSupport"]),
-        unitTests("Sandbox", ["Configuration", "Hypervisor", "OCISpec", "Linux", nioPosix]),
+        unitTests("Sandbox", ["AgentAPI", "Configuration", "Hypervisor", "OCISpec", "Linux", nioPosix]),
         unitTests("Shim", ["AgentAPI", "ShimAPI", protobuf]),
         // Tests with real guests
         .testTarget(

@@ -1,9 +1,9 @@
 import AgentAPI
-import CLinux
 import Glibc
 import Linux
 import Netlink
 import TTRPC
+import TestSupport
 import Testing
 
 @testable import GuestNetwork
@@ -104,24 +104,5 @@ struct GuestNetworkPlanTests {
             let found = try GuestNetwork.update(interface { $0.hwAddr = "02:00:00:00:00:55" })
             #expect(found.name == "eth0")
         }
-    }
-
-    /// Runs a body on a thread with a network namespace of its own; the thread takes the namespace with it when it ends.
-    private func inOwnNetwork(_ body: @escaping @Sendable () throws -> Void) throws {
-        let pipe = try Pipe()
-        let end = try pipe.writeEnd.duplicate().take()
-        nonisolated(unsafe) var failure: (any Error)?
-        detachThread("network") {
-            do {
-                try checkNegated("make", "network namespace", clx_unshare(Int32(clx_new_net.rawValue)))
-                try body()
-            } catch { failure = error }
-            var byte: UInt8 = 1
-            _ = write(end, &byte, 1)
-            close(end)
-        }
-        var byte: UInt8 = 0
-        #expect(read(pipe.readEnd.raw, &byte, 1) == 1)
-        if let failure { throw failure }
     }
 }

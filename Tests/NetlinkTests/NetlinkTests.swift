@@ -54,6 +54,28 @@ struct NetlinkTests {
         #expect(LinkAddress(six.payload) == six)
     }
 
+    // `tc filter add dev <3> ingress prio 10 protocol all u32 match u32 0 0 action mirred egress redirect dev <7>`.
+    @Test("a redirection on the wire")
+    func redirection() {
+        let wire = bytes(
+            """
+            00 00 00 00 03 00 00 00 00 00 00 00 00 00 ff ff 00 03 0a 00
+            08 00 01 00 75 33 32 00
+            60 00 02 80
+            24 00 05 00 01 00 01 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00
+            38 00 07 80 34 00 01 80
+            0b 00 01 00 6d 69 72 72 65 64 00 00
+            24 00 02 80 20 00 02 00 00 00 00 00 00 00 00 00 04 00 00 00 00 00 00 00 00 00 00 00 01 00 00 00 07 00 00 00
+            """)
+        #expect(IngressRule(priority: 10, .redirect(to: 7)).payload(on: 3) == wire)
+        // Without an action, a filter that fits lets the packet through.
+        let pass = IngressRule(
+            protocol: 0x0800, priority: 1, matches: [.init(0x4500_0000, mask: 0xff00_0000, at: 0)], .pass
+        ).payload(on: 3)
+        #expect(pass.suffix(16) == bytes("ff 00 00 00 45 00 00 00 00 00 00 00 00 00 00 00")[...])
+        #expect(pass[16...].starts(with: bytes("08 00 01 00")))
+    }
+
     @Test("a neighbour on the wire")
     func neighbor() throws {
         let neighbor = Neighbor(

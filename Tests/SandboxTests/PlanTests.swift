@@ -1,3 +1,4 @@
+import AgentAPI
 import Configuration
 import Hypervisor
 import Testing
@@ -136,5 +137,55 @@ struct PlanTests {
             $0.hooks = Hooks(prestart: [Hook(path: "/p")], startContainer: [Hook(path: "/s")])
         }.spec.hooks
         #expect(hooks == Hooks(startContainer: [Hook(path: "/s")]))
+    }
+
+    private func network(_ path: String?, toml: String = "", role: String? = nil, process: Int32? = nil) throws
+        -> SandboxPlan.Network
+    {
+        var configuration = Configuration()
+        try configuration.merge(text: toml, file: "c.toml")
+        var spec = Spec.example
+        spec.linux?.namespaces?.removeAll { $0.type == "network" }
+        if let path { spec.linux?.namespaces = [.init(type: "network", path: path.isEmpty ? nil : path)] }
+        if let role { spec.annotations = ["io.kubernetes.cri.container-type": role] }
+        return try SandboxPlan.Network(
+            spec, process: process, configuration: configuration, host: networkHost, source: "config.json")
+    }
+
+    @Test("a machine has the namespace that is given, the one of the process that stands for it, or one of its own")
+    func networkNamespaces() throws {
+        #expect(try network("/run/netns/a").namespace == .path("/run/netns/a"))
+        #expect(try network("").namespace == .made)
+        #expect(try network("", process: 9).namespace == .path("/proc/9/ns/net"))
+        #expect(try network("/proc/77/ns/net", role: "sandbox").namespace == .path("/proc/77/ns/net"))
+        let toml = "[runtime]\ndisable_new_netns = true\ninternetworking_model = \"none\"\n"
+        #expect(try network(nil, toml: toml).namespace == .none)
+        #expect(try network("", toml: "[hypervisor.qemu]\nnetwork_queues = 3\n").queues == 3)
+    }
+
+    @Test(
+        "the host's network, another container's, and none at all are refused before anything is touched",
+        arguments: [
+            (nil, "", "config.json: linux.namespaces: host networking is not possible"),
+            ("/host", "", "linux.namespaces[0].path: /host is the host's"),
+            ("/proc/1/ns/net", "", "/proc/1/ns/net is the host's"),
+            ("/proc/77/ns/net", "", "that of another container (process 77)"),
+            ("/gone", "", "/gone is no network namespace, or is gone"),
+            (
+                "", "[runtime]\ndisable_new_netns = true\n",
+                "disable_new_netns: true needs internetworking_model = \"none\""
+            ),
+        ] as [(String?, String, String)])
+    func networkRefusals(_ path: String?, _ toml: String, _ words: String) {
+        let error = #expect(throws: SpecError.self) { try network(path, toml: toml) }
+        #expect(error?.description.contains(words) == true, "\(error?.description ?? "")")
+    }
+
+    @Test("only a resolver at Docker's address is relayed")
+    func resolvers() {
+        #expect(NameRelay.isNeeded(by: "search x\nnameserver 127.0.0.11\noptions ndots:0\n"))
+        for other in ["", "nameserver 127.0.0.1\n", "# nameserver 127.0.0.11", "nameserver 8.8.8.8"] {
+            #expect(!NameRelay.isNeeded(by: other))
+        }
     }
 }

@@ -19,7 +19,7 @@ struct Lab: Sendable {
         let outcome = try Lab.shell(
             """
             set -e
-            mkdir -p \(directory)/rootfs/{bin,dev,etc,proc,root,sys,tmp} \(directory)/bundle
+            mkdir -p \(directory)/rootfs/{bin,dev,etc,proc,root,run,sys,tmp} \(directory)/bundle
             cp /bin/busybox \(directory)/rootfs/bin/busybox
             for name in $(/bin/busybox --list); do [ $name = busybox ] || ln -s busybox \(directory)/rootfs/bin/$name; done
             echo 'root:x:0:0:root:/root:/bin/sh' > \(directory)/rootfs/etc/passwd

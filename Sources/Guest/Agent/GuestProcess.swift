@@ -102,7 +102,8 @@ final class GuestProcess: Sendable {
             }
         }
         do {
-            pid = try Self.prepare(command, document, filter, userMaps, conversation, theirs, reaper, &ours.master)
+            pid = try Self.prepare(
+                command, process, document, filter, userMaps, conversation, theirs, reaper, &ours.master)
         } catch {
             for mine in [ours.stdin, ours.stdout, ours.stderr, ours.master] where mine >= 0 { close(mine) }
             throw error
@@ -120,7 +121,7 @@ final class GuestProcess: Sendable {
 
     /// Starts the stage and talks to it until it is ready. Returns the pid of the process that will run the program.
     private static func prepare(
-        _ command: Command, _ document: [UInt8], _ filter: SeccompFilter?, _ maps: UserMaps,
+        _ command: Command, _ process: ProcessPlan, _ document: [UInt8], _ filter: SeccompFilter?, _ maps: UserMaps,
         _ sync: borrowing SyncSocket, _ theirs: Int32,
         _ reaper: Reaper, _ master: inout Int32
     ) throws -> pid_t {
@@ -133,7 +134,14 @@ final class GuestProcess: Sendable {
             try sync.send(filter)
             while true {
                 switch sync.next() {
-                case .ready: return pid
+                case .ready:
+                    // From outside: root of a user namespace may not raise what it has (prlimit(2)).
+                    for limit in process.limits {
+                        try checkNegated(
+                            "set limit (process.rlimits)", "\(limit.resource)",
+                            clx_set_rlimit(pid, limit.resource, limit.soft, limit.hard))
+                    }
+                    return pid
                 case .terminal(let descriptor): master = descriptor
                 case .process(let joined):
                     reaper.watch(pid) { _ in }

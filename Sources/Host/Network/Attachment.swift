@@ -9,6 +9,8 @@ package struct Attachment: Sendable {
     package let queues: [SharedDescriptor]
     /// The link that was made, 0 for none.
     package let made: Int32
+    /// The address that the link was given while the guest has its own.
+    package let lent: HardwareAddress?
     /// What the guest's device is called on the host.
     package let number: Int
 
@@ -20,8 +22,8 @@ package struct Attachment: Sendable {
     {
         let socket = try NetlinkSocket()
         let name = NetworkPlan.ownName(number)
-        func attachment(_ queues: [SharedDescriptor], _ made: Int32 = 0) -> Attachment {
-            Attachment(endpoint: endpoint, queues: queues, made: made, number: number)
+        func attachment(_ queues: [SharedDescriptor], _ made: Int32 = 0, lent: HardwareAddress? = nil) -> Attachment {
+            Attachment(endpoint: endpoint, queues: queues, made: made, lent: lent, number: number)
         }
         switch endpoint.source {
         case .tap: return attachment(try TapDevice.open(endpoint.name, queues: queues))
@@ -34,12 +36,13 @@ package struct Attachment: Sendable {
             return attachment(opened, tap.index)
         case .stacked:
             // The guest has the link's address, so the link must have another.
-            try give(endpoint.link, .random(), socket)
+            let lent = HardwareAddress.random()
+            try give(endpoint.link, lent, socket)
             do {
                 try socket.createMacvtap(name, on: endpoint.link, address: endpoint.hardwareAddress)
                 let tap = try socket.link(named: name)
                 try raise(tap.index, endpoint, socket)
-                return attachment(try openMacvtap(tap.index, queues), tap.index)
+                return attachment(try openMacvtap(tap.index, queues), tap.index, lent: lent)
             } catch {
                 unstack(endpoint, name, socket)
                 throw error

@@ -53,11 +53,10 @@ package struct NetworkPlan: Equatable, Sendable {
         (self.endpoints, self.routes, self.neighbors) = (endpoints, routes, neighbors)
     }
 
-    /// - Parameter own: indices of the links that were made for the guest: not for it to see.
     /// - Throws: `NetworkError` for a link in use that no guest can be given.
-    package init(_ view: NetworkView, model: InternetworkingModel, own: Set<Int32> = []) throws(NetworkError) {
+    package init(_ view: NetworkView, model: InternetworkingModel) throws(NetworkError) {
         var endpoints: [Endpoint] = []
-        for link in view.links where !link.isLoopback && !own.contains(link.index) && !Self.isOwnName(link.name) {
+        for link in view.links where !link.isLoopback && !Self.isOwnName(link.name) {
             // Of IPv6, a link-local address (scope 253) is the kernel's gift: a guest makes its own.
             let addresses = view.addresses.filter { $0.link == link.index && $0.scope != 253 }.map(\.prefix)
             // Tunnels that each new namespace has, and links that somebody is still setting up: raising comes last.

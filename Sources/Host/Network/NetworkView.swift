@@ -21,6 +21,20 @@ package struct NetworkView: Equatable, Sendable {
         }
     }
 
+    /// As it would be without what was done for the guest.
+    package func without(_ attachments: [Attachment]) -> NetworkView {
+        var view = self
+        for attachment in attachments {
+            view.links.removeAll { $0.index == attachment.made }
+            for index in view.links.indices where view.links[index].index == attachment.endpoint.link {
+                if view.links[index].hardwareAddress == attachment.lent {
+                    view.links[index].hardwareAddress = attachment.endpoint.hardwareAddress
+                }
+            }
+        }
+        return view
+    }
+
     private static func read(_ socket: NetlinkSocket) throws -> NetworkView {
         var view = NetworkView()
         view.links = try socket.links()

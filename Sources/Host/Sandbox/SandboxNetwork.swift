@@ -59,9 +59,9 @@ actor SandboxNetwork {
     private func pass() async throws {
         guard !isClosed else { return }
         let model = plan.model
-        let own = Set(attachments.map(\.made))
+        let present = attachments
         let wanted = try await inNamespace {
-            try NetworkPlan(NetworkView(NetlinkSocket()), model: model, own: own)
+            try NetworkPlan(NetworkView(NetlinkSocket()).without(present), model: model)
         }
         for attachment in attachments where !wanted.endpoints.contains(where: attachment.endpoint.isSameCard) {
             try await remove(attachment)

@@ -83,9 +83,9 @@ int clx_set_no_new_privileges(void) { OR_ERRNO(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 
 
 int clx_set_dumpable(int dumpable) { OR_ERRNO(prctl(PR_SET_DUMPABLE, dumpable, 0, 0, 0)); }
 
-int clx_set_rlimit(int resource, uint64_t soft, uint64_t hard) {
+int clx_set_rlimit(pid_t process, int resource, uint64_t soft, uint64_t hard) {
     struct rlimit limit = {soft, hard};
-    OR_ERRNO(setrlimit((__rlimit_resource_t)resource, &limit));
+    OR_ERRNO(prlimit(process, (__rlimit_resource_t)resource, &limit, NULL));
 }
 
 pid_t clx_fork_sibling(void) {

@@ -14,6 +14,14 @@ package struct Link: Equatable, Sendable {
     package var lower: Int32
     package var master: Int32
 
+    package init(
+        index: Int32, name: String, hardwareAddress: HardwareAddress, mtu: UInt32 = 1500, flags: UInt32 = 1,
+        kind: String = "", lower: Int32 = 0, master: Int32 = 0
+    ) {
+        (self.index, self.name, self.hardwareAddress, self.mtu) = (index, name, hardwareAddress, mtu)
+        (self.flags, self.kind, self.lower, self.master) = (flags, kind, lower, master)
+    }
+
     package var isUp: Bool { flags & 1 != 0 }
     package var isLoopback: Bool { flags & 8 != 0 }
 

@@ -2,7 +2,7 @@ import CLinux
 import Glibc
 import Linux
 
-/// The last steps of a process before its program: limits, user, capabilities, directory, exec.
+/// The last steps of a process before its program: user, capabilities, directory, exec.
 enum ProcessSetup {
     /// While /proc is still the guest's: it may be missing or read-only later.
     static func beforeRoot(_ plan: ProcessPlan) throws(SystemError) {
@@ -74,9 +74,6 @@ enum ProcessSetup {
     ///   what is done here; without, it takes CAP_SYS_ADMIN, and the profile must allow the rest (as under runc).
     static func execute(_ plan: ProcessPlan, _ filter: SeccompFilter?, waitingFor go: () throws -> Bool) throws -> Never
     {
-        for limit in plan.limits {
-            try checkNegated("set limit", "\(limit.resource)", clx_set_rlimit(limit.resource, limit.soft, limit.hard))
-        }
         let entered = chdir(plan.directory) == 0
         if !entered, errno != EACCES {
             throw SystemError("change to directory (process.cwd)", plan.directory, errno: errno)

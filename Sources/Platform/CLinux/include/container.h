@@ -36,7 +36,8 @@ int clx_set_keep_capabilities(int keep);
 int clx_set_no_new_privileges(void);
 /// Whether the process owns its files below /proc (PR_SET_DUMPABLE).
 int clx_set_dumpable(int dumpable);
-int clx_set_rlimit(int resource, uint64_t soft, uint64_t hard);
+/// Of another process, or of the caller's own for 0 (prlimit(2)).
+int clx_set_rlimit(pid_t process, int resource, uint64_t soft, uint64_t hard);
 
 /// sched_setattr(2); times in nanoseconds.
 struct clx_scheduler {

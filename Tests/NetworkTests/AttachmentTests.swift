@@ -1,0 +1,89 @@
+import Glibc
+import Linux
+import Netlink
+import TestSupport
+import Testing
+
+@testable import Network
+
+/// In network namespaces of their own: nothing of the machine's network is touched.
+@Suite("Links that are made ready for a guest", .enabled(if: getuid() == 0, "network namespaces need root"))
+struct AttachmentTests {
+    /// A veth `eth0` with an address whose other end is `peer`, both up; its endpoint.
+    private static func endpoint(_ model: InternetworkingModel) throws -> NetworkPlan.Endpoint {
+        let socket = try NetlinkSocket()
+        try socket.create("eth0", kind: "veth", peer: "peer")
+        var up = NetlinkSocket.Change()
+        up.isUp = true
+        for name in ["eth0", "peer"] { try socket.change(try socket.link(named: name).index, up) }
+        try socket.add(LinkAddress(link: try socket.link(named: "eth0").index, prefix: Prefix("10.1.0.2/24")!))
+        try socket.add(LinkAddress(link: try socket.link(named: "peer").index, prefix: Prefix("10.2.0.1/24")!))
+        let plan = try NetworkPlan(NetworkView(socket), model: model)
+        return try #require(plan.endpoints.first { $0.name == "eth0" })
+    }
+
+    /// What comes out of a queue within two seconds, behind its virtio-net header of ten bytes.
+    private static func frame(from queue: SharedDescriptor, where fits: ([UInt8]) -> Bool) -> Bool {
+        let deadline = ContinuousClock.now + .seconds(2)
+        while .now < deadline {
+            var ready = pollfd(fd: queue.raw, events: Int16(POLLIN), revents: 0)
+            guard poll(&ready, 1, 100) > 0 else { continue }
+            var bytes = [UInt8](repeating: 0, count: 2048)
+            let count = read(queue.raw, &bytes, bytes.count)
+            if count > 10, fits(Array(bytes[10..<count])) { return true }
+        }
+        return false
+    }
+
+    /// The machine behind the peer asks who has an address: a broadcast of ARP.
+    private static func ask() throws {
+        let socket = try InternetSocket.connect(.datagrams, "10.2.0.9", 9)
+        let byte: UInt8 = 1
+        _ = withUnsafeBytes(of: byte) { send(socket.raw, $0.baseAddress, 1, 0) }
+    }
+
+    private static func isQuestion(_ frame: [UInt8]) -> Bool {
+        frame.count >= 42 && frame[12...13].elementsEqual([0x08, 0x06]) && frame[38..<42].elementsEqual([10, 2, 0, 9])
+    }
+
+    @Test("filters lead a veth's frames to the guest's tap; a second sandbox is refused; undone, the link is as before")
+    func redirected() throws {
+        try inOwnNetwork {
+            let endpoint = try Self.endpoint(.tcfilter)
+            do {
+                let attachment = try Attachment.make(endpoint, number: 0, queues: 1, resolver: true)
+                try Self.ask()
+                #expect(Self.frame(from: attachment.queues[0], where: Self.isQuestion))
+                let refusal = #expect(throws: NetworkError.self) {
+                    try Attachment.make(endpoint, number: 1, queues: 1, resolver: false)
+                }
+                #expect(refusal?.description.contains("eth0") == true)
+                attachment.undo()
+            }
+            // The tap has gone with its queue, the ingress discipline with the undo.
+            #expect(throws: SystemError.self) { try NetlinkSocket().link(named: "tap0_kata") }
+            let again = try Attachment.make(endpoint, number: 0, queues: 2, resolver: false)
+            #expect(again.queues.count == 2)
+            again.undo()
+        }
+    }
+
+    @Test("a macvtap takes the veth's address, and gives it back")
+    func stacked() throws {
+        try inOwnNetwork {
+            let endpoint = try Self.endpoint(.macvtap)
+            let socket = try NetlinkSocket()
+            let attachment = try Attachment.make(endpoint, number: 0, queues: 1, resolver: false)
+            #expect(try socket.link(named: "tap0_kata").hardwareAddress == endpoint.hardwareAddress)
+            #expect(try socket.link(named: "eth0").hardwareAddress == attachment.lent)
+            // Looked at again, nothing has changed for the guest.
+            let again = try NetworkPlan(NetworkView(socket).without([attachment]), model: .macvtap)
+            #expect(again.endpoints.first { $0.name == "eth0" } == endpoint)
+            try Self.ask()
+            #expect(Self.frame(from: attachment.queues[0], where: Self.isQuestion))
+            attachment.undo()
+            #expect(try socket.link(named: "eth0").hardwareAddress == endpoint.hardwareAddress)
+            #expect(throws: SystemError.self) { try socket.link(named: "tap0_kata") }
+        }
+    }
+}

@@ -1,0 +1,137 @@
+import Foundation
+import Testing
+
+@Suite(
+    "The network of real guests", .serialized, .enabled(if: Lab.obstacle == nil, "\(Lab.obstacle ?? "")"),
+    .timeLimit(.minutes(10)))
+struct NetworkTests {
+    /// A namespace `$ns` with a veth `eth0` (10.88.7.2, fd00:88::2) whose other end is in `$far` (10.88.7.1, fd00:88::1), and a
+    /// bundle that uses it.
+    private func withNamespace(_ workload: String, _ script: String, seconds: Int = 90) throws -> Lab.Outcome {
+        let lab = try Lab()
+        defer { lab.remove() }
+        try lab.bundle(workload)
+        return try lab.sh(
+            """
+            ns=kata-${PWD##*-}; far=$ns-far
+            for each in $ns $far; do ip netns add $each; ip -n $each link set lo up; done
+            trap 'ip netns del $ns; ip netns del $far' EXIT
+            pair() {
+                ip -n $far link add $3 type veth peer name $4 netns $ns
+                ip -n $far addr add $1.1/24 dev $3; ip -n $far addr add $2::1/64 dev $3 nodad; ip -n $far link set $3 up
+                ip -n $ns addr add $1.2/24 dev $4; ip -n $ns addr add $2::2/64 dev $4 nodad; ip -n $ns link set $4 mtu 1400 up
+            }
+            pair 10.88.7 fd00:88 v0 eth0
+            ip -n $ns route add default via 10.88.7.1; ip -n $ns route add 10.99.0.0/16 dev eth0 scope link
+            ip -n $ns neigh add 10.88.7.9 lladdr 02:00:00:00:00:09 dev eth0
+            jq --arg ns /run/netns/$ns '(.linux.namespaces[] | select(.type == "network")).path = $ns |
+                .process.capabilities |= map_values(. + ["CAP_NET_RAW"])' bundle/config.json > c && mv c bundle/config.json
+            kata="\(lab.kata)"
+            eventually() { for i in $(seq 100); do "$@" > /dev/null 2>&1 && return; sleep 0.1; done; echo "never: $*"; }
+            \(script)
+            """, seconds: seconds)
+    }
+
+    private static let look = """
+        ip addr show eth0 | grep -o -E "mtu 1400|inet6? [0-9a-f:.]+" | grep -v fe80; ip route | grep -o -E "^(default|10.99).*eth0"
+        ip neigh | grep -o "10.88.7.9.*:09"; ping -c 1 10.88.7.1 > /dev/null && ping6 -c 1 fd00:88::1 > /dev/null && echo pong
+        """
+    private static let seen = """
+        mtu 1400
+        inet 10.88.7.2
+        inet6 fd00:88::2
+        default via 10.88.7.1 dev eth0
+        10.99.0.0/16 dev eth0
+        10.88.7.9 dev eth0 lladdr 02:00:00:00:00:09
+        pong
+
+        """
+
+    @Test(
+        "a guest has the links, addresses, routes and neighbours of its namespace, which is as before afterwards",
+        arguments: ["tcfilter", "macvtap"])
+    func namespace(_ model: String) throws {
+        let outcome = try withNamespace(
+            Self.look,
+            """
+            sed -i 's/^\\[runtime\\]/[runtime]\\ninternetworking_model = "\(model)"/' configuration.toml
+            before=$(ip -n $ns link; tc -n $ns qdisc)
+            $kata run -b bundle n-\(model) || tail -3 state/*/log
+            [ "$(ip -n $ns link; tc -n $ns qdisc)" = "$before" ] || echo "not as before: $(ip -n $ns link; tc -n $ns qdisc)"
+            """)
+        #expect(outcome.output == Self.seen, "\(outcome.error)")
+    }
+
+    @Test("links that come, change and go while the guest runs are followed")
+    func follows() throws {
+        let outcome = try withNamespace(
+            "while :; do sleep 0.1; done",
+            """
+            $kata create -b bundle n-hot && $kata start n-hot
+            pair 10.88.8 fd00:89 v1 net1
+            eventually $kata exec n-hot ping -c 1 -W 1 10.88.8.1
+            ip -n $ns addr add 10.88.9.2/24 dev net1
+            eventually sh -c "$kata exec n-hot ip addr show net1 | grep 10.88.9.2"
+            $kata kata-network list-ifaces n-hot | jq -r '.[].name' | sort | tr '\\n' ' '
+            ip -n $ns link del net1
+            eventually sh -c "! $kata exec n-hot ip link show net1"
+            $kata exec n-hot ping -c 1 10.88.7.1 | grep -c '1 packets received'
+            $kata kill n-hot KILL; eventually sh -c "$kata state n-hot | grep stopped"; $kata delete n-hot
+            """)
+        #expect(outcome.output == "eth0 lo net1 1\n", "\(outcome.error)")
+    }
+
+    @Test("large transfers in both directions are whole, and a thousand short connections are all answered")
+    func traffic() throws {
+        let outcome = try withNamespace(
+            """
+            dd if=/dev/urandom of=/tmp/big bs=1M count=24 2> /dev/null; md5sum < /tmp/big; echo ok > /tmp/small
+            mkdir /tmp/cgi-bin; printf '#!/bin/sh\\necho; md5sum\\n' > /tmp/cgi-bin/sum; chmod +x /tmp/cgi-bin/sum
+            httpd -h /tmp; echo serving; sleep 60
+            """,
+            """
+            $kata run -b bundle n-load > out & runner=$!
+            eventually grep -q serving out
+            cat > client.py <<X
+            import hashlib, os, urllib.request
+            get = lambda path, data=None: urllib.request.urlopen("http://10.88.7.2/" + path, data, 60).read()
+            print(hashlib.md5(get("big")).hexdigest() == open("out").read().split()[0])
+            data = os.urandom(8 << 20)
+            print(get("cgi-bin/sum", data).split()[0].decode() == hashlib.md5(data).hexdigest())
+            print(sum(get("small") == b"ok\\n" for _ in range(1000)))
+            X
+            ip netns exec $far python3 client.py
+            $kata kill n-load KILL; wait $runner
+            """, seconds: 120)
+        #expect(outcome.output == "True\nTrue\n1000\n", "\(outcome.error)")
+    }
+
+    @Test("CNI gives a task of ctr its link between create and start")
+    func cni() throws {
+        let lab = try Lab()
+        defer { lab.remove() }
+        let outcome = try lab.sh(
+            """
+            ns=kata-${PWD##*-}; ip netns add $ns; ip -n $ns link set lo up; trap 'kill $daemon; wait $daemon; ip netns del $ns' EXIT
+            printf 'version = 2\\nroot = "%s"\\nstate = "%s"\\ndisabled_plugins = ["io.containerd.grpc.v1.cri"]\\n[grpc]\\naddress = "%s"\\n[ttrpc]\\naddress = "%s"\\n' \
+                $PWD/root $PWD/run $PWD/c.sock $PWD/c.ttrpc > containerd.toml
+            export PATH=\(lab.binaries):$PATH KATA_RUNTIME_CONFIG=\(lab.configuration)
+            containerd -c containerd.toml > containerd.log 2>&1 & daemon=$!
+            for i in $(seq 100); do ctr -a c.sock version > /dev/null 2>&1 && break; sleep 0.1; done
+            # ctr reads fixed directories: it gets a view of its own.
+            cat > in-view <<X
+            set -e
+            mkdir upper work
+            mount -t overlay overlay -o lowerdir=/etc,upperdir=$PWD/upper,workdir=$PWD/work /etc
+            mkdir -p /etc/cni/net.d
+            printf '{"cniVersion":"0.4.0","name":"t","plugins":[{"type":"ptp","ipam":{"type":"host-local","dataDir":"$PWD/ipam",
+                "ranges":[[{"subnet":"10.77.0.0/24"}]],"routes":[{"dst":"0.0.0.0/0"}]}}]}' > /etc/cni/net.d/10.conflist
+            mount -t tmpfs none /opt; mkdir /opt/cni; ln -s /usr/lib/cni /opt/cni/bin
+            ctr -a c.sock run --rm --cni --runtime io.containerd.kata.v2 --rootfs \(lab.rootfs) n-cni \
+                /bin/sh -c 'ip addr show eth0 | grep -o "inet 10.77.0.2"; ping -c 1 10.77.0.1 | grep -c "1 packets received"'
+            X
+            nsenter --net=/run/netns/$ns unshare -m bash in-view
+            """)
+        #expect(outcome.output == "inet 10.77.0.2\n1\n", "\(outcome.error)")
+    }
+}
