@@ -73,7 +73,12 @@ struct AttachmentTests {
         try inOwnNetwork {
             let endpoint = try Self.endpoint(.macvtap)
             let socket = try NetlinkSocket()
+            let neighbor = Neighbor(
+                link: endpoint.link, address: InternetAddress("10.1.0.9")!,
+                hardwareAddress: HardwareAddress("02:00:00:00:00:09")!)
+            try socket.add(neighbor)
             let attachment = try Attachment.make(endpoint, number: 0, queues: 1, resolver: false)
+            #expect(try NetworkView(socket).neighbors == [neighbor])
             #expect(try socket.link(named: "tap0_kata").hardwareAddress == endpoint.hardwareAddress)
             #expect(try socket.link(named: "eth0").hardwareAddress == attachment.lent)
             // Looked at again, nothing has changed for the guest.

@@ -99,9 +99,12 @@ package struct Attachment: Sendable {
     }
 
     private static func give(_ link: Int32, _ address: HardwareAddress, _ socket: NetlinkSocket) throws {
+        // With its address a link forgets its neighbours, also those that were written down for good.
+        let neighbors = try socket.neighbors().filter { $0.link == link && $0.state == 0x80 }
         var change = NetlinkSocket.Change()
         change.hardwareAddress = address
         try socket.change(link, change)
+        for neighbor in neighbors { try socket.add(neighbor) }
     }
 
     private static func unstack(_ endpoint: NetworkPlan.Endpoint, _ name: String, _ socket: NetlinkSocket) {
