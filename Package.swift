@@ -83,7 +83,8 @@ let package = Package(
         room(
             "Shim", in: "Host",
             [
-                "Sandbox", "Configuration", "Hypervisor", "ShimAPI", "AgentAPI", "TTRPC", "EventLoop", "OCISpec",
+                "Sandbox", "Configuration", "Hypervisor", "Network", "ShimAPI", "AgentAPI", "TTRPC", "EventLoop",
+                "OCISpec",
                 "Linux", "CLinux", nioCore, nioPosix, log, protobuf,
             ]),
         // Tools

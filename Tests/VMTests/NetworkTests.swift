@@ -81,6 +81,22 @@ struct NetworkTests {
         #expect(outcome.output == "eth0 lo net1 1\n", "\(outcome.error)")
     }
 
+    @Test("after shim and machine were killed, delete gives a namespace's link back")
+    func crash() throws {
+        let outcome = try withNamespace(
+            "sleep 100",
+            """
+            before=$(ip -n $ns link; tc -n $ns qdisc)
+            $kata create -b bundle n-crash && $kata start n-crash
+            tc -n $ns qdisc | grep -c ingress
+            pkill -KILL -f '[-]id n-crash( |$)'; kill -KILL $(cat /run/vc/vm/n-crash/qemu.pid)
+            $kata delete --force n-crash
+            eventually sh -c "! ip -n $ns link show tap0_kata"
+            [ "$(ip -n $ns link; tc -n $ns qdisc)" = "$before" ] || echo "not as before: $(ip -n $ns link; tc -n $ns qdisc)"
+            """)
+        #expect(outcome.output == "2\n", "\(outcome.error)")
+    }
+
     @Test("large transfers in both directions are whole, and a thousand short connections are all answered")
     func traffic() throws {
         let outcome = try withNamespace(

@@ -44,20 +44,42 @@ package struct Attachment: Sendable {
                 try raise(tap.index, endpoint, socket)
                 return attachment(try openMacvtap(tap.index, queues), tap.index, lent: lent)
             } catch {
-                unstack(endpoint, name, socket)
+                unstack(endpoint.link, endpoint.hardwareAddress, name, socket)
                 throw error
             }
         }
     }
 
     /// Leaves the link as it was found; what has gone is no error. For the calling thread's network namespace.
-    package func undo() {
-        guard let socket = try? NetlinkSocket() else { return }
-        switch endpoint.source {
-        // Without its queues a tap is gone.
-        case .tap, .macvtap, .beside: break
-        case .redirected: try? socket.deleteIngress(endpoint.link)
-        case .stacked: Self.unstack(endpoint, NetworkPlan.ownName(number), socket)
+    package func undo() { record.undo() }
+
+    package var record: Record { Record(endpoint, number: number) }
+
+    /// What an attachment leaves behind on somebody else's link, and how to take it away: for who comes after a crash.
+    package struct Record: Codable, Equatable, Sendable {
+        let link: Int32
+        let source: String
+        let number: Int
+        let hardwareAddress: String
+
+        /// - Parameter number: the one that `make` will get.
+        package init(_ endpoint: NetworkPlan.Endpoint, number: Int) {
+            link = endpoint.link
+            source = endpoint.source.rawValue
+            self.number = number
+            hardwareAddress = endpoint.hardwareAddress.description
+        }
+
+        func undo() {
+            guard let socket = try? NetlinkSocket() else { return }
+            switch NetworkPlan.Endpoint.Source(rawValue: source) {
+            case .redirected: try? socket.deleteIngress(link)
+            case .stacked:
+                guard let address = HardwareAddress(hardwareAddress) else { return }
+                Attachment.unstack(link, address, NetworkPlan.ownName(number), socket)
+            // Without its queues a tap is gone.
+            case .tap, .macvtap, .beside, nil: break
+            }
         }
     }
 
@@ -107,9 +129,9 @@ package struct Attachment: Sendable {
         for neighbor in neighbors { try socket.add(neighbor) }
     }
 
-    private static func unstack(_ endpoint: NetworkPlan.Endpoint, _ name: String, _ socket: NetlinkSocket) {
+    private static func unstack(_ link: Int32, _ address: HardwareAddress, _ name: String, _ socket: NetlinkSocket) {
         if let made = try? socket.link(named: name) { try? socket.delete(link: made.index) }
-        try? give(endpoint.link, endpoint.hardwareAddress, socket)
+        try? give(link, address, socket)
     }
 
     /// A macvtap's frames come through a device node of its index, which devtmpfs makes (macvtap.c).

@@ -18,7 +18,7 @@ package struct NetworkPlan: Equatable, Sendable {
 
     /// A link that the guest gets.
     package struct Endpoint: Equatable, Sendable {
-        package enum Source: Equatable, Sendable {
+        package enum Source: String, Sendable {
             /// The link stays, filters take its frames.
             case redirected
             /// The link stays, with a macvtap on it.

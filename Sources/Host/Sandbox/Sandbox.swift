@@ -78,7 +78,8 @@ package actor Sandbox {
             self.machine = machine
             watch(machine)
             network = namespace.map {
-                SandboxNetwork(plan.network, namespace: $0, machine: machine, loop: loop, log: log)
+                SandboxNetwork(
+                    plan.network, namespace: $0, ledger: paths.networkLedger, machine: machine, loop: loop, log: log)
             }
             // Beside the boot: what the namespace holds already is there when the guest's kernel looks.
             async let plugged: ()? = network?.follow()

@@ -25,6 +25,8 @@ actor SandboxNetwork {
     private var agent: AgentServiceClient?
 
     private var attachments: [Attachment] = []
+    /// Only for a namespace that others keep: one of our own takes everything with it.
+    private var ledger: NetworkLedger?
     private var lastNumber = -1
     /// What the agent knows.
     private var told = NetworkPlan.empty
@@ -35,9 +37,12 @@ actor SandboxNetwork {
     private var resolver: NameResolver?
 
     init(
-        _ plan: SandboxPlan.Network, namespace: NetworkNamespace, machine: QEMUVirtualMachine, loop: any EventLoop,
-        log: Logger
+        _ plan: SandboxPlan.Network, namespace: NetworkNamespace, ledger: String, machine: QEMUVirtualMachine,
+        loop: any EventLoop, log: Logger
     ) {
+        if case .path(let path) = plan.namespace {
+            self.ledger = NetworkLedger(ledger, namespace: path, identity: namespace.identity)
+        }
         (self.plan, self.namespace, self.machine, self.loop, self.log) = (plan, namespace, machine, loop, log)
         executor = LoopExecutor(loop)
     }
@@ -75,16 +80,24 @@ actor SandboxNetwork {
     private func add(_ endpoint: NetworkPlan.Endpoint) async throws {
         lastNumber += 1
         let (number, queues, resolver) = (lastNumber, plan.queues, resolver != nil)
-        let attachment = try await inNamespace {
-            try Attachment.make(endpoint, number: number, queues: queues, resolver: resolver)
-        }
+        let record = Attachment.Record(endpoint, number: number)
+        try ledger?.add(record)
+        let attachment: Attachment
         do {
-            try await machine.add(
-                NetworkDevice(
-                    id: "net\(number)", hardwareAddress: endpoint.hardwareAddress.description,
-                    queues: attachment.queues, vhost: plan.vhost))
+            attachment = try await inNamespace {
+                try Attachment.make(endpoint, number: number, queues: queues, resolver: resolver)
+            }
+            do {
+                try await machine.add(
+                    NetworkDevice(
+                        id: "net\(number)", hardwareAddress: endpoint.hardwareAddress.description,
+                        queues: attachment.queues, vhost: plan.vhost))
+            } catch {
+                try? await inNamespace { attachment.undo() }
+                throw error
+            }
         } catch {
-            try? await inNamespace { attachment.undo() }
+            ledger?.remove(record)
             throw error
         }
         attachments.append(attachment)
@@ -95,6 +108,7 @@ actor SandboxNetwork {
         attachments.removeAll { $0.number == attachment.number }
         defer { told = told.without(attachment.endpoint.link) }
         try? await inNamespace { attachment.undo() }
+        ledger?.remove(attachment.record)
         try await machine.removeNetworkDevice("net\(attachment.number)")
         log.info("link taken from the guest", metadata: ["link": "\(attachment.endpoint.name)"])
     }

@@ -4,6 +4,7 @@ package struct SandboxPaths: Sendable, Equatable {
     /// Sockets, console log and pid files of the VM and its helpers.
     package var machine: String { "/run/vc/vm/\(sandbox)" }
     package var qmp: String { machine + "/qmp.sock" }
+    package var networkLedger: String { machine + "/network.json" }
     package var console: String { machine + "/console.log" }
     package var vsock: String { machine + "/vsock.sock" }
     package var virtiofs: String { machine + "/vhost-fs.sock" }

@@ -1,5 +1,6 @@
 import Glibc
 import Linux
+import Network
 import Sandbox
 import ShimAPI
 import SwiftProtobuf
@@ -16,6 +17,7 @@ package enum ShimDelete {
         {
             kill(pid, SIGKILL)
         }
+        NetworkLedger.undo(paths.networkLedger)
         RootFilesystem.unmount(bundle: ".")
         Mounts.detach(paths.share)
         Files.removeTree(paths.machine)

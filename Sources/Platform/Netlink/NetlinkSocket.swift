@@ -216,7 +216,8 @@ package struct NetworkMonitor: ~Copyable, Sendable {
     private let descriptor: FileDescriptor
 
     package init(_ groups: Groups) throws(SystemError) {
-        descriptor = FileDescriptor(owning: try checkNegated("open", "rtnetlink", clx_netlink_route(0, groups.rawValue)))
+        descriptor = FileDescriptor(
+            owning: try checkNegated("open", "rtnetlink", clx_netlink_route(0, groups.rawValue)))
     }
 
     /// Blocks until something is said: true. False when the time is over, or `stop` can be read.
