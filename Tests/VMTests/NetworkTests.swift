@@ -73,12 +73,15 @@ struct NetworkTests {
             ip -n $ns addr add 10.88.9.2/24 dev net1
             eventually sh -c "$kata exec n-hot ip addr show net1 | grep 10.88.9.2"
             $kata kata-network list-ifaces n-hot | jq -r '.[].name' | sort | tr '\\n' ' '
+            $kata kata-network list-routes n-hot | jq '. + [{dest: "10.98.0.0/16", gateway: "10.88.8.1", device: "net1"}]' > routes
+            $kata kata-network update-routes n-hot routes > /dev/null; $kata exec n-hot ip route | grep -c '10.98.0.0/16 via 10.88.8.1'
+            echo '{}' | $kata kata-network update-routes n-hot - 2>&1 | grep -c 'not a JSON list'
             ip -n $ns link del net1
             eventually sh -c "! $kata exec n-hot ip link show net1"
             $kata exec n-hot ping -c 1 10.88.7.1 | grep -c '1 packets received'
             $kata kill n-hot KILL; eventually sh -c "$kata state n-hot | grep stopped"; $kata delete n-hot
             """)
-        #expect(outcome.output == "eth0 lo net1 1\n", "\(outcome.error)")
+        #expect(outcome.output == "eth0 lo net1 1\n1\n1\n", "\(outcome.error)")
     }
 
     @Test("after shim and machine were killed, delete gives a namespace's link back")

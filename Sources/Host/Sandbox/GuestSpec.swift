@@ -106,7 +106,7 @@ package struct GuestSpec: Sendable {
         switch (device.type, device.major ?? -1, device.minor ?? -1) {
         case ("p", _, _): true
         case ("b", _, _): false
-        // Below 130 and from 200 to 249 misc numbers are given out for good (Documentation/admin-guide/devices.txt).
+        // From 200 to 249 misc numbers are given out for good: tun, fuse and kin (Documentation/admin-guide/devices.txt).
         case (_, 1, _), (_, 5, _), (_, 10, 200...249), (_, 108, 0): true
         default: false
         }

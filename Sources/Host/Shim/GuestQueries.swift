@@ -3,14 +3,18 @@ import TTRPC
 
 /// The agent's answers for who asks the shim: the shim alone has a channel to the guest.
 ///
-/// These methods look and measure; what changes a container goes through the task API, which keeps count of it.
+/// These methods look and measure, and set routes; what changes a container goes through the task API, which keeps count of it.
 package enum GuestQueries {
-    private static let methods = ["ListProcesses", "StatsContainer", "GetMetrics", "ListInterfaces", "ListRoutes"]
+    private static let methods = [
+        "ListProcesses", "StatsContainer", "GetMetrics", "ListInterfaces", "ListRoutes", "UpdateRoutes",
+    ]
 
     package static func handlers(_ sandboxes: SandboxHolder) -> [String: RPCHandler] {
         var handlers: [String: RPCHandler] = [:]
         for method in methods {
-            handlers[method] = { payload, _ in try await sandboxes.current().ask(agent: method, payload) }
+            handlers[method] = { payload, _ in
+                try await answering { try await sandboxes.current().ask(agent: method, payload) }
+            }
         }
         return handlers
     }

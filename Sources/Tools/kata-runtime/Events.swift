@@ -19,7 +19,7 @@ struct Events: ParsableCommand {
 
     func run() throws {
         let pause = try Self.microseconds(interval)
-        let task = try ContainerState.load(root: runtime.global.root, id: id).running()
+        let task = try runtime.global.running(id)
         var request = Grpc_StatsContainerRequest()
         request.containerID = id
         var kills: UInt64?

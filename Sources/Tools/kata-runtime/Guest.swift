@@ -13,6 +13,11 @@ extension ContainerState {
     }
 }
 
+extension GlobalOptions {
+    /// What leads to the shim of a container that has not ended.
+    func running(_ id: String) throws -> TaskClient { try ContainerState.load(root: root, id: id).running() }
+}
+
 struct Ps: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "ps", abstract: "Lists the processes of a container, as the guest numbers them.")
@@ -26,7 +31,7 @@ struct Ps: ParsableCommand {
         guard ["table", "json"].contains(format) else {
             throw RuntimeError("unknown format \"\(format)\": table or json")
         }
-        let task = try ContainerState.load(root: runtime.global.root, id: id).running()
+        let task = try runtime.global.running(id)
         var request = Grpc_ListProcessesRequest()
         request.containerID = id
         request.format = format
@@ -42,7 +47,7 @@ struct Metrics: ParsableCommand {
     @ParentCommand var runtime: KataRuntime
 
     func run() throws {
-        let task = try ContainerState.load(root: runtime.global.root, id: id).running()
+        let task = try runtime.global.running(id)
         let answer: Grpc_Metrics = try task.ask("GetMetrics", Grpc_GetMetricsRequest())
         print(answer.metrics, terminator: "")
     }

@@ -1,11 +1,14 @@
 import AgentAPI
 import ArgumentParser
+import FoundationEssentials
+import Glibc
+import Linux
 import OCISpec
 
 struct Network: ParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "kata-network", abstract: "Shows the links and routes of a container's guest.",
-        subcommands: [ListInterfaces.self, ListRoutes.self])
+        commandName: "kata-network", abstract: "Shows the links of a container's guest, shows and sets its routes.",
+        subcommands: [ListInterfaces.self, ListRoutes.self, UpdateRoutes.self])
 
     @ParentCommand var runtime: KataRuntime
 
@@ -38,7 +41,7 @@ struct Network: ParsableCommand {
         }
 
         func run() throws {
-            let task = try ContainerState.load(root: network.runtime.global.root, id: id).running()
+            let task = try network.runtime.global.running(id)
             let answer: Grpc_Interfaces = try task.ask("ListInterfaces", Grpc_ListInterfacesRequest())
             let rows = answer.interfaces.map { link in
                 Row(
@@ -58,25 +61,60 @@ struct Network: ParsableCommand {
         @Argument(help: "The container's id.") var id: String
         @ParentCommand var network: Network
 
-        private struct Row: Encodable {
-            let dest: String
-            let gateway: String
-            let device: String
-            let source: String
-            let scope: UInt32
-            let family: Int
-            let mtu: UInt32
+        func run() throws {
+            let task = try network.runtime.global.running(id)
+            let answer: Grpc_Routes = try task.ask("ListRoutes", Grpc_ListRoutesRequest())
+            print(String(decoding: answer.routes.map(RouteRow.init).json(), as: UTF8.self))
         }
+    }
+
+    struct UpdateRoutes: ParsableCommand {
+        static let configuration = CommandConfiguration(
+            commandName: "update-routes",
+            abstract:
+                "Replaces the guest's routes by a JSON list such as list-routes prints; prints what is there then.")
+        @Argument(help: "The container's id.") var id: String
+        @Argument(help: "File with the list; - for standard input.") var file: String
+        @ParentCommand var network: Network
 
         func run() throws {
-            let task = try ContainerState.load(root: network.runtime.global.root, id: id).running()
-            let answer: Grpc_Routes = try task.ask("ListRoutes", Grpc_ListRoutesRequest())
-            let rows = answer.routes.map {
-                Row(
-                    dest: $0.dest, gateway: $0.gateway, device: $0.device, source: $0.source, scope: $0.scope,
-                    family: $0.family.rawValue, mtu: $0.mtu)
+            let descriptor =
+                file == "-" ? FileDescriptor(owning: dup(0)) : try FileDescriptor.open(file, O_RDONLY)
+            let bytes = try descriptor.readAll(file, limit: 1 << 20)
+            let rows: [RouteRow]
+            do { rows = try JSONDecoder().decode([RouteRow].self, from: Data(bytes)) } catch {
+                throw RuntimeError(
+                    "\(file): not a JSON list of routes such as [{\"dest\": \"10.0.0.0/8\", \"gateway\": \"10.1.0.1\", \"device\": \"eth0\"}]"
+                )
             }
-            print(String(decoding: rows.json(), as: UTF8.self))
+            var request = Grpc_UpdateRoutesRequest()
+            request.routes.routes = rows.map(\.wire)
+            let answer: Grpc_Routes = try network.runtime.global.running(id).ask("UpdateRoutes", request)
+            print(String(decoding: answer.routes.map(RouteRow.init).json(), as: UTF8.self))
         }
+    }
+}
+
+/// A route as Kata writes it.
+private struct RouteRow: Codable {
+    let dest: String?
+    let gateway: String?
+    let device: String
+    let source: String?
+    let scope: UInt32?
+    let family: Int?
+    let mtu: UInt32?
+
+    init(_ route: Types_Route) {
+        (dest, gateway, device, source) = (route.dest, route.gateway, route.device, route.source)
+        (scope, family, mtu) = (route.scope, route.family.rawValue, route.mtu)
+    }
+
+    var wire: Types_Route {
+        var route = Types_Route()
+        (route.dest, route.gateway, route.device) = (dest ?? "", gateway ?? "", device)
+        (route.source, route.scope, route.mtu) = (source ?? "", scope ?? 0, mtu ?? 0)
+        route.family = Types_IPFamily(rawValue: family ?? 0) ?? .v4
+        return route
     }
 }

@@ -36,7 +36,7 @@ struct Update: ParsableCommand {
     func run() throws {
         let limits = try wanted()
         try limits.validate(source: resources ?? "the command line")
-        let task = try ContainerState.load(root: runtime.global.root, id: id).running()
+        let task = try runtime.global.running(id)
         var request = Containerd_Task_V2_UpdateTaskRequest()
         request.id = id
         request.resources.typeURL = "types.containerd.io/opencontainers/runtime-spec/1/LinuxResources"
