@@ -56,7 +56,7 @@ let package = Package(
         // Contracts
         room("OCISpec", in: "Contracts", ["Linux"]),
         room("TTRPC", in: "Contracts", ["EventLoop", "Linux", nioCore, nioPosix, protobuf]),
-        room("AgentAPI", in: "Contracts", ["TTRPC", protobuf]),
+        room("AgentAPI", in: "Contracts", ["Netlink", "TTRPC", protobuf]),
         room("ShimAPI", in: "Contracts", ["TTRPC", protobuf]),
         // Guest
         room("Container", in: "Guest", ["CLinux", "CSeccomp", "Linux", "OCISpec"]),

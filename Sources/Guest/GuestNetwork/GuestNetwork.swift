@@ -88,13 +88,7 @@ package enum GuestNetwork {
         interface.mtu = UInt64(link.mtu)
         interface.hwAddr = link.hardwareAddress.description
         interface.type = link.kind
-        interface.ipaddresses = addresses.filter { $0.link == link.index }.map { address in
-            var wire = Types_IPAddress()
-            wire.family = address.prefix.address.isIPv6 ? .v6 : .v4
-            wire.address = address.prefix.address.description
-            wire.mask = "\(address.prefix.length)"
-            return wire
-        }
+        interface.ipaddresses = addresses.filter { $0.link == link.index }.map { Types_IPAddress($0.prefix) }
         return interface
     }
 
@@ -108,7 +102,7 @@ package enum GuestNetwork {
         for (index, route) in routes.enumerated() { plans.append(try RoutePlan(route, index: index, links: links)) }
         let loopback = Set(links.filter(\.isLoopback).map(\.index))
         for route in try socket.routes()
-        where route.table == 254 && route.type == 1 && route.protocol != 2 && !loopback.contains(route.link) {
+        where route.isOrdinary && route.protocol != 2 && !loopback.contains(route.link) {
             // A route may go with another one that was deleted just before.
             do { try socket.delete(route) } catch { if error.code != ESRCH { throw error } }
         }
@@ -121,16 +115,8 @@ package enum GuestNetwork {
     private static func routes(_ socket: NetlinkSocket) throws -> Grpc_Routes {
         let names = Dictionary(try socket.links().map { ($0.index, $0.name) }) { first, _ in first }
         var all = Grpc_Routes()
-        for route in try socket.routes() where route.table == 254 && route.type == 1 {
-            var wire = Types_Route()
-            wire.dest = route.destination?.description ?? ""
-            wire.gateway = route.gateway?.description ?? ""
-            wire.source = route.source?.description ?? ""
-            wire.device = names[route.link] ?? ""
-            wire.scope = UInt32(route.scope)
-            wire.family = route.isIPv6 ? .v6 : .v4
-            wire.flags = route.flags
-            wire.mtu = route.mtu
+        for route in try socket.routes() where route.isOrdinary {
+            let wire = Types_Route(route, device: names[route.link] ?? "")
             guard wire.device != "lo" else { continue }
             all.routes.append(wire)
         }

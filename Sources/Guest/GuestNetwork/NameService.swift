@@ -101,8 +101,6 @@ package enum NameService {
             close(client)
             return
         }
-        let (second, third) = (fcntl(client, F_DUPFD_CLOEXEC, 3), fcntl(stream, F_DUPFD_CLOEXEC, 3))
-        relay.connect(from: client, to: stream)
-        relay.connect(from: third, to: second)
+        relay.join(client, stream)
     }
 }

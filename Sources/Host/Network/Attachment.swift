@@ -122,7 +122,7 @@ package struct Attachment: Sendable {
 
     private static func give(_ link: Int32, _ address: HardwareAddress, _ socket: NetlinkSocket) throws {
         // With its address a link forgets its neighbours, also those that were written down for good.
-        let neighbors = try socket.neighbors().filter { $0.link == link && $0.state == 0x80 }
+        let neighbors = try socket.neighbors().filter { $0.link == link && $0.isPermanent }
         var change = NetlinkSocket.Change()
         change.hardwareAddress = address
         try socket.change(link, change)

@@ -16,7 +16,7 @@ package final class NameResolver: Sendable {
         var isClosed = false
     }
     private let inbox = Mutex(Inbox())
-    private let wake: Pipe
+    private let bell: Doorbell
     private let address: String
     private let port: UInt16
     private let relay: StreamRelay
@@ -31,7 +31,7 @@ package final class NameResolver: Sendable {
 
     package init(_ address: String, _ port: UInt16, in namespace: NetworkNamespace, relay: StreamRelay) throws {
         (self.address, self.port, self.relay) = (address, port, relay)
-        wake = try Pipe(nonBlocking: true)
+        bell = try Doorbell()
         detachThread("names") { [self] in
             guard (try? namespace.enter()) != nil else { return }
             run()
@@ -41,30 +41,25 @@ package final class NameResolver: Sendable {
     /// Takes a stream of framed datagrams.
     package func serve(datagrams stream: Int32) {
         inbox.withLock { $0.datagramStreams.append(stream) }
-        ring()
+        bell.ring()
     }
 
     /// Takes a stream that stands for a TCP connection.
     package func serve(connection stream: Int32) {
         inbox.withLock { $0.connections.append(stream) }
-        ring()
+        bell.ring()
     }
 
     package func close() {
         inbox.withLock { $0.isClosed = true }
-        ring()
-    }
-
-    private func ring() {
-        var byte: UInt8 = 1
-        _ = write(wake.writeEnd.raw, &byte, 1)
+        bell.ring()
     }
 
     private func run() {
         var flows: [Flow] = []
         defer { for flow in flows { Self.end(flow) } }
         while true {
-            var polled = [pollfd(fd: wake.readEnd.raw, events: Int16(POLLIN), revents: 0)]
+            var polled = [pollfd(fd: bell.descriptor, events: Int16(POLLIN), revents: 0)]
             for flow in flows {
                 polled.append(pollfd(fd: flow.stream, events: Int16(POLLIN), revents: 0))
                 polled.append(pollfd(fd: flow.socket, events: Int16(POLLIN), revents: 0))
@@ -89,8 +84,7 @@ package final class NameResolver: Sendable {
 
     /// New flows; nil when it is over.
     private func drain() -> [Flow]? {
-        var rings = [UInt8](repeating: 0, count: 64)
-        _ = read(wake.readEnd.raw, &rings, rings.count)
+        bell.answer()
         let news = inbox.withLock { inbox in
             defer { inbox = Inbox(isClosed: inbox.isClosed) }
             return inbox
@@ -104,9 +98,7 @@ package final class NameResolver: Sendable {
                 Glibc.close(stream)
                 continue
             }
-            let (second, third) = (fcntl(stream, F_DUPFD_CLOEXEC, 3), fcntl(socket, F_DUPFD_CLOEXEC, 3))
-            relay.connect(from: stream, to: socket)
-            relay.connect(from: third, to: second)
+            relay.join(stream, socket)
         }
         return news.datagramStreams.compactMap { stream in
             guard let socket = try? InternetSocket.connect(.datagrams, address, port).take() else {

@@ -69,9 +69,9 @@ package struct NetworkPlan: Equatable, Sendable {
         }
         self.endpoints = endpoints
         let given = Set(endpoints.map(\.link))
-        // The kernel makes the routes of addresses (protocol 2) in the guest as well. Table 254 is main, type 1 unicast.
+        // The kernel makes the routes of addresses (protocol 2) in the guest as well; routers announce theirs (9) to it too.
         routes = view.routes.filter {
-            given.contains($0.link) && $0.table == 254 && $0.type == 1 && $0.protocol != 2
+            given.contains($0.link) && $0.isOrdinary && $0.protocol != 2
                 && !($0.isIPv6 && $0.protocol == 9)
         }
         neighbors = view.neighbors.filter { given.contains($0.link) }

@@ -41,7 +41,7 @@ package struct NetworkView: Equatable, Sendable {
         view.addresses = try socket.addresses()
         view.routes = try socket.routes()
         // The kernel's own knowledge of neighbours comes and goes with traffic; what is written down for good is asked for.
-        view.neighbors = try socket.neighbors().filter { $0.state == 0x80 }
+        view.neighbors = try socket.neighbors().filter(\.isPermanent)
         return view
     }
 }

@@ -205,38 +205,6 @@ extension Types_Interface {
         mtu = UInt64(endpoint.mtu)
         type = endpoint.kind
         rawFlags = endpoint.flags
-        ipaddresses = endpoint.addresses.map { prefix in
-            var wire = Types_IPAddress()
-            wire.family = prefix.address.isIPv6 ? .v6 : .v4
-            wire.address = prefix.address.description
-            wire.mask = "\(prefix.length)"
-            return wire
-        }
-    }
-}
-
-extension Types_Route {
-    init(_ route: Route, device: String) {
-        self.init()
-        dest = route.destination?.description ?? ""
-        gateway = route.gateway?.description ?? ""
-        source = route.source?.description ?? ""
-        self.device = device
-        scope = UInt32(route.scope)
-        family = route.isIPv6 ? .v6 : .v4
-        flags = route.flags
-        mtu = route.mtu
-    }
-}
-
-extension Types_ARPNeighbor {
-    init(_ neighbor: Neighbor, device: String) {
-        self.init()
-        toIpaddress.family = neighbor.address.isIPv6 ? .v6 : .v4
-        toIpaddress.address = neighbor.address.description
-        self.device = device
-        lladdr = neighbor.hardwareAddress.description
-        state = Int32(neighbor.state)
-        flags = Int32(neighbor.flags)
+        ipaddresses = endpoint.addresses.map(Types_IPAddress.init)
     }
 }

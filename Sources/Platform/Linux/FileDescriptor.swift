@@ -86,3 +86,23 @@ package struct Pipe: ~Copyable, Sendable {
         writeEnd = FileDescriptor(owning: ends[1])
     }
 }
+
+/// Wakes a thread that waits in poll(2): any number of rings before it answers are one.
+package struct Doorbell: ~Copyable, Sendable {
+    private let pipe: Pipe
+
+    package init() throws(SystemError) { pipe = try Pipe(nonBlocking: true) }
+
+    /// Readable once it has rung.
+    package var descriptor: Int32 { pipe.readEnd.raw }
+
+    package func ring() {
+        var byte: UInt8 = 1
+        _ = write(pipe.writeEnd.raw, &byte, 1)
+    }
+
+    package func answer() {
+        var rings = [UInt8](repeating: 0, count: 64)
+        _ = read(pipe.readEnd.raw, &rings, rings.count)
+    }
+}

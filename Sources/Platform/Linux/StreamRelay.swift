@@ -92,10 +92,10 @@ package final class StreamRelay: Sendable {
     }
 
     private let inbox = Mutex(Inbox())
-    private let wake: Pipe
+    private let bell: Doorbell
 
     package init() throws(SystemError) {
-        wake = try Pipe(nonBlocking: true)
+        bell = try Doorbell()
         detachThread("stdio") { [self] in run() }
     }
 
@@ -107,24 +107,27 @@ package final class StreamRelay: Sendable {
         }
         let handle = Handle()
         inbox.withLock { $0.added.append((handle, source, destination)) }
-        ring()
+        bell.ring()
         return handle
+    }
+
+    /// Moves everything both ways between two sockets, which it takes.
+    package func join(_ one: Int32, _ other: Int32) {
+        // Each direction closes its descriptors when it ends.
+        let (oneAgain, otherAgain) = (fcntl(one, F_DUPFD_CLOEXEC, 3), fcntl(other, F_DUPFD_CLOEXEC, 3))
+        connect(from: one, to: other)
+        connect(from: otherAgain, to: oneAgain)
     }
 
     /// Ends a stream from this side: what was read but not written yet is lost.
     package func end(_ handle: Handle) {
         inbox.withLock { $0.ended.append(handle) }
-        ring()
+        bell.ring()
     }
 
     package func stop() {
         inbox.withLock { $0.stopped = true }
-        ring()
-    }
-
-    private func ring() {
-        var one: UInt8 = 1
-        _ = write(wake.writeEnd.raw, &one, 1)
+        bell.ring()
     }
 
     private func run() {
@@ -143,7 +146,7 @@ package final class StreamRelay: Sendable {
             if stopped { return }
             streams.removeAll { stream in ended.contains { $0 === stream.handle } }
 
-            var polled = [pollfd(fd: wake.readEnd.raw, events: Int16(POLLIN), revents: 0)]
+            var polled = [pollfd(fd: bell.descriptor, events: Int16(POLLIN), revents: 0)]
             for stream in streams {
                 polled.append(
                     stream.waitsForWriter
@@ -151,10 +154,7 @@ package final class StreamRelay: Sendable {
                         : pollfd(fd: stream.source, events: Int16(POLLIN), revents: 0))
             }
             if poll(&polled, nfds_t(polled.count), -1) < 0 { continue }
-            if polled[0].revents != 0 {
-                var rings = [UInt8](repeating: 0, count: 64)
-                _ = read(wake.readEnd.raw, &rings, rings.count)
-            }
+            if polled[0].revents != 0 { bell.answer() }
             var finished: Set<ObjectIdentifier> = []
             for (stream, result) in zip(streams, polled.dropFirst()) where result.revents != 0 {
                 if stream.move() == .ended {

@@ -105,6 +105,9 @@ package struct Route: Equatable, Sendable {
     /// 0: the link's own.
     package var mtu: UInt32
 
+    /// Of the main table, to another machine or network: what an administrator means by a route.
+    package var isOrdinary: Bool { table == 254 && type == 1 }
+
     package init(isIPv6: Bool, destination: Prefix?, gateway: InternetAddress?, link: Int32) {
         self.isIPv6 = isIPv6
         self.destination = destination
@@ -165,6 +168,9 @@ package struct Neighbor: Equatable, Sendable {
     package var state: UInt16
     /// NTF_*.
     package var flags: UInt8
+
+    /// Written down for good, not learnt.
+    package var isPermanent: Bool { state == 0x80 }
 
     package init(
         link: Int32, address: InternetAddress, hardwareAddress: HardwareAddress, state: UInt16 = 0x80, flags: UInt8 = 0

@@ -53,7 +53,7 @@ final class DeviceLoop {
             polled.append(pollfd(fd: descriptor, events: Int16(events), revents: 0))
             sources.append(source)
         }
-        add(device.wake.readEnd.raw, POLLIN, .wake)
+        add(device.bell.descriptor, POLLIN, .wake)
         if let frontEnd { add(frontEnd.socket.raw, POLLIN, .frontEnd) } else { add(listener.raw, POLLIN, .listener) }
         for (index, kick) in state.kicks.enumerated() where kick >= 0 { add(kick, POLLIN, .kick(index)) }
         for connection in connections.values where connection.state == .open {
@@ -65,7 +65,7 @@ final class DeviceLoop {
         guard poll(&polled, nfds_t(polled.count), timeoutMilliseconds) > 0 else { return }
         for (result, source) in zip(polled, sources) where result.revents != 0 {
             switch source {
-            case .wake: drain(device.wake.readEnd.raw, 64)
+            case .wake: device.bell.answer()
             case .listener: accept()
             case .frontEnd: if frontEnd?.serve(state) == false { frontEndGone() }
             case .kick(let index):

@@ -14,12 +14,12 @@ package final class VsockDevice: Sendable {
     }
 
     let inbox = Mutex(Inbox())
-    let wake: Pipe
+    let bell: Doorbell
     private let path: String
 
     /// Binds and listens; a stale file at `socketPath` is replaced.
     package init(socketPath: String, guestCID: UInt64 = 3) throws {
-        wake = try Pipe(nonBlocking: true)
+        bell = try Doorbell()
         path = socketPath
         let listener = try UnixSocket.listen(socketPath, backlog: 1).take()
         detachThread("vsock") { [self] in DeviceLoop(self, listener: listener, guestCID: guestCID).run() }
@@ -38,7 +38,7 @@ package final class VsockDevice: Sendable {
                 if !inbox.closed { inbox.dials.append(dial) }
                 return inbox.closed
             }
-            if closed { dial.answer(.failure(.closed)) } else { ring() }
+            if closed { dial.answer(.failure(.closed)) } else { bell.ring() }
         }
     }
 
@@ -57,11 +57,6 @@ package final class VsockDevice: Sendable {
         }
         guard first else { return }
         unlink(path)
-        ring()
-    }
-
-    private func ring() {
-        var byte: UInt8 = 1
-        _ = write(wake.writeEnd.raw, &byte, 1)
+        bell.ring()
     }
 }
