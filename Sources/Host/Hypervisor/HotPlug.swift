@@ -18,6 +18,8 @@ struct DeviceSlots: Sendable, Equatable {
         return "port\(free)"
     }
 
+    var hasFree: Bool { devices.contains(nil) }
+
     mutating func release(_ device: String) {
         if let index = devices.firstIndex(of: device) { devices[index] = nil }
     }
@@ -58,6 +60,8 @@ package struct NetworkDevice: Sendable {
 
 /// Devices that come and go while the machine runs (qapi/qdev.json).
 extension QEMUVirtualMachine {
+    package var hasFreePort: Bool { slots.withLock { $0.hasFree } }
+
     package func add(_ device: NetworkDevice) async throws {
         let monitor = try await monitor()
         let port = try slots.withLock { (slots) throws(QMPError) in try slots.take(device.id) }

@@ -8,6 +8,7 @@ import Hypervisor
 import Linux
 import Logging
 import NIOCore
+import Network
 import OCISpec
 import Storage
 import SwiftProtobuf
@@ -81,15 +82,18 @@ package actor Sandbox {
                 SandboxNetwork(
                     plan.network, namespace: $0, ledger: paths.networkLedger, machine: machine, loop: loop, log: log)
             }
-            // Beside the boot: what the namespace holds already is there when the guest's kernel looks.
-            async let plugged: ()? = network?.follow()
             // Ends when the guest answers, when its time is over, or at once when the VMM ends: that closes the device.
-            let socket = try await device.dial(port: 1024, timeout: plan.dialTimeout)
+            async let dialled = device.dial(port: 1024, timeout: plan.dialTimeout)
+            // Beside the boot: what the namespace holds already is there when the guest's kernel looks. A refusal ends the wait.
+            do { try await network?.follow() } catch {
+                device.close()
+                throw error
+            }
+            let socket = try await dialled
             let connection = try await RPCClient.connect(socket: socket, on: loop)
             self.connection = connection
             let agent = AgentServiceClient(client: connection)
             try await createSandbox(agent)
-            _ = try await plugged
             await network?.connect(agent)
             try await network?.follow()
             await network?.watch()
@@ -119,7 +123,8 @@ package actor Sandbox {
 
     /// Why there is no guest: what the VMM said, what the guest's console said last.
     private func explain(_ error: any Error) -> SandboxError {
-        guard let machine else { return SandboxError(.host, "\(error)") }
+        // The host's own affair: no word of the guest helps.
+        guard let machine, !(error is NetworkError) else { return SandboxError(.host, "\(error)") }
         var reason = "\(error)"
         if let end = machine.end, state != .stopping { reason = "the virtual machine ended: QEMU \(end)" }
         let complaints = machine.complaints()

@@ -78,6 +78,11 @@ actor SandboxNetwork {
     }
 
     private func add(_ endpoint: NetworkPlan.Endpoint) async throws {
+        guard machine.hasFreePort else {
+            throw NetworkError(
+                "link \(endpoint.name): the machine has no free PCIe root port for it; raise hypervisor.qemu.pcie_root_port"
+            )
+        }
         lastNumber += 1
         let (number, queues, resolver) = (lastNumber, plan.queues, resolver != nil)
         let record = Attachment.Record(endpoint, number: number)

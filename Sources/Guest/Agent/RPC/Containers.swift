@@ -20,7 +20,6 @@ extension Service {
             }
             var specification = try request.specification()
             if request.sandboxPidns { try joinProcesses(&specification) }
-            try serveNames(specification)
             var plan = try ContainerPlan(specification, container: id)
             // Compiled here, once for all processes: the stages need no rules.
             let seccomp = plan.seccomp
@@ -34,7 +33,8 @@ extension Service {
             let ports = GuestProcess.Ports(
                 stdin: request.stdinPort, stdout: request.stdoutPort, stderr: request.stderrPort)
             do {
-                let (process, filter) = try await blocking("create") { [guest, plan] in
+                let (process, filter) = try await blocking("create") { [guest, plan, specification] in
+                    try Self.serveNames(for: specification, guest)
                     let filter = try seccomp.map { seccomp throws in try SeccompFilter(seccomp) }
                     if plan.mayNeedModules { Modules.wait() }
                     try cgroup.create(plan.limits)
@@ -63,16 +63,16 @@ extension Service {
     }
 
     /// A container whose names are resolved at an address of the host's side finds somebody there.
-    private func serveNames(_ specification: OCISpec.Spec) throws {
+    private static func serveNames(for specification: OCISpec.Spec, _ guest: Guest) throws {
         guard
             let path = specification.mounts?.last(where: { $0.destination == "/etc/resolv.conf" })?.source,
             let text = try? Files.readText(path), NameRelay.isNeeded(by: text)
         else { return }
-        let first = guest.state.withLock { state in
-            defer { state.servesNames = true }
-            return !state.servesNames
+        try guest.state.withLock { state in
+            guard !state.servesNames else { return }
+            try NameService.start(relay: guest.relay)
+            state.servesNames = true
         }
-        if first { try NameService.start(relay: guest.relay) }
     }
 
     /// The pid namespace is that of the sandbox's first container.
