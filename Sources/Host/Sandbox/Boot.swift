@@ -1,0 +1,103 @@
+import AgentAPI
+import EventLoop
+import Hypervisor
+import Linux
+import Network
+import Storage
+import TTRPC
+import VhostUser
+
+extension Sandbox {
+    /// Starts device, share and VMM side by side, then waits for the guest to announce itself.
+    package func boot() async throws {
+        guard state == .empty else { throw SandboxError(.wrongState, "sandbox \(id) is \(state.rawValue), not empty") }
+        state = .booting
+        do {
+            try Files.makeDirectory(paths.machine)
+            try Files.makeDirectory(paths.shareParent)
+            // Below that closed door everyone may pass: users of a container are not root.
+            try Files.makeDirectory(paths.share, mode: 0o755)
+            relay = try StreamRelay()
+            let device: any GuestDialer =
+                if let guest = plan.machine.hostVsockCID { try KernelDialer(guest: guest, loop: loop) } else {
+                    try VsockDevice(socketPath: paths.vsock)
+                }
+            dialer = device
+            share = try VirtioFSDaemon.start(
+                plan.share, socketPath: paths.virtiofs, directory: paths.share,
+                logFile: paths.machine + "/virtiofsd.log")
+            var configuration = plan.machine
+            let namespace = try await plan.network.namespace.open()
+            configuration.networkNamespace = namespace?.path
+            let machine = try await QEMUVirtualMachine.start(configuration, qmpSocket: paths.qmp, on: loop)
+            self.machine = machine
+            watch(machine)
+            network = namespace.map {
+                SandboxNetwork(
+                    plan.network, namespace: $0, ledger: paths.networkLedger, machine: machine, loop: loop, log: log)
+            }
+            // Ends when the guest answers, when its time is over, or at once when the VMM ends: that closes the device.
+            async let dialled = device.dial(port: 1024, timeout: plan.dialTimeout)
+            // Beside the boot: what the namespace holds already is there when the guest's kernel looks. A refusal ends the wait.
+            do { try await network?.follow() } catch {
+                device.close()
+                throw error
+            }
+            let socket = try await dialled
+            let connection = try await RPCClient.connect(socket: socket, on: loop)
+            self.connection = connection
+            let agent = AgentServiceClient(client: connection)
+            try await createSandbox(agent)
+            await network?.connect(agent)
+            try await network?.follow()
+            await network?.watch()
+            state = .ready
+        } catch {
+            let reason = explain(error)
+            await stop()
+            throw reason
+        }
+    }
+
+    func watch(_ machine: QEMUVirtualMachine) {
+        Task(executorPreference: executor) { [weak self] in
+            let end = await machine.waitForExit()
+            await self?.machineEnded("\(end)")
+        }
+    }
+
+    func machineEnded(_ end: String) {
+        guard state != .gone else { return }
+        if state != .stopping {
+            log.error("the virtual machine ended", metadata: ["sandbox": "\(id)", "end": "\(end)"])
+        }
+        dialer?.close()
+        for process in containers.values.flatMap(\.processes.values) { process.end(status: 137) }
+    }
+
+    func createSandbox(_ agent: AgentServiceClient) async throws {
+        var request = Grpc_CreateSandboxRequest()
+        request.hostname = plan.hostname
+        request.sandboxID = id
+        request.guestHookPath = plan.guestHookPath
+        var storage = Grpc_Storage()
+        storage.driver = "virtio-fs"
+        storage.source = GuestPaths.shareTag
+        storage.fstype = "virtiofs"
+        storage.mountPoint = GuestPaths.share
+        storage.options = ["nodev"]
+        request.storages = [storage]
+        let time = timeOfDay()
+        var clock = Grpc_SetGuestDateTimeRequest()
+        clock.sec = Int64(time.tv_sec)
+        clock.usec = Int64(time.tv_nsec / 1000)
+        // Side by side: none needs another's answer.
+        let (wanted, told) = (request, clock)
+        async let created = agent.createSandbox(wanted, timeout: .seconds(30))
+        async let set = try? agent.setGuestDateTime(told, timeout: .seconds(10))
+        async let details = try? agent.getGuestDetails(Grpc_GuestDetailsRequest(), timeout: .seconds(10))
+        _ = try await created
+        _ = await set
+        agentFeatures = await details?.agentDetails.extraFeatures ?? []
+    }
+}

@@ -1,0 +1,149 @@
+import AgentAPI
+import FoundationEssentials
+import Glibc
+import Linux
+import OCISpec
+
+extension Sandbox {
+    /// - Parameter process: stands for the container on the host; the machine's where nil.
+    package func createContainer(
+        _ container: String, bundle: String, rootfs: String, spec: Spec, streams: StreamPaths, process: Int32? = nil
+    ) async throws {
+        guard containers[container] == nil else {
+            throw SandboxError(.alreadyExists, "container \(container) exists already")
+        }
+        let agent = try agent()
+        let guest = try plan.guestSpec(spec, container: container, bundle: bundle)
+        if guest.droppedDevices > 0 {
+            log.info(
+                "\(guest.droppedDevices) devices of the host are not in the guest",
+                metadata: ["container": "\(container)"])
+        }
+        let record = Container(
+            id: container, bundle: bundle, streams: streams,
+            hooks: HostHooks(spec, container: container, bundle: bundle, pid: process ?? pid))
+        // From here on the name is taken: another call for it must not touch these mounts.
+        containers[container] = record
+        do {
+            let shared = paths.sharedRootfs(of: container)
+            try Files.makeDirectory(shared, mode: 0o755)
+            record.mounts.append(shared)
+            try Mounts.bind(rootfs, at: shared)
+            for share in guest.shares { try mount(share, for: record) }
+            var request = Grpc_CreateContainerRequest()
+            request.containerID = container
+            request.execID = container
+            request.sandboxPidns = guest.sharesProcesses
+            if agentFeatures.contains(AgentFeature.specJSON) {
+                request.specJson = Data(guest.spec.json())
+            } else {
+                request.oci = try Grpc_Spec(checking: guest.spec, source: bundle + "/config.json")
+            }
+            try await record.hooks.beforeCreation()
+            // A manager's hook may have moved links into the namespace, and have written who resolves names there.
+            if let path = spec.mounts?.last(where: { $0.destination == "/etc/resolv.conf" })?.source,
+                let text = try? Files.readText(path), NameRelay.isNeeded(by: text), let dialer, let relay
+            {
+                try await network?.relayNames(dialer, relay)
+            }
+            try await network?.follow()
+            let ports = try prepare(record.initial)
+            request.stdinPort = ports.stdin
+            request.stdoutPort = ports.stdout
+            request.stderrPort = ports.stderr
+            let asked = ContinuousClock.now
+            do { _ = try await agent.createContainer(request, timeout: plan.createTimeout) } catch {
+                ports.cancel()
+                throw await explainLoss(error, "create container \(container)")
+            }
+            record.creation = ContinuousClock.now - asked
+        } catch {
+            record.unmount()
+            containers[container] = nil
+            throw error
+        }
+    }
+
+    func mount(_ share: GuestSpec.Share, for container: Container) throws {
+        if Files.isDirectory(share.source) {
+            try Files.makeDirectory(share.exported, mode: 0o755)
+        } else {
+            guard Files.exists(share.source) else { throw SystemError("share", share.source, errno: ENOENT) }
+            try Files.write(share.exported, "")
+        }
+        // Before the mount: one that fails half-way (read-only is a second call) is undone too.
+        container.mounts.append(share.exported)
+        try Mounts.bind(share.source, at: share.exported, readOnly: share.readOnly)
+    }
+
+    package func pause(container: String) async throws {
+        let record = try self.container(container)
+        var request = Grpc_PauseContainerRequest()
+        request.containerID = container
+        _ = try await agent().pauseContainer(request, timeout: .seconds(10))
+        record.paused = true
+    }
+
+    package func resume(container: String) async throws {
+        let record = try self.container(container)
+        var request = Grpc_ResumeContainerRequest()
+        request.containerID = container
+        _ = try await agent().resumeContainer(request, timeout: .seconds(10))
+        record.paused = false
+    }
+
+    package func stats(container: String) async throws -> Grpc_StatsContainerResponse {
+        var request = Grpc_StatsContainerRequest()
+        request.containerID = container
+        return try await agent().statsContainer(request, timeout: .seconds(10))
+    }
+
+    /// Sets new limits of a running container.
+    package func update(container: String, resources: OCISpec.Linux.Resources) async throws {
+        _ = try self.container(container)
+        var request = Grpc_UpdateContainerRequest()
+        request.containerID = container
+        var resources = resources
+        resources.cpu?.cpus = nil
+        resources.cpu?.mems = nil
+        if agentFeatures.contains(AgentFeature.specJSON) {
+            request.resourcesJson = Data(resources.json())
+        } else {
+            request.resources = Grpc_LinuxResources(resources)
+        }
+        _ = try await agent().updateContainer(request, timeout: .seconds(10))
+    }
+
+    /// Waits until the kernel of the guest has killed in a container for want of memory. Returns the container's id.
+    /// - Throws: when the guest has gone.
+    package func nextOutOfMemory() async throws -> String {
+        try await agent().getOOMEvent(Grpc_GetOOMEventRequest(), timeout: nil).containerID
+    }
+
+    /// Hands a call to the agent unread.
+    package func ask(agent method: String, _ payload: [UInt8]) async throws -> [UInt8] {
+        try await agent().client.call(AgentServiceClient.serviceName, method, payload: payload, timeout: .seconds(30))
+    }
+
+    /// Forgets an ended process; for a container's first process, the whole container.
+    package func delete(container: String, exec: String = "") async throws -> (status: Int32, at: timespec) {
+        let record = try self.container(container)
+        let process = try record.process(exec)
+        guard process.state != .running else {
+            throw SandboxError(.wrongState, "container \(container) is running; stop it first")
+        }
+        let end = process.ended ?? (0, timespec())
+        if exec.isEmpty {
+            var request = Grpc_RemoveContainerRequest()
+            request.containerID = container
+            request.timeout = 10
+            if let agent = try? agent() { _ = try? await agent.removeContainer(request, timeout: .seconds(15)) }
+            record.unmount()
+            containers[container] = nil
+            await record.hooks.afterDeletion(log)
+        } else {
+            record.processes[exec] = nil
+        }
+        return end
+    }
+}

@@ -1,0 +1,153 @@
+import AgentAPI
+import EventLoop
+import FoundationEssentials
+import Glibc
+import Linux
+import OCISpec
+
+extension Sandbox {
+    package func start(container: String, exec: String = "") async throws {
+        let record = try self.container(container)
+        let process = try record.process(exec)
+        guard process.state == .created else {
+            throw SandboxError(
+                .wrongState, "process of container \(container) is \(process.state.rawValue), not created")
+        }
+        let agent = try agent()
+        let asked = ContinuousClock.now
+        if exec.isEmpty {
+            // Others give the links between create and start.
+            try await network?.follow()
+            var request = Grpc_StartContainerRequest()
+            request.containerID = container
+            _ = try await agent.startContainer(request, timeout: .seconds(60))
+        } else {
+            var request = Grpc_ExecProcessRequest()
+            request.containerID = container
+            request.execID = exec
+            if var specification = process.specification {
+                specification.keepHostProfiles(guestSELinux: plan.guestSELinux)
+                if agentFeatures.contains(AgentFeature.specJSON) {
+                    request.processJson = Data(specification.json())
+                } else {
+                    request.process = Grpc_Process(specification)
+                }
+            }
+            let ports = try prepare(process)
+            request.stdinPort = ports.stdin
+            request.stdoutPort = ports.stdout
+            request.stderrPort = ports.stderr
+            do { _ = try await agent.execProcess(request, timeout: .seconds(60)) } catch {
+                ports.cancel()
+                throw error
+            }
+        }
+        process.state = .running
+        // What the guest took, apart from what the host and its manager did.
+        let start = ContinuousClock.now - asked
+        log.info(
+            "process runs",
+            metadata: [
+                "container": "\(container)", "exec": "\(exec)", "start_ms": "\(Int(start / .milliseconds(1)))",
+                "create_ms": "\(exec.isEmpty ? Int(record.creation / .milliseconds(1)) : 0)",
+            ])
+        if exec.isEmpty { await record.hooks.afterStart(log) }
+        Task(executorPreference: executor) { [weak self] in
+            var request = Grpc_WaitProcessRequest()
+            request.containerID = container
+            request.execID = exec.isEmpty ? container : exec
+            // A wait that is lost means that the guest is lost, and with it the process: killed.
+            let status = (try? await agent.waitProcess(request, timeout: nil).status) ?? 137
+            await self?.ended(process, status)
+        }
+    }
+
+    func ended(_ process: ContainerProcess, _ status: Int32) async {
+        await drained(process.outputs, quiet: .milliseconds(100), limit: .seconds(2), on: loop)
+        process.endInput(relay)
+        process.end(status: status)
+    }
+
+    package func addExec(container: String, exec: String, process: OCISpec.Process, streams: StreamPaths) throws {
+        let record = try self.container(container)
+        guard record.processes[exec] == nil else {
+            throw SandboxError(.alreadyExists, "process \(exec) of container \(container) exists already")
+        }
+        guard record.initial.state == .running else {
+            throw SandboxError(.wrongState, "container \(container) is \(record.initial.state.rawValue), not running")
+        }
+        guard !record.paused else {
+            throw SandboxError(.wrongState, "container \(container) is paused; resume it first")
+        }
+        record.processes[exec] = ContainerProcess(id: exec, streams: streams, specification: process)
+    }
+
+    package func wait(container: String, exec: String = "") async throws -> (status: Int32, at: timespec) {
+        await (try self.container(container).process(exec)).waitForEnd()
+    }
+
+    package func signal(_ number: Int32, container: String, exec: String = "", all: Bool = false) async throws {
+        let record = try self.container(container)
+        let process = try record.process(exec)
+        if process.state == .stopped {
+            if number == SIGKILL || number == SIGTERM { return }
+            throw SandboxError(.notFound, "process of container \(container) has ended already")
+        }
+        if process.state == .created, number == SIGKILL || number == SIGTERM, exec.isEmpty {
+            process.end(status: 128 + number)
+        }
+        var request = Grpc_SignalProcessRequest()
+        request.containerID = container
+        request.execID = all ? "" : (exec.isEmpty ? container : exec)
+        request.signal = UInt32(number)
+        _ = try await agent().signalProcess(request, timeout: .seconds(10))
+    }
+
+    package func resize(container: String, exec: String, rows: UInt32, columns: UInt32) async throws {
+        var request = Grpc_TtyWinResizeRequest()
+        request.containerID = container
+        request.execID = exec.isEmpty ? container : exec
+        request.row = rows
+        request.column = columns
+        _ = try await agent().ttyWinResize(request, timeout: .seconds(10))
+    }
+
+    /// The manager writes no more. What is in its fifo still goes in: the relay meets the end of file behind it, as the
+    /// manager's end is closed by now (containerd closes the fifo before it calls CloseIO).
+    package func closeInput(container: String, exec: String) throws {
+        _ = try self.container(container).process(exec)
+    }
+
+    // MARK: Streams
+
+    /// Reserves a host port for each stream that leads somewhere; the agent connects to it before the process starts.
+    func prepare(_ process: ContainerProcess) throws -> ReservedStreams {
+        guard let dialer, let relay else { throw SandboxError(.wrongState, "sandbox \(id) has no channel") }
+        let streams = ReservedStreams(dialer)
+        do {
+            let paths = process.streams
+            if !paths.stdin.isEmpty {
+                streams.stdin = try streams.reserve(nextPort(), try HostStream.openInput(paths.stdin)) {
+                    input, socket in
+                    process.connected(input: relay.connect(from: input, to: socket))
+                }
+            }
+            func output(_ path: String) throws -> UInt32 {
+                try streams.reserve(nextPort(), try HostStream.openOutput(path)) { output, socket in
+                    process.connected(output: relay.connect(from: socket, to: output))
+                }
+            }
+            if !paths.stdout.isEmpty { streams.stdout = try output(paths.stdout) }
+            if !paths.stderr.isEmpty, !paths.terminal { streams.stderr = try output(paths.stderr) }
+            return streams
+        } catch {
+            streams.cancel()
+            throw error
+        }
+    }
+
+    func nextPort() -> UInt32 {
+        lastPort &+= 1
+        return lastPort
+    }
+}
