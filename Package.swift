@@ -73,17 +73,19 @@ let package = Package(
         room("Storage", in: "Host", ["Linux"]),
         room("Network", in: "Host", ["Linux", "Netlink"]),
         room("Images", in: "Host", ["Linux"]),
+        room("Ledger", in: "Host", ["Linux", "Network"]),
         room(
             "Sandbox", in: "Host",
             [
-                "Configuration", "Hypervisor", "Network", "Netlink", "Storage", "VhostUser", "AgentAPI", "OCISpec",
+                "Configuration", "Hypervisor", "Ledger", "Network", "Netlink", "Storage", "VhostUser", "AgentAPI",
+                "OCISpec",
                 "TTRPC", "EventLoop",
                 "Linux", "CLinux", nioCore, log, protobuf,
             ]),
         room(
             "Shim", in: "Host",
             [
-                "Sandbox", "Configuration", "Hypervisor", "Network", "ShimAPI", "AgentAPI", "TTRPC", "EventLoop",
+                "Sandbox", "Configuration", "Hypervisor", "Ledger", "ShimAPI", "AgentAPI", "TTRPC", "EventLoop",
                 "OCISpec",
                 "Linux", "CLinux", nioCore, nioPosix, log, protobuf,
             ]),
@@ -93,7 +95,7 @@ let package = Package(
         tool(
             "kata-runtime",
             [
-                "Shim", "Sandbox", "AgentAPI", "ShimAPI", "TTRPC", "EventLoop", "Configuration", "OCISpec",
+                "Shim", "Sandbox", "Ledger", "AgentAPI", "ShimAPI", "TTRPC", "EventLoop", "Configuration", "OCISpec",
                 "Linux", "CLinux", arguments, nioCore, nioPosix, protobuf,
             ]),
         tool("kata-osbuilder", ["Images", "Linux", arguments]),
@@ -111,6 +113,7 @@ let package = Package(
         unitTests("Configuration", ["Linux"]),
         unitTests("Hypervisor", ["Linux"]),
         unitTests("Network", ["Netlink", "Linux", "TestSupport"]),
+        unitTests("Ledger", ["Linux", "Network", "TestSupport"]),
         unitTests("Images", ["Linux", "TestSupport"]),
         unitTests("Sandbox", ["AgentAPI", "Configuration", "Hypervisor", "OCISpec", "Linux", nioPosix]),
         unitTests("Shim", ["AgentAPI", "ShimAPI", protobuf]),

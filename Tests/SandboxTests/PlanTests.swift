@@ -76,7 +76,7 @@ struct PlanTests {
         #expect(
             guest.shares == [
                 GuestSpec.Share(
-                    source: "/host/dir", exported: "/run/kata-containers/shared/sandboxes/s1/shared/c1-7-data",
+                    source: "/host/dir", mounted: "/run/kata-containers/shared/sandboxes/s1/mounts/c1-7-data",
                     readOnly: true)
             ])
     }

@@ -113,8 +113,9 @@ struct ContainerdTests {
             run -d $rootfs t-shim /bin/sleep 100
             machine=$(cat /run/vc/vm/t-shim/qemu.pid)
             kill -KILL $(cat run/io.containerd.runtime.v2.task/default/t-shim/shim.pid)
-            for i in $(seq 50); do [ -d /proc/$machine ] || break; sleep 0.1; done
-            [ -d /proc/$machine ] && echo still there
+            runs() { grep -qs '^State:.[^ZX]' /proc/$machine/status; }
+            for i in $(seq 50); do runs || break; sleep 0.1; done
+            runs && echo still there
             for i in $(seq 50); do [ -d /run/vc/vm/t-shim ] || break; sleep 0.1; done
             ls -d /run/vc/vm/t-shim /run/kata-containers/shared/sandboxes/t-shim 2> /dev/null
             c task ls | grep -c t-shim; c c rm t-shim; pgrep -fc '[s]andboxes/t-shim/'

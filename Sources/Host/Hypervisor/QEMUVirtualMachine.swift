@@ -35,9 +35,10 @@ package final class QEMUVirtualMachine: Sendable {
 
     /// Starts QEMU; the machine runs when this returns, the guest's kernel begins to.
     /// - Parameter qmpSocket: where the monitor listens, for this process and for operators.
-    package static func start(_ configuration: VMConfiguration, qmpSocket: String, on loop: any EventLoop) async throws
-        -> QEMUVirtualMachine
-    {
+    package static func start(
+        _ configuration: VMConfiguration, qmpSocket: String, on loop: any EventLoop,
+        admit: @escaping (ProcessIdentity) throws(SystemError) -> Void
+    ) async throws -> QEMUVirtualMachine {
         guard access(configuration.executable, X_OK) == 0 else {
             throw SystemError("run the hypervisor (hypervisor.qemu.path)", configuration.executable, errno: errno)
         }
@@ -49,7 +50,7 @@ package final class QEMUVirtualMachine: Sendable {
         command.descriptors = [1: log.raw, 2: log.raw, QEMUArguments.qmpDescriptor: listener.raw]
         command.newSession = true
         command.networkNamespace = configuration.networkNamespace
-        let machine = QEMUVirtualMachine(try ChildProcess(command), configuration, loop)
+        let machine = QEMUVirtualMachine(try ChildProcess(command, admit: admit), configuration, loop)
         detachThread("qemu") { machine.ended(machine.process.wait()) }
         let socket = monitor.take()
         machine.qmp.withLock {

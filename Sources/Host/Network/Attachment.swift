@@ -70,7 +70,7 @@ package struct Attachment: Sendable {
             hardwareAddress = endpoint.hardwareAddress.description
         }
 
-        func undo() {
+        package func undo() {
             guard let socket = try? NetlinkSocket() else { return }
             switch NetworkPlan.Endpoint.Source(rawValue: source) {
             case .redirected: try? socket.deleteIngress(link)

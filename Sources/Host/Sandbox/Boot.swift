@@ -1,6 +1,8 @@
 import AgentAPI
 import EventLoop
+import Glibc
 import Hypervisor
+import Ledger
 import Linux
 import Network
 import Storage
@@ -13,10 +15,7 @@ extension Sandbox {
         guard state == .empty else { throw SandboxError(.wrongState, "sandbox \(id) is \(state.rawValue), not empty") }
         state = .booting
         do {
-            try Files.makeDirectory(paths.machine)
-            try Files.makeDirectory(paths.shareParent)
-            // Below that closed door everyone may pass: users of a container are not root.
-            try Files.makeDirectory(paths.share, mode: 0o755)
+            try makeShare()
             relay = try StreamRelay()
             let device: any GuestDialer =
                 if let guest = plan.machine.hostVsockCID { try KernelDialer(guest: guest, loop: loop) } else {
@@ -24,17 +23,20 @@ extension Sandbox {
                 }
             dialer = device
             share = try VirtioFSDaemon.start(
-                plan.share, socketPath: paths.virtiofs, directory: paths.share,
-                logFile: paths.machine + "/virtiofsd.log")
+                plan.share, socketPath: paths.virtiofs, directory: paths.exported,
+                logFile: paths.machine + "/virtiofsd.log"
+            ) { [ledger] process throws(SystemError) in try ledger.add(.process(process, name: "virtiofsd")) }
             var configuration = plan.machine
             let namespace = try await plan.network.namespace.open()
             configuration.networkNamespace = namespace?.path
-            let machine = try await QEMUVirtualMachine.start(configuration, qmpSocket: paths.qmp, on: loop)
+            let machine = try await QEMUVirtualMachine.start(configuration, qmpSocket: paths.qmp, on: loop) {
+                [ledger] process throws(SystemError) in try ledger.add(.process(process, name: "qemu"))
+            }
             self.machine = machine
             watch(machine)
             network = namespace.map {
                 SandboxNetwork(
-                    plan.network, namespace: $0, ledger: paths.networkLedger, machine: machine, loop: loop, log: log)
+                    plan.network, namespace: $0, ledger: ledger, machine: machine, loop: loop, log: log)
             }
             // Ends when the guest answers, when its time is over, or at once when the VMM ends: that closes the device.
             async let dialled = device.dial(port: 1024, timeout: plan.dialTimeout)
@@ -73,6 +75,19 @@ extension Sandbox {
         }
         dialer?.close()
         for process in containers.values.flatMap(\.processes.values) { process.end(status: 137) }
+    }
+
+    /// The directory that the guest sees, and behind it the one in which the host mounts.
+    private func makeShare() throws {
+        try ledger.add(.directory(paths.shareParent))
+        try Files.makeDirectory(paths.shareParent)
+        // Below that closed door everyone may pass: users of a container are not root.
+        for directory in [paths.mounts, paths.exported] { try Files.makeDirectory(directory, mode: 0o755) }
+        try ledger.add(.mount(paths.exported, namespace: Mounts.namespace))
+        // A guest that could write here could put a link where the host mounts next. What is mounted there comes here by propagation,
+        // and keeps its own permission to write.
+        try Mounts.lend(paths.mounts, at: paths.exported, readOnly: true)
+        try Mounts.mount("none", at: paths.exported, flags: UInt(MS_SLAVE))
     }
 
     func createSandbox(_ agent: AgentServiceClient) async throws {

@@ -1,4 +1,5 @@
 import Glibc
+import Ledger
 import Linux
 import OCISpec
 import Synchronization
@@ -13,13 +14,14 @@ final class Container {
     var paused = false
     /// How long the guest took to create it.
     var creation = Duration.zero
-    /// What is mounted for it below the exported directory, in order.
-    var mounts: [String] = []
+    /// What was made for it on the host, in order.
+    var made: [Ledger.Number]
 
-    init(id: String, bundle: String, streams: StreamPaths, hooks: HostHooks) {
+    init(id: String, bundle: String, streams: StreamPaths, hooks: HostHooks, made: [Ledger.Number]) {
         self.id = id
         self.hooks = hooks
         self.bundle = bundle
+        self.made = made
         initial = ContainerProcess(id: "", streams: streams, specification: nil)
         processes = ["": initial]
     }
@@ -31,9 +33,10 @@ final class Container {
         return process
     }
 
-    func unmount() {
-        for mount in mounts.reversed() { Mounts.detach(mount) }
-        mounts = []
+    /// Takes from the host what was made for it.
+    func takeAway(from ledger: Ledger) {
+        for number in made.reversed() { ledger.undo(number) }
+        made = []
     }
 }
 

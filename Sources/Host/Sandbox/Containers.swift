@@ -1,19 +1,28 @@
 import AgentAPI
 import FoundationEssentials
 import Glibc
+import Ledger
 import Linux
 import OCISpec
 
 extension Sandbox {
-    /// - Parameter process: stands for the container on the host; the machine's where nil.
+    /// - Parameters:
+    ///   - process: stands for the container on the host; the machine's where nil.
+    ///   - made: what the caller has made for it on the host; it goes with the container, also when that can't be created.
     package func createContainer(
-        _ container: String, bundle: String, rootfs: String, spec: Spec, streams: StreamPaths, process: Int32? = nil
+        _ container: String, bundle: String, rootfs: String, spec: Spec, streams: StreamPaths, process: Int32? = nil,
+        made: [Ledger.Number] = []
     ) async throws {
         guard containers[container] == nil else {
+            for number in made.reversed() { ledger.undo(number) }
             throw SandboxError(.alreadyExists, "container \(container) exists already")
         }
-        let agent = try agent()
-        let guest = try plan.guestSpec(spec, container: container, bundle: bundle)
+        let (agent, guest): (AgentServiceClient, GuestSpec)
+        do { (agent, guest) = (try self.agent(), try plan.guestSpec(spec, container: container, bundle: bundle)) } catch
+        {
+            for number in made.reversed() { ledger.undo(number) }
+            throw error
+        }
         if guest.droppedDevices > 0 {
             log.info(
                 "\(guest.droppedDevices) devices of the host are not in the guest",
@@ -21,14 +30,13 @@ extension Sandbox {
         }
         let record = Container(
             id: container, bundle: bundle, streams: streams,
-            hooks: HostHooks(spec, container: container, bundle: bundle, pid: process ?? pid))
+            hooks: HostHooks(spec, container: container, bundle: bundle, pid: process ?? pid), made: made)
         // From here on the name is taken: another call for it must not touch these mounts.
         containers[container] = record
         do {
             let shared = paths.sharedRootfs(of: container)
-            try Files.makeDirectory(shared, mode: 0o755)
-            record.mounts.append(shared)
-            try Mounts.bind(rootfs, at: shared)
+            record.made.append(try ledger.add(.directory(paths.mounts + "/" + container)))
+            try mount(GuestSpec.Share(source: rootfs, mounted: shared, readOnly: false), for: record)
             for share in guest.shares { try mount(share, for: record) }
             var request = Grpc_CreateContainerRequest()
             request.containerID = container
@@ -58,22 +66,21 @@ extension Sandbox {
             }
             record.creation = ContinuousClock.now - asked
         } catch {
-            record.unmount()
+            record.takeAway(from: ledger)
             containers[container] = nil
             throw error
         }
     }
 
     func mount(_ share: GuestSpec.Share, for container: Container) throws {
+        container.made.append(try ledger.add(.mount(share.mounted, namespace: Mounts.namespace)))
         if Files.isDirectory(share.source) {
-            try Files.makeDirectory(share.exported, mode: 0o755)
+            try Files.makeDirectory(share.mounted, mode: 0o755)
         } else {
             guard Files.exists(share.source) else { throw SystemError("share", share.source, errno: ENOENT) }
-            try Files.write(share.exported, "")
+            try Files.write(share.mounted, "")
         }
-        // Before the mount: one that fails half-way (read-only is a second call) is undone too.
-        container.mounts.append(share.exported)
-        try Mounts.bind(share.source, at: share.exported, readOnly: share.readOnly)
+        try Mounts.lend(share.source, at: share.mounted, readOnly: share.readOnly)
     }
 
     package func pause(container: String) async throws {
@@ -138,7 +145,7 @@ extension Sandbox {
             request.containerID = container
             request.timeout = 10
             if let agent = try? agent() { _ = try? await agent.removeContainer(request, timeout: .seconds(15)) }
-            record.unmount()
+            record.takeAway(from: ledger)
             containers[container] = nil
             await record.hooks.afterDeletion(log)
         } else {

@@ -8,7 +8,7 @@ import OCISpec
 /// nor there is refused. Everything else is the workload's and is kept.
 package struct GuestSpec: Sendable {
     package let spec: Spec
-    /// Host paths to share, each with its name in the exported directory.
+    /// Host paths to share, each with the path at which it is mounted for that.
     package let shares: [Share]
     /// The container lives in the pid namespace of the sandbox's first container.
     package let sharesProcesses: Bool
@@ -17,7 +17,7 @@ package struct GuestSpec: Sendable {
 
     package struct Share: Sendable, Equatable {
         package let source: String
-        package let exported: String
+        package let mounted: String
         package let readOnly: Bool
     }
 
@@ -64,10 +64,10 @@ package struct GuestSpec: Sendable {
                 return nil
             }
             var rewritten = mount
-            let exported = paths.sharedMount(of: container, index: index, destination: mount.destination)
-            shares.append(Share(source: source, exported: exported, readOnly: mount.options?.contains("ro") ?? false))
+            let mounted = paths.sharedMount(of: container, index: index, destination: mount.destination)
+            shares.append(Share(source: source, mounted: mounted, readOnly: mount.options?.contains("ro") ?? false))
             rewritten.type = "bind"
-            rewritten.source = GuestPaths.path(of: exported, below: paths.share)
+            rewritten.source = GuestPaths.path(of: mounted, below: paths.mounts)
             return rewritten
         }
         self.spec = spec

@@ -1,6 +1,7 @@
 import AgentAPI
 import EventLoop
 import Hypervisor
+import Ledger
 import Linux
 import Logging
 import NIOCore
@@ -18,6 +19,9 @@ package actor Sandbox {
     package nonisolated var unownedExecutor: UnownedSerialExecutor { executor.asUnownedSerialExecutor() }
 
     let plan: SandboxPlan
+    package nonisolated let ledger: Ledger
+    /// What the ledger holds from here on is the sandbox's.
+    let beginning: Ledger.Number
     let log: Logger
     package internal(set) var state = State.empty
 
@@ -32,10 +36,12 @@ package actor Sandbox {
     /// What the agent says it can do beside the API (AgentFeature).
     var agentFeatures: [String] = []
 
-    package init(plan: SandboxPlan, loop: any EventLoop, log: Logger) {
+    package init(plan: SandboxPlan, ledger: Ledger, loop: any EventLoop, log: Logger) {
         id = plan.paths.sandbox
         paths = plan.paths
         self.plan = plan
+        self.ledger = ledger
+        beginning = ledger.mark
         self.loop = loop
         self.log = log
         executor = LoopExecutor(loop)

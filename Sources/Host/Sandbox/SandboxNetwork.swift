@@ -2,6 +2,7 @@ import AgentAPI
 import EventLoop
 import Glibc
 import Hypervisor
+import Ledger
 import Linux
 import Logging
 import NIOCore
@@ -25,8 +26,9 @@ actor SandboxNetwork {
     private var agent: AgentServiceClient?
 
     private var attachments: [Attachment] = []
-    /// Only for a namespace that others keep: one of our own takes everything with it.
-    private var ledger: NetworkLedger?
+    private let ledger: Ledger
+    /// The ledger's numbers of attachments, by theirs.
+    private var written: [Int: Ledger.Number] = [:]
     private var lastNumber = -1
     /// What the agent knows.
     private var told = NetworkPlan.empty
@@ -37,13 +39,11 @@ actor SandboxNetwork {
     private var resolver: NameResolver?
 
     init(
-        _ plan: SandboxPlan.Network, namespace: NetworkNamespace, ledger: String, machine: QEMUVirtualMachine,
+        _ plan: SandboxPlan.Network, namespace: NetworkNamespace, ledger: Ledger, machine: QEMUVirtualMachine,
         loop: any EventLoop, log: Logger
     ) {
-        if case .path(let path) = plan.namespace {
-            self.ledger = NetworkLedger(ledger, namespace: path, identity: namespace.identity)
-        }
-        (self.plan, self.namespace, self.machine, self.loop, self.log) = (plan, namespace, machine, loop, log)
+        (self.plan, self.namespace, self.ledger, self.machine) = (plan, namespace, ledger, machine)
+        (self.loop, self.log) = (loop, log)
         executor = LoopExecutor(loop)
     }
 
@@ -85,8 +85,11 @@ actor SandboxNetwork {
         }
         lastNumber += 1
         let (number, queues, resolver) = (lastNumber, plan.queues, resolver != nil)
-        let record = Attachment.Record(endpoint, number: number)
-        try ledger?.add(record)
+        // Only in a namespace that others keep: one of our own takes everything with it.
+        if case .path(let path) = plan.namespace {
+            written[number] = try ledger.add(
+                .link(Attachment.Record(endpoint, number: number), namespace: path, identity: namespace.identity))
+        }
         let attachment: Attachment
         do {
             attachment = try await inNamespace {
@@ -102,7 +105,7 @@ actor SandboxNetwork {
                 throw error
             }
         } catch {
-            ledger?.remove(record)
+            forget(number)
             throw error
         }
         attachments.append(attachment)
@@ -113,9 +116,13 @@ actor SandboxNetwork {
         attachments.removeAll { $0.number == attachment.number }
         defer { told = told.without(attachment.endpoint.link) }
         try? await inNamespace { attachment.undo() }
-        ledger?.remove(attachment.record)
+        forget(attachment.number)
         try await machine.removeNetworkDevice("net\(attachment.number)")
         log.info("link taken from the guest", metadata: ["link": "\(attachment.endpoint.name)"])
+    }
+
+    private func forget(_ number: Int) {
+        if let line = written.removeValue(forKey: number) { ledger.forget(line) }
     }
 
     // MARK: What the agent is told
@@ -188,6 +195,7 @@ actor SandboxNetwork {
         _ = try? await last?.value
         let attachments = attachments
         try? await inNamespace { for attachment in attachments { attachment.undo() } }
+        for attachment in attachments { forget(attachment.number) }
         self.attachments = []
     }
 

@@ -1,25 +1,28 @@
+import Ledger
+
 /// Where a sandbox keeps its things on the host; the names are Kata's.
 package struct SandboxPaths: Sendable, Equatable {
     package let sandbox: String
     /// Sockets, console log and pid files of the VM and its helpers.
-    package var machine: String { "/run/vc/vm/\(sandbox)" }
+    package var machine: String { "\(Ledger.machines)/\(sandbox)" }
     package var qmp: String { machine + "/qmp.sock" }
-    package var networkLedger: String { machine + "/network.json" }
     package var console: String { machine + "/console.log" }
     package var vsock: String { machine + "/vsock.sock" }
     package var virtiofs: String { machine + "/vhost-fs.sock" }
-    /// Root of what the guest may see of the host.
-    package var shareParent: String { "/run/kata-containers/shared/sandboxes/\(sandbox)" }
-    package var share: String { shareParent + "/shared" }
+    package var shareParent: String { "\(Ledger.shares)/\(sandbox)" }
+    /// Where the host mounts what the guest may see.
+    package var mounts: String { shareParent + "/mounts" }
+    /// The same, as the guest gets it: it can't make or remove anything between the mounts.
+    package var exported: String { shareParent + "/shared" }
 
     package init(sandbox: String) { self.sandbox = sandbox }
 
-    package func sharedRootfs(of container: String) -> String { "\(share)/\(container)/rootfs" }
+    package func sharedRootfs(of container: String) -> String { "\(mounts)/\(container)/rootfs" }
 
-    /// A share of one host path: a name of its own below the exported directory.
+    /// A share of one host path: a name of its own.
     package func sharedMount(of container: String, index: Int, destination: String) -> String {
         let base = destination.split(separator: "/").last.map(String.init) ?? "root"
-        return "\(share)/\(container)-\(index)-\(base)"
+        return "\(mounts)/\(container)-\(index)-\(base)"
     }
 }
 
@@ -29,8 +32,8 @@ package enum GuestPaths {
     package static let shareTag = "kataShared"
     package static func rootfs(of container: String) -> String { "\(share)/\(container)/rootfs" }
 
-    /// The guest's name of a path below the exported directory.
-    package static func path(of shared: String, below share: String) -> String {
-        self.share + shared.dropFirst(share.count)
+    /// The guest's name of a path below the host's mounts.
+    package static func path(of mounted: String, below mounts: String) -> String {
+        share + mounted.dropFirst(mounts.count)
     }
 }

@@ -1,5 +1,5 @@
 import AgentAPI
-import Linux
+import Ledger
 
 extension Sandbox {
     /// Ends the VM and removes everything of the sandbox from the host. Idempotent.
@@ -19,10 +19,7 @@ extension Sandbox {
         share?.stop()
         dialer?.close()
         relay?.stop()
-        for container in containers.values { container.unmount() }
-        Mounts.detach(paths.share)
-        Files.removeTree(paths.machine)
-        Files.removeTree(paths.shareParent)
+        ledger.undo(after: beginning)
         state = .gone
     }
 }

@@ -1,4 +1,5 @@
 import Glibc
+import Ledger
 import Linux
 import OCISpec
 import Sandbox
@@ -6,24 +7,38 @@ import ShimAPI
 
 /// The container's root file system on the host: mounted from what the snapshotter says, or the bundle's own directory.
 enum RootFilesystem {
-    static func mount(_ mounts: [Containerd_Types_Mount], bundle: String, spec: Spec) throws -> String {
+    /// - Returns: its path, and what of it is in the ledger.
+    static func mount(_ mounts: [Containerd_Types_Mount], bundle: String, spec: Spec, ledger: Ledger) throws
+        -> (path: String, made: [Ledger.Number])
+    {
         guard !mounts.isEmpty else {
             let path = spec.root?.path ?? "rootfs"
             let rootfs = path.hasPrefix("/") ? path : bundle + "/" + path
             guard Files.isDirectory(rootfs) else {
                 throw SandboxError(.invalid, "\(bundle)/config.json: root.path: \(rootfs) is not a directory")
             }
-            return rootfs
+            return (rootfs, [])
         }
         let target = bundle + "/rootfs"
         try Files.makeDirectory(target, mode: 0o711)
-        for mount in mounts {
-            let options = MountOptions(mount.options)
-            try Mounts.mount(
-                mount.source, at: target, type: mount.type, flags: options.flags, data: options.data)
+        var made: [Ledger.Number] = []
+        do {
+            for mount in mounts {
+                let options = MountOptions(mount.options)
+                let number = try ledger.add(.mount(target, namespace: Mounts.namespace))
+                do {
+                    try Mounts.mount(
+                        mount.source, at: target, type: mount.type, flags: options.flags, data: options.data)
+                } catch {
+                    ledger.forget(number)
+                    throw error
+                }
+                made.append(number)
+            }
+        } catch {
+            for number in made.reversed() { ledger.undo(number) }
+            throw error
         }
-        return target
+        return (target, made)
     }
-
-    static func unmount(bundle: String) { Mounts.detach(bundle + "/rootfs") }
 }

@@ -2,6 +2,7 @@ import CLinux
 import Configuration
 import EventLoop
 import Hypervisor
+import Ledger
 import Linux
 import Logging
 import NIOCore
@@ -20,11 +21,15 @@ package final class SandboxHolder: Sendable {
     private let loop: any EventLoop
     private let executor: LoopExecutor
     private let identifier: String
+    private let ledger: Ledger
     private let configurationPath: String?
     private let log: Logger
 
-    package init(identifier: String, configurationPath: String?, loop: any EventLoop, log: Logger) {
+    package init(
+        identifier: String, configurationPath: String?, ledger: Ledger, loop: any EventLoop, log: Logger
+    ) {
         self.identifier = identifier
+        self.ledger = ledger
         self.configurationPath = configurationPath
         self.loop = loop
         self.log = log
@@ -57,7 +62,7 @@ package final class SandboxHolder: Sendable {
         if plan.accelerator.accelerator == .tcg {
             log.warning("guests run without hardware virtualisation: \(plan.accelerator.reason)")
         }
-        let sandbox = Sandbox(plan: plan, loop: loop, log: log)
+        let sandbox = Sandbox(plan: plan, ledger: ledger, loop: loop, log: log)
         held.withLock { $0 = sandbox }
         do { try await sandbox.boot() } catch {
             held.withLock { $0 = nil }

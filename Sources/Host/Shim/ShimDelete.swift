@@ -1,34 +1,26 @@
 import Glibc
+import Ledger
 import Linux
-import Network
 import Sandbox
 import ShimAPI
 import SwiftProtobuf
 
-/// `delete`: the shim is dead; ends what it left behind and tells containerd how the task ended.
+/// `delete`: the shim is dead, or as good as that; ends what it left behind and tells containerd how the task ended.
 package enum ShimDelete {
     package static func run(_ flags: ShimFlags) throws {
-        let paths = SandboxPaths(sandbox: flags.id)
-        // The number may belong to another process by now: only a machine of this name is ended. Its virtiofsd ends with it.
-        if let pid = (try? Files.readText(paths.machine + "/qemu.pid")).flatMap({ pid_t($0.filter(\.isNumber)) }),
-            pid > 1,
-            let words = try? Files.read("/proc/\(pid)/cmdline").split(separator: 0),
-            words.contains(where: { $0.elementsEqual("sandbox-\(flags.id)".utf8) })
-        {
-            kill(pid, SIGKILL)
-        }
-        NetworkLedger.undo(paths.networkLedger)
-        RootFilesystem.unmount(bundle: ".")
-        Mounts.detach(paths.share)
-        Files.removeTree(paths.machine)
-        Files.removeTree(paths.shareParent)
-        unlink(socket(flags))
+        let socket = socket(flags)
+        let directory = SandboxPaths(sandbox: flags.id).machine
+        // Another manager may have a sandbox of this name.
+        if Ledger.owns(socket: socket, directory) { Ledger.takeAway(directory) }
+        // A pod's containers share a shim: that of the others lives.
+        if (try? UnixSocket.connect(socket).raw) == nil { unlink(socket) }
         var response = Containerd_Task_V2_DeleteResponse()
         response.exitStatus = 137
         response.exitedAt = Google_Protobuf_Timestamp(timeOfDay())
         let bytes: [UInt8] = try response.serializedBytes()
         _ = bytes.withUnsafeBytes { write(1, $0.baseAddress, $0.count) }
     }
+
     /// Where the shim listened: `start` wrote it into the bundle.
     private static func socket(_ flags: ShimFlags) -> String {
         let written = (try? Files.readText("address")) ?? ""

@@ -3,6 +3,7 @@ import CLinux
 import Configuration
 import EventLoop
 import Glibc
+import Ledger
 import Linux
 import Logging
 import NIOCore
@@ -22,6 +23,8 @@ package enum ShimServer {
         // Shared again among its own children: what is mounted later reaches virtiofsd's namespace.
         try Mounts.mount("none", at: "/", flags: UInt(MS_REC) | UInt(MS_SHARED))
 
+        let ledger = try Ledger.resume(in: SandboxPaths(sandbox: flags.id).machine)
+
         var log = Logger(label: "containerd-shim-kata-v2")
         log.logLevel = flags.debug ? .debug : .info
         log[metadataKey: "sandbox"] = "\(flags.id)"
@@ -29,13 +32,13 @@ package enum ShimServer {
         let loop = group.next()
         let done = loop.makePromise(of: Void.self)
         let sandboxes = SandboxHolder(
-            identifier: flags.id, configurationPath: environment(SandboxHolder.configurationVariable), loop: loop,
-            log: log)
+            identifier: flags.id, configurationPath: environment(SandboxHolder.configurationVariable),
+            ledger: ledger, loop: loop, log: log)
         let events = EventPublisher(
             address: environment("TTRPC_ADDRESS"), namespace: flags.namespace, loop: loop, log: log)
         let tasks = ContainerdTasks(sandboxes: sandboxes, events: events, log: log) {
             // Before the answer: once it is out, a new shim of the same name may listen here.
-            unlink(flags.socket)
+            ledger.end()
             done.succeed()
         }
         let server = RPCServer(

@@ -1,5 +1,6 @@
 import CLinux
 import Glibc
+import Ledger
 import Linux
 import OCISpec
 import Sandbox
@@ -17,6 +18,20 @@ package enum ShimStart {
             try Files.replace("address", "unix://" + address)
             return parameters.answer(path: address)
         }
+        let ledger = try Ledger.begin(in: SandboxPaths(sandbox: group).machine)
+        do { try serve(flags, group, parameters, address, ledger) } catch {
+            // Nobody will learn of this shim: it goes, and its socket.
+            ledger.end()
+            throw error
+        }
+        return parameters.answer(path: address)
+    }
+
+    /// Leaves a serving process behind.
+    private static func serve(
+        _ flags: ShimFlags, _ group: String, _ parameters: StartParameters, _ address: String, _ ledger: Ledger
+    ) throws {
+        try ledger.add(.socket(address))
         try Files.makeDirectory(parameters.socketDirectory)
         let listener = try UnixSocket.listen(address)
         var command = Command(
@@ -34,17 +49,9 @@ package enum ShimStart {
         command.descriptors = [3: listener.raw]
         let log = try FileDescriptor.open(Files.exists("log") ? "log" : "/dev/null", O_RDWR | O_NONBLOCK)
         command.descriptors[2] = log.raw
-        let child = try ChildProcess(command)
-        do {
-            try Files.replace("shim.pid", "\(child.pid)")
-            try Files.replace("address", "unix://" + address)
-        } catch {
-            // Nobody will learn of this shim: it goes, and its socket.
-            child.signal(SIGKILL)
-            unlink(address)
-            throw error
-        }
-        return parameters.answer(path: address)
+        let child = try ChildProcess(command) { process throws(SystemError) in try ledger.add(.keeper(process)) }
+        try Files.replace("shim.pid", "\(child.pid)")
+        try Files.replace("address", "unix://" + address)
     }
 
     /// The containers of a pod share a shim: the group is the sandbox that the manager's annotations name.

@@ -38,12 +38,13 @@ package final class ContainerdTasks: TaskService, Sendable {
             let process = context.metadata[Self.processKey]?.first.flatMap(Int32.init)
             let sandbox = try await sandboxes.sandbox(for: request, spec: spec, process: process)
             if isFirst { announceOutOfMemory(in: sandbox) }
-            let rootfs = try RootFilesystem.mount(request.rootfs, bundle: request.bundle, spec: spec)
+            let rootfs = try RootFilesystem.mount(
+                request.rootfs, bundle: request.bundle, spec: spec, ledger: sandbox.ledger)
             let streams = StreamPaths(
                 stdin: request.stdin, stdout: request.stdout, stderr: request.stderr, terminal: request.terminal)
             try await sandbox.createContainer(
-                request.id, bundle: request.bundle, rootfs: rootfs, spec: spec, streams: streams,
-                process: process)
+                request.id, bundle: request.bundle, rootfs: rootfs.path, spec: spec, streams: streams,
+                process: process, made: rootfs.made)
             let pid = UInt32(await sandbox.pid)
             var event = Containerd_Events_TaskCreate()
             event.containerID = request.id
@@ -120,9 +121,7 @@ package final class ContainerdTasks: TaskService, Sendable {
         try await answering {
             let sandbox = try sandboxes.current()
             let pid = UInt32(await sandbox.pid)
-            let bundle = try await sandbox.report(container: request.id).bundle
             let end = try await sandbox.delete(container: request.id, exec: request.execID)
-            if request.execID.isEmpty { RootFilesystem.unmount(bundle: bundle) }
             var event = Containerd_Events_TaskDelete()
             event.containerID = request.id
             event.id = request.execID

@@ -26,9 +26,10 @@ package final class VirtioFSDaemon: Sendable {
     }
 
     /// The daemon gets a socket that listens already: whoever connects first waits for it, nobody polls.
-    package static func start(_ plan: Plan, socketPath: String, directory: String, logFile: String) throws
-        -> VirtioFSDaemon
-    {
+    package static func start(
+        _ plan: Plan, socketPath: String, directory: String, logFile: String,
+        admit: @escaping (ProcessIdentity) throws(SystemError) -> Void
+    ) throws -> VirtioFSDaemon {
         guard access(plan.executable, X_OK) == 0 else {
             throw SystemError("run virtiofsd (hypervisor.qemu.virtio_fs_daemon)", plan.executable, errno: errno)
         }
@@ -37,7 +38,7 @@ package final class VirtioFSDaemon: Sendable {
         var command = Command(plan.executable, plan.arguments(directory: directory, descriptor: 3))
         command.descriptors = [1: log.raw, 2: log.raw, 3: listener.raw]
         command.newSession = true
-        let process = try ChildProcess(command)
+        let process = try ChildProcess(command, admit: admit)
         detachThread("virtiofsd") { _ = process.wait() }
         return VirtioFSDaemon(process)
     }

@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <malloc.h>
 #include <linux/if_tun.h>
+#include <linux/mount.h>
 #include <linux/netlink.h>
 #include <linux/nsfs.h>
 #include <linux/sched.h>
@@ -27,7 +28,7 @@ extern char **environ;
 enum { HIGHEST_MAPPING = 16 };
 
 static const char *const stages[] = {"clone", "join network namespace", "new session", "change directory",
-                                     "arrange descriptors", "execute"};
+                                     "arrange descriptors", "execute", "write down"};
 
 struct failure {
     int stage;
@@ -42,7 +43,10 @@ static void fail(int report, int stage) {
 }
 
 // Runs in the child of a multithreaded process: async-signal-safe calls only.
-static void child(const struct clx_spawn *request, int report) {
+static void child(const struct clx_spawn *request, int report, int gate) {
+    char go;
+    // Nothing comes when the parent has ended meanwhile.
+    if (request->admit && read(gate, &go, 1) != 1) _exit(127);
     if (request->network_namespace >= 0 && setns(request->network_namespace, CLONE_NEWNET) < 0) fail(report, 1);
     if (request->new_session && setsid() < 0) fail(report, 2);
     if (request->directory && chdir(request->directory) < 0) fail(report, 3);
@@ -75,8 +79,14 @@ pid_t clx_spawn(const struct clx_spawn *request, int *pidfd, const char **stage)
     *pidfd = -1;
     *stage = stages[0];
     if (request->mapping_count > HIGHEST_MAPPING) return -E2BIG;
-    int pipes[2];
+    int pipes[2], gate[2];
     if (pipe2(pipes, O_CLOEXEC) < 0) return -errno;
+    if (pipe2(gate, O_CLOEXEC) < 0) {
+        int error = errno;
+        close(pipes[0]);
+        close(pipes[1]);
+        return -error;
+    }
     struct clone_args arguments;
     memset(&arguments, 0, sizeof arguments);
     arguments.flags = CLONE_PIDFD | request->new_namespaces;
@@ -92,19 +102,28 @@ pid_t clx_spawn(const struct clx_spawn *request, int *pidfd, const char **stage)
     pthread_sigmask(SIG_BLOCK, &all, &before);
     pid_t pid = (pid_t)syscall(SYS_clone3, &arguments, sizeof arguments);
     int error = errno;
-    if (pid == 0) child(request, pipes[1]);
+    if (pid == 0) {
+        close(gate[1]);
+        child(request, pipes[1], gate[0]);
+    }
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     close(pipes[1]);
+    close(gate[0]);
     if (pid < 0) {
         close(pipes[0]);
+        close(gate[1]);
         return -error;
     }
     struct failure failure;
+    int refusal = request->admit ? request->admit(request->context, pid) : 0;
+    if (request->admit && refusal == 0 && write(gate[1], "", 1) != 1) refusal = -errno;
+    close(gate[1]);
     ssize_t got;
     do got = read(pipes[0], &failure, sizeof failure);
     while (got < 0 && errno == EINTR);
     close(pipes[0]);
-    if (got != sizeof failure) return pid;
+    if (refusal != 0) failure = (struct failure){6, -refusal};
+    else if (got != sizeof failure) return pid;
     *stage = stages[failure.stage];
     siginfo_t info;
     waitid(P_PIDFD, (id_t)*pidfd, &info, WEXITED);
@@ -245,6 +264,21 @@ void clx_set_thread_name(const char *name) {
     strncpy(kept, name, sizeof kept - 1);
     kept[sizeof kept - 1] = 0;
     prctl(PR_SET_NAME, kept, 0, 0, 0);
+}
+
+int clx_bind(const char *source, const char *target, uint64_t attributes, int recursive) {
+    unsigned tree = recursive ? AT_RECURSIVE : 0;
+    int fd = (int)syscall(SYS_open_tree, AT_FDCWD, source, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | tree);
+    if (fd < 0) return -errno;
+    struct mount_attr wanted = {.attr_set = attributes};
+    if (syscall(SYS_mount_setattr, fd, "", AT_EMPTY_PATH | tree, &wanted, sizeof wanted) < 0 ||
+        syscall(SYS_move_mount, fd, "", AT_FDCWD, target, MOVE_MOUNT_F_EMPTY_PATH) < 0) {
+        int error = errno;
+        close(fd);
+        return -error;
+    }
+    close(fd);
+    return 0;
 }
 
 int clx_is_mount_root(const char *path) {

@@ -69,7 +69,9 @@ package final class ChildProcess: Sendable {
     private let pidfd: FileDescriptor
 
     /// Starts `command`; standard streams not in its table are /dev/null.
-    package init(_ command: Command) throws(SystemError) {
+    /// - Parameter admit: is told of the child before that executes anything: when this process ends meanwhile, the child does too.
+    package init(_ command: Command, admit: ((ProcessIdentity) throws(SystemError) -> Void)? = nil) throws(SystemError)
+    {
         let null = try FileDescriptor.open("/dev/null", O_RDWR)
         var table = command.descriptors
         for standard in Int32(0)...2 where table[standard] == nil { table[standard] = null.raw }
@@ -81,6 +83,7 @@ package final class ChildProcess: Sendable {
         let cgroup = command.cgroup == nil ? -1 : group.raw
         var fd: Int32 = -1
         var stage: UnsafePointer<CChar>?
+        let admission = Admission(admit)
         let pid = withCStrings([command.name ?? command.executable] + command.arguments) { arguments in
             withCStrings(command.environment) { environment in
                 command.executable.withCString { executable in
@@ -90,19 +93,46 @@ package final class ChildProcess: Sendable {
                                 executable: executable, arguments: arguments, environment: environment,
                                 directory: directory, mappings: mappings.baseAddress, mapping_count: mappings.count,
                                 new_session: command.newSession ? 1 : 0, network_namespace: joined,
-                                cgroup: cgroup, new_namespaces: command.newNamespaces)
-                            return clx_spawn(&request, &fd, &stage)
+                                cgroup: cgroup, new_namespaces: command.newNamespaces,
+                                admit: admit == nil
+                                    ? nil
+                                    : { Unmanaged<Admission>.fromOpaque($0!).takeUnretainedValue().decide($1) },
+                                // SAFETY: the admission outlives the call.
+                                context: Unmanaged.passUnretained(admission).toOpaque())
+                            return withExtendedLifetime(admission) { clx_spawn(&request, &fd, &stage) }
                         }
                     }
                 }
             }
         }
+        if let refusal = admission.refusal { throw refusal }
         guard pid > 0 else {
             let step = stage.map { String(cString: $0) } ?? "start"
             throw SystemError(step, command.executable, errno: -pid)
         }
         self.pid = pid
         pidfd = FileDescriptor(owning: fd)
+    }
+
+    /// Takes the caller's decision through C and back.
+    private final class Admission {
+        private let body: ((ProcessIdentity) throws(SystemError) -> Void)?
+        private(set) var refusal: SystemError?
+
+        init(_ body: ((ProcessIdentity) throws(SystemError) -> Void)?) { self.body = body }
+
+        func decide(_ pid: pid_t) -> Int32 {
+            do throws(SystemError) {
+                guard let process = ProcessIdentity(pid) else {
+                    throw SystemError("find", "process \(pid)", errno: ESRCH)
+                }
+                try body?(process)
+                return 0
+            } catch {
+                refusal = error
+                return -error.code
+            }
+        }
     }
 
     /// Readable once the child has ended (pidfd_open(2)).

@@ -1,3 +1,4 @@
+import CLinux
 import Glibc
 
 /// mount(2) and umount2(2).
@@ -8,17 +9,35 @@ package enum Mounts {
         try check("mount \(type ?? source) on", target) { Glibc.mount(source, target, type, flags, data) }
     }
 
-    /// Bind-mounts `source` on `target`; with `readOnly`, a second mount call takes the write permission (mount(2), remount).
-    package static func bind(_ source: String, at target: String, readOnly: Bool = false, recursive: Bool = true)
-        throws(SystemError)
-    {
-        let flags = UInt(MS_BIND) | (recursive ? UInt(MS_REC) : 0)
-        try mount(source, at: target, flags: flags)
-        if readOnly { try mount(source, at: target, flags: flags | UInt(MS_REMOUNT) | UInt(MS_RDONLY)) }
+    /// Bind-mounts `source` on `target`.
+    package static func bind(_ source: String, at target: String, recursive: Bool = true) throws(SystemError) {
+        try mount(source, at: target, flags: UInt(MS_BIND) | (recursive ? UInt(MS_REC) : 0))
+    }
+
+    /// Shows `source`, with all that is mounted below it, at `target` too. Setuid programs and devices mean nothing there.
+    ///
+    /// Whoever gets the mount by propagation gets it with the same attributes: set afterwards they would be this one's alone.
+    package static func lend(_ source: String, at target: String, readOnly: Bool = false) throws(SystemError) {
+        let attributes = noSetuid | noDevices | (readOnly ? Self.readOnly : 0)
+        try checkNegated("bind \(source) to", target, clx_bind(source, target, attributes, 1))
+    }
+
+    /// MOUNT_ATTR_* (mount_setattr(2)).
+    private static let readOnly: UInt64 = 1
+    private static let noSetuid: UInt64 = 2
+    private static let noDevices: UInt64 = 4
+
+    /// The mount namespace of this process, as far as it can be told from others: where the answer differs, mounts do.
+    package static var namespace: UInt64 {
+        var facts = stat()
+        return stat("/proc/self/ns/mnt", &facts) == 0 ? UInt64(facts.st_ino) : 0
     }
 
     /// Detaches whatever is mounted at `target`; nothing mounted is no error.
     package static func detach(_ target: String) {
         while umount2(target, Int32(MNT_DETACH)) == 0 {}
     }
+
+    /// Detaches what was mounted last at `target` itself, never behind a link; nothing mounted is no error.
+    package static func detachLast(_ target: String) { umount2(target, Int32(MNT_DETACH) | Int32(UMOUNT_NOFOLLOW)) }
 }

@@ -32,3 +32,16 @@ package func detachThread(_ name: String, _ body: @escaping @Sendable () -> Void
         fatalError("cannot start thread \(name): \(SystemError.text(of: failed))")
     }
 }
+
+/// Runs `body` on a thread of its own and waits for its end: for calls that change the thread they are made on.
+package func runThread(_ name: String, _ body: @escaping @Sendable () -> Void) {
+    guard let done = try? Pipe() else { return }
+    let end = done.writeEnd.raw
+    detachThread(name) {
+        body()
+        var byte: UInt8 = 0
+        _ = write(end, &byte, 1)
+    }
+    var byte: UInt8 = 0
+    while read(done.readEnd.raw, &byte, 1) < 0, errno == EINTR {}
+}

@@ -24,6 +24,8 @@ struct clx_spawn {
     int network_namespace;                 // descriptor of a network namespace to join, or -1
     int cgroup;                            // descriptor of a cgroup v2 directory to start in, or -1
     uint64_t new_namespaces;               // CLONE_NEW* flags
+    int (*admit)(void *context, pid_t pid); // NULL, or called before the child executes anything: it goes on when this returns 0
+    void *context;
 };
 
 /// Starts a child. Returns its pid; `*pidfd` is close-on-exec; on failure `*stage` names the step (a static string).
@@ -48,6 +50,9 @@ int clx_set_parent_death_signal(int signal);
 /// Terminal size of `fd` (tty_ioctl(4)).
 int clx_get_window_size(int fd, uint16_t *rows, uint16_t *columns);
 int clx_set_window_size(int fd, uint16_t rows, uint16_t columns);
+/// Attaches a copy of the mount tree at `source` (without what is mounted below, unless `recursive`) at `target`, all of it with
+/// MOUNT_ATTR_* `attributes` from birth: who gets it by propagation has them too, which a later remount can't do (open_tree(2)).
+int clx_bind(const char *source, const char *target, uint64_t attributes, int recursive);
 /// 1 when something is mounted at `path` itself, 0 when not (statx(2), STATX_ATTR_MOUNT_ROOT); links are not followed.
 int clx_is_mount_root(const char *path);
 /// pipe2(2): `flags` may hold O_NONBLOCK; both ends are close-on-exec.

@@ -1,0 +1,63 @@
+import Glibc
+import Linux
+import Network
+
+extension Ledger {
+    /// Something on the host that outlives the function that makes it, told so that anyone can take it away.
+    package enum Entry: Codable, Equatable, Sendable {
+        /// A process that may add to the ledger: while one lives, the sandbox does.
+        case keeper(ProcessIdentity)
+        /// A process of the sandbox; `name` is for people.
+        case process(ProcessIdentity, name: String)
+        /// What was mounted last at a path, in the mount namespace of that identity (`Mounts.namespace`), and its mount point if
+        /// that is one of ours.
+        case mount(String, namespace: UInt64)
+        /// A directory of ours with all that is in it but not mounted on it.
+        case directory(String)
+        /// A Unix socket by its path.
+        case socket(String)
+        /// What was done to another's link, in the network namespace of a path and an identity: behind a path of a process another
+        /// one may be by then.
+        case link(Attachment.Record, namespace: String, identity: UInt64)
+        /// A control group by its path.
+        case controlGroup(String)
+    }
+}
+
+extension Ledger.Entry {
+    /// Takes it away. What has gone already is as good.
+    func undo() {
+        switch self {
+        case .keeper(let process), .process(let process, name: _):
+            if process.pid != getpid() { process.kill(within: .seconds(2)) }
+        case .mount(let path, let namespace):
+            // In another namespace it goes with that namespace's last process; the same path here may be somebody else's mount.
+            if namespace == Mounts.namespace { Mounts.detachLast(path) }
+            if Ledger.isOurs(path), unlink(path) != 0 { rmdir(path) }
+        case .directory(let path): if Ledger.isOurs(path) { Files.removeTree(path) }
+        case .socket(let path): if Self.isSocket(path) { unlink(path) }
+        case .link(let record, let path, let identity):
+            // The thread keeps the namespace to its end.
+            runThread("network") {
+                guard let namespace = try? NetworkNamespace.open(path), namespace.identity == identity,
+                    (try? namespace.enter()) != nil
+                else { return }
+                record.undo()
+            }
+        case .controlGroup(let path): if path.hasPrefix("/sys/fs/cgroup/"), Ledger.isPlain(path) { rmdir(path) }
+        }
+    }
+
+    /// Whether the host's next start undoes it.
+    var endsWithTheHost: Bool {
+        switch self {
+        case .directory, .socket: false
+        default: true
+        }
+    }
+
+    private static func isSocket(_ path: String) -> Bool {
+        var facts = stat()
+        return lstat(path, &facts) == 0 && facts.st_mode & S_IFMT == S_IFSOCK
+    }
+}

@@ -1,0 +1,208 @@
+import Glibc
+import Linux
+import Synchronization
+
+/// What a sandbox makes on the host, on disk before it is made: read backwards, by whatever process, it is taken away.
+///
+/// It is a file in the sandbox's directory. An entry is one write(2) at the file's end; nothing is synced, as what it tells of ends
+/// with the host too.
+package final class Ledger: Sendable {
+    /// Of the sandbox: sockets, logs and this.
+    package let directory: String
+    private let state: Mutex<State>
+
+    private struct State: ~Copyable {
+        var file: FileDescriptor
+        var page: Page
+        var size: Int
+    }
+
+    /// An entry's number.
+    package struct Number: Sendable, Equatable { fileprivate let value: Int }
+
+    private init(_ directory: String, _ page: Page, size: Int) throws(SystemError) {
+        self.directory = directory
+        let file = try FileDescriptor.open(Self.file(in: directory), O_WRONLY | O_APPEND)
+        state = Mutex(State(file: file, page: page, size: size))
+    }
+
+    static func file(in directory: String) -> String { directory + "/ledger" }
+
+    // MARK: Begin
+
+    /// Makes the sandbox's directory, with a ledger that this process keeps. What a dead sandbox of the name left is taken away first.
+    /// - Throws: when the name belongs to a sandbox that lives.
+    package static func begin(in directory: String) throws -> Ledger {
+        let name = directory.split(separator: "/").last.map(String.init) ?? ""
+        let prepared = parent(of: directory) + "/.new-\(name)-\(getpid())"
+        try Files.makeDirectory(prepared)
+        var page = Page(boot: currentBoot)
+        if let own = ProcessIdentity.own { page.apply(Page.Line(number: 1, entry: .keeper(own))) }
+        let bytes = page.bytes
+        do {
+            try Files.write(file(in: prepared), bytes)
+            // In one step: there is no directory of a sandbox without its ledger.
+            if rename(prepared, directory) != 0 {
+                let code = errno
+                guard code == ENOTEMPTY || code == EEXIST else {
+                    throw SystemError("make directory", directory, errno: code)
+                }
+                try clear(directory)
+                try check("make directory", directory) { rename(prepared, directory) }
+            }
+        } catch {
+            Files.removeTree(prepared)
+            throw error
+        }
+        return try Ledger(directory, page, size: bytes.count)
+    }
+
+    /// Goes on with the ledger that another process began and named this one a keeper of.
+    package static func resume(in directory: String) throws -> Ledger {
+        let path = file(in: directory)
+        let bytes = try Files.read(path)
+        guard let page = Page(bytes) else { throw LedgerError("\(path) is no ledger") }
+        return try Ledger(directory, page, size: bytes.count)
+    }
+
+    // MARK: Keep
+
+    /// To be called before the thing is made.
+    @discardableResult
+    package func add(_ entry: Entry) throws(SystemError) -> Number {
+        let path = Self.file(in: directory)
+        return try state.withLock { (state) throws(SystemError) in
+            let line = Page.Line(number: state.page.last + 1, entry: entry)
+            let bytes = Page.encode(line)
+            try state.file.writeAll(bytes, to: path)
+            state.page.apply(line)
+            state.size += bytes.count
+            return Number(value: line.number)
+        }
+    }
+
+    /// Takes one thing away.
+    package func undo(_ number: Number) {
+        guard let entry = state.withLock({ $0.page.lines.first { $0.number == number.value } })?.entry else { return }
+        entry.undo()
+        forget(number)
+    }
+
+    /// What has this number is gone already.
+    package func forget(_ number: Number) {
+        state.withLock { state in
+            let line = Page.Line(number: number.value)
+            let bytes = Page.encode(line)
+            // On a full disk it stays written, and is undone once more in the end: that does no harm.
+            try? state.file.writeAll(bytes, to: Self.file(in: directory))
+            state.page.apply(line)
+            state.size += bytes.count
+            if state.size > Self.limit { rewrite(&state) }
+        }
+    }
+
+    /// A ledger of a sandbox that lives for long, in bytes, before what is undone is left out of it.
+    private static let limit = 64 << 10
+
+    private func rewrite(_ state: inout State) {
+        let path = Self.file(in: directory)
+        let bytes = state.page.bytes
+        guard bytes.count < Self.limit / 2, (try? Files.replace(path, bytes)) != nil,
+            let file = try? FileDescriptor.open(path, O_WRONLY | O_APPEND)
+        else { return }
+        state.file = file
+        state.size = bytes.count
+    }
+
+    // MARK: End
+
+    /// Where the ledger stands: `undo(after:)` goes back to here.
+    package var mark: Number { state.withLock { Number(value: $0.page.last) } }
+
+    /// Takes away, backwards, all that was made after `mark`.
+    package func undo(after mark: Number) {
+        let lines = state.withLock { $0.page.lines }
+        for line in lines.reversed() where line.number > mark.value { undo(Number(value: line.number)) }
+    }
+
+    /// Takes everything away, the ledger and its directory last. The processes that keep it go first, but for this one.
+    package func end() { Self.takeAway(directory) }
+
+    /// Takes away what a sandbox without a living keeper has left.
+    /// - Throws: when one lives, or when there is no ledger to go by.
+    package static func clear(_ directory: String) throws(LedgerError) {
+        guard let page = read(directory) else {
+            throw LedgerError(
+                "\(directory) is in use by something else: it has no ledger; remove it when nothing uses it")
+        }
+        if let keeper = page.livingKeeper {
+            throw LedgerError("\(directory) is in use: process \(keeper.pid) keeps its sandbox; delete that first")
+        }
+        takeAway(directory)
+    }
+
+    /// Ends a sandbox from outside, alive or not. Nothing there is nothing to do.
+    package static func takeAway(_ directory: String) {
+        for line in read(directory)?.linesToUndo ?? [] { if case .keeper = line.entry { line.entry?.undo() } }
+        // Read again: nobody adds to it any more.
+        for line in (read(directory)?.linesToUndo ?? []).reversed() { line.entry?.undo() }
+        // Out of sight in one step: a new sandbox may have the name at once.
+        let name = directory.split(separator: "/").last.map(String.init) ?? ""
+        let gone = parent(of: directory) + "/.old-\(name)-\(getpid())"
+        if rename(directory, gone) == 0 { Files.removeTree(gone) }
+    }
+
+    /// Whether the sandbox there serves on `socket`, or would have, had it come so far.
+    package static func owns(socket: String, _ directory: String) -> Bool {
+        guard let page = read(directory) else { return false }
+        for line in page.lines { if case .socket(let path) = line.entry { return path == socket } }
+        return page.livingKeeper == nil
+    }
+
+    static func read(_ directory: String) -> Page? { (try? Files.read(file(in: directory))).flatMap { Page($0) } }
+}
+
+extension Ledger.Page {
+    var isOfThisBoot: Bool { head.boot == Ledger.currentBoot }
+
+    var linesToUndo: [Line] { isOfThisBoot ? lines : lines.filter { $0.entry?.endsWithTheHost == false } }
+
+    /// A process that keeps the ledger and lives.
+    var livingKeeper: ProcessIdentity? {
+        guard isOfThisBoot else { return nil }
+        for line in lines { if case .keeper(let process) = line.entry, process.life != .ended { return process } }
+        return nil
+    }
+}
+
+// MARK: What is ours
+
+extension Ledger {
+    /// Directories below which everything belongs to sandboxes; the names are Kata's.
+    package static let machines = "/run/vc/vm"
+    package static let shares = "/run/kata-containers/shared/sandboxes"
+
+    /// Whether a path is of a sandbox: whatever stands in a ledger's file, nothing else is removed.
+    static func isOurs(_ path: String) -> Bool {
+        [machines, shares].contains { path.hasPrefix($0 + "/") && path.utf8.count > $0.utf8.count + 1 } && isPlain(path)
+    }
+
+    static func isPlain(_ path: String) -> Bool {
+        !path.split(separator: "/").contains { $0 == ".." || $0 == "." }
+    }
+
+    static let currentBoot: String = {
+        let text = (try? Files.readText("/proc/sys/kernel/random/boot_id")) ?? ""
+        return String(text.prefix { !$0.isWhitespace })
+    }()
+
+    private static func parent(of directory: String) -> String {
+        directory.split(separator: "/").dropLast().map { "/" + $0 }.joined()
+    }
+}
+
+/// Why a sandbox's directory can't be had or cleared.
+package struct LedgerError: Error, CustomStringConvertible {
+    package let description: String
+    init(_ description: String) { self.description = description }
+}

@@ -1,0 +1,55 @@
+import FoundationEssentials
+
+extension Ledger {
+    /// What a ledger's file says: a head, then one JSON object a line, of something made or of something undone.
+    struct Page: Sendable, Equatable {
+        struct Head: Codable, Equatable, Sendable {
+            /// Of this format.
+            let version: Int
+            /// The host's boot in which it was written (/proc/sys/kernel/random/boot_id).
+            let boot: String
+        }
+        struct Line: Codable, Equatable, Sendable {
+            let number: Int
+            /// nil: what has this number is undone.
+            var entry: Entry?
+        }
+        static let version = 1
+
+        let head: Head
+        /// What is not undone, in order.
+        private(set) var lines: [Line] = []
+        private(set) var last = 0
+
+        init(boot: String) { head = Head(version: Self.version, boot: boot) }
+
+        /// Reads what can be read: a line that a crash or a full disk has cut short is as good as not written, one of a kind that only
+        /// a later version knows is left to that.
+        /// - Returns: nil when this is no ledger.
+        init?(_ bytes: [UInt8]) {
+            let texts = bytes.split(separator: UInt8(ascii: "\n"))
+            guard let first = texts.first, let head = try? JSONDecoder().decode(Head.self, from: Data(first)) else {
+                return nil
+            }
+            self.head = head
+            for text in texts.dropFirst() {
+                if let line = try? JSONDecoder().decode(Line.self, from: Data(text)) { apply(line) }
+            }
+        }
+
+        mutating func apply(_ line: Line) {
+            last = max(last, line.number)
+            if line.entry != nil { lines.append(line) } else { lines.removeAll { $0.number == line.number } }
+        }
+
+        /// The whole of it, without what is undone.
+        var bytes: [UInt8] { Self.encode(head) + lines.flatMap { Self.encode($0) } }
+
+        /// The newline comes first: it ends whatever was cut short before.
+        static func encode(_ value: some Encodable) -> [UInt8] {
+            let encoder = JSONEncoder()
+            encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
+            return [UInt8(ascii: "\n")] + ((try? encoder.encode(value)) ?? Data())
+        }
+    }
+}

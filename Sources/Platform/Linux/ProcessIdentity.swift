@@ -1,0 +1,68 @@
+import CLinux
+import Glibc
+
+/// A process that can't be mistaken for a later one with its number: it has the time of its start too.
+package struct ProcessIdentity: Hashable, Codable, Sendable {
+    package let pid: Int32
+    /// Clock ticks between the host's boot and the process's start (proc_pid_stat(5), starttime).
+    package let start: UInt64
+
+    package init(pid: Int32, start: UInt64) { (self.pid, self.start) = (pid, start) }
+
+    /// The process that has this number now; nil when there is none.
+    package init?(_ pid: Int32) {
+        guard pid > 0, let facts = Facts(of: pid) else { return nil }
+        self.init(pid: pid, start: facts.start)
+    }
+
+    package static var own: ProcessIdentity? { ProcessIdentity(getpid()) }
+
+    package enum Life: Sendable, Equatable {
+        case running
+        /// It does nothing until somebody continues it: stopped, or traced.
+        case stopped
+        /// There is no such process any more, or it waits to be collected.
+        case ended
+    }
+
+    package var life: Life {
+        guard let facts = Facts(of: pid), facts.start == start else { return .ended }
+        switch facts.state {
+        case "Z", "X": return .ended
+        case "T", "t": return .stopped
+        default: return .running
+        }
+    }
+
+    /// Kills it and waits for its end. Nothing happens to another process that has its number by now.
+    /// - Returns: whether it has ended.
+    @discardableResult
+    package func kill(within limit: Duration) -> Bool {
+        let raw = clx_pidfd_open(pid)
+        guard raw >= 0 else { return life == .ended }
+        let process = FileDescriptor(owning: raw)
+        // Asked after the descriptor is there: what it leads to can't be another process any more.
+        guard life != .ended else { return true }
+        _ = clx_pidfd_send_signal(process.raw, SIGKILL)
+        var ready = pollfd(fd: process.raw, events: Int16(POLLIN), revents: 0)
+        return poll(&ready, 1, Int32(clamping: Int(limit / .milliseconds(1)))) > 0
+    }
+
+    /// What /proc/<pid>/stat says. The name in parentheses may hold anything, also parentheses and blanks.
+    struct Facts: Equatable {
+        let state: Character
+        let start: UInt64
+
+        init?(of pid: Int32) {
+            guard let text = try? Files.readText("/proc/\(pid)/stat") else { return nil }
+            self.init(text)
+        }
+
+        init?(_ text: String) {
+            guard let name = text.lastIndex(of: ")") else { return nil }
+            let fields = text[text.index(after: name)...].split(whereSeparator: \.isWhitespace)
+            guard fields.count > 19, let state = fields[0].first, let start = UInt64(fields[19]) else { return nil }
+            (self.state, self.start) = (state, start)
+        }
+    }
+}
