@@ -61,10 +61,12 @@ let package = Package(
         // Guest
         room("Container", in: "Guest", ["CLinux", "CSeccomp", "Linux", "OCISpec"]),
         room("GuestNetwork", in: "Guest", ["AgentAPI", "CLinux", "Linux", "Netlink", "TTRPC"]),
+        room("GuestStorage", in: "Guest", ["AgentAPI", "Linux", "Netlink", "TTRPC"]),
         room(
             "Agent", in: "Guest",
             [
-                "Container", "GuestNetwork", "AgentAPI", "OCISpec", "TTRPC", "EventLoop", "Linux", "CLinux", nioCore,
+                "Container", "GuestNetwork", "GuestStorage", "AgentAPI", "OCISpec", "TTRPC", "EventLoop", "Netlink",
+                "Linux", "CLinux", nioCore,
                 nioPosix, protobuf,
             ]),
         // Host
@@ -109,8 +111,9 @@ let package = Package(
         unitTests("OCISpec", ["TestSupport"]),
         unitTests("TTRPC", ["EventLoop", "AgentAPI", nioCore, nioPosix]),
         unitTests("Container", ["OCISpec", "CLinux", "TestSupport"]),
-        unitTests("Agent"),
+        unitTests("Agent", ["GuestStorage", "OCISpec"]),
         unitTests("Configuration", ["Linux"]),
+        unitTests("GuestStorage", ["Linux"]),
         unitTests("Hypervisor", ["Linux"]),
         unitTests("Network", ["Netlink", "Linux", "TestSupport"]),
         unitTests("Ledger", ["Linux", "Network", "TestSupport"]),

@@ -35,3 +35,46 @@ struct HotPlugTests {
         #expect(device["vectors"] as? Int == (queues == 1 ? nil : 6))
     }
 }
+
+@Suite("Machines that grow, and their disks")
+struct GrowthTests {
+    @Test(
+        "memory is added in whole blocks, as far as there is room",
+        arguments: [(256, 256, 0), (256, 257, 128), (256, 1000, 768), (256, 4000, 1792), (2048, 100, 0)])
+    func blocks(_ boot: Int, _ wanted: Int, _ expected: Int) {
+        #expect(Growth.memory(boot: boot, wanted: wanted, most: 2150, block: 128) == expected)
+    }
+
+    @Test("a port's place is told in the words of Kata's agent")
+    func places() {
+        #expect(DeviceSlots.pciPath(of: "port0") == "0e/00" && DeviceSlots.pciPath(of: "port15") == "1d/00")
+    }
+
+    @Test("units of the controller are free again when their disk has gone")
+    func units() throws {
+        var table = DiskTable()
+        #expect(try table.takeUnit("a") == 0 && table.takeUnit("b") == 1)
+        table.units = table.units.filter { $0.value != "a" }
+        #expect(try table.takeUnit("c") == 0)
+    }
+
+    @Test("a disk for QEMU's monitor", arguments: [true, false])
+    func disk(_ readOnly: Bool) throws {
+        var settings = Disk.Settings()
+        settings.cache = (direct: true, noFlush: false)
+        settings.logicalSector = 4096
+        let file = SharedDescriptor(try FileDescriptor.open("/dev/null", 0))
+        let disk = Disk(id: "disk1", file: file, isBlockDevice: !readOnly, readOnly: readOnly, settings: settings)
+        func object(_ text: String) throws -> [String: Any] {
+            try #require(try JSONSerialization.jsonObject(with: Data(text.utf8)) as? [String: Any])
+        }
+        let node = try object(disk.node(fileSet: 7, asynchronousIO: "threads"))
+        let below = try #require(node["file"] as? [String: Any])
+        #expect(node["node-name"] as? String == "disk1" && node["read-only"] as? Bool == readOnly)
+        #expect(below["driver"] as? String == (readOnly ? "file" : "host_device"))
+        #expect(below["filename"] as? String == "/dev/fdset/7" && below["aio"] as? String == "threads")
+        let device = try object(disk.frontEnd("scsi-hd", #""bus":"scsi0.0","scsi-id":0,"lun":3"#))
+        #expect(device["drive"] as? String == "disk1" && device["lun"] as? Int == 3)
+        #expect(device["logical_block_size"] as? Int == 4096 && device["physical_block_size"] == nil)
+    }
+}

@@ -29,7 +29,7 @@ struct QEMUArgumentsTests {
                 "-nodefaults", "-no-user-config", "-no-reboot", "-nographic", "-name", "sandbox-s1", "-machine",
                 "q35,smm=off,sata=off,smbus=off,vmport=off,hpet=off,memory-backend=ram", "-accel", "tcg,thread=multi",
                 "-cpu", "max",
-                "-smp", "1,maxcpus=2", "-m", "256M,slots=10,maxmem=1024M", "-object",
+                "-smp", "1,sockets=1,cores=2,threads=1,maxcpus=2", "-m", "256M,slots=10,maxmem=1024M", "-object",
                 "memory-backend-memfd,id=ram,size=256M,share=on",
                 "-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny", "-bios",
                 "qboot.rom",
@@ -45,7 +45,7 @@ struct QEMUArgumentsTests {
                 "socket,id=vsock,path=/run/a,,b", "-device", "vhost-user-vsock-pci,chardev=vsock", "-chardev",
                 "socket,id=share,path=/run/fs", "-device",
                 "vhost-user-fs-pci,chardev=share,tag=kataShared,queue-size=1024", "-device",
-                "pcie-root-port,id=port0,bus=pcie.0,chassis=1,slot=1",
+                "pcie-root-port,id=port0,bus=pcie.0,addr=0xe,chassis=1,slot=1",
             ])
     }
 

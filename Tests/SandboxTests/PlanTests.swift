@@ -39,6 +39,7 @@ struct PlanTests {
         expected.memoryMiB = 512
         expected.maxMemoryMiB = 8000
         expected.memorySlots = 10
+        expected.virtioMem = true
         expected.hostKilohertz = 2_600_000
         expected.vsockSocket = "/run/vc/vm/s1/vsock.sock"
         expected.shareSocket = "/run/vc/vm/s1/vhost-fs.sock"
@@ -95,7 +96,7 @@ struct PlanTests {
                 return nil
             } catch { return (error as? SpecError)?.path }
         }
-        let disk = Linux.Device(type: "b", path: "/dev/sda", major: 8, minor: 0)
+        let disk = Linux.Device(type: "c", path: "/dev/sg0", major: 21, minor: 0)
         let fuse = Linux.Device(type: "c", path: "/dev/fuse", major: 10, minor: 229)
         #expect(field { $0.linux?.devices = [fuse, disk] } == "linux.devices[1]")
         #expect(

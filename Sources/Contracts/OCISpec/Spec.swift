@@ -227,5 +227,13 @@ package struct Linux: Codable, Equatable, Sendable {
         package var fileMode: UInt32?
         package var uid: UInt32?
         package var gid: UInt32?
+
+        package init(
+            type: String, path: String, major: Int64? = nil, minor: Int64? = nil, fileMode: UInt32? = nil,
+            uid: UInt32? = nil, gid: UInt32? = nil
+        ) {
+            (self.type, self.path, self.major, self.minor) = (type, path, major, minor)
+            (self.fileMode, self.uid, self.gid) = (fileMode, uid, gid)
+        }
     }
 }

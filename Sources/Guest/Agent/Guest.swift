@@ -17,6 +17,8 @@ final class Guest: Sendable {
         /// By exec id; the first process under the container's own id.
         var processes: [String: GuestProcess]
         let initial: GuestProcess
+        /// Mount points of its own disks, in order.
+        let mounts: [String]
 
         /// What a hook of the guest's image is told.
         func hookState(_ status: OCISpec.State.Status) -> OCISpec.State {

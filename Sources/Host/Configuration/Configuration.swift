@@ -169,9 +169,8 @@ package struct Configuration: Sendable {
     package func value(_ key: Key) -> Value { values[key.path] ?? key.standard }
     package func isSet(_ key: Key) -> Bool { values[key.path] != nil }
     package func text(_ key: Key) -> String { if case .text(let text) = value(key) { text } else { "" } }
-    package func number(_ key: Key) -> Int {
-        if case .number(let number) = value(key) { Int(number.rounded(.up)) } else { 0 }
-    }
+    package func number(_ key: Key) -> Int { Int(amount(key).rounded(.up)) }
+    package func amount(_ key: Key) -> Double { if case .number(let number) = value(key) { number } else { 0 } }
     package func flag(_ key: Key) -> Bool { if case .flag(let flag) = value(key) { flag } else { false } }
     package func list(_ key: Key) -> [String] { if case .list(let list) = value(key) { list } else { [] } }
 }

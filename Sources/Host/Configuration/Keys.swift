@@ -19,16 +19,22 @@ package enum Keys {
     package static let firmware = qemu("firmware", .text(""), "Firmware file; empty: the one that starts fastest.")
     package static let cpuFeatures = qemu("cpu_features", .text("pmu=off"), "Comma list that is added to -cpu.")
     package static let vcpus = qemu(
-        "default_vcpus", .number(1), "Virtual CPUs at boot; negative: as many as the host has.")
+        "default_vcpus", .number(1),
+        "Virtual CPUs beside those of the containers' quotas; 0 or less: as many as the host has.")
     package static let maxVCPUs = qemu(
         "default_maxvcpus", .number(0), in: 0...1024,
         "How many virtual CPUs a VM may grow to; 0: as many as the host has.")
-    package static let memory = qemu("default_memory", .number(2048), in: 64...4_194_304, "Memory at boot, in MiB.")
+    package static let memory = qemu(
+        "default_memory", .number(2048), in: 64...4_194_304, "Memory beside the containers' limits, in MiB.")
     package static let maxMemory = qemu(
         "default_maxmemory", .number(0), in: 0...4_194_304,
         "Memory that a VM may grow to, in MiB; 0: what the host has.")
     package static let memorySlots = qemu(
         "memory_slots", .number(10), in: 0...255, "How often memory can be added to a running VM.")
+    package static let virtioMem = qemu(
+        "enable_virtio_mem", .flag(true),
+        "Memory is added and taken back by a virtio-mem device; false: only added, by modules (pc-dimm) in memory_slots."
+    )
     package static let rootPorts = qemu(
         "pcie_root_port", .number(4), in: 0...16, "PCIe root ports, each for one device that is added later.")
     package static let seccompSandbox = qemu(
@@ -57,6 +63,24 @@ package enum Keys {
         "guest_channel", .text("vhost-user-vsock"), allowed: ["vhost-user-vsock", "vhost-vsock"],
         "How host and guest talk: a vsock device inside the shim, or the host kernel's own.")
 
+    package static let blockDriver = qemu(
+        "block_device_driver", .text("virtio-scsi"), allowed: ["virtio-scsi", "virtio-blk", "virtio-blk-pci"],
+        "How disks are attached: all behind one controller, or each as a PCI device in a root port of its own.")
+    package static let blockAIO = qemu(
+        "block_device_aio", .text("io_uring"), allowed: ["io_uring", "native", "threads"],
+        "How QEMU reads and writes disks; threads where the host has not what is asked for.")
+    package static let blockCacheSet = qemu(
+        "block_device_cache_set", .flag(false), "The two keys below are said to QEMU; else it has its own way.")
+    package static let blockCacheDirect = qemu(
+        "block_device_cache_direct", .flag(false), "Disks are read and written past the host's page cache.")
+    package static let blockCacheNoFlush = qemu(
+        "block_device_cache_noflush", .flag(false), "The guest's flushes of disks are ignored: fast, unsafe in a crash."
+    )
+    package static let blockLogicalSector = qemu(
+        "block_device_logical_sector_size", .number(0), in: 0...65536, "Bytes; 0: as the disk has it.")
+    package static let blockPhysicalSector = qemu(
+        "block_device_physical_sector_size", .number(0), in: 0...65536, "Bytes; 0: as the disk has it.")
+
     package static let guestHookPath = Key(
         "hypervisor.qemu.guest_hook_path", .text(""),
         "Directory of the guest's image whose prestart, poststart and poststop directories hold programs to run for each container."
@@ -84,6 +108,10 @@ package enum Keys {
         "runtime.disable_guest_seccomp", .flag(false),
         "Containers' filters of system calls are not loaded in the guest.")
 
+    package static let staticSizing = Key(
+        "runtime.static_sandbox_resource_mgmt", .flag(false),
+        "A machine keeps the size that it is booted with: what its first container, or its pod's annotations, ask for.")
+
     package static let internetworkingModel = Key(
         "runtime.internetworking_model", .text("tcfilter"), allowed: ["tcfilter", "macvtap", "none"],
         "How frames get from a link of the sandbox's network namespace to the guest: filters to a tap and back, a macvtap on the link, or a tap that is left to others."
@@ -96,10 +124,13 @@ package enum Keys {
     package static let all: [Key] = [
         path, kernel, initrd, image, machineType, machineAccelerators, kernelParameters, firmware, cpuFeatures, vcpus,
         maxVCPUs, memory,
-        maxMemory, memorySlots, rootPorts, seccompSandbox, entropySource, sharedFS, virtioFSDaemon, virtioFSCache,
-        virtioFSExtraArguments, virtioFSQueueSize, hypervisorDebug, accelerator, guestChannel, guestHookPath,
+        maxMemory, memorySlots, virtioMem, rootPorts, seccompSandbox, entropySource, sharedFS, virtioFSDaemon,
+        virtioFSCache,
+        virtioFSExtraArguments, virtioFSQueueSize, blockDriver, blockAIO, blockCacheSet, blockCacheDirect,
+        blockCacheNoFlush, blockLogicalSector,
+        blockPhysicalSector, hypervisorDebug, accelerator, guestChannel, guestHookPath,
         disableGuestSELinux, disableVhostNet, networkQueues, agentDebug, dialTimeout, runtimeDebug, createTimeout,
-        disableGuestSeccomp, internetworkingModel, disableNewNamespace,
+        disableGuestSeccomp, staticSizing, internetworkingModel, disableNewNamespace,
     ]
 
     /// Kata's other keys: an existing configuration is accepted, these are not acted on yet.
@@ -107,10 +138,9 @@ package enum Keys {
         "hypervisor.qemu": words(
             """
             rootfs_type vm_rootfs_driver enable_annotations valid_hypervisor_paths ctlpath valid_ctlpaths jailer_path valid_jailer_paths
-            kernel_verity_params firmware_volume overhead_vcpus default_bridges overhead_memory memory_offset enable_virtio_mem
-            disable_block_device_use valid_virtio_fs_daemon_paths virtio_fs_cache_size virtio_fs_is_dax block_device_driver
-            block_device_aio block_device_cache_set block_device_cache_direct block_device_cache_noflush
-            block_device_logical_sector_size block_device_physical_sector_size enable_iothreads indep_iothreads queue_size num_queues
+            kernel_verity_params firmware_volume overhead_vcpus default_bridges overhead_memory memory_offset
+            disable_block_device_use valid_virtio_fs_daemon_paths virtio_fs_cache_size virtio_fs_is_dax
+            enable_iothreads indep_iothreads queue_size num_queues
             disk_rate_limiter_bw_max_rate disk_rate_limiter_bw_one_time_burst disk_rate_limiter_ops_max_rate
             disk_rate_limiter_ops_one_time_burst net_rate_limiter_bw_max_rate net_rate_limiter_bw_one_time_burst
             net_rate_limiter_ops_max_rate net_rate_limiter_ops_one_time_burst enable_mem_prealloc reclaim_guest_freed_memory
@@ -139,7 +169,7 @@ package enum Keys {
             """
             log_level name hypervisor_name agent_name enable_vcpus_pinning
             guest_selinux_label enable_tracing jaeger_endpoint jaeger_user jaeger_password sandbox_cgroup_only
-            static_sandbox_resource_mgmt sandbox_bind_mounts vfio_mode disable_guest_empty_dir emptydir_mode experimental enable_pprof
+            sandbox_bind_mounts vfio_mode disable_guest_empty_dir emptydir_mode experimental enable_pprof
             enable_agent_pidns dan_conf experimental_force_guest_pull kubelet_root_dir pod_resource_api_sock keep_abnormal shared_mounts
             use_passfd_io passfd_listener_port
             """),

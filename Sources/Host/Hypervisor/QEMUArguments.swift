@@ -17,7 +17,9 @@ package enum QEMUArguments {
         add("-machine", type)
         add("-accel", tcg ? "tcg,thread=multi" : "kvm")
         add("-cpu", (tcg ? "max" : "host") + (machine.cpuFeatures.isEmpty ? "" : "," + machine.cpuFeatures))
-        add("-smp", "\(machine.vcpus),maxcpus=\(max(machine.vcpus, machine.maxVCPUs))")
+        // One socket of as many cores as there may be: a processor that is plugged in later is told by its core's number.
+        let most = max(machine.vcpus, machine.maxVCPUs)
+        add("-smp", "\(machine.vcpus),sockets=1,cores=\(most),threads=1,maxcpus=\(most)")
         let grows = machine.memorySlots > 0 && machine.maxMemoryMiB > machine.memoryMiB
         add(
             "-m",
@@ -59,7 +61,10 @@ package enum QEMUArguments {
                 "vhost-user-fs-pci,chardev=share,tag=\(machine.shareTag),queue-size=\(machine.shareQueueSize)")
         }
         for port in 0..<machine.rootPorts {
-            add("-device", "pcie-root-port,id=port\(port),bus=pcie.0,chassis=\(port + 1),slot=\(port + 1)")
+            add(
+                "-device",
+                "pcie-root-port,id=port\(port),bus=pcie.0,addr=0x\(String(DeviceSlots.firstSlot + port, radix: 16)),chassis=\(port + 1),slot=\(port + 1)"
+            )
         }
         return arguments
     }

@@ -10,11 +10,13 @@ import struct NIOCore.EventLoopPromise
 package final class QEMUVirtualMachine: Sendable {
     package let pid: Int32
     private let process: ChildProcess
-    private let configuration: VMConfiguration
-    private let loop: any EventLoop
+    let configuration: VMConfiguration
+    let loop: any EventLoop
     /// The monitor, once QEMU answers.
     private let qmp: Mutex<Task<QMPClient, any Error>?>
     let slots: Mutex<DeviceSlots>
+    let growth = Mutex(Growth())
+    let disks = Mutex(DiskTable())
 
     private struct Facts: Sendable {
         var end: ProcessEnd?

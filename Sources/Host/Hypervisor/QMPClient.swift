@@ -46,15 +46,35 @@ package final class QMPClient: Sendable {
         return client
     }
 
-    /// Runs a command that has no result.
+    /// Runs a command whose result does not matter.
     /// - Parameters:
     ///   - arguments: a JSON object.
-    ///   - descriptor: goes along, for `getfd`.
+    ///   - descriptor: goes along, for `getfd` and `add-fd`.
     package func execute(
         _ command: String, _ arguments: String = "{}", descriptor: Int32? = nil, timeout: Duration = .seconds(5)
-    ) async throws {
+    ) async throws { _ = try await answer(command, arguments, descriptor: descriptor, timeout: timeout) }
+
+    /// Runs a command and decodes its result.
+    package func query<Result: Decodable>(
+        _ command: String, _ arguments: String = "{}", timeout: Duration = .seconds(5)
+    ) async throws -> Result {
+        let line = try await answer(command, arguments, descriptor: nil, timeout: timeout)
+        do { return try JSONDecoder().decode(Answer<Result>.self, from: Data(line)).result } catch {
+            throw QMPError("\(command): QEMU's answer has another form than expected")
+        }
+    }
+
+    private struct Answer<Result: Decodable>: Decodable {
+        let result: Result
+        enum CodingKeys: String, CodingKey { case result = "return" }
+    }
+
+    /// The line that answers a command.
+    private func answer(_ command: String, _ arguments: String, descriptor: Int32?, timeout: Duration) async throws
+        -> [UInt8]
+    {
         let loop = channel.eventLoop
-        let promise = loop.makePromise(of: Void.self)
+        let promise = loop.makePromise(of: [UInt8].self)
         let line = #"{"execute":"\#(command)","arguments":\#(arguments)}"# + "\n"
         loop.execute { [channel, handler, socket] in
             guard channel.isActive else { return promise.fail(QMPError("\(command): the monitor is closed")) }
@@ -71,7 +91,7 @@ package final class QMPClient: Sendable {
             promise.fail(QMPError("\(command): no answer within \(timeout)"))
         }
         defer { timer.cancel() }
-        try await promise.futureResult.get()
+        return try await promise.futureResult.get()
     }
 
     package func close() { channel.close(promise: nil) }
@@ -93,7 +113,7 @@ package final class QMPClient: Sendable {
 
     private final class Handler: ChannelInboundHandler {
         typealias InboundIn = ByteBuffer
-        var waiting: [EventLoopPromise<Void>] = []
+        var waiting: [EventLoopPromise<[UInt8]>] = []
         let events: @Sendable (Event) -> Void
 
         init(_ events: @escaping @Sendable (Event) -> Void) { self.events = events }
@@ -105,7 +125,7 @@ package final class QMPClient: Sendable {
             if reply.greeting != nil { return }
             guard !waiting.isEmpty else { return }
             let promise = waiting.removeFirst()
-            if let error = reply.error { promise.fail(QMPError(error.desc)) } else { promise.succeed() }
+            if let error = reply.error { promise.fail(QMPError(error.desc)) } else { promise.succeed(bytes) }
         }
 
         func channelInactive(context: ChannelHandlerContext) {

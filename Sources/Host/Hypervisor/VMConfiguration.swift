@@ -14,6 +14,8 @@ package struct VMConfiguration: Sendable, Equatable {
     package var memoryMiB = 2048
     package var maxMemoryMiB = 2048
     package var memorySlots = 0
+    /// Memory is added by a virtio-mem device instead of modules (pc-dimm).
+    package var virtioMem = false
     package var vcpus = 1
     package var maxVCPUs = 1
     package var rootPorts = 4

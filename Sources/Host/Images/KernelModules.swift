@@ -7,7 +7,9 @@ package struct KernelModules {
         "virtio_pci", "virtio_mmio", "virtio_rng", "fuse", "virtiofs", "vsock", "vmw_vsock_virtio_transport",
     ]
     /// What containers may need: disks, links, consoles, file systems. Loaded once the guest answers.
-    package static let later = ["virtio_blk", "virtio_net", "virtio_console", "overlay", "erofs"]
+    package static let later = [
+        "virtio_blk", "virtio_scsi", "sd_mod", "virtio_net", "virtio_console", "virtio_mem", "overlay", "erofs",
+    ]
 
     package let directory: String
     /// Module name, with underscores → file below the directory.

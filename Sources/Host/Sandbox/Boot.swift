@@ -110,9 +110,16 @@ extension Sandbox {
         let (wanted, told) = (request, clock)
         async let created = agent.createSandbox(wanted, timeout: .seconds(30))
         async let set = try? agent.setGuestDateTime(told, timeout: .seconds(10))
-        async let details = try? agent.getGuestDetails(Grpc_GuestDetailsRequest(), timeout: .seconds(10))
+        var question = Grpc_GuestDetailsRequest()
+        question.memBlockSize = true
+        let asked = question
+        async let details = try? agent.getGuestDetails(asked, timeout: .seconds(10))
         _ = try await created
         _ = await set
-        agentFeatures = await details?.agentDetails.extraFeatures ?? []
+        guard let details = await details else { return }
+        agentFeatures = details.agentDetails.extraFeatures
+        // From a hostile guest, any number.
+        let block = details.memBlockSizeBytes >> 20
+        if (2...4096).contains(block) { memoryBlockMiB = Int(block) }
     }
 }

@@ -2,6 +2,7 @@ import Glibc
 import Ledger
 import Linux
 import OCISpec
+import Storage
 import Synchronization
 
 /// A container of a sandbox. Only the sandbox's actor touches it.
@@ -12,13 +13,20 @@ final class Container {
     let initial: ContainerProcess
     var processes: [String: ContainerProcess]
     var paused = false
+    /// What it asks of the machine.
+    var demand: Demand
     /// How long the guest took to create it.
     var creation = Duration.zero
+    /// Disks of the host that the machine has for it.
+    var disks: [HostDisk.Identity] = []
     /// What was made for it on the host, in order.
     var made: [Ledger.Number]
 
-    init(id: String, bundle: String, streams: StreamPaths, hooks: HostHooks, made: [Ledger.Number]) {
+    init(
+        id: String, bundle: String, streams: StreamPaths, hooks: HostHooks, demand: Demand, made: [Ledger.Number]
+    ) {
         self.id = id
+        self.demand = demand
         self.hooks = hooks
         self.bundle = bundle
         self.made = made

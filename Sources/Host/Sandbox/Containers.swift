@@ -30,7 +30,8 @@ extension Sandbox {
         }
         let record = Container(
             id: container, bundle: bundle, streams: streams,
-            hooks: HostHooks(spec, container: container, bundle: bundle, pid: process ?? pid), made: made)
+            hooks: HostHooks(spec, container: container, bundle: bundle, pid: process ?? pid),
+            demand: Demand(spec.linux?.resources), made: made)
         // From here on the name is taken: another call for it must not touch these mounts.
         containers[container] = record
         do {
@@ -55,6 +56,8 @@ extension Sandbox {
                 try await network?.relayNames(dialer, relay)
             }
             try await network?.follow()
+            try await fitMachine()
+            (request.devices, request.storages) = try await attach(guest.disks, for: record)
             let ports = try prepare(record.initial)
             request.stdinPort = ports.stdin
             request.stdoutPort = ports.stdout
@@ -67,6 +70,7 @@ extension Sandbox {
             record.creation = ContinuousClock.now - asked
         } catch {
             record.takeAway(from: ledger)
+            await releaseDisks(of: record)
             containers[container] = nil
             throw error
         }
@@ -107,7 +111,20 @@ extension Sandbox {
 
     /// Sets new limits of a running container.
     package func update(container: String, resources: OCISpec.Linux.Resources) async throws {
-        _ = try self.container(container)
+        let record = try self.container(container)
+        let before = record.demand
+        record.demand = before.updated(by: resources)
+        do {
+            // What a higher limit promises is there before it holds.
+            if record.demand != before { try await fitMachine() }
+            try await tellGuest(resources, of: container)
+        } catch {
+            record.demand = before
+            throw error
+        }
+    }
+
+    private func tellGuest(_ resources: OCISpec.Linux.Resources, of container: String) async throws {
         var request = Grpc_UpdateContainerRequest()
         request.containerID = container
         var resources = resources
@@ -147,6 +164,9 @@ extension Sandbox {
             if let agent = try? agent() { _ = try? await agent.removeContainer(request, timeout: .seconds(15)) }
             record.takeAway(from: ledger)
             containers[container] = nil
+            await releaseDisks(of: record)
+            // What it had is given back; the last one takes the machine with it.
+            if !containers.isEmpty { try? await fitMachine() }
             await record.hooks.afterDeletion(log)
         } else {
             record.processes[exec] = nil

@@ -1,4 +1,5 @@
 import AgentAPI
+import Linux
 import OCISpec
 
 /// What of a bundle's specification goes to the guest, with host paths replaced by guest paths.
@@ -12,6 +13,8 @@ package struct GuestSpec: Sendable {
     package let shares: [Share]
     /// The container lives in the pid namespace of the sandbox's first container.
     package let sharesProcesses: Bool
+    /// Disks of the host that the machine gets for it.
+    package let disks: [Disk]
     /// Devices that were left out of a privileged container.
     package let droppedDevices: Int
 
@@ -26,10 +29,11 @@ package struct GuestSpec: Sendable {
     ///   - guestSeccomp: filters of system calls do too (`disable_guest_seccomp` is false).
     package init(
         _ original: Spec, container: String, paths: SandboxPaths, guestSELinux: Bool = false, guestSeccomp: Bool = true,
-        source: String = "config.json"
+        source: String = "config.json", isBlockDevice: @Sendable (String) -> Bool = { Files.isBlockDevice($0) }
     ) throws(SpecError) {
         var spec = original
         var shares: [Share] = []
+        var disks: [Disk] = []
         spec.root?.path = GuestPaths.rootfs(of: container)
         if let hook = original.hooks?.createContainer?.first {
             throw SpecError(
@@ -43,9 +47,10 @@ package struct GuestSpec: Sendable {
         self.sharesProcesses = sharesProcesses
         spec.linux?.resources?.cpu?.cpus = nil
         spec.linux?.resources?.cpu?.mems = nil
-        try Self.refuseDevices(of: original.linux?.resources?.blockIO, source)
-        let (devices, dropped) = try Self.devices(original, source)
+        let (devices, given, dropped) = try Self.devices(original, source)
         spec.linux?.devices = devices
+        disks += given
+        try Self.refuseDevices(of: original.linux?.resources?.blockIO, but: given, source)
         droppedDevices = dropped
         if !guestSeccomp { spec.linux?.seccomp = nil }
         spec.process?.keepHostProfiles(guestSELinux: guestSELinux)
@@ -55,7 +60,12 @@ package struct GuestSpec: Sendable {
             throw SpecError(source, "linux.mountLabel", "\"\(label)\": shared files keep the host's labels")
         }
         spec.mounts = original.mounts?.enumerated().compactMap { index, mount in
-            guard mount.isBind, let source = mount.source else { return mount }
+            guard let source = mount.source else { return mount }
+            if let disk = Disk(mount, index: index, container: container) {
+                disks.append(disk)
+                return disk.mount(at: mount.destination)
+            }
+            guard mount.isBind else { return mount }
             // These belong to the guest's own kernel; the host's would be a lie there.
             for reserved in ["/proc", "/sys", "/dev"]
             where mount.destination == reserved
@@ -63,23 +73,30 @@ package struct GuestSpec: Sendable {
             {
                 return nil
             }
+            if isBlockDevice(source) {
+                disks.append(
+                    Disk(source: .path(source), use: .device(mount.destination), readOnly: mount.isReadOnly))
+                // The agent puts the guest's own in the place of the source.
+                return mount
+            }
             var rewritten = mount
             let mounted = paths.sharedMount(of: container, index: index, destination: mount.destination)
-            shares.append(Share(source: source, mounted: mounted, readOnly: mount.options?.contains("ro") ?? false))
+            shares.append(Share(source: source, mounted: mounted, readOnly: mount.isReadOnly))
             rewritten.type = "bind"
             rewritten.source = GuestPaths.path(of: mounted, below: paths.mounts)
             return rewritten
         }
         self.spec = spec
         self.shares = shares
+        self.disks = disks
     }
 
     /// A path leads to a namespace of the host. In a pod it is the sandbox's, for which the guest's own stands.
     private static func namespaces(_ spec: Spec, _ source: String) throws(SpecError) -> (
-        kept: [Linux.Namespace]?, sharesProcesses: Bool
+        kept: [OCISpec.Linux.Namespace]?, sharesProcesses: Bool
     ) {
         guard let given = spec.linux?.namespaces else { return (nil, false) }
-        var kept: [Linux.Namespace] = []
+        var kept: [OCISpec.Linux.Namespace] = []
         var sharesProcesses = false
         for (index, namespace) in given.enumerated() where namespace.type != "network" {
             guard let path = namespace.path, !path.isEmpty else {
@@ -95,14 +112,14 @@ package struct GuestSpec: Sendable {
             case "pid": sharesProcesses = true
             // The sandbox's own, which the guest has anyway.
             case "ipc", "uts": break
-            default: kept.append(Linux.Namespace(type: namespace.type))
+            default: kept.append(OCISpec.Linux.Namespace(type: namespace.type))
             }
         }
         return (kept, sharesProcesses)
     }
 
     /// Majors whose devices mean the same in every kernel: memory devices, terminals, and the fixed numbers of misc.
-    private static func isUniversal(_ device: Linux.Device) -> Bool {
+    private static func isUniversal(_ device: OCISpec.Linux.Device) -> Bool {
         switch (device.type, device.major ?? -1, device.minor ?? -1) {
         case ("p", _, _): true
         case ("b", _, _): false
@@ -112,33 +129,55 @@ package struct GuestSpec: Sendable {
         }
     }
 
-    /// Devices of the host don't exist in the guest. A privileged container lists all there are, and goes without.
-    private static func devices(_ spec: Spec, _ source: String) throws(SpecError) -> ([Linux.Device]?, dropped: Int) {
-        guard let given = spec.linux?.devices else { return (nil, 0) }
+    /// Devices of the host don't exist in the guest, but for disks, which the machine gets. A privileged container lists all there are,
+    /// and goes without.
+    private static func devices(_ spec: Spec, _ source: String) throws(SpecError) -> (
+        kept: [OCISpec.Linux.Device]?, disks: [Disk], dropped: Int
+    ) {
+        guard let given = spec.linux?.devices else { return (nil, [], 0) }
         let privileged = (spec.linux?.resources?.devices ?? []).contains {
             $0.allow && ["a", ""].contains($0.type ?? "a") && $0.major ?? -1 < 0 && $0.minor ?? -1 < 0
         }
-        for (index, device) in given.enumerated() where !privileged && !isUniversal(device) {
+        if privileged {
+            let kept = given.filter(isUniversal)
+            return (kept, [], given.count - kept.count)
+        }
+        var disks: [Disk] = []
+        for (index, device) in given.enumerated() where !isUniversal(device) {
+            if device.type == "b" {
+                disks.append(Disk(device, rules: spec.linux?.resources?.devices ?? []))
+                continue
+            }
             throw SpecError(
                 source, "linux.devices[\(index)]",
                 "\(device.path) (\(device.type) \(device.major ?? 0):\(device.minor ?? 0)) belongs to the host and is not in the guest"
             )
         }
-        let kept = given.filter(isUniversal)
-        return (kept, given.count - kept.count)
+        return (given, disks, 0)
     }
 
-    private static func refuseDevices(of limits: Linux.Resources.BlockIO?, _ source: String) throws(SpecError) {
+    /// - Parameter disks: those that the guest gets: their limits hold there.
+    private static func refuseDevices(of limits: OCISpec.Linux.Resources.BlockIO?, but disks: [Disk], _ source: String)
+        throws(SpecError)
+    {
+        let weights = (limits?.weightDevice ?? []).map { ($0.major, $0.minor) }
+        func numbers(_ list: [OCISpec.Linux.Resources.BlockIO.ThrottleDevice]?) -> [(Int64, Int64)] {
+            (list ?? []).map { ($0.major, $0.minor) }
+        }
         let lists = [
-            ("weightDevice", limits?.weightDevice?.isEmpty),
-            ("throttleReadBpsDevice", limits?.throttleReadBpsDevice?.isEmpty),
-            ("throttleWriteBpsDevice", limits?.throttleWriteBpsDevice?.isEmpty),
-            ("throttleReadIOPSDevice", limits?.throttleReadIOPSDevice?.isEmpty),
-            ("throttleWriteIOPSDevice", limits?.throttleWriteIOPSDevice?.isEmpty),
+            ("weightDevice", weights), ("throttleReadBpsDevice", numbers(limits?.throttleReadBpsDevice)),
+            ("throttleWriteBpsDevice", numbers(limits?.throttleWriteBpsDevice)),
+            ("throttleReadIOPSDevice", numbers(limits?.throttleReadIOPSDevice)),
+            ("throttleWriteIOPSDevice", numbers(limits?.throttleWriteIOPSDevice)),
         ]
-        for (name, isEmpty) in lists where isEmpty == false {
-            throw SpecError(
-                source, "linux.resources.blockIO." + name, "names a disk of the host, which the guest doesn't have")
+        for (name, list) in lists {
+            for (major, minor) in list
+            where !disks.contains(where: { $0.source == .number(major: major, minor: minor) }) {
+                throw SpecError(
+                    source, "linux.resources.blockIO." + name,
+                    "\(major):\(minor) is a disk of the host that the container doesn't have: give it with linux.devices"
+                )
+            }
         }
     }
 }
@@ -175,6 +214,7 @@ extension OCISpec.Process {
 
 extension Mount {
     var isBind: Bool { type == "bind" || options?.contains { $0 == "bind" || $0 == "rbind" } ?? false }
+    var isReadOnly: Bool { options?.contains("ro") ?? false }
 }
 
 extension Grpc_Spec {

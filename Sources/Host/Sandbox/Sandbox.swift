@@ -35,6 +35,12 @@ package actor Sandbox {
     var lastPort: UInt32 = 2000
     /// What the agent says it can do beside the API (AgentFeature).
     var agentFeatures: [String] = []
+    /// What the guest can add of memory at once, in MiB.
+    var memoryBlockMiB = 128
+    /// What is plugged in and out comes one after the other.
+    var hardware = Turns()
+    var disks: [HostDisk.Identity: AttachedDisk] = [:]
+    var lastDisk = 0
 
     package init(plan: SandboxPlan, ledger: Ledger, loop: any EventLoop, log: Logger) {
         id = plan.paths.sandbox

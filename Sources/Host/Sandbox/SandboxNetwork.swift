@@ -32,7 +32,7 @@ actor SandboxNetwork {
     private var lastNumber = -1
     /// What the agent knows.
     private var told = NetworkPlan.empty
-    private var last: Task<Void, any Error>?
+    private var turns = Turns()
     private var isClosed = false
     /// Closed, it ends the thread that hears of changes.
     private var watcher: Pipe?
@@ -52,12 +52,7 @@ actor SandboxNetwork {
 
     /// Brings the guest to what the namespace holds now. Calls take their turns.
     func follow() async throws {
-        let before = last
-        let turn = Task(executorPreference: executor) {
-            _ = try? await before?.value
-            try await self.pass()
-        }
-        last = turn
+        let turn = turns.take(on: executor) { try await self.pass() }
         try await turn.value
     }
 
@@ -192,7 +187,7 @@ actor SandboxNetwork {
         isClosed = true
         watcher = nil
         resolver?.close()
-        _ = try? await last?.value
+        await turns.finished()
         let attachments = attachments
         try? await inNamespace { for attachment in attachments { attachment.undo() } }
         for attachment in attachments { forget(attachment.number) }

@@ -32,6 +32,11 @@ package enum GuestPaths {
     package static let shareTag = "kataShared"
     package static func rootfs(of container: String) -> String { "\(share)/\(container)/rootfs" }
 
+    /// Where a file system of a container's own disk is mounted.
+    package static func disk(of container: String, index: Int) -> String {
+        "/run/kata-containers/\(container)/disk\(index)"
+    }
+
     /// The guest's name of a path below the host's mounts.
     package static func path(of mounted: String, below mounts: String) -> String {
         share + mounted.dropFirst(mounts.count)

@@ -20,6 +20,9 @@ package struct SandboxPlan: Sendable, Equatable {
     /// Filters of system calls go to the guest.
     package let guestSeccomp: Bool
     package let guestHookPath: String
+    package let disks: Disk.Settings
+    /// How the machine's size follows from what its containers ask.
+    package let sizing: Sizing
 
     /// What of the host decides about a machine.
     package struct Host: Sendable, Equatable {
@@ -67,8 +70,10 @@ package struct SandboxPlan: Sendable, Equatable {
             source: bundle + "/config.json")
     }
 
+    /// - Parameter demand: what is known before the machine is booted: of its first container, or of its pod.
     package init(
-        sandbox: String, hostname: String, network: Network, configuration: Configuration, host: Host
+        sandbox: String, hostname: String, network: Network, configuration: Configuration, host: Host,
+        demand: Demand = Demand()
     ) {
         self.network = network
         paths = SandboxPaths(sandbox: sandbox)
@@ -97,13 +102,12 @@ package struct SandboxPlan: Sendable, Equatable {
         machine.kernelParameters = configuration.text(Keys.kernelParameters).split(separator: " ").map(String.init)
         if configuration.flag(Keys.agentDebug) { machine.kernelParameters.append("agent.log=debug") }
         machine.firmware = configuration.text(Keys.firmware)
-        let vcpus = configuration.number(Keys.vcpus)
-        machine.vcpus = vcpus <= 0 ? host.processors : min(vcpus, host.processors)
-        let ceiling = configuration.number(Keys.maxVCPUs)
-        machine.maxVCPUs = max(machine.vcpus, ceiling == 0 ? host.processors : min(ceiling, host.processors))
-        machine.memoryMiB = configuration.number(Keys.memory)
-        let limit = configuration.number(Keys.maxMemory)
-        machine.maxMemoryMiB = limit == 0 ? host.memoryMiB : limit
+        disks = Disk.Settings(configuration)
+        sizing = Sizing(configuration, host: host)
+        let size = sizing.size(for: [demand])
+        (machine.vcpus, machine.memoryMiB) = (size.vcpus, size.memoryMiB)
+        (machine.maxVCPUs, machine.maxMemoryMiB) = (sizing.most.vcpus, sizing.most.memoryMiB)
+        machine.virtioMem = configuration.flag(Keys.virtioMem)
         machine.memorySlots = configuration.number(Keys.memorySlots)
         machine.rootPorts = configuration.number(Keys.rootPorts)
         machine.seccompSandbox = configuration.text(Keys.seccompSandbox)
@@ -119,5 +123,18 @@ package struct SandboxPlan: Sendable, Equatable {
         machine.shareSocket = paths.virtiofs
         machine.shareQueueSize = configuration.number(Keys.virtioFSQueueSize)
         self.machine = machine
+    }
+}
+
+extension Disk.Settings {
+    init(_ configuration: Configuration) {
+        self.init()
+        driver = configuration.text(Keys.blockDriver) == "virtio-scsi" ? .scsi : .blk
+        asynchronousIO = configuration.text(Keys.blockAIO)
+        if configuration.flag(Keys.blockCacheSet) {
+            cache = (configuration.flag(Keys.blockCacheDirect), configuration.flag(Keys.blockCacheNoFlush))
+        }
+        logicalSector = configuration.number(Keys.blockLogicalSector)
+        physicalSector = configuration.number(Keys.blockPhysicalSector)
     }
 }

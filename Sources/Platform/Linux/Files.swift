@@ -54,6 +54,11 @@ package enum Files {
         return stat(path, &status) == 0 && status.st_mode & S_IFMT == S_IFDIR
     }
 
+    package static func isBlockDevice(_ path: String) -> Bool {
+        var status = stat()
+        return stat(path, &status) == 0 && status.st_mode & S_IFMT == S_IFBLK
+    }
+
     /// Makes a directory and its missing parents.
     package static func makeDirectory(_ path: String, mode: mode_t = 0o700) throws(SystemError) {
         if isDirectory(path) { return }

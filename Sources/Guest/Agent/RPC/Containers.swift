@@ -3,6 +3,7 @@ import Container
 import EventLoop
 import Glibc
 import GuestNetwork
+import GuestStorage
 import Linux
 import OCISpec
 import SwiftProtobuf
@@ -20,6 +21,7 @@ extension Service {
             }
             var specification = try request.specification()
             if request.sandboxPidns { try joinProcesses(&specification) }
+            try await attach(request.devices, to: &specification)
             var plan = try ContainerPlan(specification, container: id)
             // Compiled here, once for all processes: the stages need no rules.
             let seccomp = plan.seccomp
@@ -32,7 +34,15 @@ extension Service {
             let cgroup = Cgroup(plan.cgroup)
             let ports = GuestProcess.Ports(
                 stdin: request.stdinPort, stdout: request.stdoutPort, stderr: request.stderrPort)
+            var mounted: [String] = []
             do {
+                for storage in request.storages {
+                    try await blocking("mount") {
+                        Modules.wait()
+                        try GuestStorage.mount(storage, hotPlugTimeout: Self.hotPlugTimeout)
+                    }
+                    mounted.append(storage.mountPoint)
+                }
                 let (process, filter) = try await blocking("create") { [guest, plan, specification] in
                     try Self.serveNames(for: specification, guest)
                     let filter = try seccomp.map { seccomp throws in try SeccompFilter(seccomp) }
@@ -46,7 +56,8 @@ extension Service {
                 var processes = [id: process]
                 if !request.execID.isEmpty { processes[request.execID] = process }
                 let record = Guest.ContainerRecord(
-                    plan: plan, filter: filter, cgroup: cgroup, processes: processes, initial: process)
+                    plan: plan, filter: filter, cgroup: cgroup, processes: processes, initial: process,
+                    mounts: mounted)
                 let hooks = guest.state.withLock { state in
                     state.containers[id] = record
                     state.first = state.first ?? id
@@ -55,10 +66,25 @@ extension Service {
                 guest.oom.add(id, cgroup)
                 await hooks.run("prestart", record.hookState(.created), reaper: guest.reaper)
             } catch {
-                try? await blocking("clean") { cgroup.remove() }
+                let undone = mounted
+                try? await blocking("clean") {
+                    cgroup.remove()
+                    for path in undone.reversed() { Mounts.detach(path) }
+                }
                 throw error
             }
             return Google_Protobuf_Empty()
+        }
+    }
+
+    /// Puts the guest's disks in the place of the host's.
+    private func attach(_ devices: [Grpc_Device], to specification: inout OCISpec.Spec) async throws {
+        for device in devices {
+            let disk = try await blocking("disk") {
+                Modules.wait()
+                return try GuestStorage.find(device, hotPlugTimeout: Self.hotPlugTimeout)
+            }
+            specification.replace(device: device.containerPath, by: disk)
         }
     }
 
@@ -105,7 +131,10 @@ extension Service {
             let record = try guest.container(request.containerID)
             guest.oom.remove(request.containerID)
             try? record.cgroup.killAll()
-            try await blocking("remove") { record.cgroup.remove() }
+            try await blocking("remove") {
+                record.cgroup.remove()
+                for path in record.mounts.reversed() { Mounts.detach(path) }
+            }
             for process in record.processes.values { process.release() }
             let hooks = guest.state.withLock { state in
                 state.containers[request.containerID] = nil

@@ -3,7 +3,9 @@ import CLinux
 import Container
 import EventLoop
 import Glibc
+import GuestStorage
 import Linux
+import Netlink
 import SwiftProtobuf
 import TTRPC
 
@@ -29,19 +31,11 @@ extension Service {
         }
     }
 
-    private static let storageHandlers = ["virtio-fs", "9p", "ephemeral", "local", "bind"]
-
     private func mount(_ storage: Grpc_Storage) async throws {
-        guard storage.driver.isEmpty || Self.storageHandlers.contains(storage.driver) else {
-            throw RPCError(.unimplemented, "storage driver \(storage.driver) is not implemented")
-        }
-        try Files.makeDirectory(storage.mountPoint, mode: 0o755)
-        let options = MountOptions(storage.options)
         // virtiofs asks the host: on a thread, so that a share that doesn't answer holds up nothing else.
         try await blocking("mount") {
             if storage.fstype != "virtiofs" { Modules.wait() }
-            try Mounts.mount(
-                storage.source, at: storage.mountPoint, type: storage.fstype, flags: options.flags, data: options.data)
+            try GuestStorage.mount(storage, hotPlugTimeout: Self.hotPlugTimeout)
         }
         guest.state.withLock { $0.mounts.append(storage.mountPoint) }
     }
@@ -71,7 +65,8 @@ extension Service {
         response.supportMemHotplugProbe = Files.exists("/sys/devices/system/memory/probe")
         response.agentDetails.version = Version.current
         response.agentDetails.initDaemon = getpid() == 1
-        response.agentDetails.storageHandlers = Self.storageHandlers
+        response.agentDetails.storageHandlers = GuestStorage.handlers
+        response.agentDetails.deviceHandlers = GuestStorage.deviceHandlers
         response.agentDetails.supportsSeccomp = Files.exists("/proc/sys/kernel/seccomp/actions_avail")
         response.agentDetails.extraFeatures = [AgentFeature.specJSON]
         return response
@@ -102,18 +97,38 @@ extension Service {
         }
     }
 
+    /// Puts what was plugged in to use. With `nb_cpus`, waits until so many processors are there, and work.
     func onlineCPUMem(_ request: Grpc_OnlineCPUMemRequest, _ context: CallContext) async throws -> Google_Protobuf_Empty
     {
         try await guest.answering {
-            for directory in ["cpu"] + (request.cpuOnly ? [] : ["memory"]) {
-                let base = "/sys/devices/system/" + directory
-                for name in Files.list(base)
-                where name.hasPrefix(directory) && name.dropFirst(directory.count).allSatisfy(\.isNumber) {
-                    let path = "\(base)/\(name)/online"
-                    if (try? Files.readText(path))?.first == "0" { try? Files.write(path, "1") }
+            let (wanted, kinds) = (Int(request.nbCpus), ["cpu"] + (request.cpuOnly ? [] : ["memory"]))
+            try await blocking("online") {
+                let events = try DeviceEvents()
+                let present = try events.wait(until: .now + Self.hotPlugTimeout) {
+                    for kind in kinds { Self.online(kind) }
+                    let works = sysconf(Int32(_SC_NPROCESSORS_ONLN))
+                    return works >= wanted ? works : nil
+                }
+                guard present != nil else {
+                    throw RPCError(
+                        .deadlineExceeded,
+                        "nb_cpus: \(wanted) processors are wanted, \(sysconf(Int32(_SC_NPROCESSORS_ONLN))) work in the guest after \(Self.hotPlugTimeout)"
+                    )
                 }
             }
             return Google_Protobuf_Empty()
+        }
+    }
+
+    /// How long what was plugged in may take to appear (`agent.hotplug_timeout`).
+    static let hotPlugTimeout = Duration.seconds(3)
+
+    /// - Parameter kind: `cpu` or `memory`, as below /sys/devices/system.
+    private static func online(_ kind: String) {
+        let base = "/sys/devices/system/" + kind
+        for name in Files.list(base) where name.hasPrefix(kind) && name.dropFirst(kind.count).allSatisfy(\.isNumber) {
+            let path = "\(base)/\(name)/online"
+            if (try? Files.readText(path))?.first == "0" { try? Files.write(path, "1") }
         }
     }
 }

@@ -59,6 +59,8 @@ int clx_is_mount_root(const char *path);
 int clx_pipe(int ends[2], int flags);
 /// A socket of rtnetlink(7) that explains its refusals; a call waits `seconds` for an answer (0: for ever) and hears of `groups`.
 int clx_netlink_route(int seconds, unsigned groups);
+/// Hears what the kernel tells of devices that come and go (NETLINK_KOBJECT_UEVENT, netlink(7)); doesn't block.
+int clx_kernel_events(void);
 /// A queue of the tap device `name` of the calling thread's network namespace, close-on-exec: whole frames behind a virtio-net
 /// header. The device goes with its last queue; with `multiple`, the same name may be opened again (tuntap.rst).
 int clx_open_tap(const char *name, int multiple);

@@ -1,30 +1,6 @@
 import Glibc
 import Linux
 
-/// Which of a machine's PCIe root ports have a device: each takes one.
-struct DeviceSlots: Sendable, Equatable {
-    private var devices: [String?]
-
-    init(ports: Int) { devices = Array(repeating: nil, count: ports) }
-
-    /// - Returns: the port's name.
-    mutating func take(_ device: String) throws(QMPError) -> String {
-        guard let free = devices.firstIndex(of: nil) else {
-            throw QMPError(
-                "add device \(device): all \(devices.count) PCIe root ports are in use; raise hypervisor.qemu.pcie_root_port"
-            )
-        }
-        devices[free] = device
-        return "port\(free)"
-    }
-
-    var hasFree: Bool { devices.contains(nil) }
-
-    mutating func release(_ device: String) {
-        if let index = devices.firstIndex(of: device) { devices[index] = nil }
-    }
-}
-
 /// A network card to add to a machine.
 package struct NetworkDevice: Sendable {
     /// A name that no other device has.
@@ -58,7 +34,7 @@ package struct NetworkDevice: Sendable {
     }
 }
 
-/// Devices that come and go while the machine runs (qapi/qdev.json).
+/// Cards that come and go while the machine runs (qapi/qdev.json).
 extension QEMUVirtualMachine {
     package var hasFreePort: Bool { slots.withLock { $0.hasFree } }
 

@@ -1,0 +1,32 @@
+/// Which of a machine's PCIe root ports have a device: each takes one.
+struct DeviceSlots: Sendable, Equatable {
+    /// The first port's slot on the root bus: those below are for what is there from the start; 0x1f is the chipset's own.
+    static let firstSlot = 14
+
+    private var devices: [String?]
+
+    init(ports: Int) { devices = Array(repeating: nil, count: ports) }
+
+    /// - Returns: the port's name.
+    mutating func take(_ device: String) throws(QMPError) -> String {
+        guard let free = devices.firstIndex(of: nil) else {
+            throw QMPError(
+                "add device \(device): all \(devices.count) PCIe root ports are in use; raise hypervisor.qemu.pcie_root_port"
+            )
+        }
+        devices[free] = device
+        return "port\(free)"
+    }
+
+    /// Where a guest finds what is in a port: its slot on the root bus, then the only one behind it, as Kata's agent is told.
+    static func pciPath(of port: String) -> String {
+        let slot = firstSlot + (Int(port.drop { !$0.isNumber }) ?? 0)
+        return (slot < 16 ? "0" : "") + String(slot, radix: 16) + "/00"
+    }
+
+    var hasFree: Bool { devices.contains(nil) }
+
+    mutating func release(_ device: String) {
+        if let index = devices.firstIndex(of: device) { devices[index] = nil }
+    }
+}

@@ -1,0 +1,46 @@
+import Glibc
+import Linux
+
+/// A block device or an image file of the host, open for a machine.
+package struct HostDisk: Sendable {
+    package let path: String
+    package let file: SharedDescriptor
+    package let isBlockDevice: Bool
+    package let readOnly: Bool
+    /// Equal for two that are the same disk, whatever their paths are.
+    package let identity: Identity
+
+    package struct Identity: Sendable, Hashable {
+        let device: UInt64
+        let file: UInt64
+    }
+
+    /// The path of the block device with these numbers (sysfs, /sys/dev/block).
+    package static func path(major: Int64, minor: Int64) throws(SystemError) -> String {
+        let object = "block device \(major):\(minor)"
+        guard let text = try? Files.readText("/sys/dev/block/\(major):\(minor)/uevent"),
+            let line = text.split(separator: "\n").first(where: { $0.hasPrefix("DEVNAME=") })
+        else { throw SystemError("find", object, errno: ENODEV) }
+        return "/dev/" + line.dropFirst("DEVNAME=".count)
+    }
+
+    /// Opens it; a device that can't be written is read-only, whatever is asked.
+    package init(path: String, readOnly: Bool) throws(SystemError) {
+        var facts = stat()
+        try check("use disk", path) { stat(path, &facts) }
+        let kind = facts.st_mode & S_IFMT
+        guard kind == S_IFBLK || kind == S_IFREG else { throw SystemError("use as disk", path, errno: ENOTBLK) }
+        isBlockDevice = kind == S_IFBLK
+        var readOnly = readOnly
+        if isBlockDevice {
+            let (major, minor) = (facts.st_rdev >> 8 & 0xfff, facts.st_rdev & 0xff | facts.st_rdev >> 12 & 0xfff00)
+            if (try? Files.readText("/sys/dev/block/\(major):\(minor)/ro"))?.first == "1" { readOnly = true }
+            identity = Identity(device: UInt64(facts.st_rdev), file: 0)
+        } else {
+            identity = Identity(device: UInt64(facts.st_dev), file: UInt64(facts.st_ino))
+        }
+        self.path = path
+        self.readOnly = readOnly
+        file = SharedDescriptor(try FileDescriptor.open(path, readOnly ? O_RDONLY : O_RDWR))
+    }
+}

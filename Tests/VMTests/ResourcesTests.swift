@@ -1,0 +1,110 @@
+import Foundation
+import Testing
+
+/// Memory, processors and disks of machines.
+@Suite(
+    "sizes and disks with real guests", .serialized, .enabled(if: Lab.obstacle == nil, "\(Lab.obstacle ?? "")"),
+    .timeLimit(.minutes(10)))
+struct ResourcesTests {
+    private func withLab(_ body: (Lab) throws -> Void) throws {
+        let lab = try Lab()
+        defer { lab.remove() }
+        try body(lab)
+    }
+
+    /// Runs `script` beside a container `id` that sleeps; `change` is a jq program for its config.json.
+    private func beside(_ id: String, _ lab: Lab, change: String, _ script: String) throws -> Lab.Outcome {
+        try lab.bundle("exec sleep 1000")
+        return try lab.sh(
+            """
+            set -e; jq '\(change)' bundle/config.json > c; mv c bundle/config.json
+            k() { \(lab.kata) "$@"; }
+            k create -b bundle \(id) < /dev/null > out 2>&1 || { cat out; exit 1; }
+            trap 'k delete --force \(id)' EXIT
+            k start \(id); inside() { k exec \(id) sh -c "$1"; }
+            mib() { inside 'cat /proc/meminfo' | awk '/^MemTotal/ {print int($2 / 1024)}'; }
+            \(script)
+            """)
+    }
+
+    @Test(
+        "a machine is booted as large as its first container asks, and grows and shrinks with its limits",
+        arguments: [true, false])
+    func size(_ virtioMem: Bool) throws {
+        try withLab { lab in
+            _ = try lab.sh(
+                "sed -i 's/^default_vcpus/enable_virtio_mem = \(virtioMem)\\ndefault_vcpus/' configuration.toml")
+            let outcome = try beside(
+                "t-size", lab, change: ".linux.resources.memory = {limit: 67108864}",
+                """
+                before=$(mib); echo $((before > 256 && before < 320)) $(inside nproc)
+                k update --memory 300m t-size; after=$(mib); echo $((after - before))
+                inside 'cat /sys/fs/cgroup/memory.max; dd if=/dev/zero of=/dev/null bs=250M count=1 2> /dev/null && echo used'
+                k update --memory 64m t-size; echo $(($(mib) - before < 100))
+                k update --cpu-quota 100000 t-size; inside nproc
+                """)
+            // In blocks of 128 MiB; a module (pc-dimm) stays.
+            #expect(
+                outcome.output == "1 1\n256\n314572800\nused\n\(virtioMem ? 1 : 0)\n2\n",
+                "\(outcome.output) \(outcome.error)")
+            #expect(try lab.leftovers("t-size") == "")
+        }
+    }
+
+    @Test(
+        "disks of the host are the guest's: as devices, read-only, limited, and with their file systems",
+        arguments: ["virtio-scsi", "virtio-blk"])
+    func disks(_ driver: String) throws {
+        try withLab { lab in
+            _ = try lab.sh(
+                """
+                sed -i 's/^default_vcpus/block_device_driver = "\(driver)"\\ndefault_vcpus/' configuration.toml
+                truncate -s 8M image; truncate -s 16M fs; mke2fs -q -t ext4 fs; losetup -f --show image > loop; losetup -f --show -r image > other
+                """)
+            defer { _ = try? lab.sh("losetup -d $(cat loop); losetup -d $(cat other)") }
+            let numbers = try lab.sh(
+                "for l in $(cat loop other); do stat -c '0x%t 0x%T' $l; done | while read a b; do echo $((a)) $((b)); done"
+            )
+            let all = numbers.output.split(whereSeparator: \.isWhitespace)
+            try #require(all.count == 4, "\(numbers.error)")
+            let outcome = try beside(
+                "t-disk", lab,
+                change: """
+                    .linux.devices = [{type: "b", path: "/dev/xvda", major: \(all[0]), minor: \(all[1])}]
+                    | .linux.resources.devices = [{allow: false, access: "rwm"}, {allow: true, type: "b", major: \(all[0]), minor: \(all[1]), access: "rwm"}]
+                    | .linux.resources.blockIO = {throttleWriteBpsDevice: [{major: \(all[0]), minor: \(all[1]), rate: 1048576}]}
+                    | .mounts += [{destination: "/data", type: "ext4", source: "\(lab.directory)/fs", options: ["loop"]},
+                        {destination: "/bound", type: "bind", source: "\(try lab.sh("cat other").output.trimmingCharacters(in: .whitespacesAndNewlines))", options: ["bind"]}]
+                    """,
+                """
+                inside 'blockdev --getsize64 /dev/xvda; echo written | dd of=/dev/xvda conv=fsync 2> /dev/null
+                    cut -d" " -f3 /sys/fs/cgroup/io.max; blockdev --getsize64 /bound; echo x 2> /dev/null > /bound || echo read-only
+                    echo kept > /data/file'
+                k kill t-disk KILL; for i in $(seq 50); do k delete t-disk 2> /dev/null && break; sleep 0.1; done
+                head -c 8 image; debugfs -R 'cat file' fs 2> /dev/null
+                """)
+            #expect(
+                outcome.output == "8388608\nwbps=1048576\n8388608\nread-only\nwritten\nkept\n",
+                "\(outcome.output) \(outcome.error)")
+            #expect(try lab.leftovers("t-disk") == "")
+        }
+    }
+
+    @Test("a disk that is not there, and one that is none, are refused by name, and nothing is left")
+    func noDisk() throws {
+        try withLab { lab in
+            try lab.bundle("true")
+            let outcome = try lab.sh(
+                """
+                jq '.linux.devices = [{type: "b", path: "/dev/xvda", major: 4095, minor: 7}]' bundle/config.json > c; mv c bundle/config.json
+                \(lab.kata) run -b bundle t-nodisk; echo $?
+                jq '.linux.devices = [] | .mounts += [{destination: "/d", type: "ext4", source: "/etc"}]' bundle/config.json > c; mv c bundle/config.json
+                \(lab.kata) run -b bundle t-nodisk; echo $?
+                """)
+            #expect(outcome.output == "1\n1\n")
+            #expect(outcome.error.contains("block device 4095:7: No such device"), "\(outcome.error)")
+            #expect(outcome.error.contains("use as disk /etc: Block device required"), "\(outcome.error)")
+            #expect(try lab.leftovers("t-nodisk") == "")
+        }
+    }
+}
