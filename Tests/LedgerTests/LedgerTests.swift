@@ -21,9 +21,11 @@ struct LedgerTests {
     }
 
     private static let examples: [Ledger.Entry] = [
-        .keeper(ProcessIdentity(pid: 7, start: 9)), .process(ProcessIdentity(pid: 8, start: 1 << 60), name: "qemu"),
-        .mount("/run/vc/vm/a\"\nb/x", namespace: 4_026_531_841), .directory("/run/kata-containers/shared/sandboxes/é"),
-        .socket("/run/containerd/s/0"), .controlGroup("/sys/fs/cgroup/kata/x"),
+        .keeper(id: ProcessIdentity(pid: 7, start: 9)),
+        .process(id: ProcessIdentity(pid: 8, start: 1 << 60), name: "qemu"),
+        .mount(path: "/run/vc/vm/a\"\nb/x", namespace: 4_026_531_841),
+        .directory(path: "/run/kata-containers/shared/sandboxes/é"),
+        .socket(path: "/run/containerd/s/0"), .controlGroup(path: "/sys/fs/cgroup/kata/x"),
     ]
 
     @Test(
@@ -73,8 +75,8 @@ struct LedgerTests {
         let (ours, identity) = try Self.sleeper()
         let (other, stranger) = try Self.sleeper()
         let ledger = try Ledger.begin(in: directory)
-        try ledger.add(.process(identity, name: "ours"))
-        try ledger.add(.process(ProcessIdentity(pid: stranger.pid, start: stranger.start + 1), name: "gone"))
+        try ledger.add(.process(id: identity, name: "ours"))
+        try ledger.add(.process(id: ProcessIdentity(pid: stranger.pid, start: stranger.start + 1), name: "gone"))
         ledger.end()
         #expect(ours.wait() == .signalled(SIGKILL))
         #expect(stranger.life != .ended)
@@ -90,8 +92,8 @@ struct LedgerTests {
         let (child, left) = try Self.sleeper()
         do {
             let first = try Ledger.begin(in: directory)
-            try first.add(.keeper(identity))
-            try first.add(.process(left, name: "left"))
+            try first.add(.keeper(id: identity))
+            try first.add(.process(id: left, name: "left"))
         }
         let refusal = #expect(throws: LedgerError.self) { try Ledger.begin(in: directory) }
         #expect(refusal?.description.contains("in use") == true)
@@ -123,11 +125,11 @@ struct LedgerTests {
         try Files.write(place + "/kept/file", "text")
         let ledger = try Ledger.begin(in: directory)
         for path in [place + "/kept", "/run/vc/vm/..\(place)/kept", Ledger.machines, Ledger.machines + "/"] {
-            try ledger.add(.directory(path))
+            try ledger.add(.directory(path: path))
         }
-        try ledger.add(.mount(place + "/kept/empty", namespace: 1))
-        try ledger.add(.socket(place + "/kept/file"))
-        try ledger.add(.controlGroup("/sys/fs/cgroup/../../..\(place)/kept/empty"))
+        try ledger.add(.mount(path: place + "/kept/empty", namespace: 1))
+        try ledger.add(.socket(path: place + "/kept/file"))
+        try ledger.add(.controlGroup(path: "/sys/fs/cgroup/../../..\(place)/kept/empty"))
         ledger.end()
         #expect(Files.list(place + "/kept") == ["empty", "file"])
         #expect(Files.exists("/run/vc/vm") || !Files.exists("/run/vc/vm/x"))
@@ -140,8 +142,8 @@ struct LedgerTests {
         defer { Files.removeTree(place) }
         _ = try Ledger.begin(in: directory)
         let ledger = try Ledger.resume(in: directory)
-        let kept = try ledger.add(.directory("/run/vc/vm/kept"))
-        for index in 0..<3000 { ledger.undo(try ledger.add(.socket("/nowhere/\(index)"))) }
+        let kept = try ledger.add(.directory(path: "/run/vc/vm/kept"))
+        for index in 0..<3000 { ledger.undo(try ledger.add(.socket(path: "/nowhere/\(index)"))) }
         #expect(try Files.read(directory + "/ledger").count < 100 << 10)
         #expect(Ledger.Page(try Files.read(directory + "/ledger"))?.lines.count == 2)
         #expect(ledger.mark != kept)
@@ -153,7 +155,7 @@ struct LedgerTests {
     func restart() throws {
         defer { Files.removeTree(place) }
         let (child, identity) = try Self.sleeper()
-        do { try Ledger.begin(in: directory).add(.process(identity, name: "other")) }
+        do { try Ledger.begin(in: directory).add(.process(id: identity, name: "other")) }
         let text = try Files.readText(directory + "/ledger")
         try Files.write(directory + "/ledger", text.replacing(Ledger.currentBoot, with: "another"))
         try Ledger.clear(directory)
@@ -166,9 +168,9 @@ struct LedgerTests {
     func cost() throws {
         defer { Files.removeTree(place) }
         let ledger = try Ledger.begin(in: directory)
-        try ledger.add(.socket("/nowhere/first"))
+        try ledger.add(.socket(path: "/nowhere/first"))
         let start = ContinuousClock.now
-        for index in 0..<100 { try ledger.add(.mount("/run/vc/vm/x/\(index)", namespace: 1)) }
+        for index in 0..<100 { try ledger.add(.mount(path: "/run/vc/vm/x/\(index)", namespace: 1)) }
         // 30 of them in a boot: some 3 ms in an unoptimised build, well under one in a release.
         #expect(ContinuousClock.now - start < .milliseconds(200))
         ledger.end()

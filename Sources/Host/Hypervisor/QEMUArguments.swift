@@ -71,7 +71,7 @@ package enum QEMUArguments {
 
     /// The guest kernel's command line (Documentation/admin-guide/kernel-parameters.txt); the user's words come last and win.
     static func kernelParameters(_ machine: VMConfiguration) -> [String] {
-        var words = ["console=ttyS0", "reboot=k", "panic=1", "cryptomgr.notests", "net.ifnames=0", "no_timer_check"]
+        var words = ["console=ttyS0", "reboot=k", "panic=-1", "cryptomgr.notests", "net.ifnames=0", "no_timer_check"]
         words += ["i8042.noaux", "i8042.nomux", "i8042.nopnp", "i8042.dumbkbd", "rcupdate.rcu_expedited=1"]
         // Without it the first Swift process waits for the kernel's random numbers.
         words += [

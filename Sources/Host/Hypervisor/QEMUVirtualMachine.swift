@@ -51,6 +51,7 @@ package final class QEMUVirtualMachine: Sendable {
         var command = Command(configuration.executable, QEMUArguments.build(configuration))
         command.descriptors = [1: log.raw, 2: log.raw, QEMUArguments.qmpDescriptor: listener.raw]
         command.newSession = true
+        command.diesWithParent = true
         command.networkNamespace = configuration.networkNamespace
         let machine = QEMUVirtualMachine(try ChildProcess(command, admit: admit), configuration, loop)
         detachThread("qemu") { machine.ended(machine.process.wait()) }
@@ -113,6 +114,12 @@ package final class QEMUVirtualMachine: Sendable {
             if let end { continuation.resume(returning: end) }
         }
     }
+
+    /// Somebody has stopped QEMU with a signal: nothing in the guest moves.
+    package var isHalted: Bool { end == nil && ProcessIdentity(pid)?.life == .stopped }
+
+    /// Ends the machine at once.
+    package func kill() { process.signal(SIGKILL) }
 
     /// Ends the machine: a guest that was told to power off gets `timeout` for it.
     package func stop(timeout: Duration) async {

@@ -6,21 +6,21 @@ extension Ledger {
     /// Something on the host that outlives the function that makes it, told so that anyone can take it away.
     package enum Entry: Codable, Equatable, Sendable {
         /// A process that may add to the ledger: while one lives, the sandbox does.
-        case keeper(ProcessIdentity)
+        case keeper(id: ProcessIdentity)
         /// A process of the sandbox; `name` is for people.
-        case process(ProcessIdentity, name: String)
+        case process(id: ProcessIdentity, name: String)
         /// What was mounted last at a path, in the mount namespace of that identity (`Mounts.namespace`), and its mount point if
         /// that is one of ours.
-        case mount(String, namespace: UInt64)
+        case mount(path: String, namespace: UInt64)
         /// A directory of ours with all that is in it but not mounted on it.
-        case directory(String)
+        case directory(path: String)
         /// A Unix socket by its path.
-        case socket(String)
+        case socket(path: String)
         /// What was done to another's link, in the network namespace of a path and an identity: behind a path of a process another
         /// one may be by then.
-        case link(Attachment.Record, namespace: String, identity: UInt64)
+        case link(record: Attachment.Record, namespace: String, identity: UInt64)
         /// A control group by its path.
-        case controlGroup(String)
+        case controlGroup(path: String)
     }
 }
 

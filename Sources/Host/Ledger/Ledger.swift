@@ -15,6 +15,7 @@ package final class Ledger: Sendable {
         var file: FileDescriptor
         var page: Page
         var size: Int
+        var isClosed = false
     }
 
     /// An entry's number.
@@ -37,7 +38,7 @@ package final class Ledger: Sendable {
         let prepared = parent(of: directory) + "/.new-\(name)-\(getpid())"
         try Files.makeDirectory(prepared)
         var page = Page(boot: currentBoot)
-        if let own = ProcessIdentity.own { page.apply(Page.Line(number: 1, entry: .keeper(own))) }
+        if let own = ProcessIdentity.own { page.apply(Page.Line(number: 1, entry: .keeper(id: own))) }
         let bytes = page.bytes
         do {
             try Files.write(file(in: prepared), bytes)
@@ -72,6 +73,8 @@ package final class Ledger: Sendable {
     package func add(_ entry: Entry) throws(SystemError) -> Number {
         let path = Self.file(in: directory)
         return try state.withLock { (state) throws(SystemError) in
+            // Nobody would read it: the thing may not be made.
+            if state.isClosed { throw SystemError("write", path, errno: ESTALE) }
             let line = Page.Line(number: state.page.last + 1, entry: entry)
             let bytes = Page.encode(line)
             try state.file.writeAll(bytes, to: path)
@@ -126,7 +129,10 @@ package final class Ledger: Sendable {
     }
 
     /// Takes everything away, the ledger and its directory last. The processes that keep it go first, but for this one.
-    package func end() { Self.takeAway(directory) }
+    package func end() {
+        state.withLock { $0.isClosed = true }
+        Self.takeAway(directory)
+    }
 
     /// Takes away what a sandbox without a living keeper has left.
     /// - Throws: when one lives, or when there is no ledger to go by.
@@ -157,6 +163,11 @@ package final class Ledger: Sendable {
         guard let page = read(directory) else { return false }
         for line in page.lines { if case .socket(let path) = line.entry { return path == socket } }
         return page.livingKeeper == nil
+    }
+
+    /// Of who keeps the sandbox there: one that was stopped by a signal answers nobody.
+    package static func keeperLife(_ directory: String) -> ProcessIdentity.Life {
+        read(directory)?.livingKeeper?.life ?? .ended
     }
 
     static func read(_ directory: String) -> Page? { (try? Files.read(file(in: directory))).flatMap { Page($0) } }

@@ -25,15 +25,24 @@ extension Sandbox {
             share = try VirtioFSDaemon.start(
                 plan.share, socketPath: paths.virtiofs, directory: paths.exported,
                 logFile: paths.machine + "/virtiofsd.log"
-            ) { [ledger] process throws(SystemError) in try ledger.add(.process(process, name: "virtiofsd")) }
+            ) { [ledger] process throws(SystemError) in
+                try ledger.add(.process(id: process, name: "virtiofsd"))
+            } ended: { [weak self, executor] end in
+                Task(executorPreference: executor) { await self?.shareEnded("\(end)") }
+            }
             var configuration = plan.machine
             let namespace = try await plan.network.namespace.open()
             configuration.networkNamespace = namespace?.path
             let machine = try await QEMUVirtualMachine.start(configuration, qmpSocket: paths.qmp, on: loop) {
-                [ledger] process throws(SystemError) in try ledger.add(.process(process, name: "qemu"))
+                [ledger] process throws(SystemError) in try ledger.add(.process(id: process, name: "qemu"))
             }
             self.machine = machine
             watch(machine)
+            // Somebody ended the sandbox meanwhile, without this machine.
+            guard state == .booting else {
+                machine.kill()
+                throw SandboxError(.wrongState, "sandbox \(id) was stopped while it started")
+            }
             network = namespace.map {
                 SandboxNetwork(
                     plan.network, namespace: $0, ledger: ledger, machine: machine, loop: loop, log: log)
@@ -68,22 +77,31 @@ extension Sandbox {
         }
     }
 
+    /// A guest without its files can only fail, at whatever it does next: it ends now, for a reason that is told.
+    private func shareEnded(_ end: String) {
+        guard state == .booting || state == .ready, machine?.end == nil else { return }
+        loss = "virtiofsd, which serves the guest its files, \(end)"
+        log.error("the guest has lost its files", metadata: ["sandbox": "\(id)", "virtiofsd": "\(end)"])
+        machine?.kill()
+    }
+
     func machineEnded(_ end: String) {
         guard state != .gone else { return }
         if state != .stopping {
             log.error("the virtual machine ended", metadata: ["sandbox": "\(id)", "end": "\(end)"])
         }
         dialer?.close()
+        share?.stop()
         for process in containers.values.flatMap(\.processes.values) { process.end(status: 137) }
     }
 
     /// The directory that the guest sees, and behind it the one in which the host mounts.
     private func makeShare() throws {
-        try ledger.add(.directory(paths.shareParent))
+        try ledger.add(.directory(path: paths.shareParent))
         try Files.makeDirectory(paths.shareParent)
         // Below that closed door everyone may pass: users of a container are not root.
         for directory in [paths.mounts, paths.exported] { try Files.makeDirectory(directory, mode: 0o755) }
-        try ledger.add(.mount(paths.exported, namespace: Mounts.namespace))
+        try ledger.add(.mount(path: paths.exported, namespace: Mounts.namespace))
         // A guest that could write here could put a link where the host mounts next. What is mounted there comes here by propagation,
         // and keeps its own permission to write.
         try Mounts.lend(paths.mounts, at: paths.exported, readOnly: true)

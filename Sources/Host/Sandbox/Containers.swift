@@ -36,7 +36,7 @@ extension Sandbox {
         containers[container] = record
         do {
             let shared = paths.sharedRootfs(of: container)
-            record.made.append(try ledger.add(.directory(paths.mounts + "/" + container)))
+            record.made.append(try ledger.add(.directory(path: paths.mounts + "/" + container)))
             try mount(GuestSpec.Share(source: rootfs, mounted: shared, readOnly: false), for: record)
             for share in guest.shares { try mount(share, for: record) }
             var request = Grpc_CreateContainerRequest()
@@ -68,6 +68,7 @@ extension Sandbox {
                 throw await explainLoss(error, "create container \(container)")
             }
             record.creation = ContinuousClock.now - asked
+            if let process { follow(process, of: container) }
         } catch {
             record.takeAway(from: ledger)
             await releaseDisks(of: record)
@@ -76,8 +77,21 @@ extension Sandbox {
         }
     }
 
+    /// Who kills the process that stands for a container on the host means the container.
+    private func follow(_ process: Int32, of container: String) {
+        guard let standIn = ProcessIdentity(process) else { return }
+        standIn.whenEnded { [weak self, executor] in
+            Task(executorPreference: executor) { await self?.standInEnded(container) }
+        }
+    }
+
+    private func standInEnded(_ container: String) async {
+        guard let process = containers[container]?.initial, process.ended == nil else { return }
+        try? await signal(SIGKILL, container: container, all: true)
+    }
+
     func mount(_ share: GuestSpec.Share, for container: Container) throws {
-        container.made.append(try ledger.add(.mount(share.mounted, namespace: Mounts.namespace)))
+        container.made.append(try ledger.add(.mount(path: share.mounted, namespace: Mounts.namespace)))
         if Files.isDirectory(share.source) {
             try Files.makeDirectory(share.mounted, mode: 0o755)
         } else {
@@ -161,7 +175,10 @@ extension Sandbox {
             var request = Grpc_RemoveContainerRequest()
             request.containerID = container
             request.timeout = 10
-            if let agent = try? agent() { _ = try? await agent.removeContainer(request, timeout: .seconds(15)) }
+            let removal = request
+            if let agent = try? agent() {
+                _ = try? await ask(agent, within: .seconds(15)) { try await $0.removeContainer(removal, timeout: $1) }
+            }
             record.takeAway(from: ledger)
             containers[container] = nil
             await releaseDisks(of: record)

@@ -10,7 +10,7 @@ extension Sandbox {
         // The host's own affair: no word of the guest helps.
         guard let machine, !(error is NetworkError) else { return SandboxError(.host, "\(error)") }
         var reason = "\(error)"
-        if let end = machine.end, state != .stopping { reason = "the virtual machine ended: QEMU \(end)" }
+        if let end = machine.end, state != .stopping { reason = loss ?? "the virtual machine ended: QEMU \(end)" }
         let complaints = machine.complaints()
         if !complaints.isEmpty { reason += "; QEMU said: " + complaints.joined(separator: " | ") }
         return SandboxError(.guest, "the guest of sandbox \(id) did not come up: \(reason); \(lastWords(machine))")
@@ -28,7 +28,8 @@ extension Sandbox {
         guard let failure = error as? RPCError, failure.code == .unavailable, let machine else { return error }
         let deadline = ContinuousClock.now + .seconds(2)
         while machine.end == nil, ContinuousClock.now < deadline { try? await sleep(.milliseconds(20), on: loop) }
-        let state = machine.end.map { "the virtual machine ended (QEMU \($0))" } ?? "the agent broke its connection"
+        let state =
+            loss ?? machine.end.map { "the virtual machine ended (QEMU \($0))" } ?? "the agent broke its connection"
         return SandboxError(.guest, "\(task): \(state); \(lastWords(machine))")
     }
 }

@@ -4,6 +4,7 @@ import FoundationEssentials
 import Glibc
 import Linux
 import OCISpec
+import TTRPC
 
 extension Sandbox {
     package func start(container: String, exec: String = "") async throws {
@@ -100,7 +101,17 @@ extension Sandbox {
         request.containerID = container
         request.execID = all ? "" : (exec.isEmpty ? container : exec)
         request.signal = UInt32(number)
-        _ = try await agent().signalProcess(request, timeout: .seconds(10))
+        let order = request
+        do {
+            _ = try await ask(try agent(), within: .seconds(10)) { try await $0.signalProcess(order, timeout: $1) }
+        } catch let error as RPCError where error.code == .deadlineExceeded && number == SIGKILL && exec.isEmpty {
+            // Nothing outlives SIGKILL: where the guest can't do it, the host does.
+            log.error("the guest can't kill a container: its machine is ended", metadata: ["error": "\(error)"])
+            loss = error.message
+            guard let machine else { return }
+            machine.kill()
+            machineEnded("\(await machine.waitForExit())")
+        }
     }
 
     package func resize(container: String, exec: String, rows: UInt32, columns: UInt32) async throws {

@@ -32,6 +32,10 @@ package actor Sandbox {
     var connection: RPCClient?
     var relay: StreamRelay?
     var containers: [String: Container] = [:]
+    /// Why the machine was ended, where that was not its own affair.
+    var loss: String?
+    /// The guest let the last call wait until its time was over: the next one doesn't wait as long.
+    var isSilent = false
     var lastPort: UInt32 = 2000
     /// What the agent says it can do beside the API (AgentFeature).
     var agentFeatures: [String] = []
@@ -61,6 +65,34 @@ package actor Sandbox {
             throw SandboxError(.wrongState, "sandbox \(id) is \(state.rawValue), not ready")
         }
         return AgentServiceClient(client: connection)
+    }
+
+    /// Calls the agent. A guest that can't answer is not waited for, and one that did not last time not as long.
+    func ask<Answer: Sendable>(
+        _ agent: AgentServiceClient, within limit: Duration,
+        _ call: @Sendable (AgentServiceClient, Duration) async throws -> Answer
+    ) async throws -> Answer {
+        guard let machine, machine.end == nil else {
+            throw RPCError(.unavailable, "sandbox \(id) has no virtual machine any more")
+        }
+        guard !machine.isHalted else {
+            throw RPCError(
+                .deadlineExceeded,
+                "the virtual machine of sandbox \(id) is halted: process \(machine.pid) was stopped by a signal")
+        }
+        guard share?.isHalted != true else {
+            throw RPCError(
+                .deadlineExceeded,
+                "virtiofsd of sandbox \(id), which serves the guest its files, was stopped by a signal")
+        }
+        do {
+            let answer = try await call(agent, isSilent ? min(limit, .seconds(1)) : limit)
+            isSilent = false
+            return answer
+        } catch let error as RPCError where error.code == .deadlineExceeded {
+            isSilent = true
+            throw error
+        }
     }
 
     func container(_ id: String) throws -> Container {

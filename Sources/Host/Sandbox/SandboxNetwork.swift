@@ -83,7 +83,8 @@ actor SandboxNetwork {
         // Only in a namespace that others keep: one of our own takes everything with it.
         if case .path(let path) = plan.namespace {
             written[number] = try ledger.add(
-                .link(Attachment.Record(endpoint, number: number), namespace: path, identity: namespace.identity))
+                .link(
+                    record: Attachment.Record(endpoint, number: number), namespace: path, identity: namespace.identity))
         }
         let attachment: Attachment
         do {

@@ -1,5 +1,6 @@
 import AgentAPI
 import Ledger
+import TTRPC
 
 extension Sandbox {
     /// Ends the VM and removes everything of the sandbox from the host. Idempotent.
@@ -10,8 +11,11 @@ extension Sandbox {
         if let connection {
             let agent = AgentServiceClient(client: connection)
             // A guest that has answered has unmounted and written everything: nothing is left that its power-off could do.
-            let answer = try? await agent.destroySandbox(Grpc_DestroySandboxRequest(), timeout: .seconds(2))
-            grace = answer == nil ? .seconds(1) : .zero
+            do {
+                _ = try await ask(agent, within: .seconds(2)) {
+                    try await $0.destroySandbox(Grpc_DestroySandboxRequest(), timeout: $1)
+                }
+            } catch let error as RPCError where error.code != .deadlineExceeded { grace = .seconds(1) } catch {}
             await connection.close()
         }
         await machine?.stop(timeout: grace)

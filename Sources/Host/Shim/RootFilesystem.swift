@@ -25,7 +25,7 @@ enum RootFilesystem {
         do {
             for mount in mounts {
                 let options = MountOptions(mount.options)
-                let number = try ledger.add(.mount(target, namespace: Mounts.namespace))
+                let number = try ledger.add(.mount(path: target, namespace: Mounts.namespace))
                 do {
                     try Mounts.mount(
                         mount.source, at: target, type: mount.type, flags: options.flags, data: options.data)

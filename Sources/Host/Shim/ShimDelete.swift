@@ -8,17 +8,20 @@ import SwiftProtobuf
 /// `delete`: the shim is dead, or as good as that; ends what it left behind and tells containerd how the task ended.
 package enum ShimDelete {
     package static func run(_ flags: ShimFlags) throws {
-        let socket = socket(flags)
-        let directory = SandboxPaths(sandbox: flags.id).machine
-        // Another manager may have a sandbox of this name.
-        if Ledger.owns(socket: socket, directory) { Ledger.takeAway(directory) }
-        // A pod's containers share a shim: that of the others lives.
-        if (try? UnixSocket.connect(socket).raw) == nil { unlink(socket) }
+        takeAway(flags.id, socket: socket(flags))
         var response = Containerd_Task_V2_DeleteResponse()
         response.exitStatus = 137
         response.exitedAt = Google_Protobuf_Timestamp(timeOfDay())
         let bytes: [UInt8] = try response.serializedBytes()
         _ = bytes.withUnsafeBytes { write(1, $0.baseAddress, $0.count) }
+    }
+
+    /// - Parameter socket: where the shim listened: another manager may have a sandbox of this name.
+    package static func takeAway(_ sandbox: String, socket: String) {
+        let directory = SandboxPaths(sandbox: sandbox).machine
+        if Ledger.owns(socket: socket, directory) { Ledger.takeAway(directory) }
+        // A pod's containers share a shim: that of the others lives.
+        if (try? UnixSocket.connect(socket).raw) == nil { unlink(socket) }
     }
 
     /// Where the shim listened: `start` wrote it into the bundle.

@@ -18,6 +18,7 @@ package enum ShimStart {
             try Files.replace("address", "unix://" + address)
             return parameters.answer(path: address)
         }
+        Ledger.clearAfterRestart()
         let ledger = try Ledger.begin(in: SandboxPaths(sandbox: group).machine)
         do { try serve(flags, group, parameters, address, ledger) } catch {
             // Nobody will learn of this shim: it goes, and its socket.
@@ -31,7 +32,7 @@ package enum ShimStart {
     private static func serve(
         _ flags: ShimFlags, _ group: String, _ parameters: StartParameters, _ address: String, _ ledger: Ledger
     ) throws {
-        try ledger.add(.socket(address))
+        try ledger.add(.socket(path: address))
         try Files.makeDirectory(parameters.socketDirectory)
         let listener = try UnixSocket.listen(address)
         var command = Command(
@@ -49,7 +50,7 @@ package enum ShimStart {
         command.descriptors = [3: listener.raw]
         let log = try FileDescriptor.open(Files.exists("log") ? "log" : "/dev/null", O_RDWR | O_NONBLOCK)
         command.descriptors[2] = log.raw
-        let child = try ChildProcess(command) { process throws(SystemError) in try ledger.add(.keeper(process)) }
+        let child = try ChildProcess(command) { process throws(SystemError) in try ledger.add(.keeper(id: process)) }
         try Files.replace("shim.pid", "\(child.pid)")
         try Files.replace("address", "unix://" + address)
     }

@@ -1,3 +1,4 @@
+import CLinux
 import Glibc
 import Linux
 
@@ -28,7 +29,8 @@ package final class VirtioFSDaemon: Sendable {
     /// The daemon gets a socket that listens already: whoever connects first waits for it, nobody polls.
     package static func start(
         _ plan: Plan, socketPath: String, directory: String, logFile: String,
-        admit: @escaping (ProcessIdentity) throws(SystemError) -> Void
+        admit: @escaping (ProcessIdentity) throws(SystemError) -> Void,
+        ended: @escaping @Sendable (ProcessEnd) -> Void
     ) throws -> VirtioFSDaemon {
         guard access(plan.executable, X_OK) == 0 else {
             throw SystemError("run virtiofsd (hypervisor.qemu.virtio_fs_daemon)", plan.executable, errno: errno)
@@ -38,11 +40,22 @@ package final class VirtioFSDaemon: Sendable {
         var command = Command(plan.executable, plan.arguments(directory: directory, descriptor: 3))
         command.descriptors = [1: log.raw, 2: log.raw, 3: listener.raw]
         command.newSession = true
+        // Its sandboxed child is in there with it, and can't stay behind.
+        command.newNamespaces = UInt64(clx_new_pid.rawValue)
+        command.diesWithParent = true
         let process = try ChildProcess(command, admit: admit)
-        detachThread("virtiofsd") { _ = process.wait() }
+        detachThread("virtiofsd") { ended(process.wait()) }
         return VirtioFSDaemon(process)
     }
 
-    /// Ends the daemon; its sandboxed child ends with it.
-    package func stop() { process.signal(SIGTERM) }
+    /// Somebody has stopped it, or its sandboxed child, with a signal: what the guest asks of its files waits.
+    package var isHalted: Bool {
+        let children = (try? Files.readText("/proc/\(process.pid)/task/\(process.pid)/children")) ?? ""
+        return ([process.pid] + children.split(separator: " ").compactMap { Int32($0) }).contains {
+            ProcessIdentity($0)?.life == .stopped
+        }
+    }
+
+    /// Ends the daemon; its sandboxed child ends with it. What the guest has written is with the host's kernel already.
+    package func stop() { process.signal(SIGKILL) }
 }

@@ -45,7 +45,8 @@ static void fail(int report, int stage) {
 // Runs in the child of a multithreaded process: async-signal-safe calls only.
 static void child(const struct clx_spawn *request, int report, int gate) {
     char go;
-    // Nothing comes when the parent has ended meanwhile.
+    if (request->dies_with_parent) prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
+    // After the signal is ordered: a parent that ended before that is noticed here. Nothing comes when the parent has ended meanwhile.
     if (request->admit && read(gate, &go, 1) != 1) _exit(127);
     if (request->network_namespace >= 0 && setns(request->network_namespace, CLONE_NEWNET) < 0) fail(report, 1);
     if (request->new_session && setsid() < 0) fail(report, 2);

@@ -39,6 +39,8 @@ package func blocking<Result: Sendable>(_ name: String, _ body: @escaping @Senda
     -> Result
 {
     try await withCheckedThrowingContinuation { continuation in
-        detachThread(name) { continuation.resume(with: Swift.Result { try body() }) }
+        do { try startThread(name) { continuation.resume(with: Swift.Result { try body() }) } } catch {
+            continuation.resume(throwing: error)
+        }
     }
 }

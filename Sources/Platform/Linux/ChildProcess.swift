@@ -33,6 +33,8 @@ package struct Command: Sendable {
     /// Target number in the child → descriptor of ours.
     package var descriptors: [Int32: Int32] = [:]
     package var newSession = false
+    /// Killed when the thread that starts it ends, at the latest with this process. Only behind an `admit` is there no gap.
+    package var diesWithParent = false
     /// Path of a network namespace to start in (setns(2)).
     package var networkNamespace: String?
     /// Path of a cgroup v2 directory to start in.
@@ -94,6 +96,7 @@ package final class ChildProcess: Sendable {
                                 directory: directory, mappings: mappings.baseAddress, mapping_count: mappings.count,
                                 new_session: command.newSession ? 1 : 0, network_namespace: joined,
                                 cgroup: cgroup, new_namespaces: command.newNamespaces,
+                                dies_with_parent: command.diesWithParent ? 1 : 0,
                                 admit: admit == nil
                                     ? nil
                                     : { Unmanaged<Admission>.fromOpaque($0!).takeUnretainedValue().decide($1) },

@@ -35,17 +35,39 @@ package struct ProcessIdentity: Hashable, Codable, Sendable {
     }
 
     /// Kills it and waits for its end. Nothing happens to another process that has its number by now.
+    /// - Parameter grace: how long it may end by itself before.
     /// - Returns: whether it has ended.
     @discardableResult
-    package func kill(within limit: Duration) -> Bool {
+    package func kill(after grace: Duration = .zero, within limit: Duration) -> Bool {
         let raw = clx_pidfd_open(pid)
         guard raw >= 0 else { return life == .ended }
         let process = FileDescriptor(owning: raw)
         // Asked after the descriptor is there: what it leads to can't be another process any more.
         guard life != .ended else { return true }
+        if Self.hasEnded(process.raw, within: grace) { return true }
         _ = clx_pidfd_send_signal(process.raw, SIGKILL)
-        var ready = pollfd(fd: process.raw, events: Int16(POLLIN), revents: 0)
-        return poll(&ready, 1, Int32(clamping: Int(limit / .milliseconds(1)))) > 0
+        return Self.hasEnded(process.raw, within: limit)
+    }
+
+    /// Calls `body`, on a thread that waits for it, when the process has ended.
+    package func whenEnded(_ body: @escaping @Sendable () -> Void) {
+        detachThread("process") {
+            let raw = clx_pidfd_open(pid)
+            if raw >= 0 {
+                let process = FileDescriptor(owning: raw)
+                if life != .ended { _ = Self.hasEnded(process.raw, within: nil) }
+            }
+            body()
+        }
+    }
+
+    private static func hasEnded(_ pidfd: Int32, within limit: Duration?) -> Bool {
+        var ready = pollfd(fd: pidfd, events: Int16(POLLIN), revents: 0)
+        let milliseconds = limit.map { Int32(clamping: Int($0 / .milliseconds(1))) } ?? -1
+        while true {
+            let count = poll(&ready, 1, milliseconds)
+            if count >= 0 || errno != EINTR { return count > 0 }
+        }
     }
 
     /// What /proc/<pid>/stat says. The name in parentheses may hold anything, also parentheses and blanks.

@@ -1,8 +1,13 @@
 import CLinux
 import Glibc
 
-/// Runs `body` on a detached thread of its own: for calls that block, such as waiting for a child.
+/// Runs `body` on a detached thread of its own: for calls that block, such as waiting for a child. No thread is no way to go on.
 package func detachThread(_ name: String, _ body: @escaping @Sendable () -> Void) {
+    do { try startThread(name, body) } catch { fatalError("\(error)") }
+}
+
+/// The same, for who can do without: the host may have a limit of threads.
+package func startThread(_ name: String, _ body: @escaping @Sendable () -> Void) throws(SystemError) {
     final class Box {
         let name: String
         let body: @Sendable () -> Void
@@ -29,7 +34,7 @@ package func detachThread(_ name: String, _ body: @escaping @Sendable () -> Void
     pthread_attr_destroy(&attributes)
     if failed != 0 {
         box.release()
-        fatalError("cannot start thread \(name): \(SystemError.text(of: failed))")
+        throw SystemError("start thread", name, errno: failed)
     }
 }
 
@@ -37,11 +42,15 @@ package func detachThread(_ name: String, _ body: @escaping @Sendable () -> Void
 package func runThread(_ name: String, _ body: @escaping @Sendable () -> Void) {
     guard let done = try? Pipe() else { return }
     let end = done.writeEnd.raw
-    detachThread(name) {
-        body()
-        var byte: UInt8 = 0
-        _ = write(end, &byte, 1)
-    }
+    guard
+        (try? startThread(
+            name,
+            {
+                body()
+                var byte: UInt8 = 0
+                _ = write(end, &byte, 1)
+            })) != nil
+    else { return }
     var byte: UInt8 = 0
     while read(done.readEnd.raw, &byte, 1) < 0, errno == EINTR {}
 }

@@ -18,10 +18,14 @@ struct ContainerState: Codable {
     var address: String
     /// The attach process: ends with the container's status.
     var pid: Int32
+    /// When that started (ProcessIdentity).
+    var start: UInt64?
     /// RFC 3339.
     var created: String
     var owner: UInt32
     var annotations: [String: String]
+
+    var process: ProcessIdentity? { start.map { ProcessIdentity(pid: pid, start: $0) } }
 
     static func directory(root: String, id: String) -> String { root + "/" + id }
 

@@ -1,10 +1,12 @@
 import ArgumentParser
 import Glibc
+import Ledger
 import Linux
 import OCISpec
 import Sandbox
 import Shim
 import ShimAPI
+import TTRPC
 
 /// What `create` and `run` share.
 struct BundleOptions: ParsableArguments {
@@ -79,7 +81,8 @@ extension GlobalOptions {
             let state = ContainerState(
                 ociVersion: spec.ociVersion, id: options.id, bundle: bundle,
                 rootfs: rootfs.hasPrefix("/") ? rootfs : bundle + "/" + rootfs,
-                address: address, pid: process.pid, created: ErrorLog.now(), owner: getuid(),
+                address: address, pid: process.pid,
+                start: ProcessIdentity(process.pid)?.start, created: ErrorLog.now(), owner: getuid(),
                 annotations: spec.annotations ?? [:])
             try state.save(root: root)
             if let file = options.pidFile { try Files.replace(file, "\(state.pid)", mode: 0o644) }
@@ -93,14 +96,29 @@ extension GlobalOptions {
     /// Ends everything of a container, whatever state it is in.
     func remove(_ id: String) throws {
         let directory = ContainerState.directory(root: root, id: id)
-        if let task = try? TaskClient.connect(ShimProcess.address(root: root, id: id)) {
-            try? task.kill(id, signal: SIGKILL, all: true)
-            try? task.delete(id)
-            try task.shutdown(id)
-        } else {
-            ShimProcess.delete(id: id, root: root, directory: directory)
+        let process = (try? ContainerState.load(root: root, id: id))?.process
+        defer {
+            // It ends with the container, if it can.
+            if let process, process.pid != getpid() { process.kill(after: .seconds(1), within: .seconds(1)) }
         }
+        // A shim that is dead, halted or hung is not asked: its ledger tells what to do.
+        if !askShim(toRemove: id) { ShimProcess.takeAway(id: id, root: root) }
         Files.removeTree(directory)
+    }
+
+    /// - Returns: whether it has done so.
+    private func askShim(toRemove id: String) -> Bool {
+        let sandbox = SandboxPaths(sandbox: id).machine
+        guard Ledger.keeperLife(sandbox) == .running,
+            let task = try? TaskClient.connect(ShimProcess.address(root: root, id: id))
+        else { return false }
+        for step in [
+            { try task.kill(id, signal: SIGKILL, all: true) }, { try task.delete(id) }, { try task.shutdown(id) },
+        ] {
+            do { try step() } catch let error as RPCError where error.code == .deadlineExceeded { return false } catch {
+            }
+        }
+        return !Files.exists(sandbox)
     }
 }
 

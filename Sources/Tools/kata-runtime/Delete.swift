@@ -17,9 +17,10 @@ struct Delete: ParsableCommand {
                 if force { continue }
                 throw RuntimeError("container \"\(id)\" does not exist")
             }
+            // Where the process that stands for it was killed, the container is as good as stopped.
             if !force, let state = try? ContainerState.load(root: global.root, id: id),
                 let now = try? TaskClient.connect(state.address).state(id),
-                now.status == .running || now.status == .paused
+                now.status == .running || now.status == .paused, state.process?.life != .ended
             {
                 throw RuntimeError("container \"\(id)\" is running: stop it first, or use --force")
             }

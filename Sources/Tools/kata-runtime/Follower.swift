@@ -1,6 +1,7 @@
 import CLinux
 import Glibc
 import Linux
+import TTRPC
 
 /// Stands for a process of a container: passes signals and resizes on, ends with its status.
 struct Follower {
@@ -46,6 +47,10 @@ struct Follower {
                 if number == SIGWINCH { resize() } else { try? task.kill(id, exec: exec, signal: number) }
             }
         }
-        return try task.wait(id, exec: exec)
+        do { return try task.wait(id, exec: exec) } catch let error as RPCError where error.code == .unavailable {
+            // Its machine has ended with it.
+            writeError("the shim of container \"\(id)\" has ended, and the container with it")
+            return 128 + SIGKILL
+        }
     }
 }

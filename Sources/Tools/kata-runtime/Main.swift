@@ -1,6 +1,7 @@
 import AgentAPI
 import ArgumentParser
 import Glibc
+import Ledger
 import Linux
 import OCISpec
 import Shim
@@ -31,6 +32,7 @@ struct KataRuntime: ParsableCommand {
             ErrorLog.shared.report((unknown ?? message(for: error)) + "; see kata-runtime --help")
             Glibc.exit(1)
         }
+        Ledger.clearAfterRestart()
         do { try command.run() } catch {
             if error is ExitCode || exitCode(for: error).isSuccess { exit(withError: error) }
             ErrorLog.shared.report("\(error)")

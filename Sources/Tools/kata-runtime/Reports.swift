@@ -110,30 +110,6 @@ struct VersionCommand: ParsableCommand {
     func run() { print(Version.report) }
 }
 
-struct Check: ParsableCommand {
-    static let configuration = CommandConfiguration(
-        commandName: "check", abstract: "Tells whether this host can run guests, and how.", aliases: ["kata-check"])
-    @ParentCommand var runtime: KataRuntime
-
-    func run() throws {
-        let configuration = try Configuration.load(runtime.global.config)
-        for warning in configuration.warnings { print("warning: \(warning)") }
-        var sound = true
-        do { try configuration.checkFiles() } catch {
-            sound = false
-            print("failed: \(error)")
-        }
-        let choice = SandboxPlan.Host.current(configuration).accelerator
-        print("accelerator: \(choice.accelerator.rawValue) (\(choice.reason))")
-        if getuid() != 0 {
-            sound = false
-            print("failed: mounting containers' files needs root")
-        }
-        guard sound else { throw ExitCode(1) }
-        print("System is capable of running Kata Containers")
-    }
-}
-
 struct Env: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "env", abstract: "Prints what will be used, as TOML.", aliases: ["kata-env"])

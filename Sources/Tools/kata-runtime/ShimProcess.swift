@@ -31,24 +31,22 @@ enum ShimProcess {
     static func start(id: String, root: String, directory: String, configuration: String?, debug: Bool) throws -> String
     {
         let output = try run(
-            ["start"], id: id, root: root, directory: directory, configuration: configuration, debug: debug)
+            id: id, root: root, directory: directory, configuration: configuration, debug: debug)
         guard output.status == 0, output.text.hasPrefix("unix://") else {
             throw RuntimeError(output.text.split(separator: "\n").first.map(String.init) ?? "the shim did not start")
         }
         return String(output.text.dropFirst("unix://".count).prefix { $0 != "\n" })
     }
 
-    /// Cleans up after a shim that is dead.
-    static func delete(id: String, root: String, directory: String) {
-        _ = try? run(["delete"], id: id, root: root, directory: directory, configuration: nil, debug: false)
-    }
+    /// Cleans up after a shim that is dead, or as good as that.
+    static func takeAway(id: String, root: String) { ShimDelete.takeAway(id, socket: address(root: root, id: id)) }
 
     private static func run(
-        _ action: [String], id: String, root: String, directory: String, configuration: String?, debug: Bool
+        id: String, root: String, directory: String, configuration: String?, debug: Bool
     ) throws -> (text: String, status: Int32) {
         var command = Command(
             try executable(),
-            ["-namespace", namespace, "-address", root, "-id", id] + (debug ? ["-debug"] : []) + action)
+            ["-namespace", namespace, "-address", root, "-id", id] + (debug ? ["-debug"] : []) + ["start"])
         command.set("TTRPC_ADDRESS", nil)
         if let configuration { command.set(SandboxHolder.configurationVariable, configuration) }
         command.directory = directory

@@ -1,5 +1,8 @@
 import ArgumentParser
 import Glibc
+import Ledger
+import Linux
+import Sandbox
 import ShimAPI
 
 struct Start: ParsableCommand {
@@ -25,12 +28,19 @@ struct Kill: ParsableCommand {
     func run() throws {
         let number = try Signals.number(signal)
         let state = try ContainerState.load(root: runtime.global.root, id: id)
+        if number == SIGKILL, Ledger.keeperLife(SandboxPaths(sandbox: id).machine) == .stopped {
+            // A shim that is halted can't pass it on, and what it keeps must end.
+            ShimProcess.takeAway(id: id, root: runtime.global.root)
+            return
+        }
         guard let task = try? TaskClient.connect(state.address), let now = try? task.state(id), now.status != .stopped
         else {
             if all { return }
             throw RuntimeError("container \"\(id)\" is not running")
         }
         try task.kill(id, signal: number, all: all)
+        // A stopped one would not tell its manager that the container has ended.
+        if number == SIGKILL, state.process?.life == .stopped { state.process?.kill(within: .seconds(1)) }
     }
 }
 

@@ -24,6 +24,7 @@ struct clx_spawn {
     int network_namespace;                 // descriptor of a network namespace to join, or -1
     int cgroup;                            // descriptor of a cgroup v2 directory to start in, or -1
     uint64_t new_namespaces;               // CLONE_NEW* flags
+    int dies_with_parent;                  // SIGKILL when the thread that starts it ends
     int (*admit)(void *context, pid_t pid); // NULL, or called before the child executes anything: it goes on when this returns 0
     void *context;
 };

@@ -1,0 +1,72 @@
+import Glibc
+import Linux
+
+/// Something of a sandbox that no longer lives.
+package struct Leak: Sendable, CustomStringConvertible {
+    /// What it is, and why it belongs to nobody.
+    package let description: String
+    private let path: String
+    private let hasLedger: Bool
+
+    fileprivate init(_ path: String, _ reason: String, hasLedger: Bool = false) {
+        (self.path, self.hasLedger) = (path, hasLedger)
+        description = "\(path): \(reason)"
+    }
+
+    /// - Returns: whether it is gone now.
+    package func remove() -> Bool {
+        if hasLedger { try? Ledger.clear(path) } else { Files.removeTree(path) }
+        return !Files.exists(path)
+    }
+}
+
+extension Ledger {
+    /// What belongs to no living sandbox below the directories of sandboxes. What another runtime may be using is not among it.
+    package static func leaks() -> [Leak] {
+        let commands = Files.list("/proc").filter { $0.allSatisfy(\.isNumber) }.compactMap {
+            (try? Files.read("/proc/\($0)/cmdline")).map { String(decoding: $0, as: UTF8.self) }
+        }
+        func isNamed(_ path: String) -> Bool { commands.contains { $0.contains(path + "/") } }
+        var leaks: [Leak] = []
+        for name in Files.list(machines) {
+            let path = machines + "/" + name
+            if name.hasPrefix(".new-") || name.hasPrefix(".old-") {
+                let pid = name.split(separator: "-").last.flatMap { Int32($0) }
+                if pid.flatMap({ ProcessIdentity($0) }) == nil { leaks.append(Leak(path, "its maker ended half-way")) }
+            } else if let page = read(path) {
+                if page.livingKeeper == nil { leaks.append(Leak(path, page.remains, hasLedger: true)) }
+            } else if !isNamed(path) {
+                leaks.append(Leak(path, "it has no ledger, and no process uses it"))
+            }
+        }
+        for name in Files.list(shares) where !Files.exists(machines + "/" + name) {
+            let path = shares + "/" + name
+            if !isNamed(path) { leaks.append(Leak(path, "it has no sandbox, and no process uses it")) }
+        }
+        return leaks
+    }
+
+    /// Once after each start of the host: what sandboxes had left before it is removed. Nothing of it can live.
+    package static func clearAfterRestart() {
+        let stamp = "/run/vc/boot"
+        guard getuid() == 0, (try? Files.readText(stamp)) != currentBoot else { return }
+        for name in Files.list(machines) where read(machines + "/" + name)?.isOfThisBoot == false {
+            try? clear(machines + "/" + name)
+        }
+        guard (try? Files.makeDirectory("/run/vc")) != nil else { return }
+        try? Files.replace(stamp, currentBoot)
+    }
+}
+
+extension Ledger.Page {
+    /// What is left of a sandbox whose keepers have ended.
+    fileprivate var remains: String {
+        guard isOfThisBoot else { return "a sandbox from before the host's restart" }
+        let processes = lines.compactMap { line -> String? in
+            guard case .process(let process, let name) = line.entry, process.life != .ended else { return nil }
+            return "\(name) (process \(process.pid))"
+        }
+        let running = processes.isEmpty ? "" : "; still there: " + processes.joined(separator: ", ")
+        return "a sandbox whose shim has ended\(running)"
+    }
+}

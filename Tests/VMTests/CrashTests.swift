@@ -1,0 +1,73 @@
+import Foundation
+import Testing
+
+@Suite(
+    "crashes", .serialized, .enabled(if: Lab.obstacle == nil, "\(Lab.obstacle ?? "")"), .timeLimit(.minutes(30)))
+struct CrashTests {
+    /// `make crash`: every cell, and the table in the documentation.
+    private static let isFull = ProcessInfo.processInfo.environment["KATA_CRASH"] == "full"
+
+    @Test("whoever is struck, and when: the manager sees the end, delete succeeds, nothing is left")
+    func matrix() throws {
+        let lab = try Lab()
+        defer { lab.remove() }
+        // SIGTERM does nothing, the kernel can be made to panic.
+        try lab.bundle("trap : TERM; while :; do sleep 0.1; done")
+        let prepared = try lab.sh(
+            """
+            jq '.linux.maskedPaths = [] | .linux.readonlyPaths = [] | .process.capabilities |= map_values(["CAP_SYS_ADMIN"])' \\
+                bundle/config.json > c && mv c bundle/config.json
+            """)
+        #expect(prepared.status == 0)
+        var results: [(CrashCell, String)] = []
+        for cell in Self.isFull ? CrashCell.all : CrashCell.few {
+            let outcome = try lab.sh(cell.script(lab), seconds: 60)
+            let words = outcome.output.split(separator: "\n").last.map(String.init) ?? "no answer"
+            results.append((cell, words))
+            #expect(words.hasPrefix("ok "), "\(cell): \(outcome.output) \(outcome.error)")
+            // One cell's remains are not another's.
+            if !words.hasPrefix("ok ") { _ = try lab.sh(Self.sweep(lab)) }
+        }
+        if Self.isFull { try Reliability.write(table: Self.table(results), named: "crash matrix") }
+    }
+
+    private static func sweep(_ lab: Lab) -> String {
+        """
+        pkill -CONT -f 't-crash'; \(lab.kata) delete --force t-crash; \(lab.kata) check --leaks --fix; sleep 1; rm -rf state/t-crash
+        """
+    }
+
+    private static func table(_ results: [(CrashCell, String)]) -> String {
+        var lines = ["| who | blow | \(CrashCell.Moment.allCases.map(\.rawValue).joined(separator: " | ")) |"]
+        lines.append("|---|---|" + String(repeating: "---|", count: CrashCell.Moment.allCases.count))
+        for victim in CrashCell.Victim.allCases {
+            for blow in CrashCell.Blow.allCases {
+                let row = results.filter { $0.0.victim == victim && $0.0.blow == blow }
+                if row.isEmpty { continue }
+                let cells = CrashCell.Moment.allCases.map { moment -> String in
+                    guard let words = row.first(where: { $0.0.moment == moment })?.1 else { return "–" }
+                    let parts = words.split(separator: " ")
+                    guard parts.first == "ok", parts.count == 3 else { return "FAILED" }
+                    return "\(parts[1]) + \(parts[2])"
+                }
+                lines.append("| \(victim.rawValue) | \(blow.rawValue) | \(cells.joined(separator: " | ")) |")
+            }
+        }
+        let passed = results.filter { $0.1.hasPrefix("ok ") }.count
+        lines.append("\n\(passed) of \(results.count) cells passed.")
+        return lines.joined(separator: "\n")
+    }
+}
+
+/// docs/reliability.md, whose tables come from test runs.
+enum Reliability {
+    /// Replaces what stands between `<!-- begin NAME -->` and `<!-- end NAME -->`.
+    static func write(table: String, named name: String) throws {
+        let path = Lab.source! + "/docs/reliability.md"
+        let text = try String(contentsOfFile: path, encoding: .utf8)
+        guard let begin = text.range(of: "<!-- begin \(name) -->\n"), let end = text.range(of: "<!-- end \(name) -->")
+        else { throw LabError(text: "\(path) has no place for the \(name)") }
+        try text.replacingCharacters(in: begin.upperBound..<end.lowerBound, with: table + "\n")
+            .write(toFile: path, atomically: true, encoding: .utf8)
+    }
+}
