@@ -75,11 +75,13 @@ let package = Package(
         room("Storage", in: "Host", ["CLinux", "Linux"]),
         room("Network", in: "Host", ["Linux", "Netlink"]),
         room("Images", in: "Host", ["Linux"]),
-        room("Ledger", in: "Host", ["Linux", "Network"]),
+        room("ControlGroups", in: "Host", ["Linux"]),
+        room("Ledger", in: "Host", ["ControlGroups", "Linux", "Network"]),
         room(
             "Sandbox", in: "Host",
             [
-                "Configuration", "Hypervisor", "Ledger", "Network", "Netlink", "Storage", "VhostUser", "AgentAPI",
+                "Configuration", "ControlGroups", "Hypervisor", "Ledger", "Network", "Netlink", "Storage", "VhostUser",
+                "AgentAPI",
                 "OCISpec",
                 "TTRPC", "EventLoop",
                 "Linux", "CLinux", nioCore, log, protobuf,
@@ -116,6 +118,7 @@ let package = Package(
         unitTests("GuestStorage", ["Linux"]),
         unitTests("Hypervisor", ["Linux"]),
         unitTests("Network", ["Netlink", "Linux", "TestSupport"]),
+        unitTests("ControlGroups", ["Linux"]),
         unitTests("Ledger", ["Linux", "Network", "TestSupport"]),
         unitTests("Images", ["Linux", "TestSupport"]),
         unitTests("Sandbox", ["AgentAPI", "Configuration", "Hypervisor", "OCISpec", "Linux", nioPosix]),

@@ -21,7 +21,8 @@ struct PlanTests {
         let network = try SandboxPlan.Network(
             Spec.example, process: nil, configuration: configuration, host: networkHost, source: "config.json")
         return SandboxPlan(
-            sandbox: "s1", hostname: "h", network: network, configuration: configuration, host: host)
+            sandbox: "s1", hostname: "h", network: network, configuration: configuration, host: host,
+            groups: .init(nil, sandbox: "s1", configuration: configuration))
     }
 
     @Test("the configuration and the host decide the machine")
@@ -52,6 +53,17 @@ struct PlanTests {
         let machine = try plan("[hypervisor.qemu]\nguest_channel = \"vhost-vsock\"\n").machine
         #expect(machine.hostVsockCID == 3 && machine.vsockSocket == nil)
         #expect(QEMUArguments.build(machine).contains("vhost-vsock-pci,guest-cid=3"))
+    }
+
+    @Test("the sandbox's control groups on the host are the manager's with Kata's prefix")
+    func groups() throws {
+        var linux = OCISpec.Linux()
+        linux.cgroupsPath = "/docker/1"
+        var configuration = Configuration()
+        let apart = SandboxPlan.Groups(linux, sandbox: "s1", configuration: configuration)
+        #expect(apart.machine == "/docker/kata_1" && apart.helpers == "/kata_overhead/kata_s1")
+        try configuration.merge(text: "[runtime]\nsandbox_cgroup_only = true\n", file: "c.toml")
+        #expect(SandboxPlan.Groups(linux, sandbox: "s1", configuration: configuration).helpers == "/docker/kata_1")
     }
 
     @Test("no more processors than the host has")

@@ -107,4 +107,33 @@ struct ResourcesTests {
             #expect(try lab.leftovers("t-nodisk") == "")
         }
     }
+
+    @Test(
+        "a sandbox's processes are in the manager's group on the host, bound to its processors; no group is left",
+        arguments: [false, true])
+    func groups(_ only: Bool) throws {
+        try withLab { lab in
+            _ = try lab.sh("sed -i 's/^\\[runtime\\]/[runtime]\\nsandbox_cgroup_only = \(only)/' configuration.toml")
+            let name = lab.directory.split(separator: "-").last.map(String.init) ?? ""
+            let outcome = try beside(
+                "t-group", lab,
+                change:
+                    #".linux.cgroupsPath = "/kata-test-\#(name)/t-group" | .linux.resources.cpu = {cpus: "1", shares: 512}"#,
+                """
+                group=/kata-test-\(name)/kata_t-group
+                place() { grep -c "memory:$1" /proc/$2/cgroup; }
+                place $group $(cat /run/vc/vm/t-group/qemu.pid); place $group $(jq .pid state/t-group/state.json)
+                other=\(only ? "$group" : "/kata_overhead/kata_t-group")
+                place $other $(pgrep -f '[s]andboxes/t-group/' | head -1); place $other $(pgrep -f '[-]id t-group ' | head -1)
+                grep -h Cpus_allowed_list /proc/$(cat /run/vc/vm/t-group/qemu.pid)/status | cut -f2
+                cat /sys/fs/cgroup/cpu$group/cpu.shares; inside nproc
+                k update --cpuset-cpus 0 t-group; cat /sys/fs/cgroup/cpuset$group/cpuset.cpus
+                k update --cpuset-cpus 999 t-group 2>&1 | grep -c "these are the host's numbers"
+                k delete --force t-group; trap - EXIT; find /sys/fs/cgroup -name 'kata_t-group*' | wc -l
+                rmdir /sys/fs/cgroup/*/kata-test-\(name)
+                """)
+            #expect(outcome.output == "1\n1\n1\n1\n1\n512\n2\n0\n1\n0\n", "\(outcome.output) \(outcome.error)")
+            #expect(try lab.leftovers("t-group") == "")
+        }
+    }
 }

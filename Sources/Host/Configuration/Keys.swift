@@ -108,6 +108,9 @@ package enum Keys {
         "runtime.disable_guest_seccomp", .flag(false),
         "Containers' filters of system calls are not loaded in the guest.")
 
+    package static let sandboxGroupOnly = Key(
+        "runtime.sandbox_cgroup_only", .flag(false),
+        "The shim and the share daemon are in the machine's control group of the host too, not below /kata_overhead.")
     package static let staticSizing = Key(
         "runtime.static_sandbox_resource_mgmt", .flag(false),
         "A machine keeps the size that it is booted with: what its first container, or its pod's annotations, ask for.")
@@ -130,7 +133,7 @@ package enum Keys {
         blockCacheNoFlush, blockLogicalSector,
         blockPhysicalSector, hypervisorDebug, accelerator, guestChannel, guestHookPath,
         disableGuestSELinux, disableVhostNet, networkQueues, agentDebug, dialTimeout, runtimeDebug, createTimeout,
-        disableGuestSeccomp, staticSizing, internetworkingModel, disableNewNamespace,
+        disableGuestSeccomp, sandboxGroupOnly, staticSizing, internetworkingModel, disableNewNamespace,
     ]
 
     /// Kata's other keys: an existing configuration is accepted, these are not acted on yet.
@@ -168,7 +171,7 @@ package enum Keys {
         "runtime": words(
             """
             log_level name hypervisor_name agent_name enable_vcpus_pinning
-            guest_selinux_label enable_tracing jaeger_endpoint jaeger_user jaeger_password sandbox_cgroup_only
+            guest_selinux_label enable_tracing jaeger_endpoint jaeger_user jaeger_password
             sandbox_bind_mounts vfio_mode disable_guest_empty_dir emptydir_mode experimental enable_pprof
             enable_agent_pidns dan_conf experimental_force_guest_pull kubelet_root_dir pod_resource_api_sock keep_abnormal shared_mounts
             use_passfd_io passfd_listener_port

@@ -1,3 +1,4 @@
+import ControlGroups
 import Glibc
 import Linux
 import Network
@@ -19,7 +20,7 @@ extension Ledger {
         /// What was done to another's link, in the network namespace of a path and an identity: behind a path of a process another
         /// one may be by then.
         case link(record: Attachment.Record, namespace: String, identity: UInt64)
-        /// A control group by its path.
+        /// A control group by its path below each hierarchy; one of ours has Kata's prefix.
         case controlGroup(path: String)
     }
 }
@@ -44,7 +45,9 @@ extension Ledger.Entry {
                 else { return }
                 record.undo()
             }
-        case .controlGroup(let path): if path.hasPrefix("/sys/fs/cgroup/"), Ledger.isPlain(path) { rmdir(path) }
+        case .controlGroup(let path):
+            let name = path.split(separator: "/").last ?? ""
+            if path.hasPrefix("/"), name.hasPrefix("kata_"), Ledger.isPlain(path) { ControlGroup(path).remove() }
         }
     }
 

@@ -15,6 +15,7 @@ extension Sandbox {
         guard state == .empty else { throw SandboxError(.wrongState, "sandbox \(id) is \(state.rawValue), not empty") }
         state = .booting
         do {
+            try makeGroups()
             try makeShare()
             relay = try StreamRelay()
             let device: any GuestDialer =
@@ -25,8 +26,9 @@ extension Sandbox {
             share = try VirtioFSDaemon.start(
                 plan.share, socketPath: paths.virtiofs, directory: paths.exported,
                 logFile: paths.machine + "/virtiofsd.log"
-            ) { [ledger] process throws(SystemError) in
+            ) { [ledger, groups] process throws(SystemError) in
                 try ledger.add(.process(id: process, name: "virtiofsd"))
+                try groups?.helpers.add(process.pid)
             } ended: { [weak self, executor] end in
                 Task(executorPreference: executor) { await self?.shareEnded("\(end)") }
             }
@@ -34,7 +36,9 @@ extension Sandbox {
             let namespace = try await plan.network.namespace.open()
             configuration.networkNamespace = namespace?.path
             let machine = try await QEMUVirtualMachine.start(configuration, qmpSocket: paths.qmp, on: loop) {
-                [ledger] process throws(SystemError) in try ledger.add(.process(id: process, name: "qemu"))
+                [ledger, groups] process throws(SystemError) in
+                try ledger.add(.process(id: process, name: "qemu"))
+                try groups?.machine.add(process.pid)
             }
             self.machine = machine
             watch(machine)

@@ -35,6 +35,7 @@ extension Sandbox {
         // From here on the name is taken: another call for it must not touch these mounts.
         containers[container] = record
         do {
+            if let process { try groups?.machine.add(process) }
             let shared = paths.sharedRootfs(of: container)
             record.made.append(try ledger.add(.directory(path: paths.mounts + "/" + container)))
             try mount(GuestSpec.Share(source: rootfs, mounted: shared, readOnly: false), for: record)
@@ -131,6 +132,7 @@ extension Sandbox {
         do {
             // What a higher limit promises is there before it holds.
             if record.demand != before { try await fitMachine() }
+            if containers.count == 1 { try limitGroup(resources.cpu?.cpus, resources.cpu?.mems, resources.cpu?.shares) }
             try await tellGuest(resources, of: container)
         } catch {
             record.demand = before

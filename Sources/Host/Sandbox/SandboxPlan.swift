@@ -21,6 +21,7 @@ package struct SandboxPlan: Sendable, Equatable {
     package let guestSeccomp: Bool
     package let guestHookPath: String
     package let disks: Disk.Settings
+    package let groups: Groups
     /// How the machine's size follows from what its containers ask.
     package let sizing: Sizing
 
@@ -73,8 +74,9 @@ package struct SandboxPlan: Sendable, Equatable {
     /// - Parameter demand: what is known before the machine is booted: of its first container, or of its pod.
     package init(
         sandbox: String, hostname: String, network: Network, configuration: Configuration, host: Host,
-        demand: Demand = Demand()
+        demand: Demand = Demand(), groups: Groups
     ) {
+        self.groups = groups
         self.network = network
         paths = SandboxPaths(sandbox: sandbox)
         accelerator = host.accelerator

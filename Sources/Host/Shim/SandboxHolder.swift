@@ -56,7 +56,8 @@ package final class SandboxHolder: Sendable {
             source: request.bundle + "/config.json")
         let plan = SandboxPlan(
             sandbox: identifier, hostname: spec.hostname ?? "", network: network, configuration: configuration,
-            host: .current(configuration), demand: Demand(beforeBoot: spec))
+            host: .current(configuration), demand: Demand(beforeBoot: spec),
+            groups: SandboxPlan.Groups(spec.linux, sandbox: identifier, configuration: configuration))
         // What can be refused is refused before anything is started.
         _ = try plan.guestSpec(spec, container: request.id, bundle: request.bundle)
         if plan.accelerator.accelerator == .tcg {

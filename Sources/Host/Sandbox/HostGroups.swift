@@ -1,0 +1,63 @@
+import Configuration
+import ControlGroups
+import Glibc
+import Linux
+import OCISpec
+
+extension SandboxPlan {
+    /// Control groups of the host in which a sandbox's processes are.
+    package struct Groups: Sendable, Equatable {
+        /// The machine's, and of what stands for a container.
+        package var machine: String
+        /// The shim's and the share daemon's: with `sandbox_cgroup_only` the machine's too.
+        package var helpers: String
+        /// Of the first container: the host's processors and memory nodes, which bind the machine's threads.
+        package var processors: String?
+        package var nodes: String?
+        package var shares: UInt64?
+
+        package init(_ linux: OCISpec.Linux?, sandbox: String, configuration: Configuration) {
+            machine = ControlGroup.path(linux?.cgroupsPath ?? "", sandbox: sandbox)
+            helpers = configuration.flag(Keys.sandboxGroupOnly) ? machine : "/kata_overhead/kata_\(sandbox)"
+            let limits = linux?.resources?.cpu
+            (processors, nodes, shares) = (limits?.cpus, limits?.mems, limits?.shares)
+        }
+    }
+}
+
+/// The groups of a sandbox that runs.
+struct HostGroups: Sendable {
+    let machine: ControlGroup
+    let helpers: ControlGroup
+}
+
+extension Sandbox {
+    /// Makes the groups and moves the shim into its own. A host that lets us have none (a container's, say) does without.
+    func makeGroups() throws {
+        let hierarchies = Hierarchies.current
+        guard !hierarchies.all.isEmpty else { return }
+        let made = HostGroups(
+            machine: ControlGroup(plan.groups.machine, hierarchies),
+            helpers: ControlGroup(plan.groups.helpers, hierarchies))
+        do {
+            for group in made.machine == made.helpers ? [made.machine] : [made.machine, made.helpers] {
+                try ledger.add(.controlGroup(path: group.path))
+                try group.make()
+            }
+            try made.helpers.add(getpid())
+        } catch {
+            guard [EROFS, EACCES, EPERM, ENOENT, ENOSPC].contains(error.code) else { throw error }
+            log.warning("the sandbox has no control group of its own on the host: \(error)")
+            return
+        }
+        groups = made
+        try limitGroup(plan.groups.processors, plan.groups.nodes, plan.groups.shares)
+    }
+
+    /// Binds the machine's threads to processors of the host.
+    func limitGroup(_ processors: String?, _ nodes: String?, _ shares: UInt64?) throws {
+        do { try groups?.machine.set(processors: processors, nodes: nodes, shares: shares) } catch {
+            throw SandboxError(.invalid, "linux.resources.cpu: \(error): these are the host's numbers")
+        }
+    }
+}
