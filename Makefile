@@ -8,7 +8,7 @@ RELEASE = $(SWIFT) build -c release --scratch-path .build-release \
 WRITTEN = $(shell find Sources Tests -name '*.swift' -not -path '*/Generated/*')
 TOOLS = kata-agent kata-osbuilder kata-runtime containerd-shim-kata-v2
 
-.PHONY: help dependencies build release guest quickstart install test unit vm bench soak fmt lint proto proto-check clean
+.PHONY: help dependencies build release kernel guest quickstart install test unit vm bench soak fmt lint proto proto-check clean
 
 help: ## list the verbs
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST)
@@ -21,6 +21,9 @@ build: dependencies ## build everything for development
 
 release: dependencies ## build the static binaries that are installed
 	for tool in $(TOOLS); do $(RELEASE) --product $$tool || exit 1; done
+
+kernel: release ## build the guest's own kernel, once a machine (a quarter of an hour); everything uses it from then on
+	scripts/build-kernel
 
 guest: release ## make the guest's kernel and initrd in out/guest
 	scripts/build-guest
@@ -36,6 +39,8 @@ install: guest ## install binaries, configuration and guest (PREFIX, DESTDIR)
 		.build-release/release/kata-osbuilder $(DESTDIR)$(PREFIX)/bin
 	install -m 644 out/guest/vmlinux $(DESTDIR)/usr/share/kata-containers/vmlinux.container
 	install -m 644 out/guest/initrd.img $(DESTDIR)/usr/share/kata-containers/kata-containers-initrd.img
+	sed "s/@VERSION@/$$(.build-release/release/kata-agent --version | cut -d' ' -f2)/" scripts/kata-collect-data.sh \
+		>$(DESTDIR)$(PREFIX)/bin/kata-collect-data.sh && chmod 755 $(DESTDIR)$(PREFIX)/bin/kata-collect-data.sh
 	install -m 644 config/configuration.toml $(DESTDIR)/usr/share/defaults/kata-containers/configuration.toml
 
 test: unit vm ## all tests

@@ -7,8 +7,12 @@ let strict: [SwiftSetting] = [
     .enableUpcomingFeature("ExistentialAny"),
 ]
 
-func room(_ name: String, in storey: String, _ dependencies: [Target.Dependency] = []) -> Target {
-    .target(name: name, dependencies: dependencies, path: "Sources/\(storey)/\(name)", swiftSettings: strict)
+func room(
+    _ name: String, in storey: String, _ dependencies: [Target.Dependency] = [], resources: [Resource]? = nil
+) -> Target {
+    .target(
+        name: name, dependencies: dependencies, path: "Sources/\(storey)/\(name)", resources: resources,
+        swiftSettings: strict)
 }
 
 func tool(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
@@ -49,7 +53,11 @@ let package = Package(
         .systemLibrary(
             name: "CSeccomp", path: "Sources/Platform/CSeccomp", pkgConfig: "libseccomp",
             providers: [.apt(["libseccomp-dev"])]),
+        .systemLibrary(
+            name: "CMessageDigest", path: "Sources/Platform/CMessageDigest", pkgConfig: "libmd",
+            providers: [.apt(["libmd-dev"])]),
         room("Linux", in: "Platform", ["CLinux"]),
+        room("Digest", in: "Platform", ["CMessageDigest", "Linux"]),
         room("EventLoop", in: "Platform", ["Linux", nioCore]),
         room("Netlink", in: "Platform", ["CLinux", "Linux"]),
         room("VhostUser", in: "Platform", ["CLinux", "Linux"]),
@@ -70,11 +78,11 @@ let package = Package(
                 nioPosix, protobuf,
             ]),
         // Host
-        room("Configuration", in: "Host", ["Linux", toml]),
+        room("Configuration", in: "Host", ["Digest", "Linux", toml]),
         room("Hypervisor", in: "Host", ["Linux", "CLinux", "EventLoop", nioCore, nioPosix]),
         room("Storage", in: "Host", ["CLinux", "Linux"]),
         room("Network", in: "Host", ["Linux", "Netlink"]),
-        room("Images", in: "Host", ["Linux"]),
+        room("Images", in: "Host", ["CLinux", "Digest", "Linux"], resources: [.embedInCode("Kernel/guest.config")]),
         room("ControlGroups", in: "Host", ["Linux"]),
         room("Ledger", in: "Host", ["ControlGroups", "Linux", "Network"]),
         room(
@@ -114,7 +122,7 @@ let package = Package(
         unitTests("TTRPC", ["EventLoop", "AgentAPI", nioCore, nioPosix]),
         unitTests("Container", ["OCISpec", "CLinux", "TestSupport"]),
         unitTests("Agent", ["GuestStorage", "OCISpec"]),
-        unitTests("Configuration", ["Linux"]),
+        unitTests("Configuration", ["Digest", "Linux"]),
         unitTests("GuestStorage", ["Linux"]),
         unitTests("Hypervisor", ["Linux"]),
         unitTests("Network", ["Netlink", "Linux", "TestSupport"]),

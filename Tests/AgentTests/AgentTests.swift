@@ -4,6 +4,14 @@ import Testing
 
 @Suite("What the agent tells of its guest")
 struct AgentTests {
+    @Test(
+        "the kernel's command line tells whether there is a debug console, and where",
+        arguments: [
+            ("quiet", nil), ("quiet agent.debug_console", 1026), ("agent.debug_console=false", nil),
+            ("agent.debug_console agent.debug_console_vport=77 x=y", 77), ("agent.debug_console_vport=77", nil),
+        ] as [(String, UInt32?)])
+    func commandLine(text: String, port: UInt32?) { #expect(KernelCommandLine(text).debugConsolePort == port) }
+
     private static let shell = ProcessEntry(
         stat: "42 (sh) S 1 42 42 34816 42 4194304 100 0 0 0 150 50 0 0 20 0 1 0 1000 4096000 256 18446744073709551615",
         commandLine: Array("sh\0-c\0sleep 9\0".utf8), user: 0)

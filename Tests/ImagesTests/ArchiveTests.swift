@@ -66,30 +66,3 @@ struct ArchiveTests {
         #expect(throws: ImageError("neither an ELF kernel nor a bzImage")) { try KernelImage.unpack([1, 2, 3]) }
     }
 }
-
-@Suite("The initrd")
-struct InitrdTests {
-    @Test("the same inputs give the same bytes, and what is no agent is refused")
-    func reproducible() throws {
-        let agent = "/tmp/kata-initrd-test-\(UInt32.random(in: 0...UInt32.max))"
-        defer { unlink(agent) }
-        try Files.write(agent, "\u{7f}ELF and so on")
-        #expect(try Initrd.build(agent: agent, modules: nil) == Initrd.build(agent: agent, modules: nil))
-        try Files.write(agent, "#!/bin/sh")
-        #expect(throws: ImageError("\(agent): not an executable")) { try Initrd.build(agent: agent, modules: nil) }
-    }
-
-    @Test("a module that is neither there nor built in is named, with who needs it")
-    func missingModule() throws {
-        let directory = "/tmp/kata-modules-test-\(UInt32.random(in: 0...UInt32.max))"
-        defer { Files.removeTree(directory) }
-        try Files.makeDirectory(directory + "/kernel")
-        try Files.write(directory + "/kernel/virtio-net.ko", "\0depends=failover\0")
-        let modules = try KernelModules(directory: directory)
-        #expect(
-            throws: ImageError("\(directory): module failover (needed by virtio_net) is neither there nor built in")
-        ) {
-            try modules.resolve(["virtio_net"])
-        }
-    }
-}

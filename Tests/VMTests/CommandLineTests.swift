@@ -18,7 +18,7 @@ struct CommandLineTests {
             let outcome = try lab.sh("echo input | \(lab.kata) run -b bundle t-run")
             #expect(outcome.status == 7)
             let lines = outcome.output.split(separator: "\n")
-            #expect(lines.count == 2 && lines[0].contains("cloud-amd64") && lines[1] == "input")
+            #expect(lines.count == 2 && lines[0].contains(Lab.kernelName) && lines[1] == "input")
             #expect(outcome.error.contains("problem"))
             #expect(try lab.leftovers("t-run") == "")
         }
@@ -28,6 +28,10 @@ struct CommandLineTests {
     func usage() throws {
         try withLab { lab in
             #expect(try lab.sh("\(lab.kata) --version").output.hasPrefix("kata-runtime  : "))
+            #expect(
+                try lab.sh("\(lab.kata) --kata-show-default-config-paths").output
+                    == "/etc/kata-containers/configuration.toml\n/usr/share/defaults/kata-containers/configuration.toml\n"
+            )
             #expect(try lab.sh("\(lab.kata) --help").output.contains("SUBCOMMANDS:"))
             #expect(try lab.sh("\(lab.kata) run --help").output.contains("--bundle"))
             for mistake in [

@@ -8,6 +8,15 @@ struct Lab: Sendable {
     static let obstacle: String? =
         source == nil ? "run them with make vm" : getuid() != 0 ? "they mount file systems: run them as root" : nil
 
+    /// What `uname -r` says of the kernel that out/guest has.
+    static let kernelName = ownKernelObstacle == nil ? "-kata" : "cloud-amd64"
+    /// Why tests that need our own kernel can't run; nil when they can.
+    static let ownKernelObstacle: String? = {
+        if let obstacle { return obstacle }
+        let using = (try? String(contentsOfFile: source! + "/out/guest/kernel", encoding: .utf8)) ?? ""
+        return using.hasPrefix("own ") ? nil : "needs the project's own kernel: run make kernel"
+    }()
+
     let directory: String
     var rootfs: String { directory + "/rootfs" }
     var configuration: String { directory + "/configuration.toml" }

@@ -10,14 +10,15 @@ import OCISpec
 import SwiftProtobuf
 import TTRPC
 
-/// The agent: as pid 1 it prepares the guest; then it serves grpc.AgentService and grpc.Health on vsock port 1024.
+/// The agent: as pid 1 it prepares the guest, and powers it off in the end; then it serves grpc.AgentService and grpc.Health on vsock port 1024.
 package enum AgentServer {
     package static let port: UInt32 = 1024
 
     package static func run() throws {
         signal(SIGPIPE, SIG_IGN)
         let isInit = getpid() == 1
-        if isInit { try GuestInit.run() }
+        // As a unit of systemd it finds the guest prepared; what its containers leave behind comes to it all the same.
+        if isInit { try GuestInit.run() } else { _ = clx_set_subreaper() }
         let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
         let loop = group.next()
         let finished = loop.makePromise(of: Void.self)
@@ -39,6 +40,9 @@ package enum AgentServer {
         // While the host gets the first container ready.
         detachThread("cgroups") { Cgroup.passDown() }
         if isInit { try Modules.loadLater() }
+        if let port = KernelCommandLine.current.debugConsolePort {
+            try DebugConsole.serve(port: port, relay: guest.relay, reaper: guest.reaper)
+        }
         detachThread("rehearsal") { rehearse() }
         try finished.futureResult.wait()
         if isInit { _ = clx_power_off() }

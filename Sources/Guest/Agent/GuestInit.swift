@@ -24,7 +24,9 @@ enum GuestInit {
     }
 
     /// Moves to a second mount of the same files: pivot_root(2) refuses to leave the kernel's first root, an initrd's.
+    /// An image's root was mounted over that one.
     private static func leaveInitialRoot() throws(SystemError) {
+        guard try Files.readText("/proc/self/mounts").hasPrefix("rootfs / ") else { return }
         let step = "/tmp"
         try Files.makeDirectory(step, mode: 0o1777)
         try Mounts.bind("/", at: step)

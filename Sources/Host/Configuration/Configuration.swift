@@ -1,3 +1,4 @@
+import Digest
 import Linux
 import TOMLKit
 
@@ -8,6 +9,8 @@ package struct Configuration: Sendable {
     /// Lines for the log: misspelt keys.
     package private(set) var warnings: [String] = []
     private var values: [String: Value] = [:]
+    /// What else than the files has set a key.
+    private var origins: [String: String] = [:]
 
     package init() {}
 
@@ -90,17 +93,9 @@ package struct Configuration: Sendable {
         switch key.standard.kind {
         case .text:
             guard let text = given.string else { throw wrong("expected a string") }
-            guard key.allowed.isEmpty || key.allowed.contains(text) else {
-                throw wrong("\"\(text)\" is not one of \(key.allowed.joined(separator: ", "))")
-            }
             value = .text(text)
         case .number:
             guard let number = given.int.map(Double.init) ?? given.double else { throw wrong("expected a number") }
-            if let range = key.range, !range.contains(number) {
-                throw wrong(
-                    "\(Value.number(number)) is not within \(Value.number(range.lowerBound)) and \(Value.number(range.upperBound))"
-                )
-            }
             value = .number(number)
         case .flag:
             guard let flag = given.bool else { throw wrong("expected true or false") }
@@ -114,33 +109,56 @@ package struct Configuration: Sendable {
             }
             value = .list(list)
         }
+        if let reason = key.refusal(of: value) { throw wrong(reason) }
         return value
     }
 
     /// Rules between keys.
-    private func check(_ file: String) throws(ConfigurationError) {
+    func check(_ file: String) throws(ConfigurationError) {
         if !text(Keys.initrd).isEmpty, !text(Keys.image).isEmpty {
             throw ConfigurationError(
                 file: file, line: nil, key: Keys.image.path, "image and initrd exclude each other: keep one")
         }
     }
 
-    /// Every file that a VM needs, before it is started.
+    /// Every file that a VM needs, before it is started; and that it is the one whose hash is given.
     package func checkFiles() throws(ConfigurationError) {
-        let file = sources.first ?? "built-in configuration"
         for key in [Keys.path, Keys.kernel, Keys.virtioFSDaemon]
             + (text(Keys.image).isEmpty ? [Keys.initrd] : [Keys.image])
         {
             let path = text(key)
-            guard !path.isEmpty else {
-                throw ConfigurationError(file: file, line: nil, key: key.path, "not set: neither image nor initrd is")
-            }
-            guard Files.exists(path) else {
-                throw ConfigurationError(
-                    file: file, line: LineIndex(of: file)?.line(of: key.path), key: key.path, "\(path): no such file")
+            guard !path.isEmpty else { throw wrong(key, "not set: neither image nor initrd is") }
+            guard Files.exists(path) else { throw wrong(key, "\(path): no such file") }
+        }
+        for (key, hash) in [
+            (Keys.kernel, Keys.kernelHash), (Keys.initrd, Keys.initrdHash), (Keys.image, Keys.imageHash),
+        ] {
+            let (path, expected) = (text(key), text(hash).lowercased())
+            guard !expected.isEmpty, !path.isEmpty else { continue }
+            let found: String
+            do { found = try SHA512.hex(ofFile: path) } catch { throw wrong(key, "\(error)") }
+            guard found == expected else {
+                throw wrong(hash, "\(path) has the SHA-512 \(found.prefix(16))…, not \(expected.prefix(16))…")
             }
         }
     }
+
+    /// What is wrong with a key's value, said of where it was set.
+    private func wrong(_ key: Key, _ reason: String) -> ConfigurationError {
+        let file = sources.first ?? "built-in configuration"
+        if let origin = origins[key.path] { return ConfigurationError(file: origin, line: nil, key: nil, reason) }
+        return ConfigurationError(file: file, line: LineIndex(of: file)?.line(of: key.path), key: key.path, reason)
+    }
+
+    /// Sets a key for this configuration alone.
+    /// - Parameter origin: who says so; nil: nobody in particular.
+    mutating func put(_ value: Value, for key: Key, by origin: String?) {
+        values[key.path] = value
+        origins[key.path] = origin
+    }
+
+    func wasAnnotated(_ key: Key) -> Bool { origins[key.path] != nil }
+    mutating func warn(_ line: String) { warnings.append(line) }
 
     private static func suggestion(_ name: String, _ known: [String]) -> String {
         let best = known.map { ($0, distance($0, name)) }.min { $0.1 < $1.1 }

@@ -1,57 +1,76 @@
 /// The keys that have an effect.
 package enum Keys {
     private static func qemu(
-        _ name: String, _ standard: Value, allowed: [String] = [], in range: ClosedRange<Double>? = nil, _ help: String
-    ) -> Key { Key("hypervisor.qemu." + name, standard, allowed: allowed, in: range, help) }
+        _ name: String, _ standard: Value, allowed: [String] = [], in range: ClosedRange<Double>? = nil,
+        annotation: String? = nil, validPaths: String? = nil, _ help: String
+    ) -> Key {
+        Key(
+            "hypervisor.qemu." + name, standard, allowed: allowed, in: range, annotation: annotation,
+            validPaths: validPaths, help)
+    }
 
-    package static let path = qemu("path", .text("/usr/bin/qemu-system-x86_64"), "The hypervisor to run.")
+    package static let path = qemu(
+        "path", .text("/usr/bin/qemu-system-x86_64"), annotation: "path", validPaths: "valid_hypervisor_paths",
+        "The hypervisor to run.")
     package static let kernel = qemu(
-        "kernel", .text("/usr/share/kata-containers/vmlinux.container"), "The guest's kernel: an ELF file or a bzImage."
+        "kernel", .text("/usr/share/kata-containers/vmlinux.container"), annotation: "kernel",
+        "The guest's kernel: an ELF file or a bzImage."
     )
-    package static let initrd = qemu("initrd", .text(""), "The guest's initrd. Excludes image.")
-    package static let image = qemu("image", .text(""), "The guest's root file system image. Excludes initrd.")
+    package static let initrd = qemu("initrd", .text(""), annotation: "initrd", "The guest's initrd. Excludes image.")
+    package static let image = qemu(
+        "image", .text(""), annotation: "image", "The guest's root file system image. Excludes initrd.")
     package static let machineType = qemu(
-        "machine_type", .text("q35"), allowed: ["q35", "pc"], "QEMU's machine type.")
+        "machine_type", .text("q35"), allowed: ["q35", "pc"], annotation: "machine_type", "QEMU's machine type.")
     package static let machineAccelerators = qemu(
-        "machine_accelerators", .text(""), "Comma list that is added to -machine.")
+        "machine_accelerators", .text(""), annotation: "machine_accelerators", "Comma list that is added to -machine.")
     package static let kernelParameters = qemu(
-        "kernel_params", .text(""), "Words that are added to the guest kernel's command line.")
-    package static let firmware = qemu("firmware", .text(""), "Firmware file; empty: the one that starts fastest.")
-    package static let cpuFeatures = qemu("cpu_features", .text("pmu=off"), "Comma list that is added to -cpu.")
+        "kernel_params", .text(""), annotation: "kernel_params",
+        "Words that are added to the guest kernel's command line.")
+    package static let firmware = qemu(
+        "firmware", .text(""), annotation: "firmware", "Firmware file; empty: the one that starts fastest.")
+    package static let cpuFeatures = qemu(
+        "cpu_features", .text("pmu=off"), annotation: "cpu_features", "Comma list that is added to -cpu.")
     package static let vcpus = qemu(
-        "default_vcpus", .number(1),
+        "default_vcpus", .number(1), annotation: "default_vcpus",
         "Virtual CPUs beside those of the containers' quotas; 0 or less: as many as the host has.")
     package static let maxVCPUs = qemu(
-        "default_maxvcpus", .number(0), in: 0...1024,
+        "default_maxvcpus", .number(0), in: 0...1024, annotation: "default_max_vcpus",
         "How many virtual CPUs a VM may grow to; 0: as many as the host has.")
     package static let memory = qemu(
-        "default_memory", .number(2048), in: 64...4_194_304, "Memory beside the containers' limits, in MiB.")
+        "default_memory", .number(2048), in: 64...4_194_304, annotation: "default_memory",
+        "Memory beside the containers' limits, in MiB.")
     package static let maxMemory = qemu(
         "default_maxmemory", .number(0), in: 0...4_194_304,
         "Memory that a VM may grow to, in MiB; 0: what the host has.")
     package static let memorySlots = qemu(
-        "memory_slots", .number(10), in: 0...255, "How often memory can be added to a running VM.")
+        "memory_slots", .number(10), in: 0...255, annotation: "memory_slots",
+        "How often memory can be added to a running VM.")
     package static let virtioMem = qemu(
-        "enable_virtio_mem", .flag(true),
+        "enable_virtio_mem", .flag(true), annotation: "enable_virtio_mem",
         "Memory is added and taken back by a virtio-mem device; false: only added, by modules (pc-dimm) in memory_slots."
     )
     package static let rootPorts = qemu(
-        "pcie_root_port", .number(4), in: 0...16, "PCIe root ports, each for one device that is added later.")
+        "pcie_root_port", .number(4), in: 0...16, annotation: "pcie_root_port",
+        "PCIe root ports, each for one device that is added later.")
     package static let seccompSandbox = qemu(
         "seccompsandbox", .text("on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"),
         "QEMU's -sandbox option.")
     package static let entropySource = qemu(
         "entropy_source", .text("/dev/urandom"), allowed: ["/dev/urandom", "/dev/random"],
-        "What feeds the guest's virtio-rng.")
+        annotation: "entropy_source", validPaths: "valid_entropy_sources", "What feeds the guest's virtio-rng.")
     package static let sharedFS = qemu(
-        "shared_fs", .text("virtio-fs"), allowed: ["virtio-fs"], "How the guest sees the container's files.")
+        "shared_fs", .text("virtio-fs"), allowed: ["virtio-fs"], annotation: "shared_fs",
+        "How the guest sees the container's files.")
     package static let virtioFSDaemon = qemu(
-        "virtio_fs_daemon", .text("/usr/lib/qemu/virtiofsd"), "The daemon that serves the shared files.")
+        "virtio_fs_daemon", .text("/usr/lib/qemu/virtiofsd"), annotation: "virtio_fs_daemon",
+        validPaths: "valid_virtio_fs_daemon_paths", "The daemon that serves the shared files.")
     package static let virtioFSCache = qemu(
         "virtio_fs_cache", .text("always"), allowed: ["none", "never", "metadata", "auto", "always"],
+        annotation: "virtio_fs_cache",
         "How much the guest caches of shared files; always with timeout=1 sees the host's changes within a second.")
     package static let virtioFSExtraArguments = qemu(
-        "virtio_fs_extra_args", .list(["--thread-pool-size=1", "-o", "timeout=1"]), "Further arguments of the daemon.")
+        "virtio_fs_extra_args", .list(["--thread-pool-size=1", "-o", "timeout=1"]), annotation: "virtio_fs_extra_args",
+        "Further arguments of the daemon.")
     package static let virtioFSQueueSize = qemu(
         "virtio_fs_queue_size", .number(1024), in: 1...1024, "Entries in the share's queue.")
     package static let hypervisorDebug = qemu(
@@ -65,35 +84,75 @@ package enum Keys {
 
     package static let blockDriver = qemu(
         "block_device_driver", .text("virtio-scsi"), allowed: ["virtio-scsi", "virtio-blk", "virtio-blk-pci"],
+        annotation: "block_device_driver",
         "How disks are attached: all behind one controller, or each as a PCI device in a root port of its own.")
     package static let blockAIO = qemu(
         "block_device_aio", .text("io_uring"), allowed: ["io_uring", "native", "threads"],
+        annotation: "block_device_aio",
         "How QEMU reads and writes disks; threads where the host has not what is asked for.")
     package static let blockCacheSet = qemu(
-        "block_device_cache_set", .flag(false), "The two keys below are said to QEMU; else it has its own way.")
+        "block_device_cache_set", .flag(false), annotation: "block_device_cache_set",
+        "The two keys below are said to QEMU; else it has its own way.")
     package static let blockCacheDirect = qemu(
-        "block_device_cache_direct", .flag(false), "Disks are read and written past the host's page cache.")
+        "block_device_cache_direct", .flag(false), annotation: "block_device_cache_direct",
+        "Disks are read and written past the host's page cache.")
     package static let blockCacheNoFlush = qemu(
-        "block_device_cache_noflush", .flag(false), "The guest's flushes of disks are ignored: fast, unsafe in a crash."
+        "block_device_cache_noflush", .flag(false), annotation: "block_device_cache_noflush",
+        "The guest's flushes of disks are ignored: fast, unsafe in a crash."
     )
     package static let blockLogicalSector = qemu(
-        "block_device_logical_sector_size", .number(0), in: 0...65536, "Bytes; 0: as the disk has it.")
+        "block_device_logical_sector_size", .number(0), in: 0...65536, annotation: "blk_logical_sector_size",
+        "Bytes; 0: as the disk has it.")
     package static let blockPhysicalSector = qemu(
-        "block_device_physical_sector_size", .number(0), in: 0...65536, "Bytes; 0: as the disk has it.")
+        "block_device_physical_sector_size", .number(0), in: 0...65536, annotation: "blk_physical_sector_size",
+        "Bytes; 0: as the disk has it.")
 
     package static let guestHookPath = Key(
         "hypervisor.qemu.guest_hook_path", .text(""),
+        annotation: "guest_hook_path",
         "Directory of the guest's image whose prestart, poststart and poststop directories hold programs to run for each container."
     )
     package static let disableGuestSELinux = Key(
         "hypervisor.qemu.disable_guest_selinux", .flag(true), "SELinux labels of processes stay on the host.")
 
+    package static let kernelHash = qemu(
+        "kernel_hash", .text(""), annotation: "kernel_hash", "SHA-512 of the kernel, in hex, checked at every start.")
+    package static let initrdHash = qemu(
+        "initrd_hash", .text(""), annotation: "initrd_hash", "SHA-512 of the initrd, in hex, checked at every start.")
+    package static let imageHash = qemu(
+        "image_hash", .text(""), annotation: "image_hash", "SHA-512 of the image, in hex, checked at every start.")
+    package static let rootfsType = qemu(
+        "rootfs_type", .text(""), allowed: ["", "ext4", "xfs", "erofs"],
+        "The image's file system; empty: the one that is found in it.")
+    package static let rootfsDriver = qemu(
+        "vm_rootfs_driver", .text(""), allowed: ["", "virtio-pmem", "virtio-blk-pci"],
+        "The device that shows the image to the guest: virtio-pmem shares its pages among all guests; empty: virtio-pmem where the image allows it."
+    )
+    package static let disableImageNVDIMM = qemu(
+        "disable_image_nvdimm", .flag(false), annotation: "disable_image_nvdimm",
+        "The image is a disk (virtio-blk-pci), not persistent memory.")
+    package static let enableAnnotations = qemu(
+        "enable_annotations", .list([]),
+        "Which annotations io.katacontainers.config.hypervisor.* a pod may have: regular expressions (POSIX, extended) of which one must be found in the last part of the name."
+    )
+    package static let validHypervisorPaths = qemu(
+        "valid_hypervisor_paths", .list([]), "Patterns of paths that the annotation path may give.")
+    package static let validDaemonPaths = qemu(
+        "valid_virtio_fs_daemon_paths", .list([]), "Patterns of paths that the annotation virtio_fs_daemon may give.")
+    package static let validEntropySources = qemu(
+        "valid_entropy_sources", .list([]), "Patterns of paths that the annotation entropy_source may give.")
+
+    package static let debugConsole = Key(
+        "agent.kata.debug_console_enabled", .flag(false),
+        "kata-runtime exec SANDBOX gives a shell in the guest, where its image has one.")
+
     package static let disableVhostNet = Key(
         "hypervisor.qemu.disable_vhost_net", .flag(false),
+        annotation: "disable_vhost_net",
         "QEMU moves the frames of network cards, not the host's kernel, also where that could.")
     package static let networkQueues = Key(
         "hypervisor.qemu.network_queues", .number(0), in: 0...8,
-        "Queues of a network card; 0: as many as processors at boot.")
+        annotation: "network_queues", "Queues of a network card; 0: as many as processors at boot.")
 
     package static let agentDebug = Key("agent.kata.enable_debug", .flag(false), "The agent logs everything.")
     package static let dialTimeout = Key(
@@ -102,14 +161,14 @@ package enum Keys {
     package static let runtimeDebug = Key("runtime.enable_debug", .flag(false), "The runtime logs everything.")
     package static let createTimeout = Key(
         "runtime.create_container_timeout", .number(60), in: 1...86400,
-        "How long the guest may take to create a container, in seconds.")
+        annotation: "create_container_timeout", "How long the guest may take to create a container, in seconds.")
 
     package static let disableGuestSeccomp = Key(
         "runtime.disable_guest_seccomp", .flag(false),
-        "Containers' filters of system calls are not loaded in the guest.")
+        annotation: "disable_guest_seccomp", "Containers' filters of system calls are not loaded in the guest.")
 
     package static let sandboxGroupOnly = Key(
-        "runtime.sandbox_cgroup_only", .flag(false),
+        "runtime.sandbox_cgroup_only", .flag(false), annotation: "sandbox_cgroup_only",
         "The shim and the share daemon are in the machine's control group of the host too, not below /kata_overhead.")
     package static let staticSizing = Key(
         "runtime.static_sandbox_resource_mgmt", .flag(false),
@@ -117,22 +176,27 @@ package enum Keys {
 
     package static let internetworkingModel = Key(
         "runtime.internetworking_model", .text("tcfilter"), allowed: ["tcfilter", "macvtap", "none"],
+        annotation: "internetworking_model",
         "How frames get from a link of the sandbox's network namespace to the guest: filters to a tap and back, a macvtap on the link, or a tap that is left to others."
     )
     package static let disableNewNamespace = Key(
         "runtime.disable_new_netns", .flag(false),
+        annotation: "disable_new_netns",
         "The hypervisor stays in the host's network namespace and the guest has no network; needs internetworking_model none."
     )
 
     package static let all: [Key] = [
-        path, kernel, initrd, image, machineType, machineAccelerators, kernelParameters, firmware, cpuFeatures, vcpus,
+        path, kernel, kernelHash, initrd, initrdHash, image, imageHash, rootfsType, rootfsDriver, disableImageNVDIMM,
+        enableAnnotations, validHypervisorPaths, validDaemonPaths, validEntropySources, machineType,
+        machineAccelerators, kernelParameters, firmware, cpuFeatures, vcpus,
         maxVCPUs, memory,
         maxMemory, memorySlots, virtioMem, rootPorts, seccompSandbox, entropySource, sharedFS, virtioFSDaemon,
         virtioFSCache,
         virtioFSExtraArguments, virtioFSQueueSize, blockDriver, blockAIO, blockCacheSet, blockCacheDirect,
         blockCacheNoFlush, blockLogicalSector,
         blockPhysicalSector, hypervisorDebug, accelerator, guestChannel, guestHookPath,
-        disableGuestSELinux, disableVhostNet, networkQueues, agentDebug, dialTimeout, runtimeDebug, createTimeout,
+        disableGuestSELinux, disableVhostNet, networkQueues, agentDebug, debugConsole, dialTimeout,
+        runtimeDebug, createTimeout,
         disableGuestSeccomp, sandboxGroupOnly, staticSizing, internetworkingModel, disableNewNamespace,
     ]
 
@@ -140,9 +204,9 @@ package enum Keys {
     package static let dormant: [String: [String]] = [
         "hypervisor.qemu": words(
             """
-            rootfs_type vm_rootfs_driver enable_annotations valid_hypervisor_paths ctlpath valid_ctlpaths jailer_path valid_jailer_paths
+            ctlpath valid_ctlpaths jailer_path valid_jailer_paths
             kernel_verity_params firmware_volume overhead_vcpus default_bridges overhead_memory memory_offset
-            disable_block_device_use valid_virtio_fs_daemon_paths virtio_fs_cache_size virtio_fs_is_dax
+            disable_block_device_use virtio_fs_cache_size virtio_fs_is_dax
             enable_iothreads indep_iothreads queue_size num_queues
             disk_rate_limiter_bw_max_rate disk_rate_limiter_bw_one_time_burst disk_rate_limiter_ops_max_rate
             disk_rate_limiter_ops_one_time_burst net_rate_limiter_bw_max_rate net_rate_limiter_bw_one_time_burst
@@ -150,21 +214,21 @@ package enum Keys {
             enable_hugepages hugepage_type enable_vhost_user_store vhost_user_store_path valid_vhost_user_store_paths
             vhost_user_reconnect_timeout_sec enable_iommu enable_iommu_platform enable_numa numa_mapping file_mem_backend
             valid_file_mem_backends pflashes enable_swap hypervisor_loglevel log_level extra_monitor_socket disable_nesting_checks
-            disable_nested_virtualization msize_9p use_vsock disable_image_nvdimm hotplug_vfio_on_root_bus hot_plug_vfio cold_plug_vfio
-            pcie_switch_port valid_entropy_sources rx_rate_limiter_max_rate tx_rate_limiter_max_rate
+            disable_nested_virtualization msize_9p use_vsock hotplug_vfio_on_root_bus hot_plug_vfio cold_plug_vfio
+            pcie_switch_port rx_rate_limiter_max_rate tx_rate_limiter_max_rate
             guest_memory_dump_path guest_memory_dump_paging enable_guest_swap guest_swap_path guest_swap_size_percent
             guest_swap_create_threshold_secs use_legacy_serial disable_selinux selinux_label rootless
             disable_seccomp confidential_guest sev_snp_guest snp_guest_policy snp_id_block snp_id_auth
             tdx_quote_generation_service_socket_port measurement_algo initdata default_gpus default_gpu_model remote_hypervisor_socket
             remote_hypervisor_timeout prefetch_list_path boot_to_be_template boot_from_template memory_path device_state_path
-            seccomp_sandbox valid_hypervisor_paths image_hash guest_extension_images rootless_user
+            seccomp_sandbox guest_extension_images rootless_user
             """),
         "factory": words("enable_template template_path vm_cache_number vm_cache_endpoint template"),
         "proxy.kata": words("path enable_debug"), "shim.kata": words("path enable_debug enable_tracing"),
         "netmon": words("enable_netmon path enable_debug"),
         "agent.kata": words(
             """
-            log_level enable_tracing trace_mode trace_type kernel_modules container_pipe_size debug_console_enabled dial_timeout_ms
+            log_level enable_tracing trace_mode trace_type kernel_modules container_pipe_size dial_timeout_ms
             reconnect_timeout_ms server_port log_port passfd_listener_port health_check_request_timeout_ms create_container_timeout
             cdh_api_timeout cdh_api_timeout_ms launch_process_timeout visible_cdi_devices policy mem_agent
             """),
@@ -197,6 +261,8 @@ extension Keys {
 
             `/etc/kata-containers/configuration.toml` is read, or else `/usr/share/defaults/kata-containers/configuration.toml`; then
             `config.d/*.toml` beside it, in order of names: a later file wins key by key. A misspelt key is a warning, a wrong value an error.
+            An annotation `io.katacontainers.config.…` of a pod's sandbox sets a key for that pod; those of the hypervisor are refused unless
+            `enable_annotations` allows them.
             Written from `Sources/Host/Configuration/Keys.swift`; Kata's other keys are accepted and have no effect yet.
 
             """
@@ -204,13 +270,14 @@ extension Keys {
         for key in all {
             if key.table != table {
                 table = key.table
-                page += "\n## [\(table)]\n\n| key | standard value | meaning |\n|---|---|---|\n"
+                page += "\n## [\(table)]\n\n| key | standard value | annotation | meaning |\n|---|---|---|---|\n"
             }
             let allowed =
                 key.allowed.isEmpty ? "" : " One of " + key.allowed.map { "`\($0)`" }.joined(separator: ", ") + "."
             let range =
                 key.range.map { " From \(Value.number($0.lowerBound)) to \(Value.number($0.upperBound))." } ?? ""
-            page += "| `\(key.name)` | `\(key.standard)` | \(key.help)\(allowed)\(range) |\n"
+            let annotation = key.annotation.map { "`…\($0.dropFirst(Annotations.root.count))`" } ?? ""
+            page += "| `\(key.name)` | `\(key.standard)` | \(annotation) | \(key.help)\(allowed)\(range) |\n"
         }
         return page
     }

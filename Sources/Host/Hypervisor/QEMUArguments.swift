@@ -21,9 +21,12 @@ package enum QEMUArguments {
         let most = max(machine.vcpus, machine.maxVCPUs)
         add("-smp", "\(machine.vcpus),sockets=1,cores=\(most),threads=1,maxcpus=\(most)")
         let grows = machine.memorySlots > 0 && machine.maxMemoryMiB > machine.memoryMiB
+        let beside = machine.image?.memoryMiB ?? 0
+        let ceiling = (grows ? machine.maxMemoryMiB : machine.memoryMiB) + beside
         add(
             "-m",
-            "\(machine.memoryMiB)M" + (grows ? ",slots=\(machine.memorySlots),maxmem=\(machine.maxMemoryMiB)M" : ""))
+            "\(machine.memoryMiB)M"
+                + (grows || beside > 0 ? ",slots=\(max(1, machine.memorySlots)),maxmem=\(ceiling)M" : ""))
         // Shared: the vhost-user devices map it.
         add("-object", "memory-backend-memfd,id=ram,size=\(machine.memoryMiB)M,share=on")
         add("-sandbox", machine.seccompSandbox)
@@ -45,10 +48,7 @@ package enum QEMUArguments {
 
         add("-object", "rng-random,id=rng,filename=\(escaped(machine.entropySource))")
         add("-device", "virtio-rng-pci,rng=rng,max-bytes=1024,period=1000")
-        if let image = machine.image {
-            add("-drive", "if=none,id=image,file=\(escaped(image)),format=raw,readonly=on")
-            add("-device", "virtio-blk-pci,drive=image")
-        }
+        arguments += machine.image?.arguments ?? []
         if let socket = machine.vsockSocket {
             add("-chardev", "socket,id=vsock,path=\(escaped(socket))")
             add("-device", "vhost-user-vsock-pci,chardev=vsock")
@@ -85,13 +85,13 @@ package enum QEMUArguments {
         } else {
             words.append("tsc=reliable")
         }
-        if machine.image != nil { words += ["root=/dev/vda1", "ro", "rootfstype=ext4", "init=/sbin/init"] }
+        words += machine.image?.kernelParameters(debug: machine.debug) ?? []
         words.append(machine.debug ? "debug" : "quiet")
         return words + machine.kernelParameters
     }
 
     /// A comma ends a value in QEMU's option lists; doubled, it is one.
-    private static func escaped(_ value: String) -> String {
+    static func escaped(_ value: String) -> String {
         value.split(separator: ",", omittingEmptySubsequences: false).joined(separator: ",,")
     }
 }

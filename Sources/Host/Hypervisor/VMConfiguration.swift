@@ -8,7 +8,7 @@ package struct VMConfiguration: Sendable, Equatable {
     package var cpuFeatures = ""
     package var kernel: String
     package var initrd: String?
-    package var image: String?
+    package var image: RootImage?
     package var kernelParameters: [String] = []
     package var firmware = ""
     package var memoryMiB = 2048

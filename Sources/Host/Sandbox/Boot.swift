@@ -66,6 +66,7 @@ extension Sandbox {
             await network?.connect(agent)
             try await network?.follow()
             await network?.watch()
+            if plan.debugConsole { debugConsole = try DebugConsoleDoor(paths.debugConsole, dialer: device, loop: loop) }
             state = .ready
         } catch {
             let reason = explain(error)

@@ -13,7 +13,26 @@ extension Sandbox {
         if let end = machine.end, state != .stopping { reason = loss ?? "the virtual machine ended: QEMU \(end)" }
         let complaints = machine.complaints()
         if !complaints.isEmpty { reason += "; QEMU said: " + complaints.joined(separator: " | ") }
+        reason += Self.remedy(machine.consoleTail(lines: 40), plan.machine)
         return SandboxError(.guest, "the guest of sandbox \(id) did not come up: \(reason); \(lastWords(machine))")
+    }
+
+    /// What to do about a guest whose kernel says this last; empty where we don't know.
+    static func remedy(_ console: [String], _ machine: VMConfiguration) -> String {
+        func says(_ words: String) -> Bool { console.contains { $0.contains(words) } }
+        let root = machine.image?.path ?? machine.initrd ?? ""
+        if says("Unable to mount root fs") || says("Cannot open root device") {
+            return machine.image == nil
+                ? "; the kernel \(machine.kernel) can't read the initrd \(root)"
+                : "; the kernel \(machine.kernel) can't read the image \(root): it needs its drivers built in (kata-osbuilder kernel check; make kernel builds one that has them)"
+        }
+        if says("No working init found") || says("Requested init") || says("Failed to execute /init") {
+            return "; \(root) has no agent that runs: build it anew with kata-osbuilder"
+        }
+        if says("Attempted to kill init") {
+            return "; the agent in \(root) died: build it anew with kata-osbuilder if it is damaged"
+        }
+        return ""
     }
 
     func lastWords(_ machine: QEMUVirtualMachine) -> String {

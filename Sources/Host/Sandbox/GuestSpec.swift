@@ -194,6 +194,11 @@ package enum PodRole: Equatable, Sendable {
         default: self = .none
         }
     }
+
+    /// The sandbox that a pod's container belongs to.
+    package static func sandboxID(in annotations: [String: String]) -> String? {
+        annotations["io.kubernetes.cri.sandbox-id"] ?? annotations["io.kubernetes.cri-o.SandboxID"]
+    }
 }
 
 extension OCISpec.Process {

@@ -38,7 +38,8 @@ package final class HybridDialer: GuestDialer {
         return try await dial { [socketPath] deadline in try Self.connect(socketPath, port, until: deadline) }
     }
 
-    private static func connect(_ path: String, _ port: UInt32, until deadline: ContinuousClock.Instant) throws -> Int32
+    /// Asks at a socket of this kind for a stream to `port`; the caller owns it.
+    package static func connect(_ path: String, _ port: UInt32, until deadline: ContinuousClock.Instant) throws -> Int32
     {
         let socket = try UnixSocket.connect(path)
         let left = max(Duration.milliseconds(1), deadline - .now).components

@@ -33,6 +33,7 @@ package actor Sandbox {
     var groups: HostGroups?
     var connection: RPCClient?
     var relay: StreamRelay?
+    var debugConsole: DebugConsoleDoor?
     var containers: [String: Container] = [:]
     /// Why the machine was ended, where that was not its own affair.
     var loss: String?

@@ -7,6 +7,7 @@ package struct SandboxPaths: Sendable, Equatable {
     package var machine: String { "\(Ledger.machines)/\(sandbox)" }
     package var qmp: String { machine + "/qmp.sock" }
     package var console: String { machine + "/console.log" }
+    package var debugConsole: String { machine + "/debug-console.sock" }
     package var vsock: String { machine + "/vsock.sock" }
     package var virtiofs: String { machine + "/vhost-fs.sock" }
     package var shareParent: String { "\(Ledger.shares)/\(sandbox)" }

@@ -24,6 +24,8 @@ package struct SandboxPlan: Sendable, Equatable {
     package let groups: Groups
     /// How the machine's size follows from what its containers ask.
     package let sizing: Sizing
+    /// The guest's shell can be reached from the host.
+    package let debugConsole: Bool
 
     /// What of the host decides about a machine.
     package struct Host: Sendable, Equatable {
@@ -32,6 +34,8 @@ package struct SandboxPlan: Sendable, Equatable {
         package var kilohertz: Int
         package var accelerator: Accelerator.Choice
         package var vsockCID: UInt32 = 3
+        /// The guest's root file system, when it isn't an initrd.
+        package var image: RootImage?
 
         package init(
             processors: Int, memoryMiB: Int, kilohertz: Int, accelerator: Accelerator.Choice, vsockCID: UInt32 = 3
@@ -100,9 +104,13 @@ package struct SandboxPlan: Sendable, Equatable {
         let features = configuration.text(Keys.cpuFeatures)
         machine.cpuFeatures = machine.accelerator == .tcg && !configuration.isSet(Keys.cpuFeatures) ? "" : features
         if !configuration.text(Keys.initrd).isEmpty { machine.initrd = configuration.text(Keys.initrd) }
-        if !configuration.text(Keys.image).isEmpty { machine.image = configuration.text(Keys.image) }
+        machine.image = host.image
         machine.kernelParameters = configuration.text(Keys.kernelParameters).split(separator: " ").map(String.init)
         if configuration.flag(Keys.agentDebug) { machine.kernelParameters.append("agent.log=debug") }
+        debugConsole = configuration.flag(Keys.debugConsole)
+        if debugConsole {
+            machine.kernelParameters += ["agent.debug_console", "agent.debug_console_vport=\(DebugConsoleDoor.port)"]
+        }
         machine.firmware = configuration.text(Keys.firmware)
         disks = Disk.Settings(configuration)
         sizing = Sizing(configuration, host: host)
@@ -138,5 +146,16 @@ extension Disk.Settings {
         }
         logicalSector = configuration.number(Keys.blockLogicalSector)
         physicalSector = configuration.number(Keys.blockPhysicalSector)
+    }
+}
+
+extension RootImage {
+    /// What the configuration names as the guest's root; nil for an initrd.
+    package init?(_ configuration: Configuration) throws {
+        let path = configuration.text(Keys.image)
+        guard !path.isEmpty else { return nil }
+        let driver =
+            configuration.flag(Keys.disableImageNVDIMM) ? Driver.block.rawValue : configuration.text(Keys.rootfsDriver)
+        try self.init(path: path, type: configuration.text(Keys.rootfsType), driver: driver)
     }
 }

@@ -18,6 +18,7 @@ extension Sandbox {
             } catch let error as RPCError where error.code != .deadlineExceeded { grace = .seconds(1) } catch {}
             await connection.close()
         }
+        debugConsole?.close()
         await machine?.stop(timeout: grace)
         await network?.close()
         share?.stop()

@@ -48,15 +48,18 @@ package final class SandboxHolder: Sendable {
     {
         if let sandbox = held.withLock({ $0 }) { return sandbox }
         let configuration = try Configuration.load(
-            try RuntimeOptions.configurationPath(request.options) ?? configurationPath)
+            try RuntimeOptions.configurationPath(request.options) ?? configurationPath
+        ).applying(spec.annotations ?? [:], source: request.bundle + "/config.json")
         for warning in configuration.warnings { log.warning("\(warning)") }
         try configuration.checkFiles()
         let network = try SandboxPlan.Network(
             spec, process: process, configuration: configuration, host: .current,
             source: request.bundle + "/config.json")
+        var host = SandboxPlan.Host.current(configuration)
+        host.image = try RootImage(configuration)
         let plan = SandboxPlan(
             sandbox: identifier, hostname: spec.hostname ?? "", network: network, configuration: configuration,
-            host: .current(configuration), demand: Demand(beforeBoot: spec),
+            host: host, demand: Demand(beforeBoot: spec),
             groups: SandboxPlan.Groups(spec.linux, sandbox: identifier, configuration: configuration))
         // What can be refused is refused before anything is started.
         _ = try plan.guestSpec(spec, container: request.id, bundle: request.bundle)

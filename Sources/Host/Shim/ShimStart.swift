@@ -58,7 +58,7 @@ package enum ShimStart {
     /// The containers of a pod share a shim: the group is the sandbox that the manager's annotations name.
     private static func group(of flags: ShimFlags) -> String {
         guard let spec = try? Spec.load(path: "config.json"), PodRole(spec) == .container else { return flags.id }
-        return spec.annotations?["io.kubernetes.cri.sandbox-id"] ?? spec.annotations?["io.kubernetes.cri-o.SandboxID"]
+        return PodRole.sandboxID(in: spec.annotations ?? [:])
             ?? flags.id
     }
 }

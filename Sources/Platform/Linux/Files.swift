@@ -59,6 +59,22 @@ package enum Files {
         return stat(path, &status) == 0 && status.st_mode & S_IFMT == S_IFBLK
     }
 
+    package static func isLink(_ path: String) -> Bool {
+        var status = stat()
+        return lstat(path, &status) == 0 && status.st_mode & S_IFMT == S_IFLNK
+    }
+
+    /// Where a symbolic link leads, as it is written.
+    package static func link(_ path: String) throws(SystemError) -> String {
+        var buffer = [UInt8](repeating: 0, count: Int(PATH_MAX))
+        let length = try check("read link", path) {
+            buffer.withUnsafeMutableBytes {
+                readlink(path, $0.baseAddress!.assumingMemoryBound(to: CChar.self), $0.count)
+            }
+        }
+        return String(decoding: buffer.prefix(Int(length)), as: UTF8.self)
+    }
+
     /// Makes a directory and its missing parents.
     package static func makeDirectory(_ path: String, mode: mode_t = 0o700) throws(SystemError) {
         if isDirectory(path) { return }

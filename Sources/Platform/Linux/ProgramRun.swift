@@ -4,10 +4,12 @@ import Glibc
 extension Command {
     /// Runs to its end, with `input` on its standard input, and collects what it writes to both outputs.
     /// - Parameter limit: a program that takes longer is killed.
+    /// - Parameter collecting: the descriptors whose output is collected.
     /// - Parameter collect: how an ended child is waited for, where something else reaps all children.
     /// - Throws: ETIMEDOUT past the limit.
     package func run(
-        input: [UInt8], within limit: Duration, collect: (ChildProcess) -> ProcessEnd = { $0.wait() }
+        input: [UInt8], within limit: Duration, collecting: [Int32] = [1, 2],
+        collect: (ChildProcess) -> ProcessEnd = { $0.wait() }
     ) throws(SystemError) -> (end: ProcessEnd, output: String) {
         let deadline = ContinuousClock.now + limit
         // A file without a name: the program may read it late, in part, or never.
@@ -17,7 +19,7 @@ extension Command {
         lseek(document.raw, 0, SEEK_SET)
         var command = self
         command.descriptors[0] = document.raw
-        let child = try ChildWithOutput(command, output: [1, 2])
+        let child = try ChildWithOutput(command, output: collecting)
         var text: [UInt8] = []
         var chunk = [UInt8](repeating: 0, count: 4096)
         let pidfd = child.process.descriptor

@@ -3,12 +3,16 @@ import CLinux
 import Glibc
 import Linux
 import OCISpec
+import Sandbox
 import Shim
 import ShimAPI
 import SwiftProtobuf
 
 struct Exec: ParsableCommand {
-    static let configuration = CommandConfiguration(abstract: "Runs a further program in a running container.")
+    static let configuration = CommandConfiguration(
+        abstract:
+            "Runs a further program in a running container; with a sandbox's id alone, opens the guest's debug console."
+    )
     @Option(name: .shortAndLong, help: "A process.json instead of the options below.") var process: String?
     @Option(help: "Socket that gets the master of the program's terminal.") var consoleSocket: String?
     @Option(help: "Terminal to use; for old Docker.") var console: String?
@@ -25,13 +29,18 @@ struct Exec: ParsableCommand {
     @Option(help: "SELinux label, for guests that have them.") var processLabel: String?
     @Option(help: "AppArmor profile that is loaded in the guest.") var apparmor: String?
     @Option(help: "Accepted; no descriptor of the host reaches a guest.") var preserveFds: Int?
-    @Argument(help: "The container's id.") var id: String
+    @Option(help: "The guest's debug console, on this vsock port (1026), instead of a program.") var kataDebugPort:
+        UInt32?
+    @Argument(help: "The container's id; or a sandbox's, for its debug console.") var id: String
     @Argument(parsing: .captureForPassthrough, help: "The program and its arguments.") var command: [String] = []
     @ParentCommand var runtime: KataRuntime
 
     func run() throws {
-        Follower.blockSignals()
         let root = runtime.global.root
+        if kataDebugPort != nil || command.isEmpty && process == nil {
+            return try DebugConsole.run(root: root, id: id, port: kataDebugPort ?? DebugConsoleDoor.port)
+        }
+        Follower.blockSignals()
         let state = try ContainerState.load(root: root, id: id)
         let specification = try program(of: state)
         try specification.validate(source: process ?? "the command line")

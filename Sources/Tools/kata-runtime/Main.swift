@@ -1,5 +1,6 @@
 import AgentAPI
 import ArgumentParser
+import Configuration
 import Glibc
 import Ledger
 import Linux
@@ -69,7 +70,12 @@ struct GlobalOptions: ParsableArguments {
     @Flag(help: "Log more.") var debug = false
     @Option(help: "Accepted: true, false or auto.") var rootless: String?
 
+    @Flag(
+        name: [.customLong("kata-show-default-config-paths"), .customLong("show-default-config-paths")],
+        help: "Print where configuration.toml is looked for.") var showDefaultConfigPaths = false
+
     mutating func validate() throws {
+        if showDefaultConfigPaths { throw CleanExit.message(Configuration.searchPath.joined(separator: "\n")) }
         // The shim has another working directory, and its socket's name comes from the root's.
         root = Files.absolute(root)
         config = config.map(Files.absolute)

@@ -1,3 +1,5 @@
+import Linux
+
 /// A cpio archive in the kernel's "newc" format (Documentation/driver-api/early-userspace/buffer-format.rst).
 ///
 /// Entries have no owner but root and no time: the same files give the same bytes.
@@ -7,6 +9,20 @@ package struct Archive: Sendable {
     private var directories: Set<String> = []
 
     package init() {}
+
+    /// All of a tree, in its order.
+    package init(_ tree: FileTree) throws {
+        for (path, node) in tree.nodes {
+            switch node {
+            case .directory: addDirectory(path)
+            case .file(let content, let mode): addFile(path, mode: mode, content: content)
+            case .copy(let source, let mode): addFile(path, mode: mode, content: try Files.read(source, limit: 1 << 30))
+            case .link(let target): addLink(path, to: target)
+            case .characterDevice(let mode, let major, let minor):
+                addCharacterDevice(path, mode: mode, major: major, minor: minor)
+            }
+        }
+    }
 
     /// Adds a directory and its missing parents.
     package mutating func addDirectory(_ path: String) {
@@ -38,6 +54,26 @@ package struct Archive: Sendable {
         add("TRAILER!!!", mode: 0, content: [])
         while bytes.count % 512 != 0 { bytes.append(0) }
         return bytes
+    }
+
+    /// A file's content in an archive of this format; nil when it isn't there or the archive is none.
+    package static func file(_ path: String, in bytes: [UInt8]) -> [UInt8]? {
+        func padded(_ offset: Int) -> Int { (offset + 3) & ~3 }
+        var offset = 0
+        while offset + 110 <= bytes.count, bytes[offset..<offset + 6].elementsEqual(Array("070701".utf8)) {
+            func field(_ index: Int) -> Int? {
+                let start = offset + 6 + 8 * index
+                return Int(String(decoding: bytes[start..<start + 8], as: UTF8.self), radix: 16)
+            }
+            guard let size = field(6), let nameLength = field(11), size >= 0, nameLength > 0 else { return nil }
+            let nameEnd = offset + 110 + nameLength
+            let start = padded(nameEnd)
+            guard nameEnd <= bytes.count, start + size <= bytes.count else { return nil }
+            let name = String(decoding: bytes[(offset + 110)..<(nameEnd - 1)], as: UTF8.self)
+            if name == path { return Array(bytes[start..<start + size]) }
+            offset = padded(start + size)
+        }
+        return nil
     }
 
     private func trimmed(_ path: String) -> String { String(path.drop { $0 == "/" }) }

@@ -1,9 +1,14 @@
 /// Takes the ELF kernel out of a bzImage (Documentation/arch/x86/boot.rst): direct boot of it skips the kernel's own unpacking.
 package enum KernelImage {
+    /// An ELF kernel or a bzImage, as far as the first bytes tell.
+    package static func isKernel(_ bytes: [UInt8]) -> Bool {
+        isELF(bytes) || bytes.count > 0x250 && bytes[0x202..<0x206].elementsEqual(Array("HdrS".utf8))
+    }
+
     /// - Returns: an ELF file; the input itself when it is one already.
-    package static func unpack(_ image: [UInt8]) throws(ImageError) -> [UInt8] {
+    package static func unpack(_ image: [UInt8]) throws -> [UInt8] {
         if isELF(image) { return image }
-        guard image.count > 0x250, image[0x202..<0x206].elementsEqual(Array("HdrS".utf8)) else {
+        guard isKernel(image) else {
             throw ImageError("neither an ELF kernel nor a bzImage")
         }
         let sectors = image[0x1f1] == 0 ? 4 : Int(image[0x1f1])
@@ -12,10 +17,16 @@ package enum KernelImage {
         guard start + length <= image.count, length > 8 else {
             throw ImageError("a bzImage whose payload lies beyond its end")
         }
-        guard word(image, start) == 0x184c_2102 else {
-            throw ImageError("a bzImage whose payload is not LZ4; only Debian's way of packing it is known")
+        let payload = image[start..<start + length]
+        let kernel: [UInt8]
+        switch word(image, start) {
+        case 0x184c_2102: kernel = try unpackLegacyLZ4(payload)
+        // Behind all but gzip, the kernel's build appends four bytes: the unpacked size.
+        case 0xfd2f_b528: kernel = try Unpack.run("/usr/bin/zstd", Array(payload.dropLast(4)))
+        case 0x587a_37fd: kernel = try Unpack.run("/usr/bin/xz", Array(payload.dropLast(4)))
+        case let magic where magic & 0xffff == 0x8b1f: kernel = try Unpack.run("/usr/bin/gzip", Array(payload))
+        default: throw ImageError("a bzImage whose payload is packed neither by LZ4 nor zstd, xz or gzip")
         }
-        let kernel = try unpackLegacyLZ4(image[start..<start + length])
         guard isELF(kernel) else { throw ImageError("a bzImage whose payload is no ELF kernel") }
         return kernel
     }

@@ -1,0 +1,113 @@
+import Glibc
+import Linux
+
+/// A guest's root file system in a file of the host, and how the guest sees it.
+package struct RootImage: Sendable, Equatable {
+    package enum FileSystem: String, Sendable { case ext4, xfs, erofs }
+    package enum Driver: String, Sendable {
+        /// The guest reads the host's page cache in place, which all guests share.
+        case pmem = "virtio-pmem"
+        case block = "virtio-blk-pci"
+    }
+
+    package var path: String
+    package var bytes: Int
+    package var fileSystem: FileSystem
+    /// Behind a partition table, as Kata's own images are.
+    package var isPartitioned: Bool
+    package var driver: Driver
+
+    /// Persistent memory comes in such pieces.
+    static let granule = 2 << 20
+
+    package init(
+        path: String, bytes: Int, fileSystem: FileSystem, isPartitioned: Bool = false, driver: Driver = .pmem
+    ) {
+        self.path = path
+        self.bytes = bytes
+        self.fileSystem = fileSystem
+        self.isPartitioned = isPartitioned
+        self.driver = driver
+    }
+
+    /// Looks at the file's first blocks.
+    /// - Parameters:
+    ///   - type: the file system that it should have; empty: any.
+    ///   - driver: a `Driver`; empty: persistent memory where the image's size allows it.
+    /// - Throws: for a file that is no image, or another one than asked for.
+    package init(path: String, type: String, driver: String) throws(SystemError) {
+        func wrong(_ reason: String) -> SystemError { SystemError("use the image (\(reason))", path, errno: EINVAL) }
+        let file = try FileDescriptor.open(path, O_RDONLY)
+        func read(_ count: Int, at offset: Int) -> [UInt8] {
+            var bytes = [UInt8](repeating: 0, count: count)
+            return pread(file.raw, &bytes, count, offset) == count ? bytes : []
+        }
+        let bytes = Int(lseek(file.raw, 0, SEEK_END))
+        var found = Self.fileSystem { read(2048, at: $0) }
+        // The first entry of a partition table: eight bytes in, the sector where it starts.
+        let table = read(512, at: 0)
+        isPartitioned = found == nil && table.count == 512 && table[510...] == [0x55, 0xaa]
+        if isPartitioned {
+            let sector = (0..<4).reduce(0) { $0 | Int(table[446 + 8 + $1]) << (8 * $1) }
+            found = Self.fileSystem { read(2048, at: sector * 512 + $0) }
+        }
+        guard let found else { throw wrong("it holds none of the file systems ext4, xfs, erofs") }
+        guard type.isEmpty || type == found.rawValue else {
+            throw wrong("rootfs_type is \(type), the image holds \(found.rawValue)")
+        }
+        let fits = bytes % Self.granule == 0
+        guard driver != Driver.pmem.rawValue || fits else {
+            throw wrong(
+                "persistent memory comes in 2 MiB, its size is \(bytes); vm_rootfs_driver = \"virtio-blk-pci\" takes any"
+            )
+        }
+        self.path = path
+        self.bytes = bytes
+        fileSystem = found
+        self.driver = Driver(rawValue: driver) ?? (fits ? .pmem : .block)
+    }
+
+    /// By the magic numbers of their superblocks.
+    private static func fileSystem(_ read: (Int) -> [UInt8]) -> FileSystem? {
+        let start = read(0)
+        guard start.count == 2048 else { return nil }
+        if start[1024..<1028] == [0xe2, 0xe1, 0xf5, 0xe0] { return .erofs }
+        if start[1080..<1082] == [0x53, 0xef] { return .ext4 }
+        return start[0..<4] == Array("XFSB".utf8)[...] ? .xfs : nil
+    }
+
+    // MARK: In a machine
+
+    /// The room in the guest's address space that it takes.
+    var memoryMiB: Int { driver == .pmem ? (bytes + Self.granule - 1) / Self.granule * 2 : 0 }
+
+    var arguments: [String] {
+        let file = QEMUArguments.escaped(path)
+        switch driver {
+        case .pmem:
+            return [
+                "-object", "memory-backend-file,id=image,mem-path=\(file),size=\(bytes),share=on,readonly=on",
+                "-device",
+                "virtio-pmem-pci,memdev=image",
+            ]
+        case .block:
+            return [
+                "-drive", "if=none,id=image,file=\(file),format=raw,readonly=on", "-device",
+                "virtio-blk-pci,drive=image",
+            ]
+        }
+    }
+
+    /// For the kernel, and for systemd where that is process 1: the agent's unit and what it needs.
+    func kernelParameters(debug: Bool) -> [String] {
+        let device = driver == .pmem ? (isPartitioned ? "pmem0p1" : "pmem0") : (isPartitioned ? "vda1" : "vda")
+        var words = ["root=/dev/\(device)"]
+        if driver == .pmem { words.append(fileSystem == .xfs ? "rootflags=dax=always" : "rootflags=dax") }
+        words += ["ro", "rootfstype=\(fileSystem.rawValue)", "init=/sbin/init"]
+        words += [
+            "systemd.unit=kata-containers.target", "systemd.mask=systemd-networkd.service",
+            "systemd.mask=systemd-networkd.socket",
+        ]
+        return words + ["systemd.show_status=\(debug)"]
+    }
+}

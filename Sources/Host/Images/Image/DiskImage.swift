@@ -1,0 +1,100 @@
+import Glibc
+import Linux
+
+/// A file system in a file, for a guest's root: ext4, or EROFS, which is smaller and always the same for the same files.
+package enum DiskImage {
+    package enum Format: String, Sendable, CaseIterable { case ext4, erofs }
+
+    /// Any would do; a fixed one keeps the bytes the same.
+    private static let uuid = "6b617461-0000-4000-8000-000000000001"
+    /// What persistent memory is mapped in (drivers/nvdimm): an image of another length has no DAX.
+    static let granule = 2 << 20
+
+    /// Makes `output` of a directory's files. Without root they are root's in the image all the same.
+    /// - Throws: when a program is missing or fails; nothing is left of the image then.
+    static func make(_ format: Format, of directory: String, output: String) throws {
+        let arriving = output + ".new"
+        unlink(arriving)
+        do {
+            switch format {
+            case .erofs: try makeEROFS(directory, arriving)
+            case .ext4: try makeExt4(directory, arriving)
+            }
+            try pad(arriving)
+            try check("rename", arriving) { rename(arriving, output) }
+        } catch {
+            unlink(arriving)
+            throw error
+        }
+    }
+
+    private static func makeEROFS(_ directory: String, _ output: String) throws {
+        // Not compressed: what is packed can't be read in place.
+        try Program(
+            "/usr/bin/mkfs.erofs",
+            ["--quiet", "-T\(Metadata.epoch)", "-U", uuid] + (getuid() == 0 ? [] : ["--all-root"]) + [
+                output, directory,
+            ]
+        ).run("make an EROFS image")
+    }
+
+    private static func makeExt4(_ directory: String, _ output: String) throws {
+        let usage = try Program("/usr/bin/du", ["--apparent-size", "--block-size=4096", "--summarize", directory])
+            .run("measure \(directory)")
+        let inodes = try Program("/usr/bin/du", ["--inodes", "--summarize", directory]).run("measure \(directory)")
+        func number(_ text: String) -> Int { Int(text.prefix { $0.isNumber }) ?? 0 }
+        let files = number(inodes)
+        // The files, a block more for each one's last piece, the inodes, and a tenth for the tables.
+        let bytes = (number(usage) + files) * 4096 + files * 256
+        let size = bytes + bytes / 10 + (4 << 20)
+        // A user's files become root's in a namespace where the user is root.
+        let prefix = getuid() == 0 ? [] : ["/usr/bin/unshare", "--map-root-user"]
+        let words =
+            prefix + [
+                "/sbin/mke2fs", "-q", "-t", "ext4", "-b", "4096", "-d", directory, "-U", uuid, "-E",
+                "hash_seed=\(uuid),root_owner=0:0,nodiscard", "-O", "^has_journal,^resize_inode", "-m", "0", "-N",
+                "\(files + 64)", "-L", "kata", output, "\(size / 1024)k",
+            ]
+        try Program(words[0], Array(words.dropFirst()), set: ["E2FSPROGS_FAKE_TIME": "\(max(1, Metadata.epoch))"]).run(
+            "make an ext4 image")
+        try setTimes(directory, output)
+    }
+
+    /// mke2fs takes over when each file was last touched; then no two images would be the same.
+    private static func setTimes(_ directory: String, _ image: String) throws {
+        var script = ""
+        func visit(_ path: String) {
+            for field in ["mtime", "atime", "ctime"] {
+                script += "sif \"\(path)\" \(field) @\(Metadata.epoch)\nsif \"\(path)\" \(field)_extra 0\n"
+            }
+            let source = directory + path
+            guard !Files.isLink(source), Files.isDirectory(source) else { return }
+            for name in Files.list(source) { visit(path == "/" ? "/" + name : path + "/" + name) }
+        }
+        visit("/")
+        let commands = image + ".times"
+        defer { unlink(commands) }
+        try Files.write(commands, script)
+        try Program("/sbin/debugfs", ["-w", "-f", commands, image]).run("set the times in an ext4 image")
+    }
+
+    /// Up to the next whole granule.
+    private static func pad(_ file: String) throws {
+        var status = stat()
+        try check("look at", file) { stat(file, &status) }
+        let size = (Int(status.st_size) + granule - 1) / granule * granule
+        try check("lengthen", file) { truncate(file, size) }
+    }
+}
+
+extension GuestImage {
+    /// Writes a root file system with the agent as process 1.
+    package func disk(_ format: DiskImage.Format, output: String) throws {
+        let staging = output + ".files"
+        Files.removeTree(staging)
+        defer { Files.removeTree(staging) }
+        try Files.makeDirectory(staging, mode: 0o755)
+        try tree(initPath: "sbin/init", metadata: Metadata(self)).write(below: staging)
+        try DiskImage.make(format, of: staging, output: output)
+    }
+}

@@ -1,0 +1,75 @@
+import Glibc
+import Linux
+
+/// What will be in an image: paths from its root, without a leading slash, in the order they were added.
+package struct FileTree: Sendable {
+    package enum Node: Sendable, Equatable {
+        case directory
+        case file([UInt8], mode: UInt32)
+        /// A file of the host, read when the image is written.
+        case copy(String, mode: UInt32)
+        case link(to: String)
+        case characterDevice(mode: UInt32, major: UInt32, minor: UInt32)
+    }
+
+    package private(set) var nodes: [(path: String, node: Node)] = []
+    private var places: [String: Int] = [:]
+
+    package init() {}
+
+    /// Adds it with its missing parents; what was there under the same path is replaced.
+    package mutating func add(_ path: String, _ node: Node) {
+        let path = path.split(separator: "/").joined(separator: "/")
+        if let slash = path.lastIndex(of: "/") {
+            let parent = String(path[..<slash])
+            if places[parent] == nil { add(parent, .directory) }
+        }
+        if let place = places[path] {
+            nodes[place].node = node
+        } else {
+            places[path] = nodes.count
+            nodes.append((path, node))
+        }
+    }
+
+    package mutating func add(_ path: String, text: String, mode: UInt32 = 0o644) {
+        add(path, .file(Array(text.utf8), mode: mode))
+    }
+
+    /// Adds a file, a link or a whole directory of the host.
+    package mutating func add(copyOf source: String, at path: String) throws {
+        var status = stat()
+        try check("add", source) { lstat(source, &status) }
+        switch status.st_mode & S_IFMT {
+        case S_IFDIR:
+            add(path, .directory)
+            for name in Files.list(source) { try add(copyOf: source + "/" + name, at: path + "/" + name) }
+        case S_IFREG: add(path, .copy(source, mode: UInt32(status.st_mode & 0o7777)))
+        case S_IFLNK: add(path, .link(to: try Files.link(source)))
+        default: throw ImageError("add \(source): neither a file, a link nor a directory")
+        }
+    }
+
+    /// Writes all of it below a directory. Device files are left out: in an image /dev is the kernel's.
+    func write(below directory: String) throws {
+        for (path, node) in nodes {
+            let target = directory + "/" + path
+            switch node {
+            case .directory: try Files.makeDirectory(target, mode: 0o755)
+            case .file(let content, let mode): try replace(target, content, mode)
+            case .copy(let source, let mode): try replace(target, try Files.read(source, limit: 1 << 30), mode)
+            case .link(let destination):
+                unlink(target)
+                try check("link", target) { symlink(destination, target) }
+            case .characterDevice: break
+            }
+        }
+    }
+
+    private func replace(_ target: String, _ content: [UInt8], _ mode: UInt32) throws {
+        // A link there may lead out of the image.
+        unlink(target)
+        try Files.write(target, content, mode: mode_t(mode))
+        try check("set the mode of", target) { chmod(target, mode_t(mode)) }
+    }
+}

@@ -1,0 +1,72 @@
+import Linux
+
+/// What a guest boots beside its kernel.
+package struct GuestImage: Sendable {
+    /// Who is process 1.
+    package enum Initial: String, Sendable, CaseIterable { case agent, systemd }
+
+    /// The static agent's file.
+    package var agent: String
+    package var initial = Initial.agent
+    /// /lib/modules/<version> of the guest's kernel; nil for a kernel without modules.
+    package var modules: String?
+    package var extraModules: [String] = []
+    /// Files and directories of the host, each with its path in the guest.
+    package var additions: [(source: String, path: String)] = []
+    /// A static busybox of the host: a shell for the debug console. nil: none.
+    package var busybox: String?
+
+    package init(agent: String) { self.agent = agent }
+
+    /// A cpio archive with the agent as /init: the smallest guest there is. The same inputs give the same bytes.
+    package func initrd() throws -> [UInt8] {
+        guard initial == .agent else {
+            throw ImageError(
+                "an initrd with systemd can't be: systemd takes an initrd for a stage before the real root, and waits for one; build an image, or an initrd with --init agent"
+            )
+        }
+        return try Archive(try tree(initPath: "init", metadata: Metadata(self))).finish()
+    }
+
+    /// All that the agent as process 1 needs.
+    func tree(initPath: String, metadata: Metadata) throws -> FileTree {
+        var tree = FileTree()
+        for directory in ["dev", "proc", "sys", "run", "tmp", "etc", "var"] { tree.add(directory, .directory) }
+        // The kernel opens it before anything is mounted, for the standard streams of /init.
+        tree.add("dev/console", .characterDevice(mode: 0o600, major: 5, minor: 1))
+        tree.add(initPath, try program(agent))
+        try add(modulesTo: &tree)
+        try addCommon(to: &tree, metadata)
+        return tree
+    }
+
+    /// What every guest has.
+    func addCommon(to tree: inout FileTree, _ metadata: Metadata) throws {
+        if let busybox {
+            tree.add("bin/busybox", try program(busybox))
+            tree.add("bin/sh", .link(to: "busybox"))
+        }
+        for (source, path) in additions { try tree.add(copyOf: source, at: path) }
+        tree.add(Metadata.path, text: metadata.text)
+    }
+
+    func program(_ path: String) throws -> FileTree.Node {
+        let binary = try Files.read(path, limit: 256 << 20)
+        guard binary.starts(with: [0x7f, 0x45, 0x4c, 0x46]) else { throw ImageError("\(path): not an executable") }
+        return .file(binary, mode: 0o755)
+    }
+
+    private func add(modulesTo tree: inout FileTree) throws {
+        guard let modules else { return }
+        let found = try KernelModules(directory: modules)
+        let first = Set(try found.resolve(KernelModules.boot).map(\.name))
+        var lists = (boot: "", later: "")
+        for module in try found.resolve(KernelModules.boot + KernelModules.later + extraModules) {
+            let path = "lib/modules/\(module.name).ko"
+            tree.add(path, .file(module.content, mode: 0o644))
+            if first.contains(module.name) { lists.boot += "/\(path)\n" } else { lists.later += "/\(path)\n" }
+        }
+        tree.add("etc/kata-modules", text: lists.boot)
+        tree.add("etc/kata-modules-later", text: lists.later)
+    }
+}

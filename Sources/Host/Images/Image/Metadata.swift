@@ -1,0 +1,69 @@
+import Glibc
+import Linux
+
+/// /var/lib/osbuilder/osbuilder.yaml in an image: what it was made of, in the shape that Kata's tools read.
+package struct Metadata: Sendable, Equatable {
+    package static let path = "var/lib/osbuilder/osbuilder.yaml"
+
+    var description = "Kata Containers guest"
+    /// The distribution's name and version; the agent alone needs none.
+    var distribution = (name: "none", version: "none")
+    var packages: [String] = []
+    var extraPackages: [String] = []
+    var agentVersion: String
+    var isInit: Bool
+
+    init(_ image: GuestImage) {
+        agentVersion = Self.version(of: image.agent)
+        isInit = image.initial == .agent
+    }
+
+    package static func == (one: Metadata, other: Metadata) -> Bool { one.text == other.text }
+
+    /// What the agent says of itself; an agent that can't run here says nothing.
+    private static func version(of agent: String) -> String {
+        let words = (try? Program(Files.absolute(agent), ["--version"]).run("ask the agent"))?.split(separator: " ")
+        return words?.count == 2 ? words![1].filter { $0 != "\n" } : "unknown"
+    }
+
+    /// The creation time is SOURCE_DATE_EPOCH's, so that the same inputs give the same bytes.
+    var text: String {
+        func list(_ items: [String]) -> String {
+            items.isEmpty ? " []" : items.map { "\n      - \"\($0)\"" }.joined()
+        }
+        return """
+            ---
+            osbuilder:
+              url: ""
+              version: "\(agentVersion)"
+            rootfs-creation-time: "\(Self.time)"
+            description: "\(description)"
+            file-format-version: "0.0.2"
+            architecture: "x86_64"
+            base-distro:
+              name: "\(distribution.name)"
+              version: "\(distribution.version)"
+              packages:
+                default:\(list(packages))
+                extra:\(list(extraPackages))
+            agent:
+              url: ""
+              name: "kata-agent"
+              version: "\(agentVersion)"
+              agent-is-init-daemon: "\(isInit ? "yes" : "no")"
+
+            """
+    }
+
+    /// Seconds since 1970 that images' files have (reproducible-builds.org, SOURCE_DATE_EPOCH).
+    static var epoch: Int { getenv("SOURCE_DATE_EPOCH").flatMap { Int(String(cString: $0)) } ?? 0 }
+
+    private static var time: String {
+        var seconds = epoch
+        var parts = tm()
+        gmtime_r(&seconds, &parts)
+        var text = [CChar](repeating: 0, count: 64)
+        let length = strftime(&text, text.count, "%Y-%m-%dT%H:%M:%S.000000000+00:00", &parts)
+        return String(decoding: text.prefix(length).map { UInt8(bitPattern: $0) }, as: UTF8.self)
+    }
+}

@@ -1,0 +1,66 @@
+import EventLoop
+import Glibc
+import Linux
+
+import protocol NIOCore.EventLoop
+
+/// A unix socket on which root of the host gets a stream to the guest's debug console, asked for as with Firecracker's vsock:
+/// `CONNECT 1026`, answered by `OK` and a number. No other port of the guest is reached through it.
+package final class DebugConsoleDoor: Sendable {
+    package static let port: UInt32 = 1026
+
+    private let listener: FileDescriptor
+    private let path: String
+    private let relay: StreamRelay
+
+    init(_ path: String, dialer: any GuestDialer, loop: any EventLoop) throws(SystemError) {
+        self.path = path
+        listener = try UnixSocket.listen(path)
+        relay = try StreamRelay()
+        detachThread("debug-console") { [self] in
+            while true {
+                let socket = accept(listener.raw, nil, nil)
+                if socket >= 0 {
+                    _ = fcntl(socket, F_SETFD, FD_CLOEXEC)
+                    Task(executorPreference: LoopExecutor(loop)) { [relay] in
+                        await Self.answer(socket, dialer, relay)
+                    }
+                } else if errno != EINTR, errno != ECONNABORTED {
+                    return
+                }
+            }
+        }
+    }
+
+    private static func answer(_ socket: Int32, _ dialer: any GuestDialer, _ relay: StreamRelay) async {
+        do {
+            // Root of the host asks, in one line; who doesn't is not waited for.
+            try await blocking("debug-console") { try readRequest(socket) }
+            let guest = try await dialer.dial(port: port, timeout: .seconds(5))
+            let answer = "OK \(port)\n"
+            _ = send(socket, answer, answer.utf8.count, Int32(MSG_NOSIGNAL))
+            relay.join(socket, guest)
+        } catch { Glibc.close(socket) }
+    }
+
+    private static func readRequest(_ socket: Int32) throws {
+        var limit = timeval(tv_sec: 5, tv_usec: 0)
+        setsockopt(socket, SOL_SOCKET, SO_RCVTIMEO, &limit, socklen_t(MemoryLayout<timeval>.size))
+        var line: [UInt8] = []
+        var byte: UInt8 = 0
+        while line.last != UInt8(ascii: "\n"), line.count < 32 {
+            guard try check("read", "debug console", { read(socket, &byte, 1) }) == 1 else { break }
+            line.append(byte)
+        }
+        guard line == Array("CONNECT \(port)\n".utf8) else {
+            throw SandboxError(.invalid, "the debug console was asked for something else")
+        }
+    }
+
+    /// Ends the door and every stream through it. Closing the descriptor would race with accept(2) on it.
+    func close() {
+        shutdown(listener.raw, Int32(SHUT_RDWR))
+        unlink(path)
+        relay.stop()
+    }
+}

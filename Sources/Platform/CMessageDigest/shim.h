@@ -1,0 +1,2 @@
+// Debian's libmd-dev.
+#include <sha2.h>

@@ -1,0 +1,34 @@
+import CMessageDigest
+import Glibc
+import Linux
+
+/// SHA-512, as Kata's hashes of kernels and images are.
+package enum SHA512 {
+    /// In lower-case hex: 128 digits.
+    package static func hex(of bytes: [UInt8]) -> String {
+        var context = SHA2_CTX()
+        SHA512Init(&context)
+        SHA512Update(&context, bytes, bytes.count)
+        return finish(&context)
+    }
+
+    /// Of a whole file, which is read in pieces.
+    package static func hex(ofFile path: String) throws(SystemError) -> String {
+        let file = try FileDescriptor.open(path, O_RDONLY)
+        var context = SHA2_CTX()
+        SHA512Init(&context)
+        var chunk = [UInt8](repeating: 0, count: 1 << 20)
+        while true {
+            let count = try check("read", path) { read(file.raw, &chunk, chunk.count) }
+            if count == 0 { return finish(&context) }
+            SHA512Update(&context, chunk, Int(count))
+        }
+    }
+
+    private static func finish(_ context: inout SHA2_CTX) -> String {
+        var digest = [UInt8](repeating: 0, count: Int(SHA512_DIGEST_LENGTH))
+        SHA512Final(&digest, &context)
+        let digits = Array("0123456789abcdef".utf8)
+        return String(decoding: digest.flatMap { [digits[Int($0 >> 4)], digits[Int($0 & 15)]] }, as: UTF8.self)
+    }
+}

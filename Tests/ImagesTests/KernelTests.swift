@@ -1,0 +1,103 @@
+import Linux
+import Testing
+
+@testable import Images
+
+@Suite("The guest's kernel")
+struct KernelTests {
+    @Test("every option has a rank and a reason, and is there once")
+    func declaration() throws {
+        #expect(KernelOption.all.count > 300)
+        #expect(KernelOption.all.contains { $0.name == "CONFIG_VIRTIO_FS" && $0.rank == .essential })
+        #expect(KernelOption.all.contains { $0.name == "CONFIG_MODULES" && $0.value == nil })
+    }
+
+    @Test(
+        "a line of the declaration is read, or refused with its place",
+        arguments: [
+            ("CONFIG_A=y  # own: because", "CONFIG_A=y", nil),
+            ("CONFIG_A=\"x # y\" # feature: because: so", "CONFIG_A=\"x # y\"", nil),
+            ("# CONFIG_A is not set # own: because", "# CONFIG_A is not set", nil),
+            ("# a comment", nil, nil), ("", nil, nil),
+            ("CONFIG_A=y", nil, "f:1: CONFIG_A has no rank and reason"),
+            ("CONFIG_A=y # nice: because", nil, "f:1: CONFIG_A has no rank and reason"),
+            ("A=y", nil, "f:1: neither CONFIG_NAME=value nor a comment"),
+            ("CONFIG_A=y # own: a\nCONFIG_A=y # own: a", nil, "f:2: CONFIG_A is there twice"),
+        ] as [(String, String?, String?)])
+    func lines(text: String, line: String?, refusal: String?) throws {
+        do {
+            #expect(try KernelOption.parse(text, file: "f").first?.line == line)
+            #expect(refusal == nil)
+        } catch { #expect("\(error)".hasPrefix(refusal ?? "?"), "\(error)") }
+    }
+
+    private let options = try! KernelOption.parse(
+        """
+        CONFIG_NEEDED=y # essential: guests
+        CONFIG_NICE=y # feature: a thing
+        CONFIG_CPUS=64 # own: many
+        # CONFIG_OFF is not set # own: time
+        """, file: "f")
+
+    @Test(
+        "what a kernel lacks is told with what won't work, modules count as there, our own ways are for our own kernel")
+    func check() {
+        func findings(_ text: String, strict: Bool = false) -> [String] {
+            KernelCheck(KernelConfiguration(text: text), options: options, strict: strict).missing.map(\.description)
+        }
+        #expect(findings("CONFIG_NEEDED=y\nCONFIG_NICE=m\nCONFIG_OFF=y\n") == [])
+        #expect(
+            findings("CONFIG_CPUS=8\n# CONFIG_NEEDED is not set\n") == [
+                "essential: CONFIG_NEEDED is not set, y is needed: guests",
+                "feature: CONFIG_NICE is not set, y is needed: a thing",
+            ])
+        #expect(
+            findings("CONFIG_NEEDED=y\nCONFIG_NICE=m\nCONFIG_OFF=y\nCONFIG_CPUS=8\n", strict: true) == [
+                "feature: CONFIG_NICE is m, y is needed: a thing", "own: CONFIG_CPUS is 8, 64 is needed: many",
+                "own: CONFIG_OFF is y, not set is needed: time",
+            ])
+        #expect(!KernelCheck(KernelConfiguration(text: "CONFIG_NICE=y"), options: options).isUsable)
+    }
+
+    @Test("a configuration is read from a kernel that tells it, and from a text; others are refused")
+    func sources() throws {
+        let file = "/tmp/kata-kernel-test-\(UInt32.random(in: 0...UInt32.max))"
+        defer { Files.removeTree(file) }
+        // gzip -n of "CONFIG_A=y\n".
+        let packed: [UInt8] = [
+            0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 3, 0x73, 0xf6, 0xf7, 0x73, 0xf3, 0x74, 0x8f, 0x77, 0xb4, 0xad, 0xe4, 2, 0,
+            0x8e, 0xb1, 0x80, 0xda, 11, 0, 0, 0,
+        ]
+        let kernel = [0x7f, 0x45, 0x4c, 0x46] + Array("code IKCFG_ST".utf8) + packed + Array("IKCFG_ED more".utf8)
+        try Files.write(file, kernel)
+        #expect(try KernelConfiguration(file: file).values == ["CONFIG_A": "y"])
+        try Files.write(file, "CONFIG_A=y\n# CONFIG_B is not set\n")
+        #expect(try KernelConfiguration(file: file).values == ["CONFIG_A": "y"])
+        for (content, reason) in [("\u{7f}ELF", "doesn't tell its configuration"), ("nothing", "neither a kernel")] {
+            try Files.write(file, content)
+            let error = #expect(throws: ImageError.self) { try KernelConfiguration(file: file) }
+            #expect(error?.description.contains(reason) == true)
+        }
+    }
+
+    @Test("what goes in decides a kernel's name; the newest of the same options is found")
+    func cache() throws {
+        let cache = "/tmp/kata-cache-test-\(UInt32.random(in: 0...UInt32.max))"
+        defer { Files.removeTree(cache) }
+        let one = KernelBuild(source: "linux-source-6.1", version: "1", compiler: "gcc 12")
+        let two = KernelBuild(source: "linux-source-6.1", version: "2", compiler: "gcc 12")
+        let other = KernelBuild(
+            source: "linux-source-6.1", version: "1", compiler: "gcc 12", extra: ["CONFIG_NR_CPUS=8\n"])
+        #expect(Set([one.name, two.name, other.name]).count == 3)
+        #expect(other.options.contains("CONFIG_NR_CPUS=8\n") && !other.options.contains("CONFIG_NR_CPUS=64\n"))
+        #expect(KernelBuild.newest(in: cache) == nil)
+        for build in [one, other] {
+            try Files.makeDirectory(cache + "/" + build.name)
+            try Files.write(cache + "/\(build.name)/inputs", build.inputs)
+        }
+        #expect(one.find(in: cache) == nil && KernelBuild.newest(in: cache) == nil)
+        for build in [one, other] { try Files.write(cache + "/\(build.name)/vmlinux", "") }
+        #expect(one.find(in: cache) == cache + "/" + one.name && two.find(in: cache) == nil)
+        #expect(KernelBuild.newest(in: cache) == cache + "/" + one.name)
+    }
+}
