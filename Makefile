@@ -43,7 +43,10 @@ install: guest ## install binaries, configuration and guest (PREFIX, DESTDIR)
 		>$(DESTDIR)$(PREFIX)/bin/kata-collect-data.sh && chmod 755 $(DESTDIR)$(PREFIX)/bin/kata-collect-data.sh
 	install -m 644 config/configuration.toml $(DESTDIR)/usr/share/defaults/kata-containers/configuration.toml
 
-test: unit vm ## all tests
+test: ## all tests
+	scripts/install-dependencies test
+	$(MAKE) unit
+	$(MAKE) vm
 
 unit: dependencies ## tests that need no root
 	$(SWIFT) test --skip VMTests

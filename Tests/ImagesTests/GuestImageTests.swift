@@ -95,7 +95,8 @@ struct GuestImageTests {
     }
 
     @Test(
-        "an image is the same for the same files, its length fits persistent memory, and a file is root's",
+        "an image is the same for the same files, and its length fits persistent memory",
+        .enabled(if: Files.exists("/usr/bin/mkfs.erofs"), "needs Debian's erofs-utils"),
         arguments: DiskImage.Format.allCases)
     func disks(format: DiskImage.Format) throws {
         try withAgent { directory, image in
