@@ -133,7 +133,7 @@ let package = Package(
         unitTests("Shim", ["AgentAPI", "ShimAPI", protobuf]),
         // Tests with real guests
         .testTarget(
-            name: "VMTests", dependencies: ["TestSupport"], path: "Tests/VMTests", exclude: ["crash-cell"],
+            name: "VMTests", dependencies: ["Linux", "TestSupport"], path: "Tests/VMTests", exclude: ["crash-cell"],
             swiftSettings: strict),
     ]
 )

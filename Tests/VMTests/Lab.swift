@@ -1,4 +1,5 @@
 import Foundation
+import Linux
 import Testing
 
 /// A place for tests with real guests: a root file system, a configuration, and shells with deadlines.
@@ -63,26 +64,22 @@ struct Lab: Sendable {
     }
 
     /// Runs a script; past its deadline it is killed, with status 124 (timeout(1)).
+    ///
+    /// Only the script is waited for, not what it leaves running: Foundation's Process would wait for that too.
     static func shell(_ script: String, seconds: Int = 60) throws -> Outcome {
-        let process = Process()
-        process.executableURL = URL(fileURLWithPath: "/usr/bin/timeout")
-        process.arguments = ["-k", "5", "\(seconds)", "/bin/bash", "-c", script]
         let base = "/tmp/kata-vm-shell-\(UInt32.random(in: 0...UInt32.max))"
-        _ = FileManager.default.createFile(atPath: base + ".out", contents: nil)
-        _ = FileManager.default.createFile(atPath: base + ".err", contents: nil)
-        process.standardOutput = FileHandle(forWritingAtPath: base + ".out")
-        process.standardError = FileHandle(forWritingAtPath: base + ".err")
-        process.standardInput = FileHandle.nullDevice
-        try process.run()
-        process.waitUntilExit()
         defer {
             unlink(base + ".out")
             unlink(base + ".err")
         }
-        func text(_ path: String) -> String {
-            (try? String(decoding: Data(contentsOf: URL(fileURLWithPath: path)), as: UTF8.self)) ?? ""
-        }
-        return Outcome(status: process.terminationStatus, output: text(base + ".out"), error: text(base + ".err"))
+        let output = try FileDescriptor.open(base + ".out", O_WRONLY | O_CREAT | O_TRUNC)
+        let errors = try FileDescriptor.open(base + ".err", O_WRONLY | O_CREAT | O_TRUNC)
+        var command = Command("/usr/bin/timeout", ["-k", "5", "\(seconds)", "/bin/bash", "-c", script])
+        command.descriptors = [1: output.raw, 2: errors.raw]
+        let end = try ChildProcess(command).wait()
+        return Outcome(
+            status: end.status, output: (try? Files.readText(base + ".out")) ?? "",
+            error: (try? Files.readText(base + ".err")) ?? "")
     }
 
     /// A shell command that runs another one in a terminal of 20 rows and 50 columns, which becomes 33 by 77 once the program says "ready".

@@ -37,13 +37,23 @@ package enum AgentServer {
         // A stream to the host's port tells it that the guest is up; nobody needs to listen there.
         let announcement = clx_connect_vsock(2, port)
         if announcement >= 0 { close(announcement) }
-        // While the host gets the first container ready.
-        detachThread("cgroups") { Cgroup.passDown() }
         if isInit { try Modules.loadLater() }
         if let port = KernelCommandLine.current.debugConsolePort {
             try DebugConsole.serve(port: port, relay: guest.relay, reaper: guest.reaper)
         }
-        detachThread("rehearsal") { rehearse() }
+        if announcement >= 0 {
+            // While the host gets the first container ready.
+            detachThread("cgroups") { Cgroup.passDown() }
+            detachThread("rehearsal") { rehearse() }
+        } else {
+            detachThread("rehearsal") {
+                Cgroup.passDown()
+                Modules.wait()
+                rehearse()
+                // No host, no channel: this machine is to be saved, and others go on from here (MachineTemplate).
+                writeError("kata-agent: ready, and waits for its host")
+            }
+        }
         try finished.futureResult.wait()
         if isInit { _ = clx_power_off() }
     }

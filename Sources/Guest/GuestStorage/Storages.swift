@@ -1,6 +1,7 @@
 import AgentAPI
 import Glibc
 import Linux
+import Netlink
 import TTRPC
 
 /// What the host gives a sandbox or a container beside its files: disks, and file systems to mount.
@@ -18,8 +19,17 @@ package enum GuestStorage {
         let options = MountOptions(storage.options)
         let disk = try find(storage.driver, storage.source, hotPlugTimeout, field: "storage.source")
         let source = disk?.path ?? storage.source
-        try Mounts.mount(
-            source, at: storage.mountPoint, type: storage.fstype, flags: options.flags, data: options.data)
+        func mount() throws(SystemError) {
+            try Mounts.mount(
+                source, at: storage.mountPoint, type: storage.fstype, flags: options.flags, data: options.data)
+        }
+        guard storage.fstype == "virtiofs" else { return try mount() }
+        // EINVAL: no share of that name yet (fs/fuse/virtio_fs.c); one that was plugged in may still be on its way.
+        let mounted: Void? = try DeviceEvents().wait(until: .now + hotPlugTimeout) {
+            do { try mount() } catch let error as SystemError where error.code == EINVAL { return nil }
+            return ()
+        }
+        if mounted == nil { throw SystemError("mount virtiofs \(source) on", storage.mountPoint, errno: EINVAL) }
     }
 
     /// The guest's own disk for a device of a request. Blocks until it is there.

@@ -167,6 +167,13 @@ package enum Keys {
         "runtime.disable_guest_seccomp", .flag(false),
         annotation: "disable_guest_seccomp", "Containers' filters of system calls are not loaded in the guest.")
 
+    package static let enableTemplate = Key(
+        "factory.enable_template", .flag(false),
+        "Machines go on from one that was booted and saved before (kata-runtime factory init), where its settings are theirs."
+    )
+    package static let templatePath = Key(
+        "factory.template_path", .text("/run/vc/vm/template"), "Directory of the saved machine.")
+
     package static let sandboxGroupOnly = Key(
         "runtime.sandbox_cgroup_only", .flag(false), annotation: "sandbox_cgroup_only",
         "The shim and the share daemon are in the machine's control group of the host too, not below /kata_overhead.")
@@ -197,7 +204,8 @@ package enum Keys {
         blockPhysicalSector, hypervisorDebug, accelerator, guestChannel, guestHookPath,
         disableGuestSELinux, disableVhostNet, networkQueues, agentDebug, debugConsole, dialTimeout,
         runtimeDebug, createTimeout,
-        disableGuestSeccomp, sandboxGroupOnly, staticSizing, internetworkingModel, disableNewNamespace,
+        disableGuestSeccomp, sandboxGroupOnly, staticSizing, internetworkingModel, disableNewNamespace, enableTemplate,
+        templatePath,
     ]
 
     /// Kata's other keys: an existing configuration is accepted, these are not acted on yet.
@@ -223,7 +231,7 @@ package enum Keys {
             remote_hypervisor_timeout prefetch_list_path boot_to_be_template boot_from_template memory_path device_state_path
             seccomp_sandbox guest_extension_images rootless_user
             """),
-        "factory": words("enable_template template_path vm_cache_number vm_cache_endpoint template"),
+        "factory": words("vm_cache_number vm_cache_endpoint template"),
         "proxy.kata": words("path enable_debug"), "shim.kata": words("path enable_debug enable_tracing"),
         "netmon": words("enable_netmon path enable_debug"),
         "agent.kata": words(

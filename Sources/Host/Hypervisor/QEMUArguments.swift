@@ -3,6 +3,9 @@ package enum QEMUArguments {
     /// The descriptor on which QEMU finds its QMP listener.
     package static let qmpDescriptor: Int32 = 3
 
+    /// The descriptor of a saved machine's memory.
+    package static let memoryDescriptor: Int32 = 4
+
     package static func build(_ machine: VMConfiguration) -> [String] {
         let tcg = machine.accelerator == .tcg
         var arguments: [String] = []
@@ -28,7 +31,14 @@ package enum QEMUArguments {
             "\(machine.memoryMiB)M"
                 + (grows || beside > 0 ? ",slots=\(max(1, machine.memorySlots)),maxmem=\(ceiling)M" : ""))
         // Shared: the vhost-user devices map it.
-        add("-object", "memory-backend-memfd,id=ram,size=\(machine.memoryMiB)M,share=on")
+        let size = "size=\(machine.memoryMiB)M,share=on"
+        switch machine.memory {
+        case .own: add("-object", "memory-backend-memfd,id=ram,\(size)")
+        case .file(let path): add("-object", "memory-backend-file,id=ram,\(size),mem-path=\(escaped(path))")
+        case .saved:
+            add("-object", "memory-backend-file,id=ram,\(size),mem-path=/proc/self/fd/\(memoryDescriptor)")
+            arguments += ["-incoming", "defer", "-S"]
+        }
         add("-sandbox", machine.seccompSandbox)
         if !machine.firmware.isEmpty {
             add("-bios", machine.firmware)
@@ -36,9 +46,12 @@ package enum QEMUArguments {
             add("-bios", "qboot.rom")
         }
 
-        add("-kernel", machine.kernel)
-        if let initrd = machine.initrd { add("-initrd", initrd) }
-        add("-append", kernelParameters(machine).joined(separator: " "))
+        // A saved machine has all that in its memory.
+        if machine.memory != .saved {
+            add("-kernel", machine.kernel)
+            if let initrd = machine.initrd { add("-initrd", initrd) }
+            add("-append", kernelParameters(machine).joined(separator: " "))
+        }
 
         add("-chardev", "socket,id=qmp,fd=\(qmpDescriptor),server=on,wait=off")
         add("-mon", "chardev=qmp,mode=control")

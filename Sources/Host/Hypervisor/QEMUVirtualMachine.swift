@@ -23,6 +23,10 @@ package final class QEMUVirtualMachine: Sendable {
         var waiters: [CheckedContinuation<ProcessEnd, Never>] = []
         /// Who waits for the guest to let a device go.
         var removals: [String: EventLoopPromise<Void>] = [:]
+        /// Who waits for the machine's state to be written or read.
+        var migration: EventLoopPromise<Void>?
+        /// The machine's state is written: it may stand still.
+        var isBeingSaved = false
     }
     private let facts = Mutex(Facts())
 
@@ -36,9 +40,11 @@ package final class QEMUVirtualMachine: Sendable {
     }
 
     /// Starts QEMU; the machine runs when this returns, the guest's kernel begins to.
-    /// - Parameter qmpSocket: where the monitor listens, for this process and for operators.
+    /// - Parameters:
+    ///   - qmpSocket: where the monitor listens, for this process and for operators.
+    ///   - memory: a file with a saved machine's memory, which this one takes over (`Memory.saved`).
     package static func start(
-        _ configuration: VMConfiguration, qmpSocket: String, on loop: any EventLoop,
+        _ configuration: VMConfiguration, qmpSocket: String, memory: Int32? = nil, on loop: any EventLoop,
         admit: @escaping (ProcessIdentity) throws(SystemError) -> Void
     ) async throws -> QEMUVirtualMachine {
         guard access(configuration.executable, X_OK) == 0 else {
@@ -50,6 +56,7 @@ package final class QEMUVirtualMachine: Sendable {
         let log = try FileDescriptor.open(configuration.consoleFile + ".qemu", O_WRONLY | O_CREAT | O_TRUNC | O_APPEND)
         var command = Command(configuration.executable, QEMUArguments.build(configuration))
         command.descriptors = [1: log.raw, 2: log.raw, QEMUArguments.qmpDescriptor: listener.raw]
+        command.descriptors[QEMUArguments.memoryDescriptor] = memory
         command.newSession = true
         command.diesWithParent = true
         command.networkNamespace = configuration.networkNamespace
@@ -67,10 +74,37 @@ package final class QEMUVirtualMachine: Sendable {
     private func happened(_ event: QMPClient.Event) {
         switch (event.name, event.device) {
         // A stop that nobody asked for is QEMU's internal error: the guest never runs again.
+        case ("STOP", _) where facts.withLock { $0.isBeingSaved }: break
         case ("STOP", _), ("GUEST_PANICKED", _): process.signal(SIGKILL)
+        case ("MIGRATION", _):
+            guard let status = event.status, ["completed", "failed", "cancelled"].contains(status) else { return }
+            let waiter = facts.withLock { facts in
+                defer { facts.migration = nil }
+                return facts.migration
+            }
+            if status == "completed" { waiter?.succeed() } else { waiter?.fail(QMPError("its state: \(status)")) }
         case ("DEVICE_DELETED", let device?): facts.withLock { $0.removals.removeValue(forKey: device) }?.succeed()
         default: break
         }
+    }
+
+    /// Writes or reads the machine's state through a descriptor, as `command` says, and waits for the end (qapi/migration.json).
+    func migrate(_ command: String, through file: borrowing FileDescriptor, within limit: Duration) async throws {
+        let monitor = try await monitor()
+        // Shared memory is not written: it is in its file already.
+        let capabilities = ["x-ignore-shared", "events"].map { #"{"capability":"\#($0)","state":true}"# }
+        try await monitor.execute(
+            "migrate-set-capabilities", #"{"capabilities":[\#(capabilities.joined(separator: ","))]}"#)
+        try await monitor.execute("getfd", #"{"fdname":"state"}"#, descriptor: file.raw)
+        let done = loop.makePromise(of: Void.self)
+        facts.withLock { facts in
+            facts.migration = done
+            facts.isBeingSaved = command == "migrate"
+        }
+        let timer = loop.scheduleTask(in: .init(limit)) { done.fail(QMPError("\(command): not done within \(limit)")) }
+        defer { timer.cancel() }
+        do { try await monitor.execute(command, #"{"uri":"fd:state"}"#) } catch { done.fail(error) }
+        try await done.futureResult.get()
     }
 
     /// QEMU's monitor.

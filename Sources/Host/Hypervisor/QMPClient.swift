@@ -23,6 +23,8 @@ package final class QMPClient: Sendable {
         package let name: String
         /// The device that it is about, for some.
         package let device: String?
+        /// How far a migration is, for its events.
+        let status: String?
     }
 
     /// - Parameters:
@@ -101,7 +103,10 @@ package final class QMPClient: Sendable {
         let error: Failure?
         let event: String?
         let data: Details?
-        struct Details: Decodable { let device: String? }
+        struct Details: Decodable {
+            let device: String?
+            let status: String?
+        }
         let greeting: Greeting?
         struct Greeting: Decodable {}
 
@@ -121,7 +126,9 @@ package final class QMPClient: Sendable {
         func channelRead(context: ChannelHandlerContext, data: NIOAny) {
             let bytes = Array(unwrapInboundIn(data).readableBytesView)
             guard let reply = try? JSONDecoder().decode(Reply.self, from: Data(bytes)) else { return }
-            if let event = reply.event { return events(Event(name: event, device: reply.data?.device)) }
+            if let event = reply.event {
+                return events(Event(name: event, device: reply.data?.device, status: reply.data?.status))
+            }
             if reply.greeting != nil { return }
             guard !waiting.isEmpty else { return }
             let promise = waiting.removeFirst()

@@ -1,3 +1,13 @@
+/// Where a machine's memory is.
+package enum Memory: Sendable, Equatable {
+    /// New, and nobody else's.
+    case own
+    /// In a file that stays: a template's.
+    case file(String)
+    /// In the file that QEMU gets as descriptor `QEMUArguments.memoryDescriptor`; the machine waits for the rest of its state.
+    case saved
+}
+
 /// A virtual machine to start: everything is decided, nothing is looked up.
 package struct VMConfiguration: Sendable, Equatable {
     package var name: String
@@ -14,6 +24,7 @@ package struct VMConfiguration: Sendable, Equatable {
     package var memoryMiB = 2048
     package var maxMemoryMiB = 2048
     package var memorySlots = 0
+    package var memory = Memory.own
     /// Memory is added by a virtio-mem device instead of modules (pc-dimm).
     package var virtioMem = false
     package var vcpus = 1

@@ -35,7 +35,8 @@ extension Ledger {
                 if pid.flatMap({ ProcessIdentity($0) }) == nil { leaks.append(Leak(path, "its maker ended half-way")) }
             } else if let page = read(path) {
                 if page.livingKeeper == nil { leaks.append(Leak(path, page.remains, hasLedger: true)) }
-            } else if !isNamed(path) {
+            } else if !isNamed(path), !Files.exists(path + "/template.json") {
+                // A saved machine (kata-runtime factory) belongs to all sandboxes.
                 leaks.append(Leak(path, "it has no ledger, and no process uses it"))
             }
         }

@@ -1,5 +1,6 @@
 import AgentAPI
 import EventLoop
+import FoundationEssentials
 import Glibc
 import Hypervisor
 import Ledger
@@ -32,14 +33,8 @@ extension Sandbox {
             } ended: { [weak self, executor] end in
                 Task(executorPreference: executor) { await self?.shareEnded("\(end)") }
             }
-            var configuration = plan.machine
             let namespace = try await plan.network.namespace.open()
-            configuration.networkNamespace = namespace?.path
-            let machine = try await QEMUVirtualMachine.start(configuration, qmpSocket: paths.qmp, on: loop) {
-                [ledger, groups] process throws(SystemError) in
-                try ledger.add(.process(id: process, name: "qemu"))
-                try groups?.machine.add(process.pid)
-            }
+            let machine = try await startMachine(in: namespace)
             self.machine = machine
             watch(machine)
             // Somebody ended the sandbox meanwhile, without this machine.
@@ -132,6 +127,12 @@ extension Sandbox {
         // Side by side: none needs another's answer.
         let (wanted, told) = (request, clock)
         async let created = agent.createSandbox(wanted, timeout: .seconds(30))
+        if isCloned {
+            // Clones of one template would draw the same numbers.
+            var seed = Grpc_ReseedRandomDevRequest()
+            seed.data = Data((0..<64).map { _ in UInt8.random(in: .min ... .max) })
+            _ = try await agent.reseedRandomDev(seed, timeout: .seconds(10))
+        }
         async let set = try? agent.setGuestDateTime(told, timeout: .seconds(10))
         var question = Grpc_GuestDetailsRequest()
         question.memBlockSize = true

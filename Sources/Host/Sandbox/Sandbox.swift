@@ -29,6 +29,8 @@ package actor Sandbox {
     var machine: QEMUVirtualMachine?
     var share: VirtioFSDaemon?
     var network: SandboxNetwork?
+    /// The machine went on from a template.
+    var isCloned = false
     /// nil where the host lets us have none.
     var groups: HostGroups?
     var connection: RPCClient?

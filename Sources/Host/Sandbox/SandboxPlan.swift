@@ -20,6 +20,8 @@ package struct SandboxPlan: Sendable, Equatable {
     /// Filters of system calls go to the guest.
     package let guestSeccomp: Bool
     package let guestHookPath: String
+    /// What the machine goes on from; nil: it boots.
+    package let template: MachineTemplate?
     package let disks: Disk.Settings
     package let groups: Groups
     /// How the machine's size follows from what its containers ask.
@@ -94,68 +96,10 @@ package struct SandboxPlan: Sendable, Equatable {
             executable: configuration.text(Keys.virtioFSDaemon), cache: configuration.text(Keys.virtioFSCache),
             extraArguments: configuration.list(Keys.virtioFSExtraArguments))
 
-        var machine = VMConfiguration(
-            name: sandbox, executable: configuration.text(Keys.path), kernel: configuration.text(Keys.kernel),
-            consoleFile: paths.console, pidFile: paths.machine + "/qemu.pid")
-        machine.accelerator = host.accelerator.accelerator
-        machine.machineType = configuration.text(Keys.machineType)
-        machine.machineAccelerators = configuration.text(Keys.machineAccelerators)
-        // pmu=off is the host processor's property; TCG's has none.
-        let features = configuration.text(Keys.cpuFeatures)
-        machine.cpuFeatures = machine.accelerator == .tcg && !configuration.isSet(Keys.cpuFeatures) ? "" : features
-        if !configuration.text(Keys.initrd).isEmpty { machine.initrd = configuration.text(Keys.initrd) }
-        machine.image = host.image
-        machine.kernelParameters = configuration.text(Keys.kernelParameters).split(separator: " ").map(String.init)
-        if configuration.flag(Keys.agentDebug) { machine.kernelParameters.append("agent.log=debug") }
         debugConsole = configuration.flag(Keys.debugConsole)
-        if debugConsole {
-            machine.kernelParameters += ["agent.debug_console", "agent.debug_console_vport=\(DebugConsoleDoor.port)"]
-        }
-        machine.firmware = configuration.text(Keys.firmware)
         disks = Disk.Settings(configuration)
         sizing = Sizing(configuration, host: host)
-        let size = sizing.size(for: [demand])
-        (machine.vcpus, machine.memoryMiB) = (size.vcpus, size.memoryMiB)
-        (machine.maxVCPUs, machine.maxMemoryMiB) = (sizing.most.vcpus, sizing.most.memoryMiB)
-        machine.virtioMem = configuration.flag(Keys.virtioMem)
-        machine.memorySlots = configuration.number(Keys.memorySlots)
-        machine.rootPorts = configuration.number(Keys.rootPorts)
-        machine.seccompSandbox = configuration.text(Keys.seccompSandbox)
-        machine.entropySource = configuration.text(Keys.entropySource)
-        machine.hostKilohertz = host.kilohertz
-        machine.debug = configuration.flag(Keys.hypervisorDebug)
-        if configuration.text(Keys.guestChannel) == "vhost-vsock" {
-            // One number for the whole host (vsock(7)): two sandboxes that draw the same one are told apart by QEMU's refusal.
-            machine.hostVsockCID = host.vsockCID
-        } else {
-            machine.vsockSocket = paths.vsock
-        }
-        machine.shareSocket = paths.virtiofs
-        machine.shareQueueSize = configuration.number(Keys.virtioFSQueueSize)
-        self.machine = machine
-    }
-}
-
-extension Disk.Settings {
-    init(_ configuration: Configuration) {
-        self.init()
-        driver = configuration.text(Keys.blockDriver) == "virtio-scsi" ? .scsi : .blk
-        asynchronousIO = configuration.text(Keys.blockAIO)
-        if configuration.flag(Keys.blockCacheSet) {
-            cache = (configuration.flag(Keys.blockCacheDirect), configuration.flag(Keys.blockCacheNoFlush))
-        }
-        logicalSector = configuration.number(Keys.blockLogicalSector)
-        physicalSector = configuration.number(Keys.blockPhysicalSector)
-    }
-}
-
-extension RootImage {
-    /// What the configuration names as the guest's root; nil for an initrd.
-    package init?(_ configuration: Configuration) throws {
-        let path = configuration.text(Keys.image)
-        guard !path.isEmpty else { return nil }
-        let driver =
-            configuration.flag(Keys.disableImageNVDIMM) ? Driver.block.rawValue : configuration.text(Keys.rootfsDriver)
-        try self.init(path: path, type: configuration.text(Keys.rootfsType), driver: driver)
+        machine = VMConfiguration(configuration, host: host, paths: paths, size: sizing.size(for: [demand]), sizing)
+        template = MachineTemplate(configuration, host: host)
     }
 }

@@ -18,7 +18,7 @@ struct KataRuntime: ParsableCommand {
             Create.self, Start.self, State.self, Kill.self, Delete.self, Exec.self, Pause.self, Resume.self, Run.self,
             List.self, Ps.self, Events.self, Metrics.self, Network.self, Update.self, SpecCommand.self,
             FeaturesCommand.self,
-            VersionCommand.self, Check.self, Env.self, Attach.self,
+            VersionCommand.self, Check.self, Env.self, Factory.self, Attach.self,
         ])
 
     @OptionGroup var global: GlobalOptions

@@ -67,6 +67,8 @@ int clx_kernel_events(void);
 int clx_open_tap(const char *name, int multiple);
 /// CLONE_NEW* of the namespace that `fd` leads to (ioctl_ns(2)).
 int clx_namespace_kind(int fd);
+/// SEEK_DATA and SEEK_HOLE of lseek(2), which Glibc's module does not show.
+enum { clx_seek_data = 3, clx_seek_hole = 4 };
 /// An empty file that has no name, close-on-exec (memfd_create(2)).
 int clx_memory_file(const char *label);
 char **clx_environment(void);

@@ -1,0 +1,83 @@
+import Configuration
+import Hypervisor
+
+// Of the configuration and the host, pure values.
+
+extension VMConfiguration {
+    /// The machine of a sandbox.
+    init(
+        _ configuration: Configuration, host: SandboxPlan.Host, paths: SandboxPaths, size: MachineSize,
+        _ sizing: Sizing
+    ) {
+        self.init(
+            name: paths.sandbox, executable: configuration.text(Keys.path), kernel: configuration.text(Keys.kernel),
+            consoleFile: paths.console, pidFile: paths.machine + "/qemu.pid")
+        accelerator = host.accelerator.accelerator
+        machineType = configuration.text(Keys.machineType)
+        machineAccelerators = configuration.text(Keys.machineAccelerators)
+        // pmu=off is the host processor's property; TCG's has none.
+        let features = configuration.text(Keys.cpuFeatures)
+        cpuFeatures = accelerator == .tcg && !configuration.isSet(Keys.cpuFeatures) ? "" : features
+        if !configuration.text(Keys.initrd).isEmpty { initrd = configuration.text(Keys.initrd) }
+        image = host.image
+        kernelParameters = configuration.text(Keys.kernelParameters).split(separator: " ").map(String.init)
+        if configuration.flag(Keys.agentDebug) { kernelParameters.append("agent.log=debug") }
+        if configuration.flag(Keys.debugConsole) {
+            kernelParameters += ["agent.debug_console", "agent.debug_console_vport=\(DebugConsoleDoor.port)"]
+        }
+        firmware = configuration.text(Keys.firmware)
+        (vcpus, memoryMiB) = (size.vcpus, size.memoryMiB)
+        (maxVCPUs, maxMemoryMiB) = (sizing.most.vcpus, sizing.most.memoryMiB)
+        virtioMem = configuration.flag(Keys.virtioMem)
+        memorySlots = configuration.number(Keys.memorySlots)
+        rootPorts = configuration.number(Keys.rootPorts)
+        seccompSandbox = configuration.text(Keys.seccompSandbox)
+        entropySource = configuration.text(Keys.entropySource)
+        hostKilohertz = host.kilohertz
+        debug = configuration.flag(Keys.hypervisorDebug)
+        if configuration.text(Keys.guestChannel) == "vhost-vsock" {
+            // One number for the whole host (vsock(7)): two sandboxes that draw the same one are told apart by QEMU's refusal.
+            hostVsockCID = host.vsockCID
+        } else {
+            vsockSocket = paths.vsock
+        }
+        shareSocket = paths.virtiofs
+        shareQueueSize = configuration.number(Keys.virtioFSQueueSize)
+    }
+}
+
+extension MachineTemplate {
+    /// What machines go on from, if they do: of the size that all begin with, as what containers ask for is plugged in.
+    package init?(_ configuration: Configuration, host: SandboxPlan.Host) {
+        let sizing = Sizing(configuration, host: host)
+        let machine = VMConfiguration(
+            configuration, host: host, paths: SandboxPaths(sandbox: "template"), size: sizing.size(for: []), sizing)
+        // The host's own vsock can't be plugged in later.
+        guard configuration.flag(Keys.enableTemplate), machine.hostVsockCID == nil else { return nil }
+        self.init(directory: configuration.text(Keys.templatePath), of: machine)
+    }
+}
+
+extension Disk.Settings {
+    init(_ configuration: Configuration) {
+        self.init()
+        driver = configuration.text(Keys.blockDriver) == "virtio-scsi" ? .scsi : .blk
+        asynchronousIO = configuration.text(Keys.blockAIO)
+        if configuration.flag(Keys.blockCacheSet) {
+            cache = (configuration.flag(Keys.blockCacheDirect), configuration.flag(Keys.blockCacheNoFlush))
+        }
+        logicalSector = configuration.number(Keys.blockLogicalSector)
+        physicalSector = configuration.number(Keys.blockPhysicalSector)
+    }
+}
+
+extension RootImage {
+    /// What the configuration names as the guest's root; nil for an initrd.
+    package init?(_ configuration: Configuration) throws {
+        let path = configuration.text(Keys.image)
+        guard !path.isEmpty else { return nil }
+        let driver =
+            configuration.flag(Keys.disableImageNVDIMM) ? Driver.block.rawValue : configuration.text(Keys.rootfsDriver)
+        try self.init(path: path, type: configuration.text(Keys.rootfsType), driver: driver)
+    }
+}

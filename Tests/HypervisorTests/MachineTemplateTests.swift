@@ -1,0 +1,84 @@
+import Foundation
+import Linux
+import Testing
+
+@testable import Hypervisor
+
+@Suite("A machine that others go on from")
+struct MachineTemplateTests {
+    private var machine: VMConfiguration {
+        var machine = VMConfiguration(
+            name: "s1", executable: "/q", kernel: "/k", consoleFile: "/run/vc/vm/s1/console.log",
+            pidFile: "/run/vc/vm/s1/pid")
+        machine.initrd = "/i"
+        machine.memoryMiB = 256
+        (machine.vsockSocket, machine.shareSocket) = ("/run/v", "/run/s")
+        machine.networkNamespace = "/run/netns/a"
+        return machine
+    }
+
+    @Test("a clone is the sandbox's by name and console, else the template's; its kernel is in its memory")
+    func clone() {
+        let clone = MachineTemplate(directory: "/t", of: machine).configuration(for: machine)
+        let words = QEMUArguments.build(clone).joined(separator: " ")
+        #expect(words.contains("sandbox-s1") && words.contains("/run/vc/vm/s1/console.log"))
+        #expect(words.contains("mem-path=/proc/self/fd/4 -incoming defer -S"))
+        #expect(!words.contains("-kernel") && !words.contains("-initrd") && !words.contains("vhost-user"))
+        #expect(clone.networkNamespace == "/run/netns/a" && clone.rootPorts == machine.rootPorts + 2)
+    }
+
+    @Test("what one sandbox has of its own does not make another template")
+    func same() {
+        var other = machine
+        (other.name, other.consoleFile, other.vsockSocket, other.networkNamespace) = ("s2", "/c", "/v2", nil)
+        #expect(MachineTemplate(directory: "/t", of: other) == MachineTemplate(directory: "/t", of: machine))
+        other.memoryMiB = 512
+        #expect(MachineTemplate(directory: "/t", of: other) != MachineTemplate(directory: "/t", of: machine))
+    }
+
+    @Test("one that is missing, damaged, of another version, settings or kernel is not used, and the reason is told")
+    func obstacles() throws {
+        let directory = "/tmp/kata-template-\(UInt32.random(in: 0...UInt32.max))"
+        defer { Files.removeTree(directory) }
+        try Files.makeDirectory(directory)
+        let kernel = directory + "/kernel"
+        try Files.write(kernel, "k")
+        var machine = machine
+        machine.kernel = kernel
+        let template = MachineTemplate(directory: directory, of: machine)
+        #expect(template.obstacle(version: "1")?.contains("kata-runtime factory init") == true)
+        #expect(throws: SystemError.self) { try template.remove() }
+        try Files.write(directory + "/template.json", "{")
+        #expect(template.obstacle(version: "1")?.contains("is no label of a template") == true)
+        try template.writeLabel(version: "1", in: directory)
+        #expect(template.obstacle(version: "1") == nil)
+        #expect(template.obstacle(version: "2")?.contains("by version 1") == true)
+        machine.memoryMiB = 512
+        #expect(
+            MachineTemplate(directory: directory, of: machine).obstacle(version: "1")?.contains("other settings")
+                == true)
+        try Files.write(kernel, "another")
+        #expect(template.obstacle(version: "1")?.contains("from other files") == true)
+        try template.remove()
+        #expect(!Files.exists(directory))
+    }
+
+    @Test("of the memory, what holds something is copied")
+    func memory() throws {
+        let directory = "/tmp/kata-template-\(UInt32.random(in: 0...UInt32.max))"
+        defer { Files.removeTree(directory) }
+        try Files.makeDirectory(directory)
+        let file = try FileDescriptor.open(directory + "/memory", O_RDWR | O_CREAT)
+        #expect(ftruncate(file.raw, 64 << 20) == 0)
+        for offset in [0, 4096 * 3000, (64 << 20) - 4096] { #expect(pwrite(file.raw, "page", 4, off_t(offset)) == 4) }
+        let template = MachineTemplate(directory: directory, of: machine)
+        let copy = try template.emptyMemory()
+        try template.fill(copy)
+        var facts = stat()
+        #expect(fstat(copy.raw, &facts) == 0 && facts.st_size == 64 << 20 && facts.st_blocks * 512 < 1 << 20)
+        for offset in [0, 4096 * 3000, (64 << 20) - 4096] {
+            var bytes = [UInt8](repeating: 0, count: 4)
+            #expect(pread(copy.raw, &bytes, 4, off_t(offset)) == 4 && bytes == Array("page".utf8))
+        }
+    }
+}
