@@ -56,11 +56,40 @@ struct SeccompTests {
         #expect(decide(83) == Self.errno(13) && decide(39) == 0x8000_0000 && decide(2) == Self.errno(38))
         #expect(decide(135, 8) == Self.allow && decide(135, 0) == Self.allow && decide(135, 5) == Self.errno(38))
         #expect(decide(56, 0x11) == Self.allow && decide(56, 0x1000_0000) == Self.errno(38))
-        #expect(decide(435) == Self.errno(UInt32(ENOSYS)))
+        // statx (332) is the youngest that the profile names; the others of its time are unknown, not refused.
+        let missing = Self.errno(UInt32(ENOSYS))
+        #expect(decide(331) == Self.errno(38) && decide(333) == missing && decide(435) == missing)
         // 32-bit numbers are their own: 4 is write, 39 mkdir.
         #expect(decide(4, architecture: 0x4000_0003) == Self.allow)
         #expect(decide(39, architecture: 0x4000_0003) == Self.errno(13))
         #expect(try SeccompFilter(SeccompPlan(Self.profile)) == filter)
+    }
+
+    @Test("each architecture has a youngest call of its own: 32-bit and x32 calls answer ENOSYS above theirs")
+    func youngestCalls() throws {
+        var profile = Profile(defaultAction: "SCMP_ACT_ERRNO")
+        profile.architectures = ["SCMP_ARCH_X86_64", "SCMP_ARCH_X86", "SCMP_ARCH_X32"]
+        profile.syscalls = [.init(names: ["read", "statx", "execve"], action: "SCMP_ACT_ALLOW")]
+        let filter = try SeccompFilter(SeccompPlan(profile)).instructions
+        let (refused, missing) = (Self.errno(1), Self.errno(UInt32(ENOSYS)))
+        // statx is 332, in 32 bits 383; on x32 the highest is execve's own, 520.
+        #expect([331, 332, 333].map { run(filter, $0, 0xc000_003e, 0) } == [refused, Self.allow, missing])
+        #expect([382, 383, 384].map { run(filter, $0, 0x4000_0003, 0) } == [refused, Self.allow, missing])
+        let bit: UInt32 = 0x4000_0000
+        #expect(
+            [332, 333, 520, 521].map { run(filter, bit | $0, 0xc000_003e, 0) }
+                == [Self.allow, refused, Self.allow, missing])
+        // Without x32 in the list, its calls get what libseccomp has for foreign architectures.
+        profile.architectures = ["SCMP_ARCH_X86_64"]
+        let native = try SeccompFilter(SeccompPlan(profile)).instructions
+        #expect(run(native, bit | 521, 0xc000_003e, 0) == 0 && run(native, 384, 0x4000_0003, 0) == 0)
+        #expect(run(native, 333, 0xc000_003e, 0) == missing)
+        // A tracer knows new calls; who is allowed by default needs no such answer.
+        for action in ["SCMP_ACT_TRACE", "SCMP_ACT_ALLOW", "SCMP_ACT_LOG"] {
+            profile.defaultAction = action
+            profile.syscalls = [.init(names: ["read", "statx"], action: "SCMP_ACT_ERRNO")]
+            #expect(run(try SeccompFilter(SeccompPlan(profile)).instructions, 333, 0xc000_003e, 0) != missing)
+        }
     }
 
     @Test("what the profile names is known, also where its answer is the default's")
@@ -122,15 +151,41 @@ struct SeccompTests {
         }
         #expect(field { _ in } == nil)
         #expect(field { $0.defaultAction = "ALLOW" } == "linux.seccomp.defaultAction")
-        #expect(field { $0.syscalls?[1].action = "SCMP_ACT_NOTIFY" } == "linux.seccomp.syscalls[1].action")
         #expect(field { $0.syscalls?[0].errnoRet = 1 } == "linux.seccomp.syscalls[0].errnoRet")
         #expect(field { $0.defaultErrnoRet = 4096 } == "linux.seccomp.defaultErrnoRet")
         #expect(field { $0.syscalls?[0].names = [] } == "linux.seccomp.syscalls[0].names")
         #expect(field { $0.syscalls?[4].args?[0].index = 6 } == "linux.seccomp.syscalls[4].args[0].index")
         #expect(field { $0.syscalls?[4].args?[0].op = "EQ" } == "linux.seccomp.syscalls[4].args[0].op")
-        #expect(field { $0.listenerPath = "/run/l.sock" } == "linux.seccomp.listenerPath")
+        #expect(field { $0.listenerMetadata = "x" } == "linux.seccomp.listenerMetadata")
         #expect(field { $0.architectures = ["X86"] } == "linux.seccomp.architectures[0]")
         #expect(field { $0.flags = ["FAST"] } == "linux.seccomp.flags[0]")
+    }
+
+    @Test("a listener is refused where a call would ask it, and its path ignored where none does")
+    func listeners() throws {
+        func field(_ change: (inout Profile) -> Void) -> String? {
+            var spec = Spec.example
+            var profile = Self.profile
+            (profile.listenerPath, profile.listenerMetadata) = ("/run/l.sock", "x")
+            change(&profile)
+            spec.linux?.seccomp = profile
+            do {
+                try spec.validate(source: "x")
+                _ = try ContainerPlan(spec, container: "c1")
+                return nil
+            } catch { return (error as? PlanError)?.field }
+        }
+        #expect(field { _ in } == nil)
+        #expect(
+            field {
+                $0.syscalls?[1].action = "SCMP_ACT_NOTIFY"
+                $0.syscalls?[1].errnoRet = nil
+            } == "linux.seccomp.syscalls[1].action")
+        #expect(
+            field {
+                $0.defaultAction = "SCMP_ACT_NOTIFY"
+                $0.defaultErrnoRet = nil
+            } == "linux.seccomp.defaultAction")
     }
 
     @Test("no profile, however strange, crashes the compiler")

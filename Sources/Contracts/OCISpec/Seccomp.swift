@@ -42,6 +42,16 @@ extension Linux {
 }
 
 extension Linux.Seccomp {
+    /// Refuses what asks a listener of the host. A `listenerPath` that no action uses is ignored, as the specification asks.
+    package func refuseListener(source: String) throws(SpecError) {
+        let actions =
+            [("defaultAction", defaultAction)]
+            + (syscalls ?? []).enumerated().map { ("syscalls[\($0)].action", $1.action) }
+        guard let field = actions.first(where: { $1 == "SCMP_ACT_NOTIFY" })?.0 else { return }
+        throw SpecError(
+            source, "linux.seccomp." + field, "SCMP_ACT_NOTIFY asks a listener of the host, which no guest can reach")
+    }
+
     func validate(source: String) throws(SpecError) {
         let path = "linux.seccomp."
         let actions = Vocabulary.seccompActions.map(\.name)
@@ -49,10 +59,6 @@ extension Linux.Seccomp {
             _ field: String, _ name: String, _ errnoField: String, _ errno: UInt32?
         ) throws(SpecError) {
             try member(source, path + field, name, actions)
-            guard name != "SCMP_ACT_NOTIFY" else {
-                throw SpecError(
-                    source, path + field, "SCMP_ACT_NOTIFY asks a listener of the host, which no guest can reach")
-            }
             if let errno {
                 guard name == "SCMP_ACT_ERRNO" || name == "SCMP_ACT_TRACE" else {
                     throw SpecError(
@@ -68,9 +74,8 @@ extension Linux.Seccomp {
         for (index, name) in (flags ?? []).enumerated() {
             try member(source, path + "flags[\(index)]", name, Vocabulary.seccompFlags.map(\.name))
         }
-        for (field, text) in [("listenerPath", listenerPath), ("listenerMetadata", listenerMetadata)]
-        where !(text ?? "").isEmpty {
-            throw SpecError(source, path + field, "a listener of the host can't be reached from a guest")
+        if let listenerMetadata, !listenerMetadata.isEmpty, (listenerPath ?? "").isEmpty {
+            throw SpecError(source, path + "listenerMetadata", "given without listenerPath (config-linux.md, Seccomp)")
         }
         for (index, rule) in (syscalls ?? []).enumerated() {
             let place = "syscalls[\(index)]."

@@ -12,6 +12,7 @@ final class GuestProcess: Sendable {
     let pid: pid_t
     let terminal: Bool
     private let sync: SyncSocket
+    private let lastWords: FileDescriptor
 
     private struct Facts: Sendable {
         var status: Int32?
@@ -55,8 +56,6 @@ final class GuestProcess: Sendable {
     /// - Parameter filter: of system calls, compiled once for all processes of a container.
     init(_ launch: Launch, filter: SeccompFilter?, ports: Ports, relay: StreamRelay, reaper: Reaper) throws {
         self.relay = relay
-        var theirs: Int32 = -1
-        let conversation = try SyncSocket(timeoutSeconds: 60, theirs: &theirs)
         var command: Command
         let document: [UInt8]
         let process: ProcessPlan
@@ -80,9 +79,13 @@ final class GuestProcess: Sendable {
             process = plan.process
         }
         terminal = process.terminal
+        let words = try LastWords.make()
+        var theirs: Int32 = -1
+        let conversation = try SyncSocket(timeoutSeconds: 60, theirs: &theirs)
         command.name = "kata-agent"
         command.newSession = true
         command.descriptors[SyncSocket.number] = theirs
+        command.descriptors[LastWords.number] = words.raw
         var ours = Facts()
         var streams = Set<Int32>()
         defer { for stream in streams { close(stream) } }
@@ -109,6 +112,7 @@ final class GuestProcess: Sendable {
             throw error
         }
         sync = conversation
+        lastWords = words
         facts.withLock { $0 = ours }
         do { try connect(ports) } catch {
             kill(pid, SIGKILL)
@@ -193,7 +197,12 @@ final class GuestProcess: Sendable {
     /// Lets the stage exec its program. Blocks until it runs.
     func start() throws {
         try sync.sendGo()
-        if case .failure(let text) = sync.next() { throw StageError(text: text) }
+        switch sync.next() {
+        case .failure(let text): throw StageError(text: text)
+        default:
+            let text = LastWords.read(lastWords)
+            guard text.isEmpty else { throw StageError(text: text) }
+        }
     }
 
     func signal(_ number: Int32) throws(SystemError) {

@@ -37,6 +37,7 @@ package enum Stages {
         let sync = SyncSocket(FileDescriptor(owning: SyncSocket.number))
         // The number came through dup2 and so without the flag; exec must close it.
         _ = fcntl(SyncSocket.number, F_SETFD, FD_CLOEXEC)
+        let words = try? LastWords.Page()
         do {
             let plan = try JSONDecoder().decode(ContainerPlan.self, from: Data(try sync.receiveDocument()))
             let filter = try sync.receiveFilter()
@@ -72,6 +73,7 @@ package enum Stages {
                 return true
             }
         } catch {
+            words?.write("\(error)")
             try? sync.send(.failure("\(error)"))
             _exit(1)
         }
@@ -139,6 +141,7 @@ package enum Stages {
         let sync = SyncSocket(FileDescriptor(owning: SyncSocket.number))
         _ = fcntl(SyncSocket.number, F_SETFD, FD_CLOEXEC)
         _ = fcntl(targetNumber, F_SETFD, FD_CLOEXEC)
+        let words = try? LastWords.Page()
         do {
             let plan = try JSONDecoder().decode(ExecPlan.self, from: Data(try sync.receiveDocument()))
             let filter = try sync.receiveFilter()
@@ -149,6 +152,7 @@ package enum Stages {
             try giveTerminal(plan.process, sync)
             try ProcessSetup.execute(plan.process, filter) { (try? sync.send(.ready)) != nil && sync.waitForGo() }
         } catch {
+            words?.write("\(error)")
             try? sync.send(.failure("\(error)"))
             _exit(1)
         }
