@@ -64,7 +64,7 @@ let package = Package(
         // Contracts
         room("OCISpec", in: "Contracts", ["Linux"]),
         room("TTRPC", in: "Contracts", ["EventLoop", "Linux", nioCore, nioPosix, protobuf]),
-        room("AgentAPI", in: "Contracts", ["Netlink", "TTRPC", protobuf]),
+        room("AgentAPI", in: "Contracts", ["Netlink", "OCISpec", "TTRPC", protobuf]),
         room("ShimAPI", in: "Contracts", ["TTRPC", protobuf]),
         // Guest
         room("Container", in: "Guest", ["CLinux", "CSeccomp", "Linux", "OCISpec"]),
@@ -120,6 +120,7 @@ let package = Package(
         unitTests("VhostUser", ["Linux", "CLinux", "TestSupport"]),
         unitTests("OCISpec", ["TestSupport"]),
         unitTests("TTRPC", ["EventLoop", "AgentAPI", nioCore, nioPosix]),
+        unitTests("AgentAPI", ["OCISpec", "TestSupport"]),
         unitTests("Container", ["OCISpec", "CLinux", "TestSupport"]),
         unitTests("Agent", ["GuestStorage", "OCISpec"]),
         unitTests("Configuration", ["Digest", "Linux"]),
@@ -133,7 +134,10 @@ let package = Package(
         unitTests("Shim", ["AgentAPI", "ShimAPI", protobuf]),
         // Tests with real guests
         .testTarget(
-            name: "VMTests", dependencies: ["Linux", "TestSupport"], path: "Tests/VMTests", exclude: ["crash-cell"],
-            swiftSettings: strict),
+            name: "VMTests",
+            dependencies: [
+                "TestSupport", "Sandbox", "AgentAPI", "Configuration", "OCISpec", "Linux", nioPosix, protobuf, log,
+            ],
+            path: "Tests/VMTests", exclude: ["crash-cell"], swiftSettings: strict),
     ]
 )

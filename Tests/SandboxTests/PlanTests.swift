@@ -113,7 +113,6 @@ struct PlanTests {
         #expect(field { $0.linux?.devices = [fuse, disk] } == "linux.devices[1]")
         #expect(
             field { $0.linux?.namespaces = [.init(type: "ipc", path: "/proc/1/ns/ipc")] } == "linux.namespaces[0].path")
-        #expect(field { $0.hooks = Hooks(createContainer: [Hook(path: "/x")]) } == "hooks.createContainer[0]")
         var limits = Linux.Resources()
         limits.blockIO = .init()
         limits.blockIO?.throttleReadBpsDevice = [.init(major: 8, minor: 0, rate: 1)]
@@ -125,6 +124,21 @@ struct PlanTests {
             $0.linux?.resources?.devices = [.init(allow: true, access: "rwm")]
         }
         #expect(privileged.droppedDevices == 1 && privileged.spec.linux?.devices == [fuse])
+    }
+
+    @Test("a filter that asks a listener is refused, unless filters stay out of the guest")
+    func seccompListener() throws {
+        var spec = Spec.example
+        var profile = Linux.Seccomp(defaultAction: "SCMP_ACT_ALLOW")
+        profile.listenerPath = "/run/l.sock"
+        spec.linux?.seccomp = profile
+        func guest(_ filtered: Bool) throws -> GuestSpec {
+            try GuestSpec(spec, container: "c1", paths: SandboxPaths(sandbox: "s1"), guestSeccomp: filtered)
+        }
+        #expect(try guest(true).spec.linux?.seccomp == Linux.Seccomp(defaultAction: "SCMP_ACT_ALLOW"))
+        spec.linux?.seccomp?.syscalls = [.init(names: ["mount"], action: "SCMP_ACT_NOTIFY")]
+        #expect(throws: SpecError.self) { try guest(true) }
+        #expect(try guest(false).spec.linux?.seccomp == nil)
     }
 
     @Test("in a pod, a namespace's path is the sandbox's; the guest's own stands for it")

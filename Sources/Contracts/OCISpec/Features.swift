@@ -4,8 +4,7 @@ import Linux
 package struct Features: Encodable, Sendable {
     let ociVersionMin = "1.0.0"
     let ociVersionMax = Spec.version
-    /// createContainer is missing: it would run a program of the host inside the guest.
-    let hooks = ["prestart", "createRuntime", "startContainer", "poststart", "poststop"]
+    let hooks = ["prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"]
     let mountOptions = MountOptions.names.sorted() + ["tmpcopyup"]
     let linux = LinuxFeatures()
     let annotations = ["io.katacontainers.runtime": "swift"]

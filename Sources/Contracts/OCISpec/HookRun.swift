@@ -3,15 +3,19 @@ import Linux
 
 extension Hook {
     /// Runs the hook's program with the state on its standard input (runtime.md, "Lifecycle").
-    /// - Parameter standard: the limit for a hook that states none.
+    /// - Parameters:
+    ///   - standard: the limit for a hook that states none.
+    ///   - place: says where the program runs, when not where this one does.
     /// - Throws: `HookError` when it can't be run, takes too long, or ends with a status other than 0.
     package func run(
         _ stage: String, _ state: State, standard: Duration = .seconds(60),
+        place: (inout Command) -> Void = { _ in },
         collect: (ChildProcess) -> ProcessEnd = { $0.wait() }
     ) throws(HookError) {
         // args holds the program's own name first (config.md, "POSIX-platform Hooks").
         var command = Command(path, Array((args ?? [path]).dropFirst()), environment: env ?? [])
         command.name = args?.first
+        place(&command)
         let outcome: (end: ProcessEnd, output: String)
         let limit = timeout.map { Duration.seconds($0) } ?? standard
         do { outcome = try command.run(input: state.json(), within: limit, collect: collect) } catch {

@@ -1,5 +1,14 @@
 import FoundationEssentials
 
+extension Encodable {
+    /// The first field of this value that `other` doesn't have or has otherwise, as `linux.rdma`; nil when none is missing. Null,
+    /// zero, false and empty say nothing, and are as good as absent.
+    package func field(missingIn other: Self) -> String? {
+        guard let whole = JSONValue.parse(json()), let rest = JSONValue.parse(other.json()) else { return "" }
+        return whole.place(missingIn: rest).map { $0.hasPrefix(".") ? String($0.dropFirst()) : $0 }
+    }
+}
+
 /// A value of a document whatever its type: to find and show in an error what is wrong with it.
 enum JSONValue: Codable {
     case object([String: JSONValue])
@@ -59,8 +68,41 @@ enum JSONValue: Codable {
         }
     }
 
-    private static func parse(_ json: [UInt8]) -> JSONValue? {
+    fileprivate static func parse(_ json: [UInt8]) -> JSONValue? {
         try? JSONDecoder().decode(JSONValue.self, from: Data(json))
+    }
+
+    private var saysNothing: Bool {
+        switch self {
+        case .object(let fields): fields.values.allSatisfy(\.saysNothing)
+        case .list(let values): values.isEmpty
+        case .text(let text): text.isEmpty
+        case .truth(let truth): !truth
+        case .signed(let number): number == 0
+        case .unsigned(let number): number == 0
+        case .fraction(let number): number == 0
+        case .null: true
+        }
+    }
+
+    fileprivate func place(missingIn other: JSONValue?) -> String? {
+        if saysNothing { return nil }
+        guard let other else { return "" }
+        switch (self, other) {
+        case (.object(let fields), .object(let others)):
+            for (name, value) in fields.sorted(by: { $0.key < $1.key }) {
+                if let field = value.place(missingIn: others[name]) { return "." + name + field }
+            }
+            return nil
+        case (.list(let values), .list(let others)):
+            for (index, value) in values.enumerated() {
+                let counterpart = others.indices.contains(index) ? others[index] : nil
+                if let field = value.place(missingIn: counterpart) { return "[\(index)]" + field }
+            }
+            return nil
+        case (.text(let text), .text(let counterpart)): return text == counterpart ? nil : ""
+        default: return short == other.short ? nil : ""
+        }
     }
 
     /// What stands at a path, short; nil when it can't be found.

@@ -80,12 +80,20 @@ extension Linux {
                 package var minor: Int64
                 package var weight: UInt16?
                 package var leafWeight: UInt16?
+
+                package init(major: Int64, minor: Int64, weight: UInt16? = nil, leafWeight: UInt16? = nil) {
+                    (self.major, self.minor, self.weight, self.leafWeight) = (major, minor, weight, leafWeight)
+                }
             }
 
             package struct ThrottleDevice: Codable, Equatable, Sendable {
                 package var major: Int64
                 package var minor: Int64
                 package var rate: UInt64
+
+                package init(major: Int64, minor: Int64, rate: UInt64) {
+                    (self.major, self.minor, self.rate) = (major, minor, rate)
+                }
             }
         }
 
@@ -93,15 +101,20 @@ extension Linux {
             /// `2MB`, `1GB`: as in the names of the kernel's files.
             package var pageSize: String
             package var limit: UInt64
+
+            package init(pageSize: String, limit: UInt64) { (self.pageSize, self.limit) = (pageSize, limit) }
         }
 
         package struct Network: Codable, Equatable, Sendable {
             package var classID: UInt32?
             package var priorities: [Priority]?
+            package init() {}
 
             package struct Priority: Codable, Equatable, Sendable {
                 package var name: String
                 package var priority: UInt32
+
+                package init(name: String, priority: UInt32) { (self.name, self.priority) = (name, priority) }
             }
         }
 

@@ -197,7 +197,7 @@ package struct Linux: Codable, Equatable, Sendable {
     package init() {}
 
     /// Fields that no guest can act on; read so that they can be refused.
-    package struct IntelRdt: Codable, Equatable, Sendable {}
+    package struct IntelRdt: Codable, Equatable, Sendable { package init() {} }
     package struct MemoryPolicy: Codable, Equatable, Sendable {}
 
     package struct Personality: Codable, Equatable, Sendable {

@@ -24,7 +24,8 @@ struct GuestHooks: Sendable {
 
     private static func run(_ hook: Hook, _ stage: String, _ state: State, _ reaper: Reaper) async throws {
         try await blocking("hook") {
-            try hook.run(stage, state, standard: .seconds(10)) { .exited((try? reaper.wait($0.pid)) ?? 255) }
+            try hook.run(
+                stage, state, standard: .seconds(10), collect: { .exited((try? reaper.wait($0.pid)) ?? 255) })
         }
     }
 }

@@ -30,7 +30,7 @@ extension Sandbox {
         }
         let record = Container(
             id: container, bundle: bundle, streams: streams,
-            hooks: HostHooks(spec, container: container, bundle: bundle, pid: process ?? pid),
+            hooks: HostHooks(spec, container: container, bundle: bundle, pid: process ?? pid, paths: paths),
             demand: Demand(spec.linux?.resources), made: made)
         // From here on the name is taken: another call for it must not touch these mounts.
         containers[container] = record
@@ -49,7 +49,7 @@ extension Sandbox {
             } else {
                 request.oci = try Grpc_Spec(checking: guest.spec, source: bundle + "/config.json")
             }
-            try await record.hooks.beforeCreation()
+            try await record.hooks.beforeCreation(network: network?.namespace.path)
             // A manager's hook may have moved links into the namespace, and have written who resolves names there.
             if let path = spec.mounts?.last(where: { $0.destination == "/etc/resolv.conf" })?.source,
                 let text = try? Files.readText(path), NameRelay.isNeeded(by: text), let dialer, let relay
@@ -74,6 +74,7 @@ extension Sandbox {
             record.takeAway(from: ledger)
             await releaseDisks(of: record)
             containers[container] = nil
+            await record.hooks.afterDeletion(log)
             throw error
         }
     }
@@ -149,7 +150,7 @@ extension Sandbox {
         if agentFeatures.contains(AgentFeature.specJSON) {
             request.resourcesJson = Data(resources.json())
         } else {
-            request.resources = Grpc_LinuxResources(resources)
+            request.resources = try Grpc_LinuxResources(checking: resources, source: "resources")
         }
         _ = try await agent().updateContainer(request, timeout: .seconds(10))
     }

@@ -1,4 +1,3 @@
-import AgentAPI
 import Linux
 import OCISpec
 
@@ -35,12 +34,6 @@ package struct GuestSpec: Sendable {
         var shares: [Share] = []
         var disks: [Disk] = []
         spec.root?.path = GuestPaths.rootfs(of: container)
-        if let hook = original.hooks?.createContainer?.first {
-            throw SpecError(
-                source, "hooks.createContainer[0]",
-                "\(hook.path) of the host can't run inside a container of a guest: use createRuntime (on the host) or startContainer (in the container)"
-            )
-        }
         spec.hooks = original.hooks?.startContainer.map { Hooks(startContainer: $0) }
         let (namespaces, sharesProcesses) = try Self.namespaces(original, source)
         spec.linux?.namespaces = namespaces
@@ -52,7 +45,14 @@ package struct GuestSpec: Sendable {
         disks += given
         try Self.refuseDevices(of: original.linux?.resources?.blockIO, but: given, source)
         droppedDevices = dropped
-        if !guestSeccomp { spec.linux?.seccomp = nil }
+        if guestSeccomp {
+            try original.linux?.seccomp?.refuseListener(source: source)
+        } else {
+            spec.linux?.seccomp = nil
+        }
+        // Without a call that asks it, there is no listener.
+        spec.linux?.seccomp?.listenerPath = nil
+        spec.linux?.seccomp?.listenerMetadata = nil
         spec.process?.keepHostProfiles(guestSELinux: guestSELinux)
         if !guestSELinux {
             spec.linux?.mountLabel = nil
@@ -220,140 +220,4 @@ extension OCISpec.Process {
 extension Mount {
     var isBind: Bool { type == "bind" || options?.contains { $0 == "bind" || $0 == "rbind" } ?? false }
     var isReadOnly: Bool { options?.contains("ro") ?? false }
-}
-
-extension Grpc_Spec {
-    /// For an agent that takes these messages alone.
-    /// - Throws: for a field that they have no place for.
-    package init(checking spec: Spec, source: String) throws(SpecError) {
-        let (process, linux) = (spec.process, spec.linux)
-        let kinds = Set((linux?.namespaces ?? []).map(\.type))
-        let missing: [(String, Bool)] = [
-            ("domainname", !(spec.domainname ?? "").isEmpty),
-            ("hooks.startContainer", spec.hooks?.startContainer != nil),
-            ("process.user.umask", process?.user.umask != nil), ("process.scheduler", process?.scheduler != nil),
-            ("process.ioPriority", process?.ioPriority != nil),
-            ("process.execCPUAffinity", process?.execCPUAffinity != nil),
-            ("linux.namespaces (user)", kinds.contains("user")), ("linux.namespaces (time)", kinds.contains("time")),
-            ("linux.seccomp.defaultErrnoRet", linux?.seccomp?.defaultErrnoRet != nil),
-            ("linux.personality", linux?.personality != nil),
-            ("linux.devices", !(linux?.devices ?? []).isEmpty),
-            ("linux.resources.unified", linux?.resources?.unified != nil),
-            ("linux.resources.rdma", linux?.resources?.rdma != nil),
-            ("linux.resources.blockIO", linux?.resources?.blockIO != nil),
-        ]
-        if let field = missing.first(where: \.1)?.0 {
-            throw SpecError(
-                source, field, "the agent in the guest's image has no message for it; use this release's agent")
-        }
-        self.init(spec)
-    }
-
-    /// The wire form of a specification (oci.proto).
-    package init(_ spec: Spec) {
-        self.init()
-        version = spec.ociVersion
-        if let process = spec.process { self.process = Grpc_Process(process) }
-        if let root = spec.root {
-            self.root.path = root.path
-            self.root.readonly = root.readonly ?? false
-        }
-        hostname = spec.hostname ?? ""
-        annotations = spec.annotations ?? [:]
-        mounts = (spec.mounts ?? []).map { mount in
-            var wire = Grpc_Mount()
-            wire.destination = mount.destination
-            wire.source = mount.source ?? ""
-            wire.type = mount.type ?? ""
-            wire.options = mount.options ?? []
-            return wire
-        }
-        guard let linux = spec.linux else { return }
-        self.linux.sysctl = linux.sysctl ?? [:]
-        self.linux.cgroupsPath = linux.cgroupsPath ?? ""
-        self.linux.rootfsPropagation = linux.rootfsPropagation ?? ""
-        self.linux.maskedPaths = linux.maskedPaths ?? []
-        self.linux.readonlyPaths = linux.readonlyPaths ?? []
-        self.linux.namespaces = (linux.namespaces ?? []).map { namespace in
-            var wire = Grpc_LinuxNamespace()
-            wire.type = namespace.type
-            wire.path = namespace.path ?? ""
-            return wire
-        }
-        if let seccomp = linux.seccomp { self.linux.seccomp = Grpc_LinuxSeccomp(seccomp) }
-        if let resources = linux.resources { self.linux.resources = Grpc_LinuxResources(resources) }
-    }
-}
-
-extension Grpc_LinuxSeccomp {
-    init(_ seccomp: OCISpec.Linux.Seccomp) {
-        self.init()
-        defaultAction = seccomp.defaultAction
-        architectures = seccomp.architectures ?? []
-        flags = seccomp.flags ?? []
-        syscalls = (seccomp.syscalls ?? []).map { rule in
-            var call = Grpc_LinuxSyscall()
-            call.names = rule.names
-            call.action = rule.action
-            if let errno = rule.errnoRet { call.errnoRet = .errnoret(errno) }
-            call.args = (rule.args ?? []).map { argument in
-                var wire = Grpc_LinuxSeccompArg()
-                (wire.index, wire.value) = (UInt64(argument.index), argument.value)
-                (wire.valueTwo, wire.op) = (argument.valueTwo ?? 0, argument.op)
-                return wire
-            }
-            return call
-        }
-    }
-}
-
-extension Grpc_LinuxResources {
-    /// Processor numbers are the host's and mean nothing in a guest.
-    package init(_ resources: OCISpec.Linux.Resources) {
-        self.init()
-        if let memory = resources.memory {
-            self.memory.limit = memory.limit ?? 0
-            self.memory.swap = memory.swap ?? 0
-            self.memory.reservation = memory.reservation ?? 0
-        }
-        if let cpu = resources.cpu {
-            self.cpu.shares = cpu.shares ?? 0
-            self.cpu.quota = cpu.quota ?? 0
-            self.cpu.period = cpu.period ?? 0
-        }
-        if let pids = resources.pids { self.pids.limit = pids.limit ?? 0 }
-    }
-}
-
-extension Grpc_Process {
-    package init(_ process: OCISpec.Process) {
-        self.init()
-        terminal = process.terminal ?? false
-        if let size = process.consoleSize {
-            consoleSize.height = UInt32(clamping: size.height)
-            consoleSize.width = UInt32(clamping: size.width)
-        }
-        user.uid = process.user.uid
-        user.gid = process.user.gid
-        user.additionalGids = process.user.additionalGids ?? []
-        args = process.args ?? []
-        env = process.env ?? []
-        cwd = process.cwd
-        noNewPrivileges = process.noNewPrivileges ?? false
-        if let capabilities = process.capabilities {
-            self.capabilities.bounding = capabilities.bounding ?? []
-            self.capabilities.effective = capabilities.effective ?? []
-            self.capabilities.inheritable = capabilities.inheritable ?? []
-            self.capabilities.permitted = capabilities.permitted ?? []
-            self.capabilities.ambient = capabilities.ambient ?? []
-        }
-        rlimits = (process.rlimits ?? []).map { limit in
-            var wire = Grpc_POSIXRlimit()
-            wire.type = limit.type
-            wire.hard = limit.hard
-            wire.soft = limit.soft
-            return wire
-        }
-        if let adjustment = process.oomScoreAdj { oomscoreAdj = Int64(adjustment) }
-    }
 }

@@ -21,7 +21,11 @@ extension Sandbox {
             try await network?.follow()
             var request = Grpc_StartContainerRequest()
             request.containerID = container
-            _ = try await agent.startContainer(request, timeout: .seconds(60))
+            do { _ = try await agent.startContainer(request, timeout: .seconds(60)) } catch {
+                // Whatever of it is there: it has had its start.
+                try? await signal(SIGKILL, container: container)
+                throw error
+            }
         } else {
             var request = Grpc_ExecProcessRequest()
             request.containerID = container
@@ -31,7 +35,7 @@ extension Sandbox {
                 if agentFeatures.contains(AgentFeature.specJSON) {
                     request.processJson = Data(specification.json())
                 } else {
-                    request.process = Grpc_Process(specification)
+                    request.process = try Grpc_Process(checking: specification, source: "process.json")
                 }
             }
             let ports = try prepare(process)
@@ -52,7 +56,6 @@ extension Sandbox {
                 "container": "\(container)", "exec": "\(exec)", "start_ms": "\(Int(start / .milliseconds(1)))",
                 "create_ms": "\(exec.isEmpty ? Int(record.creation / .milliseconds(1)) : 0)",
             ])
-        if exec.isEmpty { await record.hooks.afterStart(log) }
         Task(executorPreference: executor) { [weak self] in
             var request = Grpc_WaitProcessRequest()
             request.containerID = container
@@ -60,6 +63,11 @@ extension Sandbox {
             // A wait that is lost means that the guest is lost, and with it the process: killed.
             let status = (try? await agent.waitProcess(request, timeout: nil).status) ?? 137
             await self?.ended(process, status)
+        }
+        guard exec.isEmpty else { return }
+        do { try await record.hooks.afterStart() } catch {
+            try? await signal(SIGKILL, container: container, all: true)
+            throw error
         }
     }
 

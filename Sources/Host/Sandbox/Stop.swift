@@ -24,6 +24,7 @@ extension Sandbox {
         share?.stop()
         dialer?.close()
         relay?.stop()
+        for container in containers.values { await container.hooks.afterDeletion(log) }
         ledger.undo(after: beginning)
         state = .gone
     }

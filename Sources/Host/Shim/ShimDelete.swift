@@ -18,10 +18,14 @@ package enum ShimDelete {
 
     /// - Parameter socket: where the shim listened: another manager may have a sandbox of this name.
     package static func takeAway(_ sandbox: String, socket: String) {
-        let directory = SandboxPaths(sandbox: sandbox).machine
-        if Ledger.owns(socket: socket, directory) { Ledger.takeAway(directory) }
+        let paths = SandboxPaths(sandbox: sandbox)
+        let isOurs = Ledger.owns(socket: socket, paths.machine)
+        let due = isOurs ? DueHooks.claimAll(paths) : []
+        if isOurs { Ledger.takeAway(paths.machine) }
         // A pod's containers share a shim: that of the others lives.
         if (try? UnixSocket.connect(socket).raw) == nil { unlink(socket) }
+        // Last: they may take their time, and who asks may not wait for it.
+        for hooks in due { hooks.run { writeError("containerd-shim-kata-v2: \($0)") } }
     }
 
     /// Where the shim listened: `start` wrote it into the bundle.

@@ -517,6 +517,50 @@ package nonisolated struct Grpc_LinuxBlockIO: Sendable {
 
   package var leafWeight: UInt32 = 0
 
+  package var weightDevice: [Grpc_LinuxWeightDevice] = []
+
+  package var throttleReadBpsDevice: [Grpc_LinuxThrottleDevice] = []
+
+  package var throttleWriteBpsDevice: [Grpc_LinuxThrottleDevice] = []
+
+  package var throttleReadIopsdevice: [Grpc_LinuxThrottleDevice] = []
+
+  package var throttleWriteIopsdevice: [Grpc_LinuxThrottleDevice] = []
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package init() {}
+}
+
+package nonisolated struct Grpc_LinuxWeightDevice: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  package var major: Int64 = 0
+
+  package var minor: Int64 = 0
+
+  package var weight: UInt32 = 0
+
+  package var leafWeight: UInt32 = 0
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package init() {}
+}
+
+package nonisolated struct Grpc_LinuxThrottleDevice: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  package var major: Int64 = 0
+
+  package var minor: Int64 = 0
+
+  package var rate: UInt64 = 0
+
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
   package init() {}
@@ -528,6 +572,22 @@ package nonisolated struct Grpc_LinuxNetwork: Sendable {
   // methods supported on all messages.
 
   package var classID: UInt32 = 0
+
+  package var priorities: [Grpc_LinuxInterfacePriority] = []
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package init() {}
+}
+
+package nonisolated struct Grpc_LinuxInterfacePriority: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  package var name: String = String()
+
+  package var priority: UInt32 = 0
 
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
@@ -1688,7 +1748,7 @@ nonisolated extension Grpc_LinuxResources: SwiftProtobuf.Message, SwiftProtobuf.
 
 nonisolated extension Grpc_LinuxBlockIO: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".LinuxBlockIO"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}Weight\0\u{1}LeafWeight\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}Weight\0\u{1}LeafWeight\0\u{1}WeightDevice\0\u{1}ThrottleReadBpsDevice\0\u{1}ThrottleWriteBpsDevice\0\u{1}ThrottleReadIOPSDevice\0\u{1}ThrottleWriteIOPSDevice\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -1698,6 +1758,11 @@ nonisolated extension Grpc_LinuxBlockIO: SwiftProtobuf.Message, SwiftProtobuf._M
       switch fieldNumber {
       case 1: try { try decoder.decodeSingularUInt32Field(value: &self.weight) }()
       case 2: try { try decoder.decodeSingularUInt32Field(value: &self.leafWeight) }()
+      case 3: try { try decoder.decodeRepeatedMessageField(value: &self.weightDevice) }()
+      case 4: try { try decoder.decodeRepeatedMessageField(value: &self.throttleReadBpsDevice) }()
+      case 5: try { try decoder.decodeRepeatedMessageField(value: &self.throttleWriteBpsDevice) }()
+      case 6: try { try decoder.decodeRepeatedMessageField(value: &self.throttleReadIopsdevice) }()
+      case 7: try { try decoder.decodeRepeatedMessageField(value: &self.throttleWriteIopsdevice) }()
       default: break
       }
     }
@@ -1710,10 +1775,75 @@ nonisolated extension Grpc_LinuxBlockIO: SwiftProtobuf.Message, SwiftProtobuf._M
     if self.leafWeight != 0 {
       try visitor.visitSingularUInt32Field(value: self.leafWeight, fieldNumber: 2)
     }
+    if !self.weightDevice.isEmpty {
+      try visitor.visitRepeatedMessageField(value: self.weightDevice, fieldNumber: 3)
+    }
+    if !self.throttleReadBpsDevice.isEmpty {
+      try visitor.visitRepeatedMessageField(value: self.throttleReadBpsDevice, fieldNumber: 4)
+    }
+    if !self.throttleWriteBpsDevice.isEmpty {
+      try visitor.visitRepeatedMessageField(value: self.throttleWriteBpsDevice, fieldNumber: 5)
+    }
+    if !self.throttleReadIopsdevice.isEmpty {
+      try visitor.visitRepeatedMessageField(value: self.throttleReadIopsdevice, fieldNumber: 6)
+    }
+    if !self.throttleWriteIopsdevice.isEmpty {
+      try visitor.visitRepeatedMessageField(value: self.throttleWriteIopsdevice, fieldNumber: 7)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
   package static func ==(lhs: Grpc_LinuxBlockIO, rhs: Grpc_LinuxBlockIO) -> Bool {
+    if lhs.weight != rhs.weight {return false}
+    if lhs.leafWeight != rhs.leafWeight {return false}
+    if lhs.weightDevice != rhs.weightDevice {return false}
+    if lhs.throttleReadBpsDevice != rhs.throttleReadBpsDevice {return false}
+    if lhs.throttleWriteBpsDevice != rhs.throttleWriteBpsDevice {return false}
+    if lhs.throttleReadIopsdevice != rhs.throttleReadIopsdevice {return false}
+    if lhs.throttleWriteIopsdevice != rhs.throttleWriteIopsdevice {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Grpc_LinuxWeightDevice: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".LinuxWeightDevice"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}Major\0\u{1}Minor\0\u{1}Weight\0\u{1}LeafWeight\0")
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularInt64Field(value: &self.major) }()
+      case 2: try { try decoder.decodeSingularInt64Field(value: &self.minor) }()
+      case 3: try { try decoder.decodeSingularUInt32Field(value: &self.weight) }()
+      case 4: try { try decoder.decodeSingularUInt32Field(value: &self.leafWeight) }()
+      default: break
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if self.major != 0 {
+      try visitor.visitSingularInt64Field(value: self.major, fieldNumber: 1)
+    }
+    if self.minor != 0 {
+      try visitor.visitSingularInt64Field(value: self.minor, fieldNumber: 2)
+    }
+    if self.weight != 0 {
+      try visitor.visitSingularUInt32Field(value: self.weight, fieldNumber: 3)
+    }
+    if self.leafWeight != 0 {
+      try visitor.visitSingularUInt32Field(value: self.leafWeight, fieldNumber: 4)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: Grpc_LinuxWeightDevice, rhs: Grpc_LinuxWeightDevice) -> Bool {
+    if lhs.major != rhs.major {return false}
+    if lhs.minor != rhs.minor {return false}
     if lhs.weight != rhs.weight {return false}
     if lhs.leafWeight != rhs.leafWeight {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
@@ -1721,9 +1851,49 @@ nonisolated extension Grpc_LinuxBlockIO: SwiftProtobuf.Message, SwiftProtobuf._M
   }
 }
 
+nonisolated extension Grpc_LinuxThrottleDevice: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".LinuxThrottleDevice"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}Major\0\u{1}Minor\0\u{1}Rate\0")
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularInt64Field(value: &self.major) }()
+      case 2: try { try decoder.decodeSingularInt64Field(value: &self.minor) }()
+      case 3: try { try decoder.decodeSingularUInt64Field(value: &self.rate) }()
+      default: break
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if self.major != 0 {
+      try visitor.visitSingularInt64Field(value: self.major, fieldNumber: 1)
+    }
+    if self.minor != 0 {
+      try visitor.visitSingularInt64Field(value: self.minor, fieldNumber: 2)
+    }
+    if self.rate != 0 {
+      try visitor.visitSingularUInt64Field(value: self.rate, fieldNumber: 3)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: Grpc_LinuxThrottleDevice, rhs: Grpc_LinuxThrottleDevice) -> Bool {
+    if lhs.major != rhs.major {return false}
+    if lhs.minor != rhs.minor {return false}
+    if lhs.rate != rhs.rate {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
 nonisolated extension Grpc_LinuxNetwork: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".LinuxNetwork"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}ClassID\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}ClassID\0\u{1}Priorities\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -1732,6 +1902,7 @@ nonisolated extension Grpc_LinuxNetwork: SwiftProtobuf.Message, SwiftProtobuf._M
       // enabled. https://github.com/apple/swift-protobuf/issues/1034
       switch fieldNumber {
       case 1: try { try decoder.decodeSingularUInt32Field(value: &self.classID) }()
+      case 2: try { try decoder.decodeRepeatedMessageField(value: &self.priorities) }()
       default: break
       }
     }
@@ -1741,11 +1912,50 @@ nonisolated extension Grpc_LinuxNetwork: SwiftProtobuf.Message, SwiftProtobuf._M
     if self.classID != 0 {
       try visitor.visitSingularUInt32Field(value: self.classID, fieldNumber: 1)
     }
+    if !self.priorities.isEmpty {
+      try visitor.visitRepeatedMessageField(value: self.priorities, fieldNumber: 2)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
   package static func ==(lhs: Grpc_LinuxNetwork, rhs: Grpc_LinuxNetwork) -> Bool {
     if lhs.classID != rhs.classID {return false}
+    if lhs.priorities != rhs.priorities {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Grpc_LinuxInterfacePriority: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".LinuxInterfacePriority"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}Name\0\u{1}Priority\0")
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularStringField(value: &self.name) }()
+      case 2: try { try decoder.decodeSingularUInt32Field(value: &self.priority) }()
+      default: break
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if !self.name.isEmpty {
+      try visitor.visitSingularStringField(value: self.name, fieldNumber: 1)
+    }
+    if self.priority != 0 {
+      try visitor.visitSingularUInt32Field(value: self.priority, fieldNumber: 2)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: Grpc_LinuxInterfacePriority, rhs: Grpc_LinuxInterfacePriority) -> Bool {
+    if lhs.name != rhs.name {return false}
+    if lhs.priority != rhs.priority {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

@@ -82,9 +82,15 @@ package struct ContainerPlan: Codable, Equatable, Sendable {
         }
         devices = DevicePlan.all(linux.devices ?? [])
         deviceFilter = DeviceFilter(linux.resources?.devices ?? [])
+        do { try linux.seccomp?.refuseListener(source: "config.json") } catch {
+            throw PlanError(error.path, error.reason)
+        }
         seccomp = linux.seccomp.map(SeccompPlan.init)
         personality = linux.personality.map { $0.domain == "LINUX32" ? 8 : 0 }
         startHooks = spec.hooks?.startContainer ?? []
+        if let other = spec.hooks?.stages.first(where: { $0.name != "startContainer" }) {
+            throw PlanError("hooks.\(other.name)", "is the host's to run; a guest runs startContainer alone")
+        }
         state = OCISpec.State(spec, id: container, bundle: root.path)
         cgroup = CgroupLimits.path(linux.cgroupsPath, container: container)
         limits = try CgroupLimits.settings(linux.resources)
