@@ -53,6 +53,25 @@ struct Lab: Sendable {
         guard outcome.status == 0 else { throw LabError(text: outcome.error) }
     }
 
+    /// Runs a script in a container whose config.json a jq program has changed.
+    static func run(_ script: String, _ change: String, before: String = "true", after: String = "true") throws
+        -> Lab.Outcome
+    {
+        let lab = try Lab()
+        defer { lab.remove() }
+        try lab.bundle(script)
+        let quoted = change.replacingOccurrences(of: "'", with: "'\\''")
+        let outcome = try lab.sh(
+            """
+            \(before) && jq '\(quoted)' bundle/config.json > c && mv c bundle/config.json
+            \(lab.kata) run -b bundle t-spec; status=$?
+            \(after)
+            exit $status
+            """)
+        #expect(try lab.leftovers("t-spec") == "")
+        return outcome
+    }
+
     struct Outcome: Sendable {
         let status: Int32
         let output: String
@@ -81,6 +100,14 @@ struct Lab: Sendable {
             status: end.status, output: (try? Files.readText(base + ".out")) ?? "",
             error: (try? Files.readText(base + ".err")) ?? "")
     }
+
+    /// A jq program that gives a container of busybox rights over everything in its guest; it reads `features` into $features.
+    static let privileged = """
+        .process.noNewPrivileges = false | .linux.maskedPaths = [] | .linux.readonlyPaths = []
+        | .process.capabilities = (["bounding", "effective", "permitted"] | map({(.): $features[0].linux.capabilities}) | add)
+        | .linux.resources.devices = [{allow: true, access: "rwm"}]
+        | .mounts |= map(if .type == "cgroup" or .type == "sysfs" then .options -= ["ro"] else . end)
+        """
 
     /// A shell command that runs another one in a terminal of 20 rows and 50 columns, which becomes 33 by 77 once the program says "ready".
     static let terminal = """

@@ -32,13 +32,25 @@ enum ProcessSetup {
                 throw SystemError(
                     "apply profile (process.apparmorProfile) not loaded in the guest,", name, errno: ENOENT)
             }
-            try Files.write("/proc/thread-self/attr/apparmor/exec", "exec " + name)
+            do { try Files.write("/proc/thread-self/attr/apparmor/exec", "exec " + name) } catch {
+                throw SystemError("apply profile (process.apparmorProfile)", name, errno: error.code)
+            }
         case .seLinux(let label):
             guard Files.exists("/sys/fs/selinux/enforce") else {
                 throw SystemError(
                     "apply label (process.selinuxLabel) without SELinux in the guest,", label, errno: ENOSYS)
             }
-            try Files.write("/proc/thread-self/attr/exec", label)
+            // Without a policy the kernel takes every label for its own, and says nothing (security_context_to_sid).
+            let own = try Files.readText("/proc/thread-self/attr/current")
+            guard own.prefix(while: { $0 != "\0" && $0 != "\n" }) != "kernel" else {
+                throw SystemError(
+                    "apply label (process.selinuxLabel) without a policy in the guest,", label, errno: EINVAL)
+            }
+            do { try Files.write("/proc/thread-self/attr/exec", label) } catch {
+                throw SystemError(
+                    "apply label (process.selinuxLabel), which the guest's policy must know,", label,
+                    errno: error.code)
+            }
         }
     }
 

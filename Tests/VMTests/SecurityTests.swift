@@ -1,0 +1,179 @@
+import Foundation
+import TestSupport
+import Testing
+
+/// Filters of system calls and security modules, in the guest's kernel.
+@Suite(
+    "what confines a process, with real guests", .serialized,
+    .enabled(if: Lab.obstacle == nil, "\(Lab.obstacle ?? "")"),
+    .timeLimit(.minutes(10)))
+struct SecurityTests {
+    @Test("system calls are filtered in the guest, for programs that join later too")
+    func seccomp() throws {
+        let lab = try Lab()
+        defer { lab.remove() }
+        try lab.bundle("mkdir /tmp/a; grep ^Seccomp: /proc/self/status; sleep 100")
+        let outcome = try lab.sh(
+            """
+            jq '.linux.seccomp = {defaultAction: "SCMP_ACT_ALLOW", architectures: ["SCMP_ARCH_X86_64"], syscalls: [
+                {names: ["mkdir", "mkdirat", "no_such_call"], action: "SCMP_ACT_ERRNO", errnoRet: 28}]}
+                | .mounts += [{destination: "/tmp", type: "tmpfs", source: "tmpfs"}]' bundle/config.json > c && mv c bundle/config.json
+            k() { \(lab.kata) "$@"; }
+            for privileges in true false; do
+                jq ".process.noNewPrivileges = $privileges" bundle/config.json > c && mv c bundle/config.json
+                k create -b bundle t-seccomp > out 2>&1; k start t-seccomp
+                k exec t-seccomp /bin/sh -c 'mkdir /tmp/b; grep ^Seccomp: /proc/self/status' 2>&1
+                cat out; k delete --force t-seccomp
+            done
+            sed 's|^disable_guest_seccomp.*||; s|^\\[runtime\\]|&\\ndisable_guest_seccomp = true|' \(lab.configuration) > off.toml
+            jq '.process.args = ["/bin/sh", "-c", "mkdir /tmp/c && grep ^Seccomp: /proc/self/status"]' bundle/config.json > c && mv c bundle/config.json
+            \(lab.kata) --kata-config off.toml run -b bundle t-seccomp
+            """)
+        let denied =
+            "mkdir: can't create directory '/tmp/b': No space left on device\nSeccomp:\t2\n"
+            + "mkdir: can't create directory '/tmp/a': No space left on device\nSeccomp:\t2\n"
+        #expect(outcome.output == denied + denied + "Seccomp:\t0\n", "\(outcome.output) \(outcome.error)")
+        #expect(try lab.leftovers("t-seccomp") == "")
+    }
+
+    @Test("a shell runs under a profile that allows what ordinary programs call and refuses the rest")
+    func allowList() throws {
+        let lab = try Lab()
+        defer { lab.remove() }
+        try lab.bundle(
+            "exec 2>&1; echo a | cat; (exit 3); echo $?; mkdir /tmp/a && ls /tmp; grep ^Seccomp: /proc/self/status; unshare -m true; echo end $?; sleep 100"
+        )
+        let outcome = try lab.sh(
+            """
+            echo '\(AllowList.profile)' > profile
+            jq --slurpfile profile profile '.linux.seccomp = $profile[0] | .process.capabilities.bounding += ["CAP_SYS_ADMIN"]
+                | .process.capabilities.effective += ["CAP_SYS_ADMIN"] | .process.capabilities.permitted += ["CAP_SYS_ADMIN"]
+                | .mounts += [{destination: "/tmp", type: "tmpfs", source: "tmpfs"}]' bundle/config.json > c && mv c bundle/config.json
+            k() { \(lab.kata) "$@"; }
+            for privileges in true false; do
+                jq ".process.noNewPrivileges = $privileges" bundle/config.json > c && mv c bundle/config.json
+                k create -b bundle t-list > out 2>&1; k start t-list
+                k exec --user 5:6 t-list /bin/sh -c 'id -u; grep ^Seccomp: /proc/self/status' 2>&1
+                for i in $(seq 100); do grep -q '^end' out && break; sleep 0.1; done
+                cat out; k delete --force t-list
+            done
+            """)
+        let once = """
+            5
+            Seccomp:\t2
+            a
+            3
+            a
+            Seccomp:\t2
+            unshare: unshare(0x20000): Operation not permitted
+            end 1
+
+            """
+        #expect(outcome.output == once + once, "\(outcome.output) \(outcome.error)")
+        #expect(try lab.leftovers("t-list") == "")
+    }
+
+    @Test("a start that a profile keeps silent is told of, never taken for one")
+    func silence() throws {
+        let lab = try Lab()
+        defer { lab.remove() }
+        try lab.bundle("echo never")
+        let outcome = try lab.sh(
+            """
+            profile() {
+                jq --arg action $1 --argjson privileges $2 '.linux.seccomp = {defaultAction: "SCMP_ACT_ALLOW", syscalls: [
+                    {names: ["execve", "execveat", "sendmsg"], action: $action}]} | .process.noNewPrivileges = $privileges' \
+                    bundle/config.json > c && mv c bundle/config.json
+            }
+            profile SCMP_ACT_ERRNO true; \(lab.kata) run -b bundle t-silent; echo $?
+            profile SCMP_ACT_ERRNO false; \(lab.kata) run -b bundle t-silent; echo $?
+            profile SCMP_ACT_KILL_PROCESS true; \(lab.kata) run -b bundle t-silent; echo $?
+            """)
+        #expect(outcome.output == "1\n1\n159\n", "\(outcome.error)")
+        let lines = outcome.error.split(separator: "\n")
+        #expect(lines.count == 2 && lines[0].contains("execute /bin/sh: Operation not permitted"), "\(outcome.error)")
+        #expect(lines.last?.contains("does linux.seccomp allow what sets it up?") == true, "\(outcome.error)")
+        #expect(try lab.leftovers("t-silent") == "")
+    }
+
+    @Test("a profile that the guest has loaded confines what runs under it, and any other is refused")
+    func appArmor() throws {
+        let lab = try Lab()
+        defer { lab.remove() }
+        try lab.bundle(
+            """
+            mount -t securityfs none /sys/kernel/security && dd if=/profile of=/sys/kernel/security/apparmor/.load bs=1M 2>/dev/null
+            echo loaded; sleep 100
+            """)
+        let outcome = try lab.sh(
+            """
+            cat > profile <<X
+            abi <abi/3.0>,
+            profile kata-test flags=(attach_disconnected) {
+              file,
+              capability,
+              deny /etc/secret r,
+            }
+            X
+            apparmor_parser --skip-kernel-load --skip-cache --stdout profile > rootfs/profile 2> warnings || cat warnings
+            echo hidden > rootfs/etc/secret
+            \(lab.kata) features > features
+            jq --slurpfile features features '\(Lab.privileged)' bundle/config.json > c && mv c bundle/config.json
+            k() { \(lab.kata) "$@"; }
+            k create -b bundle t-armor > out 2>&1 && k start t-armor
+            for i in $(seq 50); do grep -q loaded out && break; sleep 0.1; done; cat out
+            k exec --apparmor kata-test t-armor /bin/sh -c 'cat /proc/self/attr/current /etc/secret; echo $?; cat /etc/passwd' 2>&1
+            k exec t-armor /bin/cat /etc/secret
+            k exec --apparmor other t-armor /bin/true
+            k delete --force t-armor
+            """)
+        #expect(
+            outcome.output == """
+                loaded
+                kata-test (enforce)
+                cat: can't open '/etc/secret': Permission denied
+                1
+                root:x:0:0:root:/root:/bin/sh
+                hidden
+
+                """, "\(outcome.output) \(outcome.error)")
+        #expect(
+            outcome.error
+                == "apply profile (process.apparmorProfile) not loaded in the guest, other: No such file or directory\n"
+        )
+        #expect(try lab.leftovers("t-armor") == "")
+    }
+
+    @Test("a label goes to a guest that has SELinux, and is refused by its name where no policy knows it")
+    func seLinux() throws {
+        let lab = try Lab()
+        defer { lab.remove() }
+        try lab.bundle("cat /proc/self/attr/current; sleep 100")
+        let outcome = try lab.sh(
+            """
+            sed -i 's|^disable_guest_selinux.*||; s|^\\[hypervisor.qemu\\]|&\\ndisable_guest_selinux = false|' configuration.toml
+            k() { \(lab.kata) "$@"; }
+            jq '.process.selinuxLabel = "system_u:system_r:container_t:s0"' bundle/config.json > bundle/labelled
+            k create -b bundle t-label > out 2>&1; k start t-label
+            k exec --process-label system_u:system_r:one_t:s0 t-label /bin/true; echo $?
+            k delete --force t-label
+            sed -i 's|^kernel_params = .*|kernel_params = "security=selinux selinux=1"|' configuration.toml
+            k create -b bundle t-label > out 2>&1; k start t-label
+            k exec --process-label system_u:system_r:two_t:s0 t-label /bin/true; echo $?
+            for i in $(seq 50); do grep -q kernel out && break; sleep 0.1; done; tr -d '\\0' < out; echo
+            k delete --force t-label
+            mv bundle/labelled bundle/config.json; k run -b bundle t-label; echo $?
+            """)
+        #expect(outcome.output == "1\n1\nkernel\n1\n", "\(outcome.output) \(outcome.error)")
+        let lines = outcome.error.split(separator: "\n")
+        #expect(lines.count == 3, "\(outcome.error)")
+        for (line, words) in zip(
+            lines,
+            [
+                "without SELinux in the guest, system_u:system_r:one_t:s0",
+                "without a policy in the guest, system_u:system_r:two_t:s0", "container_t:s0",
+            ])
+        { #expect(line.contains(words), "\(line)") }
+        #expect(try lab.leftovers("t-label") == "")
+    }
+}
