@@ -93,7 +93,6 @@ struct ContainerPlanTests {
                 return nil
             } catch { return (error as? PlanError)?.field }
         }
-        #expect(field { $0.process?.capabilities?.bounding = ["CAP_FLY"] } == "process.capabilities.bounding[0]")
         #expect(
             field { $0.process?.rlimits = [.init(type: "RLIMIT_LUCK", hard: 1, soft: 1)] } == "process.rlimits[0].type")
         #expect(field { $0.linux?.namespaces = [.init(type: "mount", path: "/x")] } == "linux.namespaces[0].path")

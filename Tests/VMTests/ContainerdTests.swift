@@ -76,6 +76,40 @@ struct ContainerdTests {
         #expect(seen == order, "\(text)")
     }
 
+    @Test("containers of a pod share a guest, and its processes where they are to; each has its own files and profile")
+    func pod() throws {
+        let outcome = try withContainerd(
+            """
+            printf 'abi <abi/3.0>,\\nprofile kata-pod flags=(attach_disconnected) { file, capability, signal, deny /etc/group r, }\\n' > profile
+            apparmor_parser --skip-kernel-load --skip-cache --stdout profile > $rootfs/profile 2> /dev/null; echo hidden > $rootfs/etc/group
+            cri=io.kubernetes.cri
+            run -d --privileged --annotation $cri.container-type=sandbox $rootfs t-pod /bin/sh -c '
+                mount -t securityfs none /sys/kernel/security; dd if=/profile of=/sys/kernel/security/apparmor/.load bs=1M; exec sleep 77' > out 2>&1
+            for i in $(seq 50); do c task exec --exec-id w$i t-pod /bin/ps -o args | grep -q 'sleep 77$' && break; sleep 0.1; done
+            member() { run --annotation $cri.container-type=container --annotation $cri.sandbox-id=t-pod "$@"; }
+            ns=/proc/$(c task ls | awk '/t-pod/ {print $2}')/ns
+            member --rm --with-ns pid:$ns/pid --with-ns ipc:$ns/ipc --with-ns uts:$ns/uts $rootfs t-shared /bin/sh -c \
+                'ps -o pid,args | grep -c "^ *1 sleep 77"; kill -0 1 && [ $$ != 1 ] && echo joined'
+            member --rm --with-ns ipc:$ns/ipc $rootfs t-apart /bin/sh -c 'ps -o args | grep -c "sleep 77$"; echo own $$'
+            member --rm --apparmor-profile kata-pod $rootfs t-armor /bin/sh -c 'cat /proc/self/attr/current /etc/group' 2>&1
+            ls /run/vc/vm | grep -c t-; c task kill -s KILL t-pod
+            for i in $(seq 50); do c task ls | grep -q STOPPED && break; sleep 0.1; done
+            c task rm t-pod > /dev/null 2>&1; c c rm t-pod; for i in $(seq 50); do [ -e /run/vc/vm/t-pod ] || break; sleep 0.1; done; ls /run/vc/vm | grep -c t-
+            """)
+        #expect(
+            outcome.output == """
+                1
+                joined
+                0
+                own 1
+                kata-pod (enforce)
+                cat: can't open '/etc/group': Permission denied
+                1
+                0
+
+                """, "\(outcome.output) \(outcome.error)")
+    }
+
     @Test("a container that wants more memory than its limit ends with 137, and an event says why")
     func outOfMemory() throws {
         let outcome = try withContainerd(

@@ -139,7 +139,7 @@ struct SecurityTests {
                 """, "\(outcome.output) \(outcome.error)")
         #expect(
             outcome.error
-                == "apply profile (process.apparmorProfile) not loaded in the guest, other: No such file or directory\n"
+                == "apply profile (process.apparmorProfile), which must be loaded in the guest, other: No such file or directory\n"
         )
         #expect(try lab.leftovers("t-armor") == "")
     }

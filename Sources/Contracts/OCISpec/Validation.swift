@@ -4,7 +4,8 @@ extension Spec {
     package func validate(source: String) throws(SpecError) {
         let parts = ociVersion.split(separator: ".").map { Int($0.prefix { $0.isNumber }) }
         guard parts.count >= 2, parts[0] == 1 else {
-            throw SpecError(source, "ociVersion", "\"\(ociVersion)\" is not supported: 1.0.0 to \(Spec.version) are")
+            throw SpecError(
+                source, "ociVersion", "\"\(ociVersion)\" is not supported: 1.0.0 and its successors below 2 are")
         }
         guard let root, !root.path.isEmpty else { throw SpecError(source, "root.path", "missing") }
         for (index, mount) in (mounts ?? []).enumerated() {
@@ -63,18 +64,22 @@ extension Process {
             throw SpecError(source, prefix + "env[\(index)]", "\"\(variable)\" is not of the form NAME=value")
         }
         try validateLimits(source, prefix)
-        for (set, names) in capabilities?.sets ?? [] {
-            for (index, name) in names.enumerated()
-            where Vocabulary.number(of: name, prefix: "CAP_", in: Vocabulary.capabilities) == nil {
-                throw SpecError(
-                    source, "\(prefix)capabilities.\(set)[\(index)]", "unknown capability \"\(name)\" (capabilities(7))"
-                )
-            }
-        }
         if let adjustment = oomScoreAdj, !(-1000...1000).contains(adjustment) {
             throw SpecError(source, prefix + "oomScoreAdj", "\(adjustment) is not within -1000 to 1000")
         }
         try validateScheduling(source, prefix)
+    }
+
+    /// What is left out and no error: a warning for each capability that no kernel has, as the specification asks (config.md,
+    /// "Linux Process").
+    package func warnings(at prefix: String = "") -> [String] {
+        (capabilities?.sets ?? []).flatMap { set, names in
+            names.enumerated()
+                .filter { Vocabulary.number(of: $1, prefix: "CAP_", in: Vocabulary.capabilities) == nil }
+                .map {
+                    "\(prefix)capabilities.\(set)[\($0)]: unknown capability \"\($1)\" is left out (capabilities(7))"
+                }
+        }
     }
 
     private func validateLimits(_ source: String, _ prefix: String) throws(SpecError) {

@@ -9,9 +9,6 @@ enum GuestInit {
         try leaveInitialRoot()
         let safe = UInt(MS_NOSUID) | UInt(MS_NODEV) | UInt(MS_NOEXEC)
         try mount("sysfs", "/sys", safe)
-        // Where profiles are loaded and looked up, if the kernel has security modules that know any.
-        for (type, path) in [("securityfs", "/sys/kernel/security"), ("selinuxfs", "/sys/fs/selinux")]
-        where Files.isDirectory(path) { try mount(type, path, safe) }
         try mount("devtmpfs", "/dev", UInt(MS_NOSUID))
         try mount("tmpfs", "/run", UInt(MS_NOSUID) | UInt(MS_NODEV), "mode=755")
         try mount("tmpfs", "/tmp", UInt(MS_NOSUID) | UInt(MS_NODEV), "mode=1777")

@@ -118,7 +118,6 @@ extension Sandbox {
         storage.source = GuestPaths.shareTag
         storage.fstype = "virtiofs"
         storage.mountPoint = GuestPaths.share
-        storage.options = ["nodev"]
         request.storages = [storage]
         let time = timeOfDay()
         var clock = Grpc_SetGuestDateTimeRequest()

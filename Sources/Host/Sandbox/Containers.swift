@@ -28,6 +28,9 @@ extension Sandbox {
                 "\(guest.droppedDevices) devices of the host are not in the guest",
                 metadata: ["container": "\(container)"])
         }
+        for warning in spec.process?.warnings(at: "process.") ?? [] {
+            log.warning("\(warning)", metadata: ["container": "\(container)"])
+        }
         let record = Container(
             id: container, bundle: bundle, streams: streams,
             hooks: HostHooks(spec, container: container, bundle: bundle, pid: process ?? pid, paths: paths),

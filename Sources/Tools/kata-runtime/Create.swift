@@ -31,6 +31,7 @@ extension GlobalOptions {
         free(path)
         let spec = try Spec.load(path: bundle + "/config.json")
         guard let process = spec.process else { throw SpecError(bundle + "/config.json", "process", "missing") }
+        for warning in process.warnings(at: "process.") { ErrorLog.shared.warn("\(bundle)/config.json: \(warning)") }
         let rootfs = spec.root?.path ?? "rootfs"
         let terminal = process.terminal ?? false
         if terminal, options.consoleSocket == nil, options.console == nil, !foreground || isatty(0) == 0 {

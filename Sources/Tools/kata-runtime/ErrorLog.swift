@@ -31,9 +31,13 @@ final class ErrorLog: Sendable {
         return buffer.withUnsafeBufferPointer { String(cString: $0.baseAddress!) }
     }
 
-    func report(_ message: String) {
+    func warn(_ message: String) { write("warning", message, shown: "warning: " + message) }
+
+    func report(_ message: String) { write("error", message, shown: message) }
+
+    private func write(_ level: String, _ message: String, shown: String) {
         let target = target.withLock { $0 }
-        writeError(message)
+        writeError(shown)
         guard let path = target.path,
             let file = try? FileDescriptor.open(path, O_WRONLY | O_CREAT | O_APPEND, mode: 0o640)
         else { return }
@@ -42,11 +46,11 @@ final class ErrorLog: Sendable {
         if target.json {
             let encoder = JSONEncoder()
             encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
-            let bytes = try? encoder.encode(Line(level: "error", msg: message, time: stamp))
+            let bytes = try? encoder.encode(Line(level: level, msg: message, time: stamp))
             line = bytes.map { String(decoding: $0, as: UTF8.self) } ?? ""
         } else {
-            line = "time=\"\(stamp)\" level=error msg=\"\(message)\""
+            line = "time=\"\(stamp)\" level=\(level) msg=\"\(message)\""
         }
-        _ = (line + "\n").withCString { write(file.raw, $0, strlen($0)) }
+        _ = (line + "\n").withCString { Glibc.write(file.raw, $0, strlen($0)) }
     }
 }

@@ -44,6 +44,7 @@ struct Exec: ParsableCommand {
         let state = try ContainerState.load(root: root, id: id)
         let specification = try program(of: state)
         try specification.validate(source: process ?? "the command line")
+        for warning in specification.warnings() { ErrorLog.shared.warn(warning) }
         let task = try TaskClient.connect(state.address)
         let exec = "exec-\(getpid())-\(UInt32.random(in: 0...UInt32.max))"
         var request = Containerd_Task_V2_ExecProcessRequest()

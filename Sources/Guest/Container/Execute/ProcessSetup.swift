@@ -27,16 +27,13 @@ enum ProcessSetup {
         switch profile {
         case .appArmor(let name):
             // A host's profile means nothing to a guest whose kernel has no AppArmor or has not loaded it.
-            let loaded = (try? Files.readText("/sys/kernel/security/apparmor/profiles")) ?? ""
-            guard loaded.split(separator: "\n").contains(where: { $0.hasPrefix(name + " (") }) else {
-                throw SystemError(
-                    "apply profile (process.apparmorProfile) not loaded in the guest,", name, errno: ENOENT)
-            }
             do { try Files.write("/proc/thread-self/attr/apparmor/exec", "exec " + name) } catch {
-                throw SystemError("apply profile (process.apparmorProfile)", name, errno: error.code)
+                throw SystemError(
+                    "apply profile (process.apparmorProfile), which must be loaded in the guest,", name,
+                    errno: error.code)
             }
         case .seLinux(let label):
-            guard Files.exists("/sys/fs/selinux/enforce") else {
+            guard Files.isDirectory("/sys/fs/selinux") else {
                 throw SystemError(
                     "apply label (process.selinuxLabel) without SELinux in the guest,", label, errno: ENOSYS)
             }
@@ -102,7 +99,9 @@ enum ProcessSetup {
         try check("set", "group \(plan.group)") { setgid(plan.group) }
         try check("set", "user \(plan.user)") { setuid(plan.user) }
         try checkNegated("set", "capabilities", clx_set_capabilities(sets.effective, sets.permitted, sets.inheritable))
-        try checkNegated("set", "ambient capabilities", clx_set_ambient_capabilities(sets.ambient))
+        // An ambient one must be permitted and inheritable too (capabilities(7)); runc leaves others out, and so do bundles of its own.
+        let ambient = sets.ambient & sets.permitted & sets.inheritable
+        try checkNegated("set", "ambient capabilities", clx_set_ambient_capabilities(ambient))
         try checkNegated("drop", "kept capabilities", clx_set_keep_capabilities(0))
         if !entered { try check("change to directory (process.cwd)", plan.directory) { chdir(plan.directory) } }
         if plan.noNewPrivileges { try checkNegated("set", "no_new_privs", clx_set_no_new_privileges()) }

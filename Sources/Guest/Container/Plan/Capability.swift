@@ -2,16 +2,12 @@ import OCISpec
 
 /// Capabilities by name, one bit each (capabilities(7)); the bit is the kernel's number.
 package enum Capability {
-    /// The set of `names` as bits.
-    static func mask(_ given: [String]?, field: String) throws(PlanError) -> UInt64 {
-        var mask: UInt64 = 0
-        for name in given ?? [] {
-            guard let bit = Vocabulary.number(of: name, prefix: "CAP_", in: Vocabulary.capabilities) else {
-                throw PlanError(field, "unknown capability \"\(name)\"")
-            }
-            mask |= 1 << UInt64(bit)
+    /// The set of `names` as bits; the host has warned of unknown ones.
+    static func mask(_ names: [String]?) -> UInt64 {
+        (names ?? []).reduce(0) { mask, name in
+            mask
+                | (Vocabulary.number(of: name, prefix: "CAP_", in: Vocabulary.capabilities).map { 1 << UInt64($0) } ?? 0)
         }
-        return mask
     }
 }
 

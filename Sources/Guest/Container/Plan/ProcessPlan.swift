@@ -99,11 +99,11 @@ package struct ProcessPlan: Codable, Equatable, Sendable {
         }
         if let sets = process.capabilities {
             capabilities = Capabilities(
-                bounding: try Capability.mask(sets.bounding, field: "process.capabilities.bounding"),
-                effective: try Capability.mask(sets.effective, field: "process.capabilities.effective"),
-                inheritable: try Capability.mask(sets.inheritable, field: "process.capabilities.inheritable"),
-                permitted: try Capability.mask(sets.permitted, field: "process.capabilities.permitted"),
-                ambient: try Capability.mask(sets.ambient, field: "process.capabilities.ambient"))
+                bounding: Capability.mask(sets.bounding),
+                effective: Capability.mask(sets.effective),
+                inheritable: Capability.mask(sets.inheritable),
+                permitted: Capability.mask(sets.permitted),
+                ambient: Capability.mask(sets.ambient))
         }
         limits = []
         for (index, limit) in (process.rlimits ?? []).enumerated() {
