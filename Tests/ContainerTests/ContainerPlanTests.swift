@@ -145,7 +145,12 @@ struct ContainerPlanTests {
         #expect(plan.process.scheduler?.policy == 2 && plan.process.scheduler?.priority == 7)
         #expect(plan.process.scheduler?.flags == 1)
         #expect(plan.process.ioPriority == .init(class: 3, level: 3))
-        #expect(plan.process.initialProcessors == [0, 1] && plan.process.finalProcessors == [1])
+        // Processors are for programs that join.
+        #expect(plan.process.initialProcessors == [] && plan.process.finalProcessors == [])
+        var process = Process(args: ["a"])
+        process.execCPUAffinity = .init(initial: "0-1", final: "1")
+        let joining = try ProcessPlan(process)
+        #expect(joining.initialProcessors == [0, 1] && joining.finalProcessors == [1])
         #expect(plan.personality == 8)
     }
 

@@ -160,6 +160,34 @@ struct SpecTests {
             ])
     }
 
+    @Test("features are the specification's own fields, and speak of what is there")
+    func features() throws {
+        guard case .object(let fields)? = JSONValue.parse(Features.current.json()) else {
+            Issue.record("no object")
+            return
+        }
+        #expect(
+            fields.keys.sorted() == ["annotations", "hooks", "linux", "mountOptions", "ociVersionMax", "ociVersionMin"])
+        guard case .object(let linux)? = fields["linux"], case .object(let seccomp)? = linux["seccomp"] else {
+            Issue.record("no linux.seccomp")
+            return
+        }
+        let known = [
+            "namespaces", "capabilities", "cgroup", "seccomp", "apparmor", "selinux", "intelRdt", "memoryPolicy",
+            "mountExtensions",
+            "netDevices",
+        ]
+        #expect(Set(linux.keys).isSubset(of: known))
+        #expect(
+            Set(seccomp.keys).isSubset(of: ["enabled", "actions", "operators", "archs", "knownFlags", "supportedFlags"])
+        )
+        let hook = [Hook(path: "/x")]
+        let all = Hooks(
+            prestart: hook, createRuntime: hook, createContainer: hook, startContainer: hook, poststart: hook,
+            poststop: hook)
+        #expect(Features.current.hooks == all.stages.map(\.name))
+    }
+
     @Test("lists of processors are what taskset(1) takes")
     func processors() {
         #expect(Vocabulary.processors("0-2,7") == [0, 1, 2, 7])

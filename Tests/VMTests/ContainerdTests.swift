@@ -92,9 +92,9 @@ struct ContainerdTests {
                 'ps -o pid,args | grep -c "^ *1 sleep 77"; kill -0 1 && [ $$ != 1 ] && echo joined'
             member --rm --with-ns ipc:$ns/ipc $rootfs t-apart /bin/sh -c 'ps -o args | grep -c "sleep 77$"; echo own $$'
             member --rm --apparmor-profile kata-pod $rootfs t-armor /bin/sh -c 'cat /proc/self/attr/current /etc/group' 2>&1
-            ls /run/vc/vm | grep -c t-; c task kill -s KILL t-pod
+            ls /run/vc/vm | grep -c -e t-pod -e t-shared -e t-apart -e t-armor; c task kill -s KILL t-pod
             for i in $(seq 50); do c task ls | grep -q STOPPED && break; sleep 0.1; done
-            c task rm t-pod > /dev/null 2>&1; c c rm t-pod; for i in $(seq 50); do [ -e /run/vc/vm/t-pod ] || break; sleep 0.1; done; ls /run/vc/vm | grep -c t-
+            c task rm t-pod > /dev/null 2>&1; c c rm t-pod; for i in $(seq 50); do [ -e /run/vc/vm/t-pod ] || break; sleep 0.1; done; ls /run/vc/vm | grep -c t-pod
             """)
         #expect(
             outcome.output == """

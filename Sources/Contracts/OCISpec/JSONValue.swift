@@ -68,7 +68,7 @@ enum JSONValue: Codable {
         }
     }
 
-    fileprivate static func parse(_ json: [UInt8]) -> JSONValue? {
+    static func parse(_ json: [UInt8]) -> JSONValue? {
         try? JSONDecoder().decode(JSONValue.self, from: Data(json))
     }
 

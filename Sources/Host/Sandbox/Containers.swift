@@ -108,6 +108,10 @@ extension Sandbox {
 
     package func pause(container: String) async throws {
         let record = try self.container(container)
+        guard record.initial.state == .running, !record.paused else {
+            let state = record.paused ? "paused" : record.initial.state.rawValue
+            throw SandboxError(.wrongState, "container \(container) is \(state), not running")
+        }
         var request = Grpc_PauseContainerRequest()
         request.containerID = container
         _ = try await agent().pauseContainer(request, timeout: .seconds(10))
@@ -116,6 +120,7 @@ extension Sandbox {
 
     package func resume(container: String) async throws {
         let record = try self.container(container)
+        guard record.paused else { throw SandboxError(.wrongState, "container \(container) is not paused") }
         var request = Grpc_ResumeContainerRequest()
         request.containerID = container
         _ = try await agent().resumeContainer(request, timeout: .seconds(10))

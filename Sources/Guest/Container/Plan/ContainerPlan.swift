@@ -48,6 +48,8 @@ package struct ContainerPlan: Codable, Equatable, Sendable {
         guard let process = spec.process else { throw PlanError("process", "missing") }
         guard let root = spec.root else { throw PlanError("root", "missing") }
         self.process = try ProcessPlan(process)
+        // For programs that join alone (config.md, "Linux Process").
+        (self.process.initialProcessors, self.process.finalProcessors) = ([], [])
         rootfs = root.path
         readOnlyRoot = root.readonly ?? false
         let linux = spec.linux ?? OCISpec.Linux()
