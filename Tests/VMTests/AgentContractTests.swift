@@ -142,7 +142,7 @@ struct AgentContractTests {
             let end = try await run(
                 "c2",
                 """
-                cat /sys/fs/cgroup/memory.max /sys/fs/cgroup/hugetlb.2MB.max /sys/fs/cgroup/io.weight /proc/self/uid_map /tmp/hook
+                cat /sys/fs/cgroup/memory.max /sys/fs/cgroup/hugetlb.2MB.max /sys/fs/cgroup/cpu.weight /proc/self/uid_map /tmp/hook
                 stat -c '%A %t:%T' /dev/fuse; mkdir /tmp/x 2>&1; grep -e ^Seccomp: -e CapEff /proc/self/status; ulimit -n
                 """, in: sandbox
             ) {
@@ -155,8 +155,8 @@ struct AgentContractTests {
                 var limits = Linux.Resources()
                 limits.memory = .init()
                 limits.memory?.limit = 64 << 20
-                limits.blockIO = .init()
-                limits.blockIO?.weight = 500
+                limits.cpu = .init()
+                limits.cpu?.shares = 512
                 limits.hugepageLimits = [.init(pageSize: "2MB", limit: 4 << 20)]
                 $0.linux?.resources = limits
                 var filter = Linux.Seccomp(defaultAction: "SCMP_ACT_ALLOW")
@@ -174,7 +174,7 @@ struct AgentContractTests {
                 end.output == """
                     67108864
                     4194304
-                    default 4950
+                    20
                              0     100000      65536
                     created
                     crw------- a:e5

@@ -10,7 +10,8 @@ struct Lab: Sendable {
         source == nil ? "run them with make vm" : getuid() != 0 ? "they mount file systems: run them as root" : nil
 
     /// What `uname -r` says of the kernel that out/guest has.
-    static let kernelName = ownKernelObstacle == nil ? "-kata" : "cloud-amd64"
+    static let kernelName = hasOwnKernel ? "-kata" : "cloud-amd64"
+    static let hasOwnKernel = ownKernelObstacle == nil
     /// Why tests that need our own kernel can't run; nil when they can.
     static let ownKernelObstacle: String? = {
         if let obstacle { return obstacle }

@@ -9,10 +9,8 @@ enum Terminal {
         var master: Int32 = -1
         var slave: Int32 = -1
         try checkNegated("open a terminal from", "/dev/ptmx", clx_open_terminal("/dev/ptmx", &master, &slave))
-        defer {
-            close(master)
-            close(slave)
-        }
+        // The slave stays open until this program ends: who reads the master would see its end before the shim has opened it.
+        defer { close(master) }
         makeRaw(slave)
         let path = "/dev/pts/\(try checkNegated("name", "terminal", clx_terminal_number(master)))"
         let receiver = try UnixSocket.connect(socket)
