@@ -239,8 +239,12 @@ struct SpecificationTests {
         "what can't be done is refused by its field",
         arguments: [
             (
-                #".linux.devices = [{type: "b", path: "/dev/sda", major: 8, minor: 0}]"#,
-                "linux.devices[0]: /dev/sda (b 8:0) belongs to the host"
+                #".linux.devices = [{type: "c", path: "/dev/hwrng", major: 10, minor: 183}]"#,
+                "linux.devices[0]: /dev/hwrng (c 10:183) belongs to the host"
+            ),
+            (
+                #".linux.devices = [{type: "b", path: "/dev/none", major: 8, minor: 250}]"#,
+                "find block device 8:250: No such device"
             ),
             (
                 #".linux.namespaces |= map(if .type == "ipc" then .path = "/proc/1/ns/ipc" else . end)"#,
