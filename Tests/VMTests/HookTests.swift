@@ -16,6 +16,7 @@ struct HookTests {
                 poststop: hook("poststop"), startContainer: [{path: "/bin/hook", args: ["hook"], env: ["PATH=/bin"]}]}
             | .mounts += [{destination: "/tmp", type: "tmpfs", source: "tmpfs"}]
             """,
+            id: "t-hook",
             before: #"""
                 printf '#!/bin/sh\necho $1 $(jq -rc "[.status,.id,.pid>0,.ociVersion]") >> $HERE/log\n' > hook &&
                 printf '#!/bin/sh\ngrep -o created > /tmp/state\n' > rootfs/bin/hook &&
@@ -24,10 +25,10 @@ struct HookTests {
         #expect(
             outcome.output == """
                 created
-                prestart ["creating","t-spec",true,"1.2.0"]
-                createRuntime ["creating","t-spec",true,"1.2.0"]
-                poststart ["running","t-spec",true,"1.2.0"]
-                poststop ["stopped","t-spec",false,"1.2.0"]
+                prestart ["creating","t-hook",true,"1.2.0"]
+                createRuntime ["creating","t-hook",true,"1.2.0"]
+                poststart ["running","t-hook",true,"1.2.0"]
+                poststop ["stopped","t-hook",false,"1.2.0"]
 
                 """, "\(outcome.output) \(outcome.error)")
     }
@@ -39,6 +40,7 @@ struct HookTests {
             """
             .hooks = {createContainer: [{path: "\\(env.PWD)/hook", env: ["PATH=/bin:/usr/bin:/sbin:/usr/sbin", "ROOT=\\(env.PWD)/rootfs"]}]}
             """,
+            id: "t-hook",
             before: #"""
                 hostname > name; mkdir -p rootfs/mnt
                 cat > hook <<'X' && chmod +x hook
@@ -103,10 +105,11 @@ struct HookTests {
         let outcome = try Lab.run(
             "cat /log",
             ".root.readonly = false",
+            id: "t-hook",
             before: #"""
                 for stage in prestart poststart poststop; do
                     mkdir -p image/hooks/$stage image/bin && cp /bin/busybox image/bin/
-                    printf '#!/bin/busybox sh\nread -r state; echo '$stage' $0 $state >> /run/kata-containers/shared/containers/t-spec/rootfs/log\n' > image/hooks/$stage/20-second
+                    printf '#!/bin/busybox sh\nread -r state; echo '$stage' $0 $state >> /run/kata-containers/shared/containers/t-hook/rootfs/log\n' > image/hooks/$stage/20-second
                     sed 's/\$0/first/' image/hooks/$stage/20-second > image/hooks/$stage/10-first
                     printf '#!/bin/busybox sh\nexit 3\n' > image/hooks/$stage/15-failing
                     chmod +x image/hooks/$stage/*; cp image/hooks/$stage/20-second image/hooks/$stage/30-text; chmod -x image/hooks/$stage/30-text

@@ -54,10 +54,10 @@ struct Lab: Sendable {
         guard outcome.status == 0 else { throw LabError(text: outcome.error) }
     }
 
-    /// Runs a script in a container whose config.json a jq program has changed.
-    static func run(_ script: String, _ change: String, before: String = "true", after: String = "true") throws
-        -> Lab.Outcome
-    {
+    /// Runs a script in a container whose config.json a jq program has changed. Suites run side by side: each has ids of its own.
+    static func run(
+        _ script: String, _ change: String, id: String = "t-spec", before: String = "true", after: String = "true"
+    ) throws -> Lab.Outcome {
         let lab = try Lab()
         defer { lab.remove() }
         try lab.bundle(script)
@@ -65,11 +65,11 @@ struct Lab: Sendable {
         let outcome = try lab.sh(
             """
             \(before) && jq '\(quoted)' bundle/config.json > c && mv c bundle/config.json
-            \(lab.kata) run -b bundle t-spec; status=$?
+            \(lab.kata) run -b bundle \(id); status=$?
             \(after)
             exit $status
             """)
-        #expect(try lab.leftovers("t-spec") == "")
+        #expect(try lab.leftovers(id) == "")
         return outcome
     }
 

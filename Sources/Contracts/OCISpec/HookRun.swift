@@ -1,6 +1,11 @@
 import Glibc
 import Linux
 
+extension [Hook] {
+    /// What all of them may take.
+    package var limitSeconds: Int { reduce(0) { $0 &+ Swift.min($1.timeout ?? 60, 1 << 20) } }
+}
+
 extension Hook {
     /// Runs the hook's program with the state on its standard input (runtime.md, "Lifecycle").
     /// - Parameters:

@@ -195,7 +195,9 @@ final class GuestProcess: Sendable {
     }
 
     /// Lets the stage exec its program. Blocks until it runs.
-    func start() throws {
+    /// - Parameter hookSeconds: what programs that run before it may take.
+    func start(hookSeconds: Int = 0) throws {
+        sync.setLimit(seconds: 60 + hookSeconds)
         try sync.sendGo()
         switch sync.next() {
         case .failure(let text): throw StageError(text: text)

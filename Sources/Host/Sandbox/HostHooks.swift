@@ -34,6 +34,9 @@ struct HostHooks: Sendable {
         }
     }
 
+    /// What a start may take with the container's own hooks; the agent gives up a little earlier, and says why.
+    var startLimit: Duration { .seconds(65 + (hooks.startContainer ?? []).limitSeconds) }
+
     /// After its program runs. One that fails ends the container.
     func afterStart() async throws { try await run("poststart", hooks.poststart, .running) }
 

@@ -117,7 +117,8 @@ extension Service {
     {
         try await guest.answering {
             let record = try guest.container(request.containerID)
-            try await blocking("start") { try record.initial.start() }
+            let limit = record.plan.startHooks.limitSeconds
+            try await blocking("start") { try record.initial.start(hookSeconds: limit) }
             let hooks = guest.state.withLock { $0.hooks }
             await hooks.run("poststart", record.hookState(.running), reaper: guest.reaper)
             return Google_Protobuf_Empty()

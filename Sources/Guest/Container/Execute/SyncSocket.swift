@@ -31,8 +31,13 @@ package struct SyncSocket: ~Copyable, Sendable {
         try check("create", "socket pair") { socketpair(AF_UNIX, Int32(SOCK_SEQPACKET.rawValue) | O_CLOEXEC, 0, &ends) }
         descriptor = FileDescriptor(owning: ends[0])
         theirs = ends[1]
-        var limit = timeval(tv_sec: timeoutSeconds, tv_usec: 0)
-        setsockopt(ends[0], SOL_SOCKET, SO_RCVTIMEO, &limit, socklen_t(MemoryLayout<timeval>.size))
+        setLimit(seconds: timeoutSeconds)
+    }
+
+    /// How long our end waits for the next word.
+    package func setLimit(seconds: Int) {
+        var limit = timeval(tv_sec: seconds, tv_usec: 0)
+        setsockopt(descriptor.raw, SOL_SOCKET, SO_RCVTIMEO, &limit, socklen_t(MemoryLayout<timeval>.size))
     }
 
     /// Sends bytes that may be longer than one packet: their count first.
@@ -111,6 +116,7 @@ package struct SyncSocket: ~Copyable, Sendable {
         while true {
             let got = clx_recv_fds(descriptor.raw, &bytes, bytes.count, &passed, &count)
             if got == -Int(EINTR) { continue }
+            if got == -Int(EAGAIN) { return (Array("Ethe process's first steps took too long".utf8), -1) }
             return (Array(bytes.prefix(max(0, got))), count == 1 ? passed : -1)
         }
     }

@@ -1,0 +1,31 @@
+import Glibc
+import Testing
+
+@testable import Container
+@testable import Linux
+
+@Suite("The agent's conversation with a process's first steps")
+struct SyncSocketTests {
+    @Test("silence past the limit is a failure, not the end that means a started program")
+    func silence() throws {
+        var theirs: Int32 = -1
+        let agent = try SyncSocket(timeoutSeconds: 60, theirs: &theirs)
+        let other = SyncSocket(FileDescriptor(owning: theirs))
+        try other.send(.ready)
+        #expect(agent.next() == .ready)
+        agent.setLimit(seconds: 1)
+        #expect(agent.next() == .failure("the process's first steps took too long"))
+        _ = consume other
+        #expect(agent.next() == .end)
+    }
+
+    @Test("last words need no system call, and are gone with nobody to say them")
+    func lastWords() throws {
+        let page = try LastWords.make()
+        #expect(LastWords.read(page) == "")
+        let mapped = try #require(mmap(nil, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, page.raw, 0))
+        memcpy(mapped, "execute /x: no", 14)
+        munmap(mapped, 4096)
+        #expect(LastWords.read(page) == "execute /x: no")
+    }
+}
