@@ -29,7 +29,7 @@ struct HybridDialerTests {
     @Test("a dial is made again until the guest listens, and the stream begins behind the answer")
     func dial() async throws {
         try serve(["", "NO\n", "OK 1073741824\nhello"])
-        let socket = try await HybridDialer(socketPath: path, loop: loop).dial(port: 1024, timeout: .seconds(5))
+        let socket = try await HybridDialer(socketPath: path, loop: loop).dial(port: 1024, timeout: .seconds(50))
         var bytes = [UInt8](repeating: 0, count: 16)
         #expect(read(socket, &bytes, 16) == 5)
         close(socket)
