@@ -80,7 +80,7 @@ struct GuestTests {
                 mount --bind $PWD /etc/kata-containers
                 bin/kata-collect-data.sh > report; echo $?
                 umount /etc/kata-containers
-                grep -e '^# ' report; sed -n '/osbuilder:/,/```/p' report | grep -E 'description:|agent-is-init-daemon:'
+                awk '/^```/ {inside = !inside} /^# / && !inside' report; sed -n '/osbuilder:/,/```/p' report | grep -E 'description:|agent-is-init-daemon:'
                 """)
             #expect(
                 outcome.output == """
@@ -169,7 +169,7 @@ struct GuestTests {
                 \(builder) image --init systemd --rootfs \(Lab.source!)/out/systemd-rootfs --agent \(agent) -o guest.img 2> log || exit 9
                 sha512sum < guest.img > before
                 k create -b bundle t-systemd < /dev/null > out && k start t-systemd
-                echo 'cat /proc/1/comm; systemctl is-active kata-agent; systemctl --failed --no-legend | wc -l; exit' |
+                echo 'echo; cat /proc/1/comm; systemctl is-active kata-agent; systemctl --failed --no-legend | wc -l; exit' |
                     k exec t-systemd | tr -d '\\r' | grep -x -e systemd -e active -e 0
                 cat out
                 k delete --force t-systemd
