@@ -100,4 +100,41 @@ struct KernelTests {
         #expect(one.find(in: cache) == cache + "/" + one.name && two.find(in: cache) == nil)
         #expect(KernelBuild.newest(in: cache) == cache + "/" + one.name)
     }
+
+    @Test(
+        "a package's sources become a kernel in the cache, with what went in beside it; an option that is dropped stops it; nothing else is left",
+        .enabled(if: Files.exists("/usr/bin/strip") && Files.exists("/usr/bin/make"), "needs make and binutils"))
+    func build() throws {
+        let place = "/tmp/kata-kernel-build-test-\(UInt32.random(in: 0...UInt32.max))"
+        defer { Files.removeTree(place) }
+        // Sources that are configured by copying, and compiled by copying a program.
+        try Files.makeDirectory(place + "/linux-source-9", mode: 0o755)
+        try Files.write(
+            place + "/linux-source-9/Makefile",
+            "allnoconfig:\n\tgrep -v CONFIG_DROPPED $(KCONFIG_ALLCONFIG) > $(O)/.config\n"
+                + "vmlinux:\n\tcp /bin/true $(O)/vmlinux && test \"$$KBUILD_BUILD_USER\" = kata\n")
+        try Files.makeDirectory(place + "/package/usr/src", mode: 0o755)
+        try Files.makeDirectory(place + "/package/DEBIAN", mode: 0o755)
+        try Files.write(
+            place + "/package/DEBIAN/control",
+            "Package: linux-source-9\nVersion: 1\nArchitecture: all\nMaintainer: nobody <n@example.org>\nDescription: sources\n",
+            mode: 0o644)
+        try Program(
+            "/usr/bin/tar",
+            ["-cJf", place + "/package/usr/src/linux-source-9.tar.xz", "-C", place, "linux-source-9"]
+        ).run("pack")
+        try Program("/usr/bin/dpkg-deb", ["-b", place + "/package", place + "/sources.deb"]).run("pack")
+        func run(_ extra: [String]) throws -> String {
+            try KernelBuild(source: "linux-source-9", version: "1", compiler: "gcc", extra: extra).run(
+                archive: place + "/sources.deb", work: place + "/work", cache: place + "/cache", jobs: 1
+            ) { _ in }
+        }
+        let directory = try run([])
+        #expect(KernelBuild.newest(in: place + "/cache") == directory)
+        #expect(Files.list(directory) == ["config", "inputs", "vmlinux"])
+        #expect(try KernelConfiguration(file: directory + "/config").values["CONFIG_VIRTIO_FS"] == "y")
+        let error = #expect(throws: ImageError.self) { try run(["CONFIG_DROPPED=y\n"]) }
+        #expect(error?.description == "linux-source-9 1 doesn't take these options: CONFIG_DROPPED=y")
+        #expect(Files.list(place + "/cache").count == 1 && !Files.exists(place + "/work"))
+    }
 }
