@@ -38,7 +38,7 @@ struct QEMUArgumentsTests {
                     + "i8042.dumbkbd rcupdate.rcu_expedited=1 random.trust_cpu=on memhp_default_state=online nr_cpus=2 swiotlb=noforce tsc=reliable "
                     + "noreplace-smp quiet agent.log=debug",
                 "-chardev", "socket,id=qmp,fd=3,server=on,wait=off", "-mon", "chardev=qmp,mode=control", "-chardev",
-                "file,id=console,path=/run/vc/vm/s1/console.log", "-serial", "chardev:console", "-pidfile",
+                "socket,id=console,fd=5", "-serial", "chardev:console", "-pidfile",
                 "/run/vc/vm/s1/pid", "-object",
                 "rng-random,id=rng,filename=/dev/urandom", "-device",
                 "virtio-rng-pci,rng=rng,max-bytes=1024,period=1000", "-chardev",

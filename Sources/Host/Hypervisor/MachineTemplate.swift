@@ -100,7 +100,11 @@ package struct MachineTemplate: Sendable, Equatable {
         var machine = machine
         machine.memory = .file(work + "/memory")
         (machine.consoleFile, machine.pidFile) = (work + "/console.log", work + "/qemu.pid")
-        let running = try await QEMUVirtualMachine.start(machine, qmpSocket: work + "/qmp.sock", on: loop) { _ in }
+        let logs = try LogKeeper()
+        defer { logs.stop() }
+        let running = try await QEMUVirtualMachine.start(
+            machine, qmpSocket: work + "/qmp.sock", logs: logs, on: loop
+        ) { _ in }
         do {
             try await Self.waitUntilReady(running, console: machine.consoleFile, within: limit, loop)
             let state = try FileDescriptor.open(work + "/state", O_RDWR | O_CREAT | O_TRUNC)

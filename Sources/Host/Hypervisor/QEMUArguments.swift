@@ -2,6 +2,8 @@
 package enum QEMUArguments {
     /// The descriptor on which QEMU finds its QMP listener.
     package static let qmpDescriptor: Int32 = 3
+    /// The one to which the guest's console goes.
+    package static let consoleDescriptor: Int32 = 5
 
     /// The descriptor of a saved machine's memory.
     package static let memoryDescriptor: Int32 = 4
@@ -55,7 +57,7 @@ package enum QEMUArguments {
 
         add("-chardev", "socket,id=qmp,fd=\(qmpDescriptor),server=on,wait=off")
         add("-mon", "chardev=qmp,mode=control")
-        add("-chardev", "file,id=console,path=\(escaped(machine.consoleFile))")
+        add("-chardev", "socket,id=console,fd=\(consoleDescriptor)")
         add("-serial", "chardev:console")
         add("-pidfile", machine.pidFile)
 

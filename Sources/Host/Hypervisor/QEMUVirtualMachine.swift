@@ -44,7 +44,8 @@ package final class QEMUVirtualMachine: Sendable {
     ///   - qmpSocket: where the monitor listens, for this process and for operators.
     ///   - memory: a file with a saved machine's memory, which this one takes over (`Memory.saved`).
     package static func start(
-        _ configuration: VMConfiguration, qmpSocket: String, memory: Int32? = nil, on loop: any EventLoop,
+        _ configuration: VMConfiguration, qmpSocket: String, logs: LogKeeper, memory: Int32? = nil,
+        on loop: any EventLoop,
         admit: @escaping (ProcessIdentity) throws(SystemError) -> Void
     ) async throws -> QEMUVirtualMachine {
         guard access(configuration.executable, X_OK) == 0 else {
@@ -53,15 +54,24 @@ package final class QEMUVirtualMachine: Sendable {
         let listener = try UnixSocket.listen(qmpSocket)
         // Ours waits in the listener's queue before QEMU runs: nothing has to be polled for.
         let monitor = try UnixSocket.connect(qmpSocket)
-        let log = try FileDescriptor.open(configuration.consoleFile + ".qemu", O_WRONLY | O_CREAT | O_TRUNC | O_APPEND)
+        let console = try logs.open(configuration.consoleFile)
+        let log = try logs.open(configuration.consoleFile + ".qemu", limit: 64 << 10)
         var command = Command(configuration.executable, QEMUArguments.build(configuration))
-        command.descriptors = [1: log.raw, 2: log.raw, QEMUArguments.qmpDescriptor: listener.raw]
+        command.descriptors = [
+            1: log.raw, 2: log.raw, QEMUArguments.qmpDescriptor: listener.raw,
+            QEMUArguments.consoleDescriptor: console.raw,
+        ]
         command.descriptors[QEMUArguments.memoryDescriptor] = memory
         command.newSession = true
         command.diesWithParent = true
         command.networkNamespace = configuration.networkNamespace
         let machine = QEMUVirtualMachine(try ChildProcess(command, admit: admit), configuration, loop)
-        detachThread("qemu") { machine.ended(machine.process.wait()) }
+        detachThread("qemu") {
+            let end = machine.process.wait()
+            // Why it ended is read there.
+            logs.settle([configuration.consoleFile, configuration.consoleFile + ".qemu"], within: .milliseconds(200))
+            machine.ended(end)
+        }
         let socket = monitor.take()
         machine.qmp.withLock {
             $0 = Task(executorPreference: LoopExecutor(loop)) {

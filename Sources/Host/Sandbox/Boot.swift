@@ -19,6 +19,8 @@ extension Sandbox {
             try makeGroups()
             try makeShare()
             relay = try StreamRelay()
+            let logs = try LogKeeper()
+            self.logs = logs
             let device: any GuestDialer =
                 if let guest = plan.machine.hostVsockCID { try KernelDialer(guest: guest, loop: loop) } else {
                     try VsockDevice(socketPath: paths.vsock)
@@ -26,7 +28,7 @@ extension Sandbox {
             dialer = device
             share = try VirtioFSDaemon.start(
                 plan.share, socketPath: paths.virtiofs, directory: paths.exported,
-                logFile: paths.machine + "/virtiofsd.log"
+                log: try logs.open(paths.machine + "/virtiofsd.log", limit: 64 << 10)
             ) { [ledger, groups] process throws(SystemError) in
                 try ledger.add(.process(id: process, name: "virtiofsd"))
                 try groups?.helpers.add(process.pid)

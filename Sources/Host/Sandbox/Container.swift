@@ -9,27 +9,23 @@ import Synchronization
 final class Container {
     let id: String
     let bundle: String
-    let hooks: HostHooks
+    /// Known once it is created.
+    var hooks: HostHooks?
     let initial: ContainerProcess
     var processes: [String: ContainerProcess]
     var paused = false
     /// What it asks of the machine.
-    var demand: Demand
+    var demand = Demand(nil)
     /// How long the guest took to create it.
     var creation = Duration.zero
     /// Disks of the host that the machine has for it.
     var disks: [HostDisk.Identity] = []
     /// What was made for it on the host, in order.
-    var made: [Ledger.Number]
+    var made: [Ledger.Number] = []
 
-    init(
-        id: String, bundle: String, streams: StreamPaths, hooks: HostHooks, demand: Demand, made: [Ledger.Number]
-    ) {
+    init(id: String, bundle: String, streams: StreamPaths) {
         self.id = id
-        self.demand = demand
-        self.hooks = hooks
         self.bundle = bundle
-        self.made = made
         initial = ContainerProcess(id: "", streams: streams, specification: nil)
         processes = ["": initial]
     }

@@ -6,23 +6,39 @@ import Linux
 import OCISpec
 
 extension Sandbox {
+    /// Takes a container's name before it is created, before there is a machine even: from now on a manager may ask for it, wait
+    /// for its end, and end it.
+    package func reserve(_ container: String, bundle: String, streams: StreamPaths) throws {
+        guard containers[container] == nil else {
+            throw SandboxError(.alreadyExists, "container \(container) exists already")
+        }
+        containers[container] = Container(id: container, bundle: bundle, streams: streams)
+    }
+
+    /// Gives the name back: nothing came of it.
+    package func release(_ container: String) {
+        guard let record = containers.removeValue(forKey: container) else { return }
+        record.takeAway(from: ledger)
+        record.initial.end(status: 128 + SIGKILL)
+    }
+
+    /// Creates a container whose name is reserved; the caller releases it when this fails.
     /// - Parameters:
     ///   - process: stands for the container on the host; the machine's where nil.
     ///   - made: what the caller has made for it on the host; it goes with the container, also when that can't be created.
     package func createContainer(
-        _ container: String, bundle: String, rootfs: String, spec: Spec, streams: StreamPaths, process: Int32? = nil,
+        _ container: String, bundle: String, rootfs: String, spec: Spec, process: Int32? = nil,
         made: [Ledger.Number] = []
     ) async throws {
-        guard containers[container] == nil else {
+        guard let record = containers[container], record.initial.ended == nil else {
             for number in made.reversed() { ledger.undo(number) }
-            throw SandboxError(.alreadyExists, "container \(container) exists already")
+            throw SandboxError(.notFound, "container \(container) was ended before it was created")
         }
-        let (agent, guest): (AgentServiceClient, GuestSpec)
-        do { (agent, guest) = (try self.agent(), try plan.guestSpec(spec, container: container, bundle: bundle)) } catch
-        {
-            for number in made.reversed() { ledger.undo(number) }
-            throw error
-        }
+        record.made = made
+        record.hooks = HostHooks(spec, container: container, bundle: bundle, pid: process ?? pid, paths: paths)
+        record.demand = Demand(spec.linux?.resources)
+        let agent = try agent()
+        let guest = try plan.guestSpec(spec, container: container, bundle: bundle)
         if guest.droppedDevices > 0 {
             log.info(
                 "\(guest.droppedDevices) devices of the host are not in the guest",
@@ -31,12 +47,6 @@ extension Sandbox {
         for warning in spec.process?.warnings(at: "process.") ?? [] {
             log.warning("\(warning)", metadata: ["container": "\(container)"])
         }
-        let record = Container(
-            id: container, bundle: bundle, streams: streams,
-            hooks: HostHooks(spec, container: container, bundle: bundle, pid: process ?? pid, paths: paths),
-            demand: Demand(spec.linux?.resources), made: made)
-        // From here on the name is taken: another call for it must not touch these mounts.
-        containers[container] = record
         do {
             if let process { try groups?.machine.add(process) }
             let shared = paths.sharedRootfs(of: container)
@@ -52,7 +62,7 @@ extension Sandbox {
             } else {
                 request.oci = try Grpc_Spec(checking: guest.spec, source: bundle + "/config.json")
             }
-            try await record.hooks.beforeCreation(network: network?.namespace.path)
+            try await record.hooks?.beforeCreation(network: network?.namespace.path)
             // A manager's hook may have moved links into the namespace, and have written who resolves names there.
             if let path = spec.mounts?.last(where: { $0.destination == "/etc/resolv.conf" })?.source,
                 let text = try? Files.readText(path), NameRelay.isNeeded(by: text), let dialer, let relay
@@ -74,10 +84,10 @@ extension Sandbox {
             record.creation = ContinuousClock.now - asked
             if let process { follow(process, of: container) }
         } catch {
-            record.takeAway(from: ledger)
             await releaseDisks(of: record)
-            containers[container] = nil
-            await record.hooks.afterDeletion(log)
+            record.takeAway(from: ledger)
+            await record.hooks?.afterDeletion(log)
+            record.hooks = nil
             throw error
         }
     }
@@ -195,7 +205,7 @@ extension Sandbox {
             await releaseDisks(of: record)
             // What it had is given back; the last one takes the machine with it.
             if !containers.isEmpty { try? await fitMachine() }
-            await record.hooks.afterDeletion(log)
+            await record.hooks?.afterDeletion(log)
         } else {
             record.processes[exec] = nil
         }

@@ -21,7 +21,7 @@ extension Sandbox {
             try await network?.follow()
             var request = Grpc_StartContainerRequest()
             request.containerID = container
-            do { _ = try await agent.startContainer(request, timeout: record.hooks.startLimit) } catch {
+            do { _ = try await agent.startContainer(request, timeout: (record.hooks?.startLimit ?? .seconds(60))) } catch {
                 // Whatever of it is there: it has had its start.
                 try? await signal(SIGKILL, container: container)
                 throw error
@@ -65,7 +65,7 @@ extension Sandbox {
             await self?.ended(process, status)
         }
         guard exec.isEmpty else { return }
-        do { try await record.hooks.afterStart() } catch {
+        do { try await record.hooks?.afterStart() } catch {
             try? await signal(SIGKILL, container: container, all: true)
             throw error
         }
@@ -104,6 +104,8 @@ extension Sandbox {
         }
         if process.state == .created, number == SIGKILL || number == SIGTERM, exec.isEmpty {
             process.end(status: 128 + number)
+            // Before there is a guest that would know it.
+            if state != .ready { return }
         }
         var request = Grpc_SignalProcessRequest()
         request.containerID = container

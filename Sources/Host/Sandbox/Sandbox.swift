@@ -36,6 +36,7 @@ package actor Sandbox {
     var connection: RPCClient?
     var relay: StreamRelay?
     var debugConsole: DebugConsoleDoor?
+    var logs: LogKeeper?
     var containers: [String: Container] = [:]
     /// Why the machine was ended, where that was not its own affair.
     var loss: String?

@@ -23,7 +23,10 @@ extension Sandbox {
     private func start(_ configuration: VMConfiguration, memory: SharedDescriptor? = nil) async throws
         -> QEMUVirtualMachine
     {
-        try await QEMUVirtualMachine.start(configuration, qmpSocket: paths.qmp, memory: memory?.raw, on: loop) {
+        guard let logs else { throw SandboxError(.wrongState, "sandbox \(id) keeps no logs yet") }
+        return try await QEMUVirtualMachine.start(
+            configuration, qmpSocket: paths.qmp, logs: logs, memory: memory?.raw, on: loop
+        ) {
             [ledger, groups] process throws(SystemError) in
             try ledger.add(.process(id: process, name: "qemu"))
             try groups?.machine.add(process.pid)

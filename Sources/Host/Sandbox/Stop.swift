@@ -24,7 +24,8 @@ extension Sandbox {
         share?.stop()
         dialer?.close()
         relay?.stop()
-        for container in containers.values { await container.hooks.afterDeletion(log) }
+        for container in containers.values { await container.hooks?.afterDeletion(log) }
+        logs?.stop()
         ledger.undo(after: beginning)
         state = .gone
     }

@@ -43,10 +43,12 @@ package final class SandboxHolder: Sendable {
         return sandbox
     }
 
+    /// The sandbox for a container: the one that is there, or a new one, which is to be booted.
     /// - Parameter process: stands for the container on the host.
-    func sandbox(for request: Containerd_Task_V2_CreateTaskRequest, spec: Spec, process: Int32?) async throws -> Sandbox
-    {
-        if let sandbox = held.withLock({ $0 }) { return sandbox }
+    func sandbox(for request: Containerd_Task_V2_CreateTaskRequest, spec: Spec, process: Int32?) throws -> (
+        sandbox: Sandbox, isNew: Bool
+    ) {
+        if let sandbox = held.withLock({ $0 }) { return (sandbox, false) }
         let configuration = try Configuration.load(
             try RuntimeOptions.configurationPath(request.options) ?? configurationPath
         ).applying(spec.annotations ?? [:], source: request.bundle + "/config.json")
@@ -68,11 +70,14 @@ package final class SandboxHolder: Sendable {
         }
         let sandbox = Sandbox(plan: plan, ledger: ledger, loop: loop, log: log)
         held.withLock { $0 = sandbox }
+        return (sandbox, true)
+    }
+
+    func boot(_ sandbox: Sandbox) async throws {
         do { try await sandbox.boot() } catch {
             held.withLock { $0 = nil }
             throw error
         }
-        return sandbox
     }
 
     /// Once the start is over, most of the program has been run for the last time.

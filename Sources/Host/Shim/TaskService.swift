@@ -34,17 +34,25 @@ package final class ContainerdTasks: TaskService, Sendable {
     {
         try await answering {
             let spec = try Spec.load(path: request.bundle + "/config.json")
-            let isFirst = (try? sandboxes.current()) == nil
             let process = context.metadata[Self.processKey]?.first.flatMap(Int32.init)
-            let sandbox = try await sandboxes.sandbox(for: request, spec: spec, process: process)
-            if isFirst { announceOutOfMemory(in: sandbox) }
-            let rootfs = try RootFilesystem.mount(
-                request.rootfs, bundle: request.bundle, spec: spec, ledger: sandbox.ledger)
+            let (sandbox, isNew) = try sandboxes.sandbox(for: request, spec: spec, process: process)
             let streams = StreamPaths(
                 stdin: request.stdin, stdout: request.stdout, stderr: request.stderr, terminal: request.terminal)
-            try await sandbox.createContainer(
-                request.id, bundle: request.bundle, rootfs: rootfs.path, spec: spec, streams: streams,
-                process: process, made: rootfs.made)
+            try await sandbox.reserve(request.id, bundle: request.bundle, streams: streams)
+            do {
+                if isNew {
+                    try await sandboxes.boot(sandbox)
+                    announceOutOfMemory(in: sandbox)
+                }
+                let rootfs = try RootFilesystem.mount(
+                    request.rootfs, bundle: request.bundle, spec: spec, ledger: sandbox.ledger)
+                try await sandbox.createContainer(
+                    request.id, bundle: request.bundle, rootfs: rootfs.path, spec: spec, process: process,
+                    made: rootfs.made)
+            } catch {
+                await sandbox.release(request.id)
+                throw error
+            }
             let pid = UInt32(await sandbox.pid)
             var event = Containerd_Events_TaskCreate()
             event.containerID = request.id

@@ -28,7 +28,7 @@ package final class VirtioFSDaemon: Sendable {
 
     /// The daemon gets a socket that listens already: whoever connects first waits for it, nobody polls.
     package static func start(
-        _ plan: Plan, socketPath: String, directory: String, logFile: String,
+        _ plan: Plan, socketPath: String, directory: String, log: borrowing FileDescriptor,
         admit: @escaping (ProcessIdentity) throws(SystemError) -> Void,
         ended: @escaping @Sendable (ProcessEnd) -> Void
     ) throws -> VirtioFSDaemon {
@@ -36,7 +36,6 @@ package final class VirtioFSDaemon: Sendable {
             throw SystemError("run virtiofsd (hypervisor.qemu.virtio_fs_daemon)", plan.executable, errno: errno)
         }
         let listener = try UnixSocket.listen(socketPath)
-        let log = try FileDescriptor.open(logFile, O_WRONLY | O_CREAT | O_TRUNC | O_APPEND)
         var command = Command(plan.executable, plan.arguments(directory: directory, descriptor: 3))
         command.descriptors = [1: log.raw, 2: log.raw, 3: listener.raw]
         command.newSession = true

@@ -1,0 +1,114 @@
+import Glibc
+import Synchronization
+
+/// Takes what other processes write, such as a guest's console, into files that can't grow beyond a limit: the last part is kept.
+///
+/// Whoever writes gets one end of a pair of sockets. A flood costs this process time, and the writer waits; no disk is filled.
+package final class LogKeeper: Sendable {
+    private struct Source: Sendable {
+        let descriptor: Int32
+        let path: String
+        let limit: Int
+    }
+    private struct State: Sendable {
+        var added: [Source] = []
+        /// Paths of what may still be written to.
+        var open: Set<String> = []
+        var isStopped = false
+    }
+    private let state = Mutex(State())
+    private let bell: Doorbell
+
+    package init() throws(SystemError) {
+        bell = try Doorbell()
+        try startThread("logs") { [self] in run() }
+    }
+
+    /// - Parameter limit: of the file, in bytes; up to as much again is beside it, as `<path>.old`.
+    /// - Returns: what is to be written to.
+    package func open(_ path: String, limit: Int = 512 << 10) throws(SystemError) -> FileDescriptor {
+        var ends: [Int32] = [-1, -1]
+        try check("open", path) { socketpair(AF_UNIX, Int32(SOCK_STREAM.rawValue) | O_CLOEXEC, 0, &ends) }
+        let written = FileDescriptor(owning: ends[1])
+        let source = Source(descriptor: ends[0], path: path, limit: limit)
+        do { _ = try BoundedFile(path, limit: limit) } catch {
+            close(source.descriptor)
+            throw error
+        }
+        _ = fcntl(source.descriptor, F_SETFL, O_NONBLOCK)
+        state.withLock {
+            $0.added.append(source)
+            $0.open.insert(path)
+        }
+        bell.ring()
+        return written
+    }
+
+    /// Waits until everything is in the files of these paths that was written by processes that have ended.
+    package func settle(_ paths: [String], within limit: Duration) {
+        let deadline = ContinuousClock.now + limit
+        while !state.withLock({ $0.open.isDisjoint(with: paths) }), ContinuousClock.now < deadline { usleep(2_000) }
+    }
+
+    package func stop() {
+        state.withLock { $0.isStopped = true }
+        bell.ring()
+    }
+
+    private func run() {
+        var sources: [(source: Source, file: BoundedFile?)] = []
+        var chunk = [UInt8](repeating: 0, count: 16 << 10)
+        while true {
+            let (added, isStopped) = state.withLock { state in
+                defer { state.added = [] }
+                return (state.added, state.isStopped)
+            }
+            sources += added.map { ($0, try? BoundedFile($0.path, limit: $0.limit)) }
+            if isStopped { break }
+            var polled = [pollfd(fd: bell.descriptor, events: Int16(POLLIN), revents: 0)]
+            polled += sources.map { pollfd(fd: $0.source.descriptor, events: Int16(POLLIN), revents: 0) }
+            if poll(&polled, nfds_t(polled.count), -1) < 0 { continue }
+            if polled[0].revents != 0 { bell.answer() }
+            for ((source, file), result) in zip(sources, polled.dropFirst()) where result.revents != 0 {
+                let count = read(source.descriptor, &chunk, chunk.count)
+                if count > 0 { file?.append(chunk[..<count]) }
+                if count == 0 || count < 0 && errno != EAGAIN && errno != EINTR {
+                    close(source.descriptor)
+                    sources.removeAll { $0.source.descriptor == source.descriptor }
+                    state.withLock { _ = $0.open.remove(source.path) }
+                }
+            }
+        }
+        for (source, _) in sources { close(source.descriptor) }
+    }
+}
+
+/// A file of which only the end is kept.
+final class BoundedFile {
+    private let path: String
+    private let limit: Int
+    private var file: FileDescriptor
+    private var size = 0
+
+    init(_ path: String, limit: Int) throws(SystemError) {
+        (self.path, self.limit) = (path, limit)
+        file = try Self.open(path)
+    }
+
+    private static func open(_ path: String) throws(SystemError) -> FileDescriptor {
+        try FileDescriptor.open(path, O_WRONLY | O_CREAT | O_TRUNC | O_APPEND)
+    }
+
+    /// On a full disk the rest is lost: a log is no reason to stop.
+    func append(_ bytes: ArraySlice<UInt8>) {
+        if size + bytes.count > limit {
+            rename(path, path + ".old")
+            guard let next = try? Self.open(path) else { return }
+            file = next
+            size = 0
+        }
+        let raw = file.raw
+        let count = bytes.withUnsafeBytes { write(raw, $0.baseAddress, $0.count) }
+        size += max(0, count)
+    }
+}
