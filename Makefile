@@ -8,7 +8,7 @@ RELEASE = $(SWIFT) build -c release --scratch-path .build-release \
 WRITTEN = $(shell find Sources Tests -name '*.swift' -not -path '*/Generated/*')
 TOOLS = kata-agent kata-osbuilder kata-runtime containerd-shim-kata-v2
 
-.PHONY: help dependencies build release kernel guest quickstart install test unit vm bench soak fmt lint proto proto-check clean
+.PHONY: help dependencies build release kernel guest quickstart install test unit vm bench soak crash fuzz fmt lint proto proto-check clean
 
 help: ## list the verbs
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST)
@@ -61,9 +61,16 @@ bench: guest ## measure against a bare VM and runc, in the same run; needs root
 	scripts/install-dependencies test
 	Benchmarks/run
 
-soak: guest ## run RUNS (200) containers in a row and look for what is left; needs root
+soak: guest ## run RUNS containers, EXECS programs in one, ROUNDS side by side, and look for what is left; needs root
 	scripts/install-dependencies test
-	scripts/soak $(RUNS)
+	scripts/soak $(RUNS) $(EXECS) $(ROUNDS)
+
+crash: guest ## strike everything at every moment, and write the table into docs/reliability.md; needs root
+	scripts/install-dependencies test
+	KATA_CRASH=full KATA_VM_TESTS=$(CURDIR) $(SWIFT) test --filter VMTests.CrashTests
+
+fuzz: dependencies ## try decoders of what guests and crashes write: FUZZ (20) times as long as the tests do
+	KATA_FUZZ=$(or $(FUZZ),20) $(SWIFT) test --skip VMTests --filter "fuzz|hostile|garbage"
 
 fmt: ## format the sources
 	@$(SWIFT) format -i Package.swift $(WRITTEN)

@@ -119,7 +119,7 @@ let package = Package(
         unitTests("GuestNetwork", ["AgentAPI", "Linux", "Netlink", "TestSupport"]),
         unitTests("VhostUser", ["Linux", "CLinux", "TestSupport"]),
         unitTests("OCISpec", ["TestSupport"]),
-        unitTests("TTRPC", ["EventLoop", "AgentAPI", nioCore, nioPosix]),
+        unitTests("TTRPC", ["EventLoop", "AgentAPI", "Linux", "TestSupport", nioCore, nioPosix]),
         unitTests("AgentAPI", ["OCISpec", "TestSupport"]),
         unitTests("Container", ["OCISpec", "CLinux", "TestSupport"]),
         unitTests("Agent", ["GuestStorage", "OCISpec"]),

@@ -192,7 +192,7 @@ struct SeccompTests {
     func fuzz() {
         var random = Seeded(11)
         let names = ["read", "clone", "mmap", "socket", "nope", "", "_sysctl", "arch_prctl", "socketcall"]
-        for _ in 0..<3000 {
+        for _ in 0..<Fuzz.rounds(3000) {
             var profile = Profile(defaultAction: Vocabulary.seccompActions.randomElement(using: &random)!.name)
             profile.architectures = (0..<Int.random(in: 0...3, using: &random)).map { _ in
                 Vocabulary.seccompArchitectures.randomElement(using: &random)!

@@ -21,7 +21,7 @@ struct MachineTemplateTests {
     func clone() {
         let clone = MachineTemplate(directory: "/t", of: machine).configuration(for: machine)
         let words = QEMUArguments.build(clone).joined(separator: " ")
-        #expect(words.contains("sandbox-s1") && words.contains("/run/vc/vm/s1/console.log"))
+        #expect(words.contains("sandbox-s1") && clone.consoleFile == "/run/vc/vm/s1/console.log")
         #expect(words.contains("mem-path=/proc/self/fd/4 -incoming defer -S"))
         #expect(!words.contains("-kernel") && !words.contains("-initrd") && !words.contains("vhost-user"))
         #expect(clone.networkNamespace == "/run/netns/a" && clone.rootPorts == machine.rootPorts + 2)

@@ -51,7 +51,7 @@ struct ArchiveTests {
     @Test("any bytes are unpacked or refused, never read past", arguments: 0..<50)
     func hostileBlocks(seed: Int) {
         var random = Seeded(UInt64(seed))
-        for _ in 0..<500 {
+        for _ in 0..<Fuzz.rounds(500) {
             let block = (0..<Int.random(in: 0...64, using: &random)).map { _ in
                 UInt8.random(in: 0...255, using: &random)
             }

@@ -30,6 +30,20 @@ struct ChildProcessTests {
         #expect(try ChildProcess(command).wait() == .exited(0))
     }
 
+    @Test(
+        "a child without privileges has no capability, and gets none by what it executes",
+        .enabled(if: getuid() == 0, "needs root"))
+    func privileges() throws {
+        var command = Command(
+            "/bin/sh",
+            [
+                "-c",
+                "grep -Eq '^CapEff:.0+$' /proc/self/status && grep -Eq '^CapBnd:.0+$' /proc/self/status && ! mount -t tmpfs none /mnt",
+            ])
+        command.withoutPrivileges = true
+        #expect(try ChildProcess(command).wait() == .exited(0))
+    }
+
     @Test("a child has the descriptors of its table and no others")
     func descriptors() throws {
         var ends: [Int32] = [0, 0]

@@ -54,7 +54,7 @@ struct FuzzTests {
     func configurations(part: Int) throws {
         var random = Seeded(UInt64(part))
         var sound = 0
-        for round in 0..<30_000 {
+        for round in 0..<Fuzz.rounds(30_000) {
             let bytes = wound(Self.configuration, round, &random)
             guard let spec = try? Spec.decode(json: bytes, source: "fuzz") else { continue }
             try? spec.validate(source: "fuzz")
@@ -68,7 +68,7 @@ struct FuzzTests {
     func processes(part: Int) throws {
         var random = Seeded(UInt64(100 + part))
         var sound = 0
-        for round in 0..<40_000 {
+        for round in 0..<Fuzz.rounds(40_000) {
             let bytes = wound(Self.process, round, &random)
             guard let process = try? Process.decode(json: bytes, source: "fuzz") else { continue }
             try? process.validate(source: "fuzz")

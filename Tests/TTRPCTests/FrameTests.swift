@@ -1,4 +1,5 @@
 import NIOCore
+import TestSupport
 import Testing
 
 @testable import TTRPC
@@ -53,7 +54,7 @@ struct FrameTests {
     @Test("no bytes make the decoder crash or loop")
     func garbage() {
         var random = SplitMix(state: 20)
-        for _ in 0..<100_000 {
+        for _ in 0..<Fuzz.rounds(100_000) {
             var decoder = FrameDecoder()
             var buffer = ByteBuffer()
             for _ in 0..<Int(random.next() % 40) { buffer.writeInteger(UInt8(truncatingIfNeeded: random.next())) }

@@ -12,7 +12,7 @@ struct CrashTests {
         let lab = try Lab()
         defer { lab.remove() }
         // SIGTERM does nothing, the kernel can be made to panic.
-        try lab.bundle("trap : TERM; while :; do sleep 0.1; done")
+        try lab.bundle("trap : TERM; touch /tmp/ready; while :; do sleep 0.1; done")
         let prepared = try lab.sh(
             """
             jq '.linux.maskedPaths = [] | .linux.readonlyPaths = [] | .process.capabilities |= map_values(["CAP_SYS_ADMIN"])' \\

@@ -157,7 +157,7 @@ struct VsockDeviceTests {
     func hostileRings(seed: Int) async throws {
         try await withDevice { device, guest in
             var random = Seeded(UInt64(seed) &+ 1)
-            for _ in 0..<300 {
+            for _ in 0..<Fuzz.rounds(300) {
                 let queue = Int.random(in: 0...1, using: &random)
                 for slot in 0..<16 {
                     let addresses: [UInt64] = [
@@ -189,7 +189,7 @@ struct VsockDeviceTests {
         let device = try VsockDevice(socketPath: path)
         defer { device.close() }
         var random = Seeded(UInt64(seed) &+ 99)
-        for _ in 0..<20 {
+        for _ in 0..<Fuzz.rounds(20) {
             let socket = try UnixSocket.connect(path)
             for _ in 0..<20 {
                 let size = [0, 4, 8, 12, 40, 72, 300, 5000].randomElement(using: &random)!

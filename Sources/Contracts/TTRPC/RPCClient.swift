@@ -74,7 +74,16 @@ package final class RPCClient: Sendable {
             }
         }
         defer { timer?.cancel() }
-        return try await promise.futureResult.get()
+        do { return try await promise.futureResult.get() } catch {
+            // An answer that comes too late finds nobody; one that never comes leaves nothing behind.
+            channel.eventLoop.execute { [calls] in calls.value.forget(once) }
+            throw error
+        }
+    }
+
+    /// How many calls have no answer yet.
+    var waitingCalls: Int {
+        get async throws { try await channel.eventLoop.submit { [calls] in calls.value.count }.get() }
     }
 
     /// Completes when the connection has ended, whoever ended it.
@@ -101,6 +110,12 @@ private final class ClientConnection: ChannelInboundHandler {
         var buffer = channel.allocator.buffer(capacity: Frame.headerLength + data.count)
         Frame(stream: stream, kind: .request, data: data).write(to: &buffer)
         channel.writeAndFlush(buffer, promise: nil)
+    }
+
+    var count: Int { waiting.count }
+
+    func forget(_ once: Once<[UInt8]>) {
+        if let stream = waiting.first(where: { $0.value === once })?.key { waiting[stream] = nil }
     }
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {

@@ -64,6 +64,8 @@ package final class QEMUVirtualMachine: Sendable {
         command.descriptors[QEMUArguments.memoryDescriptor] = memory
         command.newSession = true
         command.diesWithParent = true
+        // Its devices come as open descriptors, or are root's own.
+        command.withoutPrivileges = true
         command.networkNamespace = configuration.networkNamespace
         let machine = QEMUVirtualMachine(try ChildProcess(command, admit: admit), configuration, loop)
         detachThread("qemu") {

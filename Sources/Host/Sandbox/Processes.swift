@@ -21,7 +21,8 @@ extension Sandbox {
             try await network?.follow()
             var request = Grpc_StartContainerRequest()
             request.containerID = container
-            do { _ = try await agent.startContainer(request, timeout: (record.hooks?.startLimit ?? .seconds(60))) } catch {
+            do { _ = try await agent.startContainer(request, timeout: record.hooks?.startLimit ?? .seconds(65)) } catch
+            {
                 // Whatever of it is there: it has had its start.
                 try? await signal(SIGKILL, container: container)
                 throw error

@@ -73,34 +73,6 @@ package actor Sandbox {
         return AgentServiceClient(client: connection)
     }
 
-    /// Calls the agent. A guest that can't answer is not waited for, and one that did not last time not as long.
-    func ask<Answer: Sendable>(
-        _ agent: AgentServiceClient, within limit: Duration,
-        _ call: @Sendable (AgentServiceClient, Duration) async throws -> Answer
-    ) async throws -> Answer {
-        guard let machine, machine.end == nil else {
-            throw RPCError(.unavailable, "sandbox \(id) has no virtual machine any more")
-        }
-        guard !machine.isHalted else {
-            throw RPCError(
-                .deadlineExceeded,
-                "the virtual machine of sandbox \(id) is halted: process \(machine.pid) was stopped by a signal")
-        }
-        guard share?.isHalted != true else {
-            throw RPCError(
-                .deadlineExceeded,
-                "virtiofsd of sandbox \(id), which serves the guest its files, was stopped by a signal")
-        }
-        do {
-            let answer = try await call(agent, isSilent ? min(limit, .seconds(1)) : limit)
-            isSilent = false
-            return answer
-        } catch let error as RPCError where error.code == .deadlineExceeded {
-            isSilent = true
-            throw error
-        }
-    }
-
     func container(_ id: String) throws -> Container {
         guard let container = containers[id] else { throw SandboxError(.notFound, "container \(id) does not exist") }
         return container

@@ -1,5 +1,6 @@
 #define _GNU_SOURCE
 #include "clinux.h"
+#include "container.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -28,7 +29,7 @@ extern char **environ;
 enum { HIGHEST_MAPPING = 16 };
 
 static const char *const stages[] = {"clone", "join network namespace", "new session", "change directory",
-                                     "arrange descriptors", "execute", "write down"};
+                                     "arrange descriptors", "execute", "write down", "drop capabilities"};
 
 struct failure {
     int stage;
@@ -51,6 +52,13 @@ static void child(const struct clx_spawn *request, int report, int gate) {
     if (request->network_namespace >= 0 && setns(request->network_namespace, CLONE_NEWNET) < 0) fail(report, 1);
     if (request->new_session && setsid() < 0) fail(report, 2);
     if (request->directory && chdir(request->directory) < 0) fail(report, 3);
+
+    if (request->without_privileges) {
+        // What isn't in the bounding set doesn't come back at exec, not even to root (capabilities(7)).
+        if (clx_bound_capabilities(0) < 0 || clx_set_ambient_capabilities(0) < 0 || clx_set_capabilities(0, 0, 0) < 0 ||
+            clx_set_no_new_privileges() < 0)
+            fail(report, 7);
+    }
 
     // Sources move above every target first, so that no dup2 overwrites a source still needed.
     int moved[HIGHEST_MAPPING];

@@ -35,6 +35,8 @@ package struct Command: Sendable {
     package var newSession = false
     /// Killed when the thread that starts it ends, at the latest with this process. Only behind an `admit` is there no gap.
     package var diesWithParent = false
+    /// Without any capability, and without a way to one: a root that owns its files, and no more.
+    package var withoutPrivileges = false
     /// Path of a network namespace to start in (setns(2)).
     package var networkNamespace: String?
     /// Path of a cgroup v2 directory to start in.
@@ -97,6 +99,7 @@ package final class ChildProcess: Sendable {
                                 new_session: command.newSession ? 1 : 0, network_namespace: joined,
                                 cgroup: cgroup, new_namespaces: command.newNamespaces,
                                 dies_with_parent: command.diesWithParent ? 1 : 0,
+                                without_privileges: command.withoutPrivileges ? 1 : 0,
                                 admit: admit == nil
                                     ? nil
                                     : { Unmanaged<Admission>.fromOpaque($0!).takeUnretainedValue().decide($1) },

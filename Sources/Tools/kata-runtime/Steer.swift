@@ -28,13 +28,11 @@ struct Kill: ParsableCommand {
     func run() throws {
         let number = try Signals.number(signal)
         let state = try ContainerState.load(root: runtime.global.root, id: id)
-        if number == SIGKILL, Ledger.keeperLife(SandboxPaths(sandbox: id).machine) == .stopped {
-            // A shim that is halted can't pass it on, and what it keeps must end.
-            ShimProcess.takeAway(id: id, root: runtime.global.root)
-            return
-        }
+        if number == SIGKILL, isHalted { return end() }
         guard let task = try? TaskClient.connect(state.address), let now = try? task.state(id), now.status != .stopped
         else {
+            // It was stopped while it was asked.
+            if number == SIGKILL, isHalted { return end() }
             if all { return }
             throw RuntimeError("container \"\(id)\" is not running")
         }
@@ -42,6 +40,11 @@ struct Kill: ParsableCommand {
         // A stopped one would not tell its manager that the container has ended.
         if number == SIGKILL, state.process?.life == .stopped { state.process?.kill(within: .seconds(1)) }
     }
+
+    private var isHalted: Bool { Ledger.keeperLife(SandboxPaths(sandbox: id).machine) == .stopped }
+
+    /// A shim that is halted can't pass it on, and what it keeps must end.
+    private func end() { ShimProcess.takeAway(id: id, root: runtime.global.root) }
 }
 
 struct Pause: ParsableCommand {

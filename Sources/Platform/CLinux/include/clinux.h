@@ -25,6 +25,7 @@ struct clx_spawn {
     int cgroup;                            // descriptor of a cgroup v2 directory to start in, or -1
     uint64_t new_namespaces;               // CLONE_NEW* flags
     int dies_with_parent;                  // SIGKILL when the thread that starts it ends
+    int without_privileges;                // no capability, and none to be had by what it executes
     int (*admit)(void *context, pid_t pid); // NULL, or called before the child executes anything: it goes on when this returns 0
     void *context;
 };
