@@ -1,5 +1,6 @@
 import EventLoop
 import Hypervisor
+import Linux
 import Network
 import TTRPC
 
@@ -19,7 +20,7 @@ extension Sandbox {
 
     /// What to do about a guest whose kernel says this last; empty where we don't know.
     static func remedy(_ console: [String], _ machine: VMConfiguration) -> String {
-        func says(_ words: String) -> Bool { console.contains { $0.contains(words) } }
+        func says(_ words: String) -> Bool { console.contains { $0.mentions(words) } }
         let root = machine.image?.path ?? machine.initrd ?? ""
         if says("Unable to mount root fs") || says("Cannot open root device") {
             return machine.image == nil

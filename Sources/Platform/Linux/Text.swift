@@ -1,0 +1,10 @@
+extension StringProtocol {
+    /// Whether `words` stand somewhere in it, byte for byte.
+    ///
+    /// By another name than `contains`: that one is Foundation's where any file of the module imports it, and brings 40 MB along.
+    package func mentions(_ words: some StringProtocol) -> Bool {
+        let (text, words) = (Array(utf8), Array(words.utf8))
+        guard words.count <= text.count else { return false }
+        return (0...(text.count - words.count)).contains { text[$0...].starts(with: words) }
+    }
+}
