@@ -24,6 +24,16 @@ struct CommandLineTests {
         }
     }
 
+    @Test(
+        "no program has brought full Foundation along: 40 MB that each shim would hold",
+        arguments: ["containerd-shim-kata-v2", "kata-runtime", "kata-agent", "kata-osbuilder"])
+    func size(_ program: String) throws {
+        try withLab { lab in
+            let bytes = try lab.sh("stat -c %s \(lab.binaries)/\(program)").output.trimmingCharacters(in: .newlines)
+            #expect(try #require(Int(bytes)) < 32 << 20, "\(program)")
+        }
+    }
+
     @Test("help and version are answers, mistakes are one line and status 1")
     func usage() throws {
         try withLab { lab in

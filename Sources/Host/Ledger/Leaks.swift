@@ -26,7 +26,7 @@ extension Ledger {
         let commands = Files.list("/proc").filter { $0.allSatisfy(\.isNumber) }.compactMap {
             (try? Files.read("/proc/\($0)/cmdline")).map { String(decoding: $0, as: UTF8.self) }
         }
-        func isNamed(_ path: String) -> Bool { commands.contains { $0.contains(path + "/") } }
+        func isNamed(_ path: String) -> Bool { commands.contains { $0.mentions(path + "/") } }
         var leaks: [Leak] = []
         for name in Files.list(machines) {
             let path = machines + "/" + name

@@ -1,3 +1,4 @@
+import Linux
 import OCISpec
 
 extension GuestSpec {
@@ -29,7 +30,7 @@ extension GuestSpec {
             let own = rules.filter { $0.allow && $0.type == "b" && $0.major == major && $0.minor == minor }
             self.init(
                 source: .number(major: major, minor: minor), use: .device(device.path),
-                readOnly: !own.isEmpty && own.allSatisfy { !($0.access ?? "rwm").contains("w") })
+                readOnly: !own.isEmpty && own.allSatisfy { !($0.access ?? "rwm").mentions("w") })
         }
 
         /// File systems that live on a disk (filesystems(5)).
