@@ -69,7 +69,7 @@ let package = Package(
         // Guest
         room("Container", in: "Guest", ["CLinux", "CSeccomp", "Linux", "OCISpec"]),
         room("GuestNetwork", in: "Guest", ["AgentAPI", "CLinux", "Linux", "Netlink", "TTRPC"]),
-        room("GuestStorage", in: "Guest", ["AgentAPI", "Linux", "Netlink", "TTRPC"]),
+        room("GuestStorage", in: "Guest", ["AgentAPI", "CLinux", "Linux", "Netlink", "TTRPC"]),
         room(
             "Agent", in: "Guest",
             [
@@ -107,8 +107,8 @@ let package = Package(
         tool(
             "kata-runtime",
             [
-                "Shim", "Sandbox", "Ledger", "AgentAPI", "ShimAPI", "TTRPC", "EventLoop", "Configuration", "OCISpec",
-                "Linux", "CLinux", arguments, nioCore, nioPosix, protobuf,
+                "Shim", "Sandbox", "Ledger", "Network", "Netlink", "AgentAPI", "ShimAPI", "TTRPC", "EventLoop",
+                "Configuration", "OCISpec", "Linux", "CLinux", arguments, nioCore, nioPosix, protobuf,
             ]),
         tool("kata-osbuilder", ["Images", "Linux", arguments]),
         // Unit tests
@@ -130,7 +130,7 @@ let package = Package(
         unitTests("ControlGroups", ["Linux"]),
         unitTests("Ledger", ["Linux", "Network", "TestSupport"]),
         unitTests("Images", ["Linux", "TestSupport"]),
-        unitTests("Sandbox", ["AgentAPI", "Configuration", "Hypervisor", "OCISpec", "Linux", nioPosix]),
+        unitTests("Sandbox", ["AgentAPI", "CLinux", "Configuration", "Hypervisor", "OCISpec", "Linux", nioPosix]),
         unitTests("Shim", ["AgentAPI", "ShimAPI", protobuf]),
         // Tests with real guests
         .testTarget(

@@ -10,7 +10,8 @@ struct GuestDiskTests {
         spec.linux?.resources = .init()
         change(&spec)
         return try GuestSpec(
-            spec, container: "c1", paths: SandboxPaths(sandbox: "s1"), isBlockDevice: { $0 == "/dev/sdz" })
+            spec, container: "c1", paths: SandboxPaths(sandbox: "s1"),
+            kind: { $0 == "/dev/sdz" ? .blockDevice : .other })
     }
 
     private func device(_ type: String = "b", _ major: Int64 = 7) -> OCISpec.Linux.Device {

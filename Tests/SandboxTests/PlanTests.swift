@@ -151,6 +151,32 @@ struct PlanTests {
         #expect(guest.spec.linux?.namespaces == [] && guest.sharesProcesses)
     }
 
+    @Test(
+        "a namespace that is another container's of the guest is named by that container; any other path is the host's")
+    func joined() throws {
+        func namespaces(_ joins: [String: String]) throws -> [OCISpec.Linux.Namespace]? {
+            var spec = Spec.example
+            spec.linux?.namespaces = ["network", "ipc", "mount", "pid"].map {
+                .init(type: $0, path: $0 == "mount" ? nil : "/proc/7/ns/\($0)")
+            }
+            return try GuestSpec(spec, container: "c2", paths: SandboxPaths(sandbox: "c1"), joins: joins).spec.linux?
+                .namespaces
+        }
+        let path = "/run/kata-containers/c1/namespaces/"
+        #expect(
+            try namespaces(["ipc": "c1", "pid": "c1"])
+                == [
+                    .init(type: "ipc", path: path + "ipc"), .init(type: "mount"),
+                    .init(type: "pid", path: path + "pid"),
+                ])
+        let error = #expect(throws: SpecError.self) { try namespaces(["ipc": "c1"]) }
+        #expect(error?.path == "linux.namespaces[3].path")
+        #expect(ContainerNamespace.container(of: path + "ipc") == "c1")
+        for other in ["/proc/7/ns/ipc", "/run/kata-containers/c1/rootfs", "/run/kata-containers/a/b/namespaces/ipc"] {
+            #expect(ContainerNamespace.container(of: other) == nil)
+        }
+    }
+
     @Test("a manager's standard AppArmor profile stays on the host, another goes to the guest")
     func profiles() throws {
         #expect(try guestSpec { $0.process?.apparmorProfile = "docker-default" }.spec.process?.apparmorProfile == nil)

@@ -2,6 +2,7 @@ import AgentAPI
 import Container
 import EventLoop
 import Glibc
+import GuestStorage
 import Linux
 import NIOCore
 import OCISpec
@@ -19,6 +20,8 @@ final class Guest: Sendable {
         let initial: GuestProcess
         /// Mount points of its own disks, in order.
         let mounts: [String]
+        /// In the place of the host's.
+        let sockets: [GuestSocket]
 
         /// What a hook of the guest's image is told.
         func hookState(_ status: OCISpec.State.Status) -> OCISpec.State {

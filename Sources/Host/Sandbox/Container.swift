@@ -11,6 +11,8 @@ final class Container {
     let bundle: String
     /// Known once it is created.
     var hooks: HostHooks?
+    /// Stands for it on the host, among its manager's mounts; nil where the manager watches the machine.
+    var process: Int32?
     let initial: ContainerProcess
     var processes: [String: ContainerProcess]
     var paused = false
@@ -20,6 +22,8 @@ final class Container {
     var creation = Duration.zero
     /// Disks of the host that the machine has for it.
     var disks: [HostDisk.Identity] = []
+    /// Sockets of the host that its programs may connect to, by the ports that stand for them.
+    var sockets: [(port: UInt32, socket: HostSocket)] = []
     /// What was made for it on the host, in order.
     var made: [Ledger.Number] = []
 

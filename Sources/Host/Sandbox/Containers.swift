@@ -25,20 +25,22 @@ extension Sandbox {
     /// Creates a container whose name is reserved; the caller releases it when this fails.
     /// - Parameters:
     ///   - process: stands for the container on the host; the machine's where nil.
+    ///   - joins: by kind of namespace, the container of this sandbox whose it is.
     ///   - made: what the caller has made for it on the host; it goes with the container, also when that can't be created.
     package func createContainer(
         _ container: String, bundle: String, rootfs: String, spec: Spec, process: Int32? = nil,
-        made: [Ledger.Number] = []
+        joins: [String: String] = [:], made: [Ledger.Number] = []
     ) async throws {
         guard let record = containers[container], record.initial.ended == nil else {
             for number in made.reversed() { ledger.undo(number) }
             throw SandboxError(.notFound, "container \(container) was ended before it was created")
         }
         record.made = made
+        record.process = process
         record.hooks = HostHooks(spec, container: container, bundle: bundle, pid: process ?? pid, paths: paths)
         record.demand = Demand(spec.linux?.resources)
         let agent = try agent()
-        let guest = try plan.guestSpec(spec, container: container, bundle: bundle)
+        let guest = try plan.guestSpec(spec, container: container, bundle: bundle, joins: joins)
         if guest.droppedDevices > 0 {
             log.info(
                 "\(guest.droppedDevices) devices of the host are not in the guest",
@@ -72,6 +74,7 @@ extension Sandbox {
             try await network?.follow()
             try await fitMachine()
             (request.devices, request.storages) = try await attach(guest.disks, for: record)
+            request.storages += try offer(guest.sockets, spec, for: record)
             let ports = try prepare(record.initial)
             request.stdinPort = ports.stdin
             request.stdoutPort = ports.stdout
@@ -84,6 +87,7 @@ extension Sandbox {
             record.creation = ContinuousClock.now - asked
             if let process { follow(process, of: container) }
         } catch {
+            withdrawSockets(of: record)
             await releaseDisks(of: record)
             record.takeAway(from: ledger)
             await record.hooks?.afterDeletion(log)
@@ -106,14 +110,16 @@ extension Sandbox {
     }
 
     func mount(_ share: GuestSpec.Share, for container: Container) throws {
+        let copy = try Mounts.copy(share.source, readOnly: share.readOnly, seenBy: container.process)
+        var facts = stat()
+        try check("look at", share.source) { fstat(copy.raw, &facts) }
         container.made.append(try ledger.add(.mount(path: share.mounted, namespace: Mounts.namespace)))
-        if Files.isDirectory(share.source) {
+        if facts.st_mode & S_IFMT == S_IFDIR {
             try Files.makeDirectory(share.mounted, mode: 0o755)
         } else {
-            guard Files.exists(share.source) else { throw SystemError("share", share.source, errno: ENOENT) }
             try Files.write(share.mounted, "")
         }
-        try Mounts.lend(share.source, at: share.mounted, readOnly: share.readOnly)
+        try Mounts.attach(copy, at: share.mounted)
     }
 
     package func pause(container: String) async throws {
@@ -200,6 +206,7 @@ extension Sandbox {
             if let agent = try? agent() {
                 _ = try? await ask(agent, within: .seconds(15)) { try await $0.removeContainer(removal, timeout: $1) }
             }
+            withdrawSockets(of: record)
             record.takeAway(from: ledger)
             containers[container] = nil
             await releaseDisks(of: record)

@@ -1,3 +1,4 @@
+import AgentAPI
 import Linux
 import OCISpec
 
@@ -14,6 +15,8 @@ package struct GuestSpec: Sendable {
     package let sharesProcesses: Bool
     /// Disks of the host that the machine gets for it.
     package let disks: [Disk]
+    /// Sockets of the host that its programs may connect to.
+    package let sockets: [Socket]
     /// Devices that were left out of a privileged container.
     package let droppedDevices: Int
 
@@ -23,19 +26,28 @@ package struct GuestSpec: Sendable {
         package let readOnly: Bool
     }
 
+    package struct Socket: Sendable, Equatable {
+        package let source: String
+        /// Where the agent listens in its place.
+        package let path: String
+    }
+
     /// - Parameters:
+    ///   - joins: by kind of namespace, the container of the same guest whose it is.
     ///   - guestSELinux: labels go to the guest (`disable_guest_selinux` is false).
     ///   - guestSeccomp: filters of system calls do too (`disable_guest_seccomp` is false).
     package init(
-        _ original: Spec, container: String, paths: SandboxPaths, guestSELinux: Bool = false, guestSeccomp: Bool = true,
-        source: String = "config.json", isBlockDevice: @Sendable (String) -> Bool = { Files.isBlockDevice($0) }
+        _ original: Spec, container: String, paths: SandboxPaths, joins: [String: String] = [:],
+        guestSELinux: Bool = false, guestSeccomp: Bool = true, source: String = "config.json",
+        kind: @Sendable (String) -> Files.Kind? = { Files.kind(of: $0) }
     ) throws(SpecError) {
         var spec = original
         var shares: [Share] = []
         var disks: [Disk] = []
+        var sockets: [Socket] = []
         spec.root?.path = GuestPaths.rootfs(of: container)
         spec.hooks = original.hooks?.startContainer.map { Hooks(startContainer: $0) }
-        let (namespaces, sharesProcesses) = try Self.namespaces(original, source)
+        let (namespaces, sharesProcesses) = try Self.namespaces(original, joins, source)
         spec.linux?.namespaces = namespaces
         self.sharesProcesses = sharesProcesses
         spec.linux?.resources?.cpu?.cpus = nil
@@ -66,6 +78,12 @@ package struct GuestSpec: Sendable {
                 return disk.mount(at: mount.destination)
             }
             guard mount.isBind else { return mount }
+            let found = kind(source)
+            if found == .socket {
+                let path = GuestPaths.socket(of: container, index: index)
+                sockets.append(Socket(source: source, path: path))
+                return Mount(destination: mount.destination, type: "bind", source: path, options: mount.options)
+            }
             // These belong to the guest's own kernel; the host's would be a lie there.
             for reserved in ["/proc", "/sys", "/dev"]
             where mount.destination == reserved
@@ -73,7 +91,7 @@ package struct GuestSpec: Sendable {
             {
                 return nil
             }
-            if isBlockDevice(source) {
+            if found == .blockDevice {
                 disks.append(
                     Disk(source: .path(source), use: .device(mount.destination), readOnly: mount.isReadOnly))
                 // The agent puts the guest's own in the place of the source.
@@ -89,10 +107,11 @@ package struct GuestSpec: Sendable {
         self.spec = spec
         self.shares = shares
         self.disks = disks
+        self.sockets = sockets
     }
 
     /// A path leads to a namespace of the host. In a pod it is the sandbox's, for which the guest's own stands.
-    private static func namespaces(_ spec: Spec, _ source: String) throws(SpecError) -> (
+    private static func namespaces(_ spec: Spec, _ joins: [String: String], _ source: String) throws(SpecError) -> (
         kept: [OCISpec.Linux.Namespace]?, sharesProcesses: Bool
     ) {
         guard let given = spec.linux?.namespaces else { return (nil, false) }
@@ -101,6 +120,11 @@ package struct GuestSpec: Sendable {
         for (index, namespace) in given.enumerated() where namespace.type != "network" {
             guard let path = namespace.path, !path.isEmpty else {
                 kept.append(namespace)
+                continue
+            }
+            if let container = joins[namespace.type] {
+                let path = ContainerNamespace.path(of: container, namespace.type)
+                kept.append(OCISpec.Linux.Namespace(type: namespace.type, path: path))
                 continue
             }
             guard PodRole(spec) != .none else {

@@ -87,7 +87,7 @@ extension SandboxPlan {
                     source, field,
                     "\(path) is the host's: host networking is not possible, a machine has a network of its own")
             }
-            if let owner = Self.process(ofNamespace: path), PodRole(spec) == .none {
+            if let owner = NamespacePath.process(of: path), PodRole(spec) == .none {
                 throw SpecError(
                     source, field,
                     "\(path) is that of another container (process \(owner)): its links can't be shared with a machine; use a network of both, or a pod"
@@ -95,13 +95,15 @@ extension SandboxPlan {
             }
             namespace = .path(path)
         }
+    }
+}
 
-        /// The process whose namespace a path of proc(5) names.
-        private static func process(ofNamespace path: String) -> Int32? {
-            let parts = path.split(separator: "/")
-            guard parts.count == 4, parts[0] == "proc", parts[2] == "ns" else { return nil }
-            return Int32(parts[1])
-        }
+package enum NamespacePath {
+    /// The process whose namespace a path of proc(5) names; nil for any other path.
+    package static func process(of path: String) -> Int32? {
+        let parts = path.split(separator: "/")
+        guard parts.count == 4, parts[0] == "proc", parts[2] == "ns" else { return nil }
+        return Int32(parts[1])
     }
 }
 

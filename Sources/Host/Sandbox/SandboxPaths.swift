@@ -40,6 +40,11 @@ package enum GuestPaths {
         "/run/kata-containers/\(container)/disk\(index)"
     }
 
+    /// Where the agent listens in the place of a socket of the host.
+    package static func socket(of container: String, index: Int) -> String {
+        "/run/kata-containers/\(container)/socket\(index)"
+    }
+
     /// The guest's name of a path below the host's mounts.
     package static func path(of mounted: String, below mounts: String) -> String {
         share + mounted.dropFirst(mounts.count)

@@ -71,10 +71,12 @@ package struct SandboxPlan: Sendable, Equatable {
     }
 
     /// What of a bundle's specification goes to this sandbox's guest.
-    package func guestSpec(_ spec: Spec, container: String, bundle: String) throws(SpecError) -> GuestSpec {
+    package func guestSpec(_ spec: Spec, container: String, bundle: String, joins: [String: String] = [:])
+        throws(SpecError) -> GuestSpec
+    {
         try GuestSpec(
-            spec, container: container, paths: paths, guestSELinux: guestSELinux, guestSeccomp: guestSeccomp,
-            source: bundle + "/config.json")
+            spec, container: container, paths: paths, joins: joins, guestSELinux: guestSELinux,
+            guestSeccomp: guestSeccomp, source: bundle + "/config.json")
     }
 
     /// - Parameter demand: what is known before the machine is booted: of its first container, or of its pod.

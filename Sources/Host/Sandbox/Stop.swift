@@ -21,6 +21,7 @@ extension Sandbox {
         debugConsole?.close()
         await machine?.stop(timeout: grace)
         await network?.close()
+        for record in containers.values { withdrawSockets(of: record) }
         share?.stop()
         dialer?.close()
         relay?.stop()

@@ -14,6 +14,8 @@ import TTRPC
 package final class ContainerdTasks: TaskService, Sendable {
     /// In a Create's metadata: the process that stands for the container where the manager watches one, in its network namespace.
     package static let processKey = "kata-process"
+    /// In a Create's metadata: namespaces that are another container's of the sandbox, each as `ipc=<container>`.
+    package static let joinsKey = "kata-joins"
 
     private let sandboxes: SandboxHolder
     private let events: EventPublisher
@@ -35,6 +37,9 @@ package final class ContainerdTasks: TaskService, Sendable {
         try await answering {
             let spec = try Spec.load(path: request.bundle + "/config.json")
             let process = context.metadata[Self.processKey]?.first.flatMap(Int32.init)
+            let joins = (context.metadata[Self.joinsKey] ?? []).map {
+                $0.split(separator: "=", maxSplits: 1).map(String.init)
+            }
             let (sandbox, isNew) = try sandboxes.sandbox(for: request, spec: spec, process: process)
             let streams = StreamPaths(
                 stdin: request.stdin, stdout: request.stdout, stderr: request.stderr, terminal: request.terminal)
@@ -48,6 +53,7 @@ package final class ContainerdTasks: TaskService, Sendable {
                     request.rootfs, bundle: request.bundle, spec: spec, ledger: sandbox.ledger)
                 try await sandbox.createContainer(
                     request.id, bundle: request.bundle, rootfs: rootfs.path, spec: spec, process: process,
+                    joins: Dictionary(joins.filter { $0.count == 2 }.map { ($0[0], $0[1]) }) { first, _ in first },
                     made: rootfs.made)
             } catch {
                 await sandbox.release(request.id)

@@ -21,6 +21,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -188,6 +189,49 @@ ssize_t clx_recv_fds(int socket, void *bytes, size_t length, int *fds, size_t *c
     return got;
 }
 
+int clx_connect_unix(const char *path, int type, uint32_t user, uint32_t group, int seconds) {
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    if (strlen(path) >= sizeof address.sun_path) return -ENAMETOOLONG;
+    strcpy(address.sun_path, path);
+    int fd = socket(AF_UNIX, type | SOCK_CLOEXEC, 0);
+    if (fd < 0) return -errno;
+    struct timeval limit = {.tv_sec = seconds};
+    setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit);
+    int failed = 0;
+    if (user != 0 || group != 0) {
+        // A change of the effective user makes the process undumpable.
+        int dumpable = prctl(PR_GET_DUMPABLE);
+        // Of this thread alone: the C library's functions would change all. The saved user stays root's, and with it what root
+        // may do to files, which comes back with the file system's user (credentials(7)).
+        failed = syscall(SYS_setgroups, 0, NULL) != 0 || syscall(SYS_setresgid, -1, group, -1) != 0 ||
+                 syscall(SYS_setresuid, -1, user, -1) != 0;
+        syscall(SYS_setfsuid, 0);
+        prctl(PR_SET_DUMPABLE, dumpable);
+    }
+    if (!failed && connect(fd, (struct sockaddr *)&address, sizeof address) == 0) {
+        limit.tv_sec = 0;
+        setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit);
+        return fd;
+    }
+    int error = errno;
+    close(fd);
+    return -error;
+}
+
+int clx_peer_identity(int socket, uint32_t *user, uint32_t *group) {
+    struct ucred peer = {0};
+    socklen_t length = sizeof peer;
+    if (getsockopt(socket, SOL_SOCKET, SO_PEERCRED, &peer, &length) != 0) return -errno;
+    *user = peer.uid;
+    *group = peer.gid;
+    return 0;
+}
+
+int clx_accept(int listener) {
+    int fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
+    return fd < 0 ? -errno : fd;
+}
+
 int clx_unshare(int flags) { return unshare(flags) < 0 ? -errno : 0; }
 int clx_setns(int fd, int flags) { return setns(fd, flags) < 0 ? -errno : 0; }
 
@@ -275,19 +319,19 @@ void clx_set_thread_name(const char *name) {
     prctl(PR_SET_NAME, kept, 0, 0, 0);
 }
 
-int clx_bind(const char *source, const char *target, uint64_t attributes, int recursive) {
-    unsigned tree = recursive ? AT_RECURSIVE : 0;
-    int fd = (int)syscall(SYS_open_tree, AT_FDCWD, source, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | tree);
+int clx_copy_tree(int mounts, const char *source, uint64_t attributes) {
+    if (mounts >= 0 && (unshare(CLONE_FS) < 0 || setns(mounts, CLONE_NEWNS) < 0)) return -errno;
+    int fd = (int)syscall(SYS_open_tree, AT_FDCWD, source, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE);
     if (fd < 0) return -errno;
     struct mount_attr wanted = {.attr_set = attributes};
-    if (syscall(SYS_mount_setattr, fd, "", AT_EMPTY_PATH | tree, &wanted, sizeof wanted) < 0 ||
-        syscall(SYS_move_mount, fd, "", AT_FDCWD, target, MOVE_MOUNT_F_EMPTY_PATH) < 0) {
-        int error = errno;
-        close(fd);
-        return -error;
-    }
+    if (syscall(SYS_mount_setattr, fd, "", AT_EMPTY_PATH | AT_RECURSIVE, &wanted, sizeof wanted) == 0) return fd;
+    int error = errno;
     close(fd);
-    return 0;
+    return -error;
+}
+
+int clx_attach_tree(int tree, const char *target) {
+    return syscall(SYS_move_mount, tree, "", AT_FDCWD, target, MOVE_MOUNT_F_EMPTY_PATH) < 0 ? -errno : 0;
 }
 
 int clx_is_mount_root(const char *path) {

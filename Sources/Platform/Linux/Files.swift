@@ -49,14 +49,21 @@ package enum Files {
         return "/" + names.joined(separator: "/")
     }
 
-    package static func isDirectory(_ path: String) -> Bool {
-        var status = stat()
-        return stat(path, &status) == 0 && status.st_mode & S_IFMT == S_IFDIR
-    }
+    package static func isDirectory(_ path: String) -> Bool { kind(of: path) == .directory }
 
-    package static func isBlockDevice(_ path: String) -> Bool {
+    /// What there may be at a path, as far as it matters to us.
+    package enum Kind: Equatable, Sendable { case directory, blockDevice, socket, other }
+
+    /// nil when there is nothing.
+    package static func kind(of path: String) -> Kind? {
         var status = stat()
-        return stat(path, &status) == 0 && status.st_mode & S_IFMT == S_IFBLK
+        guard stat(path, &status) == 0 else { return nil }
+        return switch status.st_mode & S_IFMT {
+        case S_IFDIR: .directory
+        case S_IFBLK: .blockDevice
+        case S_IFSOCK: .socket
+        default: .other
+        }
     }
 
     package static func isLink(_ path: String) -> Bool {

@@ -1,5 +1,6 @@
 import CLinux
 import Glibc
+import Synchronization
 
 /// mount(2) and umount2(2).
 package enum Mounts {
@@ -18,8 +19,30 @@ package enum Mounts {
     ///
     /// Whoever gets the mount by propagation gets it with the same attributes: set afterwards they would be this one's alone.
     package static func lend(_ source: String, at target: String, readOnly: Bool = false) throws(SystemError) {
+        try attach(copy(source, readOnly: readOnly), at: target)
+    }
+
+    /// What `lend` shows, not shown anywhere yet.
+    /// - Parameter process: `source` is a path as this process sees it; managers mount for themselves what others don't get to see.
+    package static func copy(_ source: String, readOnly: Bool = false, seenBy process: Int32? = nil) throws(SystemError)
+        -> FileDescriptor
+    {
         let attributes = noSetuid | noDevices | (readOnly ? Self.readOnly : 0)
-        try checkNegated("bind \(source) to", target, clx_bind(source, target, attributes, 1))
+        guard let process else {
+            return FileDescriptor(
+                owning: try checkNegated("copy mounts of", source, clx_copy_tree(-1, source, attributes)))
+        }
+        let theirs = try FileDescriptor.open("/proc/\(process)/ns/mnt", O_RDONLY)
+        let raw = theirs.raw
+        let outcome = Outcome()
+        runThread("mounts") { outcome.value.withLock { $0 = clx_copy_tree(raw, source, attributes) } }
+        return FileDescriptor(owning: try checkNegated("copy mounts of", source, outcome.value.withLock { $0 }))
+    }
+
+    private final class Outcome: Sendable { let value = Mutex<Int32>(-EIO) }
+
+    package static func attach(_ copy: borrowing FileDescriptor, at target: String) throws(SystemError) {
+        try checkNegated("attach mounts at", target, clx_attach_tree(copy.raw, target))
     }
 
     /// MOUNT_ATTR_* (mount_setattr(2)).

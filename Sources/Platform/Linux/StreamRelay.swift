@@ -3,8 +3,8 @@ import Synchronization
 
 /// Moves bytes between pairs of descriptors, on one thread for all pairs.
 ///
-/// A stream reads only when its buffer is empty and writes only while it is not, so a slow reader stops the writer at the other end:
-/// nothing is dropped, nothing grows.
+/// A stream reads only when all it has read is written, so a slow reader stops the writer at the other end: nothing is dropped, nothing
+/// grows.
 package final class StreamRelay: Sendable {
     /// A pair of descriptors as its owner sees it.
     package final class Handle: Sendable {
@@ -39,54 +39,85 @@ package final class StreamRelay: Sendable {
         }
     }
 
-    /// One direction. Both descriptors belong to the relay and close when the stream ends.
+    /// Two descriptors, which close when every stream between them has ended.
+    private final class Pair: Sendable {
+        let one: Int32
+        let other: Int32
+
+        init(_ one: Int32, _ other: Int32) {
+            (self.one, self.other) = (one, other)
+            for descriptor in [one, other] {
+                _ = fcntl(descriptor, F_SETFL, fcntl(descriptor, F_GETFL) | O_NONBLOCK)
+            }
+        }
+
+        deinit {
+            close(one)
+            close(other)
+        }
+    }
+
+    /// One direction.
     private final class Stream {
         let handle: Handle
         let source: Int32
         let destination: Int32
-        var buffer: [UInt8] = []
-        var filled = 0
-        var written = 0
+        private var pair: Pair?
+        /// What the destination did not take at once.
+        private var rest: [UInt8] = []
+        private var written = 0
 
-        init(_ handle: Handle, _ source: Int32, _ destination: Int32) {
-            self.handle = handle
-            self.source = source
-            self.destination = destination
+        init(_ added: Added) {
+            (handle, pair) = (added.handle, added.pair)
+            (source, destination) =
+                added.backwards ? (added.pair.other, added.pair.one) : (added.pair.one, added.pair.other)
         }
 
-        var waitsForWriter: Bool { written < filled }
+        var waitsForWriter: Bool { written < rest.count }
 
         enum Step { case again, ended }
 
         /// Makes one move; `.ended` when the source is at its end or the destination is gone.
-        func move() -> Step {
+        func move(through space: UnsafeMutableRawBufferPointer) -> Step {
             if waitsForWriter {
-                let count = buffer.withUnsafeBytes { write(destination, $0.baseAddress! + written, filled - written) }
-                if count < 0 { return errno == EAGAIN || errno == EINTR ? .again : .ended }
+                guard let count = put(rest.withUnsafeBytes { UnsafeRawBufferPointer(rebasing: $0[written...]) }) else {
+                    return .ended
+                }
                 written += count
-                handle.add(count)
+                if !waitsForWriter { (rest, written) = ([], 0) }
                 return .again
             }
-            if buffer.isEmpty { buffer = [UInt8](repeating: 0, count: 64 << 10) }
-            let count = buffer.withUnsafeMutableBytes { read(source, $0.baseAddress, $0.count) }
+            let count = read(source, space.baseAddress, space.count)
             if count < 0 { return errno == EAGAIN || errno == EINTR ? .again : .ended }
-            if count == 0 { return .ended }
-            filled = count
-            written = 0
+            guard count > 0, let taken = put(UnsafeRawBufferPointer(rebasing: space[..<count])) else { return .ended }
+            if taken < count { rest = Array(space[taken..<count]) }
             return .again
+        }
+
+        /// - Returns: how many bytes the destination took; nil when it is gone.
+        private func put(_ bytes: UnsafeRawBufferPointer) -> Int? {
+            let count = write(destination, bytes.baseAddress, bytes.count)
+            if count < 0 { return errno == EAGAIN || errno == EINTR ? 0 : nil }
+            handle.add(count)
+            return count
         }
 
         func end() {
             // A socket to the guest must tell its end even while the other direction is open.
             shutdown(destination, Int32(SHUT_WR))
-            close(source)
-            close(destination)
+            pair = nil
             handle.end()
         }
     }
 
+    private struct Added: Sendable {
+        let handle = Handle()
+        let pair: Pair
+        var backwards = false
+    }
+
     private struct Inbox: Sendable {
-        var added: [(handle: Handle, source: Int32, destination: Int32)] = []
+        var added: [Added] = []
         var ended: [Handle] = []
         var stopped = false
     }
@@ -102,21 +133,23 @@ package final class StreamRelay: Sendable {
     /// Moves everything from `source` to `destination` until one of them ends. Takes both descriptors.
     @discardableResult
     package func connect(from source: Int32, to destination: Int32) -> Handle {
-        for descriptor in [source, destination] {
-            _ = fcntl(descriptor, F_SETFL, fcntl(descriptor, F_GETFL) | O_NONBLOCK)
-        }
-        let handle = Handle()
-        inbox.withLock { $0.added.append((handle, source, destination)) }
-        bell.ring()
-        return handle
+        let added = Added(pair: Pair(source, destination))
+        take([added])
+        return added.handle
     }
 
-    /// Moves everything both ways between two sockets, which it takes.
-    package func join(_ one: Int32, _ other: Int32) {
-        // Each direction closes its descriptors when it ends.
-        let (oneAgain, otherAgain) = (fcntl(one, F_DUPFD_CLOEXEC, 3), fcntl(other, F_DUPFD_CLOEXEC, 3))
-        connect(from: one, to: other)
-        connect(from: otherAgain, to: oneAgain)
+    /// Moves everything both ways between two sockets, which it takes. Each direction ends by itself.
+    @discardableResult
+    package func join(_ one: Int32, _ other: Int32) -> [Handle] {
+        let pair = Pair(one, other)
+        let both = [Added(pair: pair), Added(pair: pair, backwards: true)]
+        take(both)
+        return both.map(\.handle)
+    }
+
+    private func take(_ added: [Added]) {
+        inbox.withLock { $0.added += added }
+        bell.ring()
     }
 
     /// Ends a stream from this side: what was read but not written yet is lost.
@@ -133,6 +166,8 @@ package final class StreamRelay: Sendable {
     private func run() {
         signal(SIGPIPE, SIG_IGN)
         var streams: [Stream] = []
+        let space = UnsafeMutableRawBufferPointer.allocate(byteCount: 64 << 10, alignment: 16)
+        defer { space.deallocate() }
         while true {
             let (news, ended, stopped) = inbox.withLock { inbox in
                 defer {
@@ -141,7 +176,7 @@ package final class StreamRelay: Sendable {
                 }
                 return (inbox.added, inbox.ended, inbox.stopped)
             }
-            streams += news.map { Stream($0.handle, $0.source, $0.destination) }
+            streams += news.map(Stream.init)
             for stream in streams where stopped || ended.contains(where: { $0 === stream.handle }) { stream.end() }
             if stopped { return }
             streams.removeAll { stream in ended.contains { $0 === stream.handle } }
@@ -157,7 +192,7 @@ package final class StreamRelay: Sendable {
             if polled[0].revents != 0 { bell.answer() }
             var finished: Set<ObjectIdentifier> = []
             for (stream, result) in zip(streams, polled.dropFirst()) where result.revents != 0 {
-                if stream.move() == .ended {
+                if stream.move(through: space) == .ended {
                     stream.end()
                     finished.insert(ObjectIdentifier(stream.handle))
                 }

@@ -7,14 +7,14 @@ import OCISpec
 /// The process whose pid managers see: ends with the container's status.
 struct Attach: ParsableCommand {
     static let configuration = CommandConfiguration(abstract: "Stands for a container's process.", shouldDisplay: false)
+    @Option(help: "Socket of the shim.") var address: String
     @Option(help: "The added process; the first one without it.") var exec = ""
     @Flag(help: "Standard input is the container's terminal.") var terminal = false
     @Argument(help: "The container's id.") var id: String
-    @ParentCommand var runtime: KataRuntime
 
     func run() throws {
         Follower.blockSignals()
-        let task = try TaskClient.connect(ShimProcess.address(root: runtime.global.root, id: id))
+        let task = try TaskClient.connect(address)
         // A leader of the terminal is told of its resizes.
         if terminal { _ = clx_set_controlling_terminal(0) }
         let follower = Follower(task: task, id: id, exec: exec, terminal: terminal ? 0 : -1)
@@ -33,11 +33,11 @@ struct Attach: ParsableCommand {
 
     /// - Parameter namespace: the network namespace that it is to be in, and makes if there is none.
     static func spawn(
-        root: String, id: String, exec: String, terminal: String?, namespace: StandIn.Namespace
+        address: String, id: String, exec: String, terminal: String?, namespace: StandIn.Namespace
     ) throws -> StandIn {
         var command = Command(
             "/proc/self/exe",
-            ["--root", root, "attach"] + (exec.isEmpty ? [] : ["--exec", exec])
+            ["attach", "--address", address] + (exec.isEmpty ? [] : ["--exec", exec])
                 + (terminal != nil ? ["--terminal"] : []) + [id])
         command.name = "kata-runtime"
         command.newSession = true

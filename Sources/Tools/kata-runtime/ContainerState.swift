@@ -14,6 +14,8 @@ struct ContainerState: Codable {
     var id: String
     var bundle: String
     var rootfs: String
+    /// The container that was the first of its sandbox, or a name like it; nil as the container's own.
+    var sandbox: String?
     /// Unix socket of the shim's task API.
     var address: String
     /// The attach process: ends with the container's status.
@@ -26,6 +28,7 @@ struct ContainerState: Codable {
     var annotations: [String: String]
 
     var process: ProcessIdentity? { start.map { ProcessIdentity(pid: pid, start: $0) } }
+    var sandboxName: String { sandbox ?? id }
 
     static func directory(root: String, id: String) -> String { root + "/" + id }
 

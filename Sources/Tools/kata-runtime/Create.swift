@@ -50,9 +50,17 @@ extension GlobalOptions {
             }
             throw SystemError("make directory", directory, errno: errno)
         }
+        var sandbox: String?
         do {
-            let address = try ShimProcess.start(
-                id: options.id, root: root, directory: directory, configuration: config, debug: debug)
+            // Of other containers: this one has no state yet.
+            let membership = try Membership(
+                spec, id: options.id, states: ContainerState.all(root: root), source: bundle + "/config.json")
+            sandbox = membership.sandbox
+            let address =
+                membership.isThere
+                ? ShimProcess.address(root: root, sandbox: membership.sandbox)
+                : try ShimProcess.start(
+                    sandbox: membership.sandbox, root: root, directory: directory, configuration: config, debug: debug)
             let task = try TaskClient.connect(address)
             var follower = Follower(task: task, id: options.id)
             var request = Containerd_Task_V2_CreateTaskRequest()
@@ -73,53 +81,69 @@ extension GlobalOptions {
                 if terminal, options.consoleSocket == nil { follower.terminal = 0 }
             } else {
                 process = try Attach.spawn(
-                    root: root, id: options.id, exec: "", terminal: terminal ? request.stdin : nil,
+                    address: address, id: options.id, exec: "", terminal: terminal ? request.stdin : nil,
                     namespace: namespace)
             }
             let _: Containerd_Task_V2_CreateTaskResponse = try task.call(
-                "Create", request, timeout: .seconds(180), metadata: [ContainerdTasks.processKey: ["\(process.pid)"]])
+                "Create", request, timeout: .seconds(180),
+                metadata: [
+                    ContainerdTasks.processKey: ["\(process.pid)"],
+                    ContainerdTasks.joinsKey: membership.joins.map { "\($0.key)=\($0.value)" }.sorted(),
+                ])
             process.follow()
             let state = ContainerState(
                 ociVersion: spec.ociVersion, id: options.id, bundle: bundle,
                 rootfs: rootfs.hasPrefix("/") ? rootfs : bundle + "/" + rootfs,
-                address: address, pid: process.pid,
+                sandbox: membership.sandbox, address: address, pid: process.pid,
                 start: ProcessIdentity(process.pid)?.start, created: ErrorLog.now(), owner: getuid(),
                 annotations: spec.annotations ?? [:])
             try state.save(root: root)
             if let file = options.pidFile { try Files.replace(file, "\(state.pid)", mode: 0o644) }
             return (state, task, follower)
         } catch {
-            try? remove(options.id)
+            // Without one, nothing but the directory is there.
+            if let sandbox { try? remove(options.id, from: sandbox) } else { Files.removeTree(directory) }
             throw error
         }
     }
 
-    /// Ends everything of a container, whatever state it is in.
-    func remove(_ id: String) throws {
+    /// Ends everything of a container, whatever state it is in; its sandbox too, unless others live in it.
+    func remove(_ id: String, from sandbox: String? = nil) throws {
         let directory = ContainerState.directory(root: root, id: id)
-        let process = (try? ContainerState.load(root: root, id: id))?.process
+        let state = try? ContainerState.load(root: root, id: id)
+        let process = state?.process
+        let sandbox = sandbox ?? state?.sandboxName ?? id
         defer {
             // It ends with the container, if it can.
             if let process, process.pid != getpid() { process.kill(after: .seconds(1), within: .seconds(1)) }
         }
         // A shim that is dead, halted or hung is not asked: its ledger tells what to do.
-        if !askShim(toRemove: id) { ShimProcess.takeAway(id: id, root: root) }
+        if !askShim(toRemove: id, from: sandbox) { ShimProcess.takeAway(sandbox: sandbox, root: root) }
         Files.removeTree(directory)
     }
 
     /// - Returns: whether it has done so.
-    private func askShim(toRemove id: String) -> Bool {
-        let sandbox = SandboxPaths(sandbox: id).machine
-        guard Ledger.keeperLife(sandbox) == .running,
-            let task = try? TaskClient.connect(ShimProcess.address(root: root, id: id))
+    private func askShim(toRemove id: String, from sandbox: String) -> Bool {
+        let machine = SandboxPaths(sandbox: sandbox).machine
+        let isShared = ContainerState.all(root: root).contains { $0.id != id && $0.sandboxName == sandbox }
+        guard Ledger.keeperLife(machine) == .running,
+            let task = try? TaskClient.connect(ShimProcess.address(root: root, sandbox: sandbox))
         else { return false }
+        var isDeleted = false
         for step in [
-            { try task.kill(id, signal: SIGKILL, all: true) }, { try task.delete(id) }, { try task.shutdown(id) },
+            { try task.kill(id, signal: SIGKILL, all: true) },
+            // Alone, it ends with its machine in any case.
+            { if isShared { _ = try? task.wait(id, timeout: .seconds(10)) } },
+            {
+                try task.delete(id)
+                isDeleted = true
+            },
+            { try task.shutdown(id, now: !isShared && !isDeleted) },
         ] {
             do { try step() } catch let error as RPCError where error.code == .deadlineExceeded { return false } catch {
             }
         }
-        return !Files.exists(sandbox)
+        return isShared || !Files.exists(machine)
     }
 }
 

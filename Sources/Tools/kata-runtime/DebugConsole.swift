@@ -37,7 +37,7 @@ enum DebugConsole {
     private static func socket(root: String, id: String) throws -> String {
         try ContainerState.validate(id: id)
         let state = try? ContainerState.load(root: root, id: id)
-        let sandbox = state.flatMap { PodRole.sandboxID(in: $0.annotations) } ?? id
+        let sandbox = state.flatMap { PodRole.sandboxID(in: $0.annotations) } ?? state?.sandboxName ?? id
         let paths = SandboxPaths(sandbox: sandbox)
         guard Files.isDirectory(paths.machine) else { throw RuntimeError("there is no sandbox \"\(sandbox)\"") }
         guard Files.exists(paths.debugConsole) else {

@@ -70,7 +70,7 @@ struct Exec: ParsableCommand {
         }
         if detach {
             let process = try Attach.spawn(
-                root: root, id: id, exec: exec, terminal: terminal ? request.stdin : nil,
+                address: state.address, id: id, exec: exec, terminal: terminal ? request.stdin : nil,
                 namespace: .path("/proc/\(state.pid)/ns/net"))
             process.follow()
             if let pidFile { try Files.replace(pidFile, "\(process.pid)", mode: 0o644) }

@@ -6,9 +6,9 @@ import Shim
 enum ShimProcess {
     static let namespace = "oci"
 
-    /// Path of the socket on which the container's shim serves.
-    static func address(root: String, id: String) -> String {
-        SocketAddress.path(containerd: root, namespace: namespace, group: id)
+    /// Path of the socket on which a sandbox's shim serves.
+    static func address(root: String, sandbox: String) -> String {
+        SocketAddress.path(containerd: root, namespace: namespace, group: sandbox)
     }
 
     /// Beside this program, or in PATH.
@@ -28,10 +28,11 @@ enum ShimProcess {
     }
 
     /// Starts a shim and returns the path of its socket.
-    static func start(id: String, root: String, directory: String, configuration: String?, debug: Bool) throws -> String
+    static func start(sandbox: String, root: String, directory: String, configuration: String?, debug: Bool) throws
+        -> String
     {
         let output = try run(
-            id: id, root: root, directory: directory, configuration: configuration, debug: debug)
+            id: sandbox, root: root, directory: directory, configuration: configuration, debug: debug)
         guard output.status == 0, output.text.hasPrefix("unix://") else {
             throw RuntimeError(output.text.split(separator: "\n").first.map(String.init) ?? "the shim did not start")
         }
@@ -39,7 +40,9 @@ enum ShimProcess {
     }
 
     /// Cleans up after a shim that is dead, or as good as that.
-    static func takeAway(id: String, root: String) { ShimDelete.takeAway(id, socket: address(root: root, id: id)) }
+    static func takeAway(sandbox: String, root: String) {
+        ShimDelete.takeAway(sandbox, socket: address(root: root, sandbox: sandbox))
+    }
 
     private static func run(
         id: String, root: String, directory: String, configuration: String?, debug: Bool

@@ -28,11 +28,11 @@ struct Kill: ParsableCommand {
     func run() throws {
         let number = try Signals.number(signal)
         let state = try ContainerState.load(root: runtime.global.root, id: id)
-        if number == SIGKILL, isHalted { return end() }
+        if number == SIGKILL, isHalted(state) { return end(state) }
         guard let task = try? TaskClient.connect(state.address), let now = try? task.state(id), now.status != .stopped
         else {
             // It was stopped while it was asked.
-            if number == SIGKILL, isHalted { return end() }
+            if number == SIGKILL, isHalted(state) { return end(state) }
             if all { return }
             throw RuntimeError("container \"\(id)\" is not running")
         }
@@ -41,10 +41,14 @@ struct Kill: ParsableCommand {
         if number == SIGKILL, state.process?.life == .stopped { state.process?.kill(within: .seconds(1)) }
     }
 
-    private var isHalted: Bool { Ledger.keeperLife(SandboxPaths(sandbox: id).machine) == .stopped }
+    private func isHalted(_ state: ContainerState) -> Bool {
+        Ledger.keeperLife(SandboxPaths(sandbox: state.sandboxName).machine) == .stopped
+    }
 
     /// A shim that is halted can't pass it on, and what it keeps must end.
-    private func end() { ShimProcess.takeAway(id: id, root: runtime.global.root) }
+    private func end(_ state: ContainerState) {
+        ShimProcess.takeAway(sandbox: state.sandboxName, root: runtime.global.root)
+    }
 }
 
 struct Pause: ParsableCommand {

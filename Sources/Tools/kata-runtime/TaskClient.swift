@@ -57,11 +57,11 @@ struct TaskClient: Sendable {
         return try call("State", request, timeout: .seconds(10))
     }
 
-    func wait(_ id: String, exec: String = "") throws -> Int32 {
+    func wait(_ id: String, exec: String = "", timeout: Duration? = nil) throws -> Int32 {
         var request = Containerd_Task_V2_WaitRequest()
         request.id = id
         request.execID = exec
-        let response: Containerd_Task_V2_WaitResponse = try call("Wait", request, timeout: nil)
+        let response: Containerd_Task_V2_WaitResponse = try call("Wait", request, timeout: timeout)
         return Int32(bitPattern: response.exitStatus)
     }
 
@@ -110,10 +110,11 @@ struct TaskClient: Sendable {
         let _: Containerd_Task_V2_DeleteResponse = try call("Delete", request, timeout: .seconds(30))
     }
 
-    func shutdown(_ id: String) throws {
+    /// - Parameter now: also when there are containers in the sandbox.
+    func shutdown(_ id: String, now: Bool) throws {
         var request = Containerd_Task_V2_ShutdownRequest()
         request.id = id
-        request.now = true
+        request.now = now
         // The shim may be gone before its answer is.
         do { try perform("Shutdown", request, timeout: .seconds(15)) } catch let error as RPCError
             where error.code == .unavailable

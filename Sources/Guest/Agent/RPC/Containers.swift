@@ -21,6 +21,7 @@ extension Service {
             }
             var specification = try request.specification()
             if request.sandboxPidns { try joinProcesses(&specification) }
+            try findNamespaces(&specification)
             try await attach(request.devices, to: &specification)
             var plan = try ContainerPlan(specification, container: id)
             // Compiled here, once for all processes: the stages need no rules.
@@ -35,8 +36,13 @@ extension Service {
             let ports = GuestProcess.Ports(
                 stdin: request.stdinPort, stdout: request.stdoutPort, stderr: request.stderrPort)
             var mounted: [String] = []
+            var sockets: [GuestSocket] = []
             do {
                 for storage in request.storages {
+                    if storage.driver == SocketRelay.driver {
+                        sockets.append(try GuestSocket(storage, relay: guest.relay))
+                        continue
+                    }
                     try await blocking("mount") {
                         Modules.wait()
                         try GuestStorage.mount(storage, hotPlugTimeout: Self.hotPlugTimeout)
@@ -57,7 +63,7 @@ extension Service {
                 if !request.execID.isEmpty { processes[request.execID] = process }
                 let record = Guest.ContainerRecord(
                     plan: plan, filter: filter, cgroup: cgroup, processes: processes, initial: process,
-                    mounts: mounted)
+                    mounts: mounted, sockets: sockets)
                 let hooks = guest.state.withLock { state in
                     state.containers[id] = record
                     state.first = state.first ?? id
@@ -66,8 +72,9 @@ extension Service {
                 guest.oom.add(id, cgroup)
                 await hooks.run("prestart", record.hookState(.created), reaper: guest.reaper)
             } catch {
-                let undone = mounted
+                let (undone, unused) = (mounted, sockets)
                 try? await blocking("clean") {
+                    for socket in unused { socket.close() }
                     cgroup.remove()
                     for path in undone.reversed() { Mounts.detach(path) }
                 }
@@ -112,6 +119,30 @@ extension Service {
         specification.linux?.namespaces = namespaces
     }
 
+    /// Namespaces of other containers are those of their first processes.
+    private func findNamespaces(_ specification: inout OCISpec.Spec) throws(RPCError) {
+        for (index, namespace) in (specification.linux?.namespaces ?? []).enumerated() {
+            guard let other = namespace.path.flatMap(ContainerNamespace.container) else { continue }
+            guard let record = try? guest.container(other), record.initial.status == nil else {
+                throw RPCError(
+                    .failedPrecondition,
+                    "linux.namespaces[\(index)].path: container \(other), whose \(namespace.type) namespace it is, does not run"
+                )
+            }
+            specification.linux?.namespaces?[index].path =
+                "/proc/\(record.initial.pid)/ns/\(nameInProc(namespace.type))"
+        }
+    }
+
+    /// What proc(5) calls a kind of namespace of the specification.
+    private func nameInProc(_ type: String) -> String {
+        switch type {
+        case "mount": "mnt"
+        case "network": "net"
+        default: type
+        }
+    }
+
     func startContainer(_ request: Grpc_StartContainerRequest, _ context: CallContext) async throws
         -> Google_Protobuf_Empty
     {
@@ -134,6 +165,7 @@ extension Service {
             try? record.cgroup.killAll()
             try await blocking("remove") {
                 record.cgroup.remove()
+                for socket in record.sockets { socket.close() }
                 for path in record.mounts.reversed() { Mounts.detach(path) }
             }
             for process in record.processes.values { process.release() }

@@ -39,6 +39,14 @@ ssize_t clx_send_fds(int socket, const void *bytes, size_t length, const int *fd
 /// Receives bytes and up to `*count` descriptors, close-on-exec; `*count` becomes the number received.
 ssize_t clx_recv_fds(int socket, void *bytes, size_t length, int *fds, size_t *count);
 
+/// Connects a socket of `type` to the Unix socket at `path`, whose listener sees `user` and `group` (SO_PEERCRED, unix(7)); whether
+/// `path` may be used is root's to decide. The calling thread is that user's from then on, unless both are 0: it must end.
+int clx_connect_unix(const char *path, int type, uint32_t user, uint32_t group, int seconds);
+/// Who is at the other end of a connected Unix socket.
+int clx_peer_identity(int socket, uint32_t *user, uint32_t *group);
+/// Accepts a connection, close-on-exec.
+int clx_accept(int listener);
+
 int clx_unshare(int flags);
 int clx_setns(int fd, int flags);
 int clx_pidfd_open(pid_t pid);
@@ -52,9 +60,12 @@ int clx_set_parent_death_signal(int signal);
 /// Terminal size of `fd` (tty_ioctl(4)).
 int clx_get_window_size(int fd, uint16_t *rows, uint16_t *columns);
 int clx_set_window_size(int fd, uint16_t rows, uint16_t columns);
-/// Attaches a copy of the mount tree at `source` (without what is mounted below, unless `recursive`) at `target`, all of it with
-/// MOUNT_ATTR_* `attributes` from birth: who gets it by propagation has them too, which a later remount can't do (open_tree(2)).
-int clx_bind(const char *source, const char *target, uint64_t attributes, int recursive);
+/// A copy of the mount tree at `source`, with all that is mounted below it, attached nowhere, all of it with MOUNT_ATTR_* `attributes`
+/// from birth: who gets it by propagation has them too, which a later remount can't do (open_tree(2)). With `mounts`, a descriptor of
+/// another mount namespace, `source` is a path there, and the calling thread stays there: it must end. -1: the caller's own.
+int clx_copy_tree(int mounts, const char *source, uint64_t attributes);
+/// Attaches such a copy at `target`.
+int clx_attach_tree(int tree, const char *target);
 /// 1 when something is mounted at `path` itself, 0 when not (statx(2), STATX_ATTR_MOUNT_ROOT); links are not followed.
 int clx_is_mount_root(const char *path);
 /// pipe2(2): `flags` may hold O_NONBLOCK; both ends are close-on-exec.
