@@ -68,6 +68,15 @@ struct NetworkTests {
             "while :; do sleep 0.1; done",
             """
             $kata create -b bundle n-hot && $kata start n-hot
+            ip -n $far link add v2 type veth peer name raw netns $ns; ip -n $far addr add 10.88.5.1/24 dev v2; ip -n $far link set v2 up
+            cat > iface <<X
+            {"device": "raw", "name": "net2", "hwAddr": "02:00:00:00:05:02", "mtu": 1300, "IPAddresses": [{"family": 0, "address": "10.88.5.2", "mask": "24"}]}
+            X
+            $kata kata-network add-iface n-hot iface | jq -r '.name, .hwAddr, .mtu, .IPAddresses[0].address' | tr '\\n' ' '
+            $kata exec n-hot ping -c 1 10.88.5.1 | grep -c '1 packets received'
+            $kata kata-network add-iface n-hot iface 2>&1; echo '{"name": "net2"}' | $kata kata-network add-iface n-hot - 2>&1
+            $kata kata-network del-iface n-hot iface | jq -r .name; $kata exec n-hot ip link show net2 2>&1 | grep -c find
+            ip -n $ns link show net2 | grep -c 'state DOWN'; $kata kata-network del-iface n-hot iface 2>&1
             pair 10.88.8 fd00:89 v1 net1
             eventually $kata exec n-hot ping -c 1 -W 1 10.88.8.1
             ip -n $ns addr add 10.88.9.2/24 dev net1
@@ -81,7 +90,20 @@ struct NetworkTests {
             $kata exec n-hot ping -c 1 10.88.7.1 | grep -c '1 packets received'
             $kata kill n-hot KILL; eventually sh -c "$kata state n-hot | grep stopped"; $kata delete n-hot
             """)
-        #expect(outcome.output == "eth0 lo net1 1\n1\n1\n", "\(outcome.error)")
+        #expect(
+            outcome.output == """
+                net2 02:00:00:00:05:02 1300 10.88.5.2 1
+                link raw is not in the container's network namespace: move it there first (ip link set raw netns PID)
+                -: IPAddresses: missing: a guest gets links that have an address
+                net2
+                1
+                1
+                the guest has no link net2
+                eth0 lo net1 1
+                1
+                1
+
+                """, "\(outcome.error)")
     }
 
     @Test("links that can't be given are refused by name and leave nothing, and nobody speaks of a guest")

@@ -101,13 +101,25 @@ package enum GuestNetwork {
         var plans: [RoutePlan] = []
         for (index, route) in routes.enumerated() { plans.append(try RoutePlan(route, index: index, links: links)) }
         let loopback = Set(links.filter(\.isLoopback).map(\.index))
-        for route in try socket.routes()
-        where route.isOrdinary && route.protocol != 2 && !loopback.contains(route.link) {
+        let present = try socket.routes().filter(\.isOrdinary)
+        for route in present where route.protocol != 2 && !loopback.contains(route.link) {
             // A route may go with another one that was deleted just before.
             do { try socket.delete(route) } catch { if error.code != ESRCH { throw error } }
         }
-        for plan in RoutePlan.ordered(plans) { try socket.add(plan.route) }
+        // Those that the kernel made of addresses stay its own: replaced, they would go with the next update.
+        let kernels = Set(present.filter { $0.protocol == 2 && $0.gateway == nil }.map { KernelRoute($0) })
+        for plan in RoutePlan.ordered(plans)
+        where plan.route.gateway != nil || !kernels.contains(KernelRoute(plan.route)) {
+            try socket.add(plan.route)
+        }
         return try self.routes(socket)
+    }
+
+    private struct KernelRoute: Hashable {
+        let link: Int32
+        let destination: Prefix?
+
+        init(_ route: Route) { (link, destination) = (route.link, route.destination) }
     }
 
     package static func routes() throws -> Grpc_Routes { try routes(NetlinkSocket()) }

@@ -78,6 +78,9 @@ package actor Sandbox {
         return container
     }
 
+    /// Brings the guest to what the network namespace holds now.
+    package func followNetwork() async throws { try await network?.follow() }
+
     package var isEmpty: Bool { containers.isEmpty }
 
     /// A process as it stands now.

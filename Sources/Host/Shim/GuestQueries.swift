@@ -9,11 +9,21 @@ package enum GuestQueries {
         "ListProcesses", "StatsContainer", "GetMetrics", "ListInterfaces", "ListRoutes", "UpdateRoutes",
     ]
 
+    /// Brings the guest to what the sandbox's network namespace holds now; answers as ListInterfaces does.
+    package static let follow = "FollowNetwork"
+
     package static func handlers(_ sandboxes: SandboxHolder) -> [String: RPCHandler] {
         var handlers: [String: RPCHandler] = [:]
         for method in methods {
             handlers[method] = { payload, _ in
                 try await answering { try await sandboxes.current().ask(agent: method, payload) }
+            }
+        }
+        handlers[follow] = { payload, _ in
+            try await answering {
+                let sandbox = try sandboxes.current()
+                try await sandbox.followNetwork()
+                return try await sandbox.ask(agent: "ListInterfaces", payload)
             }
         }
         return handlers

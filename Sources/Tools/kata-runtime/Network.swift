@@ -7,10 +7,23 @@ import OCISpec
 
 struct Network: ParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "kata-network", abstract: "Shows the links of a container's guest, shows and sets its routes.",
-        subcommands: [ListInterfaces.self, ListRoutes.self, UpdateRoutes.self])
+        commandName: "kata-network", abstract: "Shows and changes the links and routes of a container's guest.",
+        subcommands: [
+            AddInterface.self, DelInterface.self, ListInterfaces.self, ListRoutes.self, UpdateRoutes.self,
+        ])
 
     @ParentCommand var runtime: KataRuntime
+
+    /// - Parameters:
+    ///   - file: with JSON; `-` for standard input.
+    ///   - expected: what an error says that it should be.
+    static func read<Value: Decodable>(_ file: String, _ expected: String) throws -> Value {
+        let descriptor = file == "-" ? FileDescriptor(owning: dup(0)) : try FileDescriptor.open(file, O_RDONLY)
+        let bytes = try descriptor.readAll(file, limit: 1 << 20)
+        do { return try JSONDecoder().decode(Value.self, from: Data(bytes)) } catch {
+            throw RuntimeError("\(file): not a JSON \(expected)")
+        }
+    }
 
     struct ListInterfaces: ParsableCommand {
         static let configuration = CommandConfiguration(
@@ -18,40 +31,10 @@ struct Network: ParsableCommand {
         @Argument(help: "The container's id.") var id: String
         @ParentCommand var network: Network
 
-        private struct Row: Encodable {
-            struct Address: Encodable {
-                let family: Int
-                let address: String
-                let mask: String
-            }
-            let device: String
-            let name: String
-            let addresses: [Address]
-            let mtu: UInt64
-            let hwAddr: String
-            let pciPath: String
-            let type: String
-            let flags: UInt32
-
-            private enum CodingKeys: String, CodingKey {
-                case device, name, mtu, hwAddr, pciPath, type
-                case addresses = "IPAddresses"
-                case flags = "raw_flags"
-            }
-        }
-
         func run() throws {
             let task = try network.runtime.global.running(id)
             let answer: Grpc_Interfaces = try task.ask("ListInterfaces", Grpc_ListInterfacesRequest())
-            let rows = answer.interfaces.map { link in
-                Row(
-                    device: link.device, name: link.name,
-                    addresses: link.ipaddresses.map {
-                        Row.Address(family: $0.family.rawValue, address: $0.address, mask: $0.mask)
-                    }, mtu: link.mtu, hwAddr: link.hwAddr, pciPath: link.devicePath, type: link.type,
-                    flags: link.rawFlags)
-            }
-            print(String(decoding: rows.json(), as: UTF8.self))
+            print(String(decoding: answer.interfaces.map(InterfaceRow.init).json(), as: UTF8.self))
         }
     }
 
@@ -78,15 +61,9 @@ struct Network: ParsableCommand {
         @ParentCommand var network: Network
 
         func run() throws {
-            let descriptor =
-                file == "-" ? FileDescriptor(owning: dup(0)) : try FileDescriptor.open(file, O_RDONLY)
-            let bytes = try descriptor.readAll(file, limit: 1 << 20)
-            let rows: [RouteRow]
-            do { rows = try JSONDecoder().decode([RouteRow].self, from: Data(bytes)) } catch {
-                throw RuntimeError(
-                    "\(file): not a JSON list of routes such as [{\"dest\": \"10.0.0.0/8\", \"gateway\": \"10.1.0.1\", \"device\": \"eth0\"}]"
-                )
-            }
+            let rows: [RouteRow] = try Network.read(
+                file,
+                "list of routes such as [{\"dest\": \"10.0.0.0/8\", \"gateway\": \"10.1.0.1\", \"device\": \"eth0\"}]")
             var request = Grpc_UpdateRoutesRequest()
             request.routes.routes = rows.map(\.wire)
             let answer: Grpc_Routes = try network.runtime.global.running(id).ask("UpdateRoutes", request)

@@ -1,0 +1,68 @@
+import Netlink
+
+/// What somebody asks of a link of a sandbox's namespace, so that the guest gets it: a sandbox's namespace holds what its guest has.
+package struct LinkSetting: Equatable, Sendable {
+    /// As it is called now.
+    package let device: String
+    package let name: String
+    package let hardwareAddress: HardwareAddress?
+    package let mtu: UInt32?
+    package let addresses: [Prefix]
+
+    package init(
+        device: String, name: String, hardwareAddress: HardwareAddress?, mtu: UInt32?, addresses: [Prefix]
+    ) {
+        (self.device, self.name) = (device, name)
+        (self.hardwareAddress, self.mtu, self.addresses) = (hardwareAddress, mtu, addresses)
+    }
+
+    /// Sets the link up, in the calling thread's namespace. Whoever watches sees it whole: raising comes last.
+    /// - Throws: when there is no such link; then nothing has changed.
+    package func apply() throws {
+        let socket = try NetlinkSocket()
+        let links = try socket.links()
+        guard let link = links.first(where: { $0.name == device }) else {
+            throw NetworkError(
+                "link \(device) is not in the container's network namespace: move it there first (ip link set \(device) netns PID)"
+            )
+        }
+        let addresses = try socket.addresses().filter { $0.link == link.index && $0.scope != 253 }
+        guard !link.isUp || addresses.isEmpty else {
+            throw NetworkError("link \(device) is in use: the guest has it already")
+        }
+        guard device == name || !links.contains(where: { $0.name == name }) else {
+            throw NetworkError("link \(device) can't be named \(name): there is one of that name")
+        }
+        var change = NetlinkSocket.Change()
+        change.isUp = false
+        try socket.change(link.index, change)
+        change = .init()
+        change.name = device == name ? nil : name
+        (change.mtu, change.hardwareAddress) = (mtu, hardwareAddress)
+        try socket.change(link.index, change)
+        for prefix in self.addresses { try socket.add(LinkAddress(link: link.index, prefix: prefix)) }
+        change = .init()
+        change.isUp = true
+        try socket.change(link.index, change)
+    }
+
+    /// Takes a link from the guest: it stays where it is, down and without addresses.
+    /// - Parameter name: of the link; or, when it is empty, its hardware address says which.
+    /// - Returns: the link as it was.
+    @discardableResult
+    package static func release(_ name: String, _ hardwareAddress: HardwareAddress?) throws -> Link {
+        let socket = try NetlinkSocket()
+        let found = try socket.links().first { link in
+            name.isEmpty ? link.hardwareAddress == hardwareAddress && !link.isLoopback : link.name == name
+        }
+        guard let link = found else {
+            let words = name.isEmpty ? "with address \(hardwareAddress?.description ?? "")" : name
+            throw NetworkError("link \(words) is not in the container's network namespace")
+        }
+        var change = NetlinkSocket.Change()
+        change.isUp = false
+        try socket.change(link.index, change)
+        for address in try socket.addresses() where address.link == link.index { try? socket.delete(address) }
+        return link
+    }
+}
