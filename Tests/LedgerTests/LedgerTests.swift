@@ -85,7 +85,9 @@ struct LedgerTests {
         #expect(Files.list(place) == [])
     }
 
-    @Test("a name that lives is refused with its keeper's pid; what a dead sandbox left is taken away first")
+    @Test(
+        "a name that lives is refused with its keeper's pid; what a dead sandbox left is taken away first, but for what is saved"
+    )
     func names() throws {
         defer { Files.removeTree(place) }
         let (keeper, identity) = try Self.sleeper()
@@ -104,7 +106,10 @@ struct LedgerTests {
         try Files.write(directory + "/ledger", text.replacing("\"start\":\(own.start)", with: "\"start\":1"))
         keeper.signal(SIGKILL)
         _ = keeper.wait()
-        _ = try Ledger.begin(in: directory)
+        try Files.write(directory + "/due", "text")
+        var saved: [String] = []
+        _ = try Ledger.begin(in: directory) { saved.append((try? Files.readText($0 + "/due")) ?? "nothing in \($0)") }
+        #expect(saved == ["text"])
         #expect(child.wait() == .signalled(SIGKILL))
         #expect(Files.list(place) == ["one"])
     }

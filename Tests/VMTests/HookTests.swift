@@ -57,7 +57,7 @@ struct HookTests {
     }
 
     @Test(
-        "poststop hooks run once, whatever ends the container: its shim's death, or a hook that fails before it is there"
+        "poststop hooks run once, whatever ends the container: its shim's death, its name's next owner, or a hook that fails"
     )
     func poststop() throws {
         let lab = try Lab()
@@ -73,6 +73,10 @@ struct HookTests {
             kill -9 $(cat state/t-last/shim.pid)
             for i in $(seq 50); do [ "$(k state t-last | jq -r .status)" = stopped ] && break; sleep 0.1; done
             k delete t-last; k delete --force t-last; sed "s/$(readlink /proc/self/ns/net | sed 's/[][]/\\&/g')/here/" log; rm log
+            with '{}'; k create -b bundle t-last < /dev/null > out 2>&1; kill -9 $(cat state/t-last/shim.pid)
+            for i in $(seq 50); do [ "$(k state t-last | jq -r .status)" = stopped ] && break; sleep 0.1; done
+            shim() { (cd bundle && \#(lab.binaries)/containerd-shim-kata-v2 -namespace t-next -address a -id t-last $1 < /dev/null); }
+            shim start | sed 's|/s/.*||'; echo; shim delete > /dev/null; k delete --force t-last; awk '{print $1, $2}' log; rm log bundle/address bundle/shim.pid
             for stage in createRuntime startContainer; do
                 with "{$stage: [{path: \"/bin/false\"}]}"; k run -b bundle t-last 2>> errors; echo $?; awk '{print $1, $2}' log | tr '\n' ' '; rm log
             done
@@ -85,6 +89,9 @@ struct HookTests {
             outcome.output == """
                 first ["stopped","t-last"] here
                 second ["stopped","t-last"] here
+                unix:///run/containerd
+                first ["stopped","t-last"]
+                second ["stopped","t-last"]
                 \(ends)stopped
 
                 """, "\(outcome.output) \(outcome.error)")

@@ -32,8 +32,9 @@ package final class Ledger: Sendable {
     // MARK: Begin
 
     /// Makes the sandbox's directory, with a ledger that this process keeps. What a dead sandbox of the name left is taken away first.
+    /// - Parameter save: as in `takeAway(_:save:)`, of the dead one.
     /// - Throws: when the name belongs to a sandbox that lives.
-    package static func begin(in directory: String) throws -> Ledger {
+    package static func begin(in directory: String, save: (String) -> Void = { _ in }) throws -> Ledger {
         let name = directory.split(separator: "/").last.map(String.init) ?? ""
         let prepared = parent(of: directory) + "/.new-\(name)-\(getpid())"
         try Files.makeDirectory(prepared)
@@ -48,7 +49,7 @@ package final class Ledger: Sendable {
                 guard code == ENOTEMPTY || code == EEXIST else {
                     throw SystemError("make directory", directory, errno: code)
                 }
-                try clear(directory)
+                try clear(directory, save: save)
                 try check("make directory", directory) { rename(prepared, directory) }
             }
         } catch {
@@ -136,7 +137,7 @@ package final class Ledger: Sendable {
 
     /// Takes away what a sandbox without a living keeper has left.
     /// - Throws: when one lives, or when there is no ledger to go by.
-    package static func clear(_ directory: String) throws(LedgerError) {
+    package static func clear(_ directory: String, save: (String) -> Void = { _ in }) throws(LedgerError) {
         guard let page = read(directory) else {
             throw LedgerError(
                 "\(directory) is in use by something else: it has no ledger; remove it when nothing uses it")
@@ -144,18 +145,22 @@ package final class Ledger: Sendable {
         if let keeper = page.livingKeeper {
             throw LedgerError("\(directory) is in use: process \(keeper.pid) keeps its sandbox; delete that first")
         }
-        takeAway(directory)
+        takeAway(directory, save: save)
     }
 
     /// Ends a sandbox from outside, alive or not. Nothing there is nothing to do.
-    package static func takeAway(_ directory: String) {
+    /// - Parameter save: is given the directory under a name that nobody else knows, before it is removed. Of several that take a sandbox
+    ///   away, one is called.
+    package static func takeAway(_ directory: String, save: (String) -> Void = { _ in }) {
         for line in read(directory)?.linesToUndo ?? [] { if case .keeper = line.entry { line.entry?.undo() } }
         // Read again: nobody adds to it any more.
         for line in (read(directory)?.linesToUndo ?? []).reversed() { line.entry?.undo() }
         // Out of sight in one step: a new sandbox may have the name at once.
         let name = directory.split(separator: "/").last.map(String.init) ?? ""
         let gone = parent(of: directory) + "/.old-\(name)-\(getpid())"
-        if rename(directory, gone) == 0 { Files.removeTree(gone) }
+        guard rename(directory, gone) == 0 else { return }
+        save(gone)
+        Files.removeTree(gone)
     }
 
     /// Whether the sandbox there serves on `socket`, or would have, had it come so far.

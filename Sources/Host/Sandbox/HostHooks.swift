@@ -86,8 +86,10 @@ package struct DueHooks: Codable, Sendable {
     }
 
     /// Takes all records of a sandbox away.
-    package static func claimAll(_ paths: SandboxPaths) -> [DueHooks] {
-        Files.list(paths.dueHooks).compactMap { claim(paths.dueHooks + "/" + $0) }
+    /// - Parameter machine: the sandbox's directory.
+    package static func claimAll(in machine: String) -> [DueHooks] {
+        let records = SandboxPaths.dueHooks(in: machine)
+        return Files.list(records).compactMap { claim(records + "/" + $0) }
     }
 
     /// One that fails is only told of: the others run (runtime.md, "Lifecycle").

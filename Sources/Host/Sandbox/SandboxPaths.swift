@@ -7,7 +7,8 @@ package struct SandboxPaths: Sendable, Equatable {
     package var machine: String { "\(Ledger.machines)/\(sandbox)" }
     package var qmp: String { machine + "/qmp.sock" }
     /// A file for each container whose poststop hooks have not run yet.
-    package var dueHooks: String { machine + "/poststop" }
+    package var dueHooks: String { Self.dueHooks(in: machine) }
+    package static func dueHooks(in machine: String) -> String { machine + "/poststop" }
     package var console: String { machine + "/console.log" }
     package var debugConsole: String { machine + "/debug-console.sock" }
     package var vsock: String { machine + "/vsock.sock" }

@@ -19,9 +19,10 @@ package enum ShimDelete {
     /// - Parameter socket: where the shim listened: another manager may have a sandbox of this name.
     package static func takeAway(_ sandbox: String, socket: String) {
         let paths = SandboxPaths(sandbox: sandbox)
-        let isOurs = Ledger.owns(socket: socket, paths.machine)
-        let due = isOurs ? DueHooks.claimAll(paths) : []
-        if isOurs { Ledger.takeAway(paths.machine) }
+        var due: [DueHooks] = []
+        if Ledger.owns(socket: socket, paths.machine) {
+            Ledger.takeAway(paths.machine) { due = DueHooks.claimAll(in: $0) }
+        }
         // A pod's containers share a shim: that of the others lives.
         if (try? UnixSocket.connect(socket).raw) == nil { unlink(socket) }
         // Last: they may take their time, and who asks may not wait for it.

@@ -19,8 +19,14 @@ package enum ShimStart {
             return parameters.answer(path: address)
         }
         Ledger.clearAfterRestart()
-        let ledger = try Ledger.begin(in: SandboxPaths(sandbox: group).machine)
-        do { try serve(flags, group, parameters, address, ledger) } catch {
+        var due: [DueHooks] = []
+        let ledger = try Ledger.begin(in: SandboxPaths(sandbox: group).machine) { due = DueHooks.claimAll(in: $0) }
+        do {
+            let log = try FileDescriptor.open(Files.exists("log") ? "log" : "/dev/null", O_RDWR | O_NONBLOCK)
+            // Of a dead sandbox of this name: before anything is made that they would take for its.
+            for hooks in due { hooks.run { try? log.writeAll(Array("\($0)\n".utf8), to: "log") } }
+            try serve(flags, group, parameters, address, ledger, log)
+        } catch {
             // Nobody will learn of this shim: it goes, and its socket.
             ledger.end()
             throw error
@@ -30,7 +36,8 @@ package enum ShimStart {
 
     /// Leaves a serving process behind.
     private static func serve(
-        _ flags: ShimFlags, _ group: String, _ parameters: StartParameters, _ address: String, _ ledger: Ledger
+        _ flags: ShimFlags, _ group: String, _ parameters: StartParameters, _ address: String, _ ledger: Ledger,
+        _ log: borrowing FileDescriptor
     ) throws {
         try ledger.add(.socket(path: address))
         try Files.makeDirectory(parameters.socketDirectory)
@@ -48,7 +55,6 @@ package enum ShimStart {
         command.name = "containerd-shim-kata-v2"
         command.newSession = true
         command.descriptors = [3: listener.raw]
-        let log = try FileDescriptor.open(Files.exists("log") ? "log" : "/dev/null", O_RDWR | O_NONBLOCK)
         command.descriptors[2] = log.raw
         let child = try ChildProcess(command) { process throws(SystemError) in try ledger.add(.keeper(id: process)) }
         try Files.replace("shim.pid", "\(child.pid)")
