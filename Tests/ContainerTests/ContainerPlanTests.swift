@@ -69,10 +69,21 @@ struct ContainerPlanTests {
         #expect(
             settings == [
                 .init("memory.max", "67108864"), .init("memory.swap.max", "33554432"), .init("cpu.weight", "39"),
-                .init("cpu.max", "50000 100000"), .init("pids.max", "max"), .init("io.weight", "default 4950"),
+                .init("cpu.max", "50000"), .init("pids.max", "max"), .init("io.weight", "default 4950"),
                 .init("io.max", "254:0 rbps=1000"), .init("hugetlb.2MB.max", "0", optional: true),
                 .init("hugetlb.1GB.max", "1073741824"), .init("rdma.max", "mlx5_1 hca_handle=3"),
                 .init("cpu.idle", "1"), .init("memory.high", "1000"),
+            ])
+        var unlimited = OCISpec.Linux.Resources()
+        unlimited.memory = .init()
+        unlimited.memory?.limit = -1
+        unlimited.cpu = .init()
+        unlimited.cpu?.quota = -1
+        unlimited.cpu?.period = 200_000
+        #expect(
+            try CgroupLimits.settings(unlimited) == [
+                .init("memory.max", "max"), .init("memory.swap.max", "max", optional: true),
+                .init("cpu.max", "max 200000"),
             ])
     }
 

@@ -65,6 +65,9 @@ struct SizingTests {
     @Test("an update changes what it mentions")
     func update() throws {
         let before = Demand(memory: 100, processors: 2, processorSet: 1)
+        let halved = before.updated(by: try limits(#"{"cpu": {"period": 200000}}"#))
+        #expect(halved.processors == 1)
+        #expect(halved.updated(by: try limits(#"{"cpu": {"quota": 100000}}"#)).processors == 0.5)
         #expect(
             before.updated(by: try limits(#"{"memory": {"limit": 200}}"#))
                 == Demand(memory: 200, processors: 2, processorSet: 1))

@@ -1,4 +1,5 @@
 import Foundation
+import Images
 import Linux
 import Testing
 
@@ -12,6 +13,18 @@ struct Lab: Sendable {
     /// What `uname -r` says of the kernel that out/guest has.
     static let kernelName = hasOwnKernel ? "-kata" : "cloud-amd64"
     static let hasOwnKernel = ownKernelObstacle == nil
+    /// The value of an option of the kernel that out/guest has; nil when it is off.
+    static func kernelOption(_ name: String) -> String? { kernelOptions.values[name] }
+    private static let kernelOptions: KernelConfiguration = {
+        // A line of two words: whose it is, and its directory.
+        let using = (try? Files.readText((source ?? "") + "/out/guest/kernel")) ?? ""
+        let words = using.split(whereSeparator: \.isWhitespace)
+        guard let root = words.last.map({ $0.hasPrefix("/") ? String($0) : "\(source!)/\($0)" }) else {
+            return .init(text: "")
+        }
+        let boot = Files.list(root + "/boot").first { $0.hasPrefix("config-") }.map { "boot/" + $0 }
+        return .init(text: (try? Files.readText("\(root)/\(boot ?? "config")")) ?? "")
+    }()
     /// Why tests that need our own kernel can't run; nil when they can.
     static let ownKernelObstacle: String? = {
         if let obstacle { return obstacle }
@@ -20,6 +33,7 @@ struct Lab: Sendable {
     }()
 
     let directory: String
+    private let start = ContinuousClock.now
     var rootfs: String { directory + "/rootfs" }
     var configuration: String { directory + "/configuration.toml" }
     var binaries: String { Lab.source! + "/.build-release/release" }
@@ -41,7 +55,14 @@ struct Lab: Sendable {
         guard outcome.status == 0 else { throw LabError(text: outcome.error) }
     }
 
-    func remove() { _ = try? Lab.shell("rm -rf --one-file-system \(directory)") }
+    /// Tells the test's own time too: what swift test reports counts how long it waited for a thread.
+    func remove() {
+        _ = try? Lab.shell("rm -rf --one-file-system \(directory)")
+        guard let test = Test.current else { return }
+        let time = (ContinuousClock.now - start).formatted(
+            .units(allowed: [.seconds], fractionalPart: .show(length: 1)))
+        print("own time \(time): \(test.displayName ?? test.name)")
+    }
 
     /// Writes a bundle's config.json that runs a shell script in the container.
     func bundle(_ script: String, terminal: Bool = false) throws {

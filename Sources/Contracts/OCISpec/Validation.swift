@@ -254,8 +254,9 @@ extension Linux.Resources {
             try reject("memory.kernelTCP", memory.kernelTCP ?? 0 > 0, "cgroup v2 has no limit for TCP buffers alone")
         }
         if let cpu {
-            try reject(
-                "cpu.realtimeRuntime", (cpu.realtimeRuntime ?? 0) != 0, "cgroup v2 has no real-time bandwidth")
+            for (field, isGiven) in [
+                ("Runtime", (cpu.realtimeRuntime ?? 0) != 0), ("Period", (cpu.realtimePeriod ?? 0) != 0),
+            ] { try reject("cpu.realtime" + field, isGiven, "cgroup v2 has no real-time bandwidth") }
             if let idle = cpu.idle, !(0...1).contains(idle) {
                 throw SpecError(source, prefix + "cpu.idle", "\(idle) is neither 0 nor 1")
             }

@@ -10,6 +10,8 @@ package struct Demand: Sendable, Equatable {
     package var processors: Double = 0
     /// How many processors the set names; 0 for no set.
     package var processorSet = 0
+    /// What the quota is of, in microseconds; the kernel's own where none is given (cgroup-v2.rst, cpu.max).
+    private var period: UInt64 = 100_000
 
     package init(memory: Int64 = 0, processors: Double = 0, processorSet: Int = 0) {
         (self.memory, self.processors, self.processorSet) = (memory, processors, processorSet)
@@ -17,8 +19,8 @@ package struct Demand: Sendable, Equatable {
 
     package init(_ resources: OCISpec.Linux.Resources?) {
         memory = max(0, resources?.memory?.limit ?? 0)
-        // The kernel's own period where none is given (cgroup-v2.rst, cpu.max).
-        processors = Self.processors(quota: resources?.cpu?.quota ?? 0, period: resources?.cpu?.period ?? 0)
+        if let given = resources?.cpu?.period, given != 0 { period = given }
+        processors = Self.processors(quota: resources?.cpu?.quota ?? 0, period: period)
         processorSet = Self.count(resources?.cpu?.cpus ?? "")
     }
 
@@ -60,7 +62,13 @@ package struct Demand: Sendable, Equatable {
         var result = self
         let news = Demand(resources)
         if let limit = resources.memory?.limit, limit != 0 { result.memory = max(0, limit) }
-        if let quota = resources.cpu?.quota, quota != 0 { result.processors = news.processors }
+        if let given = resources.cpu?.period, given != 0 {
+            result.period = given
+            result.processors *= Double(period) / Double(given)
+        }
+        if let quota = resources.cpu?.quota, quota != 0 {
+            result.processors = Self.processors(quota: quota, period: result.period)
+        }
         if let set = resources.cpu?.cpus, !set.isEmpty { result.processorSet = news.processorSet }
         return result
     }

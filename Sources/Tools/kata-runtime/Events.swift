@@ -77,6 +77,13 @@ private struct Figures: Encodable {
             init(_ data: Grpc_MemoryData) {
                 (limit, usage, max, failcnt) = (data.limit, data.usage, data.maxUsage, data.failcnt)
             }
+
+            /// Of memory and swap together, as cgroup v1 counted and runc goes on to.
+            init(_ memory: Grpc_MemoryData, with swap: Grpc_MemoryData) {
+                (usage, max, failcnt) = (memory.usage &+ swap.usage, swap.maxUsage, swap.failcnt)
+                let (sum, isMore) = memory.limit.addingReportingOverflow(swap.limit)
+                limit = isMore ? .max : sum
+            }
         }
         let cache: UInt64
         let usage: Entry
@@ -154,7 +161,8 @@ private struct Figures: Encodable {
                 throttledTime: stats.cpuStats.throttlingData.throttledTime))
         memory = Memory(
             cache: stats.memoryStats.cache, usage: .init(stats.memoryStats.usage),
-            swap: .init(stats.memoryStats.swapUsage), kernel: .init(stats.memoryStats.kernelUsage),
+            swap: .init(stats.memoryStats.usage, with: stats.memoryStats.swapUsage),
+            kernel: .init(stats.memoryStats.kernelUsage),
             raw: stats.memoryStats.stats)
         pids = Pids(current: stats.pidsStats.current, limit: stats.pidsStats.limit)
         blkio = BlockIO(

@@ -13,21 +13,22 @@ struct Update: ParsableCommand {
     var resources: String?
     @Option(help: "Weight of block I/O, 10 to 1000.") var blkioWeight: UInt16?
     @Option(help: "Length of a period of processor time.") var cpuPeriod: UInt64?
-    @Option(help: "Processor time in a period.") var cpuQuota: Int64?
+    @Option(parsing: .unconditional, help: "Processor time in a period.") var cpuQuota: Int64?
     @Option(help: "Unused processor time that may be saved up.") var cpuBurst: UInt64?
     @Option(name: [.customLong("cpu-share"), .customLong("cpu-shares")], help: "Share of processor time.")
     var cpuShare: UInt64?
     @Option(help: "Refused unless 0: cgroup v2 has none.") var cpuRtPeriod: UInt64?
-    @Option(help: "Refused unless 0: cgroup v2 has none.") var cpuRtRuntime: Int64?
-    @Option(help: "1 makes the container run when nobody else does.") var cpuIdle: Int64?
+    @Option(parsing: .unconditional, help: "Refused unless 0: cgroup v2 has none.") var cpuRtRuntime: Int64?
+    @Option(parsing: .unconditional, help: "1 makes the container run when nobody else does.") var cpuIdle: Int64?
     @Option(help: "Accepted; the host's processors are not the guest's.") var cpusetCpus: String?
     @Option(help: "Accepted; the host's memory nodes are not the guest's.") var cpusetMems: String?
-    @Option(help: "Accepted; kernel memory counts as memory.") var kernelMemory: String?
-    @Option(help: "Refused unless 0: cgroup v2 has none.") var kernelMemoryTcp: String?
-    @Option(help: "Limit of memory.") var memory: String?
-    @Option(help: "Memory that is left to the container when memory is short.") var memoryReservation: String?
-    @Option(help: "Limit of memory and swap together.") var memorySwap: String?
-    @Option(help: "Limit of processes.") var pidsLimit: Int64?
+    @Option(parsing: .unconditional, help: "Accepted; kernel memory counts as memory.") var kernelMemory: String?
+    @Option(parsing: .unconditional, help: "Refused unless 0: cgroup v2 has none.") var kernelMemoryTcp: String?
+    @Option(parsing: .unconditional, help: "Limit of memory.") var memory: String?
+    @Option(parsing: .unconditional, help: "Memory that is left to the container when memory is short.")
+    var memoryReservation: String?
+    @Option(parsing: .unconditional, help: "Limit of memory and swap together.") var memorySwap: String?
+    @Option(parsing: .unconditional, help: "Limit of processes.") var pidsLimit: Int64?
     @Option(help: "Refused: caches of the host don't reach into a guest.") var l3CacheSchema: String?
     @Option(help: "Refused: memory bandwidth of the host doesn't reach into a guest.") var memBwSchema: String?
     @Argument(help: "The container's id.") var id: String

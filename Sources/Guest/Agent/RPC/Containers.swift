@@ -207,6 +207,9 @@ extension Service {
                 // It counts the memory too, whose limit stays as it is.
                 resources.memory?.limit = Int64(clamping: record.cgroup.number("memory.max") ?? 0)
             }
+            if resources.cpu?.period ?? 0 != 0, resources.cpu?.quota ?? 0 == 0 {
+                resources.cpu?.quota = record.cgroup.quota
+            }
             if let rules = resources.devices, DeviceFilter(rules) != record.plan.deviceFilter {
                 throw RPCError(
                     .invalidArgument, "resources.devices: the rules of a container can't be changed while it is there")

@@ -105,6 +105,9 @@ package struct Cgroup: Sendable {
         return UInt64(String(text.filter { !$0.isWhitespace }))
     }
 
+    /// In microseconds of a period; nil without a limit.
+    package var quota: Int64? { text("cpu.max").split(separator: " ").first.flatMap { Int64($0) } }
+
     /// A file of `key value` lines.
     package func table(_ file: String) -> [String: UInt64] {
         var result: [String: UInt64] = [:]

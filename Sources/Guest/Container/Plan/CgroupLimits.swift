@@ -44,7 +44,10 @@ package enum CgroupLimits {
         if let reservation = memory.reservation, reservation != 0 {
             settings.append(.init("memory.low", amount(reservation)))
         }
-        if let swap = memory.swap, swap != 0 {
+        if let limit = memory.limit, limit < 0, (memory.swap ?? 0) == 0 {
+            // As runc: without a limit of both together, both are without.
+            settings.append(.init("memory.swap.max", "max", optional: true))
+        } else if let swap = memory.swap, swap != 0 {
             // The specification counts memory and swap together, the kernel swap alone.
             let limit = memory.limit ?? 0
             settings.append(.init("memory.swap.max", swap < 0 || limit < 0 ? "max" : "\(swap - limit)"))
@@ -60,10 +63,11 @@ package enum CgroupLimits {
             settings.append(.init("cpu.weight", "\(1 + ((bounded - 2) * 9999) / 262_142)"))
         }
         let period = cpu.period ?? 0
-        if let quota = cpu.quota, quota != 0 {
-            settings.append(.init("cpu.max", quota < 0 ? "max" : "\(quota) \(period == 0 ? 100_000 : period)"))
-        } else if period != 0 {
-            settings.append(.init("cpu.max", "max \(period)"))
+        let quota = cpu.quota ?? 0
+        if quota != 0 || period != 0 {
+            // A quota alone leaves the period as it is (cgroup-v2.rst, cpu.max).
+            settings.append(
+                .init("cpu.max", (quota > 0 ? "\(quota)" : "max") + (period == 0 ? "" : " \(period)")))
         }
         if let burst = cpu.burst { settings.append(.init("cpu.max.burst", "\(burst)", optional: burst == 0)) }
         if let idle = cpu.idle { settings.append(.init("cpu.idle", "\(idle)", optional: idle == 0)) }
