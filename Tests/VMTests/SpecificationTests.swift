@@ -121,16 +121,16 @@ struct SpecificationTests {
             k() { \#(lab.kata) "$@"; }
             jq '.process.consoleSize = {height: 21, width: 43}' bundle/config.json > c && mv c bundle/config.json
             timeout 30 python3 receive first & while [ ! -e first ]; do sleep 0.05; done
-            k create -b bundle --console-socket first t-size && k start t-size && wait $!
+            k create -b bundle --console-socket first t-screen && k start t-screen && wait $!
             jq '.process | .args = ["/bin/sh", "-c", "tty; stty size; echo end; sleep 1"] | .consoleSize = {height: 5, width: 7}' bundle/config.json > process.json
             timeout 30 python3 receive second & while [ ! -e second ]; do sleep 0.05; done
-            k exec -d -p process.json --console-socket second t-size && wait $!
-            k exec --tty t-size /bin/true; k delete --force t-size
+            k exec -d -p process.json --console-socket second t-screen && wait $!
+            k exec --tty t-screen /bin/true; k delete --force t-screen
             """#)
         #expect(
             outcome.output == "/dev/pts/0\n21 43\nend\n/dev/pts/1\n5 7\nend\n", "\(outcome.output) \(outcome.error)")
         #expect(outcome.error.contains("standard input is no terminal"), "\(outcome.error)")
-        #expect(try lab.leftovers("t-size") == "")
+        #expect(try lab.leftovers("t-screen") == "")
     }
 
     @Test(
@@ -197,20 +197,20 @@ struct SpecificationTests {
             jq --slurpfile capabilities capabilities '\(Self.privileged) | .process.args = ["/sbin/init"]
                 | .process.env += ["container=docker"] | .process.capabilities |= map_values(. - ["CAP_SYS_ADMIN"])
                 | .mounts += [{destination: "/run/lock", type: "tmpfs", source: "tmpfs"}]' bundle/config.json > c && mv c bundle/config.json
-            k create -b bundle t-systemd && k start t-systemd
+            k create -b bundle t-init && k start t-init
             for i in $(seq 60); do
-                k exec t-systemd /bin/systemctl is-system-running 2> /dev/null | grep -q -e running -e degraded && break; sleep 0.5
+                k exec t-init /bin/systemctl is-system-running 2> /dev/null | grep -q -e running -e degraded && break; sleep 0.5
             done
-            k exec t-systemd /bin/cat /proc/self/cgroup; k exec t-systemd /bin/systemd-run --wait --pipe -q /bin/echo a unit
-            k exec t-systemd /nope 2>&1 | cat
-            k kill t-systemd SIGRTMIN+3
-            for i in $(seq 60); do [ "$(k state t-systemd | jq -r .status)" = stopped ] && break; sleep 0.25; done
-            k state t-systemd | jq -r .status; k delete t-systemd
+            k exec t-init /bin/cat /proc/self/cgroup; k exec t-init /bin/systemd-run --wait --pipe -q /bin/echo a unit
+            k exec t-init /nope 2>&1 | cat
+            k kill t-init SIGRTMIN+3
+            for i in $(seq 60); do [ "$(k state t-init | jq -r .status)" = stopped ] && break; sleep 0.25; done
+            k state t-init | jq -r .status; k delete t-init
             """, seconds: 120)
         #expect(
             outcome.output == "0::/init.scope\na unit\nexecute /nope: No such file or directory\nstopped\n",
             "\(outcome.output) \(outcome.error)")
-        #expect(try lab.leftovers("t-systemd") == "")
+        #expect(try lab.leftovers("t-init") == "")
     }
 
     @Test("a privileged container mounts overlays and runs containers of its own")
