@@ -12,7 +12,7 @@ import Testing
 /// The agent as another host speaks to it: Kata's own messages, no word of ours.
 @Suite(
     "the agent's API with a real guest", .serialized, .enabled(if: Lab.obstacle == nil, "\(Lab.obstacle ?? "")"),
-    .timeLimit(.minutes(2)))
+    .timeLimit(.minutes(10)))
 struct AgentContractTests {
     private func withGuest(_ body: (Sandbox) async throws -> Void) async throws {
         let lab = try Lab()

@@ -34,7 +34,7 @@ struct FactoryTests {
             k exec t-clone1 sh -c 'echo one > /root/file'; k exec t-clone2 cat /root/file
             for i in 1 2; do k delete --force t-clone$i; done
             [ "$sum" = "$(cat template/memory template/state | md5sum)" ] && echo unchanged
-            k check --leaks; k factory destroy; ls -d template* 2> /dev/null | wc -l
+            k check --leaks | grep -c -e t-clone -e /template; k factory destroy; ls -d template* 2> /dev/null | wc -l
             """)
         #expect(
             outcome.output.split(separator: "\n").dropFirst().joined(separator: "\n")
@@ -50,6 +50,7 @@ struct FactoryTests {
                 used
                 one
                 unchanged
+                0
                 vm factory destroyed
                 0
                 """, "\(outcome.output) \(outcome.error)")

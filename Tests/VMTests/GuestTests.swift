@@ -146,7 +146,7 @@ struct GuestTests {
                     \(builder) image --agent \(agent) --debug-shell --format \(format) -o guest.img || exit 9
                     k create -b bundle t-image < /dev/null > out && k start t-image
                     echo 'head -1 /proc/mounts; exit' | k exec t-image | tr -d '\\r' | grep '^/dev/root'
-                    grep -c inside out
+                    for i in $(seq 50); do grep -q inside out && break; sleep 0.1; done; grep -c inside out
                     k delete --force t-image
                     """)
                 #expect(outcome.output == expected + "\n1\n", "\(outcome.output)\(outcome.error)")

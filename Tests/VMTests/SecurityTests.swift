@@ -12,7 +12,7 @@ struct SecurityTests {
     func seccomp() throws {
         let lab = try Lab()
         defer { lab.remove() }
-        try lab.bundle("mkdir /tmp/a; grep ^Seccomp: /proc/self/status; sleep 100")
+        try lab.bundle("exec 2>&1; mkdir /tmp/a; grep ^Seccomp: /proc/self/status; sleep 100")
         let outcome = try lab.sh(
             """
             jq '.linux.seccomp = {defaultAction: "SCMP_ACT_ALLOW", architectures: ["SCMP_ARCH_X86_64"], syscalls: [
@@ -22,7 +22,7 @@ struct SecurityTests {
             for privileges in true false; do
                 jq ".process.noNewPrivileges = $privileges" bundle/config.json > c && mv c bundle/config.json
                 k create -b bundle t-seccomp > out 2>&1; k start t-seccomp
-                k exec t-seccomp /bin/sh -c 'mkdir /tmp/b; grep ^Seccomp: /proc/self/status' 2>&1
+                k exec t-seccomp /bin/sh -c 'exec 2>&1; mkdir /tmp/b; grep ^Seccomp: /proc/self/status' 2>&1
                 cat out; k delete --force t-seccomp
             done
             sed 's|^disable_guest_seccomp.*||; s|^\\[runtime\\]|&\\ndisable_guest_seccomp = true|' \(lab.configuration) > off.toml

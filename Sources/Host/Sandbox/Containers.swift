@@ -110,9 +110,13 @@ extension Sandbox {
     }
 
     func mount(_ share: GuestSpec.Share, for container: Container) throws {
-        let copy = try Mounts.copy(share.source, readOnly: share.readOnly, seenBy: container.process)
-        var facts = stat()
+        var copy = try Mounts.copy(share.source, readOnly: share.readOnly, seenBy: container.process)
+        var (facts, own) = (stat(), stat())
         try check("look at", share.source) { fstat(copy.raw, &facts) }
+        // Seen here as well: then of here, so that what hooks mount below comes along.
+        if stat(share.source, &own) == 0, own.st_dev == facts.st_dev, own.st_ino == facts.st_ino {
+            copy = try Mounts.copy(share.source, readOnly: share.readOnly)
+        }
         container.made.append(try ledger.add(.mount(path: share.mounted, namespace: Mounts.namespace)))
         if facts.st_mode & S_IFMT == S_IFDIR {
             try Files.makeDirectory(share.mounted, mode: 0o755)
