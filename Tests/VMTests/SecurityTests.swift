@@ -23,7 +23,7 @@ struct SecurityTests {
                 jq ".process.noNewPrivileges = $privileges" bundle/config.json > c && mv c bundle/config.json
                 k create -b bundle t-seccomp > out 2>&1; k start t-seccomp
                 k exec t-seccomp /bin/sh -c 'exec 2>&1; mkdir /tmp/b; grep ^Seccomp: /proc/self/status' 2>&1
-                cat out; k delete --force t-seccomp
+                for i in $(seq 100); do grep -q Seccomp out && break; sleep 0.1; done; cat out; k delete --force t-seccomp
             done
             sed 's|^disable_guest_seccomp.*||; s|^\\[runtime\\]|&\\ndisable_guest_seccomp = true|' \(lab.configuration) > off.toml
             jq '.process.args = ["/bin/sh", "-c", "mkdir /tmp/c && grep ^Seccomp: /proc/self/status"]' bundle/config.json > c && mv c bundle/config.json
