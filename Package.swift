@@ -82,7 +82,12 @@ let package = Package(
         room("Hypervisor", in: "Host", ["Linux", "CLinux", "EventLoop", nioCore, nioPosix]),
         room("Storage", in: "Host", ["CLinux", "Linux"]),
         room("Network", in: "Host", ["Linux", "Netlink"]),
-        room("Images", in: "Host", ["CLinux", "Digest", "Linux"], resources: [.embedInCode("Kernel/guest.config")]),
+        room(
+            "Images", in: "Host", ["CLinux", "Digest", "Linux"],
+            resources: [
+                .embedInCode("Kernel/guest.config"), .embedInCode("Kernel/patches/apic-timer.patch"),
+                .embedInCode("Kernel/patches/known-branches.patch"),
+            ]),
         room("ControlGroups", in: "Host", ["Linux"]),
         room("Ledger", in: "Host", ["ControlGroups", "Linux", "Network"]),
         room(

@@ -88,22 +88,25 @@ struct KernelTests {
         let two = KernelBuild(source: "linux-source-6.1", version: "2", compiler: "gcc 12")
         let other = KernelBuild(
             source: "linux-source-6.1", version: "1", compiler: "gcc 12", extra: ["CONFIG_NR_CPUS=8\n"])
-        #expect(Set([one.name, two.name, other.name]).count == 3)
+        let unpatched = KernelBuild(source: "linux-source-6.1", version: "1", compiler: "gcc 12", patches: [])
+        #expect(Set([one.name, two.name, other.name, unpatched.name]).count == 4)
         #expect(other.options.contains("CONFIG_NR_CPUS=8\n") && !other.options.contains("CONFIG_NR_CPUS=64\n"))
         #expect(KernelBuild.newest(in: cache) == nil)
-        for build in [one, other] {
+        for build in [one, other, unpatched] {
             try Files.makeDirectory(cache + "/" + build.name)
             try Files.write(cache + "/\(build.name)/inputs", build.inputs)
         }
         #expect(one.find(in: cache) == nil && KernelBuild.newest(in: cache) == nil)
-        for build in [one, other] { try Files.write(cache + "/\(build.name)/vmlinux", "") }
+        for build in [one, other, unpatched] { try Files.write(cache + "/\(build.name)/vmlinux", "") }
         #expect(one.find(in: cache) == cache + "/" + one.name && two.find(in: cache) == nil)
         #expect(KernelBuild.newest(in: cache) == cache + "/" + one.name)
     }
 
     @Test(
-        "a package's sources become a kernel in the cache, with what went in beside it; an option that is dropped stops it; nothing else is left",
-        .enabled(if: Files.exists("/usr/bin/strip") && Files.exists("/usr/bin/make"), "needs make and binutils"))
+        "a package's sources become a kernel in the cache, with what went in beside it; an option that is dropped and a patch that doesn't fit stop it; nothing else is left",
+        .enabled(
+            if: ["strip", "make", "patch"].allSatisfy { Files.exists("/usr/bin/" + $0) },
+            "needs make, patch and binutils"))
     func build() throws {
         let place = "/tmp/kata-kernel-build-test-\(UInt32.random(in: 0...UInt32.max))"
         defer { Files.removeTree(place) }
@@ -112,7 +115,7 @@ struct KernelTests {
         try Files.write(
             place + "/linux-source-9/Makefile",
             "allnoconfig:\n\tgrep -v CONFIG_DROPPED $(KCONFIG_ALLCONFIG) > $(O)/.config\n"
-                + "vmlinux:\n\tcp /bin/true $(O)/vmlinux && test \"$$KBUILD_BUILD_USER\" = kata\n")
+                + "vmlinux:\n\tcp /bin/false $(O)/vmlinux && test \"$$KBUILD_BUILD_USER\" = kata\n")
         try Files.makeDirectory(place + "/package/usr/src", mode: 0o755)
         try Files.makeDirectory(place + "/package/DEBIAN", mode: 0o755)
         try Files.write(
@@ -124,17 +127,34 @@ struct KernelTests {
             ["-cJf", place + "/package/usr/src/linux-source-9.tar.xz", "-C", place, "linux-source-9"]
         ).run("pack")
         try Program("/usr/bin/dpkg-deb", ["-b", place + "/package", place + "/sources.deb"]).run("pack")
-        func run(_ extra: [String]) throws -> String {
-            try KernelBuild(source: "linux-source-9", version: "1", compiler: "gcc", extra: extra).run(
+        let patch = """
+            --- a/Makefile
+            +++ b/Makefile
+            @@ -3,2 +3,2 @@
+             vmlinux:
+            -\tcp /bin/false $(O)/vmlinux && test "$$KBUILD_BUILD_USER" = kata
+            +\tcp /bin/true $(O)/vmlinux && test "$$KBUILD_BUILD_USER" = kata
+
+            """
+        func run(_ extra: [String], patch: String) throws -> String {
+            try KernelBuild(
+                source: "linux-source-9", version: "1", compiler: "gcc", extra: extra,
+                patches: [KernelPatch(name: "true.patch", text: patch)]
+            ).run(
                 archive: place + "/sources.deb", work: place + "/work", cache: place + "/cache", jobs: 1
             ) { _ in }
         }
-        let directory = try run([])
-        #expect(KernelBuild.newest(in: place + "/cache") == directory)
+        let directory = try run([], patch: patch)
+        // Stripped it differs, but a program that fails is another one.
+        #expect(try Program(directory + "/vmlinux").run("run what was built") == "")
         #expect(Files.list(directory) == ["config", "inputs", "vmlinux"])
         #expect(try KernelConfiguration(file: directory + "/config").values["CONFIG_VIRTIO_FS"] == "y")
-        let error = #expect(throws: ImageError.self) { try run(["CONFIG_DROPPED=y\n"]) }
+        let error = #expect(throws: ImageError.self) { try run(["CONFIG_DROPPED=y\n"], patch: patch) }
         #expect(error?.description == "linux-source-9 1 doesn't take these options: CONFIG_DROPPED=y")
+        let misfit = #expect(throws: ImageError.self) {
+            try run([], patch: patch.replacing("/bin/false", with: "/bin/other"))
+        }
+        #expect(misfit?.description.hasPrefix("apply true.patch to linux-source-9 1: /usr/bin/patch ") == true)
         #expect(Files.list(place + "/cache").count == 1 && !Files.exists(place + "/work"))
     }
 }

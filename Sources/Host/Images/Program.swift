@@ -20,8 +20,8 @@ struct Program {
 
     /// Runs to its end; what it wrote to both outputs is the reason when it fails.
     @discardableResult
-    func run(_ task: String) throws -> String {
-        let (end, output) = try launch(task) { try command.run(input: [], within: limit) }
+    func run(_ task: String, input: [UInt8] = []) throws -> String {
+        let (end, output) = try launch(task) { try command.run(input: input, within: limit) }
         guard end == .exited(0) else { throw failure(task, end, output) }
         return output
     }
@@ -53,7 +53,7 @@ struct Program {
     private static func package(of program: String) -> String {
         let packages = [
             "mke2fs": "e2fsprogs", "debugfs": "e2fsprogs", "mkfs.erofs": "erofs-utils", "debootstrap": "debootstrap",
-            "zstd": "zstd", "xz": "xz-utils", "make": "make", "dpkg-deb": "dpkg", "strip": "binutils",
+            "zstd": "zstd", "xz": "xz-utils", "make": "make", "dpkg-deb": "dpkg", "strip": "binutils", "patch": "patch",
         ]
         let name = program.split(separator: "/").last.map(String.init) ?? program
         return packages[name].map { "; install \($0)" } ?? ""

@@ -11,16 +11,21 @@ package struct KernelBuild: Sendable, Equatable {
     package let compiler: String
     /// The lines for Kconfig.
     package let options: String
+    package let patches: [KernelPatch]
 
     /// Counts up when the steps below change what comes out.
     private static let recipe = 1
 
     /// - Parameter extra: files with further lines (`CONFIG_NAME=y`), which win.
-    package init(source: String, version: String, compiler: String, extra: [String] = []) {
+    package init(
+        source: String, version: String, compiler: String, extra: [String] = [],
+        patches: [KernelPatch] = KernelPatch.all
+    ) {
         self.source = source
         self.version = version
         self.compiler = compiler
         options = Self.options(extra)
+        self.patches = patches
     }
 
     package static func options(_ extra: [String] = []) -> String {
@@ -36,7 +41,12 @@ package struct KernelBuild: Sendable, Equatable {
 
     /// What went in, as it stands beside the kernel.
     package var inputs: String {
-        "source: \(source) \(version)\ncompiler: \(compiler)\nrecipe: \(Self.recipe)\noptions: \(Self.digest(options))\n"
+        "source: \(source) \(version)\ncompiler: \(compiler)\nrecipe: \(Self.recipe)\n" + Self.ours(options, patches)
+    }
+
+    /// Those lines of the inputs that this program decides.
+    private static func ours(_ options: String, _ patches: [KernelPatch]) -> String {
+        "options: \(digest(options))\npatches: \(digest(patches.map(\.text).joined()))\n"
     }
 
     package var name: String { "own-" + Self.digest(inputs) }
@@ -51,16 +61,16 @@ package struct KernelBuild: Sendable, Equatable {
         return Files.exists(directory + "/vmlinux") ? directory : nil
     }
 
-    /// The newest kernel below `cache` that was built with these options, whatever its sources' version.
+    /// The newest kernel below `cache` that was built with these options and our patches, whatever its sources' version.
     package static func newest(in cache: String, extra: [String] = []) -> String? {
-        let wanted = "options: \(digest(options(extra)))"
+        let wanted = ours(options(extra), KernelPatch.all)
         func time(_ directory: String) -> Int {
             var status = stat()
             return stat(directory + "/vmlinux", &status) == 0 ? status.st_mtim.tv_sec : 0
         }
         return Files.list(cache).filter { $0.hasPrefix("own-") }.map { cache + "/" + $0 }.filter { directory in
             Files.exists(directory + "/vmlinux")
-                && ((try? Files.readText(directory + "/inputs")) ?? "").split(separator: "\n").contains { $0 == wanted }
+                && ((try? Files.readText(directory + "/inputs")) ?? "").hasSuffix(wanted)
         }.max { time($0) < time($1) }
     }
 
@@ -86,6 +96,12 @@ package struct KernelBuild: Sendable, Equatable {
         else { throw ImageError("\(archive): holds no usr/src/linux-source-*.tar.xz") }
         try Program("/usr/bin/tar", ["-xf", "\(sources)/\(tarball)", "-C", work + "/tree", "--strip-components=1"]).run(
             "unpack \(tarball)")
+
+        for patch in patches {
+            progress("applying \(patch.name)")
+            try Program("/usr/bin/patch", ["-p1", "-s", "-N", "-d", work + "/tree"]).run(
+                "apply \(patch.name) to \(source) \(version)", input: Array(patch.text.utf8))
+        }
 
         progress("configuring")
         try Files.write(work + "/options", options, mode: 0o644)
