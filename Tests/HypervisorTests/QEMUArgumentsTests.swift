@@ -28,7 +28,7 @@ struct QEMUArgumentsTests {
             words == [
                 "-nodefaults", "-no-user-config", "-no-reboot", "-nographic", "-name", "sandbox-s1", "-machine",
                 "q35,smm=off,sata=off,smbus=off,vmport=off,hpet=off,memory-backend=ram", "-accel", "tcg,thread=multi",
-                "-cpu", "max",
+                "-cpu", "max,erms=off,fsrm=off",
                 "-smp", "1,sockets=1,cores=2,threads=1,maxcpus=2", "-m", "256M,slots=10,maxmem=1024M", "-object",
                 "memory-backend-memfd,id=ram,size=256M,share=on",
                 "-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny", "-bios",
@@ -36,7 +36,7 @@ struct QEMUArgumentsTests {
                 "-kernel", "/k", "-initrd", "/i", "-append",
                 "console=ttyS0 reboot=k panic=-1 cryptomgr.notests net.ifnames=0 no_timer_check i8042.noaux i8042.nomux i8042.nopnp "
                     + "i8042.dumbkbd rcupdate.rcu_expedited=1 random.trust_cpu=on memhp_default_state=online nr_cpus=2 swiotlb=noforce tsc=reliable "
-                    + "noreplace-smp quiet agent.log=debug",
+                    + "noreplace-smp apic.timer_khz=1000000 quiet agent.log=debug",
                 "-chardev", "socket,id=qmp,fd=3,server=on,wait=off", "-mon", "chardev=qmp,mode=control", "-chardev",
                 "socket,id=console,fd=5", "-serial", "chardev:console", "-pidfile",
                 "/run/vc/vm/s1/pid", "-object",

@@ -21,7 +21,7 @@ package enum QEMUArguments {
         if !machine.machineAccelerators.isEmpty { type += "," + machine.machineAccelerators }
         add("-machine", type)
         add("-accel", tcg ? "tcg,thread=multi" : "kvm")
-        add("-cpu", (tcg ? "max" : "host") + (machine.cpuFeatures.isEmpty ? "" : "," + machine.cpuFeatures))
+        add("-cpu", processor(machine))
         // One socket of as many cores as there may be: a processor that is plugged in later is told by its core's number.
         let most = max(machine.vcpus, machine.maxVCPUs)
         add("-smp", "\(machine.vcpus),sockets=1,cores=\(most),threads=1,maxcpus=\(most)")
@@ -84,6 +84,12 @@ package enum QEMUArguments {
         return arguments
     }
 
+    /// TCG runs `rep stosb` and `rep movsb` a byte at a time: without these two bits kernel and programs clear and copy by words.
+    private static func processor(_ machine: VMConfiguration) -> String {
+        let model = machine.accelerator == .tcg ? "max,erms=off,fsrm=off" : "host"
+        return model + (machine.cpuFeatures.isEmpty ? "" : "," + machine.cpuFeatures)
+    }
+
     /// The guest kernel's command line (Documentation/admin-guide/kernel-parameters.txt); the user's words come last and win.
     static func kernelParameters(_ machine: VMConfiguration) -> [String] {
         var words = ["console=ttyS0", "reboot=k", "panic=-1", "cryptomgr.notests", "net.ifnames=0", "no_timer_check"]
@@ -95,7 +101,8 @@ package enum QEMUArguments {
         // Virtio in a VM without IOMMU needs no bounce buffers; the kernel would set 64 MiB aside as soon as memory may grow past 4 GiB.
         words.append("swiotlb=noforce")
         if machine.accelerator == .tcg {
-            words += ["tsc=reliable", "noreplace-smp"]
+            // Our own kernel takes the APIC timer's rate from here (patches/apic-timer.patch); any other passes over the word.
+            words += ["tsc=reliable", "noreplace-smp", "apic.timer_khz=1000000"]
             if machine.hostKilohertz > 0 { words.append("tsc_early_khz=\(machine.hostKilohertz)") }
         } else {
             words.append("tsc=reliable")
