@@ -25,7 +25,7 @@ release: dependencies ## build the static binaries that are installed
 kernel: release ## build the guest's own kernel, once a machine (a quarter of an hour); everything uses it from then on
 	scripts/build-kernel
 
-guest: release ## make the guest's kernel and initrd in out/guest
+guest: release ## make the guest's kernel, initrd and (with our own kernel) image in out/guest
 	scripts/build-guest
 
 quickstart: ## run a container in a VM: two commands from a clean machine
@@ -42,6 +42,10 @@ install: guest ## install binaries, configuration and guest (PREFIX, DESTDIR)
 	sed "s/@VERSION@/$$(.build-release/release/kata-agent --version | cut -d' ' -f2)/" scripts/kata-collect-data.sh \
 		>$(DESTDIR)$(PREFIX)/bin/kata-collect-data.sh && chmod 755 $(DESTDIR)$(PREFIX)/bin/kata-collect-data.sh
 	install -m 644 config/configuration.toml $(DESTDIR)/usr/share/defaults/kata-containers/configuration.toml
+	if [ -e out/guest/image.img ]; then \
+		install -m 644 out/guest/image.img $(DESTDIR)/usr/share/kata-containers/kata-containers.img && \
+		sed -i 's|^initrd = .*|image = "/usr/share/kata-containers/kata-containers.img"|' $(DESTDIR)/usr/share/defaults/kata-containers/configuration.toml; \
+	fi
 
 test: ## all tests
 	scripts/install-dependencies test

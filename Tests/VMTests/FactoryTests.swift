@@ -73,4 +73,20 @@ struct FactoryTests {
             outcome.output == "vm factory initialized\n1\n0\n0\nfine\n1\n1\nmine\n1\n",
             "\(outcome.output) \(outcome.error)")
     }
+
+    @Test(
+        "a machine whose root is an image is saved too, and its clones read the image in place",
+        .enabled(if: Lab.ownKernelObstacle == nil, "\(Lab.ownKernelObstacle ?? "")"))
+    func images() throws {
+        let outcome = try withTemplate(
+            """
+            sed -i 's|^initrd = "\\(.*\\)/initrd.img"|image = "\\1/image.img"|' configuration.toml
+            k factory init; up t-image; cloned t-image
+            k exec t-image sh -c 'grep -c . /proc/self/mounts > /tmp/m && echo runs'
+            grep -c 'image.img' /proc/$(cat /run/vc/vm/t-image/qemu.pid)/maps; k delete --force t-image; k factory destroy
+            """)
+        #expect(
+            outcome.output == "vm factory initialized\n1\nruns\n1\nvm factory destroyed\n",
+            "\(outcome.output) \(outcome.error)")
+    }
 }

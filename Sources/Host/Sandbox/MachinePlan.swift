@@ -73,7 +73,7 @@ extension Disk.Settings {
 
 extension RootImage {
     /// What the configuration names as the guest's root; nil for an initrd.
-    package init?(_ configuration: Configuration) throws {
+    init?(_ configuration: Configuration) throws {
         let path = configuration.text(Keys.image)
         guard !path.isEmpty else { return nil }
         let driver =

@@ -49,8 +49,15 @@ package struct SandboxPlan: Sendable, Equatable {
             self.accelerator = accelerator
         }
 
-        /// This host, looked at now.
-        package static func current(_ configuration: Configuration) -> Host {
+        /// This host and the guest's image on it, looked at now.
+        /// - Throws: for an image that is none.
+        package static func current(_ configuration: Configuration) throws -> Host {
+            var host = withoutImage(configuration)
+            host.image = try RootImage(configuration)
+            return host
+        }
+
+        package static func withoutImage(_ configuration: Configuration) -> Host {
             var kilohertz = 0
             for line in ((try? Files.readText("/proc/cpuinfo")) ?? "").split(separator: "\n")
             where line.hasPrefix("bogomips") {

@@ -57,11 +57,9 @@ package final class SandboxHolder: Sendable {
         let network = try SandboxPlan.Network(
             spec, process: process, configuration: configuration, host: .current,
             source: request.bundle + "/config.json")
-        var host = SandboxPlan.Host.current(configuration)
-        host.image = try RootImage(configuration)
         let plan = SandboxPlan(
             sandbox: identifier, hostname: spec.hostname ?? "", network: network, configuration: configuration,
-            host: host, demand: Demand(beforeBoot: spec),
+            host: try .current(configuration), demand: Demand(beforeBoot: spec),
             groups: SandboxPlan.Groups(spec.linux, sandbox: identifier, configuration: configuration))
         // What can be refused is refused before anything is started.
         _ = try plan.guestSpec(spec, container: request.id, bundle: request.bundle)

@@ -37,7 +37,7 @@ struct Check: ParsableCommand {
             sound = false
             print("failed: \(error)")
         }
-        let choice = SandboxPlan.Host.current(configuration).accelerator
+        let choice = SandboxPlan.Host.withoutImage(configuration).accelerator
         print("accelerator: \(choice.accelerator.rawValue) (\(choice.reason))")
         if getuid() != 0 {
             sound = false

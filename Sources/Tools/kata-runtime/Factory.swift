@@ -24,7 +24,7 @@ extension GlobalOptions {
                 "factory.enable_template is false in \(configuration.sources.first ?? "the configuration")")
         }
         try configuration.checkFiles()
-        guard let template = try MachineTemplate(configuration, host: .current(configuration)) else {
+        guard let template = try MachineTemplate(configuration, host: try .current(configuration)) else {
             throw RuntimeError("hypervisor.qemu.guest_channel: only vhost-user-vsock can be plugged into a clone")
         }
         return template
