@@ -61,8 +61,8 @@ vm: ## tests with real guests; needs root
 	scripts/build-systemd-rootfs
 	KATA_VM_TESTS=$(CURDIR) $(SWIFT) test --filter VMTests
 
-bench: guest ## measure against a bare VM and runc, in the same run; needs root
-	scripts/install-dependencies test
+bench: guest ## measure against a bare VM and runc, in the same run, and draw out/startup.png; needs root
+	scripts/install-dependencies bench
 	Benchmarks/run
 
 soak: guest ## run RUNS containers, EXECS programs in one, ROUNDS side by side, and look for what is left; needs root

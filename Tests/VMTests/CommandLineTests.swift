@@ -234,7 +234,7 @@ struct CommandLineTests {
                 for i in $(seq 50); do [ $(k ps t-ps | wc -l) = 3 ] && break; sleep 0.1; done
                 k ps t-ps | head -1 | tr -s ' '; k ps t-ps -o comm | sort | tr '\\n' ' '; k ps -f json t-ps | jq length
                 k ps t-ps -Z; k ps -f xml t-ps; k ps nope
-                k metrics t-ps | grep -c -e '^kata_agent_total_rss [0-9]' -e '^kata_guest_meminfo{item="memtotal"} [0-9]'
+                k metrics t-ps | grep -c -e '^kata_agent_startup_seconds{item="agent_listens"} [0-9]' -e '^kata_agent_total_rss [0-9]' -e '^kata_guest_meminfo{item="memtotal"} [0-9]'
                 k kata-network list-ifaces t-ps | jq -c '.[0] | [.name, .mtu, .IPAddresses[0].address]'
                 k kata-network list-routes t-ps
                 k delete --force t-ps
@@ -244,7 +244,7 @@ struct CommandLineTests {
                     2
                     UID PID PPID C STIME TTY TIME CMD
                     COMMAND sleep sleep 2
-                    2
+                    3
                     ["lo",65536,"127.0.0.1"]
                     []
 

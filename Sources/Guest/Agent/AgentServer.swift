@@ -17,6 +17,7 @@ package enum AgentServer {
     package static func run() throws {
         signal(SIGPIPE, SIG_IGN)
         let isInit = getpid() == 1
+        let began = GuestMetrics.uptime()
         // As a unit of systemd it finds the guest prepared; what its containers leave behind comes to it all the same.
         if isInit { try GuestInit.run() } else { _ = clx_set_subreaper() }
         let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
@@ -37,6 +38,8 @@ package enum AgentServer {
         // A stream to the host's port tells it that the guest is up; nobody needs to listen there.
         let announcement = clx_connect_vsock(2, port)
         if announcement >= 0 { close(announcement) }
+        let listens = GuestMetrics.uptime()
+        guest.state.withLock { $0.startup = [("agent_began", began), ("agent_listens", listens)] }
         if isInit { try Modules.loadLater() }
         if let port = KernelCommandLine.current.debugConsolePort {
             try DebugConsole.serve(port: port, relay: guest.relay, reaper: guest.reaper)

@@ -41,6 +41,8 @@ final class Guest: Sendable {
         var first: String?
         var hooks = GuestHooks(directory: "")
         var servesNames = false
+        /// Seconds of the guest's uptime at which the agent came to a point.
+        var startup: [(point: String, seconds: Double)] = []
     }
 
     let loop: any EventLoop

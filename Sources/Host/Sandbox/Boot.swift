@@ -5,6 +5,7 @@ import Glibc
 import Hypervisor
 import Ledger
 import Linux
+import Logging
 import Network
 import Storage
 import TTRPC
@@ -15,6 +16,7 @@ extension Sandbox {
     package func boot() async throws {
         guard state == .empty else { throw SandboxError(.wrongState, "sandbox \(id) is \(state.rawValue), not empty") }
         state = .booting
+        var phases = Phases()
         do {
             try makeGroups()
             try makeShare()
@@ -35,9 +37,11 @@ extension Sandbox {
             } ended: { [weak self, executor] end in
                 Task(executorPreference: executor) { await self?.shareEnded("\(end)") }
             }
+            phases.end("share")
             let namespace = try await plan.network.namespace.open()
             let machine = try await startMachine(in: namespace)
             self.machine = machine
+            phases.end("vmm")
             watch(machine)
             // Somebody ended the sandbox meanwhile, without this machine.
             guard state == .booting else {
@@ -56,6 +60,7 @@ extension Sandbox {
                 throw error
             }
             let socket = try await dialled
+            phases.end("guest")
             let connection = try await RPCClient.connect(socket: socket, on: loop)
             self.connection = connection
             let agent = AgentServiceClient(client: connection)
@@ -65,10 +70,24 @@ extension Sandbox {
             await network?.watch()
             if plan.debugConsole { debugConsole = try DebugConsoleDoor(paths.debugConsole, dialer: device, loop: loop) }
             state = .ready
+            phases.end("setup")
+            log.info("the guest is up", metadata: phases.metadata)
         } catch {
             let reason = explain(error)
             await stop()
             throw reason
+        }
+    }
+
+    /// Where a start's time goes, for the log (`make bench` draws it).
+    private struct Phases {
+        private(set) var metadata: Logger.Metadata = [:]
+        private var began = ContinuousClock.now
+
+        mutating func end(_ name: String) {
+            let now = ContinuousClock.now
+            metadata[name + "_ms"] = "\(Int((now - began) / .milliseconds(1)))"
+            began = now
         }
     }
 

@@ -6,8 +6,11 @@ package struct GuestMetrics: Sendable {
     private var text = ""
 
     /// What the agent's and the guest's files below /proc say now.
-    static func current() -> String {
+    static func current(startup: [(point: String, seconds: Double)]) -> String {
         var metrics = GuestMetrics()
+        metrics.family(
+            "kata_agent_startup_seconds", "Uptime of the guest when its agent began, and when it listened.",
+            startup.map { (item($0.point), "\($0.seconds)") })
         func read(_ path: String) -> String { (try? Files.readText(path)) ?? "" }
         metrics.addAgent(
             statistics: read("/proc/self/stat"), status: read("/proc/self/status"), io: read("/proc/self/io"))
@@ -15,6 +18,13 @@ package struct GuestMetrics: Sendable {
             load: read("/proc/loadavg"), memory: read("/proc/meminfo"), pages: read("/proc/vmstat"),
             processors: read("/proc/stat"), disks: read("/proc/diskstats"), links: read("/proc/net/dev"))
         return metrics.text
+    }
+
+    /// Since the guest's kernel began (CLOCK_BOOTTIME).
+    static func uptime() -> Double {
+        var time = timespec()
+        clock_gettime(CLOCK_BOOTTIME, &time)
+        return Double(time.tv_sec) + Double(time.tv_nsec / 1_000_000) / 1000
     }
 
     package init() {}
