@@ -58,42 +58,45 @@ let package = Package(
             providers: [.apt(["libmd-dev"])]),
         room("Linux", in: "Platform", ["CLinux"]),
         room("Digest", in: "Platform", ["CMessageDigest", "Linux"]),
-        room("EventLoop", in: "Platform", ["Linux", nioCore]),
+        room("EventLoop", in: "Platform", ["Linux", nioCore, nioPosix]),
         room("Netlink", in: "Platform", ["CLinux", "Linux"]),
         room("VhostUser", in: "Platform", ["CLinux", "Linux"]),
         // Contracts
-        room("OCISpec", in: "Contracts", ["Linux"]),
+        room("Deadlines", in: "Contracts"),
+        room("OCISpec", in: "Contracts", ["Deadlines", "Linux"]),
         room("TTRPC", in: "Contracts", ["EventLoop", "Linux", nioCore, nioPosix, protobuf]),
         room("AgentAPI", in: "Contracts", ["Netlink", "OCISpec", "TTRPC", protobuf]),
         room("ShimAPI", in: "Contracts", ["TTRPC", protobuf]),
         // Guest
         room("Container", in: "Guest", ["CLinux", "CSeccomp", "Linux", "OCISpec"]),
-        room("GuestNetwork", in: "Guest", ["AgentAPI", "CLinux", "Linux", "Netlink", "TTRPC"]),
+        room("GuestNetwork", in: "Guest", ["AgentAPI", "CLinux", "Deadlines", "Linux", "Netlink", "TTRPC"]),
         room("GuestStorage", in: "Guest", ["AgentAPI", "CLinux", "Linux", "Netlink", "TTRPC"]),
         room(
             "Agent", in: "Guest",
             [
-                "Container", "GuestNetwork", "GuestStorage", "AgentAPI", "OCISpec", "TTRPC", "EventLoop", "Netlink",
+                "Container", "Deadlines", "GuestNetwork", "GuestStorage", "AgentAPI", "OCISpec", "TTRPC", "EventLoop",
+                "Netlink",
                 "Linux", "CLinux", nioCore,
                 nioPosix, protobuf,
             ]),
         // Host
-        room("Configuration", in: "Host", ["Digest", "Linux", toml]),
-        room("Hypervisor", in: "Host", ["Linux", "CLinux", "EventLoop", nioCore, nioPosix]),
+        room("Configuration", in: "Host", ["Deadlines", "Digest", "Linux", toml]),
+        room("Hypervisor", in: "Host", ["Deadlines", "Linux", "CLinux", "EventLoop", nioCore, nioPosix]),
         room("Storage", in: "Host", ["CLinux", "Linux"]),
-        room("Network", in: "Host", ["Linux", "Netlink"]),
+        room("Network", in: "Host", ["Deadlines", "Linux", "Netlink"]),
         room(
-            "Images", in: "Host", ["CLinux", "Digest", "Linux"],
+            "Images", in: "Host", ["CLinux", "Deadlines", "Digest", "Linux"],
             resources: [
                 .embedInCode("Kernel/guest.config"), .embedInCode("Kernel/patches/apic-timer.patch"),
                 .embedInCode("Kernel/patches/known-branches.patch"),
             ]),
         room("ControlGroups", in: "Host", ["Linux"]),
-        room("Ledger", in: "Host", ["ControlGroups", "Linux", "Network"]),
+        room("Ledger", in: "Host", ["ControlGroups", "Deadlines", "Linux", "Network"]),
         room(
             "Sandbox", in: "Host",
             [
-                "Configuration", "ControlGroups", "Hypervisor", "Ledger", "Network", "Netlink", "Storage", "VhostUser",
+                "Configuration", "ControlGroups", "Deadlines", "Hypervisor", "Ledger", "Network", "Netlink", "Storage",
+                "VhostUser",
                 "AgentAPI",
                 "OCISpec",
                 "TTRPC", "EventLoop",
@@ -102,7 +105,8 @@ let package = Package(
         room(
             "Shim", in: "Host",
             [
-                "Sandbox", "Configuration", "Hypervisor", "Ledger", "ShimAPI", "AgentAPI", "TTRPC", "EventLoop",
+                "Sandbox", "Configuration", "Deadlines", "Hypervisor", "Ledger", "ShimAPI", "AgentAPI", "TTRPC",
+                "EventLoop",
                 "OCISpec",
                 "Linux", "CLinux", nioCore, nioPosix, log, protobuf,
             ]),
@@ -112,7 +116,8 @@ let package = Package(
         tool(
             "kata-runtime",
             [
-                "Shim", "Sandbox", "Ledger", "Network", "Netlink", "AgentAPI", "ShimAPI", "TTRPC", "EventLoop",
+                "Shim", "Sandbox", "Deadlines", "Ledger", "Network", "Netlink", "AgentAPI", "ShimAPI", "TTRPC",
+                "EventLoop",
                 "Configuration", "OCISpec", "Linux", "CLinux", arguments, nioCore, nioPosix, protobuf,
             ]),
         tool("kata-osbuilder", ["Images", "Linux", arguments]),
@@ -123,6 +128,7 @@ let package = Package(
         unitTests("Netlink", ["Linux", "CLinux", "TestSupport"]),
         unitTests("GuestNetwork", ["AgentAPI", "Linux", "Netlink", "TestSupport"]),
         unitTests("VhostUser", ["Linux", "CLinux", "TestSupport"]),
+        unitTests("Deadlines", ["Linux"]),
         unitTests("OCISpec", ["TestSupport"]),
         unitTests("TTRPC", ["EventLoop", "AgentAPI", "Linux", "TestSupport", nioCore, nioPosix]),
         unitTests("AgentAPI", ["OCISpec", "TestSupport"]),
@@ -135,7 +141,9 @@ let package = Package(
         unitTests("ControlGroups", ["Linux"]),
         unitTests("Ledger", ["Linux", "Network", "TestSupport"]),
         unitTests("Images", ["Linux", "TestSupport"]),
-        unitTests("Sandbox", ["AgentAPI", "CLinux", "Configuration", "Hypervisor", "OCISpec", "Linux", nioPosix]),
+        unitTests(
+            "Sandbox",
+            ["TestSupport", "AgentAPI", "CLinux", "Configuration", "Hypervisor", "OCISpec", "Linux", nioPosix]),
         unitTests("Shim", ["AgentAPI", "ShimAPI", protobuf]),
         // Tests with real guests
         .testTarget(

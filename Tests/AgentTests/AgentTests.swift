@@ -12,6 +12,13 @@ struct AgentTests {
         ] as [(String, UInt32?)])
     func commandLine(text: String, port: UInt32?) { #expect(KernelCommandLine(text).debugConsolePort == port) }
 
+    @Test("how long what is plugged in may take is Kata's own word of the kernel's command line, in seconds")
+    func hotPlugTimeout() {
+        #expect(KernelCommandLine("quiet").hotPlugTimeout == .seconds(3))
+        #expect(KernelCommandLine("agent.hotplug_timeout=10").hotPlugTimeout == .seconds(10))
+        #expect(KernelCommandLine("agent.hotplug_timeout=soon").hotPlugTimeout == .seconds(3))
+    }
+
     private static let shell = ProcessEntry(
         stat: "42 (sh) S 1 42 42 34816 42 4194304 100 0 0 0 150 50 0 0 20 0 1 0 1000 4096000 256 18446744073709551615",
         commandLine: Array("sh\0-c\0sleep 9\0".utf8), user: 0)

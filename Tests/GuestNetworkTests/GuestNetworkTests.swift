@@ -56,7 +56,8 @@ struct GuestNetworkPlanTests {
             try socket.add(LinkAddress(link: left.index, prefix: Prefix("10.8.0.1/24")!))
 
             // The name is taken by another link, which gives it away; the address that was there goes.
-            let done = try GuestNetwork.update(interface { $0.hwAddr = left.hardwareAddress.description })
+            let done = try GuestNetwork.update(
+                interface { $0.hwAddr = left.hardwareAddress.description }, timeout: .seconds(3))
             #expect(done.name == "eth0" && done.mtu == 1400)
             #expect(done.ipaddresses.filter { $0.family == .v4 }.map { "\($0.address)/\($0.mask)" } == ["10.9.0.2/24"])
             let now = try #require(try socket.links().first { $0.index == left.index })
@@ -105,7 +106,7 @@ struct GuestNetworkPlanTests {
                 change.hardwareAddress = HardwareAddress("02:00:00:00:00:55")
                 try? socket.change(link.index, change)
             }
-            let found = try GuestNetwork.update(interface { $0.hwAddr = "02:00:00:00:00:55" })
+            let found = try GuestNetwork.update(interface { $0.hwAddr = "02:00:00:00:00:55" }, timeout: .seconds(3))
             #expect(found.name == "eth0")
         }
     }

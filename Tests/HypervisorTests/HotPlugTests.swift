@@ -16,6 +16,18 @@ struct HotPlugTests {
         #expect(try slots.take("c") == "port0")
     }
 
+    @Test(
+        "where a processor is, by QEMU's words",
+        arguments: [
+            ("EIP=0000fff0 EFL=00000002 [-------] CPL=0 II=0 A20=1 SMM=0 HLT=0", .firmware),
+            ("RIP=0000000001000123 RFL=00000002 [-------] CPL=0 II=0 A20=1 SMM=0 HLT=0", .firmware),
+            ("RIP=ffffffff81a3f00d RFL=00000246 [---Z-P-] CPL=0 II=0 A20=1 SMM=0 HLT=0", .kernel),
+            ("RAX=0\r\nRIP=ffffffff81a3f00d RFL=00000246 [---Z-P-] CPL=0 II=0 A20=1 SMM=0 HLT=1", .idle),
+            ("RIP=00007f1234567890 RFL=00000246 [---Z-P-] CPL=3 II=0 A20=1 SMM=0 HLT=0", .program),
+            ("No CPU available", nil), ("RIP=", nil), ("", nil),
+        ] as [(String, ProcessorState?)])
+    func processor(text: String, state: ProcessorState?) { #expect(ProcessorState(registers: text) == state) }
+
     @Test("a network card for QEMU's monitor", arguments: [1, 2])
     func card(_ queues: Int) throws {
         let queue = SharedDescriptor(try FileDescriptor.open("/dev/null", 0))

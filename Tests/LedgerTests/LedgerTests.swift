@@ -169,6 +169,41 @@ struct LedgerTests {
         _ = child.wait()
     }
 
+    @Test("what a later version has made is left to that, in one line; a line that only that one knows is no harm")
+    func later() throws {
+        defer { Files.removeTree(place) }
+        let (child, identity) = try Self.sleeper()
+        do { try Ledger.begin(in: directory).add(.process(id: identity, name: "theirs")) }
+        let own = try #require(ProcessIdentity.own)
+        let text = try Files.readText(directory + "/ledger").replacing("\"start\":\(own.start)", with: "\"start\":1")
+        try Files.write(directory + "/ledger", text.replacing("\"version\":1", with: "\"version\":2"))
+        for attempt in [
+            { try Ledger.clear(directory) }, { _ = try Ledger.begin(in: directory) },
+            { _ = try Ledger.resume(in: directory) },
+        ] {
+            let refusal = #expect(throws: LedgerError.self) { try attempt() }
+            #expect(refusal?.description.contains("made by a later version") == true)
+        }
+        Ledger.takeAway(directory)
+        #expect(identity.life != .ended && Files.list(place) == ["one"])
+        try Files.write(
+            directory + "/ledger", text + "\n{\"entry\":{\"teapot\":{\"path\":\"/x\"}},\"number\":9}")
+        try Ledger.clear(directory)
+        #expect(child.wait() == .signalled(SIGKILL) && Files.list(place) == [])
+    }
+
+    @Test("after a restart of the host what a sandbox has still to do is saved before its directory goes")
+    func dueAfterRestart() throws {
+        defer { Files.removeTree(place) }
+        do { _ = try Ledger.begin(in: directory) }
+        try Files.write(directory + "/due", "text")
+        let text = try Files.readText(directory + "/ledger")
+        try Files.write(directory + "/ledger", text.replacing(Ledger.currentBoot, with: "another"))
+        var saved: [String] = []
+        try Ledger.clear(directory) { saved.append((try? Files.readText($0 + "/due")) ?? "nothing") }
+        #expect(saved == ["text"] && Files.list(place) == [])
+    }
+
     @Test("entries cost little beside a boot")
     func cost() throws {
         defer { Files.removeTree(place) }

@@ -1,11 +1,16 @@
 import AgentAPI
 import EventLoop
 import Glibc
+import Linux
 import NIOCore
 import NIOPosix
 import Testing
 
 @testable import TTRPC
+
+extension String {
+    fileprivate func padding(_ count: Int) -> String { self + String(repeating: "x", count: count) }
+}
 
 /// Answers as an agent would, for the calls that the tests make.
 private struct Agent: AgentService {
@@ -32,6 +37,72 @@ struct CallTests {
         let server = RPCServer(eventLoop: loop, services: [Agent.serviceName: Agent(loop: loop).methods])
         try await server.accept(socket: ends[0])
         return try await RPCClient.connect(socket: ends[1], on: loop)
+    }
+
+    /// A server at a socket of its own, and its path.
+    private func serve(mostConnections: Int) async throws -> String {
+        let path = "/tmp/kata-ttrpc-\(UInt32.random(in: 0...UInt32.max))"
+        let server = RPCServer(
+            eventLoop: loop, services: [Agent.serviceName: Agent(loop: loop).methods], mostConnections: mostConnections)
+        _ = try await server.listen(socket: try UnixSocket.listen(path).take())
+        return path
+    }
+
+    @Test(
+        "thousands that connect and say nothing, or half a frame, make room for others; who waits for an answer stays")
+    func silent() async throws {
+        let path = try await serve(mostConnections: 20)
+        defer { unlink(path) }
+        let client = try await RPCClient.connect(unixPath: path, on: loop)
+        let agent = AgentServiceClient(client: client)
+        var silent: [SharedDescriptor] = []
+        async let slow = agent.waitProcess(request("slow", "7"), timeout: .seconds(20))
+        for number in 0..<2000 {
+            let socket = try UnixSocket.connect(path)
+            if number % 2 == 0 { try socket.writeAll([0, 0, 1], to: "half a frame") }
+            silent.append(SharedDescriptor(socket))
+            // The descriptors are this process's own.
+            if silent.count > 100 { silent.removeFirst() }
+            if number % 200 == 0 {
+                let other = try await RPCClient.connect(unixPath: path, on: loop)
+                let reply = try await AgentServiceClient(client: other).waitProcess(
+                    request("c", "\(number)"), timeout: .seconds(20))
+                #expect(reply.status == Int32(number))
+                await other.close()
+            }
+        }
+        #expect(try await slow.status == 7)
+        await client.close()
+    }
+
+    @Test("a client that never reads its answers is not read from any more, and others are answered")
+    func neverReads() async throws {
+        let path = try await serve(mostConnections: 20)
+        defer { unlink(path) }
+        let deaf = try UnixSocket.connect(path)
+        _ = fcntl(deaf.raw, F_SETFL, O_NONBLOCK)
+        var envelope = Ttrpc_Request()
+        (envelope.service, envelope.method) = (Agent.serviceName, "no such method".padding(1000))
+        var buffer = ByteBuffer()
+        Frame(stream: 1, kind: .request, data: try envelope.serializedBytes()).write(to: &buffer)
+        let frame = Array(buffer.readableBytesView)
+        // It takes so much and no more, however long one goes on.
+        var (taken, refused) = (0, 0)
+        while refused < 50, taken < 64 << 20 {
+            let count = write(deaf.raw, frame, frame.count)
+            if count > 0 {
+                (taken, refused) = (taken + count, 0)
+            } else {
+                refused += 1
+                usleep(10_000)
+            }
+        }
+        #expect(taken < 8 << 20, "\(taken) bytes of requests were taken")
+        let client = try await RPCClient.connect(unixPath: path, on: loop)
+        #expect(
+            try await AgentServiceClient(client: client).waitProcess(request("c", "3"), timeout: .seconds(5)).status
+                == 3)
+        await client.close()
     }
 
     private func request(_ container: String, _ exec: String) -> Grpc_WaitProcessRequest {

@@ -1,9 +1,10 @@
+import Deadlines
 import Glibc
 import Linux
 
 extension [Hook] {
     /// What all of them may take.
-    package var limitSeconds: Int { reduce(0) { $0 &+ Swift.min($1.timeout ?? 60, 1 << 20) } }
+    package var limitSeconds: Int { reduce(0) { $0 &+ Swift.min($1.timeout ?? Deadline.hook.seconds, 1 << 20) } }
 }
 
 extension Hook {
@@ -13,7 +14,7 @@ extension Hook {
     ///   - place: says where the program runs, when not where this one does.
     /// - Throws: `HookError` when it can't be run, takes too long, or ends with a status other than 0.
     package func run(
-        _ stage: String, _ state: State, standard: Duration = .seconds(60),
+        _ stage: String, _ state: State, standard: Duration = Deadline.hook.limit,
         place: (inout Command) -> Void = { _ in },
         collect: (ChildProcess) -> ProcessEnd = { $0.wait() }
     ) throws(HookError) {

@@ -8,11 +8,15 @@ import SwiftProtobuf
 package final class RPCServer: Sendable {
     private let loop: any EventLoop
     private let services: [String: [String: RPCHandler]]
+    private let connections: NIOLoopBoundBox<Connections>
 
-    /// - Parameter services: full service name → method name → handler.
-    package init(eventLoop: any EventLoop, services: [String: [String: RPCHandler]]) {
+    /// - Parameters:
+    ///   - services: full service name → method name → handler.
+    ///   - mostConnections: one more, and the one that has been silent for longest, with no call under way, makes room.
+    package init(eventLoop: any EventLoop, services: [String: [String: RPCHandler]], mostConnections: Int = 512) {
         loop = eventLoop
         self.services = services
+        connections = .makeBoxSendingValue(Connections(most: mostConnections), eventLoop: eventLoop)
     }
 
     /// Serves one connected stream socket, which it takes.
@@ -38,10 +42,27 @@ package final class RPCServer: Sendable {
         channel.eventLoop.makeCompletedFuture {
             try channel.pipeline.syncOperations.addHandlers([
                 ByteToMessageHandler(FrameDecoder()),
-                ServerConnection(services: services, executor: LoopExecutor(loop)),
+                ServerConnection(services: services, connections: connections.value, executor: LoopExecutor(loop)),
             ])
         }
     }
+}
+
+/// All connections of a server: who says nothing costs others nothing.
+private final class Connections {
+    private let most: Int
+    private var all: [ObjectIdentifier: (connection: ServerConnection, channel: any Channel)] = [:]
+
+    init(most: Int) { self.most = most }
+
+    func add(_ connection: ServerConnection, _ channel: any Channel) {
+        all[ObjectIdentifier(connection)] = (connection, channel)
+        guard all.count > most else { return }
+        let idle = all.values.filter { $0.connection.calls == 0 && $0.connection !== connection }
+        (idle.min { $0.connection.used < $1.connection.used }?.channel ?? channel).close(promise: nil)
+    }
+
+    func remove(_ connection: ServerConnection) { all[ObjectIdentifier(connection)] = nil }
 }
 
 /// One connection of a server.
@@ -50,11 +71,25 @@ private final class ServerConnection: ChannelInboundHandler {
     typealias OutboundOut = ByteBuffer
 
     private let services: [String: [String: RPCHandler]]
+    private let connections: Connections
     private let executor: LoopExecutor
+    /// Under way.
+    private(set) var calls = 0
+    /// When the last one ended, or the connection began.
+    private(set) var used = NIODeadline.now()
 
-    init(services: [String: [String: RPCHandler]], executor: LoopExecutor) {
+    init(services: [String: [String: RPCHandler]], connections: Connections, executor: LoopExecutor) {
         self.services = services
+        self.connections = connections
         self.executor = executor
+    }
+
+    func channelActive(context: ChannelHandlerContext) { connections.add(self, context.channel) }
+    func channelInactive(context: ChannelHandlerContext) { connections.remove(self) }
+
+    /// Who does not take its answers asks no more.
+    func channelWritabilityChanged(context: ChannelHandlerContext) {
+        context.channel.setOption(.autoRead, value: context.channel.isWritable).whenFailure { _ in }
     }
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
@@ -89,7 +124,12 @@ private final class ServerConnection: ChannelInboundHandler {
         for pair in request.metadata { metadata[pair.key, default: []].append(pair.value) }
         let timeout = request.timeoutNano > 0 ? Duration.nanoseconds(request.timeoutNano) : nil
         let reply = channel.eventLoop.makePromise(of: [UInt8].self)
-        reply.futureResult.whenComplete { result in self.answer(result, stream: stream, on: channel) }
+        calls += 1
+        reply.futureResult.whenComplete { result in
+            self.calls -= 1
+            self.used = .now()
+            self.answer(result, stream: stream, on: channel)
+        }
         let once = Once(reply)
         let timer = timeout.map { limit in
             channel.eventLoop.scheduleTask(in: TimeAmount(limit)) {

@@ -1,3 +1,4 @@
+import Deadlines
 import EventLoop
 import Glibc
 import Linux
@@ -25,7 +26,8 @@ struct GuestHooks: Sendable {
     private static func run(_ hook: Hook, _ stage: String, _ state: State, _ reaper: Reaper) async throws {
         try await blocking("hook") {
             try hook.run(
-                stage, state, standard: .seconds(10), collect: { .exited((try? reaper.wait($0.pid)) ?? 255) })
+                stage, state, standard: Deadline.guestHook.limit,
+                collect: { .exited((try? reaper.wait($0.pid)) ?? 255) })
         }
     }
 }

@@ -1,5 +1,6 @@
 import CLinux
 import Container
+import Deadlines
 import EventLoop
 import Glibc
 import Linux
@@ -81,7 +82,7 @@ final class GuestProcess: Sendable {
         terminal = process.terminal
         let words = try LastWords.make()
         var theirs: Int32 = -1
-        let conversation = try SyncSocket(timeoutSeconds: 60, theirs: &theirs)
+        let conversation = try SyncSocket(timeoutSeconds: Deadline.stage.seconds, theirs: &theirs)
         command.name = "kata-agent"
         command.newSession = true
         command.descriptors[SyncSocket.number] = theirs
@@ -197,7 +198,7 @@ final class GuestProcess: Sendable {
     /// Lets the stage exec its program. Blocks until it runs.
     /// - Parameter hookSeconds: what programs that run before it may take.
     func start(hookSeconds: Int = 0) throws {
-        sync.setLimit(seconds: 60 + hookSeconds)
+        sync.setLimit(seconds: Deadline.stage.seconds + hookSeconds)
         try sync.sendGo()
         switch sync.next() {
         case .failure(let text): throw StageError(text: text)
@@ -252,7 +253,9 @@ final class GuestProcess: Sendable {
             if let status { continuation.resume(returning: status) }
         }
         closeTerminal()
-        await drained(facts.withLock { $0.outputs }, quiet: .milliseconds(50), limit: .milliseconds(500), on: loop)
+        await drained(
+            facts.withLock { $0.outputs }, quiet: Deadline.quietGuestOutput.limit, limit: Deadline.guestOutput.limit,
+            on: loop)
         return status
     }
 

@@ -1,4 +1,5 @@
 import CLinux
+import Deadlines
 import Glibc
 import Linux
 import Synchronization
@@ -51,7 +52,7 @@ enum Modules {
         if state.withLock({ $0 == .wanted }) { setpriority(ownThread, 0, 0) }
     }
 
-    /// Waits until all are loaded: before a disk, a link or a file system is used that one of them may bring. At most ten seconds.
+    /// Waits until all are loaded: before a disk, a link or a file system is used that one of them may bring. Not for ever.
     static func wait() {
         let isOpen = state.withLock { state in
             if state == .idle { state = .wanted }
@@ -60,6 +61,6 @@ enum Modules {
         let end = done.withLock { $0 }
         guard isOpen, end >= 0 else { return }
         var ended = pollfd(fd: end, events: 0, revents: 0)
-        _ = poll(&ended, 1, 10_000)
+        _ = poll(&ended, 1, Int32(Deadline.modules.seconds * 1000))
     }
 }

@@ -6,13 +6,10 @@ import TTRPC
 
 /// What the host asks of the guest's links, done with the kernel. Calls block; one at a time.
 package enum GuestNetwork {
-    /// How long a link that was plugged in may take to appear (`agent.hotplug_timeout`).
-    package static let standardTimeout = Duration.seconds(3)
-
     // MARK: Links
 
     /// Makes the link with the interface's hardware address what the interface says: name, addresses, MTU, and up.
-    package static func update(_ interface: Types_Interface, timeout: Duration = standardTimeout) throws
+    package static func update(_ interface: Types_Interface, timeout: Duration) throws
         -> Types_Interface
     {
         let plan = try InterfacePlan(interface)

@@ -1,5 +1,6 @@
 import AgentAPI
 import CLinux
+import Deadlines
 import Glibc
 import Linux
 
@@ -7,7 +8,6 @@ import Linux
 /// guest's own channel.
 package enum NameService {
     private static let limit = 128
-    private static let idle = Duration.seconds(15)
     private static let host: UInt32 = 2
 
     /// A client's datagrams.
@@ -40,7 +40,7 @@ package enum NameService {
             for index in flows.indices {
                 if polled[2 + index].revents != 0, !answer(&flows[index], datagrams) {
                     ended.append(index)
-                } else if .now - flows[index].used > idle {
+                } else if .now - flows[index].used > Deadline.guestNames.limit {
                     ended.append(index)
                 }
             }

@@ -1,3 +1,5 @@
+import Deadlines
+
 /// The keys that have an effect.
 package enum Keys {
     private static func qemu(
@@ -156,11 +158,12 @@ package enum Keys {
 
     package static let agentDebug = Key("agent.kata.enable_debug", .flag(false), "The agent logs everything.")
     package static let dialTimeout = Key(
-        "agent.kata.dial_timeout", .number(45), in: 1...3600, "How long a guest may take to come up, in seconds.")
+        Deadline.announcement.facts.key!, .number(Double(Deadline.announcement.seconds)), in: 1...3600,
+        "How long a guest may take to come up, in seconds.")
 
     package static let runtimeDebug = Key("runtime.enable_debug", .flag(false), "The runtime logs everything.")
     package static let createTimeout = Key(
-        "runtime.create_container_timeout", .number(60), in: 1...86400,
+        Deadline.creation.facts.key!, .number(Double(Deadline.creation.seconds)), in: 1...86400,
         annotation: "create_container_timeout", "How long the guest may take to create a container, in seconds.")
 
     package static let disableGuestSeccomp = Key(

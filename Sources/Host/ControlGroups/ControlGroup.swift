@@ -96,6 +96,14 @@ package struct ControlGroup: Sendable, Equatable {
         }
     }
 
+    /// Whether the kernel has killed in it because a limit of memory, its own or of a group above, was reached (cgroups, memory).
+    package var hasKilledForMemory: Bool {
+        guard let directory = hierarchies.directory("memory", path) else { return false }
+        let text =
+            (try? Files.readText(directory + (hierarchies.isUnified ? "/memory.events" : "/memory.oom_control"))) ?? ""
+        return text.split(separator: "\n").contains { $0.hasPrefix("oom_kill ") && $0 != "oom_kill 0" }
+    }
+
     /// Takes it away from every hierarchy. Who is still in it goes to the group above. Nothing there is nothing to do.
     package func remove() {
         for hierarchy in hierarchies.all {

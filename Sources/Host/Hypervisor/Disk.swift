@@ -1,3 +1,4 @@
+import Deadlines
 import Linux
 
 /// A disk to add to a machine: an open block device or image file of the host.
@@ -140,7 +141,7 @@ extension QEMUVirtualMachine {
 
     /// - Parameter id: of the disk. Returns when the guest has let it go.
     package func removeDisk(_ id: String) async throws {
-        try await remove(device: id + "-device", timeout: .seconds(5))
+        try await remove(device: id + "-device", timeout: Deadline.release.limit)
         try await monitor().execute("blockdev-del", #"{"node-name":"\#(id)"}"#)
         slots.withLock { $0.release(id) }
         disks.withLock { disks in disks.units = disks.units.filter { $0.value != id } }

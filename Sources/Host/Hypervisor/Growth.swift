@@ -1,3 +1,4 @@
+import Deadlines
 import EventLoop
 import Synchronization
 
@@ -113,7 +114,7 @@ extension QEMUVirtualMachine {
             growth.withLock { $0.hasVirtioMem = true }
         }
         growth.withLock { $0.memoryMiB = mebibytes }
-        let deadline = ContinuousClock.now + .seconds(3)
+        let deadline = ContinuousClock.now + Deadline.growth.limit
         // QEMU tells of a change at most once a second: asking is faster.
         while ContinuousClock.now < deadline {
             let size: Int = try await monitor.query(

@@ -1,4 +1,5 @@
 import CLinux
+import Deadlines
 import EventLoop
 import FoundationEssentials
 import Glibc
@@ -92,6 +93,7 @@ package struct MachineTemplate: Sendable, Equatable {
         guard !Files.exists(directory) || Self.isTemplate(directory) else {
             throw SystemError("make a template in (it holds something else)", directory, errno: EEXIST)
         }
+        removeHalfMade()
         let work = directory + ".new-\(getpid())"
         try Files.makeDirectory(work)
         defer { Files.removeTree(work) }
@@ -108,7 +110,7 @@ package struct MachineTemplate: Sendable, Equatable {
         do {
             try await Self.waitUntilReady(running, console: machine.consoleFile, within: limit, loop)
             let state = try FileDescriptor.open(work + "/state", O_RDWR | O_CREAT | O_TRUNC)
-            try await running.migrate("migrate", through: state, within: .seconds(30))
+            try await running.migrate("migrate", through: state, within: Deadline.saving.limit)
         } catch {
             await running.stop(timeout: .zero)
             throw error
@@ -117,6 +119,16 @@ package struct MachineTemplate: Sendable, Equatable {
         for name in ["console.log", "console.log.qemu", "qmp.sock", "qemu.pid"] { unlink(work + "/" + name) }
         try remove()
         try check("rename", work) { rename(work, directory) }
+    }
+
+    /// What a `make` left that was killed.
+    private func removeHalfMade() {
+        let parts = directory.split(separator: "/")
+        let parent = parts.dropLast().map { "/" + $0 }.joined()
+        for name in Files.list(parent) where name.hasPrefix((parts.last ?? "") + ".new-") {
+            let maker = name.split(separator: "-").last.flatMap { Int32($0) }.flatMap { ProcessIdentity($0) }
+            if maker == nil { Files.removeTree(parent + "/" + name) }
+        }
     }
 
     private static func waitUntilReady(
@@ -183,7 +195,7 @@ package struct MachineTemplate: Sendable, Equatable {
     /// Brings a clone, whose memory is there, to where the template was.
     package func restore(_ clone: QEMUVirtualMachine) async throws {
         let state = try FileDescriptor.open(state, O_RDONLY)
-        try await clone.migrate("migrate-incoming", through: state, within: .seconds(30))
+        try await clone.migrate("migrate-incoming", through: state, within: Deadline.saving.limit)
     }
 
     /// Gives it devices of its own, and lets it go on.

@@ -1,3 +1,4 @@
+import Deadlines
 import Glibc
 import Linux
 
@@ -67,7 +68,7 @@ extension QEMUVirtualMachine {
 
     /// - Parameter id: of the network device.
     package func removeNetworkDevice(_ id: String) async throws {
-        try await remove(device: id + "-card", timeout: .seconds(5))
+        try await remove(device: id + "-card", timeout: Deadline.release.limit)
         try await monitor().execute("netdev_del", #"{"id":"\#(id)"}"#)
         slots.withLock { $0.release(id) }
     }

@@ -1,3 +1,4 @@
+import Deadlines
 import EventLoop
 import Glibc
 import Linux
@@ -30,8 +31,13 @@ package final class QEMUVirtualMachine: Sendable {
     }
     private let facts = Mutex(Facts())
 
-    private init(_ process: ChildProcess, _ configuration: VMConfiguration, _ loop: any EventLoop) {
+    private let logs: LogKeeper
+
+    private init(
+        _ process: ChildProcess, _ configuration: VMConfiguration, _ logs: LogKeeper, _ loop: any EventLoop
+    ) {
         self.process = process
+        self.logs = logs
         self.configuration = configuration
         self.loop = loop
         pid = process.pid
@@ -67,11 +73,11 @@ package final class QEMUVirtualMachine: Sendable {
         // Its devices come as open descriptors, or are root's own.
         command.withoutPrivileges = true
         command.networkNamespace = configuration.networkNamespace
-        let machine = QEMUVirtualMachine(try ChildProcess(command, admit: admit), configuration, loop)
-        detachThread("qemu") {
-            let end = machine.process.wait()
+        let machine = QEMUVirtualMachine(try ChildProcess(command, admit: admit), configuration, logs, loop)
+        try machine.process.whenEnded("qemu") { end in
             // Why it ended is read there.
-            logs.settle([configuration.consoleFile, configuration.consoleFile + ".qemu"], within: .milliseconds(200))
+            logs.settle(
+                [configuration.consoleFile, configuration.consoleFile + ".qemu"], within: Deadline.lastWords.limit)
             machine.ended(end)
         }
         let socket = monitor.take()
@@ -170,8 +176,16 @@ package final class QEMUVirtualMachine: Sendable {
     /// Ends the machine: a guest that was told to power off gets `timeout` for it.
     package func stop(timeout: Duration) async {
         let timer = loop.scheduleTask(in: .init(timeout)) { [process] in process.signal(SIGKILL) }
-        _ = await waitForExit()
+        let over = loop.makePromise(of: Void.self)
+        // The kernel may not be able to end a process: one that waits for a file system that is gone.
+        let last = loop.scheduleTask(in: .init(timeout + Deadline.machineEnd.limit)) { over.succeed() }
+        Task(executorPreference: LoopExecutor(loop)) {
+            _ = await self.waitForExit()
+            over.succeed()
+        }
+        try? await over.futureResult.get()
         timer.cancel()
+        last.cancel()
         try? await monitor().close()
     }
 
@@ -179,32 +193,11 @@ package final class QEMUVirtualMachine: Sendable {
     ///
     /// After a panic: the lines up to the one that says so, not the registers behind it.
     package func consoleTail(lines: Int) -> [String] {
-        let tail = Self.tail(configuration.consoleFile, 400)
+        let tail = logs.tail(configuration.consoleFile, lines: 400)
         let end = tail.lastIndex { $0.contains("Kernel panic") }.map { $0 + 1 } ?? tail.count
         return Array(tail[..<end].suffix(lines))
     }
 
     /// What QEMU itself said, such as an option that it refused.
-    package func complaints() -> [String] { Self.tail(configuration.consoleFile + ".qemu", 5) }
-
-    private static func tail(_ path: String, _ count: Int) -> [String] {
-        guard let file = try? FileDescriptor.open(path, O_RDONLY) else { return [] }
-        let size = lseek(file.raw, 0, SEEK_END)
-        lseek(file.raw, max(0, size - 16384), SEEK_SET)
-        var bytes = [UInt8](repeating: 0, count: 16384)
-        let got = read(file.raw, &bytes, bytes.count)
-        let text = String(
-            decoding: bytes.prefix(max(0, got)).map { $0 == 10 || (0x20..<0x7f).contains($0) ? $0 : 0x20 },
-            as: UTF8.self)
-        return text.split(separator: "\n").map { $0.prefix(200).trimmingSuffix() }.filter { !$0.isEmpty }.suffix(count)
-            .map { $0 }
-    }
-}
-
-extension Substring {
-    fileprivate func trimmingSuffix() -> String {
-        var text = self
-        while text.last == " " { text.removeLast() }
-        return String(text)
-    }
+    package func complaints() -> [String] { logs.tail(configuration.consoleFile + ".qemu", lines: 5) }
 }

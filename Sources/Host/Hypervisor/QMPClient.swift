@@ -1,4 +1,5 @@
 import CLinux
+import Deadlines
 import EventLoop
 import FoundationEssentials
 import NIOCore
@@ -44,7 +45,7 @@ package final class QMPClient: Sendable {
             .withConnectedSocket(socket).get()
         let client = QMPClient(channel, handler, socket)
         // A busy host may take its time to start QEMU; the end of QEMU ends the wait.
-        try await client.execute("qmp_capabilities", timeout: .seconds(60))
+        try await client.execute("qmp_capabilities", timeout: Deadline.monitor.limit)
         return client
     }
 
@@ -53,12 +54,13 @@ package final class QMPClient: Sendable {
     ///   - arguments: a JSON object.
     ///   - descriptor: goes along, for `getfd` and `add-fd`.
     package func execute(
-        _ command: String, _ arguments: String = "{}", descriptor: Int32? = nil, timeout: Duration = .seconds(5)
+        _ command: String, _ arguments: String = "{}", descriptor: Int32? = nil,
+        timeout: Duration = Deadline.command.limit
     ) async throws { _ = try await answer(command, arguments, descriptor: descriptor, timeout: timeout) }
 
     /// Runs a command and decodes its result.
     package func query<Result: Decodable>(
-        _ command: String, _ arguments: String = "{}", timeout: Duration = .seconds(5)
+        _ command: String, _ arguments: String = "{}", timeout: Duration = Deadline.command.limit
     ) async throws -> Result {
         let line = try await answer(command, arguments, descriptor: nil, timeout: timeout)
         do { return try JSONDecoder().decode(Answer<Result>.self, from: Data(line)).result } catch {

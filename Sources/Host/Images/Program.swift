@@ -1,4 +1,5 @@
 import CLinux
+import Deadlines
 import Glibc
 import Linux
 
@@ -6,7 +7,7 @@ import Linux
 struct Program {
     private var command: Command
     /// How long it may take.
-    var limit = Duration.seconds(600)
+    var limit = Deadline.tool.limit
 
     init(
         _ executable: String, _ arguments: [String] = [], directory: String? = nil,

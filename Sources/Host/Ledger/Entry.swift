@@ -1,4 +1,5 @@
 import ControlGroups
+import Deadlines
 import Glibc
 import Linux
 import Network
@@ -30,7 +31,7 @@ extension Ledger.Entry {
     func undo() {
         switch self {
         case .keeper(let process), .process(let process, name: _):
-            if process.pid != getpid() { process.kill(within: .seconds(2)) }
+            if process.pid != getpid() { process.kill(within: Deadline.process.limit) }
         case .mount(let path, let namespace):
             // In another namespace it goes with that namespace's last process; the same path here may be somebody else's mount.
             if namespace == Mounts.namespace { Mounts.detachLast(path) }
@@ -39,7 +40,7 @@ extension Ledger.Entry {
         case .socket(let path): if Self.isSocket(path) { unlink(path) }
         case .link(let record, let path, let identity):
             // The thread keeps the namespace to its end.
-            runThread("network") {
+            try? runThread("network") {
                 guard let namespace = try? NetworkNamespace.open(path), namespace.identity == identity,
                     (try? namespace.enter()) != nil
                 else { return }

@@ -31,10 +31,12 @@ extension Ledger {
         for name in Files.list(machines) {
             let path = machines + "/" + name
             if name.hasPrefix(".new-") || name.hasPrefix(".old-") {
-                let pid = name.split(separator: "-").last.flatMap { Int32($0) }
-                if pid.flatMap({ ProcessIdentity($0) }) == nil { leaks.append(Leak(path, "its maker ended half-way")) }
+                if maker(of: name) == nil { leaks.append(Leak(path, "its maker ended half-way")) }
             } else if let page = read(path) {
                 if page.livingKeeper == nil { leaks.append(Leak(path, page.remains, hasLedger: true)) }
+            } else if name.mentions(".new-") {
+                // A template that is being made (kata-runtime factory init) is complete under another name.
+                if maker(of: name) == nil { leaks.append(Leak(path, "its maker ended half-way")) }
             } else if !isNamed(path), !Files.exists(path + "/template.json") {
                 // A saved machine (kata-runtime factory) belongs to all sandboxes.
                 leaks.append(Leak(path, "it has no ledger, and no process uses it"))
@@ -47,12 +49,18 @@ extension Ledger {
         return leaks
     }
 
+    /// The process that makes, or removes, what has its number behind the last dash.
+    private static func maker(of name: String) -> ProcessIdentity? {
+        name.split(separator: "-").last.flatMap { Int32($0) }.flatMap { ProcessIdentity($0) }
+    }
+
     /// Once after each start of the host: what sandboxes had left before it is removed. Nothing of it can live.
-    package static func clearAfterRestart() {
+    /// - Parameter save: as in `takeAway(_:save:)`.
+    package static func clearAfterRestart(save: (String) -> Void) {
         let stamp = "/run/vc/boot"
         guard getuid() == 0, (try? Files.readText(stamp)) != currentBoot else { return }
         for name in Files.list(machines) where read(machines + "/" + name)?.isOfThisBoot == false {
-            try? clear(machines + "/" + name)
+            try? clear(machines + "/" + name, save: save)
         }
         guard (try? Files.makeDirectory("/run/vc")) != nil else { return }
         try? Files.replace(stamp, currentBoot)
@@ -62,6 +70,7 @@ extension Ledger {
 extension Ledger.Page {
     /// What is left of a sandbox whose keepers have ended.
     fileprivate var remains: String {
+        guard isKnown else { return "a sandbox of a later version" }
         guard isOfThisBoot else { return "a sandbox from before the host's restart" }
         let processes = lines.compactMap { line -> String? in
             guard case .process(let process, let name) = line.entry, process.life != .ended else { return nil }

@@ -64,6 +64,7 @@ package final class Ledger: Sendable {
         let path = file(in: directory)
         let bytes = try Files.read(path)
         guard let page = Page(bytes) else { throw LedgerError("\(path) is no ledger") }
+        guard page.isKnown else { throw later(directory) }
         return try Ledger(directory, page, size: bytes.count)
     }
 
@@ -142,16 +143,23 @@ package final class Ledger: Sendable {
             throw LedgerError(
                 "\(directory) is in use by something else: it has no ledger; remove it when nothing uses it")
         }
+        guard page.isKnown else { throw later(directory) }
         if let keeper = page.livingKeeper {
             throw LedgerError("\(directory) is in use: process \(keeper.pid) keeps its sandbox; delete that first")
         }
         takeAway(directory, save: save)
     }
 
-    /// Ends a sandbox from outside, alive or not. Nothing there is nothing to do.
+    /// Half of what it tells would not be understood.
+    private static func later(_ directory: String) -> LedgerError {
+        LedgerError("\(directory) was made by a later version of this program: delete its containers with that")
+    }
+
+    /// Ends a sandbox from outside, alive or not. Nothing there is nothing to do; what a later version has made is left to that.
     /// - Parameter save: is given the directory under a name that nobody else knows, before it is removed. Of several that take a sandbox
     ///   away, one is called.
     package static func takeAway(_ directory: String, save: (String) -> Void = { _ in }) {
+        guard read(directory)?.isKnown ?? true else { return }
         for line in read(directory)?.linesToUndo ?? [] { if case .keeper = line.entry { line.entry?.undo() } }
         // Read again: nobody adds to it any more.
         for line in (read(directory)?.linesToUndo ?? []).reversed() { line.entry?.undo() }

@@ -37,6 +37,9 @@ extension Ledger {
             }
         }
 
+        /// Not of a later version.
+        var isKnown: Bool { head.version <= Self.version }
+
         mutating func apply(_ line: Line) {
             last = max(last, line.number)
             if line.entry != nil { lines.append(line) } else { lines.removeAll { $0.number == line.number } }

@@ -1,3 +1,4 @@
+import Deadlines
 import Glibc
 import Linux
 import Netlink
@@ -8,7 +9,6 @@ import Synchronization
 /// One thread, in the namespace. The guest is hostile: it gets few streams, and no other address.
 package final class NameResolver: Sendable {
     private static let limit = 64
-    private static let idle = Duration.seconds(30)
 
     private struct Inbox: Sendable {
         var datagramStreams: [Int32] = []
@@ -32,7 +32,7 @@ package final class NameResolver: Sendable {
     package init(_ address: String, _ port: UInt16, in namespace: NetworkNamespace, relay: StreamRelay) throws {
         (self.address, self.port, self.relay) = (address, port, relay)
         bell = try Doorbell()
-        detachThread("names") { [self] in
+        try startThread("names") { [self] in
             guard (try? namespace.enter()) != nil else { return }
             run()
         }
@@ -71,7 +71,7 @@ package final class NameResolver: Sendable {
                 let (stream, socket) = (polled[1 + 2 * index].revents, polled[2 + 2 * index].revents)
                 if stream != 0, !Self.ask(&flows[index]) { ended.insert(index) }
                 if socket != 0, !Self.answer(&flows[index]) { ended.insert(index) }
-                if .now - flows[index].used > Self.idle { ended.insert(index) }
+                if .now - flows[index].used > Deadline.names.limit { ended.insert(index) }
             }
             for index in ended.sorted(by: >) { Self.end(flows.remove(at: index)) }
             if polled[0].revents != 0 {

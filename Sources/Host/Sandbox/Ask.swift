@@ -1,4 +1,5 @@
 import AgentAPI
+import Deadlines
 import EventLoop
 import Linux
 import NIOCore
@@ -15,7 +16,7 @@ extension Sandbox {
         }
         if let obstacle { throw obstacle }
         let answer = loop.makePromise(of: Answer.self)
-        let patience = isSilent ? min(limit, .seconds(1)) : limit
+        let patience = isSilent ? min(limit, Deadline.silence.limit) : limit
         Task(executorPreference: executor) {
             do { answer.succeed(try await call(agent, patience)) } catch { answer.fail(error) }
         }

@@ -1,4 +1,5 @@
 import AgentAPI
+import Deadlines
 import EventLoop
 import FoundationEssentials
 import Glibc
@@ -30,12 +31,12 @@ extension Sandbox {
             dialer = device
             share = try VirtioFSDaemon.start(
                 plan.share, socketPath: paths.virtiofs, directory: paths.exported,
-                log: try logs.open(paths.machine + "/virtiofsd.log", limit: 64 << 10)
+                log: try logs.open(paths.shareLog, limit: 64 << 10)
             ) { [ledger, groups] process throws(SystemError) in
                 try ledger.add(.process(id: process, name: "virtiofsd"))
                 try groups?.helpers.add(process.pid)
             } ended: { [weak self, executor] end in
-                Task(executorPreference: executor) { await self?.shareEnded("\(end)") }
+                Task(executorPreference: executor) { await self?.shareEnded(end) }
             }
             phases.end("share")
             let namespace = try await plan.network.namespace.open()
@@ -67,13 +68,16 @@ extension Sandbox {
             try await createSandbox(agent)
             await network?.connect(agent)
             try await network?.follow()
-            await network?.watch()
+            try await network?.watch()
             if plan.debugConsole { debugConsole = try DebugConsoleDoor(paths.debugConsole, dialer: device, loop: loop) }
             state = .ready
             phases.end("setup")
             log.info("the guest is up", metadata: phases.metadata)
+            connection.closed.whenComplete { [weak self, executor] _ in
+                Task(executorPreference: executor) { await self?.agentEnded() }
+            }
         } catch {
-            let reason = explain(error)
+            let reason = await explain(error)
             await stop()
             throw reason
         }
@@ -99,17 +103,32 @@ extension Sandbox {
     }
 
     /// A guest without its files can only fail, at whatever it does next: it ends now, for a reason that is told.
-    private func shareEnded(_ end: String) {
-        guard state == .booting || state == .ready, machine?.end == nil else { return }
+    private func shareEnded(_ end: ProcessEnd) async {
+        // It ends with its machine too, and may be heard of first.
+        if end == .exited(0) { try? await sleep(Deadline.lastWords.limit, on: loop) }
+        // It may have brought QEMU to its end; what we end because its machine has ended is no reason.
+        guard state == .booting || state == .ready, machine?.end == nil || end.isFailure else { return }
         loss = "virtiofsd, which serves the guest its files, \(end)"
         log.error("the guest has lost its files", metadata: ["sandbox": "\(id)", "virtiofsd": "\(end)"])
         machine?.kill()
     }
 
+    /// Nothing in a guest without its agent can be steered or waited for any more.
+    private func agentEnded() async {
+        // Where the machine has ended, that is heard of in a moment.
+        try? await sleep(Deadline.lastWords.limit, on: loop)
+        guard state == .ready, let machine, machine.end == nil else { return }
+        loss = "the guest's agent has ended"
+        log.error("the guest's agent has ended, and its machine is", metadata: ["console": "\(lastWords(machine))"])
+        machine.kill()
+    }
+
     func machineEnded(_ end: String) {
         guard state != .gone else { return }
         if state != .stopping {
-            log.error("the virtual machine ended", metadata: ["sandbox": "\(id)", "end": "\(end)"])
+            let cause = groups?.machine.hasKilledForMemory == true ? "a control group's limit of memory" : ""
+            log.error(
+                "the virtual machine ended", metadata: ["sandbox": "\(id)", "end": "\(end)", "cause": "\(cause)"])
         }
         dialer?.close()
         share?.stop()
@@ -146,18 +165,18 @@ extension Sandbox {
         clock.usec = Int64(time.tv_nsec / 1000)
         // Side by side: none needs another's answer.
         let (wanted, told) = (request, clock)
-        async let created = agent.createSandbox(wanted, timeout: .seconds(30))
+        async let created = agent.createSandbox(wanted, timeout: Deadline.setup.limit)
         if isCloned {
             // Clones of one template would draw the same numbers.
             var seed = Grpc_ReseedRandomDevRequest()
             seed.data = Data((0..<64).map { _ in UInt8.random(in: .min ... .max) })
-            _ = try await agent.reseedRandomDev(seed, timeout: .seconds(10))
+            _ = try await agent.reseedRandomDev(seed, timeout: Deadline.details.limit)
         }
-        async let set = try? agent.setGuestDateTime(told, timeout: .seconds(10))
+        async let set = try? agent.setGuestDateTime(told, timeout: Deadline.details.limit)
         var question = Grpc_GuestDetailsRequest()
         question.memBlockSize = true
         let asked = question
-        async let details = try? agent.getGuestDetails(asked, timeout: .seconds(10))
+        async let details = try? agent.getGuestDetails(asked, timeout: Deadline.details.limit)
         _ = try await created
         _ = await set
         guard let details = await details else { return }

@@ -1,4 +1,5 @@
 import AgentAPI
+import Deadlines
 import FoundationEssentials
 import Glibc
 import Ledger
@@ -50,7 +51,10 @@ extension Sandbox {
             log.warning("\(warning)", metadata: ["container": "\(container)"])
         }
         do {
-            if let process { try groups?.machine.add(process) }
+            if let process {
+                try groups?.machine.add(process)
+                try follow(process, of: container)
+            }
             let shared = paths.sharedRootfs(of: container)
             record.made.append(try ledger.add(.directory(path: paths.mounts + "/" + container)))
             try mount(GuestSpec.Share(source: rootfs, mounted: shared, readOnly: false), for: record)
@@ -85,7 +89,6 @@ extension Sandbox {
                 throw await explainLoss(error, "create container \(container)")
             }
             record.creation = ContinuousClock.now - asked
-            if let process { follow(process, of: container) }
         } catch {
             withdrawSockets(of: record)
             await releaseDisks(of: record)
@@ -97,9 +100,9 @@ extension Sandbox {
     }
 
     /// Who kills the process that stands for a container on the host means the container.
-    private func follow(_ process: Int32, of container: String) {
+    private func follow(_ process: Int32, of container: String) throws {
         guard let standIn = ProcessIdentity(process) else { return }
-        standIn.whenEnded { [weak self, executor] in
+        try standIn.whenEnded { [weak self, executor] in
             Task(executorPreference: executor) { await self?.standInEnded(container) }
         }
     }
@@ -134,7 +137,7 @@ extension Sandbox {
         }
         var request = Grpc_PauseContainerRequest()
         request.containerID = container
-        _ = try await agent().pauseContainer(request, timeout: .seconds(10))
+        _ = try await agent().pauseContainer(request, timeout: Deadline.change.limit)
         record.paused = true
     }
 
@@ -143,14 +146,14 @@ extension Sandbox {
         guard record.paused else { throw SandboxError(.wrongState, "container \(container) is not paused") }
         var request = Grpc_ResumeContainerRequest()
         request.containerID = container
-        _ = try await agent().resumeContainer(request, timeout: .seconds(10))
+        _ = try await agent().resumeContainer(request, timeout: Deadline.change.limit)
         record.paused = false
     }
 
     package func stats(container: String) async throws -> Grpc_StatsContainerResponse {
         var request = Grpc_StatsContainerRequest()
         request.containerID = container
-        return try await agent().statsContainer(request, timeout: .seconds(10))
+        return try await agent().statsContainer(request, timeout: Deadline.change.limit)
     }
 
     /// Sets new limits of a running container.
@@ -180,7 +183,7 @@ extension Sandbox {
         } else {
             request.resources = try Grpc_LinuxResources(checking: resources, source: "resources")
         }
-        _ = try await agent().updateContainer(request, timeout: .seconds(10))
+        _ = try await agent().updateContainer(request, timeout: Deadline.change.limit)
     }
 
     /// Waits until the kernel of the guest has killed in a container for want of memory. Returns the container's id.
@@ -191,7 +194,8 @@ extension Sandbox {
 
     /// Hands a call to the agent unread.
     package func ask(agent method: String, _ payload: [UInt8]) async throws -> [UInt8] {
-        try await agent().client.call(AgentServiceClient.serviceName, method, payload: payload, timeout: .seconds(30))
+        try await agent().client.call(
+            AgentServiceClient.serviceName, method, payload: payload, timeout: Deadline.question.limit)
     }
 
     /// Forgets an ended process; for a container's first process, the whole container.
@@ -208,17 +212,21 @@ extension Sandbox {
             request.timeout = 10
             let removal = request
             if let agent = try? agent() {
-                _ = try? await ask(agent, within: .seconds(15)) { try await $0.removeContainer(removal, timeout: $1) }
+                _ = try? await ask(agent, within: Deadline.removal.limit) {
+                    try await $0.removeContainer(removal, timeout: $1)
+                }
             }
             withdrawSockets(of: record)
             record.takeAway(from: ledger)
             containers[container] = nil
+            for process in record.processes.values { giveUp(process) }
             await releaseDisks(of: record)
             // What it had is given back; the last one takes the machine with it.
             if !containers.isEmpty { try? await fitMachine() }
             await record.hooks?.afterDeletion(log)
         } else {
             record.processes[exec] = nil
+            giveUp(process)
         }
         return end
     }

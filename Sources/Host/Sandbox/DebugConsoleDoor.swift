@@ -1,3 +1,4 @@
+import Deadlines
 import EventLoop
 import Glibc
 import Linux
@@ -17,7 +18,7 @@ package final class DebugConsoleDoor: Sendable {
         self.path = path
         listener = try UnixSocket.listen(path)
         relay = try StreamRelay()
-        detachThread("debug-console") { [self] in
+        try startThread("debug-console") { [self] in
             while true {
                 let socket = accept(listener.raw, nil, nil)
                 if socket >= 0 {
@@ -36,7 +37,7 @@ package final class DebugConsoleDoor: Sendable {
         do {
             // Root of the host asks, in one line; who doesn't is not waited for.
             try await blocking("debug-console") { try readRequest(socket) }
-            let guest = try await dialer.dial(port: port, timeout: .seconds(5))
+            let guest = try await dialer.dial(port: port, timeout: Deadline.console.limit)
             let answer = "OK \(port)\n"
             _ = send(socket, answer, answer.utf8.count, Int32(MSG_NOSIGNAL))
             relay.join(socket, guest)
@@ -44,7 +45,7 @@ package final class DebugConsoleDoor: Sendable {
     }
 
     private static func readRequest(_ socket: Int32) throws {
-        var limit = timeval(tv_sec: 5, tv_usec: 0)
+        var limit = timeval(tv_sec: Deadline.console.seconds, tv_usec: 0)
         setsockopt(socket, SOL_SOCKET, SO_RCVTIMEO, &limit, socklen_t(MemoryLayout<timeval>.size))
         var line: [UInt8] = []
         var byte: UInt8 = 0

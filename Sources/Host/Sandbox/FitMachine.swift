@@ -1,4 +1,5 @@
 import AgentAPI
+import Deadlines
 import Hypervisor
 
 extension Sandbox {
@@ -39,6 +40,6 @@ extension Sandbox {
         request.wait = true
         request.nbCpus = UInt32(now.vcpus)
         request.cpuOnly = now.memoryMiB <= before.memoryMiB
-        _ = try await agent().onlineCPUMem(request, timeout: .seconds(10))
+        _ = try await agent().onlineCPUMem(request, timeout: Deadline.onlining.limit)
     }
 }

@@ -1,4 +1,5 @@
 import CLinux
+import Deadlines
 import EventLoop
 import FoundationEssentials
 import Glibc
@@ -35,7 +36,7 @@ struct HostHooks: Sendable {
     }
 
     /// What a start may take with the container's own hooks; the agent gives up a little earlier, and says why.
-    var startLimit: Duration { .seconds(65 + (hooks.startContainer ?? []).limitSeconds) }
+    var startLimit: Duration { Deadline.start.limit + .seconds((hooks.startContainer ?? []).limitSeconds) }
 
     /// After its program runs. One that fails ends the container.
     func afterStart() async throws { try await run("poststart", hooks.poststart, .running) }

@@ -1,5 +1,6 @@
 import AgentAPI
 import CLinux
+import Deadlines
 import Glibc
 import Linux
 import OCISpec
@@ -11,7 +12,6 @@ import Synchronization
 /// guest may have put there.
 final class HostSocket: Sendable {
     private static let mostClients = 512
-    private static let patience = Duration.seconds(10)
 
     private struct State: Sendable {
         var clients: [Int: [StreamRelay.Handle]] = [:]
@@ -60,13 +60,17 @@ final class HostSocket: Sendable {
             close(stream)
             return
         }
-        detachThread("socket") { [self] in
+        let isServed: Void? = try? startThread("socket") { [self] in
             let socket = connect(for: stream)
             guard socket >= 0 else {
                 close(stream)
                 return leave(number)
             }
             keep(relay.join(stream, socket), number)
+        }
+        if isServed == nil {
+            close(stream)
+            leave(number)
         }
     }
 
@@ -77,11 +81,11 @@ final class HostSocket: Sendable {
         }
         return clx_connect_unix(
             Self.path(of: file.raw), Int32(SOCK_STREAM.rawValue), client.user, client.group,
-            Int32(Self.patience.components.seconds))
+            Int32(Deadline.socket.seconds))
     }
 
     private func greeting(of stream: Int32) -> SocketRelay.Client? {
-        let deadline = ContinuousClock.now + Self.patience
+        let deadline = ContinuousClock.now + Deadline.socket.limit
         var bytes: [UInt8] = []
         while bytes.count < SocketRelay.Client.length {
             let left = (deadline - ContinuousClock.now) / .milliseconds(1)

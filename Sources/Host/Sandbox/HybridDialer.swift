@@ -65,7 +65,7 @@ package final class HybridDialer: GuestDialer {
     package func listen(port: UInt32, _ accept: @escaping @Sendable (Int32) -> Void) throws {
         let listener = try Listener("\(socketPath)_\(port)")
         listeners.withLock { $0[port] = listener }
-        detachThread("hybrid-\(port)") {
+        try startThread("hybrid-\(port)") {
             while true {
                 let socket = Glibc.accept(listener.socket.raw, nil, nil)
                 if socket >= 0 {

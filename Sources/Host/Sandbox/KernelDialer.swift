@@ -32,22 +32,22 @@ package final class KernelDialer: GuestDialer {
     }
 
     package func listen(port: UInt32, _ accept: @escaping @Sendable (Int32) -> Void) throws {
-        let listener = try checkNegated("listen on", "vsock port \(port)", clx_listen_vsock(port))
-        listeners.withLock { $0[port] = listener }
-        detachThread("vsock-\(port)") { [guest] in
+        // The thread owns the descriptor: nobody else closes the number while accept(2) uses it.
+        let listener = SharedDescriptor(
+            FileDescriptor(owning: try checkNegated("listen on", "vsock port \(port)", clx_listen_vsock(port))))
+        try startThread("vsock-\(port)") { [guest] in
             while true {
                 var peer: UInt32 = 0
-                let socket = clx_accept_vsock(listener, &peer)
+                let socket = clx_accept_vsock(listener.raw, &peer)
                 if socket >= 0 {
                     // Any guest of this host could try.
                     if peer == guest { accept(socket) } else { Glibc.close(socket) }
                 } else if socket != -EINTR, socket != -ECONNABORTED {
-                    // The thread owns the descriptor: nobody else closes the number while accept(2) uses it.
-                    Glibc.close(listener)
                     return
                 }
             }
         }
+        listeners.withLock { $0[port] = listener.raw }
     }
 
     package func stopListening(port: UInt32) {

@@ -1,4 +1,5 @@
 import AgentAPI
+import Deadlines
 import EventLoop
 import FoundationEssentials
 import Glibc
@@ -21,8 +22,9 @@ extension Sandbox {
             try await network?.follow()
             var request = Grpc_StartContainerRequest()
             request.containerID = container
-            do { _ = try await agent.startContainer(request, timeout: record.hooks?.startLimit ?? .seconds(65)) } catch
-            {
+            do {
+                _ = try await agent.startContainer(request, timeout: record.hooks?.startLimit ?? Deadline.start.limit)
+            } catch {
                 // Whatever of it is there: it has had its start.
                 try? await signal(SIGKILL, container: container)
                 throw error
@@ -43,7 +45,7 @@ extension Sandbox {
             request.stdinPort = ports.stdin
             request.stdoutPort = ports.stdout
             request.stderrPort = ports.stderr
-            do { _ = try await agent.execProcess(request, timeout: .seconds(60)) } catch {
+            do { _ = try await agent.execProcess(request, timeout: Deadline.start.limit) } catch {
                 ports.cancel()
                 throw error
             }
@@ -73,9 +75,19 @@ extension Sandbox {
     }
 
     func ended(_ process: ContainerProcess, _ status: Int32) async {
-        await drained(process.outputs, quiet: .milliseconds(100), limit: .seconds(2), on: loop)
+        await drained(process.outputs, quiet: Deadline.quietOutput.limit, limit: Deadline.output.limit, on: loop)
         process.endInput(relay)
         process.end(status: status)
+    }
+
+    /// Of a process that nobody knows any more: what it wrote and its manager does not read is kept for a while, not for ever.
+    func giveUp(_ process: ContainerProcess) {
+        let outputs = process.outputs.filter(\.isUnread).map { (stream: $0, moved: $0.moved) }
+        guard !outputs.isEmpty else { return }
+        Task(executorPreference: executor) { [relay, loop] in
+            try? await sleep(Deadline.unread.limit, on: loop)
+            for (stream, moved) in outputs where stream.isUnread && stream.moved == moved { relay?.end(stream) }
+        }
     }
 
     package func addExec(container: String, exec: String, process: OCISpec.Process, streams: StreamPaths) throws {
@@ -114,7 +126,9 @@ extension Sandbox {
         request.signal = UInt32(number)
         let order = request
         do {
-            _ = try await ask(try agent(), within: .seconds(10)) { try await $0.signalProcess(order, timeout: $1) }
+            _ = try await ask(try agent(), within: Deadline.signal.limit) {
+                try await $0.signalProcess(order, timeout: $1)
+            }
         } catch let error as RPCError where error.code == .deadlineExceeded && number == SIGKILL && exec.isEmpty {
             // Nothing outlives SIGKILL: where the guest can't do it, the host does.
             log.error("the guest can't kill a container: its machine is ended", metadata: ["error": "\(error)"])
@@ -131,7 +145,7 @@ extension Sandbox {
         request.execID = exec.isEmpty ? container : exec
         request.row = rows
         request.column = columns
-        _ = try await agent().ttyWinResize(request, timeout: .seconds(10))
+        _ = try await agent().ttyWinResize(request, timeout: Deadline.change.limit)
     }
 
     /// The manager writes no more. What is in its fifo still goes in: the relay meets the end of file behind it, as the

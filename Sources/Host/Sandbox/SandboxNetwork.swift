@@ -1,4 +1,5 @@
 import AgentAPI
+import Deadlines
 import EventLoop
 import Glibc
 import Hypervisor
@@ -127,19 +128,19 @@ actor SandboxNetwork {
         for endpoint in wanted.endpoints where !told.endpoints.contains(endpoint) {
             var request = Grpc_UpdateInterfaceRequest()
             request.interface = Types_Interface(endpoint)
-            _ = try await agent.updateInterface(request, timeout: .seconds(30))
+            _ = try await agent.updateInterface(request, timeout: Deadline.network.limit)
         }
         let names = Dictionary(wanted.endpoints.map { ($0.link, $0.name) }) { first, _ in first }
         if wanted.routes != told.routes || wanted.endpoints != told.endpoints, !wanted.endpoints.isEmpty {
             var request = Grpc_UpdateRoutesRequest()
             request.routes.routes = wanted.routes.map { Types_Route($0, device: names[$0.link] ?? "") }
-            _ = try await agent.updateRoutes(request, timeout: .seconds(30))
+            _ = try await agent.updateRoutes(request, timeout: Deadline.network.limit)
         }
         let news = wanted.neighbors.filter { !told.neighbors.contains($0) }
         if !news.isEmpty {
             var request = Grpc_AddARPNeighborsRequest()
             request.neighbors.arpneighbors = news.map { Types_ARPNeighbor($0, device: names[$0.link] ?? "") }
-            _ = try await agent.addARPNeighbors(request, timeout: .seconds(30))
+            _ = try await agent.addARPNeighbors(request, timeout: Deadline.network.limit)
         }
         told = wanted
     }
@@ -160,16 +161,17 @@ actor SandboxNetwork {
     // MARK: Changes
 
     /// Follows the namespace until `close`. Changes come in bursts: a link is made, named, addressed, raised.
-    func watch() {
+    /// - Throws: where the host has no thread for it.
+    func watch() throws(SystemError) {
         guard watcher == nil, !isClosed, let pipe = try? Pipe() else { return }
         guard let end = try? pipe.readEnd.duplicate().take() else { return }
         watcher = consume pipe
-        detachThread("network") { [namespace, weak self] in
+        try startThread("network") { [namespace, weak self] in
             let stop = FileDescriptor(owning: end)
             guard (try? namespace.enter()) != nil, let monitor = try? NetworkMonitor([.links, .addresses, .routes])
             else { return }
             while (try? monitor.wait(until: nil, stop: stop.raw)) == true {
-                while (try? monitor.wait(until: .now + .milliseconds(50), stop: stop.raw)) == true {}
+                while (try? monitor.wait(until: .now + Deadline.burst.limit, stop: stop.raw)) == true {}
                 self?.changed()
             }
         }

@@ -13,6 +13,7 @@ package struct SandboxPaths: Sendable, Equatable {
     package var debugConsole: String { machine + "/debug-console.sock" }
     package var vsock: String { machine + "/vsock.sock" }
     package var virtiofs: String { machine + "/vhost-fs.sock" }
+    package var shareLog: String { machine + "/virtiofsd.log" }
     package var shareParent: String { "\(Ledger.shares)/\(sandbox)" }
     /// Where the host mounts what the guest may see.
     package var mounts: String { shareParent + "/mounts" }

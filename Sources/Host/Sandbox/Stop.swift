@@ -1,4 +1,5 @@
 import AgentAPI
+import Deadlines
 import Ledger
 import TTRPC
 
@@ -12,10 +13,12 @@ extension Sandbox {
             let agent = AgentServiceClient(client: connection)
             // A guest that has answered has unmounted and written everything: nothing is left that its power-off could do.
             do {
-                _ = try await ask(agent, within: .seconds(2)) {
+                _ = try await ask(agent, within: Deadline.farewell.limit) {
                     try await $0.destroySandbox(Grpc_DestroySandboxRequest(), timeout: $1)
                 }
-            } catch let error as RPCError where error.code != .deadlineExceeded { grace = .seconds(1) } catch {}
+            } catch let error as RPCError where error.code != .deadlineExceeded {
+                grace = Deadline.powerOff.limit
+            } catch {}
             await connection.close()
         }
         debugConsole?.close()

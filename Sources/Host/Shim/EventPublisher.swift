@@ -1,3 +1,4 @@
+import Deadlines
 import EventLoop
 import Linux
 import Logging
@@ -81,7 +82,7 @@ package actor EventPublisher {
                 if connection == nil { connection = try await RPCClient.connect(unixPath: address, on: loop) }
                 guard let connection else { return }
                 let _: Google_Protobuf_Empty = try await connection.call(
-                    "containerd.services.events.ttrpc.v1.Events", "Forward", request, timeout: .seconds(5),
+                    "containerd.services.events.ttrpc.v1.Events", "Forward", request, timeout: Deadline.event.limit,
                     metadata: [:])
                 return
             } catch {

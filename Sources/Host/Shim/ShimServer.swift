@@ -7,13 +7,16 @@ import Ledger
 import Linux
 import Logging
 import NIOCore
-import NIOPosix
 import Sandbox
 import ShimAPI
 import TTRPC
 
 /// Serves the task API on descriptor 3 until it is told to shut down.
 package enum ShimServer {
+    /// How many a sandbox of some containers needs.
+    static let descriptors = 256
+    static let threads = 8
+
     package static func run(_ flags: ShimFlags) throws {
         signal(SIGPIPE, SIG_IGN)
         clx_set_thread_name("containerd-shim-kata-v2")
@@ -28,8 +31,7 @@ package enum ShimServer {
         var log = Logger(label: "containerd-shim-kata-v2")
         log.logLevel = flags.debug ? .debug : .info
         log[metadataKey: "sandbox"] = "\(flags.id)"
-        let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
-        let loop = group.next()
+        let loop = try makeEventLoop(descriptors: descriptors)
         let done = loop.makePromise(of: Void.self)
         let sandboxes = SandboxHolder(
             identifier: flags.id, configurationPath: environment(SandboxHolder.configurationVariable),

@@ -9,6 +9,9 @@ import Sandbox
 package enum ShimStart {
     /// - Returns: what goes to standard output.
     package static func run(_ flags: ShimFlags) throws -> [UInt8] {
+        // Here somebody hears of it.
+        try raiseDescriptorLimit(atLeast: ShimServer.descriptors)
+        try tryThreads(ShimServer.threads)
         let parameters = try StartParameters(StartParameters.readInput(), flags: flags)
         let group = group(of: flags)
         let address = SocketAddress.path(
@@ -18,7 +21,7 @@ package enum ShimStart {
             try Files.replace("address", "unix://" + address)
             return parameters.answer(path: address)
         }
-        Ledger.clearAfterRestart()
+        HostRestart.clear()
         var due: [DueHooks] = []
         let ledger = try Ledger.begin(in: SandboxPaths(sandbox: group).machine) { due = DueHooks.claimAll(in: $0) }
         do {

@@ -1,3 +1,4 @@
+import Deadlines
 import Glibc
 import Linux
 import ShimAPI
@@ -46,13 +47,13 @@ package struct StartParameters: Equatable, Sendable {
     }
 
     /// Reads standard input to its end. A manager closes it at once; one that doesn't has nothing to say.
-    static func readInput(milliseconds: Int32 = 2000) -> [UInt8] {
+    static func readInput(seconds: Int = Deadline.shimInput.seconds) -> [UInt8] {
         var bytes: [UInt8] = []
         var chunk = [UInt8](repeating: 0, count: 65536)
         guard isatty(0) == 0 else { return [] }
         while bytes.count <= lengthLimit {
             var ready = pollfd(fd: 0, events: Int16(POLLIN), revents: 0)
-            guard poll(&ready, 1, milliseconds) > 0 else { break }
+            guard poll(&ready, 1, Int32(seconds * 1000)) > 0 else { break }
             let count = read(0, &chunk, chunk.count)
             guard count > 0 else { break }
             bytes += chunk[..<count]

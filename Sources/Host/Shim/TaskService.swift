@@ -1,4 +1,5 @@
 import Configuration
+import Deadlines
 import EventLoop
 import Glibc
 import Linux
@@ -311,7 +312,7 @@ package final class ContainerdTasks: TaskService, Sendable {
             guard await sandbox.isEmpty || request.now else { return Google_Protobuf_Empty() }
             await sandbox.stop()
         }
-        await events.flush(within: .seconds(5))
+        await events.flush(within: Deadline.event.limit)
         shutdownRequested()
         return Google_Protobuf_Empty()
     }

@@ -43,7 +43,7 @@ package final class VirtioFSDaemon: Sendable {
         command.newNamespaces = UInt64(clx_new_pid.rawValue)
         command.diesWithParent = true
         let process = try ChildProcess(command, admit: admit)
-        detachThread("virtiofsd") { ended(process.wait()) }
+        try process.whenEnded("virtiofsd", ended)
         return VirtioFSDaemon(process)
     }
 

@@ -6,6 +6,12 @@ package enum ProcessEnd: Equatable, Sendable, CustomStringConvertible {
     case exited(Int32)
     case signalled(Int32)
 
+    /// It gave up by itself.
+    package var isFailure: Bool {
+        if case .exited(let status) = self { return status != 0 }
+        return false
+    }
+
     /// The status a shell would show: 128+n for signal n.
     package var status: Int32 {
         switch self {
@@ -145,6 +151,16 @@ package final class ChildProcess: Sendable {
     var descriptor: Int32 { pidfd.raw }
 
     package func signal(_ number: Int32) { _ = clx_pidfd_send_signal(pidfd.raw, number) }
+
+    /// Calls `body`, on a thread that waits for it, when the child has ended. Where there can be no such thread the child is ended: nobody
+    /// would learn of its end.
+    package func whenEnded(_ thread: String, _ body: @escaping @Sendable (ProcessEnd) -> Void) throws(SystemError) {
+        do { try startThread(thread) { [self] in body(wait()) } } catch {
+            signal(SIGKILL)
+            _ = wait()
+            throw error
+        }
+    }
 
     /// Blocks until the child ends. Called once, on a thread that may wait.
     package func wait() -> ProcessEnd {

@@ -14,10 +14,14 @@ package final class LogKeeper: Sendable {
         var added: [Source] = []
         /// Paths of what may still be written to.
         var open: Set<String> = []
+        /// The last of what files had no room for.
+        var lost: [String: [UInt8]] = [:]
         var isStopped = false
     }
     private let state = Mutex(State())
     private let bell: Doorbell
+    /// Of what is remembered in the place of a full disk, in bytes.
+    private static let mostLost = 4096
 
     package init() throws(SystemError) {
         bell = try Doorbell()
@@ -50,6 +54,26 @@ package final class LogKeeper: Sendable {
         while !state.withLock({ $0.open.isDisjoint(with: paths) }), ContinuousClock.now < deadline { usleep(2_000) }
     }
 
+    /// The last lines for a path, also of what a full disk did not take; without control characters, and bounded, as a guest may write
+    /// them.
+    package func tail(_ path: String, lines: Int) -> [String] {
+        var bytes: [UInt8] = []
+        if let file = try? FileDescriptor.open(path, O_RDONLY) {
+            lseek(file.raw, max(0, lseek(file.raw, 0, SEEK_END) - Self.mostTold), SEEK_SET)
+            bytes = (try? file.readAll(path, limit: 1 << 20)) ?? []
+        }
+        bytes += state.withLock { $0.lost[path] ?? [] }
+        let text = String(
+            decoding: bytes.map { $0 == 10 || (0x20..<0x7f).contains($0) ? $0 : 0x20 }, as: UTF8.self)
+        return text.split(separator: "\n").map { line in
+            var line = line.prefix(200)
+            while line.last == " " { line.removeLast() }
+            return String(line)
+        }.filter { !$0.isEmpty }.suffix(lines)
+    }
+
+    private static let mostTold = 16 << 10
+
     package func stop() {
         state.withLock { $0.isStopped = true }
         bell.ring()
@@ -71,7 +95,13 @@ package final class LogKeeper: Sendable {
             if polled[0].revents != 0 { bell.answer() }
             for ((source, file), result) in zip(sources, polled.dropFirst()) where result.revents != 0 {
                 let count = read(source.descriptor, &chunk, chunk.count)
-                if count > 0 { file?.append(chunk[..<count]) }
+                if count > 0, let lost = file?.append(chunk[..<count]), !lost.isEmpty {
+                    state.withLock {
+                        $0.lost[source.path] = ($0.lost[source.path] ?? []) + lost
+                        let excess = ($0.lost[source.path]?.count ?? 0) - Self.mostLost
+                        if excess > 0 { $0.lost[source.path]?.removeFirst(excess) }
+                    }
+                }
                 if count == 0 || count < 0 && errno != EAGAIN && errno != EINTR {
                     close(source.descriptor)
                     sources.removeAll { $0.source.descriptor == source.descriptor }
@@ -100,15 +130,17 @@ final class BoundedFile {
     }
 
     /// On a full disk the rest is lost: a log is no reason to stop.
-    func append(_ bytes: ArraySlice<UInt8>) {
+    /// - Returns: what is lost.
+    func append(_ bytes: ArraySlice<UInt8>) -> ArraySlice<UInt8> {
         if size + bytes.count > limit {
             rename(path, path + ".old")
-            guard let next = try? Self.open(path) else { return }
+            guard let next = try? Self.open(path) else { return bytes }
             file = next
             size = 0
         }
         let raw = file.raw
-        let count = bytes.withUnsafeBytes { write(raw, $0.baseAddress, $0.count) }
-        size += max(0, count)
+        let count = max(0, bytes.withUnsafeBytes { write(raw, $0.baseAddress, $0.count) })
+        size += count
+        return bytes.dropFirst(count)
     }
 }

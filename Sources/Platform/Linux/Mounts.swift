@@ -35,7 +35,7 @@ package enum Mounts {
         let theirs = try FileDescriptor.open("/proc/\(process)/ns/mnt", O_RDONLY)
         let raw = theirs.raw
         let outcome = Outcome()
-        runThread("mounts") { outcome.value.withLock { $0 = clx_copy_tree(raw, source, attributes) } }
+        try runThread("mounts") { outcome.value.withLock { $0 = clx_copy_tree(raw, source, attributes) } }
         return FileDescriptor(owning: try checkNegated("copy mounts of", source, outcome.value.withLock { $0 }))
     }
 

@@ -50,8 +50,8 @@ package struct ProcessIdentity: Hashable, Codable, Sendable {
     }
 
     /// Calls `body`, on a thread that waits for it, when the process has ended.
-    package func whenEnded(_ body: @escaping @Sendable () -> Void) {
-        detachThread("process") {
+    package func whenEnded(_ body: @escaping @Sendable () -> Void) throws(SystemError) {
+        try startThread("process") {
             let raw = clx_pidfd_open(pid)
             if raw >= 0 {
                 let process = FileDescriptor(owning: raw)

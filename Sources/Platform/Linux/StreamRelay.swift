@@ -11,12 +11,16 @@ package final class StreamRelay: Sendable {
         private struct Facts: Sendable {
             var moved = 0
             var ended = false
+            var isUnread = false
             var waiters: [@Sendable () -> Void] = []
         }
         private let facts = Mutex(Facts())
 
         /// Bytes that have arrived.
         package var moved: Int { facts.withLock { $0.moved } }
+
+        /// Something has been read that the destination does not take.
+        package var isUnread: Bool { facts.withLock { $0.isUnread } }
 
         /// Calls `body` once the stream has ended; at once when it has already.
         package func whenEnded(_ body: @escaping @Sendable () -> Void) {
@@ -28,11 +32,13 @@ package final class StreamRelay: Sendable {
         }
 
         fileprivate func add(_ count: Int) { facts.withLock { $0.moved += count } }
+        fileprivate func set(isUnread: Bool) { facts.withLock { $0.isUnread = isUnread } }
 
         fileprivate func end() {
             let waiters = facts.withLock { facts in
                 defer { facts.waiters = [] }
                 facts.ended = true
+                facts.isUnread = false
                 return facts.waiters
             }
             for waiter in waiters { waiter() }
@@ -84,13 +90,19 @@ package final class StreamRelay: Sendable {
                     return .ended
                 }
                 written += count
-                if !waitsForWriter { (rest, written) = ([], 0) }
+                if !waitsForWriter {
+                    (rest, written) = ([], 0)
+                    handle.set(isUnread: false)
+                }
                 return .again
             }
             let count = read(source, space.baseAddress, space.count)
             if count < 0 { return errno == EAGAIN || errno == EINTR ? .again : .ended }
             guard count > 0, let taken = put(UnsafeRawBufferPointer(rebasing: space[..<count])) else { return .ended }
-            if taken < count { rest = Array(space[taken..<count]) }
+            if taken < count {
+                rest = Array(space[taken..<count])
+                handle.set(isUnread: true)
+            }
             return .again
         }
 
@@ -127,7 +139,7 @@ package final class StreamRelay: Sendable {
 
     package init() throws(SystemError) {
         bell = try Doorbell()
-        detachThread("stdio") { [self] in run() }
+        try startThread("stdio") { [self] in run() }
     }
 
     /// Moves everything from `source` to `destination` until one of them ends. Takes both descriptors.

@@ -1,12 +1,12 @@
 import CLinux
 import Glibc
 
-/// Runs `body` on a detached thread of its own: for calls that block, such as waiting for a child. No thread is no way to go on.
+/// Runs `body` on a detached thread of its own, where no thread is no way to go on: the guest's agent, which is alone in its machine.
 package func detachThread(_ name: String, _ body: @escaping @Sendable () -> Void) {
     do { try startThread(name, body) } catch { fatalError("\(error)") }
 }
 
-/// The same, for who can do without: the host may have a limit of threads.
+/// Runs `body` on a detached thread of its own: for calls that block, such as waiting for a child. The host may have a limit of threads.
 package func startThread(_ name: String, _ body: @escaping @Sendable () -> Void) throws(SystemError) {
     final class Box {
         let name: String
@@ -39,18 +39,51 @@ package func startThread(_ name: String, _ body: @escaping @Sendable () -> Void)
 }
 
 /// Runs `body` on a thread of its own and waits for its end: for calls that change the thread they are made on.
-package func runThread(_ name: String, _ body: @escaping @Sendable () -> Void) {
-    guard let done = try? Pipe() else { return }
+package func runThread(_ name: String, _ body: @escaping @Sendable () -> Void) throws(SystemError) {
+    let done = try Pipe()
     let end = done.writeEnd.raw
-    guard
-        (try? startThread(
-            name,
-            {
-                body()
-                var byte: UInt8 = 0
-                _ = write(end, &byte, 1)
-            })) != nil
-    else { return }
+    try startThread(name) {
+        body()
+        var byte: UInt8 = 0
+        _ = write(end, &byte, 1)
+    }
     var byte: UInt8 = 0
     while read(done.readEnd.raw, &byte, 1) < 0, errno == EINTR {}
+}
+
+/// Finds out whether there may be so many more threads (pids.max, RLIMIT_NPROC): they are there, all at once, for a moment.
+package func tryThreads(_ count: Int) throws(SystemError) {
+    func threads() -> Int { Files.list("/proc/self/task").count }
+    let before = threads()
+    // Nobody writes: reading ends when the other end is closed.
+    let gate = try Pipe()
+    let waiting = SharedDescriptor(try gate.readEnd.duplicate())
+    var refusal: SystemError?
+    for _ in 0..<count where refusal == nil {
+        do {
+            try startThread("try") {
+                var byte: UInt8 = 0
+                _ = read(waiting.raw, &byte, 1)
+            }
+        } catch { refusal = error }
+    }
+    close(gate.writeEnd.take())
+    // Until they are counted no more.
+    for _ in 0..<100 where threads() > before { usleep(100) }
+    if let refusal { throw refusal }
+}
+
+/// Raises the soft limit of descriptors to the hard one (getrlimit(2)).
+/// - Throws: where that is less than what is needed.
+package func raiseDescriptorLimit(atLeast least: Int) throws(SystemError) {
+    var limit = rlimit()
+    let kind = __rlimit_resource_t(RLIMIT_NOFILE.rawValue)
+    try check("look at", "the limit of descriptors") { getrlimit(kind, &limit) }
+    guard limit.rlim_max >= rlim_t(least) else {
+        throw SystemError(
+            "open what is needed, \(least) descriptors at most, under", "a limit of \(limit.rlim_max) (ulimit -Hn)",
+            errno: EMFILE)
+    }
+    limit.rlim_cur = limit.rlim_max
+    try check("raise", "the limit of descriptors") { setrlimit(kind, &limit) }
 }

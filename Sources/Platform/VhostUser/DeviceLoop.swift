@@ -9,7 +9,7 @@ final class DeviceLoop {
     private static let mostReplies = 1024
 
     private let device: VsockDevice
-    private let listener: FileDescriptor
+    private let listener: SharedDescriptor
     private let guestCID: UInt64
     private var frontEnd: FrontEnd?
     private var state = DeviceState()
@@ -22,9 +22,9 @@ final class DeviceLoop {
     private var sent = Virtqueue.Chain()
     private var chain = Virtqueue.Chain()
 
-    init(_ device: VsockDevice, listener: Int32, guestCID: UInt64) {
+    init(_ device: VsockDevice, listener: SharedDescriptor, guestCID: UInt64) {
         self.device = device
-        self.listener = FileDescriptor(owning: listener)
+        self.listener = listener
         self.guestCID = guestCID
     }
 

@@ -21,8 +21,8 @@ package final class VsockDevice: Sendable {
     package init(socketPath: String, guestCID: UInt64 = 3) throws {
         bell = try Doorbell()
         path = socketPath
-        let listener = try UnixSocket.listen(socketPath, backlog: 1).take()
-        detachThread("vsock") { [self] in DeviceLoop(self, listener: listener, guestCID: guestCID).run() }
+        let listener = SharedDescriptor(try UnixSocket.listen(socketPath, backlog: 1))
+        try startThread("vsock") { [self] in DeviceLoop(self, listener: listener, guestCID: guestCID).run() }
     }
 
     /// A stream to the guest's port: our end of a socket pair, non-blocking, which the caller owns.

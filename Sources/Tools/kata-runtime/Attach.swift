@@ -91,6 +91,13 @@ struct StandIn {
 
     init(pid: Int32, go: Int32 = -1) { (self.pid, self.go) = (pid, go) }
 
+    /// Nothing came of the container. One that has ended and was not collected would still be in its control group.
+    func end() {
+        guard go >= 0 else { return }
+        kill(pid, SIGKILL)
+        waitpid(pid, nil, 0)
+    }
+
     /// The container is there: follow it.
     func follow() {
         guard go >= 0 else { return }

@@ -10,6 +10,10 @@ struct RuntimeError: Error, CustomStringConvertible {
 
 /// What the command line remembers of a container between its calls: `<root>/<id>/state.json`.
 struct ContainerState: Codable {
+    /// Of this format.
+    static let version = 1
+    /// nil in files from before there was one: they are as those of version 1.
+    var version: Int? = ContainerState.version
     var ociVersion: String
     var id: String
     var bundle: String
@@ -48,9 +52,29 @@ struct ContainerState: Codable {
         try validate(id: id)
         let path = directory(root: root, id: id) + "/state.json"
         guard let bytes = try? Files.read(path) else { throw RuntimeError("container \"\(id)\" does not exist") }
+        try checkVersion(bytes, path)
         do { return try JSONDecoder().decode(ContainerState.self, from: Data(bytes)) } catch {
             throw RuntimeError("\(path): not a state file of this runtime; remove the container with delete --force")
         }
+    }
+
+    private struct Head: Decodable { let version: Int? }
+
+    /// - Throws: for a file that this program would misunderstand.
+    private static func checkVersion(_ bytes: [UInt8], _ path: String) throws(RuntimeError) {
+        guard let found = (try? JSONDecoder().decode(Head.self, from: Data(bytes)))?.version, found > version else {
+            return
+        }
+        throw RuntimeError(
+            "\(path) was written by a later version of this program (format \(found), this one knows \(version)): use that one"
+        )
+    }
+
+    /// nil where there is none, or none that can be read: what there is of the container is removed without it.
+    static func forRemoval(root: String, id: String) throws(RuntimeError) -> ContainerState? {
+        let path = directory(root: root, id: id) + "/state.json"
+        if let bytes = try? Files.read(path) { try checkVersion(bytes, path) }
+        return try? load(root: root, id: id)
     }
 
     func save(root: String) throws {

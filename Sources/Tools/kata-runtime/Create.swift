@@ -1,4 +1,6 @@
 import ArgumentParser
+import Configuration
+import Deadlines
 import Glibc
 import Ledger
 import Linux
@@ -51,6 +53,7 @@ extension GlobalOptions {
             throw SystemError("make directory", directory, errno: errno)
         }
         var sandbox: String?
+        var standIn: StandIn?
         do {
             // Of other containers: this one has no state yet.
             let membership = try Membership(
@@ -84,12 +87,19 @@ extension GlobalOptions {
                     address: address, id: options.id, exec: "", terminal: terminal ? request.stdin : nil,
                     namespace: namespace)
             }
-            let _: Containerd_Task_V2_CreateTaskResponse = try task.call(
-                "Create", request, timeout: .seconds(180),
-                metadata: [
-                    ContainerdTasks.processKey: ["\(process.pid)"],
-                    ContainerdTasks.joinsKey: membership.joins.map { "\($0.key)=\($0.value)" }.sorted(),
-                ])
+            standIn = process
+            let metadata = [
+                ContainerdTasks.processKey: ["\(process.pid)"],
+                ContainerdTasks.joinsKey: membership.joins.map { "\($0.key)=\($0.value)" }.sorted(),
+            ]
+            do {
+                let _: Containerd_Task_V2_CreateTaskResponse = try task.call(
+                    "Create", request, timeout: answerLimit(spec), metadata: metadata)
+            } catch let error as RPCError where error.code == .unavailable {
+                throw RuntimeError(
+                    "the shim of container \"\(options.id)\" has ended while it created it: was it killed, or out of memory?"
+                )
+            }
             process.follow()
             let state = ContainerState(
                 ociVersion: spec.ociVersion, id: options.id, bundle: bundle,
@@ -101,21 +111,33 @@ extension GlobalOptions {
             if let file = options.pidFile { try Files.replace(file, "\(state.pid)", mode: 0o644) }
             return (state, task, follower)
         } catch {
+            standIn?.end()
             // Without one, nothing but the directory is there.
             if let sandbox { try? remove(options.id, from: sandbox) } else { Files.removeTree(directory) }
             throw error
         }
     }
 
+    /// How long the shim may take to boot and to create: as long as the configuration gives the guest, and what is done beside it.
+    private func answerLimit(_ spec: Spec) -> Duration {
+        let configuration = try? Configuration.load(config).applying(spec.annotations ?? [:], source: "config.json")
+        let guest =
+            configuration.map { .seconds($0.number(Keys.dialTimeout) + $0.number(Keys.createTimeout)) }
+            ?? Deadline.announcement.limit + Deadline.creation.limit
+        return guest + Deadline.shimCreate.limit
+    }
+
     /// Ends everything of a container, whatever state it is in; its sandbox too, unless others live in it.
     func remove(_ id: String, from sandbox: String? = nil) throws {
         let directory = ContainerState.directory(root: root, id: id)
-        let state = try? ContainerState.load(root: root, id: id)
+        let state = try ContainerState.forRemoval(root: root, id: id)
         let process = state?.process
         let sandbox = sandbox ?? state?.sandboxName ?? id
         defer {
             // It ends with the container, if it can.
-            if let process, process.pid != getpid() { process.kill(after: .seconds(1), within: .seconds(1)) }
+            if let process, process.pid != getpid() {
+                process.kill(after: Deadline.standIn.limit, within: Deadline.standIn.limit)
+            }
         }
         // A shim that is dead, halted or hung is not asked: its ledger tells what to do.
         if !askShim(toRemove: id, from: sandbox) { ShimProcess.takeAway(sandbox: sandbox, root: root) }
@@ -133,7 +155,7 @@ extension GlobalOptions {
         for step in [
             { try task.kill(id, signal: SIGKILL, all: true) },
             // Alone, it ends with its machine in any case.
-            { if isShared { _ = try? task.wait(id, timeout: .seconds(10)) } },
+            { if isShared { _ = try? task.wait(id, timeout: Deadline.pod.limit) } },
             {
                 try task.delete(id)
                 isDeleted = true

@@ -1,3 +1,4 @@
+import Deadlines
 import Glibc
 import Linux
 import OCISpec
@@ -13,7 +14,7 @@ enum DebugConsole {
                 "--kata-debug-port \(port): the guest's debug console is on port \(DebugConsoleDoor.port)")
         }
         let stream: Int32
-        do { stream = try HybridDialer.connect(path, port, until: .now + .seconds(10)) } catch {
+        do { stream = try HybridDialer.connect(path, port, until: .now + Deadline.console.limit * 2) } catch {
             throw RuntimeError("the guest of \"\(id)\" does not answer on its debug console: \(error)")
         }
         let before = Terminal.makeRaw(0)

@@ -110,6 +110,8 @@ private struct Figures: Encodable {
     }
     struct HugePages: Encodable {
         let usage: UInt64
+        /// As in runc's: of an agent that knows it; cgroup v2 doesn't.
+        let max: UInt64?
         let failcnt: UInt64
     }
     /// Go's names for its fields.
@@ -168,7 +170,9 @@ private struct Figures: Encodable {
         blkio = BlockIO(
             ioServiceBytesRecursive: stats.blkioStats.ioServiceBytesRecursive.map(BlockIO.Entry.init),
             ioServicedRecursive: stats.blkioStats.ioServicedRecursive.map(BlockIO.Entry.init))
-        hugetlb = stats.hugetlbStats.mapValues { HugePages(usage: $0.usage, failcnt: $0.failcnt) }
+        hugetlb = stats.hugetlbStats.mapValues {
+            HugePages(usage: $0.usage, max: $0.maxUsage > 0 ? $0.maxUsage : nil, failcnt: $0.failcnt)
+        }
         links = answer.networkStats.map {
             Link(
                 name: $0.name, received: [$0.rxBytes, $0.rxPackets, $0.rxErrors, $0.rxDropped],

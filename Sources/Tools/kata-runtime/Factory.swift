@@ -4,7 +4,6 @@ import Configuration
 import EventLoop
 import Hypervisor
 import NIOCore
-import NIOPosix
 import Sandbox
 
 /// Kata's words for what gets machines ready before they are wanted.
@@ -39,7 +38,7 @@ struct FactoryInit: ParsableCommand {
     func run() throws {
         let template = try factory.runtime.global.template()
         let limit = Duration.seconds(try Configuration.load(factory.runtime.global.config).number(Keys.dialTimeout))
-        let loop = MultiThreadedEventLoopGroup(numberOfThreads: 1).next()
+        let loop = try makeEventLoop(descriptors: 64)
         let done = loop.makePromise(of: Void.self)
         Task(executorPreference: LoopExecutor(loop)) {
             do {

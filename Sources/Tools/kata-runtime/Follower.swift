@@ -37,7 +37,7 @@ struct Follower {
 
     /// Blocks until the process ends; its status.
     func follow() throws -> Int32 {
-        detachThread("signals") { [self] in
+        try startThread("signals") { [self] in
             var set = sigset_t()
             sigemptyset(&set)
             for signal in Self.passed + [SIGWINCH] { sigaddset(&set, signal) }

@@ -33,8 +33,11 @@ struct KataRuntime: ParsableCommand {
             ErrorLog.shared.report((unknown ?? message(for: error)) + "; see kata-runtime --help")
             Glibc.exit(1)
         }
-        Ledger.clearAfterRestart()
-        do { try command.run() } catch {
+        do {
+            try raiseDescriptorLimit(atLeast: 64)
+            HostRestart.clear()
+            try command.run()
+        } catch {
             if error is ExitCode || exitCode(for: error).isSuccess { exit(withError: error) }
             ErrorLog.shared.report("\(error)")
             Glibc.exit(1)

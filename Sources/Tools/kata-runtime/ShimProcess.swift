@@ -1,3 +1,4 @@
+import Deadlines
 import Glibc
 import Linux
 import Shim
@@ -55,7 +56,9 @@ enum ShimProcess {
         command.directory = directory
         let child = try ChildWithOutput(command, output: [1, 2])
         let text: [UInt8]
-        do { text = try child.output.readAll("the shim's output", limit: 1 << 20, by: .now + .seconds(30)) } catch {
+        do {
+            text = try child.output.readAll("the shim's output", limit: 1 << 20, by: .now + Deadline.shimStart.limit)
+        } catch {
             child.process.signal(SIGKILL)
             throw error
         }

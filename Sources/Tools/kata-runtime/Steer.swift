@@ -1,4 +1,5 @@
 import ArgumentParser
+import Deadlines
 import Glibc
 import Ledger
 import Linux
@@ -29,8 +30,12 @@ struct Kill: ParsableCommand {
         let number = try Signals.number(signal)
         let state = try ContainerState.load(root: runtime.global.root, id: id)
         if number == SIGKILL, isHalted(state) { return end(state) }
-        guard let task = try? TaskClient.connect(state.address), let now = try? task.state(id), now.status != .stopped
-        else {
+        var task: TaskClient?
+        // Nobody there is one thing; no way to ask is another.
+        do { task = try TaskClient.connect(state.address) } catch let error as SystemError
+            where [ECONNREFUSED, ENOENT].contains(error.code)
+        {}
+        guard let task, let now = try? task.state(id), now.status != .stopped else {
             // It was stopped while it was asked.
             if number == SIGKILL, isHalted(state) { return end(state) }
             if all { return }
@@ -38,7 +43,7 @@ struct Kill: ParsableCommand {
         }
         try task.kill(id, signal: number, all: all)
         // A stopped one would not tell its manager that the container has ended.
-        if number == SIGKILL, state.process?.life == .stopped { state.process?.kill(within: .seconds(1)) }
+        if number == SIGKILL, state.process?.life == .stopped { state.process?.kill(within: Deadline.standIn.limit) }
     }
 
     private func isHalted(_ state: ContainerState) -> Bool {

@@ -1,8 +1,8 @@
 import AgentAPI
+import Deadlines
 import EventLoop
 import Linux
 import NIOCore
-import NIOPosix
 import Shim
 import ShimAPI
 import SwiftProtobuf
@@ -14,13 +14,13 @@ struct TaskClient: Sendable {
     let client: RPCClient
 
     static func connect(_ address: String) throws -> TaskClient {
-        let loop = MultiThreadedEventLoopGroup(numberOfThreads: 1).next()
+        let loop = try makeEventLoop(descriptors: 64)
         let client = try waiting(on: loop) { try await RPCClient.connect(unixPath: address, on: loop) }
         return TaskClient(loop: loop, client: client)
     }
 
     func call<Reply: Message>(
-        _ method: String, _ request: some Message, timeout: Duration? = .seconds(120),
+        _ method: String, _ request: some Message, timeout: Duration? = Deadline.shimProcess.limit,
         metadata: [String: [String]] = [:]
     ) throws -> Reply {
         try Self.waiting(on: loop) {
@@ -28,7 +28,7 @@ struct TaskClient: Sendable {
         }
     }
 
-    func perform(_ method: String, _ request: some Message, timeout: Duration? = .seconds(120)) throws {
+    func perform(_ method: String, _ request: some Message, timeout: Duration? = Deadline.shimProcess.limit) throws {
         let _: Google_Protobuf_Empty = try call(method, request, timeout: timeout)
     }
 
@@ -54,7 +54,7 @@ struct TaskClient: Sendable {
     func state(_ id: String) throws -> Containerd_Task_V2_StateResponse {
         var request = Containerd_Task_V2_StateRequest()
         request.id = id
-        return try call("State", request, timeout: .seconds(10))
+        return try call("State", request, timeout: Deadline.shimAnswer.limit)
     }
 
     func wait(_ id: String, exec: String = "", timeout: Duration? = nil) throws -> Int32 {
@@ -71,19 +71,19 @@ struct TaskClient: Sendable {
         request.execID = exec
         request.signal = UInt32(signal)
         request.all = all
-        try perform("Kill", request, timeout: .seconds(15))
+        try perform("Kill", request, timeout: Deadline.shimAnswer.limit)
     }
 
     func pause(_ id: String) throws {
         var request = Containerd_Task_V2_PauseRequest()
         request.id = id
-        try perform("Pause", request, timeout: .seconds(15))
+        try perform("Pause", request, timeout: Deadline.shimAnswer.limit)
     }
 
     func resume(_ id: String) throws {
         var request = Containerd_Task_V2_ResumeRequest()
         request.id = id
-        try perform("Resume", request, timeout: .seconds(15))
+        try perform("Resume", request, timeout: Deadline.shimAnswer.limit)
     }
 
     func resize(_ id: String, exec: String = "", rows: UInt16, columns: UInt16) throws {
@@ -92,13 +92,13 @@ struct TaskClient: Sendable {
         request.execID = exec
         request.height = UInt32(rows)
         request.width = UInt32(columns)
-        try perform("ResizePty", request, timeout: .seconds(10))
+        try perform("ResizePty", request, timeout: Deadline.shimAnswer.limit)
     }
 
     /// A question that the shim hands on to the agent in the guest.
     func ask<Reply: Message>(_ method: String, _ request: some Message) throws -> Reply {
         try Self.waiting(on: loop) {
-            try await client.call(AgentServiceClient.serviceName, method, request, timeout: .seconds(30))
+            try await client.call(AgentServiceClient.serviceName, method, request, timeout: Deadline.shimDelete.limit)
         }
     }
 
@@ -107,7 +107,7 @@ struct TaskClient: Sendable {
         var request = Containerd_Task_V2_DeleteRequest()
         request.id = id
         request.execID = exec
-        let _: Containerd_Task_V2_DeleteResponse = try call("Delete", request, timeout: .seconds(30))
+        let _: Containerd_Task_V2_DeleteResponse = try call("Delete", request, timeout: Deadline.shimDelete.limit)
     }
 
     /// - Parameter now: also when there are containers in the sandbox.
@@ -116,7 +116,7 @@ struct TaskClient: Sendable {
         request.id = id
         request.now = now
         // The shim may be gone before its answer is.
-        do { try perform("Shutdown", request, timeout: .seconds(15)) } catch let error as RPCError
+        do { try perform("Shutdown", request, timeout: Deadline.shimAnswer.limit) } catch let error as RPCError
             where error.code == .unavailable
         {}
     }

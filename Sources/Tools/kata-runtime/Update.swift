@@ -1,4 +1,5 @@
 import ArgumentParser
+import Deadlines
 import Glibc
 import Linux
 import OCISpec
@@ -42,7 +43,7 @@ struct Update: ParsableCommand {
         request.id = id
         request.resources.typeURL = "types.containerd.io/opencontainers/runtime-spec/1/LinuxResources"
         request.resources.value = .init(limits.json())
-        try task.perform("Update", request, timeout: .seconds(15))
+        try task.perform("Update", request, timeout: Deadline.shimAnswer.limit)
     }
 
     private func wanted() throws -> OCISpec.Linux.Resources {

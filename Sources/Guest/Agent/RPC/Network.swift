@@ -8,7 +8,7 @@ import TTRPC
 extension Service {
     func updateInterface(_ request: Grpc_UpdateInterfaceRequest, _ context: CallContext) async throws -> Types_Interface
     {
-        try await network { try GuestNetwork.update(request.interface) }
+        try await network { try GuestNetwork.update(request.interface, timeout: Self.hotPlugTimeout) }
     }
 
     func listInterfaces(_ request: Grpc_ListInterfacesRequest, _ context: CallContext) async throws -> Grpc_Interfaces {

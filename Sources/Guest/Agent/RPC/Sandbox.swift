@@ -120,8 +120,8 @@ extension Service {
         }
     }
 
-    /// How long what was plugged in may take to appear (`agent.hotplug_timeout`).
-    static let hotPlugTimeout = Duration.seconds(3)
+    /// How long what was plugged in may take to appear.
+    static let hotPlugTimeout = KernelCommandLine.current.hotPlugTimeout
 
     /// - Parameter kind: `cpu` or `memory`, as below /sys/devices/system.
     private static func online(_ kind: String) {

@@ -6,7 +6,12 @@ import Linux
 enum ProcessSetup {
     /// While /proc is still the guest's: it may be missing or read-only later.
     static func beforeRoot(_ plan: ProcessPlan) throws(SystemError) {
-        if let adjustment = plan.oomScoreAdjustment { try Files.write("/proc/self/oom_score_adj", "\(adjustment)") }
+        // As a unit of systemd the agent is spared; what runs in containers is not.
+        if let adjustment = plan.oomScoreAdjustment {
+            try Files.write("/proc/self/oom_score_adj", "\(adjustment)")
+        } else {
+            try? Files.write("/proc/self/oom_score_adj", "0")
+        }
         if !plan.initialProcessors.isEmpty { try setAffinity(plan.initialProcessors, "initial") }
         if let wanted = plan.scheduler {
             var attributes = clx_scheduler(

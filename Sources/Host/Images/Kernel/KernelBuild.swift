@@ -1,3 +1,4 @@
+import Deadlines
 import Digest
 import Glibc
 import Linux
@@ -106,7 +107,7 @@ package struct KernelBuild: Sendable, Equatable {
         progress("configuring")
         try Files.write(work + "/options", options, mode: 0o644)
         let time = try Self.buildTime(of: "\(sources)/\(tarball)")
-        try make(["KCONFIG_ALLCONFIG=\(work)/options", "allnoconfig"], work, time, within: .seconds(300))
+        try make(["KCONFIG_ALLCONFIG=\(work)/options", "allnoconfig"], work, time, within: Deadline.tool.limit)
         let configuration = try KernelConfiguration(file: work + "/build/.config")
         let dropped = KernelConfiguration(text: options).values.filter { configuration.values[$0.key] != $0.value }
         guard dropped.isEmpty else {
@@ -116,7 +117,7 @@ package struct KernelBuild: Sendable, Equatable {
         }
 
         progress("compiling, \(jobs) at a time; this takes a quarter of an hour of processor time")
-        try make(["-j\(jobs)", "vmlinux"], work, time, within: .seconds(4 * 3600))
+        try make(["-j\(jobs)", "vmlinux"], work, time, within: Deadline.kernelBuild.limit)
         try Program("/usr/bin/strip", ["-s", "-o", work + "/result/vmlinux", work + "/build/vmlinux"]).run(
             "strip the kernel")
         try Files.write(work + "/result/config", try Files.read(work + "/build/.config"), mode: 0o644)

@@ -1,0 +1,12 @@
+import Ledger
+import Linux
+import Sandbox
+
+/// The first command after a start of the host takes away what sandboxes had left before it, and runs the hooks that were due.
+package enum HostRestart {
+    package static func clear() {
+        var due: [DueHooks] = []
+        Ledger.clearAfterRestart { due += DueHooks.claimAll(in: $0) }
+        for hooks in due { hooks.run { writeError("kata: \($0)") } }
+    }
+}
