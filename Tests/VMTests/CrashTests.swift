@@ -19,9 +19,20 @@ struct CrashTests {
                 bundle/config.json > c && mv c bundle/config.json
             """)
         #expect(prepared.status == 0)
+        if Self.isFull, Lab.ownKernelObstacle == nil {
+            // A guest whose agent is not its init.
+            let image = try lab.sh(
+                "\(lab.binaries)/kata-osbuilder image --init systemd --rootfs \(Lab.source!)/out/systemd-rootfs --agent \(lab.binaries)/kata-agent -o agent.img",
+                seconds: 60)
+            #expect(image.status == 0, "\(image.error)")
+        }
         var results: [(CrashCell, String)] = []
         for cell in Self.isFull ? CrashCell.all : CrashCell.few {
-            let outcome = try lab.sh(cell.script(lab), seconds: 60)
+            if let obstacle = cell.obstacle {
+                results.append((cell, obstacle))
+                continue
+            }
+            let outcome = try lab.sh(cell.script(lab, step: Self.isFull ? 1 : 6), seconds: 120)
             let words = outcome.output.split(separator: "\n").last.map(String.init) ?? "no answer"
             results.append((cell, words))
             #expect(words.hasPrefix("ok "), "\(cell): \(outcome.output) \(outcome.error)")
@@ -33,7 +44,7 @@ struct CrashTests {
 
     private static func sweep(_ lab: Lab) -> String {
         """
-        pkill -CONT -f 't-crash'; \(lab.kata) delete --force t-crash; \(lab.kata) check --leaks --fix; sleep 1; rm -rf state/t-crash
+        for i in $(pgrep -f 't-crash'); do kill -CONT $i; done; \(lab.kata) delete --force t-crash; \(lab.kata) check --leaks --fix; sleep 1; rm -rf state/t-crash
         """
     }
 
@@ -45,7 +56,8 @@ struct CrashTests {
                 let row = results.filter { $0.0.victim == victim && $0.0.blow == blow }
                 if row.isEmpty { continue }
                 let cells = CrashCell.Moment.allCases.map { moment -> String in
-                    guard let words = row.first(where: { $0.0.moment == moment })?.1 else { return "–" }
+                    guard let (cell, words) = row.first(where: { $0.0.moment == moment }) else { return "–" }
+                    if let obstacle = cell.obstacle { return obstacle }
                     let parts = words.split(separator: " ")
                     guard parts.first == "ok", parts.count == 3 else { return "FAILED" }
                     return "\(parts[1]) + \(parts[2])"
@@ -54,7 +66,10 @@ struct CrashTests {
             }
         }
         let passed = results.filter { $0.1.hasPrefix("ok ") }.count
-        lines.append("\n\(passed) of \(results.count) cells passed.")
+        let untried = results.filter { $0.0.obstacle != nil }.count
+        lines.append(
+            "\n\(passed) of \(results.count - untried) cells passed."
+                + (untried > 0 ? " \(untried) could not be tried." : ""))
         return lines.joined(separator: "\n")
     }
 }
