@@ -149,8 +149,9 @@ let package = Package(
         .testTarget(
             name: "VMTests",
             dependencies: [
-                "TestSupport", "Sandbox", "Ledger", "AgentAPI", "Configuration", "Images", "OCISpec", "Linux", nioPosix,
-                protobuf, log,
+                "TestSupport", "Sandbox", "Ledger", "AgentAPI", "ShimAPI", "TTRPC", "Configuration", "Images",
+                "OCISpec",
+                "Linux", nioPosix, protobuf, log,
             ],
             path: "Tests/VMTests", exclude: ["crash-cell"], swiftSettings: strict),
     ]

@@ -6,7 +6,7 @@ import Testing
     .timeLimit(.minutes(10)))
 struct ContainerdTests {
     /// containerd with its own directories and socket, for one test.
-    private func withContainerd(_ script: String, seconds: Int = 120) throws -> Lab.Outcome {
+    func withContainerd(_ script: String, seconds: Int = 120) throws -> Lab.Outcome {
         let lab = try Lab()
         defer { lab.remove() }
         return try lab.sh(

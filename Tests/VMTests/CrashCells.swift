@@ -57,7 +57,9 @@ struct CrashCell: Sendable, CustomStringConvertible {
             case .agent: [.created, .running, .exec, .stopping]
             // Where the agent is the guest's init, its death is the kernel's.
             case .kernel: [.running, .exec, .stopping]
-            case .containerd, .dockerd: [.booting, .running, .exec, .stopping, .deleting]
+            case .containerd: [.booting, .running, .exec, .stopping, .deleting]
+            // Killed while it starts a container, dockerd forgets what containerd has of it, whatever the runtime.
+            case .dockerd: [.running, .exec, .stopping, .deleting]
             // What is open stays open.
             case .descriptors: [.booting]
             case .memory: [.booting, .running, .exec]

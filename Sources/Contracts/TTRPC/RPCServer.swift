@@ -12,7 +12,7 @@ package final class RPCServer: Sendable {
 
     /// - Parameters:
     ///   - services: full service name → method name → handler.
-    ///   - mostConnections: one more, and the one that has been silent for longest, with no call under way, makes room.
+    ///   - mostConnections: one more, and one makes room that has never called, or else that has no call under way for longest.
     package init(eventLoop: any EventLoop, services: [String: [String: RPCHandler]], mostConnections: Int = 512) {
         loop = eventLoop
         self.services = services
@@ -59,7 +59,13 @@ private final class Connections {
         all[ObjectIdentifier(connection)] = (connection, channel)
         guard all.count > most else { return }
         let idle = all.values.filter { $0.connection.calls == 0 && $0.connection !== connection }
-        (idle.min { $0.connection.used < $1.connection.used }?.channel ?? channel).close(promise: nil)
+        // Who has never called goes first, then who has not called for longest.
+        let first = idle.min {
+            ($0.connection.hasCalled ? 1 : 0, $0.connection.used) < (
+                $1.connection.hasCalled ? 1 : 0, $1.connection.used
+            )
+        }
+        (first?.channel ?? channel).close(promise: nil)
     }
 
     func remove(_ connection: ServerConnection) { all[ObjectIdentifier(connection)] = nil }
@@ -77,6 +83,7 @@ private final class ServerConnection: ChannelInboundHandler {
     private(set) var calls = 0
     /// When the last one ended, or the connection began.
     private(set) var used = NIODeadline.now()
+    private(set) var hasCalled = false
 
     init(services: [String: [String: RPCHandler]], connections: Connections, executor: LoopExecutor) {
         self.services = services
@@ -125,6 +132,7 @@ private final class ServerConnection: ChannelInboundHandler {
         let timeout = request.timeoutNano > 0 ? Duration.nanoseconds(request.timeoutNano) : nil
         let reply = channel.eventLoop.makePromise(of: [UInt8].self)
         calls += 1
+        hasCalled = true
         reply.futureResult.whenComplete { result in
             self.calls -= 1
             self.used = .now()
