@@ -59,7 +59,7 @@ struct DiagnosisTests {
         .init(
             testDescription: "an agent that says why",
             console: ["kata-agent: mount /dev: Operation not permitted", killed], stage: .agent,
-            cause: "the agent gave up: kata-agent: mount /dev: Operation not permitted"),
+            cause: "the agent in /i could not make the guest ready"),
         .init(
             testDescription: "an agent that is at work", end: nil, processor: .program, stage: .initial,
             cause: "is there a kata-agent in /i"),

@@ -325,6 +325,29 @@ struct CommandLineTests {
         }
     }
 
+    @Test(
+        "a state from before states had versions is understood; one of a later version is refused in one line, and stays"
+    )
+    func versions() throws {
+        try withLab { lab in
+            let outcome = try lab.sh(
+                """
+                k() { \(lab.kata) "$@"; }
+                state() { mkdir -p state/t-aged; echo '{"ociVersion":"1.0.2","id":"t-aged","bundle":"/b","rootfs":"/b/rootfs",
+                    "address":"/nowhere/s","pid":4000000,"created":"2024-01-01T00:00:00Z","owner":0,"annotations":{}'$1'}' > state/t-aged/state.json; }
+                state; k state t-aged | jq -c '[.id, .status]'; k list | grep -c t-aged; k delete t-aged; ls state
+                state ',"version":2'; for verb in state start "delete --force"; do k $verb t-aged; done; ls state
+                echo garbage > state/t-aged/state.json; k state t-aged; k delete --force t-aged; ls state
+                """)
+            #expect(outcome.output == "[\"t-aged\",\"stopped\"]\n1\nt-aged\n", "\(outcome.output)")
+            let errors = outcome.error.split(separator: "\n")
+            #expect(errors.count == 4, "\(outcome.error)")
+            for error in errors.prefix(3) {
+                #expect(error.contains("was written by a later version of this program (format 2, this one knows 1)"))
+            }
+        }
+    }
+
     struct Failure: Sendable, CustomTestStringConvertible {
         let name: String
         /// What breaks the lab.
@@ -342,12 +365,22 @@ struct CommandLineTests {
             Failure(
                 name: "garbage kernel",
                 breakage: "echo x > k; sed -i \"s|^kernel = .*|kernel = \\\"$PWD/k\\\"|\" configuration.toml",
-                expected: "QEMU said"),
+                expected: "QEMU did not start its machine"),
+            Failure(
+                name: "an option that QEMU refuses",
+                breakage:
+                    "sed -i 's|^machine_type = .*|&\\nmachine_accelerators = \"nonsense=on\"|' configuration.toml",
+                expected: "QEMU refused an option: see machine_type"),
+            Failure(
+                name: "a damaged initrd",
+                breakage:
+                    "head -c 100000 /dev/urandom > i; sed -i \"s|^initrd = .*|initrd = \\\"$PWD/i\\\"|\" configuration.toml",
+                expected: "/i is damaged, or no initrd: build it anew"),
             Failure(
                 name: "initrd without agent",
                 breakage:
                     "(mkdir e; cd e; find . | cpio -o -H newc > ../i 2>/dev/null); sed -i \"s|^initrd = .*|initrd = \\\"$PWD/i\\\"|\" configuration.toml",
-                expected: "Kernel panic"),
+                expected: "it came as far as its kernel; the initrd "),
             Failure(
                 name: "a guest that panics",
                 breakage:
@@ -356,13 +389,17 @@ struct CommandLineTests {
             Failure(
                 name: "a guest that never answers",
                 breakage:
-                    "sed -i 's|^kernel_params = .*|kernel_params = \"initcall_blacklist=fuse_init rdinit=/dev/console\"|; s|^dial_timeout = .*|dial_timeout = 6|' configuration.toml",
-                expected: "did not come up"),
+                    """
+                    mkdir -p e/bin e/dev; cp /bin/busybox e/bin/sh; cp /bin/busybox e/bin/sleep; mknod e/dev/console c 5 1
+                    printf '#!/bin/sh\nsleep 1000\n' > e/init; chmod +x e/init; (cd e; find . | cpio -o -H newc > ../i 2>/dev/null)
+                    sed -i "s|^initrd = .*|initrd = \\"$PWD/i\\"|; s|^dial_timeout = .*|dial_timeout = 4|" configuration.toml
+                    """,
+                expected: "its kernel runs and has nothing to do; is there a kata-agent in "),
             Failure(
                 name: "too little memory",
                 breakage:
                     "sed -i 's|^default_memory = .*|default_memory = 64|; s|^dial_timeout = .*|dial_timeout = 10|' configuration.toml",
-                expected: "did not come up"),
+                expected: "64 MiB are too little: raise default_memory"),
             Failure(
                 name: "no virtiofsd",
                 breakage: "sed -i 's|^virtio_fs_daemon = .*|virtio_fs_daemon = \"/nowhere\"|' configuration.toml",

@@ -68,9 +68,15 @@ struct FactoryTests {
             up t-boot2; cloned t-boot2; k exec t-boot2 echo fine; k delete --force t-boot2
             rm -r template; mkdir template; touch template/mine; k factory init 2>&1 | grep -c 'it holds something else'
             k factory destroy 2>&1 | grep -c 'it is no template'; ls template; ls | grep -c template
+            sed -i 's|^template_path = .*|template_path = "/run/vc/vm/t-half"|' configuration.toml
+            k factory init > /dev/null 2>&1 & maker=$!
+            for i in $(seq 200); do [ -e /run/vc/vm/t-half.new-$maker/qemu.pid ] && break; sleep 0.02; done
+            k check --leaks | grep -c t-half; kill -KILL $maker; wait $maker
+            k check --leaks | grep -c 't-half.new-.*its maker ended half-way'; k check --leaks --fix | grep -c t-half
+            ls -d /run/vc/vm/t-half* 2> /dev/null; true
             """)
         #expect(
-            outcome.output == "vm factory initialized\n1\n0\n0\nfine\n1\n1\nmine\n1\n",
+            outcome.output == "vm factory initialized\n1\n0\n0\nfine\n1\n1\nmine\n1\n0\n1\n1\n",
             "\(outcome.output) \(outcome.error)")
     }
 

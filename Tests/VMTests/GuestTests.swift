@@ -152,6 +152,14 @@ struct GuestTests {
                 #expect(outcome.output == expected + "\n1\n", "\(outcome.output)\(outcome.error)")
                 #expect(outcome.error == "")
             }
+            let damaged = try lab.sh(
+                """
+                dd if=/dev/urandom of=guest.img bs=4k seek=300 count=$(($(stat -c %s guest.img) / 4096 - 400)) conv=notrunc 2> /dev/null
+                \(lab.kata) run -b bundle t-image
+                """)
+            #expect(
+                damaged.error.split(separator: "\n").count == 1 && damaged.error.contains("build it anew"),
+                "\(damaged.error)")
             #expect(try lab.leftovers("t-image") == "")
         }
     }

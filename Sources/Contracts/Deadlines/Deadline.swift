@@ -18,7 +18,7 @@ package enum Deadline: CaseIterable, Sendable {
         /// What is waited for.
         package let wait: String
         package let limit: Duration
-        /// Kata's key of configuration.toml that sets it; `limit` is its standard value.
+        /// Kata's key of configuration.toml that sets it, or word of the guest kernel's command line; `limit` is its standard value.
         package let key: String?
         /// Who waits.
         package let owner: String
@@ -227,7 +227,7 @@ extension Deadline {
     package static var table: String {
         let rows = allCases.map(\.facts).map { facts in
             let time =
-                facts.key.map { "`\($0.split(separator: ".").last!)` (\(text(facts.limit)))" } ?? text(facts.limit)
+                facts.key.map { "`\($0)` (\(text(facts.limit)))" } ?? text(facts.limit)
             return "| \(facts.wait) | \(time) | \(facts.owner) | \(facts.then) |\n"
         }
         return "| wait | deadline | owner | then |\n|---|---|---|---|\n" + rows.joined()

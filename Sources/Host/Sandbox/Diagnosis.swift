@@ -73,11 +73,11 @@ struct Diagnosis: Equatable, Sendable {
         if symptoms.end == .signalled(31) {
             return "QEMU made a system call that its own filter forbids: see hypervisor.qemu.seccompsandbox"
         }
-        for (words, cause) in refusals(machine) where symptoms.complaints.contains(where: { $0.mentions(words) }) {
-            return cause
+        if let refusal = refusals(machine).first(where: { $0.applies(to: symptoms.complaints) }) {
+            return refusal.cause
         }
-        for (words, cause) in lastWords(machine, root) {
-            if let line = symptoms.console.last(where: { $0.mentions(words) }) { return cause(line) }
+        if let reason = lastWords(machine, root).first(where: { $0.applies(to: symptoms.console) }) {
+            return reason.cause
         }
         if symptoms.end == nil, symptoms.processor == .idle || symptoms.processor == .program {
             return
@@ -86,97 +86,83 @@ struct Diagnosis: Equatable, Sendable {
         return nil
     }
 
-    /// What QEMU 7 to 9 says (hw/i386/x86.c, softmmu/vl.c, util/), and what it means for who configures it.
-    private static func refusals(_ machine: VMConfiguration) -> [(words: String, cause: String)] {
+    /// What one of several words means for who configures the machine.
+    private struct Meaning {
+        let words: [String]
+        let cause: String
+        init(_ words: String..., means cause: String) { (self.words, self.cause) = (words, cause) }
+
+        func applies(to lines: [String]) -> Bool { lines.contains { line in words.contains { line.mentions($0) } } }
+    }
+
+    /// What QEMU and virtiofsd say (QEMU 7 to 9: hw/i386/x86.c, softmmu/vl.c, util/; virtiofsd: fuse_virtio.c).
+    private static func refusals(_ machine: VMConfiguration) -> [Meaning] {
         [
-            ("could not load kernel", noKernel(machine)), ("without PVH ELF Note", noKernel(machine)),
-            ("initrd is too large", "the initrd is too large for the machine's memory: raise default_memory"),
-            (
+            Meaning(
+                "could not load kernel", "without PVH ELF Note", "too old to load a ram disk", "loading elf kernel",
+                means: "\(machine.kernel) is no kernel that QEMU starts: a whole bzImage, or a vmlinux with a PVH note"),
+            Meaning(
+                "initrd is too large", means: "the initrd is too large for the machine's memory: raise default_memory"),
+            Meaning(
                 "could not load PC BIOS",
-                "the firmware is missing (hypervisor.qemu.firmware; Debian's are in the package seabios)"
-            ),
-            ("too old to load a ram disk", noKernel(machine)), ("loading elf kernel", noKernel(machine)),
-            ("KVM", noKVM), ("/kvm/", noKVM),
-            (
+                means: "the firmware is missing (hypervisor.qemu.firmware; Debian's are in the package seabios)"),
+            Meaning(
+                "KVM", "/kvm/", means: "KVM can't be used on this host: accelerator = \"tcg\" does without"),
+            Meaning(
                 "phys-bits too low",
-                "the machine may grow beyond what its processor can address: lower default_memory or default_maxmemory"
+                means:
+                    "the machine may grow beyond what its processor can address: lower default_memory or default_maxmemory"
             ),
-            (
-                "set up guest memory",
-                "the host has not the memory for a machine of \(machine.memoryMiB) MiB: lower default_memory"
+            Meaning(
+                "set up guest memory", "Cannot allocate memory",
+                means: "the host has not the memory for a machine of \(machine.memoryMiB) MiB: lower default_memory"),
+            Meaning(
+                "qemu_thread_create", "Failed to create thread", "Resource temporarily unavailable",
+                means: "the host's limit of processes is reached (pids.max of the control group, ulimit -u)"),
+            Meaning("Too many open files", means: "the host's limit of descriptors is reached (ulimit -n)"),
+            Meaning(
+                "cannot create PID file", "No space left on device",
+                means: "the disk of \(machine.pidFile) is full: No space left on device"),
+            Meaning(
+                "unsupported machine type", "Property '", "nvalid parameter", "invalid option", "is not a valid",
+                "expects ", "nvalid CPU",
+                means:
+                    "QEMU refused an option: see machine_type, machine_accelerators, cpu_features and seccompsandbox below [hypervisor.qemu]"
             ),
-            (
-                "Cannot allocate memory",
-                "the host has not the memory for a machine of \(machine.memoryMiB) MiB: lower default_memory"
-            ),
-            (
-                "qemu_thread_create",
-                "the host's limit of processes is reached (pids.max of the control group, ulimit -u)"
-            ),
-            (
-                "Resource temporarily unavailable",
-                "the host's limit of processes is reached (pids.max of the control group, ulimit -u)"
-            ),
-            ("Too many open files", "the host's limit of descriptors is reached (ulimit -n)"),
-            ("cannot create PID file", "the disk of \(machine.pidFile) is full: No space left on device"),
-            (
-                "Failed to create thread",
-                "the host's limit of processes is reached (pids.max of the control group, ulimit -u)"
-            ),
-            ("No space left on device", "the disk of \(machine.pidFile) is full: No space left on device"),
-            ("unsupported machine type", refusedOption), ("Property '", refusedOption),
-            ("nvalid parameter", refusedOption), ("invalid option", refusedOption),
-            ("is not a valid", refusedOption), ("expects ", refusedOption), ("nvalid CPU", refusedOption),
         ]
     }
-
-    private static func noKernel(_ machine: VMConfiguration) -> String {
-        "\(machine.kernel) is no kernel that QEMU starts: a whole bzImage, or a vmlinux with a PVH note"
-    }
-
-    private static let noKVM = "KVM can't be used on this host: accelerator = \"tcg\" does without"
-
-    private static let refusedOption =
-        "QEMU refused an option: see machine_type, machine_accelerators, cpu_features and seccompsandbox below [hypervisor.qemu]"
 
     /// What the kernel or the agent says last (init/main.c, init/initramfs.c, kernel/exit.c), the surest first.
-    private static func lastWords(_ machine: VMConfiguration, _ root: String) -> [(
-        words: String, cause: (String) -> String
-    )] {
+    private static func lastWords(_ machine: VMConfiguration, _ root: String) -> [Meaning] {
         let rebuild = "build it anew with kata-osbuilder"
-        let memory = "the machine's \(machine.memoryMiB) MiB are too little: raise default_memory"
-        let kind = machine.image == nil ? "initrd" : "image"
         return [
-            ("Out of memory", { _ in memory }), ("deadlocked on memory", { _ in memory }),
-            ("write error", { _ in memory }),
-            (
-                "kata-agent: load module",
-                { _ in
+            Meaning(
+                "Out of memory", "deadlocked on memory", "write error",
+                means: "the machine's \(machine.memoryMiB) MiB are too little: raise default_memory"),
+            Meaning(
+                "kata-agent: load module", "version magic",
+                means:
                     "the modules in \(root) are not those of the kernel \(machine.kernel): build it with --modules of that kernel"
-                }
             ),
-            ("version magic", { _ in "the modules in \(root) are not those of the kernel \(machine.kernel)" }),
-            ("kata-agent: ", { "the agent gave up: \($0.drop { $0 != "k" })" }),
-            ("Initramfs unpacking failed", { _ in "\(root) is damaged, or no initrd: \(rebuild)" }),
-            ("unable to read superblock", { _ in "the image \(root) is damaged: \(rebuild)" }),
-            ("erofs: ", { _ in "the image \(root) is damaged: \(rebuild)" }),
-            ("EXT4-fs error", { _ in "the image \(root) is damaged: \(rebuild)" }),
-            ("Unable to mount root fs", { _ in unreadable(machine, root) }),
-            ("Cannot open root device", { _ in unreadable(machine, root) }),
-            ("No working init found", { _ in "\(root) has no agent that runs: \(rebuild)" }),
-            ("Requested init", { _ in "\(root) has no agent that runs: \(rebuild)" }),
-            ("Failed to execute", { _ in "\(root) has no agent that runs: \(rebuild)" }),
-            ("Attempted to kill init", { _ in "the agent in \(root) died: \(rebuild) if it is damaged" }),
-            (
-                "Kernel panic - not syncing: ",
-                { "the guest's kernel gave up on its \(kind) \(root) or on itself: \($0.suffix(80))" }
+            // Its own words are the reason, and stand behind this.
+            Meaning(
+                "kata-agent: mount", "kata-agent: make directory", "kata-agent: enter", "kata-agent: start thread",
+                means: "the agent in \(root) could not make the guest ready"),
+            Meaning("Initramfs unpacking failed", means: "\(root) is damaged, or no initrd: \(rebuild)"),
+            Meaning(
+                "unable to read superblock", "valid erofs superblock", "EXT4-fs error",
+                means: "the image \(root) is damaged: \(rebuild)"),
+            Meaning(
+                "Unable to mount root fs", "Cannot open root device",
+                means: machine.image == nil
+                    ? "the initrd \(root) has no agent (/init, or what kernel_params name), or the kernel \(machine.kernel) can't read it: that takes BLK_DEV_INITRD and its compression"
+                    : "the kernel \(machine.kernel) can't read the image \(root): it needs its drivers built in (kata-osbuilder kernel check; make kernel builds one that has them)"
             ),
+            Meaning(
+                "No working init found", "Requested init", "Failed to execute",
+                means: "\(root) has no agent that runs: \(rebuild)"),
+            Meaning(
+                "Attempted to kill init", means: "the agent in \(root) died: \(rebuild) if it is damaged"),
         ]
-    }
-
-    private static func unreadable(_ machine: VMConfiguration, _ root: String) -> String {
-        machine.image == nil
-            ? "the initrd \(root) has no agent (/init, or what kernel_params name), or the kernel \(machine.kernel) can't read it: that takes BLK_DEV_INITRD and its compression"
-            : "the kernel \(machine.kernel) can't read the image \(root): it needs its drivers built in (kata-osbuilder kernel check; make kernel builds one that has them)"
     }
 }
