@@ -124,7 +124,7 @@ let package = Package(
         // Unit tests
         .target(
             name: "TestSupport", dependencies: ["Linux"], path: "Tests/TestSupport", swiftSettings: strict),
-        unitTests("Linux"),
+        unitTests("Linux", ["CLinux"]),
         unitTests("Netlink", ["Linux", "CLinux", "TestSupport"]),
         unitTests("GuestNetwork", ["AgentAPI", "Linux", "Netlink", "TestSupport"]),
         unitTests("VhostUser", ["Linux", "CLinux", "TestSupport"]),

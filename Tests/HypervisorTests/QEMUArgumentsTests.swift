@@ -1,3 +1,4 @@
+import Linux
 import Testing
 
 @testable import Hypervisor
@@ -35,18 +36,34 @@ struct QEMUArgumentsTests {
                 "qboot.rom",
                 "-kernel", "/k", "-initrd", "/i", "-append",
                 "console=ttyS0 reboot=k panic=-1 cryptomgr.notests net.ifnames=0 no_timer_check i8042.noaux i8042.nomux i8042.nopnp "
-                    + "i8042.dumbkbd rcupdate.rcu_expedited=1 random.trust_cpu=on memhp_default_state=online nr_cpus=2 swiotlb=noforce tsc=reliable "
+                    + "i8042.dumbkbd rcupdate.rcu_expedited=1 random.trust_cpu=on memhp_default_state=online nr_cpus=2 swiotlb=noforce scsi_mod.scan=manual tsc=reliable "
                     + "noreplace-smp apic.timer_khz=1000000 quiet agent.log=debug",
                 "-chardev", "socket,id=qmp,fd=3,server=on,wait=off", "-mon", "chardev=qmp,mode=control", "-chardev",
-                "socket,id=console,fd=5", "-serial", "chardev:console", "-pidfile",
-                "/run/vc/vm/s1/pid", "-object",
+                "socket,id=console,fd=5", "-serial", "chardev:console", "-object",
                 "rng-random,id=rng,filename=/dev/urandom", "-device",
                 "virtio-rng-pci,rng=rng,max-bytes=1024,period=1000", "-chardev",
-                "socket,id=vsock,path=/run/a,,b", "-device", "vhost-user-vsock-pci,chardev=vsock", "-chardev",
-                "socket,id=share,path=/run/fs", "-device",
+                "socket,id=vsock,fd=6", "-device", "vhost-user-vsock-pci,chardev=vsock", "-chardev",
+                "socket,id=share,fd=7", "-device",
                 "vhost-user-fs-pci,chardev=share,tag=kataShared,queue-size=1024", "-device",
                 "pcie-root-port,id=port0,bus=pcie.0,addr=0xe,chassis=1,slot=1",
             ])
+    }
+
+    @Test("QEMU sees itself, its libraries and firmware, what the guest boots, and the devices it opens")
+    func files() {
+        var machine = machine
+        machine.executable = "/opt/kata/bin/qemu"
+        (machine.kernel, machine.initrd, machine.accelerator) = ("/boot/k", nil, .kvm)
+        machine.image = RootImage(path: "/images/i", bytes: 2 << 20, fileSystem: .erofs)
+        #expect(
+            machine.privateRoot
+                == PrivateRoot(
+                    directory: "/run/vc/vm/s1/pid.root",
+                    paths: [
+                        "/lib", "/lib64", "/usr/lib", "/usr/lib64", "/etc/ld.so.cache", "/opt/kata/bin/qemu",
+                        "/opt/kata/lib",
+                        "/opt/kata/lib64", "/opt/kata/share", "/boot/k", "/images/i",
+                    ], devices: ["/dev/null", "/dev/urandom", "/dev/kvm"]))
     }
 
     @Test("with KVM the guest gets the host's processor")

@@ -1,3 +1,4 @@
+import CLinux
 import Glibc
 import Testing
 
@@ -42,6 +43,65 @@ struct ChildProcessTests {
             ])
         command.withoutPrivileges = true
         #expect(try ChildProcess(command).wait() == .exited(0))
+    }
+
+    @Test(
+        "a child with a root of its own sees what it was given, through links too, can't write there, and knows no other process",
+        .enabled(if: getuid() == 0, "needs root"))
+    func ownRoot() throws {
+        let base = "/tmp/kata-root-\(UInt32.random(in: 0...UInt32.max))"
+        defer { Files.removeTree(base) }
+        try Files.makeDirectory(base + "/secret")
+        try Files.write(base + "/given", "given\n", mode: 0o644)
+        #expect(symlink("given", base + "/link") == 0 && symlink("loop", base + "/loop") == 0)
+        let script = """
+            cat \(base)/link; ls -d \(base)/* /etc /home; echo /proc/[0-9]*; id -u; id -G; : > /dev/null && echo null
+            (: >> \(base)/given); (: > /new)
+            """
+        var command = Command("/bin/sh", ["-c", script])
+        command.root = PrivateRoot(
+            directory: base + "/root",
+            paths: ["/bin", "/lib", "/lib64", "/usr/bin", "/usr/lib", base + "/link", base + "/loop", base + "/none"],
+            devices: ["/dev/null"])
+        command.newNamespaces = UInt64(clx_new_pid.rawValue)
+        command.user = ProcessUser(user: 4242, group: 4243, groups: [4244])
+        command.withoutPrivileges = true
+        let child = try ChildWithOutput(command, output: [1, 2])
+        let said = try child.output.readAll("the child's words", limit: 1 << 16)
+        #expect(
+            String(decoding: said, as: UTF8.self) == """
+                given
+                ls: cannot access '/etc': No such file or directory
+                ls: cannot access '/home': No such file or directory
+                \(base)/given
+                \(base)/link
+                /proc/1
+                4242
+                4243 4244
+                null
+                /bin/sh: 2: cannot create \(base)/given: Permission denied
+                /bin/sh: 2: cannot create /new: Read-only file system
+
+                """)
+        _ = child.process.wait()
+        #expect(!Files.exists(base + "/root/bin/sh"))
+    }
+
+    @Test(
+        "a child that changes its user still ends with the thread that started it",
+        .enabled(if: getuid() == 0, "needs root"))
+    func endsWithParent() throws {
+        let pipe = try Pipe()
+        let write = pipe.writeEnd.raw
+        nonisolated(unsafe) var child: ChildProcess?
+        runThread("parent") {
+            var command = Command("/bin/sh", ["-c", "sleep 60"])
+            command.descriptors = [1: write]
+            command.user = ProcessUser(user: 4242, group: 4242)
+            command.diesWithParent = true
+            child = try? ChildProcess(command) { _ in }
+        }
+        #expect(try #require(child).wait() == .signalled(SIGKILL))
     }
 
     @Test("a child has the descriptors of its table and no others")

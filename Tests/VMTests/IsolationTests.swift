@@ -30,6 +30,73 @@ struct IsolationTests {
         #expect(try lab.leftovers("t-share") == "")
     }
 
+    /// Prints what a process has that it should not have, and what it sees of the host's files.
+    private static let inspect = """
+        inspect() {
+            for kind in mnt pid ipc uts net; do
+                [ "$(readlink /proc/$1/ns/$kind)" != "$(readlink /proc/self/ns/$kind)" ] || echo "is in the host's $kind namespace"
+            done
+            grep -E '^Cap(Inh|Prm|Eff|Bnd|Amb):.*[1-9a-f]' /proc/$1/status
+            grep -E '^(NoNewPrivs|Seccomp):' /proc/$1/status | tr -d '\\t'
+            tr '\\0' '\\n' < /proc/$1/environ
+            awk '$6 !~ /^ro,/ && $5 != "/proc" {print "can write " $5}' /proc/$1/mountinfo
+            cut -d ' ' -f 5 /proc/$1/mountinfo | sort | tr '\\n' ' '
+            (cd /proc/$1/root && find run home root tmp etc 2> /dev/null)
+        }
+        """
+
+    @Test(
+        "QEMU has no right, process, network or file of the host but what it boots the guest from; and as a user of its own too"
+    )
+    func hypervisor() throws {
+        let lab = try Lab()
+        defer { lab.remove() }
+        try lab.bundle("sleep 1000")
+        let outcome = try lab.sh(
+            """
+            \(Self.inspect)
+            \(lab.kata) create -b bundle t-qemu < /dev/null > out 2>&1 && \(lab.kata) start t-qemu || cat out
+            inspect $(cat /run/vc/vm/t-qemu/qemu.pid)
+            \(lab.kata) delete --force t-qemu
+            echo; sed -i 's/^\\[hypervisor.qemu\\]/&\\nrootless = true/' configuration.toml
+            truncate -s 8M disk && mkfs.ext4 -q disk
+            jq --arg disk $PWD/disk '.linux.resources.memory = {limit: 300000000} |
+                .mounts += [{destination: "/disk", type: "ext4", source: $disk, options: ["rw"]}]' bundle/config.json > c; mv c bundle/config.json
+            \(lab.kata) create -b bundle t-user < /dev/null > out 2>&1 && \(lab.kata) start t-user || cat out
+            \(lab.kata) exec t-user sh -c 'echo works > /disk/file; cat /disk/file; awk "/MemTotal/ {print (\\$2 > 500000)}" /proc/meminfo'
+            qemu=$(cat /run/vc/vm/t-user/qemu.pid) shim=$(pgrep -f '[-]id t-user( |$)')
+            inspect $qemu | cut -c 1-30
+            awk -v shim=$shim '/^[UG]id/ {print $2 == 1879048192 + shim, $2 == $3, $3 == $4, $4 == $5}' /proc/$qemu/status
+            \(lab.kata) delete --force t-user; ls -ln disk | cut -d ' ' -f 3,4
+            """)
+        let guest = ["out/guest/initrd.img", "out/guest/vmlinux"].map { Lab.source! + "/" + $0 }
+        let seen =
+            ([
+                "/", "/dev/null", "/dev/urandom", "/etc/ld.so.cache", "/proc", "/usr/bin/qemu-system-x86_64",
+                "/usr/lib", "/usr/lib64", "/usr/share",
+            ] + guest)
+            .sorted().joined(separator: " ")
+        #expect(
+            outcome.output == """
+                NoNewPrivs:1
+                Seccomp:2
+                \(seen) etc
+                etc/ld.so.cache
+
+                works
+                1
+                NoNewPrivs:1
+                Seccomp:2
+                \(seen.prefix(30))
+                etc/ld.so.cache
+                1 1 1 1
+                1 1 1 1
+                0 0
+
+                """, "\(outcome.output) \(outcome.error)")
+        #expect(try lab.leftovers("t-qemu") + lab.leftovers("t-user") == "")
+    }
+
     @Test("a setuid program in a container is still one")
     func setuid() throws {
         let lab = try Lab()

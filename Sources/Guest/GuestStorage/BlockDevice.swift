@@ -42,7 +42,14 @@ package struct BlockDevice: Sendable, Equatable {
     package static func wait(at place: Place, until deadline: ContinuousClock.Instant, sysfs: String = "/sys") throws
         -> BlockDevice?
     {
-        try DeviceEvents().wait(until: deadline) { find(place, sysfs: sysfs) }
+        try DeviceEvents().wait(until: deadline) { find(place, sysfs: sysfs).flatMap { $0.isReady ? $0 : nil } }
+    }
+
+    /// sysfs shows it a moment before it can be opened; the kernel's event comes after both.
+    private var isReady: Bool {
+        let descriptor = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC)
+        if descriptor >= 0 { close(descriptor) }
+        return descriptor >= 0 || errno != ENXIO
     }
 
     static func find(_ place: Place, sysfs: String) -> BlockDevice? {
@@ -60,13 +67,20 @@ package struct BlockDevice: Sendable, Equatable {
                 if let device = read(path + "/\(virtio)/block") { return device }
             }
         case .scsi(let target, let unit):
-            for name in Files.list(sysfs + "/class/scsi_device") where name.hasSuffix(":0:\(target):\(unit)") {
-                if let device = read(sysfs + "/class/scsi_device/\(name)/device/block") { return device }
-            }
+            let found = scsi(":0:\(target):\(unit)", sysfs)
+            if found != nil { return found }
             // The controller's own notice may have come before its driver: look again at this unit, and at no other.
             for host in Files.list(sysfs + "/class/scsi_host") {
                 try? Files.write(sysfs + "/class/scsi_host/\(host)/scan", "0 \(target) \(unit)")
             }
+            return scsi(":0:\(target):\(unit)", sysfs)
+        }
+        return nil
+    }
+
+    private static func scsi(_ address: String, _ sysfs: String) -> BlockDevice? {
+        for name in Files.list(sysfs + "/class/scsi_device") where name.hasSuffix(address) {
+            if let device = read(sysfs + "/class/scsi_device/\(name)/device/block") { return device }
         }
         return nil
     }

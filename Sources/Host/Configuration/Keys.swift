@@ -57,6 +57,16 @@ package enum Keys {
     package static let seccompSandbox = qemu(
         "seccompsandbox", .text("on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"),
         "QEMU's -sandbox option.")
+    package static let rootless = qemu(
+        "rootless", .flag(false), annotation: "rootless",
+        "QEMU runs as a user without rights, nobody else's on the host, or the one of the two keys below, and in the group of /dev/kvm. What the guest boots must be readable by everybody."
+    )
+    package static let rootlessUser = Key(
+        "hypervisor.qemu.rootless_user.uid", .number(0), in: 0...4_294_967_294,
+        "Number of the user that QEMU runs as with rootless; 0: one of its own for each sandbox.")
+    package static let rootlessGroup = Key(
+        "hypervisor.qemu.rootless_user.gid", .number(0), in: 0...4_294_967_294,
+        "Number of its group; 0: the user's number.")
     package static let entropySource = qemu(
         "entropy_source", .text("/dev/urandom"), allowed: ["/dev/urandom", "/dev/random"],
         annotation: "entropy_source", validPaths: "valid_entropy_sources", "What feeds the guest's virtio-rng.")
@@ -192,7 +202,7 @@ package enum Keys {
     package static let disableNewNamespace = Key(
         "runtime.disable_new_netns", .flag(false),
         annotation: "disable_new_netns",
-        "The hypervisor stays in the host's network namespace and the guest has no network; needs internetworking_model none."
+        "The sandbox gets no network namespace and the guest has no network; needs internetworking_model none."
     )
 
     package static let all: [Key] = [
@@ -204,7 +214,8 @@ package enum Keys {
         virtioFSCache,
         virtioFSExtraArguments, virtioFSQueueSize, blockDriver, blockAIO, blockCacheSet, blockCacheDirect,
         blockCacheNoFlush, blockLogicalSector,
-        blockPhysicalSector, hypervisorDebug, accelerator, guestChannel, guestHookPath,
+        blockPhysicalSector, rootless, rootlessUser, rootlessGroup, hypervisorDebug, accelerator, guestChannel,
+        guestHookPath,
         disableGuestSELinux, disableVhostNet, networkQueues, agentDebug, debugConsole, dialTimeout,
         runtimeDebug, createTimeout,
         disableGuestSeccomp, sandboxGroupOnly, staticSizing, internetworkingModel, disableNewNamespace, enableTemplate,
@@ -213,6 +224,7 @@ package enum Keys {
 
     /// Kata's other keys: an existing configuration is accepted, these are not acted on yet.
     package static let dormant: [String: [String]] = [
+        "hypervisor.qemu.rootless_user": words("user_name groups"),
         "hypervisor.qemu": words(
             """
             ctlpath valid_ctlpaths jailer_path valid_jailer_paths
@@ -228,11 +240,11 @@ package enum Keys {
             disable_nested_virtualization msize_9p use_vsock hotplug_vfio_on_root_bus hot_plug_vfio cold_plug_vfio
             pcie_switch_port rx_rate_limiter_max_rate tx_rate_limiter_max_rate
             guest_memory_dump_path guest_memory_dump_paging enable_guest_swap guest_swap_path guest_swap_size_percent
-            guest_swap_create_threshold_secs use_legacy_serial disable_selinux selinux_label rootless
+            guest_swap_create_threshold_secs use_legacy_serial disable_selinux selinux_label
             disable_seccomp confidential_guest sev_snp_guest snp_guest_policy snp_id_block snp_id_auth
             tdx_quote_generation_service_socket_port measurement_algo initdata default_gpus default_gpu_model remote_hypervisor_socket
             remote_hypervisor_timeout prefetch_list_path boot_to_be_template boot_from_template memory_path device_state_path
-            seccomp_sandbox guest_extension_images rootless_user
+            seccomp_sandbox guest_extension_images
             """),
         "factory": words("vm_cache_number vm_cache_endpoint template"),
         "proxy.kata": words("path enable_debug"), "shim.kata": words("path enable_debug enable_tracing"),

@@ -31,7 +31,7 @@ package struct MachineTemplate: Sendable, Equatable {
         var machine = machine
         (machine.name, machine.consoleFile, machine.pidFile) = ("template", "", "")
         (machine.vsockSocket, machine.shareSocket, machine.hostVsockCID) = (nil, nil, nil)
-        machine.networkNamespace = nil
+        (machine.networkNamespace, machine.user) = (nil, nil)
         machine.rootPorts = min(16, machine.rootPorts + Self.portsForDevices)
         self.machine = machine
     }
@@ -117,6 +117,7 @@ package struct MachineTemplate: Sendable, Equatable {
         }
         await running.stop(timeout: .zero)
         for name in ["console.log", "console.log.qemu", "qmp.sock", "qemu.pid"] { unlink(work + "/" + name) }
+        Files.removeTree(machine.rootDirectory)
         try remove()
         try check("rename", work) { rename(work, directory) }
     }
@@ -160,7 +161,7 @@ package struct MachineTemplate: Sendable, Equatable {
     package func configuration(for machine: VMConfiguration) -> VMConfiguration {
         var clone = self.machine
         (clone.name, clone.consoleFile, clone.pidFile) = (machine.name, machine.consoleFile, machine.pidFile)
-        clone.networkNamespace = machine.networkNamespace
+        (clone.networkNamespace, clone.user) = (machine.networkNamespace, machine.user)
         clone.memory = .saved
         return clone
     }
@@ -211,9 +212,11 @@ extension QEMUVirtualMachine {
         let monitor = try await monitor()
         func plug(_ id: String, _ socket: String, _ device: String) async throws {
             let port = try slots.withLock { (slots) throws(QMPError) in try slots.take(id) }
+            let connection = try UnixSocket.connect(socket)
+            try await monitor.execute("getfd", #"{"fdname":"\#(id)"}"#, descriptor: connection.raw)
             try await monitor.execute(
                 "chardev-add",
-                #"{"id":"\#(id)","backend":{"type":"socket","data":{"addr":{"type":"unix","data":{"path":"\#(socket)"}},"server":false}}}"#
+                #"{"id":"\#(id)","backend":{"type":"socket","data":{"addr":{"type":"fd","data":{"str":"\#(id)"}},"server":false}}}"#
             )
             try await monitor.execute(
                 "device_add", #"{\#(device),"id":"\#(id)-device","chardev":"\#(id)","bus":"\#(port)"}"#)

@@ -5,8 +5,11 @@ package enum QEMUArguments {
     /// The one to which the guest's console goes.
     package static let consoleDescriptor: Int32 = 5
 
-    /// The descriptor of a saved machine's memory.
+    /// The descriptor of a saved machine's memory, or of the file in which it is to be saved.
     package static let memoryDescriptor: Int32 = 4
+    /// Connections to the backends of vhost-user devices.
+    package static let vsockDescriptor: Int32 = 6
+    package static let shareDescriptor: Int32 = 7
 
     package static func build(_ machine: VMConfiguration) -> [String] {
         let tcg = machine.accelerator == .tcg
@@ -36,11 +39,10 @@ package enum QEMUArguments {
         let size = "size=\(machine.memoryMiB)M,share=on"
         switch machine.memory {
         case .own: add("-object", "memory-backend-memfd,id=ram,\(size)")
-        case .file(let path): add("-object", "memory-backend-file,id=ram,\(size),mem-path=\(escaped(path))")
-        case .saved:
+        case .file, .saved:
             add("-object", "memory-backend-file,id=ram,\(size),mem-path=/proc/self/fd/\(memoryDescriptor)")
-            arguments += ["-incoming", "defer", "-S"]
         }
+        if machine.memory == .saved { arguments += ["-incoming", "defer", "-S"] }
         add("-sandbox", machine.seccompSandbox)
         if !machine.firmware.isEmpty {
             add("-bios", machine.firmware)
@@ -59,18 +61,17 @@ package enum QEMUArguments {
         add("-mon", "chardev=qmp,mode=control")
         add("-chardev", "socket,id=console,fd=\(consoleDescriptor)")
         add("-serial", "chardev:console")
-        add("-pidfile", machine.pidFile)
 
         add("-object", "rng-random,id=rng,filename=\(escaped(machine.entropySource))")
         add("-device", "virtio-rng-pci,rng=rng,max-bytes=1024,period=1000")
         arguments += machine.image?.arguments ?? []
-        if let socket = machine.vsockSocket {
-            add("-chardev", "socket,id=vsock,path=\(escaped(socket))")
+        if machine.vsockSocket != nil {
+            add("-chardev", "socket,id=vsock,fd=\(vsockDescriptor)")
             add("-device", "vhost-user-vsock-pci,chardev=vsock")
         }
         if let cid = machine.hostVsockCID { add("-device", "vhost-vsock-pci,guest-cid=\(cid)") }
-        if let socket = machine.shareSocket {
-            add("-chardev", "socket,id=share,path=\(escaped(socket))")
+        if machine.shareSocket != nil {
+            add("-chardev", "socket,id=share,fd=\(shareDescriptor)")
             add(
                 "-device",
                 "vhost-user-fs-pci,chardev=share,tag=\(machine.shareTag),queue-size=\(machine.shareQueueSize)")
@@ -100,6 +101,8 @@ package enum QEMUArguments {
         ]
         // Virtio in a VM without IOMMU needs no bounce buffers; the kernel would set 64 MiB aside as soon as memory may grow past 4 GiB.
         words.append("swiotlb=noforce")
+        // Its 256 targets are not asked one by one, which takes emulated guests seconds: the agent asks for the disk that it was told of.
+        words.append("scsi_mod.scan=manual")
         if machine.accelerator == .tcg {
             // Our own kernel takes the APIC timer's rate from here (patches/apic-timer.patch); any other passes over the word.
             words += ["tsc=reliable", "noreplace-smp", "apic.timer_khz=1000000"]

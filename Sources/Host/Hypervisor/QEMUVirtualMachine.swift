@@ -1,3 +1,4 @@
+import CLinux
 import Deadlines
 import EventLoop
 import Glibc
@@ -62,18 +63,28 @@ package final class QEMUVirtualMachine: Sendable {
         let monitor = try UnixSocket.connect(qmpSocket)
         let console = try logs.open(configuration.consoleFile)
         let log = try logs.open(configuration.consoleFile + ".qemu", limit: 64 << 10)
-        var command = Command(configuration.executable, QEMUArguments.build(configuration))
-        command.descriptors = [
-            1: log.raw, 2: log.raw, QEMUArguments.qmpDescriptor: listener.raw,
-            QEMUArguments.consoleDescriptor: console.raw,
-        ]
-        command.descriptors[QEMUArguments.memoryDescriptor] = memory
-        command.newSession = true
-        command.diesWithParent = true
-        // Its devices come as open descriptors, or are root's own.
-        command.withoutPrivileges = true
-        command.networkNamespace = configuration.networkNamespace
-        let machine = QEMUVirtualMachine(try ChildProcess(command, admit: admit), configuration, logs, loop)
+        var command = Command(configuration.executable, QEMUArguments.build(configuration), environment: [])
+        // Kept until QEMU has its own.
+        var devices: [Int32: SharedDescriptor] = [:]
+        if case .file(let path) = configuration.memory {
+            devices[QEMUArguments.memoryDescriptor] = SharedDescriptor(try .open(path, O_RDWR | O_CREAT))
+        }
+        for (number, socket) in [
+            (QEMUArguments.vsockDescriptor, configuration.vsockSocket),
+            (QEMUArguments.shareDescriptor, configuration.shareSocket),
+        ] {
+            if let socket { devices[number] = SharedDescriptor(try UnixSocket.connect(socket)) }
+        }
+        command.descriptors = devices.mapValues(\.raw)
+        command.descriptors[1] = log.raw
+        command.descriptors[2] = log.raw
+        command.descriptors[QEMUArguments.qmpDescriptor] = listener.raw
+        command.descriptors[QEMUArguments.consoleDescriptor] = console.raw
+        if let memory { command.descriptors[QEMUArguments.memoryDescriptor] = memory }
+        confine(&command, configuration)
+        let process = try withExtendedLifetime(devices) { try ChildProcess(command, admit: admit) }
+        try Files.replace(configuration.pidFile, "\(process.pid)\n")
+        let machine = QEMUVirtualMachine(process, configuration, logs, loop)
         try machine.process.whenEnded("qemu") { end in
             // Why it ended is read there.
             logs.settle(
@@ -87,6 +98,19 @@ package final class QEMUVirtualMachine: Sendable {
             }
         }
         return machine
+    }
+
+    /// What a guest that has taken QEMU over can reach: no file, process or network of the host.
+    private static func confine(_ command: inout Command, _ configuration: VMConfiguration) {
+        command.newSession = true
+        command.diesWithParent = true
+        command.withoutPrivileges = true
+        command.user = configuration.user
+        command.root = configuration.privateRoot
+        let namespaces =
+            [clx_new_pid, clx_new_ipc, clx_new_uts] + (configuration.networkNamespace == nil ? [clx_new_net] : [])
+        command.newNamespaces = namespaces.reduce(0) { $0 | UInt64($1.rawValue) }
+        command.networkNamespace = configuration.networkNamespace
     }
 
     private func happened(_ event: QMPClient.Event) {

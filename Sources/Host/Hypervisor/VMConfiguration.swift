@@ -1,3 +1,6 @@
+import Glibc
+import Linux
+
 /// Where a machine's memory is.
 package enum Memory: Sendable, Equatable {
     /// New, and nobody else's.
@@ -43,10 +46,14 @@ package struct VMConfiguration: Sendable, Equatable {
     package var shareSocket: String?
     package var shareTag = "kataShared"
     package var shareQueueSize = 1024
-    /// Path of the network namespace to start in; nil for the runtime's own.
+    /// Path of the network namespace to start in; nil for an empty one.
     package var networkNamespace: String?
+    /// Whom QEMU runs as; nil: root, without its rights.
+    package var user: ProcessUser?
     package var consoleFile: String
     package var pidFile: String
+    /// Where QEMU's own view of the host's files is put together.
+    package var rootDirectory: String { pidFile + ".root" }
 
     package init(name: String, executable: String, kernel: String, consoleFile: String, pidFile: String) {
         self.name = name
@@ -54,5 +61,35 @@ package struct VMConfiguration: Sendable, Equatable {
         self.kernel = kernel
         self.consoleFile = consoleFile
         self.pidFile = pidFile
+    }
+}
+
+extension VMConfiguration {
+    /// All that QEMU finds by a path: itself with its libraries and firmware, and what the guest boots. Sockets, disks, memory and logs come
+    /// as open descriptors.
+    var privateRoot: PrivateRoot {
+        var paths = ["/lib", "/lib64", "/usr/lib", "/usr/lib64", "/etc/ld.so.cache"] + Self.installation(executable)
+        for file in [kernel, initrd, image?.path, firmware] {
+            if let file, file.hasPrefix("/") { paths.append(file) }
+        }
+        var devices = ["/dev/null", entropySource]
+        if accelerator == .kvm { devices.append("/dev/kvm") }
+        if hostVsockCID != nil { devices.append("/dev/vhost-vsock") }
+        return PrivateRoot(directory: rootDirectory, paths: paths, devices: devices)
+    }
+
+    /// A program and what was installed with it, where it lies as installed programs do (hier(7)).
+    private static func installation(_ executable: String) -> [String] {
+        // A script wants a shell and whatever it runs.
+        var start: [UInt8] = [0, 0]
+        if let file = try? FileDescriptor.open(executable, O_RDONLY), read(file.raw, &start, 2) == 2,
+            start == Array("#!".utf8)
+        {
+            return [executable, "/bin", "/sbin", "/usr"]
+        }
+        let names = executable.split(separator: "/")
+        guard names.count > 1, ["bin", "sbin", "libexec"].contains(names[names.count - 2]) else { return [executable] }
+        let prefix = names.dropLast(2).map { "/" + $0 }.joined()
+        return [executable, prefix + "/lib", prefix + "/lib64", prefix + "/share"]
     }
 }

@@ -33,6 +33,12 @@ extension VMConfiguration {
         rootPorts = configuration.number(Keys.rootPorts)
         seccompSandbox = configuration.text(Keys.seccompSandbox)
         entropySource = configuration.text(Keys.entropySource)
+        if configuration.flag(Keys.rootless) {
+            var user = host.user
+            let (given, group) = (configuration.number(Keys.rootlessUser), configuration.number(Keys.rootlessGroup))
+            if given > 0 { (user.user, user.group) = (UInt32(given), UInt32(group > 0 ? group : given)) }
+            self.user = user
+        }
         hostKilohertz = host.kilohertz
         debug = configuration.flag(Keys.hypervisorDebug)
         if configuration.text(Keys.guestChannel) == "vhost-vsock" {

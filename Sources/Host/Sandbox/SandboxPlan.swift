@@ -36,6 +36,8 @@ package struct SandboxPlan: Sendable, Equatable {
         package var kilohertz: Int
         package var accelerator: Accelerator.Choice
         package var vsockCID: UInt32 = 3
+        /// Nobody else's, for a QEMU that doesn't run as root; and the group that may use /dev/kvm.
+        package var user = ProcessUser(user: 65534, group: 65534)
         /// The guest's root file system, when it isn't an initrd.
         package var image: RootImage?
 
@@ -70,10 +72,18 @@ package struct SandboxPlan: Sendable, Equatable {
                 break
             }
             let pages = sysconf(Int32(_SC_PHYS_PAGES)) * sysconf(Int32(_SC_PAGESIZE))
-            return Host(
+            var host = Host(
                 processors: max(1, sysconf(Int32(_SC_NPROCESSORS_ONLN))), memoryMiB: pages >> 20, kilohertz: kilohertz,
                 accelerator: Accelerator.choose(configuration.text(Keys.accelerator)),
                 vsockCID: UInt32.random(in: 3...0x7fff_ffff))
+            // From 0x70000000 on the numbers are nobody's by convention (systemd, "Users, Groups, UIDs and GIDs"); of two living shims
+            // none has the other's, as none has its pid.
+            let own = 0x7000_0000 + UInt32(getpid())
+            var device = stat()
+            host.user = ProcessUser(
+                user: own, group: own,
+                groups: stat("/dev/kvm", &device) == 0 && device.st_gid != 0 ? [device.st_gid] : [])
+            return host
         }
     }
 

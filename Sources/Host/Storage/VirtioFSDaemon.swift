@@ -36,7 +36,7 @@ package final class VirtioFSDaemon: Sendable {
             throw SystemError("run virtiofsd (hypervisor.qemu.virtio_fs_daemon)", plan.executable, errno: errno)
         }
         let listener = try UnixSocket.listen(socketPath)
-        var command = Command(plan.executable, plan.arguments(directory: directory, descriptor: 3))
+        var command = Command(plan.executable, plan.arguments(directory: directory, descriptor: 3), environment: [])
         command.descriptors = [1: log.raw, 2: log.raw, 3: listener.raw]
         command.newSession = true
         // Its sandboxed child is in there with it, and can't stay behind.

@@ -30,7 +30,8 @@ extern char **environ;
 enum { HIGHEST_MAPPING = 16 };
 
 static const char *const stages[] = {"clone", "join network namespace", "new session", "change directory",
-                                     "arrange descriptors", "execute", "write down", "drop capabilities"};
+                                     "arrange descriptors", "execute", "write down", "drop capabilities",
+                                     "arrange files", "change user"};
 
 struct failure {
     int stage;
@@ -44,22 +45,49 @@ static void fail(int report, int stage) {
     _exit(127);
 }
 
+// Leaves everything of the old root but the trees.
+static int enter_root(const struct clx_spawn *request) {
+    // As the trees are: what is mounted from now on is seen by one side alone.
+    if (syscall(SYS_mount, NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0) return -1;
+    for (size_t i = 0; i < request->tree_count; i++) {
+        int failed = clx_attach_tree(request->trees[i], request->targets[i]);
+        if (failed < 0) {
+            errno = -failed;
+            return -1;
+        }
+    }
+    // The old root comes to lie on the new one, and is taken off (pivot_root(2)).
+    if (chdir(request->targets[0]) < 0 || syscall(SYS_pivot_root, ".", ".") < 0 ||
+        syscall(SYS_umount2, ".", 2 /* MNT_DETACH */) < 0)
+        return -1;
+    return (int)syscall(SYS_mount, "proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, "subset=pid");
+}
+
+// By system calls: the C library's functions would wait for threads that only the parent has.
+static int change_user(const struct clx_spawn *request) {
+    if (syscall(SYS_setgroups, request->group_count, request->groups) < 0) return -1;
+    if (syscall(SYS_setresgid, request->group, request->group, request->group) < 0) return -1;
+    return (int)syscall(SYS_setresuid, request->user, request->user, request->user);
+}
+
 // Runs in the child of a multithreaded process: async-signal-safe calls only.
 static void child(const struct clx_spawn *request, int report, int gate) {
     char go;
+    if (request->network_namespace >= 0 && setns(request->network_namespace, CLONE_NEWNET) < 0) fail(report, 1);
+    if (request->new_session && setsid() < 0) fail(report, 2);
+    if (request->tree_count && enter_root(request) < 0) fail(report, 8);
+    if (request->directory && chdir(request->directory) < 0) fail(report, 3);
+
+    // What isn't in the bounding set doesn't come back at exec, not even to root (capabilities(7)); another user can't change it.
+    if (request->without_privileges && (clx_bound_capabilities(0) < 0 || clx_set_ambient_capabilities(0) < 0)) fail(report, 7);
+    if (request->user && change_user(request) < 0) fail(report, 9);
+    if (request->without_privileges && (clx_set_capabilities(0, 0, 0) < 0 || clx_set_no_new_privileges() < 0))
+        fail(report, 7);
+
+    // A change of user forgets it (prctl(2)).
     if (request->dies_with_parent) prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
     // After the signal is ordered: a parent that ended before that is noticed here. Nothing comes when the parent has ended meanwhile.
     if (request->admit && read(gate, &go, 1) != 1) _exit(127);
-    if (request->network_namespace >= 0 && setns(request->network_namespace, CLONE_NEWNET) < 0) fail(report, 1);
-    if (request->new_session && setsid() < 0) fail(report, 2);
-    if (request->directory && chdir(request->directory) < 0) fail(report, 3);
-
-    if (request->without_privileges) {
-        // What isn't in the bounding set doesn't come back at exec, not even to root (capabilities(7)).
-        if (clx_bound_capabilities(0) < 0 || clx_set_ambient_capabilities(0) < 0 || clx_set_capabilities(0, 0, 0) < 0 ||
-            clx_set_no_new_privileges() < 0)
-            fail(report, 7);
-    }
 
     // Sources move above every target first, so that no dup2 overwrites a source still needed.
     int moved[HIGHEST_MAPPING];
@@ -99,7 +127,7 @@ pid_t clx_spawn(const struct clx_spawn *request, int *pidfd, const char **stage)
     }
     struct clone_args arguments;
     memset(&arguments, 0, sizeof arguments);
-    arguments.flags = CLONE_PIDFD | request->new_namespaces;
+    arguments.flags = CLONE_PIDFD | request->new_namespaces | (request->tree_count ? CLONE_NEWNS : 0);
     if (request->cgroup >= 0) {
         arguments.flags |= CLONE_INTO_CGROUP;
         arguments.cgroup = (uint64_t)request->cgroup;
@@ -118,15 +146,17 @@ pid_t clx_spawn(const struct clx_spawn *request, int *pidfd, const char **stage)
     }
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     close(pipes[1]);
-    close(gate[0]);
     if (pid < 0) {
         close(pipes[0]);
+        close(gate[0]);
         close(gate[1]);
         return -error;
     }
     struct failure failure;
     int refusal = request->admit ? request->admit(request->context, pid) : 0;
+    // A child that has failed already doesn't read it.
     if (request->admit && refusal == 0 && write(gate[1], "", 1) != 1) refusal = -errno;
+    close(gate[0]);
     close(gate[1]);
     ssize_t got;
     do got = read(pipes[0], &failure, sizeof failure);
@@ -319,11 +349,11 @@ void clx_set_thread_name(const char *name) {
     prctl(PR_SET_NAME, kept, 0, 0, 0);
 }
 
-int clx_copy_tree(int mounts, const char *source, uint64_t attributes) {
+int clx_copy_tree(int mounts, const char *source, uint64_t attributes, int isolated) {
     if (mounts >= 0 && (unshare(CLONE_FS) < 0 || setns(mounts, CLONE_NEWNS) < 0)) return -errno;
     int fd = (int)syscall(SYS_open_tree, AT_FDCWD, source, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE);
     if (fd < 0) return -errno;
-    struct mount_attr wanted = {.attr_set = attributes};
+    struct mount_attr wanted = {.attr_set = attributes, .propagation = isolated ? MS_PRIVATE : 0};
     if (syscall(SYS_mount_setattr, fd, "", AT_EMPTY_PATH | AT_RECURSIVE, &wanted, sizeof wanted) == 0) return fd;
     int error = errno;
     close(fd);

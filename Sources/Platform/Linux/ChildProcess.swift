@@ -43,6 +43,10 @@ package struct Command: Sendable {
     package var diesWithParent = false
     /// Without any capability, and without a way to one: a root that owns its files, and no more.
     package var withoutPrivileges = false
+    /// Whom it runs as; nil: as its parent.
+    package var user: ProcessUser?
+    /// All that it sees of the host's files, beside its own entries in /proc; nil: what its parent sees.
+    package var root: PrivateRoot?
     /// Path of a network namespace to start in (setns(2)).
     package var networkNamespace: String?
     /// Path of a cgroup v2 directory to start in.
@@ -94,24 +98,31 @@ package final class ChildProcess: Sendable {
         var fd: Int32 = -1
         var stage: UnsafePointer<CChar>?
         let admission = Admission(admit)
+        let parts = try command.root?.assemble() ?? []
+        let groups = command.user?.groups ?? []
         let pid = withCStrings([command.name ?? command.executable] + command.arguments) { arguments in
             withCStrings(command.environment) { environment in
-                command.executable.withCString { executable in
-                    withOptionalCString(command.directory) { directory in
-                        mappings.withUnsafeBufferPointer { mappings in
-                            var request = clx_spawn(
-                                executable: executable, arguments: arguments, environment: environment,
-                                directory: directory, mappings: mappings.baseAddress, mapping_count: mappings.count,
-                                new_session: command.newSession ? 1 : 0, network_namespace: joined,
-                                cgroup: cgroup, new_namespaces: command.newNamespaces,
-                                dies_with_parent: command.diesWithParent ? 1 : 0,
-                                without_privileges: command.withoutPrivileges ? 1 : 0,
-                                admit: admit == nil
-                                    ? nil
-                                    : { Unmanaged<Admission>.fromOpaque($0!).takeUnretainedValue().decide($1) },
-                                // SAFETY: the admission outlives the call.
-                                context: Unmanaged.passUnretained(admission).toOpaque())
-                            return withExtendedLifetime(admission) { clx_spawn(&request, &fd, &stage) }
+                withCStrings(parts.map(\.target)) { targets in
+                    command.executable.withCString { executable in
+                        withOptionalCString(command.directory) { directory in
+                            withTables(mappings, parts.map(\.tree.raw), groups) { mappings, trees, groups in
+                                var request = clx_spawn(
+                                    executable: executable, arguments: arguments, environment: environment,
+                                    directory: directory, mappings: mappings.baseAddress, mapping_count: mappings.count,
+                                    new_session: command.newSession ? 1 : 0, network_namespace: joined,
+                                    cgroup: cgroup, new_namespaces: command.newNamespaces,
+                                    dies_with_parent: command.diesWithParent ? 1 : 0,
+                                    without_privileges: command.withoutPrivileges ? 1 : 0,
+                                    trees: trees.baseAddress, targets: targets, tree_count: trees.count,
+                                    user: command.user?.user ?? 0, group: command.user?.group ?? 0,
+                                    groups: groups.baseAddress, group_count: groups.count,
+                                    admit: admit == nil
+                                        ? nil
+                                        : { Unmanaged<Admission>.fromOpaque($0!).takeUnretainedValue().decide($1) },
+                                    // SAFETY: the admission outlives the call.
+                                    context: Unmanaged.passUnretained(admission).toOpaque())
+                                return withExtendedLifetime((admission, parts)) { clx_spawn(&request, &fd, &stage) }
+                            }
                         }
                     }
                 }
@@ -194,6 +205,15 @@ package func withCStrings<Result>(
     pointers.append(nil)
     defer { for pointer in pointers { free(pointer) } }
     return pointers.withUnsafeBufferPointer { body($0.baseAddress!) }
+}
+
+private func withTables<A, B, C, Result>(
+    _ a: [A], _ b: [B], _ c: [C],
+    _ body: (UnsafeBufferPointer<A>, UnsafeBufferPointer<B>, UnsafeBufferPointer<C>) -> Result
+) -> Result {
+    a.withUnsafeBufferPointer { a in
+        b.withUnsafeBufferPointer { b in c.withUnsafeBufferPointer { c in body(a, b, c) } }
+    }
 }
 
 private func withOptionalCString<Result>(_ text: String?, _ body: (UnsafePointer<CChar>?) -> Result) -> Result {

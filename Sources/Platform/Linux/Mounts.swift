@@ -30,13 +30,20 @@ package enum Mounts {
         let attributes = noSetuid | noDevices | (readOnly ? Self.readOnly : 0)
         guard let process else {
             return FileDescriptor(
-                owning: try checkNegated("copy mounts of", source, clx_copy_tree(-1, source, attributes)))
+                owning: try checkNegated("copy mounts of", source, clx_copy_tree(-1, source, attributes, 0)))
         }
         let theirs = try FileDescriptor.open("/proc/\(process)/ns/mnt", O_RDONLY)
         let raw = theirs.raw
         let outcome = Outcome()
-        try runThread("mounts") { outcome.value.withLock { $0 = clx_copy_tree(raw, source, attributes) } }
+        try runThread("mounts") { outcome.value.withLock { $0 = clx_copy_tree(raw, source, attributes, 0) } }
         return FileDescriptor(owning: try checkNegated("copy mounts of", source, outcome.value.withLock { $0 }))
+    }
+
+    /// What is mounted at `source` now, read-only, for a file system apart.
+    static func frozenCopy(_ source: String, devices: Bool) throws(SystemError) -> FileDescriptor {
+        let attributes = noSetuid | readOnly | (devices ? 0 : noDevices)
+        return FileDescriptor(
+            owning: try checkNegated("copy mounts of", source, clx_copy_tree(-1, source, attributes, 1)))
     }
 
     private final class Outcome: Sendable { let value = Mutex<Int32>(-EIO) }

@@ -26,6 +26,13 @@ struct clx_spawn {
     uint64_t new_namespaces;               // CLONE_NEW* flags
     int dies_with_parent;                  // SIGKILL when the thread that starts it ends
     int without_privileges;                // no capability, and none to be had by what it executes
+    // Where there are trees the child has a mount namespace, and sees in it these alone, and /proc; the first is its root.
+    const int *trees;                      // from clx_copy_tree
+    char *const *targets;                  // where each belongs: paths as the parent sees them
+    size_t tree_count;
+    uint32_t user, group;                  // whom it runs as; 0: as the parent
+    const uint32_t *groups;                // supplementary ones, for another user than the parent's
+    size_t group_count;
     int (*admit)(void *context, pid_t pid); // NULL, or called before the child executes anything: it goes on when this returns 0
     void *context;
 };
@@ -62,8 +69,9 @@ int clx_get_window_size(int fd, uint16_t *rows, uint16_t *columns);
 int clx_set_window_size(int fd, uint16_t rows, uint16_t columns);
 /// A copy of the mount tree at `source`, with all that is mounted below it, attached nowhere, all of it with MOUNT_ATTR_* `attributes`
 /// from birth: who gets it by propagation has them too, which a later remount can't do (open_tree(2)). With `mounts`, a descriptor of
-/// another mount namespace, `source` is a path there, and the calling thread stays there: it must end. -1: the caller's own.
-int clx_copy_tree(int mounts, const char *source, uint64_t attributes);
+/// another mount namespace, `source` is a path there, and the calling thread stays there: it must end. -1: the caller's own. `isolated`:
+/// nothing that is mounted in one of the two shows in the other.
+int clx_copy_tree(int mounts, const char *source, uint64_t attributes, int isolated);
 /// Attaches such a copy at `target`.
 int clx_attach_tree(int tree, const char *target);
 /// 1 when something is mounted at `path` itself, 0 when not (statx(2), STATX_ATTR_MOUNT_ROOT); links are not followed.

@@ -1,0 +1,96 @@
+import Glibc
+
+/// A file system for one process: some files and directories of the host at their own paths, read-only, and nothing else
+/// (mount_namespaces(7)). Setuid programs mean nothing there.
+package struct PrivateRoot: Sendable, Equatable {
+    /// Where it is put together, by names and empty files alone: what is mounted on them only the process sees.
+    package let directory: String
+    /// What it shows; what isn't there is left out. Links are followed by what they lead to.
+    package let paths: [String]
+    /// The same, of devices that work.
+    package let devices: [String]
+
+    package init(directory: String, paths: [String], devices: [String]) {
+        (self.directory, self.paths, self.devices) = (directory, paths, devices)
+    }
+
+    /// A mount that is shown nowhere yet, and where it belongs.
+    struct Part: Sendable {
+        let tree: SharedDescriptor
+        let target: String
+    }
+
+    /// Makes the names, and takes a copy of what belongs there. The first part is the root itself.
+    func assemble() throws(SystemError) -> [Part] {
+        try makeDirectory("")
+        try makeDirectory("/proc")
+        var work = Assembly(parts: [try part("", source: directory)])
+        for path in paths { try include(path, &work) }
+        for path in devices { try include(path, isDevice: true, &work) }
+        return work.parts
+    }
+
+    private struct Assembly {
+        var parts: [Part]
+        var included: [String] = []
+
+        func covers(_ path: String) -> Bool { included.contains { path == $0 || path.hasPrefix($0 + "/") } }
+    }
+
+    private func include(_ path: String, isDevice: Bool = false, _ work: inout Assembly) throws(SystemError) {
+        guard Files.exists(path) else { return }
+        if work.covers(path) {
+            // Behind a link in there it may be elsewhere.
+            if let real = Self.resolved(path), !work.covers(real) { try include(real, isDevice: isDevice, &work) }
+            return
+        }
+        let name = path.lastIndex(of: "/") ?? path.startIndex
+        try makeDirectory(String(path[..<name]))
+        work.included.append(path)
+        if Files.isLink(path) {
+            let target = try Files.link(path)
+            try make(path) { symlink(target, $0) }
+            let next = target.hasPrefix("/") ? target : path[..<name] + "/" + target
+            return try include(Files.absolute(next), isDevice: isDevice, &work)
+        }
+        if Files.isDirectory(path) { try makeDirectory(path) } else { try make(path) { mknod($0, S_IFREG | 0o444, 0) } }
+        work.parts.append(try part(path, source: path, isDevice: isDevice))
+    }
+
+    private func part(_ path: String, source: String, isDevice: Bool = false) throws(SystemError) -> Part {
+        let copy = try Mounts.frozenCopy(source, devices: isDevice)
+        return Part(tree: SharedDescriptor(copy), target: directory + path)
+    }
+
+    /// Whoever the process runs as may pass.
+    private func makeDirectory(_ path: String) throws(SystemError) {
+        if Files.isDirectory(directory + path) { return }
+        if let slash = path.lastIndex(of: "/") { try makeDirectory(String(path[..<slash])) }
+        try make(path) { mkdir($0, 0o755) }
+        try check("permit", directory + path) { chmod(directory + path, 0o755) }
+    }
+
+    private func make(_ path: String, _ body: (String) -> Int32) throws(SystemError) {
+        guard body(directory + path) == 0 || errno == EEXIST else {
+            throw SystemError("make", directory + path, errno: errno)
+        }
+    }
+
+    private static func resolved(_ path: String) -> String? {
+        guard let real = realpath(path, nil) else { return nil }
+        defer { free(real) }
+        return String(cString: real)
+    }
+}
+
+/// Whom a process runs as.
+package struct ProcessUser: Sendable, Equatable {
+    package var user: UInt32
+    package var group: UInt32
+    /// Supplementary ones; no others are kept.
+    package var groups: [UInt32]
+
+    package init(user: UInt32, group: UInt32, groups: [UInt32] = []) {
+        (self.user, self.group, self.groups) = (user, group, groups)
+    }
+}
