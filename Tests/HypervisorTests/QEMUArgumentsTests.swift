@@ -58,7 +58,7 @@ struct QEMUArgumentsTests {
         #expect(
             machine.privateRoot
                 == PrivateRoot(
-                    directory: "/run/vc/vm/s1/pid.root",
+                    directory: "/run/vc/vm/s1/root",
                     paths: [
                         "/lib", "/lib64", "/usr/lib", "/usr/lib64", "/etc/ld.so.cache", "/opt/kata/bin/qemu",
                         "/opt/kata/lib",

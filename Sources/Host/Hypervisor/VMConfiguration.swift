@@ -53,7 +53,7 @@ package struct VMConfiguration: Sendable, Equatable {
     package var consoleFile: String
     package var pidFile: String
     /// Where QEMU's own view of the host's files is put together.
-    package var rootDirectory: String { pidFile + ".root" }
+    package var rootDirectory: String { Files.absolute(pidFile + "/../root") }
 
     package init(name: String, executable: String, kernel: String, consoleFile: String, pidFile: String) {
         self.name = name

@@ -20,6 +20,7 @@ package enum ShimServer {
     package static func run(_ flags: ShimFlags) throws {
         signal(SIGPIPE, SIG_IGN)
         clx_set_thread_name("containerd-shim-kata-v2")
+        try ShimRights.drop()
         // Mounts made for this sandbox live and die with this process, wherever it is killed.
         try checkNegated("make a mount namespace for", flags.id, clx_unshare(Int32(clx_new_mount.rawValue)))
         try Mounts.mount("none", at: "/", flags: UInt(MS_REC) | UInt(MS_SLAVE))

@@ -39,8 +39,8 @@ package final class VirtioFSDaemon: Sendable {
         var command = Command(plan.executable, plan.arguments(directory: directory, descriptor: 3), environment: [])
         command.descriptors = [1: log.raw, 2: log.raw, 3: listener.raw]
         command.newSession = true
-        // Its sandboxed child is in there with it, and can't stay behind.
-        command.newNamespaces = UInt64(clx_new_pid.rawValue)
+        // Its sandboxed child, which has files and network of its own too, is in there with it, and can't stay behind.
+        command.newNamespaces = UInt64(clx_new_pid.rawValue | clx_new_ipc.rawValue | clx_new_uts.rawValue)
         command.diesWithParent = true
         let process = try ChildProcess(command, admit: admit)
         try process.whenEnded("virtiofsd", ended)
