@@ -73,8 +73,8 @@ crash: guest ## strike everything at every moment, and write the table into docs
 	scripts/install-dependencies test
 	KATA_CRASH=full KATA_VM_TESTS=$(CURDIR) $(SWIFT) test --filter VMTests.CrashTests
 
-fuzz: dependencies ## try decoders of what guests and crashes write: FUZZ (20) times as long as the tests do
-	KATA_FUZZ=$(or $(FUZZ),20) $(SWIFT) test --skip VMTests --filter "fuzz|hostile|garbage"
+fuzz: dependencies ## try all decoders of what comes from outside: FUZZ (20) times as long as the tests do
+	scripts/fuzz $(FUZZ)
 
 fmt: ## format the sources
 	@$(SWIFT) format -i Package.swift $(WRITTEN)

@@ -30,7 +30,6 @@ let nioPosix = Target.Dependency.product(name: "NIOPosix", package: "swift-nio")
 let log = Target.Dependency.product(name: "Logging", package: "swift-log")
 let protobuf = Target.Dependency.product(name: "SwiftProtobuf", package: "swift-protobuf")
 let arguments = Target.Dependency.product(name: "ArgumentParser", package: "swift-argument-parser")
-let toml = Target.Dependency.product(name: "TOMLKit", package: "TOMLKit")
 
 let package = Package(
     name: "kata-containers",
@@ -45,7 +44,6 @@ let package = Package(
         .package(url: "https://github.com/apple/swift-log", from: "1.16.0"),
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0"),
         .package(url: "https://github.com/apple/swift-protobuf", from: "1.39.0", traits: []),
-        .package(url: "https://github.com/LebJe/TOMLKit", from: "0.6.0"),
     ],
     targets: [
         // Platform
@@ -80,7 +78,7 @@ let package = Package(
                 nioPosix, protobuf,
             ]),
         // Host
-        room("Configuration", in: "Host", ["Deadlines", "Digest", "Linux", toml]),
+        room("Configuration", in: "Host", ["Deadlines", "Digest", "Linux"]),
         room("Hypervisor", in: "Host", ["Deadlines", "Linux", "CLinux", "EventLoop", nioCore, nioPosix]),
         room("Storage", in: "Host", ["CLinux", "Linux"]),
         room("Network", in: "Host", ["Deadlines", "Linux", "Netlink"]),
@@ -124,27 +122,27 @@ let package = Package(
         // Unit tests
         .target(
             name: "TestSupport", dependencies: ["Linux"], path: "Tests/TestSupport", swiftSettings: strict),
-        unitTests("Linux", ["CLinux"]),
+        unitTests("Linux", ["CLinux", "TestSupport"]),
         unitTests("Netlink", ["Linux", "CLinux", "TestSupport"]),
         unitTests("GuestNetwork", ["AgentAPI", "Linux", "Netlink", "TestSupport"]),
         unitTests("VhostUser", ["Linux", "CLinux", "TestSupport"]),
         unitTests("Deadlines", ["Linux"]),
         unitTests("OCISpec", ["TestSupport"]),
         unitTests("TTRPC", ["EventLoop", "AgentAPI", "Linux", "TestSupport", nioCore, nioPosix]),
-        unitTests("AgentAPI", ["OCISpec", "TestSupport"]),
+        unitTests("AgentAPI", ["OCISpec", "TestSupport", protobuf]),
         unitTests("Container", ["OCISpec", "CLinux", "TestSupport"]),
-        unitTests("Agent", ["GuestStorage", "OCISpec"]),
-        unitTests("Configuration", ["Digest", "Linux"]),
+        unitTests("Agent", ["GuestStorage", "OCISpec", "TestSupport"]),
+        unitTests("Configuration", ["Digest", "Linux", "TestSupport"]),
         unitTests("GuestStorage", ["Linux"]),
-        unitTests("Hypervisor", ["Linux"]),
+        unitTests("Hypervisor", ["EventLoop", "Linux", "TestSupport", nioPosix]),
         unitTests("Network", ["Netlink", "Linux", "TestSupport"]),
         unitTests("ControlGroups", ["Linux"]),
         unitTests("Ledger", ["Linux", "Network", "TestSupport"]),
         unitTests("Images", ["Linux", "TestSupport"]),
         unitTests(
             "Sandbox",
-            ["TestSupport", "AgentAPI", "CLinux", "Configuration", "Hypervisor", "OCISpec", "Linux", nioPosix]),
-        unitTests("Shim", ["AgentAPI", "ShimAPI", protobuf]),
+            ["AgentAPI", "CLinux", "Configuration", "Hypervisor", "OCISpec", "Linux", "TestSupport", nioPosix]),
+        unitTests("Shim", ["AgentAPI", "ShimAPI", "TestSupport", protobuf]),
         // Tests with real guests
         .testTarget(
             name: "VMTests",

@@ -62,7 +62,7 @@ struct ConfigurationTests {
                 "[hypervisor.qemu]\nvirtio_fs_extra_args = [1]\n",
                 "c.toml:2: hypervisor.qemu.virtio_fs_extra_args: expected a list of strings"
             ),
-            ("[hypervisr.qemu]\nx = 1\n", "c.toml: hypervisr: unknown table"),
+            ("[hypervisr.qemu]\nx = 1\n", "c.toml:1: hypervisr: unknown table"),
         ])
     func errors(text: String, expected: String) {
         do {

@@ -48,19 +48,6 @@ struct ArchiveTests {
         #expect(String(decoding: output, as: UTF8.self) == "abababababa!")
     }
 
-    @Test("any bytes are unpacked or refused, never read past", arguments: 0..<50)
-    func hostileBlocks(seed: Int) {
-        var random = Seeded(UInt64(seed))
-        for _ in 0..<Fuzz.rounds(500) {
-            let block = (0..<Int.random(in: 0...64, using: &random)).map { _ in
-                UInt8.random(in: 0...255, using: &random)
-            }
-            var output: [UInt8] = []
-            _ = try? KernelImage.unpackBlock(block[...], into: &output)
-            _ = try? KernelImage.unpack(block)
-        }
-    }
-
     @Test("what is no kernel is refused with a reason")
     func noKernel() {
         #expect(throws: ImageError("neither an ELF kernel nor a bzImage")) { try KernelImage.unpack([1, 2, 3]) }

@@ -52,7 +52,7 @@ struct LedgerTests {
         for (index, entry) in Self.examples.enumerated() { page.apply(.init(number: index + 1, entry: entry)) }
         let sound = page.bytes
         var random = Seeded(5)
-        for _ in 0..<Fuzz.rounds(2000) {
+        for _ in 0..<Fuzz.rounds(2000, of: "ledgers") {
             var bytes = sound
             for _ in 0..<Int.random(in: 1...8, using: &random) {
                 let at = Int.random(in: 0..<bytes.count, using: &random)

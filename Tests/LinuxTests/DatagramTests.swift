@@ -1,3 +1,4 @@
+import TestSupport
 import Testing
 
 @testable import Linux
@@ -17,6 +18,15 @@ struct DatagramTests {
                 whole += frames.receive(stream[start..<min(start + size, stream.count)])
             }
             #expect(whole == datagrams, "in pieces of \(size)")
+        }
+    }
+
+    @Test("any stream is cut into datagrams that were in it")
+    func fuzz() throws {
+        for input in try Fuzz.inputs("datagrams in streams (DNS)", corpus: "datagrams", rounds: 5000) {
+            var frames = DatagramFrames()
+            let whole = frames.receive(input.prefix(3)) + frames.receive(input.dropFirst(3))
+            #expect(whole.reduce(0) { $0 + 2 + $1.count } <= input.count)
         }
     }
 

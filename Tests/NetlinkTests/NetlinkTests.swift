@@ -106,7 +106,7 @@ struct NetlinkTests {
         ]
         seeds += seeds.map { NetlinkMessage.request(16, flags: 0, sequence: 1, $0) }
         var random = Seeded(3)
-        for _ in 0..<Fuzz.rounds(200_000) {
+        for _ in 0..<Fuzz.rounds(200_000, of: "netlink messages") {
             var bytes = seeds.randomElement(using: &random)!
             for _ in 0..<Int.random(in: 1...6, using: &random) {
                 bytes[Int.random(in: 0..<bytes.count, using: &random)] = UInt8.random(in: 0...255, using: &random)

@@ -51,10 +51,10 @@ struct FuzzTests {
     }
 
     @Test("120,000 of them as config.json", arguments: 0..<4)
-    func configurations(part: Int) throws {
+    func fuzzConfigurations(part: Int) throws {
         var random = Seeded(UInt64(part))
         var sound = 0
-        for round in 0..<Fuzz.rounds(30_000) {
+        for round in 0..<Fuzz.rounds(30_000, of: "config.json, process.json") {
             let bytes = wound(Self.configuration, round, &random)
             guard let spec = try? Spec.decode(json: bytes, source: "fuzz") else { continue }
             try? spec.validate(source: "fuzz")
@@ -65,10 +65,10 @@ struct FuzzTests {
     }
 
     @Test("80,000 of them as process.json", arguments: 0..<2)
-    func processes(part: Int) throws {
+    func fuzzProcesses(part: Int) throws {
         var random = Seeded(UInt64(100 + part))
         var sound = 0
-        for round in 0..<Fuzz.rounds(40_000) {
+        for round in 0..<Fuzz.rounds(40_000, of: "config.json, process.json") {
             let bytes = wound(Self.process, round, &random)
             guard let process = try? Process.decode(json: bytes, source: "fuzz") else { continue }
             try? process.validate(source: "fuzz")

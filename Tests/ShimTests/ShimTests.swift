@@ -1,6 +1,7 @@
 import AgentAPI
 import ShimAPI
 import SwiftProtobuf
+import TestSupport
 import Testing
 
 @testable import Shim
@@ -107,5 +108,25 @@ struct ShimTests {
         #expect(Metrics.unified(stats).memory.inactiveFile == 7)
         #expect(Metrics.legacy(stats).cpu.usage.total == 5_000)
         #expect(Metrics.legacy(stats).memory.usage.usage == 42)
+    }
+
+    @Test("whatever a guest tells of its containers, the managers' figures are made of it")
+    func fuzzFigures() throws {
+        var stats = Grpc_StatsContainerResponse()
+        stats.cgroupStats.memoryStats.stats = ["anon": 1, "file": .max]
+        stats.cgroupStats.memoryStats.usage.usage = .max
+        stats.cgroupStats.cpuStats.cpuUsage.totalUsage = .max
+        stats.cgroupStats.hugetlbStats = ["2MB": .with { $0.usage = 3 }]
+        stats.cgroupStats.blkioStats.ioServicedRecursive = [
+            .with { ($0.op, $0.major, $0.minor, $0.value) = ("Read", .max, .max, 9) }
+        ]
+        stats.networkStats = [.with { ($0.name, $0.rxBytes) = ("eth0", 7) }]
+        for input in try Fuzz.inputs(
+            "containers' figures", corpus: "ttrpc", more: [try stats.serializedBytes()], rounds: 2000)
+        {
+            guard let stats = try? Grpc_StatsContainerResponse(serializedBytes: input) else { continue }
+            _ = try Metrics.unified(stats).serializedBytes() as [UInt8]
+            _ = try Metrics.legacy(stats).serializedBytes() as [UInt8]
+        }
     }
 }

@@ -39,7 +39,7 @@ struct HostileAgentTests {
         stats.networkStats = [.with { $0.name = "eth0" }]
         sound.payload = try stats.serializedBytes()
         let reply: [UInt8] = try sound.serializedBytes()
-        for _ in 0..<Fuzz.rounds(60) {
+        for _ in 0..<Fuzz.rounds(60, of: "ttrpc replies of an agent", each: 10) {
             let (client, agent) = try await connect()
             var bytes: [UInt8] = []
             for _ in 0..<Int.random(in: 1...20, using: &random) {

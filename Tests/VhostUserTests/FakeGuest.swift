@@ -113,6 +113,12 @@ final class FakeGuest {
         return (0..<Int(clx_load16(used + 2))).map { (used + 4 + $0 * 8).load(as: UInt32.self) }
     }
 
+    /// Whether the device has not taken yet all that was transmitted.
+    var waitsForDevice: Bool { clx_load16(memory + ringOffset(1) + 1024 + 2) != available[1] }
+
+    /// The next packet of the device that is there already.
+    func receiveNow() -> VsockPacket? { takeUsed()?.packet }
+
     private func takeUsed() -> (packet: VsockPacket, data: [UInt8])? {
         let used = memory + ringOffset(0) + 1024
         guard clx_load16(used + 2) != seen[0] else { return nil }

@@ -157,7 +157,7 @@ struct VsockDeviceTests {
     func hostileRings(seed: Int) async throws {
         try await withDevice { device, guest in
             var random = Seeded(UInt64(seed) &+ 1)
-            for _ in 0..<Fuzz.rounds(300) {
+            for _ in 0..<Fuzz.rounds(300, of: "virtqueues: descriptors, indices, lengths") {
                 let queue = Int.random(in: 0...1, using: &random)
                 for slot in 0..<16 {
                     let addresses: [UInt64] = [
@@ -183,13 +183,80 @@ struct VsockDeviceTests {
         }
     }
 
+    @Test("packets with any lengths, ports, operations and credit cost their stream, and no other one")
+    func hostilePackets() async throws {
+        try await withDevice { device, guest in
+            for _ in 0..<8 { guest.offerReceiveBuffer() }
+            device.listen(port: 2000) { socket in close(socket) }
+            let kept = Mutex<Int32>(-1)
+            device.listen(port: 2001) { socket in kept.withLock { $0 = socket } }
+            guest.transmit(packet(.request, from: 9, to: 2001))
+            _ = try await guest.next()
+            var random = Seeded(7)
+            let numbers: [UInt32] = [
+                0, 1, 43, 44, 65536, 0x7fff_ffff, 0x8000_0000, .max, UInt32.random(in: 0 ... .max, using: &random),
+            ]
+            for round in 0..<Fuzz.rounds(4000, of: "vsock packets") {
+                var next = VsockPacket(
+                    sourceCID: [3, 3, 3, 3, 2, 0, .max].randomElement(using: &random)!,
+                    destinationCID: [2, 2, 2, 2, 3, 0, .max].randomElement(using: &random)!,
+                    sourcePort: UInt32.random(in: 10...300, using: &random),
+                    destinationPort: [2000, 2000, 1024, 0, .max, 1 << 30].randomElement(using: &random)!,
+                    operation: UInt16.random(in: 0...9, using: &random))
+                next.length = numbers.randomElement(using: &random)!
+                next.type = Bool.random(using: &random) ? 1 : UInt16.random(in: 0...3, using: &random)
+                next.flags = numbers.randomElement(using: &random)!
+                next.bufferSpace = numbers.randomElement(using: &random)!
+                next.forwarded = numbers.randomElement(using: &random)!
+                guest.transmit(next, [UInt8](repeating: 5, count: Int.random(in: 0...2000, using: &random)))
+                // In step: the ring has sixteen places.
+                if round % 8 == 7 { while guest.waitsForDevice { try await Task.sleep(for: .microseconds(50)) } }
+                if round % 4 == 3, guest.receiveNow() != nil { guest.offerReceiveBuffer() }
+            }
+            while guest.waitsForDevice { try await Task.sleep(for: .microseconds(50)) }
+            while guest.receiveNow() != nil { guest.offerReceiveBuffer() }
+            guest.transmit(packet(.readWrite, from: 9, to: 2001, length: 2), Array("hi".utf8))
+            let socket = kept.withLock { $0 }
+            #expect(read(socket, 8) == Array("hi".utf8))
+            close(socket)
+        }
+    }
+
+    @Test(
+        "a VMM that moves and resizes rings of a running guest can't lead the device out of its memory",
+        arguments: 0..<8)
+    func hostileSetup(seed: Int) async throws {
+        try await withDevice { device, guest in
+            var random = Seeded(UInt64(seed) &+ 5)
+            func long(_ value: UInt64) -> [UInt8] { withUnsafeBytes(of: value.littleEndian) { Array($0) } }
+            func word(_ value: UInt32) -> [UInt8] { withUnsafeBytes(of: value.littleEndian) { Array($0) } }
+            for _ in 0..<Fuzz.rounds(200, of: "vhost-user messages") {
+                let queue = UInt32.random(in: 0...2, using: &random)
+                let end = FakeGuest.base + UInt64(FakeGuest.memorySize)
+                let ring = [FakeGuest.base, end - 64, end - 4096, end, .max, 0, FakeGuest.base + 8192].randomElement(
+                    using: &random)!
+                switch Int.random(in: 0..<4, using: &random) {
+                case 0:
+                    try guest.message(
+                        8, word(queue) + word([0, 1, 16, 17, 1024, 2048, .max].randomElement(using: &random)!))
+                case 1:
+                    try guest.message(9, word(queue) + word(0) + long(ring) + long(ring) + long(ring &+ 16) + long(0))
+                case 2: try guest.message(10, word(queue) + word(UInt32.random(in: 0 ... .max, using: &random)))
+                default: try guest.message(18, word(queue) + word(1))
+                }
+                for queue in 0...1 { guest.offer(queue, head: UInt16.random(in: 0...17, using: &random)) }
+            }
+            await #expect(throws: VsockError.self) { try await device.dial(port: 1, timeout: .milliseconds(20)) }
+        }
+    }
+
     @Test("any message of a broken VMM is survived", arguments: 0..<40)
     func hostileMessages(seed: Int) async throws {
         let path = "/tmp/vsock-test-\(getpid())-m\(seed).sock"
         let device = try VsockDevice(socketPath: path)
         defer { device.close() }
         var random = Seeded(UInt64(seed) &+ 99)
-        for _ in 0..<Fuzz.rounds(20) {
+        for _ in 0..<Fuzz.rounds(20, of: "vhost-user messages", each: 20) {
             let socket = try UnixSocket.connect(path)
             for _ in 0..<20 {
                 let size = [0, 4, 8, 12, 40, 72, 300, 5000].randomElement(using: &random)!

@@ -1,6 +1,5 @@
 import Glibc
 import Linux
-import TOMLKit
 
 /// Annotations of a sandbox that set keys for it alone, where the configuration allows it. Names and rules are Kata's.
 package enum Annotations {
@@ -98,10 +97,10 @@ extension Configuration {
             }
         case .list:
             // A JSON list of strings is one of TOML too.
-            guard let array = (try? TOMLTable(string: "list = \(text)"))?["list"]?.array else {
+            guard let array = (try? TOML.value(text))?.list else {
                 throw wrong("is \"\(text)\": expected a JSON list of strings")
             }
-            value = .list(list(key) + array.compactMap(\.string))
+            value = .list(list(key) + array.compactMap(\.text))
         }
         if let reason = key.refusal(of: value) { throw wrong("is \(text): \(reason)") }
         if let valid = key.validPaths, case .text(let path) = value {

@@ -1,6 +1,5 @@
 import Digest
 import Linux
-import TOMLKit
 
 /// configuration.toml, checked; a key that isn't there has its standard value.
 package struct Configuration: Sendable {
@@ -9,6 +8,7 @@ package struct Configuration: Sendable {
     /// Lines for the log: misspelt keys.
     package private(set) var warnings: [String] = []
     private var values: [String: Value] = [:]
+    private var places: [String: (file: String, line: Int)] = [:]
     /// What else than the files has set a key.
     private var origins: [String: String] = [:]
 
@@ -49,41 +49,38 @@ package struct Configuration: Sendable {
 
     /// Takes over what a document says; what an earlier one said of the same key is replaced.
     package mutating func merge(text: String, file: String) throws(ConfigurationError) {
-        let document: TOMLTable
-        do { document = try TOMLTable(string: text) } catch let error as TOMLParseError {
-            throw ConfigurationError(file: file, line: Int(error.source.begin.line), key: nil, error.description)
-        } catch { throw ConfigurationError(file: file, line: nil, key: nil, "\(error)") }
-        let lines = LineIndex(text)
-        try read(document, at: "", file: file, lines: lines)
+        do { try read(try TOML.read(text), at: "", file: file) } catch let error as TOML.Failure {
+            throw ConfigurationError(file: file, line: error.line, key: nil, error.reason)
+        } catch let error as ConfigurationError { throw error } catch {
+            throw ConfigurationError(file: file, line: nil, key: nil, "\(error)")
+        }
     }
 
-    private mutating func read(_ table: TOMLTable, at prefix: String, file: String, lines: LineIndex)
-        throws(ConfigurationError)
-    {
-        for (name, value) in table {
+    private mutating func read(_ table: TOML.Table, at prefix: String, file: String) throws(ConfigurationError) {
+        for name in table.names {
+            guard let (value, line) = table[name] else { continue }
             let path = prefix.isEmpty ? name : prefix + "." + name
             if Keys.foreignTables.contains(where: { path == $0 || path.hasPrefix($0 + ".") }) { continue }
             if let key = Keys.all.first(where: { $0.path == path }) {
-                values[path] = try Self.value(value, for: key, file: file, line: lines.line(of: path))
+                values[path] = try Self.value(value, for: key, file: file, line: line)
+                places[path] = (file, line)
             } else if Keys.dormant[prefix]?.contains(name) == true {
                 continue
             } else if let inner = value.table {
                 let known = Keys.all.map(\.table) + Array(Keys.dormant.keys)
                 guard known.contains(where: { $0 == path || $0.hasPrefix(path + ".") }) else {
                     throw ConfigurationError(
-                        file: file, line: lines.line(of: path), key: path,
-                        "unknown table\(Self.suggestion(path, known))")
+                        file: file, line: line, key: path, "unknown table\(Self.suggestion(path, known))")
                 }
-                try read(inner, at: path, file: file, lines: lines)
+                try read(inner, at: path, file: file)
             } else {
                 let known = Keys.all.filter { $0.table == prefix }.map(\.name) + (Keys.dormant[prefix] ?? [])
-                let place = lines.line(of: path).map { ":\($0)" } ?? ""
-                warnings.append("\(file)\(place): \(path): unknown key, ignored\(Self.suggestion(name, known))")
+                warnings.append("\(file):\(line): \(path): unknown key, ignored\(Self.suggestion(name, known))")
             }
         }
     }
 
-    private static func value(_ given: any TOMLValueConvertible, for key: Key, file: String, line: Int?)
+    private static func value(_ given: TOML.Value, for key: Key, file: String, line: Int)
         throws(ConfigurationError) -> Value
     {
         func wrong(_ reason: String) -> ConfigurationError {
@@ -92,19 +89,19 @@ package struct Configuration: Sendable {
         let value: Value
         switch key.standard.kind {
         case .text:
-            guard let text = given.string else { throw wrong("expected a string") }
+            guard let text = given.text else { throw wrong("expected a string") }
             value = .text(text)
         case .number:
-            guard let number = given.int.map(Double.init) ?? given.double else { throw wrong("expected a number") }
+            guard let number = given.number else { throw wrong("expected a number") }
             value = .number(number)
         case .flag:
-            guard let flag = given.bool else { throw wrong("expected true or false") }
+            guard let flag = given.flag else { throw wrong("expected true or false") }
             value = .flag(flag)
         case .list:
-            guard let array = given.array else { throw wrong("expected a list of strings") }
+            guard let array = given.list else { throw wrong("expected a list of strings") }
             var list: [String] = []
             for item in array {
-                guard let text = item.string else { throw wrong("expected a list of strings") }
+                guard let text = item.text else { throw wrong("expected a list of strings") }
                 list.append(text)
             }
             value = .list(list)
@@ -147,7 +144,8 @@ package struct Configuration: Sendable {
     private func wrong(_ key: Key, _ reason: String) -> ConfigurationError {
         let file = sources.first ?? "built-in configuration"
         if let origin = origins[key.path] { return ConfigurationError(file: origin, line: nil, key: nil, reason) }
-        return ConfigurationError(file: file, line: LineIndex(of: file)?.line(of: key.path), key: key.path, reason)
+        let place = places[key.path]
+        return ConfigurationError(file: place?.file ?? file, line: place?.line, key: key.path, reason)
     }
 
     /// Sets a key for this configuration alone.
@@ -210,30 +208,4 @@ package struct ConfigurationError: Error, Equatable, CustomStringConvertible {
     package var description: String {
         file + (line.map { ":\($0)" } ?? "") + ": " + (key.map { $0 + ": " } ?? "") + reason
     }
-}
-
-/// On which line a key stands. The parser doesn't tell; one key a line is how such files are written.
-struct LineIndex {
-    private var lines: [String: Int] = [:]
-
-    init?(of file: String) {
-        guard let text = try? Files.readText(file) else { return nil }
-        self.init(text)
-    }
-
-    init(_ text: String) {
-        var table = ""
-        for (index, raw) in text.split(separator: "\n", omittingEmptySubsequences: false).enumerated() {
-            let line = raw.drop { $0 == " " || $0 == "\t" }
-            if line.hasPrefix("[") {
-                table = String(line.drop { $0 == "[" }.prefix { $0 != "]" }).filter { $0 != " " && $0 != "\"" }
-                lines[table] = lines[table] ?? index + 1
-            } else if let equals = line.firstIndex(of: "="), !line.hasPrefix("#") {
-                let name = line[..<equals].filter { $0 != " " && $0 != "\t" && $0 != "\"" }
-                lines[table.isEmpty ? String(name) : table + "." + name] = index + 1
-            }
-        }
-    }
-
-    func line(of path: String) -> Int? { lines[path] }
 }

@@ -368,7 +368,9 @@ final class DeviceLoop {
     /// Lets `fill` write into the guest's next receive buffer; it returns the bytes written, or a negative number to leave it.
     private func withReceiveBuffer(_ fill: ([iovec]) -> Int) -> Bool {
         do {
-            while try state.queues[Self.receiveQueue].pop(&chain, state.memory) {
+            // A guest that offers what is too short faster than it is given back does not keep us here.
+            for _ in 0..<Virtqueue.largestSize {
+                guard try state.queues[Self.receiveQueue].pop(&chain, state.memory) else { break }
                 guard Scatter.length(chain.writable) >= VsockPacket.headerLength else {
                     state.queues[Self.receiveQueue].push(chain, written: 0)
                     continue

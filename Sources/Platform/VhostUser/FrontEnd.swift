@@ -90,7 +90,11 @@ final class FrontEnd {
             do { try device.memory.replace(table, descriptors: received) } catch { failed = true }
             for index in device.queues.indices { device.queues[index].resolve(in: device.memory) }
         case .setVringSize:
-            if let index = queue(short(0), device) { device.queues[index].size = short(4) } else { failed = true }
+            if let index = queue(short(0), device) {
+                device.queues[index].resize(short(4), in: device.memory)
+            } else {
+                failed = true
+            }
         case .setVringAddress:
             if let index = queue(short(0), device) {
                 device.queues[index].place(descriptors: long(8), available: long(24), used: long(16), in: device.memory)
@@ -183,6 +187,8 @@ final class DeviceState {
     func setCall(_ queue: Int, _ descriptor: Int32) {
         if calls[queue] >= 0 { close(calls[queue]) }
         calls[queue] = descriptor
+        // Whatever it is, a full one doesn't hold the device up.
+        if descriptor >= 0 { _ = fcntl(descriptor, F_SETFL, O_NONBLOCK) }
     }
 
     /// Tells the guest that chains came back, when it wants to know.

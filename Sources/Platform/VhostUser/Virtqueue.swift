@@ -21,7 +21,7 @@ struct Virtqueue {
 
     static let largestSize: UInt32 = 1024
 
-    var size: UInt32 = 0
+    private(set) var size: UInt32 = 0
     var enabled = false
     var lastAvailable: UInt16 = 0
     private var lastUsed: UInt16 = 0
@@ -35,6 +35,12 @@ struct Virtqueue {
     /// Remembers where the rings are, in the VMM's addresses.
     mutating func place(descriptors: UInt64, available: UInt64, used: UInt64, in memory: GuestMemory) {
         addresses = (descriptors, available, used)
+        resolve(in: memory)
+    }
+
+    /// The rings' entries; where they lie within the memory is looked at again.
+    mutating func resize(_ size: UInt32, in memory: GuestMemory) {
+        self.size = size
         resolve(in: memory)
     }
 
