@@ -1,0 +1,14 @@
+import Testing
+
+@Suite(
+    "many runs", .serialized, .enabled(if: Lab.obstacle == nil, "\(Lab.obstacle ?? "")"), .timeLimit(.minutes(10)))
+struct SoakTests {
+    @Test(
+        "containers, programs in one of them, and sandboxes that are struck down leave nothing, and the shim doesn't grow"
+    )
+    func short() throws {
+        let outcome = try Lab.shell("KATA_SOAK=try \(Lab.source!)/scripts/soak 1 20 1", seconds: 120)
+        #expect(outcome.status == 0, "\(outcome.output) \(outcome.error)")
+        #expect(outcome.output.split(separator: "\n").count == 4)
+    }
+}
