@@ -37,6 +37,12 @@ final class FakeGuest {
         try check("read", "features") { recv(vmm, &answer, answer.count, Int32(MSG_WAITALL)) }
         // One region: guest-physical 0 up, user address `base` up.
         try message(5, u32(1) + u32(0) + u64(0) + u64(UInt64(Self.memorySize)) + u64(Self.base) + u64(0), [raw])
+        try setUp()
+    }
+
+    /// What a driver does with a device that was reset.
+    func setUp() throws {
+        (available, seen) = ([0, 0, 0], [0, 0, 0])
         for queue in 0..<3 {
             let number = UInt32(queue)
             try message(8, u32(number) + u32(Self.queueSize))
@@ -45,6 +51,16 @@ final class FakeGuest {
             try message(9, u32(number) + u32(0) + u64(ring) + u64(ring + 1024) + u64(ring + 2048) + u64(0))
             try message(13, u64(UInt64(queue)), [calls[queue].pipe.writeEnd.raw])
             try message(12, u64(UInt64(queue)), [kicks[queue].pipe.readEnd.raw])
+        }
+    }
+
+    /// What a VMM does when the guest resets the device.
+    func stop() throws {
+        var answer = [UInt8](repeating: 0, count: 20)
+        for queue in 0..<2 {
+            try message(11, u32(UInt32(queue)) + u32(0))
+            _ = try check("read", "a queue's base") { recv(socket.raw, &answer, answer.count, Int32(MSG_WAITALL)) }
+            memset(memory + ringOffset(queue), 0, 4096)
         }
     }
 

@@ -65,6 +65,28 @@ struct VsockDeviceTests {
         }
     }
 
+    @Test("a guest that resets its device ends its streams; a dial that waits reaches the next driver")
+    func reset() async throws {
+        try await withDevice { device, guest in
+            for _ in 0..<8 { guest.offerReceiveBuffer() }
+            async let first = device.dial(port: 1024, timeout: .seconds(5))
+            let request = try await guest.next().packet
+            guest.transmit(packet(.response, from: 1024, to: request.sourcePort))
+            let socket = try await first
+            defer { close(socket) }
+            async let second = device.dial(port: 1025, timeout: .seconds(5))
+            _ = try await guest.next()
+            try guest.stop()
+            #expect(read(socket, 8).isEmpty)
+            try guest.setUp()
+            for _ in 0..<4 { guest.offerReceiveBuffer() }
+            let again = try await guest.next().packet
+            #expect(again.destinationPort == 1025)
+            guest.transmit(packet(.response, from: 1025, to: again.sourcePort))
+            close(try await second)
+        }
+    }
+
     @Test("a dial to a silent guest ends at its deadline")
     func dialTimesOut() async throws {
         try await withDevice { device, guest in

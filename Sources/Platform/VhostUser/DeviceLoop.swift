@@ -67,7 +67,9 @@ final class DeviceLoop {
             switch source {
             case .wake: device.bell.answer()
             case .listener: accept()
-            case .frontEnd: if frontEnd?.serve(state) == false { frontEndGone() }
+            case .frontEnd:
+                if frontEnd?.serve(state) == false { frontEndGone() }
+                if state.wasStopped { forgetStreams() }
             case .kick(let index):
                 drain(result.fd, 8)
                 if index == Self.receiveQueue { receiveQueueIsDry = false }
@@ -110,6 +112,15 @@ final class DeviceLoop {
         frontEnd = nil
         dropAll()
         state = DeviceState()
+    }
+
+    /// Streams of a driver that is gone end here too; who waits for one waits for the next driver.
+    private func forgetStreams() {
+        state.wasStopped = false
+        waiting += connections.values.compactMap { connection in connection.dial.map { ($0, .now + .milliseconds(20)) }
+        }
+        connections = [:]
+        replies = []
     }
 
     private func dropAll() {

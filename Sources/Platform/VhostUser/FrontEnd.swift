@@ -111,6 +111,7 @@ final class FrontEnd {
             guard let index = queue(short(0), device) else { return false }
             device.queues[index].enabled = false
             device.setKick(index, -1)
+            device.wasStopped = true
             answer(bytes(UInt64(short(0)) | UInt64(device.queues[index].lastAvailable) << 32))
         case .setVringKick:
             if let index = queue(short(0) & 0xff, device) {
@@ -174,6 +175,8 @@ final class FrontEnd {
 final class DeviceState {
     let memory = GuestMemory()
     var queues = [Virtqueue](repeating: Virtqueue(), count: 3)
+    /// The guest has reset the device, or is gone: its driver knows of no stream any more.
+    var wasStopped = false
     private(set) var kicks: [Int32] = [-1, -1, -1]
     private var calls: [Int32] = [-1, -1, -1]
 
