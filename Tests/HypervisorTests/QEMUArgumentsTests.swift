@@ -85,7 +85,7 @@ struct AcceleratorTests {
         #expect(Accelerator.judge(microseconds: 17_000, device: "/dev/kvm").accelerator == .tcg)
         #expect(
             Accelerator.judge(microseconds: -2, device: "/dev/kvm").reason
-                == "/dev/kvm can't be used: No such file or directory")
+                == "/dev/kvm can't be used: no such file or directory")
     }
 
     @Test("the configuration's word is final")

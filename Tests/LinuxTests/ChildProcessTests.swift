@@ -156,7 +156,7 @@ struct FileTests {
     @Test("an error names operation, object and cause")
     func errors() {
         let error = #expect(throws: SystemError.self) { try Files.read("/nowhere/state") }
-        #expect(error?.description == "open /nowhere/state: No such file or directory")
+        #expect(error?.description == "open /nowhere/state: no such file or directory")
     }
 
     @Test("a socket path that does not fit is refused, not cut")

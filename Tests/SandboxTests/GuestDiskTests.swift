@@ -49,13 +49,13 @@ struct GuestDiskTests {
         #expect(privileged.disks.isEmpty && privileged.droppedDevices == 2)
     }
 
-    @Test("a bound block device is the guest's to find; those below /dev are the guest's own")
+    @Test("a bound block device is the guest's to find; a privileged container goes without those below /dev")
     func bound() throws {
         let guest = try guest {
+            $0.linux?.resources?.devices = [.init(allow: true)]
             $0.mounts?.append(
                 Mount(destination: "/dev/data", type: "bind", source: "/dev/sdz", options: ["bind", "ro"]))
             $0.mounts?.append(Mount(destination: "/disk", type: "bind", source: "/dev/sdz", options: ["bind", "ro"]))
-            $0.linux?.resources?.devices = [.init(allow: false)]
         }
         #expect(guest.disks == [GuestSpec.Disk(source: .path("/dev/sdz"), use: .device("/disk"), readOnly: true)])
         #expect(guest.shares.isEmpty && guest.spec.mounts?.last?.destination == "/disk")

@@ -1,6 +1,8 @@
 import AgentAPI
 import Configuration
 import Hypervisor
+import Linux
+import OCISpec
 import Testing
 
 @testable import OCISpec
@@ -76,7 +78,6 @@ struct PlanTests {
     func guestSpec() throws {
         var spec = Spec.example
         spec.mounts?.append(Mount(destination: "/data", type: "bind", source: "/host/dir", options: ["rbind", "ro"]))
-        spec.mounts?.append(Mount(destination: "/dev/net/tun", type: "bind", source: "/dev/net/tun", options: ["bind"]))
         spec.linux?.namespaces?.append(.init(type: "user"))
         let guest = try GuestSpec(spec, container: "c1", paths: SandboxPaths(sandbox: "s1"))
         #expect(guest.spec.root?.path == "/run/kata-containers/shared/containers/c1/rootfs")
@@ -90,8 +91,52 @@ struct PlanTests {
             guest.shares == [
                 GuestSpec.Share(
                     source: "/host/dir", mounted: "/run/kata-containers/shared/sandboxes/s1/mounts/c1-7-data",
-                    readOnly: true)
+                    readOnly: true, recursive: true)
             ])
+        #expect(
+            guest.inHostsWords(
+                "mount /run/kata-containers/shared/containers/c1-7-data on /data: x", paths: .init(sandbox: "s1"))
+                == "mount /host/dir on /data: x")
+    }
+
+    @Test(
+        "what is bound over the kernel's own files is the guest's; other files of the host are shared, wherever they go"
+    )
+    func boundFiles() throws {
+        func bind(_ source: String, _ destination: String, _ kind: Files.Kind = .directory, _ option: String = "rbind")
+            throws
+            -> (guest: GuestSpec, mount: Mount?)
+        {
+            var spec = Spec.example
+            spec.mounts = [Mount(destination: destination, type: "bind", source: source, options: [option])]
+            let guest = try GuestSpec(spec, container: "c1", paths: SandboxPaths(sandbox: "s1"), kind: { _ in kind })
+            return (guest, guest.spec.mounts?.first)
+        }
+        for (source, destination, type) in [
+            ("/sys/fs/cgroup", "/sys/fs/cgroup", "cgroup"), ("/x", "/proc", "proc"), ("/dev", "/dev", "tmpfs"),
+            ("/dev/shm", "/dev/shm", "tmpfs"), ("/dev/mqueue", "/dev/mqueue", "mqueue"),
+        ] {
+            let (guest, mount) = try bind(source, destination, .directory, "ro")
+            #expect(mount?.type == type && mount?.isReadOnly == true && guest.shares.isEmpty, "\(destination)")
+        }
+        #expect(try bind("/dev/shm", "/dev/shm").mount?.options == ["nosuid", "noexec", "nodev", "mode=1777"])
+        for (source, destination, kind) in [
+            ("/x", "/dev/x", Files.Kind.directory), ("/log", "/dev/termination-log", .other),
+            ("/x/shm", "/dev/shm", .directory),
+            ("/proc", "/host/proc", .directory),
+            ("/dev/net/tun", "/dev/net/tun", .characterDevice(major: 10, minor: 200)),
+        ] {
+            #expect(try bind(source, destination, kind).guest.shares.map(\.source) == [source])
+        }
+        #expect(try bind("/x", "/x", .directory, "bind").guest.shares.map(\.recursive) == [false])
+        for destination in ["/proc/cpuinfo", "/sys/module"] {
+            let (guest, mount) = try bind("/x", destination)
+            #expect(mount == nil && guest.droppedMounts == [destination] && guest.shares.isEmpty)
+        }
+        let error = #expect(throws: SpecError.self) {
+            try bind("/dev/sg0", "/s", .characterDevice(major: 21, minor: 0))
+        }
+        #expect(error?.path == "mounts[0].source" && error?.reason.contains("(c 21:0) belongs to the host") == true)
     }
 
     private func guestSpec(_ change: (inout Spec) -> Void) throws -> GuestSpec {

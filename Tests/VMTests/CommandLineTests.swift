@@ -232,7 +232,7 @@ struct CommandLineTests {
                 k() { \(lab.kata) "$@"; }
                 k create -b bundle t-ps; k ps t-ps | wc -l; k start t-ps
                 for i in $(seq 50); do [ $(k ps t-ps | wc -l) = 3 ] && break; sleep 0.1; done
-                k ps t-ps | head -1 | tr -s ' '; k ps t-ps -o comm | sort | tr '\\n' ' '; k ps -f json t-ps | jq length
+                k ps t-ps | head -1 | tr -s ' '; k ps t-ps -o comm | sort | tr '\\n' ' '; k ps -f json t-ps | jq ". == [$(k state t-ps | jq .pid)]"
                 k ps t-ps -Z; k ps -f xml t-ps; k ps nope
                 k metrics t-ps | grep -c -e '^kata_agent_startup_seconds{item="agent_listens"} [0-9]' -e '^kata_agent_total_rss [0-9]' -e '^kata_guest_meminfo{item="memtotal"} [0-9]'
                 k kata-network list-ifaces t-ps | jq -c '.[0] | [.name, .mtu, .IPAddresses[0].address]'
@@ -243,7 +243,7 @@ struct CommandLineTests {
                 outcome.output == """
                     2
                     UID PID PPID C STIME TTY TIME CMD
-                    COMMAND sleep sleep 2
+                    COMMAND sleep sleep true
                     3
                     ["lo",65536,"127.0.0.1"]
                     []
@@ -426,7 +426,7 @@ struct CommandLineTests {
             Failure(
                 name: "not executable",
                 breakage: "jq '.process.args = [\"/etc/passwd\"]' bundle/config.json > c; mv c bundle/config.json",
-                expected: "execute /etc/passwd: Permission denied"),
+                expected: "execute /etc/passwd: permission denied"),
         ])
     func failures(failure: Failure) throws {
         try withLab { lab in

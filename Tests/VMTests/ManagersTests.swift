@@ -5,67 +5,6 @@ import Testing
     "Docker and Podman with real guests", .serialized, .enabled(if: Lab.obstacle == nil, "\(Lab.obstacle ?? "")"),
     .timeLimit(.minutes(10)))
 struct ManagersTests {
-    /// A wrapper that managers run as their runtime, a network namespace for the manager, and an image named busybox.
-    private func prelude(_ lab: Lab) -> String {
-        """
-        printf '#!/bin/sh\\nexec \(lab.binaries)/kata-runtime --kata-config \(lab.configuration) "$@"\\n' > kata; chmod +x kata
-        ns=kata-${PWD##*-}; ip netns add $ns; ip -n $ns link set lo up
-        inside() { nsenter --net=/run/netns/$ns "$@"; }
-        # Managers' names are numbers; other suites run beside this one.
-        machines() { ls /run/vc/vm | grep -cE '^[0-9a-f]{64}'; }
-        clean() {
-            awk -v p="$PWD/" 'index($2, p) == 1 {print $2}' /proc/self/mounts | sort -r | xargs -r umount -l
-            ip netns del $ns
-        }
-        """
-    }
-
-    /// dockerd with directories, socket and network of its own.
-    private func withDocker(_ script: String, seconds: Int = 120) throws -> Lab.Outcome {
-        let lab = try Lab()
-        defer { lab.remove() }
-        return try lab.sh(
-            """
-            \(prelude(lab))
-            cat > daemon.json <<X
-            {"runtimes": {"kata": {"path": "$PWD/kata"}}, "data-root": "$PWD/data", "exec-root": "$PWD/exec",
-             "hosts": ["unix://$PWD/docker.sock"], "pidfile": "$PWD/docker.pid", "storage-driver": "overlay2"}
-            X
-            nsenter --net=/run/netns/$ns dockerd --config-file daemon.json > dockerd.log 2>&1 & daemon=$!
-            d() { docker -H unix://$PWD/docker.sock "$@"; }
-            run() { d run --rm --runtime kata "$@"; }
-            trap 'd ps -aq | xargs -r docker -H unix://$PWD/docker.sock rm -f > /dev/null; kill $daemon; wait $daemon; clean' EXIT
-            for i in $(seq 200); do d version > /dev/null 2>&1 && break; sleep 0.1; done
-            tar -C rootfs -c . | d import - busybox > /dev/null || tail -3 dockerd.log >&2
-            \(script)
-            """, seconds: seconds)
-    }
-
-    private func withPodman(_ script: String, seconds: Int = 120) throws -> Lab.Outcome {
-        let lab = try Lab()
-        defer { lab.remove() }
-        return try lab.sh(
-            """
-            \(prelude(lab))
-            cat > containers.conf <<X
-            [containers]
-            default_ulimits = ["nofile=20000:20000", "nproc=32768:32768"]
-            [network]
-            network_backend = "netavark"
-            network_config_dir = "$PWD/networks"
-            [engine]
-            cgroup_manager = "cgroupfs"
-            events_logger = "file"
-            X
-            printf '[storage]\\ndriver = "overlay"\\ngraphroot = "%s"\\nrunroot = "%s"\\n' $PWD/graph $PWD/runroot > storage.conf
-            export CONTAINERS_CONF=$PWD/containers.conf CONTAINERS_STORAGE_CONF=$PWD/storage.conf
-            p() { inside podman --root $PWD/graph --runroot $PWD/runroot --tmpdir $PWD/tmp --runtime $PWD/kata "$@"; }
-            trap 'p rm -fa -t 1 > /dev/null 2>&1; clean' EXIT
-            tar -C rootfs -c . | p import - busybox > /dev/null 2>&1
-            \(script)
-            """, seconds: seconds)
-    }
-
     @Test("Docker: services are found by their names on a network of their own, and by their published ports")
     func dockerNames() throws {
         let outcome = try withDocker(

@@ -102,7 +102,7 @@ struct ResourcesTests {
                 \(lab.kata) run -b bundle t-nodisk; echo $?
                 """)
             #expect(outcome.output == "1\n1\n")
-            #expect(outcome.error.contains("block device 4095:7: No such device"), "\(outcome.error)")
+            #expect(outcome.error.contains("block device 4095:7: no such device"), "\(outcome.error)")
             #expect(outcome.error.contains("use as disk /etc: Block device required"), "\(outcome.error)")
             #expect(try lab.leftovers("t-nodisk") == "")
         }

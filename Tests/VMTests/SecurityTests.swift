@@ -91,7 +91,7 @@ struct SecurityTests {
             """)
         #expect(outcome.output == "1\n1\n159\n", "\(outcome.error)")
         let lines = outcome.error.split(separator: "\n")
-        #expect(lines.count == 2 && lines[0].contains("execute /bin/sh: Operation not permitted"), "\(outcome.error)")
+        #expect(lines.count == 2 && lines[0].contains("execute /bin/sh: operation not permitted"), "\(outcome.error)")
         #expect(lines.last?.contains("does linux.seccomp allow what sets it up?") == true, "\(outcome.error)")
         #expect(try lab.leftovers("t-silent") == "")
     }
@@ -139,7 +139,7 @@ struct SecurityTests {
                 """, "\(outcome.output) \(outcome.error)")
         #expect(
             outcome.error
-                == "apply profile (process.apparmorProfile), which must be loaded in the guest, other: No such file or directory\n"
+                == "apply profile (process.apparmorProfile), which must be loaded in the guest, other: no such file or directory\n"
         )
         #expect(try lab.leftovers("t-profile") == "")
     }
@@ -190,7 +190,7 @@ struct SecurityTests {
                 """, "\(outcome.output) \(outcome.error)")
         let refusal = "apply label (process.selinuxLabel), which the guest's policy must know, system_u:system_r:"
         #expect(
-            outcome.error == "\(refusal)other_t:s0: Invalid argument\n\(refusal)container_t:s9: Invalid argument\n")
+            outcome.error == "\(refusal)other_t:s0: invalid argument\n\(refusal)container_t:s9: invalid argument\n")
         #expect(try lab.leftovers("t-policy") == "")
     }
 

@@ -208,7 +208,7 @@ struct SpecificationTests {
             k state t-init | jq -r .status; k delete t-init
             """, seconds: 120)
         #expect(
-            outcome.output == "0::/init.scope\na unit\nexecute /nope: No such file or directory\nstopped\n",
+            outcome.output == "0::/init.scope\na unit\nexecute /nope: no such file or directory\nstopped\n",
             "\(outcome.output) \(outcome.error)")
         #expect(try lab.leftovers("t-init") == "")
     }
@@ -244,7 +244,7 @@ struct SpecificationTests {
             ),
             (
                 #".linux.devices = [{type: "b", path: "/dev/none", major: 8, minor: 250}]"#,
-                "find block device 8:250: No such device"
+                "find block device 8:250: no such device"
             ),
             (
                 #".linux.namespaces |= map(if .type == "ipc" then .path = "/proc/1/ns/ipc" else . end)"#,

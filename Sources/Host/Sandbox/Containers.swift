@@ -5,6 +5,7 @@ import Glibc
 import Ledger
 import Linux
 import OCISpec
+import TTRPC
 
 extension Sandbox {
     /// Takes a container's name before it is created, before there is a machine even: from now on a manager may ask for it, wait
@@ -47,6 +48,11 @@ extension Sandbox {
                 "\(guest.droppedDevices) devices of the host are not in the guest",
                 metadata: ["container": "\(container)"])
         }
+        if !guest.droppedMounts.isEmpty {
+            log.warning(
+                "mounts left out: they are devices of the host, or lie among the files of the guest's own kernel",
+                metadata: ["container": "\(container)", "mounts": "\(guest.droppedMounts)"])
+        }
         for warning in spec.process?.warnings(at: "process.") ?? [] {
             log.warning("\(warning)", metadata: ["container": "\(container)"])
         }
@@ -57,7 +63,7 @@ extension Sandbox {
             }
             let shared = paths.sharedRootfs(of: container)
             record.made.append(try ledger.add(.directory(path: paths.mounts + "/" + container)))
-            try mount(GuestSpec.Share(source: rootfs, mounted: shared, readOnly: false), for: record)
+            try mount(GuestSpec.Share(source: rootfs, mounted: shared, readOnly: false, recursive: true), for: record)
             for share in guest.shares { try mount(share, for: record) }
             var request = Grpc_CreateContainerRequest()
             request.containerID = container
@@ -86,7 +92,7 @@ extension Sandbox {
             let asked = ContinuousClock.now
             do { _ = try await agent.createContainer(request, timeout: plan.createTimeout) } catch {
                 ports.cancel()
-                throw await explainLoss(error, "create container \(container)")
+                throw await explainLoss(inHostsWords(error, guest), "create container \(container)")
             }
             record.creation = ContinuousClock.now - asked
         } catch {
@@ -97,6 +103,12 @@ extension Sandbox {
             record.hooks = nil
             throw error
         }
+    }
+
+    /// The agent's refusal, without paths that its reader doesn't know.
+    private func inHostsWords(_ error: any Error, _ guest: GuestSpec) -> any Error {
+        guard let error = error as? RPCError else { return error }
+        return RPCError(error.code, guest.inHostsWords(error.message, paths: paths))
     }
 
     /// Who kills the process that stands for a container on the host means the container.
@@ -113,12 +125,13 @@ extension Sandbox {
     }
 
     func mount(_ share: GuestSpec.Share, for container: Container) throws {
-        var copy = try Mounts.copy(share.source, readOnly: share.readOnly, seenBy: container.process)
+        var copy = try Mounts.copy(
+            share.source, readOnly: share.readOnly, recursive: share.recursive, seenBy: container.process)
         var (facts, own) = (stat(), stat())
         try check("look at", share.source) { fstat(copy.raw, &facts) }
         // Seen here as well: then of here, so that what hooks mount below comes along.
         if stat(share.source, &own) == 0, own.st_dev == facts.st_dev, own.st_ino == facts.st_ino {
-            copy = try Mounts.copy(share.source, readOnly: share.readOnly)
+            copy = try Mounts.copy(share.source, readOnly: share.readOnly, recursive: share.recursive)
         }
         container.made.append(try ledger.add(.mount(path: share.mounted, namespace: Mounts.namespace)))
         if facts.st_mode & S_IFMT == S_IFDIR {

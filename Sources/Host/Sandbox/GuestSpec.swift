@@ -19,11 +19,15 @@ package struct GuestSpec: Sendable {
     package let sockets: [Socket]
     /// Devices that were left out of a privileged container.
     package let droppedDevices: Int
+    /// Destinations of binds that were left out: of devices of the host, or among the files of the guest's own kernel.
+    package let droppedMounts: [String]
 
     package struct Share: Sendable, Equatable {
         package let source: String
         package let mounted: String
         package let readOnly: Bool
+        /// With all that is mounted below the source.
+        package let recursive: Bool
     }
 
     package struct Socket: Sendable, Equatable {
@@ -39,12 +43,10 @@ package struct GuestSpec: Sendable {
     package init(
         _ original: Spec, container: String, paths: SandboxPaths, joins: [String: String] = [:],
         guestSELinux: Bool = false, guestSeccomp: Bool = true, source: String = "config.json",
-        kind: @Sendable (String) -> Files.Kind? = { Files.kind(of: $0) }
+        kind: @escaping @Sendable (String) -> Files.Kind? = { Files.kind(of: $0) }
     ) throws(SpecError) {
         var spec = original
-        var shares: [Share] = []
         var disks: [Disk] = []
-        var sockets: [Socket] = []
         spec.root?.path = GuestPaths.rootfs(of: container)
         spec.hooks = original.hooks?.startContainer.map { Hooks(startContainer: $0) }
         let (namespaces, sharesProcesses) = try Self.namespaces(original, joins, source)
@@ -71,43 +73,23 @@ package struct GuestSpec: Sendable {
         } else if let label = original.linux?.mountLabel, !label.isEmpty {
             throw SpecError(source, "linux.mountLabel", "\"\(label)\": shared files keep the host's labels")
         }
-        spec.mounts = original.mounts?.enumerated().compactMap { index, mount in
-            guard let source = mount.source else { return mount }
-            if let disk = Disk(mount, index: index, container: container) {
-                disks.append(disk)
-                return disk.mount(at: mount.destination)
-            }
-            guard mount.isBind else { return mount }
-            let found = kind(source)
-            if found == .socket {
-                let path = GuestPaths.socket(of: container, index: index)
-                sockets.append(Socket(source: source, path: path))
-                return Mount(destination: mount.destination, type: "bind", source: path, options: mount.options)
-            }
-            // These belong to the guest's own kernel; the host's would be a lie there.
-            for reserved in ["/proc", "/sys", "/dev"]
-            where mount.destination == reserved
-                || mount.destination.hasPrefix(reserved + "/") && mount.destination != "/dev/shm"
-            {
-                return nil
-            }
-            if found == .blockDevice {
-                disks.append(
-                    Disk(source: .path(source), use: .device(mount.destination), readOnly: mount.isReadOnly))
-                // The agent puts the guest's own in the place of the source.
-                return mount
-            }
-            var rewritten = mount
-            let mounted = paths.sharedMount(of: container, index: index, destination: mount.destination)
-            shares.append(Share(source: source, mounted: mounted, readOnly: mount.isReadOnly))
-            rewritten.type = "bind"
-            rewritten.source = GuestPaths.path(of: mounted, below: paths.mounts)
-            return rewritten
-        }
+        let guest = try GuestMounts(
+            original.mounts ?? [], container: container, paths: paths,
+            privileged: Self.isPrivileged(original), file: source, kind: kind)
+        spec.mounts = original.mounts.map { _ in guest.mounts }
+        disks += guest.disks
         self.spec = spec
-        self.shares = shares
+        shares = guest.shares
         self.disks = disks
-        self.sockets = sockets
+        sockets = guest.sockets
+        droppedMounts = guest.dropped
+    }
+
+    /// What the agent says, with the host's paths in the place of those that it knows.
+    func inHostsWords(_ message: String, paths: SandboxPaths) -> String {
+        shares.reduce(message) { message, share in
+            message.replacing(GuestPaths.path(of: share.mounted, below: paths.mounts), by: share.source)
+        }
     }
 
     /// A path leads to a namespace of the host. In a pod it is the sandbox's, for which the guest's own stands.
@@ -142,14 +124,9 @@ package struct GuestSpec: Sendable {
         return (kept, sharesProcesses)
     }
 
-    /// Majors whose devices mean the same in every kernel: memory devices, terminals, and the fixed numbers of misc.
-    private static func isUniversal(_ device: OCISpec.Linux.Device) -> Bool {
-        switch (device.type, device.major ?? -1, device.minor ?? -1) {
-        case ("p", _, _): true
-        case ("b", _, _): false
-        // From 200 to 249 misc numbers are given out for good: tun, fuse and kin (Documentation/admin-guide/devices.txt).
-        case (_, 1, _), (_, 5, _), (_, 10, 200...249), (_, 108, 0): true
-        default: false
+    private static func isPrivileged(_ spec: Spec) -> Bool {
+        (spec.linux?.resources?.devices ?? []).contains {
+            $0.allow && ["a", ""].contains($0.type ?? "a") && $0.major ?? -1 < 0 && $0.minor ?? -1 < 0
         }
     }
 
@@ -159,23 +136,17 @@ package struct GuestSpec: Sendable {
         kept: [OCISpec.Linux.Device]?, disks: [Disk], dropped: Int
     ) {
         guard let given = spec.linux?.devices else { return (nil, [], 0) }
-        let privileged = (spec.linux?.resources?.devices ?? []).contains {
-            $0.allow && ["a", ""].contains($0.type ?? "a") && $0.major ?? -1 < 0 && $0.minor ?? -1 < 0
-        }
-        if privileged {
-            let kept = given.filter(isUniversal)
+        if isPrivileged(spec) {
+            let kept = given.filter(\.isUniversal)
             return (kept, [], given.count - kept.count)
         }
         var disks: [Disk] = []
-        for (index, device) in given.enumerated() where !isUniversal(device) {
+        for (index, device) in given.enumerated() where !device.isUniversal {
             if device.type == "b" {
                 disks.append(Disk(device, rules: spec.linux?.resources?.devices ?? []))
                 continue
             }
-            throw SpecError(
-                source, "linux.devices[\(index)]",
-                "\(device.path) (\(device.type) \(device.major ?? 0):\(device.minor ?? 0)) belongs to the host and is not in the guest"
-            )
+            throw SpecError(source, "linux.devices[\(index)]", device.refusal)
         }
         return (given, disks, 0)
     }
@@ -239,9 +210,4 @@ extension OCISpec.Process {
         return ["docker-default", "cri-containerd.apparmor.d", "crio-default", "default"].contains(base)
             || base.hasPrefix("containers-default-")
     }
-}
-
-extension Mount {
-    var isBind: Bool { type == "bind" || options?.contains { $0 == "bind" || $0 == "rbind" } ?? false }
-    var isReadOnly: Bool { options?.contains("ro") ?? false }
 }

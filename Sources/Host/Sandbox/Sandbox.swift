@@ -83,6 +83,14 @@ package actor Sandbox {
 
     package var isEmpty: Bool { containers.isEmpty }
 
+    /// Its containers, when all of them have ended and wait to be deleted.
+    package var ended: (ids: [String], bundles: [String])? {
+        guard state == .ready, !containers.isEmpty, containers.values.allSatisfy({ $0.initial.ended != nil }) else {
+            return nil
+        }
+        return (containers.keys.sorted(), containers.values.map(\.bundle))
+    }
+
     /// A process as it stands now.
     package func report(container: String, exec: String = "") throws -> ProcessReport {
         let record = try self.container(container)

@@ -81,6 +81,11 @@ package final class SandboxHolder: Sendable {
     /// Once the start is over, most of the program has been run for the last time.
     func trimWhenIdle() { loop.scheduleTask(in: .seconds(1)) { clx_trim_memory() } }
 
+    /// - Returns: true, for a loop to go on.
+    func pause(_ time: Duration) async -> Bool {
+        (try? await sleep(time, on: loop)) != nil
+    }
+
     func detached(_ body: @escaping @Sendable () async -> Void) {
         Task(executorPreference: executor) { await body() }
     }

@@ -39,7 +39,11 @@ package enum ShimServer {
             ledger: ledger, loop: loop, log: log)
         let events = EventPublisher(
             address: environment("TTRPC_ADDRESS"), namespace: flags.namespace, loop: loop, log: log)
-        let tasks = ContainerdTasks(sandboxes: sandboxes, events: events, log: log) {
+        let forget = { @Sendable (container: String) in
+            // Of the command line, whose containers these are.
+            if flags.namespace == "oci" { Files.removeTree(flags.address + "/" + container) }
+        }
+        let tasks = ContainerdTasks(sandboxes: sandboxes, events: events, log: log, forget: forget) {
             // Before the answer: once it is out, a new shim of the same name may listen here.
             ledger.end()
             done.succeed()

@@ -22,13 +22,18 @@ package final class ContainerdTasks: TaskService, Sendable {
     private let events: EventPublisher
     private let log: Logger
     private let shutdownRequested: @Sendable () -> Void
+    /// Takes away what a manager keeps of a container between its calls, where that is ours.
+    private let forget: @Sendable (_ container: String) -> Void
 
     package init(
-        sandboxes: SandboxHolder, events: EventPublisher, log: Logger, shutdownRequested: @escaping @Sendable () -> Void
+        sandboxes: SandboxHolder, events: EventPublisher, log: Logger,
+        forget: @escaping @Sendable (_ container: String) -> Void = { _ in },
+        shutdownRequested: @escaping @Sendable () -> Void
     ) {
         self.sandboxes = sandboxes
         self.events = events
         self.log = log
+        self.forget = forget
         self.shutdownRequested = shutdownRequested
     }
 
@@ -127,7 +132,25 @@ package final class ContainerdTasks: TaskService, Sendable {
             event.exitStatus = UInt32(bitPattern: end.status)
             event.exitedAt = Google_Protobuf_Timestamp(end.at)
             events.publish("/tasks/exit", event)
+            if exec.isEmpty { await self.endWhenForgotten(sandbox) }
         }
+    }
+
+    /// Podman whose conmon was killed, and others too, remove a container that has ended without a word: nobody will ask for its
+    /// deletion then. Its bundle tells.
+    private func endWhenForgotten(_ sandbox: Sandbox) async {
+        repeat {
+            guard let left = await sandbox.ended else { return }
+            if left.bundles.allSatisfy({ !Files.exists($0 + "/config.json") }) {
+                log.warning(
+                    "the bundles have gone without a deletion: the sandbox ends",
+                    metadata: ["containers": "\(left.ids)"])
+                await sandbox.stop()
+                left.ids.forEach(forget)
+                await events.flush(within: .seconds(5))
+                return shutdownRequested()
+            }
+        } while await sandboxes.pause(.seconds(5))
     }
 
     package func delete(_ request: Containerd_Task_V2_DeleteRequest, _ context: CallContext) async throws

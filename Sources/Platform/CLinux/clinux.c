@@ -349,11 +349,12 @@ void clx_set_thread_name(const char *name) {
     prctl(PR_SET_NAME, kept, 0, 0, 0);
 }
 
-int clx_copy_tree(int mounts, const char *source, uint64_t attributes, int isolated) {
+int clx_copy_tree(int mounts, const char *source, int recursive, uint64_t attributes, uint64_t propagation) {
     if (mounts >= 0 && (unshare(CLONE_FS) < 0 || setns(mounts, CLONE_NEWNS) < 0)) return -errno;
-    int fd = (int)syscall(SYS_open_tree, AT_FDCWD, source, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE);
+    unsigned below = recursive ? AT_RECURSIVE : 0;
+    int fd = (int)syscall(SYS_open_tree, AT_FDCWD, source, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | below);
     if (fd < 0) return -errno;
-    struct mount_attr wanted = {.attr_set = attributes, .propagation = isolated ? MS_PRIVATE : 0};
+    struct mount_attr wanted = {.attr_set = attributes, .propagation = propagation};
     if (syscall(SYS_mount_setattr, fd, "", AT_EMPTY_PATH | AT_RECURSIVE, &wanted, sizeof wanted) == 0) return fd;
     int error = errno;
     close(fd);

@@ -52,7 +52,10 @@ package enum Files {
     package static func isDirectory(_ path: String) -> Bool { kind(of: path) == .directory }
 
     /// What there may be at a path, as far as it matters to us.
-    package enum Kind: Equatable, Sendable { case directory, blockDevice, socket, other }
+    package enum Kind: Equatable, Sendable {
+        case directory, blockDevice, socket, other
+        case characterDevice(major: Int64, minor: Int64)
+    }
 
     /// nil when there is nothing.
     package static func kind(of path: String) -> Kind? {
@@ -62,6 +65,11 @@ package enum Files {
         case S_IFDIR: .directory
         case S_IFBLK: .blockDevice
         case S_IFSOCK: .socket
+        // Its number as makedev(3) puts it together.
+        case S_IFCHR:
+            .characterDevice(
+                major: Int64(status.st_rdev >> 8 & 0xfff | status.st_rdev >> 32 & ~0xfff),
+                minor: Int64(status.st_rdev & 0xff | status.st_rdev >> 12 & ~0xff))
         default: .other
         }
     }

@@ -23,19 +23,27 @@ package enum Mounts {
     }
 
     /// What `lend` shows, not shown anywhere yet.
-    /// - Parameter process: `source` is a path as this process sees it; managers mount for themselves what others don't get to see.
-    package static func copy(_ source: String, readOnly: Bool = false, seenBy process: Int32? = nil) throws(SystemError)
-        -> FileDescriptor
-    {
+    /// - Parameters:
+    ///   - recursive: with all that is mounted below it.
+    ///   - alone: what is mounted below later, here or there, is not seen at the other.
+    ///   - process: `source` is a path as this process sees it; managers mount for themselves what others don't get to see.
+    package static func copy(
+        _ source: String, readOnly: Bool = false, recursive: Bool = true, alone: Bool = false,
+        seenBy process: Int32? = nil
+    ) throws(SystemError) -> FileDescriptor {
         let attributes = noSetuid | noDevices | (readOnly ? Self.readOnly : 0)
+        let (below, propagation) = (Int32(recursive ? 1 : 0), alone ? UInt64(MS_PRIVATE) : 0)
         guard let process else {
             return FileDescriptor(
-                owning: try checkNegated("copy mounts of", source, clx_copy_tree(-1, source, attributes, 0)))
+                owning: try checkNegated(
+                    "copy mounts of", source, clx_copy_tree(-1, source, below, attributes, propagation)))
         }
         let theirs = try FileDescriptor.open("/proc/\(process)/ns/mnt", O_RDONLY)
         let raw = theirs.raw
         let outcome = Outcome()
-        try runThread("mounts") { outcome.value.withLock { $0 = clx_copy_tree(raw, source, attributes, 0) } }
+        try runThread("mounts") {
+            outcome.value.withLock { $0 = clx_copy_tree(raw, source, below, attributes, propagation) }
+        }
         return FileDescriptor(owning: try checkNegated("copy mounts of", source, outcome.value.withLock { $0 }))
     }
 
@@ -43,13 +51,17 @@ package enum Mounts {
     static func frozenCopy(_ source: String, devices: Bool) throws(SystemError) -> FileDescriptor {
         let attributes = noSetuid | readOnly | (devices ? 0 : noDevices)
         return FileDescriptor(
-            owning: try checkNegated("copy mounts of", source, clx_copy_tree(-1, source, attributes, 1)))
+            owning: try checkNegated("copy mounts of", source, clx_copy_tree(-1, source, 1, attributes, UInt64(MS_PRIVATE))))
     }
 
     private final class Outcome: Sendable { let value = Mutex<Int32>(-EIO) }
 
     package static func attach(_ copy: borrowing FileDescriptor, at target: String) throws(SystemError) {
-        try checkNegated("attach mounts at", target, clx_attach_tree(copy.raw, target))
+        try attach(copy.raw, at: target)
+    }
+
+    package static func attach(_ copy: Int32, at target: String) throws(SystemError) {
+        try checkNegated("attach mounts at", target, clx_attach_tree(copy, target))
     }
 
     /// MOUNT_ATTR_* (mount_setattr(2)).

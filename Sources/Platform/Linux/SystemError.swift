@@ -15,10 +15,11 @@ package struct SystemError: Error, Equatable, CustomStringConvertible {
 
     package var description: String { "\(operation) \(object): \(Self.text(of: code))" }
 
-    /// The C library's words for an errno.
+    /// The C library's words for an errno, without its capital, as Go has them: managers read them to choose their exit status.
     package static func text(of code: Int32) -> String {
         guard let words = strerror(code) else { return "errno \(code)" }
-        return String(cString: words)
+        let text = String(cString: words)
+        return text.prefix(1).lowercased() + text.dropFirst()
     }
 }
 

@@ -7,4 +7,20 @@ extension StringProtocol {
         guard words.count <= text.count else { return false }
         return (0...(text.count - words.count)).contains { text[$0...].starts(with: words) }
     }
+
+    /// With `other` everywhere in the place of `words`, by another name than Foundation's too.
+    package func replacing(_ words: String, by other: String) -> String {
+        let (text, words) = (Array(utf8), Array(words.utf8))
+        guard !words.isEmpty else { return String(self) }
+        var (result, rest) = ([UInt8](), text[...])
+        while !rest.isEmpty {
+            if rest.starts(with: words) {
+                result += other.utf8
+                rest = rest.dropFirst(words.count)
+            } else {
+                result.append(rest.removeFirst())
+            }
+        }
+        return String(decoding: result, as: UTF8.self)
+    }
 }

@@ -84,7 +84,7 @@ extension GlobalOptions {
                 if terminal, options.consoleSocket == nil { follower.terminal = 0 }
             } else {
                 process = try Attach.spawn(
-                    address: address, id: options.id, exec: "", terminal: terminal ? request.stdin : nil,
+                    address: address, id: options.id, bundle: bundle, terminal: terminal ? request.stdin : nil,
                     namespace: namespace)
             }
             standIn = process
@@ -100,7 +100,7 @@ extension GlobalOptions {
                     "the shim of container \"\(options.id)\" has ended while it created it: was it killed, or out of memory?"
                 )
             }
-            process.follow()
+            try process.follow()
             let state = ContainerState(
                 ociVersion: spec.ociVersion, id: options.id, bundle: bundle,
                 rootfs: rootfs.hasPrefix("/") ? rootfs : bundle + "/" + rootfs,

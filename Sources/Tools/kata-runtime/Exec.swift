@@ -72,7 +72,7 @@ struct Exec: ParsableCommand {
             let process = try Attach.spawn(
                 address: state.address, id: id, exec: exec, terminal: terminal ? request.stdin : nil,
                 namespace: .path("/proc/\(state.pid)/ns/net"))
-            process.follow()
+            try process.follow()
             if let pidFile { try Files.replace(pidFile, "\(process.pid)", mode: 0o644) }
             return
         }

@@ -21,7 +21,10 @@ extension GlobalOptions {
 struct Ps: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "ps", abstract: "Lists the processes of a container, as the guest numbers them.")
-    @Option(name: .shortAndLong, help: "table or json.") var format = "table"
+    @Option(
+        name: .shortAndLong,
+        help: "table; or json: the host's number of the process that stands for them, which managers look up there.")
+    var format = "table"
     @Argument(help: "The container's id.") var id: String
     @Argument(parsing: .captureForPassthrough, help: "Options of ps(1): -ef, aux or -o FIELD,FIELD…") var options:
         [String] = []
@@ -31,13 +34,16 @@ struct Ps: ParsableCommand {
         guard ["table", "json"].contains(format) else {
             throw RuntimeError("unknown format \"\(format)\": table or json")
         }
-        let task = try runtime.global.running(id)
+        let state = try ContainerState.load(root: runtime.global.root, id: id)
+        let task = try state.running()
+        // The guest's numbers would be those of other processes of the host (go-runc, Docker's top).
+        guard format == "table" else { return print("[\(state.pid)]") }
         var request = Grpc_ListProcessesRequest()
         request.containerID = id
         request.format = format
         request.args = options
         let answer: Grpc_ListProcessesResponse = try task.ask("ListProcesses", request)
-        print(String(decoding: answer.processList, as: UTF8.self), terminator: format == "json" ? "\n" : "")
+        print(String(decoding: answer.processList, as: UTF8.self), terminator: "")
     }
 }
 

@@ -127,7 +127,11 @@ enum ProcessSetup {
     /// The program's path: searched in PATH when its name has no slash (execvp(3)).
     private static func find(_ name: String, environment: [String]) throws -> String {
         if name.contains("/") {
-            guard Files.exists(name) else { throw SystemError("execute", name, errno: ENOENT) }
+            // Told here, it is the creation that fails. Its capabilities count, other than with access(2).
+            if faccessat(AT_FDCWD, name, X_OK, AT_EACCESS) != 0, [ENOENT, ENOTDIR, EACCES, ELOOP].contains(errno) {
+                throw SystemError("execute", name, errno: errno)
+            }
+            guard !Files.isDirectory(name) else { throw SystemError("execute", name, errno: EACCES) }
             return name
         }
         let path =

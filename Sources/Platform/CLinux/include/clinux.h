@@ -67,11 +67,11 @@ int clx_set_parent_death_signal(int signal);
 /// Terminal size of `fd` (tty_ioctl(4)).
 int clx_get_window_size(int fd, uint16_t *rows, uint16_t *columns);
 int clx_set_window_size(int fd, uint16_t rows, uint16_t columns);
-/// A copy of the mount tree at `source`, with all that is mounted below it, attached nowhere, all of it with MOUNT_ATTR_* `attributes`
-/// from birth: who gets it by propagation has them too, which a later remount can't do (open_tree(2)). With `mounts`, a descriptor of
-/// another mount namespace, `source` is a path there, and the calling thread stays there: it must end. -1: the caller's own. `isolated`:
-/// nothing that is mounted in one of the two shows in the other.
-int clx_copy_tree(int mounts, const char *source, uint64_t attributes, int isolated);
+/// A copy of the mount at `source`, `recursive` with all that is mounted below it, attached nowhere, all of it with MOUNT_ATTR_*
+/// `attributes` from birth: who gets it by propagation has them too, which a later remount can't do (open_tree(2)). `propagation` is
+/// MS_PRIVATE or its kin, 0 to be as the source is. With `mounts`, a descriptor of another mount namespace, `source` is a path there,
+/// and the calling thread stays there: it must end. -1: the caller's own.
+int clx_copy_tree(int mounts, const char *source, int recursive, uint64_t attributes, uint64_t propagation);
 /// Attaches such a copy at `target`.
 int clx_attach_tree(int tree, const char *target);
 /// 1 when something is mounted at `path` itself, 0 when not (statx(2), STATX_ATTR_MOUNT_ROOT); links are not followed.

@@ -1,0 +1,111 @@
+import AgentAPI
+import Linux
+import OCISpec
+
+/// The mounts of a container as its guest is to make them, and what each of them needs of the host.
+struct GuestMounts {
+    private(set) var mounts: [Mount] = []
+    private(set) var shares: [GuestSpec.Share] = []
+    private(set) var disks: [GuestSpec.Disk] = []
+    private(set) var sockets: [GuestSpec.Socket] = []
+    /// Destinations of binds that were left out: of devices of the host, or among the files of the guest's own kernel.
+    private(set) var dropped: [String] = []
+
+    private let container: String
+    private let paths: SandboxPaths
+    /// All devices are the container's, so that it goes without those of the host (GuestSpec).
+    private let privileged: Bool
+    /// The file that errors name.
+    private let file: String
+    private let kind: @Sendable (String) -> Files.Kind?
+
+    init(
+        _ original: [Mount], container: String, paths: SandboxPaths, privileged: Bool, file: String,
+        kind: @escaping @Sendable (String) -> Files.Kind?
+    ) throws(SpecError) {
+        (self.container, self.paths, self.file, self.kind) = (container, paths, file, kind)
+        self.privileged = privileged
+        for (index, mount) in original.enumerated() { try add(mount, index) }
+    }
+
+    private mutating func add(_ mount: Mount, _ index: Int) throws(SpecError) {
+        guard let source = mount.source else { return mounts.append(mount) }
+        if let disk = GuestSpec.Disk(mount, index: index, container: container) {
+            disks.append(disk)
+            if let mount = disk.mount(at: mount.destination) { mounts.append(mount) }
+            return
+        }
+        guard mount.isBind else { return mounts.append(mount) }
+        let found = kind(source)
+        if found == .socket {
+            let path = GuestPaths.socket(of: container, index: index)
+            sockets.append(GuestSpec.Socket(source: source, path: path))
+            return mounts.append(
+                Mount(destination: mount.destination, type: "bind", source: path, options: mount.options))
+        }
+        if let own = Self.guestsOwn(mount, source) { return mounts.append(own) }
+        guard !mount.destination.hasPrefix("/proc/"), !mount.destination.hasPrefix("/sys/") else {
+            return dropped.append(mount.destination)
+        }
+        switch found {
+        case .blockDevice where privileged && mount.destination.hasPrefix("/dev/"):
+            return dropped.append(mount.destination)
+        case .blockDevice:
+            disks.append(
+                GuestSpec.Disk(source: .path(source), use: .device(mount.destination), readOnly: mount.isReadOnly))
+            // The agent puts the guest's own in the place of the source.
+            return mounts.append(mount)
+        case .characterDevice(let major, let minor):
+            let device = OCISpec.Linux.Device(type: "c", path: source, major: major, minor: minor)
+            guard device.isUniversal else {
+                if privileged { return dropped.append(mount.destination) }
+                throw SpecError(file, "mounts[\(index)].source", device.refusal)
+            }
+        default: break
+        }
+        var rewritten = mount
+        let mounted = paths.sharedMount(of: container, index: index, destination: mount.destination)
+        shares.append(
+            GuestSpec.Share(
+                source: source, mounted: mounted, readOnly: mount.isReadOnly, recursive: mount.isRecursive))
+        rewritten.type = "bind"
+        rewritten.source = GuestPaths.path(of: mounted, below: paths.mounts)
+        mounts.append(rewritten)
+    }
+
+    /// What is mounted in the place of the host's kernel's files: the same of the guest's kernel. nil for all that may be the host's.
+    private static func guestsOwn(_ mount: Mount, _ source: String) -> Mount? {
+        let destination = mount.destination
+        let always = ["/proc", "/sys", "/sys/fs/cgroup"]
+        guard always.contains(destination) || destination == source,
+            var own = Spec.example.mounts?.first(where: { $0.destination == destination })
+        else { return nil }
+        // Memory is as large as the guest's; read-only is what was asked for.
+        let isShared = destination == "/dev/shm"
+        own.options = own.options?.filter { $0 != "ro" && !(isShared && $0.hasPrefix("size=")) }
+        if mount.isReadOnly { own.options = (own.options ?? []) + ["ro"] }
+        return own
+    }
+}
+
+extension OCISpec.Linux.Device {
+    /// It means the same in every kernel: memory devices, terminals, and the fixed numbers of misc.
+    var isUniversal: Bool {
+        switch (type, major ?? -1, minor ?? -1) {
+        case ("p", _, _): true
+        case ("b", _, _): false
+        // From 200 to 249 misc numbers are given out for good: tun, fuse and kin (Documentation/admin-guide/devices.txt).
+        case (_, 1, _), (_, 5, _), (_, 10, 200...249), (_, 108, 0): true
+        default: false
+        }
+    }
+
+    var refusal: String { "\(path) (\(type) \(major ?? 0):\(minor ?? 0)) belongs to the host and is not in the guest" }
+}
+
+extension Mount {
+    package var isBind: Bool { type == "bind" || options?.contains { $0 == "bind" || $0 == "rbind" } ?? false }
+    package var isReadOnly: Bool { options?.contains("ro") ?? false }
+    /// A bind with all that is mounted below its source.
+    package var isRecursive: Bool { options?.contains("rbind") ?? false }
+}
