@@ -36,7 +36,7 @@ extension ManagersTests {
             \(prelude(lab))
             cat > daemon.json <<X
             {"runtimes": {"kata": {"path": "$PWD/kata"}}, "data-root": "$PWD/data", "exec-root": "$PWD/exec",
-             "hosts": ["unix://$PWD/docker.sock"], "pidfile": "$PWD/docker.pid", "storage-driver": "overlay2"}
+             "hosts": ["unix://$PWD/docker.sock"], "pidfile": "$PWD/docker.pid", "storage-driver": "overlay2", "experimental": true}
             X
             begin() {
                 nsenter --net=/run/netns/$ns dockerd --config-file daemon.json >> dockerd.log 2>&1 & daemon=$!

@@ -5,7 +5,7 @@ extension ManagersTests {
     private static let first = #"""
         first() {
             "$@" > said 2>&1; echo "$?$(head -1 said | tr -d '\r' | sed -E "s#$PWD#.#g; s#[^ ]*/config.json#config.json#; s/[0-9a-f]{64}/ID/g;
-                s/^.*(create|exec|start) failed: //; s/^Error: (OCI runtime error: )?\./Error: ./; s/^/ /")"
+                s/^.*(create|exec|start) failed: //; s/^.*exit status 1: (.*); see .*/\1/; s/^Error: (OCI runtime error: )?\./Error: ./; s/^/ /")"
         }
         """#
 
@@ -17,6 +17,7 @@ extension ManagersTests {
                 first run busybox nope; first run busybox /nope; first run busybox /etc/passwd
                 first run -v $PWD/kata:/bin busybox true; first run -v /dev/tty0:/t busybox true; first run --sysctl net.nope=1 busybox true
                 d run -d --name runs --runtime kata busybox sleep 1000 > /dev/null
+                first d checkpoint create runs one
                 first d exec runs nope; first d exec runs /etc; first d exec -w /nope runs true; first d exec -u nope runs true; first d exec runs sh -c 'exit 42'
                 """#)
         #expect(
@@ -27,6 +28,7 @@ extension ManagersTests {
                 125 mount ./kata on /bin: not a directory: unknown: Are you trying to mount a directory onto a file (or vice-versa)? Check if the specified host path exists and is the expected type
                 125 config.json: mounts[7].source: /dev/tty0 (c 4:0) belongs to the host and is not in the guest: unknown
                 127 open /proc/sys/net/nope: no such file or directory: unknown
+                1 checkpoint is not possible: the processes of a container are those of a machine, which CRIU can't reach
                 126 exec: "nope": executable file not found in $PATH: unknown
                 126 execute /etc: permission denied: unknown
                 126 change to directory (process.cwd) /nope: no such file or directory: unknown

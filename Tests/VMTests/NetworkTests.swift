@@ -192,13 +192,14 @@ struct NetworkTests {
             mount -t overlay overlay -o lowerdir=/etc,upperdir=$PWD/upper,workdir=$PWD/work /etc
             mkdir -p /etc/cni/net.d
             printf '{"cniVersion":"0.4.0","name":"t","plugins":[{"type":"ptp","ipam":{"type":"host-local","dataDir":"$PWD/ipam",
-                "ranges":[[{"subnet":"10.77.0.0/24"}]],"routes":[{"dst":"0.0.0.0/0"}]}}]}' > /etc/cni/net.d/10.conflist
+                "ranges":[[{"subnet":"10.77.0.0/24"}],[{"subnet":"fd00:77::/64"}]],"routes":[{"dst":"0.0.0.0/0"}]}}]}' > /etc/cni/net.d/10.conflist
             mount -t tmpfs none /opt; mkdir /opt/cni; ln -s /usr/lib/cni /opt/cni/bin
             ctr -a c.sock run --rm --cni --runtime io.containerd.kata.v2 --rootfs \(lab.rootfs) n-cni \
-                /bin/sh -c 'ip addr show eth0 | grep -o "inet 10.77.0.2"; ping -c 1 10.77.0.1 | grep -c "1 packets received"'
+                /bin/sh -c 'ip addr show eth0 | grep -oE "inet6? (10.77.0.2|fd00:77::2)"
+                    ping -c 1 10.77.0.1 | grep -c "1 packets received"; ping6 -c 1 fd00:77::1 | grep -c "1 packets received"'
             X
             nsenter --net=/run/netns/$ns unshare -m bash in-view
             """)
-        #expect(outcome.output == "inet 10.77.0.2\n1\n", "\(outcome.error)")
+        #expect(outcome.output == "inet 10.77.0.2\ninet6 fd00:77::2\n1\n1\n", "\(outcome.error)")
     }
 }

@@ -25,12 +25,16 @@ struct KataRuntime: ParsableCommand {
 
     static func main() {
         signal(SIGPIPE, SIG_IGN)
+        // Before help is given: Podman asks so what there is.
+        if let unknown = unknownCommand() {
+            ErrorLog.shared.report(unknown + "; see kata-runtime --help")
+            Glibc.exit(1)
+        }
         var command: any ParsableCommand
         do { command = try parseAsRoot() } catch {
             // --help and --version come as errors that are none.
             if exitCode(for: error).isSuccess { exit(withError: error) }
-            let unknown = message(for: error).hasPrefix("Unexpected argument") ? unknownCommand() : nil
-            ErrorLog.shared.report((unknown ?? message(for: error)) + "; see kata-runtime --help")
+            ErrorLog.shared.report(message(for: error) + "; see kata-runtime --help")
             Glibc.exit(1)
         }
         do {
@@ -55,7 +59,11 @@ extension KataRuntime {
                 if valued.contains(word) { _ = words.popFirst() }
                 continue
             }
-            let known = configuration.subcommands.flatMap { [$0._commandName] + $0.configuration.aliases }
+            if ["checkpoint", "restore"].contains(word) {
+                return
+                    "\(word) is not possible: the processes of a container are those of a machine, which CRIU can't reach"
+            }
+            let known = configuration.subcommands.flatMap { [$0._commandName] + $0.configuration.aliases } + ["help"]
             return known.contains(word) ? nil : "Invalid command \"\(word)\""
         }
         return nil
