@@ -51,10 +51,11 @@ extension ManagersTests {
         let outcome = try withPodman(
             """
             echo put > kata-copied; mkdir vol; echo sesame > s; p secret create sec s > /dev/null
-            p run -d --name day --stop-signal USR1 --pids-limit 44 --cpus 1.5 -m 64m --health-cmd 'test -e /ok' --tmpfs /t -v $PWD/vol:/vol -v $PWD/vol:/ro:ro \
+            p run -d --name day --stop-signal USR1 --pids-limit 44 --cpus 1.5 -m 64m --health-cmd 'test -e /ok' --tmpfs /t -v $PWD/vol:/vol -v $PWD/vol:$PWD/vol -v $PWD/vol:/ro:ro \
                 --secret sec --secret sec,type=env,target=S --secret sec,mode=0400,uid=5,target=other busybox \
                 sh -c 'trap "exit 9" USR1; trap "echo hup" HUP; while :; do sleep 0.1; done' > /dev/null 2>&1
-            p cp kata-copied day:/tmp/; p cp kata-copied day:/vol/; p exec day cat /tmp/kata-copied /vol/kata-copied; ls /tmp/kata-copied 2>&1 | grep -c 'No such'
+            p cp kata-copied day:/tmp/; p cp kata-copied day:/vol/; p cp kata-copied day:$PWD/vol/same; p exec day cat /tmp/kata-copied /vol/kata-copied /vol/same; ls /tmp/kata-copied 2>&1 | grep -c 'No such'
+            p exec day ln -s ../../../../../tmp /root/out; p cp kata-copied day:/root/out/kata-linked; p exec day cat /tmp/kata-linked; ls /tmp/kata-linked 2>&1 | grep -c 'No such'
             p exec day sh -c 'echo got > /root/file'; p cp day:/root/file got; cat got vol/kata-copied
             p cp kata-copied day:/ro/ 2>&1 | grep -c 'read-only'; p cp kata-copied day:/t/ 2>&1 | grep -c 'read-only'
             p top day pid comm | tr -s ' '; p top day -ef | grep -c '[s]h -c trap'
@@ -72,6 +73,9 @@ extension ManagersTests {
         #expect(
             outcome.output == """
                 put
+                put
+                put
+                1
                 put
                 1
                 got

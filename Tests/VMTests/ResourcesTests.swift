@@ -103,7 +103,7 @@ struct ResourcesTests {
                 """)
             #expect(outcome.output == "1\n1\n")
             #expect(outcome.error.contains("block device 4095:7: no such device"), "\(outcome.error)")
-            #expect(outcome.error.contains("use as disk /etc: Block device required"), "\(outcome.error)")
+            #expect(outcome.error.contains("use as disk /etc: block device required"), "\(outcome.error)")
             #expect(try lab.leftovers("t-nodisk") == "")
         }
     }

@@ -43,7 +43,7 @@ struct GuestMounts {
             return mounts.append(
                 Mount(destination: mount.destination, type: "bind", source: path, options: mount.options))
         }
-        if let own = Self.guestsOwn(mount, source) { return mounts.append(own) }
+        if let own = mount.guestsOwn { return mounts.append(own) }
         guard !mount.destination.hasPrefix("/proc/"), !mount.destination.hasPrefix("/sys/") else {
             return dropped.append(mount.destination)
         }
@@ -72,20 +72,6 @@ struct GuestMounts {
         rewritten.source = GuestPaths.path(of: mounted, below: paths.mounts)
         mounts.append(rewritten)
     }
-
-    /// What is mounted in the place of the host's kernel's files: the same of the guest's kernel. nil for all that may be the host's.
-    private static func guestsOwn(_ mount: Mount, _ source: String) -> Mount? {
-        let destination = mount.destination
-        let always = ["/proc", "/sys", "/sys/fs/cgroup"]
-        guard always.contains(destination) || destination == source,
-            var own = Spec.example.mounts?.first(where: { $0.destination == destination })
-        else { return nil }
-        // Memory is as large as the guest's; read-only is what was asked for.
-        let isShared = destination == "/dev/shm"
-        own.options = own.options?.filter { $0 != "ro" && !(isShared && $0.hasPrefix("size=")) }
-        if mount.isReadOnly { own.options = (own.options ?? []) + ["ro"] }
-        return own
-    }
 }
 
 extension OCISpec.Linux.Device {
@@ -108,4 +94,17 @@ extension Mount {
     package var isReadOnly: Bool { options?.contains("ro") ?? false }
     /// A bind with all that is mounted below its source.
     package var isRecursive: Bool { options?.contains("rbind") ?? false }
+
+    /// What a bind over the files of the host's kernel becomes: the same of the guest's kernel. nil for all that may be the host's.
+    package var guestsOwn: Mount? {
+        let always = ["/proc", "/sys", "/sys/fs/cgroup"]
+        guard isBind, always.contains(destination) || destination == source,
+            var own = Spec.example.mounts?.first(where: { $0.destination == destination })
+        else { return nil }
+        // Memory is as large as the guest's; read-only is what was asked for.
+        let isMemory = destination == "/dev/shm"
+        own.options = own.options?.filter { $0 != "ro" && !(isMemory && $0.hasPrefix("size=")) }
+        if isReadOnly { own.options = (own.options ?? []) + ["ro"] }
+        return own
+    }
 }
