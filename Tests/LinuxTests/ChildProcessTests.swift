@@ -94,7 +94,7 @@ struct ChildProcessTests {
         let pipe = try Pipe()
         let write = pipe.writeEnd.raw
         nonisolated(unsafe) var child: ChildProcess?
-        runThread("parent") {
+        try runThread("parent") {
             var command = Command("/bin/sh", ["-c", "sleep 60"])
             command.descriptors = [1: write]
             command.user = ProcessUser(user: 4242, group: 4242)
