@@ -16,7 +16,7 @@ struct ThreadsTests {
         var limit = rlimit()
         #expect(getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0 && limit.rlim_cur == limit.rlim_max)
         let refusal = #expect(throws: SystemError.self) { try raiseDescriptorLimit(atLeast: .max) }
-        #expect(refusal?.description.contains("(ulimit -Hn): Too many open files") == true)
+        #expect(refusal?.description.contains("(ulimit -Hn): too many open files") == true)
     }
 
     @Test("a stream whose reader takes nothing is known for that, and one that is read is not")

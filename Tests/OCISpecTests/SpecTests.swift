@@ -209,7 +209,7 @@ struct SpecTests {
         }
         let talking = Hook(path: "/bin/sh", args: ["sh", "-c", "echo no luck >&2; exit 3"])
         #expect(failure(talking) == "prestart hook /bin/sh: exited with status 3: no luck")
-        #expect(failure(Hook(path: "/nope")).contains("No such file"))
+        #expect(failure(Hook(path: "/nope")).contains("no such file"))
         let slow = Hook(path: "/bin/sh", args: ["sh", "-c", "exec sleep 30"], env: ["PATH=/bin:/usr/bin"], timeout: 1)
         #expect(failure(slow) == "prestart hook /bin/sh: took longer than 1.0 seconds")
         // What it leaves in the background holds nobody up.

@@ -8,7 +8,8 @@ package enum Deadline: CaseIterable, Sendable {
     // A container
     case creation, start, signal, change, question, removal, output, quietOutput, unread, hook
     // Other processes of the host
-    case event, shimInput, shimStart, shimCreate, shimProcess, shimAnswer, shimDelete, pod, standIn, process, socket,
+    case event, shimInput, shimStart, shimCreate, shimProcess, shimAnswer, shimDelete, pod, standInStart, standIn,
+        process, socket,
         names, tool
     case kernelBuild
     // In the guest
@@ -169,6 +170,10 @@ package enum Deadline: CaseIterable, Sendable {
             Facts(
                 "the end of a killed container whose sandbox has others", .seconds(10), by: "kata-runtime delete",
                 then: "it is deleted all the same")
+        case .standInStart:
+            Facts(
+                "the process that stands for a container to be in its place", .seconds(10), by: "kata-runtime create",
+                then: "the container is not created")
         case .standIn:
             Facts(
                 "the process that stands for a container to end with it, and once more after SIGKILL", .seconds(1),

@@ -147,7 +147,7 @@ package final class ContainerdTasks: TaskService, Sendable {
                     metadata: ["containers": "\(left.ids)"])
                 await sandbox.stop()
                 left.ids.forEach(forget)
-                await events.flush(within: .seconds(5))
+                await events.flush(within: Deadline.event.limit)
                 return shutdownRequested()
             }
         } while await sandboxes.pause(.seconds(5))

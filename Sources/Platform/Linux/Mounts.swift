@@ -51,7 +51,8 @@ package enum Mounts {
     static func frozenCopy(_ source: String, devices: Bool) throws(SystemError) -> FileDescriptor {
         let attributes = noSetuid | readOnly | (devices ? 0 : noDevices)
         return FileDescriptor(
-            owning: try checkNegated("copy mounts of", source, clx_copy_tree(-1, source, 1, attributes, UInt64(MS_PRIVATE))))
+            owning: try checkNegated(
+                "copy mounts of", source, clx_copy_tree(-1, source, 1, attributes, UInt64(MS_PRIVATE))))
     }
 
     private final class Outcome: Sendable { let value = Mutex<Int32>(-EIO) }

@@ -1,5 +1,6 @@
 import ArgumentParser
 import CLinux
+import Deadlines
 import Glibc
 import Linux
 import OCISpec
@@ -120,7 +121,7 @@ struct StandIn {
         _ = write(go, &byte, 1)
         close(go)
         let said = try FileDescriptor(owning: report).readAll(
-            "what process \(pid) says", limit: 4096, by: .now + .seconds(10))
+            "what process \(pid) says", limit: 4096, by: .now + Deadline.standInStart.limit)
         guard said.isEmpty else { throw RuntimeError(String(decoding: said, as: UTF8.self)) }
     }
 }
