@@ -8,7 +8,7 @@ package enum Deadline: CaseIterable, Sendable {
     // A container
     case creation, start, signal, change, question, removal, output, quietOutput, unread, hook
     // Other processes of the host
-    case event, shimInput, shimStart, shimCreate, shimProcess, shimAnswer, shimDelete, pod, standInStart, standIn,
+    case event, shimInput, shimStart, shimCreate, shimProcess, shimAnswer, shimDelete, pod, view, standIn, forgotten,
         process, socket,
         names, tool
     case kernelBuild
@@ -170,10 +170,14 @@ package enum Deadline: CaseIterable, Sendable {
             Facts(
                 "the end of a killed container whose sandbox has others", .seconds(10), by: "kata-runtime delete",
                 then: "it is deleted all the same")
-        case .standInStart:
+        case .view:
             Facts(
-                "the process that stands for a container to be in its place", .seconds(10), by: "kata-runtime create",
-                then: "the container is not created")
+                "the process that stands for a container to take the container's files", .seconds(10),
+                by: "kata-runtime create", then: "the container is taken away")
+        case .forgotten:
+            Facts(
+                "a deletion of containers that have ended and whose bundles have gone", .seconds(5),
+                by: "ContainerdTasks", then: "the sandbox ends")
         case .standIn:
             Facts(
                 "the process that stands for a container to end with it, and once more after SIGKILL", .seconds(1),

@@ -150,7 +150,7 @@ package final class ContainerdTasks: TaskService, Sendable {
                 await events.flush(within: Deadline.event.limit)
                 return shutdownRequested()
             }
-        } while await sandboxes.pause(.seconds(5))
+        } while await sandboxes.pause(Deadline.forgotten.limit)
     }
 
     package func delete(_ request: Containerd_Task_V2_DeleteRequest, _ context: CallContext) async throws

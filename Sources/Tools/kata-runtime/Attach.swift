@@ -121,7 +121,7 @@ struct StandIn {
         _ = write(go, &byte, 1)
         close(go)
         let said = try FileDescriptor(owning: report).readAll(
-            "what process \(pid) says", limit: 4096, by: .now + Deadline.standInStart.limit)
+            "what process \(pid) says", limit: 4096, by: .now + Deadline.view.limit)
         guard said.isEmpty else { throw RuntimeError(String(decoding: said, as: UTF8.self)) }
     }
 }
