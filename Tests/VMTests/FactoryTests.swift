@@ -11,7 +11,7 @@ struct FactoryTests {
         try lab.bundle("exec sleep 1000")
         return try lab.sh(
             """
-            k() { \(lab.kata) "$@"; }
+            kata="\(lab.kata)"; k() { $kata "$@"; }
             printf '[factory]\\nenable_template = true\\ntemplate_path = "%s/template"\\n' $PWD >> configuration.toml
             cloned() { tr '\\0' ' ' < /proc/$(cat /run/vc/vm/$1/qemu.pid)/cmdline | grep -c -- '-incoming'; }
             up() { k create -b bundle $1 < /dev/null > out 2>&1 && k start $1 || cat out; }
@@ -69,7 +69,7 @@ struct FactoryTests {
             rm -r template; mkdir template; touch template/mine; k factory init 2>&1 | grep -c 'it holds something else'
             k factory destroy 2>&1 | grep -c 'it is no template'; ls template; ls | grep -c template
             sed -i 's|^template_path = .*|template_path = "/run/vc/vm/t-half"|' configuration.toml
-            k factory init > /dev/null 2>&1 & maker=$!
+            $kata factory init > /dev/null 2>&1 & maker=$!
             for i in $(seq 200); do [ -e /run/vc/vm/t-half.new-$maker/qemu.pid ] && break; sleep 0.02; done
             k check --leaks | grep -c t-half; kill -KILL $maker; wait $maker
             k check --leaks | grep -c 't-half.new-.*its maker ended half-way'; k check --leaks --fix | grep -c t-half
