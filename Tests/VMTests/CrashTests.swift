@@ -4,7 +4,7 @@ import Testing
 @Suite(
     "crashes", .serialized, .enabled(if: Lab.obstacle == nil, "\(Lab.obstacle ?? "")"), .timeLimit(.minutes(30)))
 struct CrashTests {
-    /// `make crash`: every cell, and the table in the documentation. Victims by name, with commas between: theirs alone.
+    /// `make crash`: every cell, and the table in the documentation. Victims by name, with commas between: theirs alone, and their rows.
     private static let wanted = ProcessInfo.processInfo.environment["KATA_CRASH"]
     private static let isFull = wanted == "full"
 
@@ -46,7 +46,7 @@ struct CrashTests {
             // One cell's remains are not another's.
             if !words.hasPrefix("ok ") { _ = try lab.sh(Self.sweep(lab)) }
         }
-        if Self.isFull { try Reliability.write(table: Self.table(results), named: "crash matrix") }
+        if Self.wanted != nil { try Reliability.write(table: try Self.table(results), named: "crash matrix") }
     }
 
     private static func sweep(_ lab: Lab) -> String {
@@ -55,13 +55,19 @@ struct CrashTests {
         """
     }
 
-    private static func table(_ results: [(CrashCell, String)]) -> String {
+    /// Rows of victims that were not tried this time stay as they are.
+    private static func table(_ results: [(CrashCell, String)]) throws -> String {
+        let before = try Reliability.table(named: "crash matrix")
         var lines = ["| who | blow | \(CrashCell.Moment.allCases.map(\.rawValue).joined(separator: " | ")) |"]
         lines.append("|---|---|" + String(repeating: "---|", count: CrashCell.Moment.allCases.count))
         for victim in CrashCell.Victim.allCases {
             for blow in CrashCell.Blow.allCases {
                 let row = results.filter { $0.0.victim == victim && $0.0.blow == blow }
-                if row.isEmpty { continue }
+                let name = "| \(victim.rawValue) | \(blow.rawValue) | "
+                if row.isEmpty {
+                    lines += before.filter { $0.hasPrefix(name) }
+                    continue
+                }
                 let cells = CrashCell.Moment.allCases.map { moment -> String in
                     guard let (cell, words) = row.first(where: { $0.0.moment == moment }) else { return "–" }
                     if let obstacle = cell.obstacle { return obstacle }
@@ -69,20 +75,26 @@ struct CrashTests {
                     guard parts.first == "ok", parts.count == 3 else { return "FAILED" }
                     return "\(parts[1]) + \(parts[2])"
                 }
-                lines.append("| \(victim.rawValue) | \(blow.rawValue) | \(cells.joined(separator: " | ")) |")
+                lines.append(name + cells.joined(separator: " | ") + " |")
             }
         }
-        let passed = results.filter { $0.1.hasPrefix("ok ") }.count
-        let untried = results.filter { $0.0.obstacle != nil }.count
-        lines.append(
-            "\n\(passed) of \(results.count - untried) cells passed."
-                + (untried > 0 ? " \(untried) could not be tried." : ""))
+        let cells = lines.dropFirst(2).flatMap { $0.split(separator: "|").dropFirst(2) }
+        let (passed, failed) = (cells.filter { $0.contains(" + ") }.count, cells.filter { $0.contains("FAILED") }.count)
+        lines.append("\n\(passed) of \(passed + failed) cells passed.")
         return lines.joined(separator: "\n")
     }
 }
 
 /// docs/reliability.md, whose tables come from test runs.
 enum Reliability {
+    /// The lines of the table of that name.
+    static func table(named name: String) throws -> [String] {
+        let text = try String(contentsOfFile: Lab.source! + "/docs/reliability.md", encoding: .utf8)
+        let lines = text.components(separatedBy: "\n")
+        let begin = lines.firstIndex(of: "<!-- begin \(name) -->") ?? 0
+        return Array(lines[begin...].prefix { $0 != "<!-- end \(name) -->" })
+    }
+
     /// Replaces what stands between `<!-- begin NAME -->` and `<!-- end NAME -->`.
     static func write(table: String, named name: String) throws {
         let path = Lab.source! + "/docs/reliability.md"
