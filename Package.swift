@@ -142,14 +142,14 @@ let package = Package(
         unitTests(
             "Sandbox",
             ["AgentAPI", "CLinux", "Configuration", "Hypervisor", "OCISpec", "Linux", "TestSupport", nioPosix]),
-        unitTests("Shim", ["AgentAPI", "ShimAPI", "TestSupport", protobuf]),
+        unitTests("Shim", ["AgentAPI", "Sandbox", "ShimAPI", "TestSupport", protobuf]),
         // Tests with real guests
         .testTarget(
             name: "VMTests",
             dependencies: [
                 "TestSupport", "Sandbox", "Ledger", "AgentAPI", "ShimAPI", "TTRPC", "Configuration", "Images",
-                "OCISpec",
-                "Linux", nioPosix, protobuf, log,
+                "OCISpec", "Linux",
+                nioCore, nioPosix, protobuf, log,
             ],
             path: "Tests/VMTests", exclude: ["attack", "crash-cell", "talk"], swiftSettings: strict),
     ]

@@ -19,6 +19,13 @@ struct AgentTests {
         #expect(KernelCommandLine("agent.hotplug_timeout=soon").hotPlugTimeout == .seconds(3))
     }
 
+    @Test("modules are told what the kernel's command line has for them")
+    func modules() {
+        let line = KernelCommandLine("quiet scsi_mod.scan=manual scsi_mod.x agent.log=debug scsi.y=1")
+        #expect(line.parameters(ofModule: "/lib/modules/scsi-mod.ko") == "scan=manual x")
+        #expect(line.parameters(ofModule: "/lib/modules/sd_mod.ko.xz") == "")
+    }
+
     private static let shell = ProcessEntry(
         stat: "42 (sh) S 1 42 42 34816 42 4194304 100 0 0 0 150 50 0 0 20 0 1 0 1000 4096000 256 18446744073709551615",
         commandLine: Array("sh\0-c\0sleep 9\0".utf8), user: 0)

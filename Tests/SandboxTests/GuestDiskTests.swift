@@ -79,6 +79,21 @@ struct GuestDiskTests {
                 == Mount(destination: "/data", type: "bind", source: place, options: ["rbind", "ro"]))
     }
 
+    @Test("a root that is a disk is the guest's own, and nothing of it is shared")
+    func root() throws {
+        let image = try #require(DiskImage("xfs", "/dev/mapper/pool-1", ["nouuid", "loop"]))
+        let guest = try GuestSpec(
+            Spec.example, container: "c1", paths: SandboxPaths(sandbox: "s1"), rootDisk: image, kind: { _ in .other })
+        let path = "/run/kata-containers/c1/rootfs"
+        #expect(guest.spec.root?.path == path)
+        #expect(
+            guest.disks == [
+                GuestSpec.Disk(
+                    source: .path("/dev/mapper/pool-1"),
+                    use: .fileSystem(type: "xfs", options: ["nouuid"], mountPoint: path), readOnly: false)
+            ])
+    }
+
     @Test("limits of disks hold for those that the container has, others are refused")
     func limits() throws {
         func spec(_ major: Int64) throws -> GuestSpec {

@@ -1,4 +1,5 @@
 import AgentAPI
+import Sandbox
 import ShimAPI
 import SwiftProtobuf
 import TestSupport
@@ -96,6 +97,22 @@ struct ShimTests {
             try StartParameters(
                 Self.bytes("0a 02", "c1", "12 07", "default", "4a 03", "s/."), flags: started)
         }
+    }
+
+    @Test("a snapshotter's only mount is a disk when it names a device, or an image that is to be looped")
+    func rootDisks() {
+        func disk(_ type: String, _ source: String, _ options: [String] = []) -> DiskImage? {
+            var mount = Containerd_Types_Mount()
+            (mount.type, mount.source, mount.options) = (type, source, options)
+            #expect(RootFilesystem.disk([mount, mount]) == nil)
+            return RootFilesystem.disk([mount])
+        }
+        let file = #filePath
+        #expect(disk("ext4", file, ["loop", "ro"]) == DiskImage("ext4", file, ["ro"]))
+        #expect(
+            disk("ext4", file) == nil && disk("ext4", "/etc", ["loop"]) == nil && disk("ext4", "/none", ["loop"]) == nil
+        )
+        #expect(disk("overlay", "overlay", ["lowerdir=/a"]) == nil && disk("bind", file, ["rbind", "loop"]) == nil)
     }
 
     @Test("figures keep their units in both of containerd's forms")

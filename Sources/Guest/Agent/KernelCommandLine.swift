@@ -7,6 +7,8 @@ struct KernelCommandLine: Sendable, Equatable {
     var debugConsolePort: UInt32?
     /// In seconds on the command line.
     var hotPlugTimeout = Deadline.hotPlug.limit
+    /// Words for modules, `module.name=value`: built into the kernel they are its own affair, loaded by the agent they are told.
+    private var dotted: [Substring]
 
     init(_ text: String) {
         var wanted = false
@@ -22,6 +24,14 @@ struct KernelCommandLine: Sendable, Equatable {
             }
         }
         if wanted { debugConsolePort = port }
+        dotted = text.split(whereSeparator: \.isWhitespace).filter { $0.contains { $0 == "." } }
+    }
+
+    /// What finit_module(2) is told of a module (modprobe(8) reads it from the same place).
+    func parameters(ofModule path: String) -> String {
+        let file = path.split(separator: "/").last ?? ""
+        let name = String(file.prefix { $0 != "." }.map { $0 == "-" ? "_" : $0 }) + "."
+        return dotted.filter { $0.hasPrefix(name) }.map { $0.dropFirst(name.utf8.count) }.joined(separator: " ")
     }
 
     static var current: KernelCommandLine { KernelCommandLine((try? Files.readText("/proc/cmdline")) ?? "") }

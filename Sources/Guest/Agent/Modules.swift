@@ -13,11 +13,12 @@ enum Modules {
 
     static func load(_ list: String) throws(SystemError) {
         guard Files.exists(list) else { return }
+        let commandLine = KernelCommandLine.current
         for line in try Files.readText(list).split(separator: "\n") where !line.isEmpty {
             if list == later { yield() }
             let path = String(line)
             let file = try FileDescriptor.open(path, O_RDONLY)
-            let result = clx_load_module(file.raw, "")
+            let result = clx_load_module(file.raw, commandLine.parameters(ofModule: path))
             // Built into the kernel, or loaded: as good.
             if result < 0, result != -EEXIST { throw SystemError("load module", path, errno: -result) }
             // In an initrd the file is memory, and the kernel has its own copy now. An image is read-only and stays as it is.

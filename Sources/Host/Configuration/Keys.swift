@@ -98,6 +98,10 @@ package enum Keys {
         "block_device_driver", .text("virtio-scsi"), allowed: ["virtio-scsi", "virtio-blk", "virtio-blk-pci"],
         annotation: "block_device_driver",
         "How disks are attached: all behind one controller, or each as a PCI device in a root port of its own.")
+    package static let disableBlockDevices = qemu(
+        "disable_block_device_use", .flag(false), annotation: "disable_block_device_use",
+        "A container's root file system that is a disk is mounted on the host and shared; else the guest gets the disk."
+    )
     package static let blockAIO = qemu(
         "block_device_aio", .text("io_uring"), allowed: ["io_uring", "native", "threads"],
         annotation: "block_device_aio",
@@ -212,7 +216,8 @@ package enum Keys {
         maxVCPUs, memory,
         maxMemory, memorySlots, virtioMem, rootPorts, seccompSandbox, entropySource, sharedFS, virtioFSDaemon,
         virtioFSCache,
-        virtioFSExtraArguments, virtioFSQueueSize, blockDriver, blockAIO, blockCacheSet, blockCacheDirect,
+        virtioFSExtraArguments, virtioFSQueueSize, blockDriver, disableBlockDevices, blockAIO, blockCacheSet,
+        blockCacheDirect,
         blockCacheNoFlush, blockLogicalSector,
         blockPhysicalSector, rootless, rootlessUser, rootlessGroup, hypervisorDebug, accelerator, guestChannel,
         guestHookPath,
@@ -229,7 +234,7 @@ package enum Keys {
             """
             ctlpath valid_ctlpaths jailer_path valid_jailer_paths
             kernel_verity_params firmware_volume overhead_vcpus default_bridges overhead_memory memory_offset
-            disable_block_device_use virtio_fs_cache_size virtio_fs_is_dax
+            virtio_fs_cache_size virtio_fs_is_dax
             enable_iothreads indep_iothreads queue_size num_queues
             disk_rate_limiter_bw_max_rate disk_rate_limiter_bw_one_time_burst disk_rate_limiter_ops_max_rate
             disk_rate_limiter_ops_one_time_burst net_rate_limiter_bw_max_rate net_rate_limiter_bw_one_time_burst

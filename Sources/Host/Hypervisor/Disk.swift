@@ -1,4 +1,5 @@
 import Deadlines
+import EventLoop
 import Linux
 
 /// A disk to add to a machine: an open block device or image file of the host.
@@ -76,7 +77,11 @@ extension QEMUVirtualMachine {
         try await monitor.execute("add-fd", #"{"fdset-id":\#(number)}"#, descriptor: disk.file.raw)
         do {
             try await addNode(disk, number, monitor)
-            do { return try await attach(disk, monitor) } catch {
+            do {
+                let place = try await attach(disk, monitor)
+                disks.withLock { $0.files[disk.id] = number }
+                return place
+            } catch {
                 try? await monitor.execute("blockdev-del", #"{"node-name":"\#(disk.id)"}"#)
                 throw error
             }
@@ -142,9 +147,23 @@ extension QEMUVirtualMachine {
     /// - Parameter id: of the disk. Returns when the guest has let it go.
     package func removeDisk(_ id: String) async throws {
         try await remove(device: id + "-device", timeout: Deadline.release.limit)
-        try await monitor().execute("blockdev-del", #"{"node-name":"\#(id)"}"#)
+        try await removeNode(id)
+        // Until then QEMU keeps the descriptor that it was given, and with it the host's device.
+        if let file = disks.withLock({ $0.files.removeValue(forKey: id) }) {
+            try await monitor().execute("remove-fd", #"{"fdset-id":\#(file)}"#)
+        }
         slots.withLock { $0.release(id) }
         disks.withLock { disks in disks.units = disks.units.filter { $0.value != id } }
+    }
+
+    /// The device has gone from the guest; QEMU itself may hold what is behind it a moment longer (it frees devices by RCU).
+    private func removeNode(_ id: String) async throws {
+        for turn in 1... {
+            do { return try await monitor().execute("blockdev-del", #"{"node-name":"\#(id)"}"#) } catch {
+                guard turn < 50 else { throw error }
+                try await sleep(.milliseconds(20), on: loop)
+            }
+        }
     }
 }
 
@@ -152,6 +171,8 @@ extension QEMUVirtualMachine {
 struct DiskTable: Sendable {
     var lastNumber = 0
     var hasController = false
+    /// Disk → number of the set of descriptors that it is read through.
+    var files: [String: Int] = [:]
     /// Unit number of the controller → disk.
     var units: [Int: String] = [:]
 

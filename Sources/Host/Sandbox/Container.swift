@@ -13,6 +13,8 @@ final class Container {
     var hooks: HostHooks?
     /// Stands for it on the host, among its manager's mounts; nil where the manager watches the machine.
     var process: Int32?
+    /// Path of what tells it who resolves names, on the host; a manager may write it until the container starts.
+    var resolverConfiguration: String?
     let initial: ContainerProcess
     var processes: [String: ContainerProcess]
     var paused = false

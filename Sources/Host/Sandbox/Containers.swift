@@ -30,7 +30,7 @@ extension Sandbox {
     ///   - joins: by kind of namespace, the container of this sandbox whose it is.
     ///   - made: what the caller has made for it on the host; it goes with the container, also when that can't be created.
     package func createContainer(
-        _ container: String, bundle: String, rootfs: String, spec: Spec, process: Int32? = nil,
+        _ container: String, bundle: String, rootfs: RootSource, spec: Spec, process: Int32? = nil,
         joins: [String: String] = [:], made: [Ledger.Number] = []
     ) async throws {
         guard let record = containers[container], record.initial.ended == nil else {
@@ -39,10 +39,14 @@ extension Sandbox {
         }
         record.made = made
         record.process = process
+        record.resolverConfiguration = spec.mounts?.last { $0.destination == "/etc/resolv.conf" }?.source
         record.hooks = HostHooks(spec, container: container, bundle: bundle, pid: process ?? pid, paths: paths)
         record.demand = Demand(spec.linux?.resources)
         let agent = try agent()
-        let guest = try plan.guestSpec(spec, container: container, bundle: bundle, joins: joins)
+        var rootDisk: DiskImage?
+        if case .disk(let image) = rootfs { rootDisk = image }
+        let guest = try plan.guestSpec(
+            spec, container: container, bundle: bundle, rootDisk: rootDisk, joins: joins)
         if guest.droppedDevices > 0 {
             log.info(
                 "\(guest.droppedDevices) devices of the host are not in the guest",
@@ -61,9 +65,12 @@ extension Sandbox {
                 try groups?.machine.add(process)
                 try follow(process, of: container)
             }
-            let shared = paths.sharedRootfs(of: container)
-            record.made.append(try ledger.add(.directory(path: paths.mounts + "/" + container)))
-            try mount(GuestSpec.Share(source: rootfs, mounted: shared, readOnly: false, recursive: true), for: record)
+            if case .directory(let path) = rootfs {
+                let shared = paths.sharedRootfs(of: container)
+                record.made.append(try ledger.add(.directory(path: paths.mounts + "/" + container)))
+                try mount(
+                    GuestSpec.Share(source: path, mounted: shared, readOnly: false, recursive: true), for: record)
+            }
             for share in guest.shares { try mount(share, for: record) }
             var request = Grpc_CreateContainerRequest()
             request.containerID = container
@@ -75,12 +82,7 @@ extension Sandbox {
                 request.oci = try Grpc_Spec(checking: guest.spec, source: bundle + "/config.json")
             }
             try await record.hooks?.beforeCreation(network: network?.namespace.path)
-            // A manager's hook may have moved links into the namespace, and have written who resolves names there.
-            if let path = spec.mounts?.last(where: { $0.destination == "/etc/resolv.conf" })?.source,
-                let text = try? Files.readText(path), NameRelay.isNeeded(by: text), let dialer, let relay
-            {
-                try await network?.relayNames(dialer, relay)
-            }
+            // A manager's hook may have moved links into the namespace.
             try await network?.follow()
             try await fitMachine()
             (request.devices, request.storages) = try await attach(guest.disks, for: record)

@@ -1,6 +1,36 @@
 import Linux
 import OCISpec
 
+/// A file system on a block device or in an image file, as a mount describes it.
+package struct DiskImage: Sendable, Equatable {
+    package let path: String
+    package let type: String
+    /// For who mounts it: without those that only say how to get at it.
+    package let options: [String]
+
+    /// File systems that live on a disk (filesystems(5)).
+    private static let fileSystems = [
+        "ext2", "ext3", "ext4", "xfs", "btrfs", "erofs", "squashfs", "iso9660", "vfat",
+    ]
+
+    /// Kata's word for an image file that is meant as a disk.
+    private static let fileOption = "io.katacontainers.fs-opt.block_device=file"
+
+    /// nil for any other mount.
+    package init?(_ type: String, _ source: String, _ options: [String]) {
+        guard Self.fileSystems.contains(type), source.hasPrefix("/") else { return nil }
+        (path, self.type) = (source, type)
+        self.options = options.filter { !["loop", "bind", "rbind", Self.fileOption].contains($0) }
+    }
+}
+
+/// A container's root file system on the host.
+package enum RootSource: Sendable, Equatable {
+    case directory(String)
+    /// Mounted by the guest alone.
+    case disk(DiskImage)
+}
+
 extension GuestSpec {
     /// A disk of the host for a container: as a device, or with its file system mounted.
     package struct Disk: Sendable, Equatable {
@@ -33,27 +63,18 @@ extension GuestSpec {
                 readOnly: !own.isEmpty && own.allSatisfy { !($0.access ?? "rwm").mentions("w") })
         }
 
-        /// File systems that live on a disk (filesystems(5)).
-        private static let fileSystems = [
-            "ext2", "ext3", "ext4", "xfs", "btrfs", "erofs", "squashfs", "iso9660", "vfat",
-        ]
-
         /// Of a mount of a disk's or an image file's file system; nil for any other mount.
         init?(_ mount: Mount, index: Int, container: String) {
-            guard let type = mount.type, Self.fileSystems.contains(type), let source = mount.source,
-                source.hasPrefix("/")
-            else { return nil }
-            let mine = ["loop", "bind", "rbind", Self.fileOption]
-            self.init(
-                source: .path(source),
-                use: .fileSystem(
-                    type: type, options: (mount.options ?? []).filter { !mine.contains($0) },
-                    mountPoint: GuestPaths.disk(of: container, index: index)),
-                readOnly: mount.isReadOnly)
+            guard let image = DiskImage(mount.type ?? "", mount.source ?? "", mount.options ?? []) else { return nil }
+            self.init(image, mountPoint: GuestPaths.disk(of: container, index: index))
         }
 
-        /// Kata's word for an image file that is meant as a disk.
-        private static let fileOption = "io.katacontainers.fs-opt.block_device=file"
+        init(_ image: DiskImage, mountPoint: String) {
+            self.init(
+                source: .path(image.path),
+                use: .fileSystem(type: image.type, options: image.options, mountPoint: mountPoint),
+                readOnly: image.options.contains("ro"))
+        }
 
         /// The container's mount of the file system that the guest has mounted.
         func mount(at destination: String) -> Mount? {

@@ -37,17 +37,24 @@ package struct GuestSpec: Sendable {
     }
 
     /// - Parameters:
+    ///   - rootDisk: what the container's root is, where that is a disk.
     ///   - joins: by kind of namespace, the container of the same guest whose it is.
     ///   - guestSELinux: labels go to the guest (`disable_guest_selinux` is false).
     ///   - guestSeccomp: filters of system calls do too (`disable_guest_seccomp` is false).
     package init(
-        _ original: Spec, container: String, paths: SandboxPaths, joins: [String: String] = [:],
-        guestSELinux: Bool = false, guestSeccomp: Bool = true, source: String = "config.json",
+        _ original: Spec, container: String, paths: SandboxPaths, rootDisk: DiskImage? = nil,
+        joins: [String: String] = [:], guestSELinux: Bool = false, guestSeccomp: Bool = true,
+        source: String = "config.json",
         kind: @escaping @Sendable (String) -> Files.Kind? = { Files.kind(of: $0) }
     ) throws(SpecError) {
         var spec = original
         var disks: [Disk] = []
         spec.root?.path = GuestPaths.rootfs(of: container)
+        if let rootDisk {
+            let path = GuestPaths.rootDisk(of: container)
+            disks.append(Disk(rootDisk, mountPoint: path))
+            spec.root?.path = path
+        }
         spec.hooks = original.hooks?.startContainer.map { Hooks(startContainer: $0) }
         let (namespaces, sharesProcesses) = try Self.namespaces(original, joins, source)
         spec.linux?.namespaces = namespaces

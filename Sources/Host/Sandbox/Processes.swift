@@ -18,7 +18,12 @@ extension Sandbox {
         let agent = try agent()
         let asked = ContinuousClock.now
         if exec.isEmpty {
-            // Others give the links between create and start.
+            // Others give the links between create and start, by hooks or by the task's pid, and write then who resolves names there.
+            if let path = record.resolverConfiguration, let text = try? Files.readText(path),
+                NameRelay.isNeeded(by: text), let dialer, let relay
+            {
+                try await network?.relayNames(dialer, relay)
+            }
             try await network?.follow()
             var request = Grpc_StartContainerRequest()
             request.containerID = container

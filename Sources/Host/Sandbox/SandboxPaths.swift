@@ -37,6 +37,9 @@ package enum GuestPaths {
     package static let shareTag = "kataShared"
     package static func rootfs(of container: String) -> String { "\(share)/\(container)/rootfs" }
 
+    /// Where a container's root is mounted that is a disk of its own.
+    package static func rootDisk(of container: String) -> String { "/run/kata-containers/\(container)/rootfs" }
+
     /// Where a file system of a container's own disk is mounted.
     package static func disk(of container: String, index: Int) -> String {
         "/run/kata-containers/\(container)/disk\(index)"

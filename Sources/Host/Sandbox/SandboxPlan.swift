@@ -23,6 +23,8 @@ package struct SandboxPlan: Sendable, Equatable {
     /// What the machine goes on from; nil: it boots.
     package let template: MachineTemplate?
     package let disks: Disk.Settings
+    /// A container's root file system that is a disk becomes the guest's own.
+    package let plugsRootDisks: Bool
     package let groups: Groups
     /// How the machine's size follows from what its containers ask.
     package let sizing: Sizing
@@ -88,11 +90,11 @@ package struct SandboxPlan: Sendable, Equatable {
     }
 
     /// What of a bundle's specification goes to this sandbox's guest.
-    package func guestSpec(_ spec: Spec, container: String, bundle: String, joins: [String: String] = [:])
-        throws(SpecError) -> GuestSpec
-    {
+    package func guestSpec(
+        _ spec: Spec, container: String, bundle: String, rootDisk: DiskImage? = nil, joins: [String: String] = [:]
+    ) throws(SpecError) -> GuestSpec {
         try GuestSpec(
-            spec, container: container, paths: paths, joins: joins, guestSELinux: guestSELinux,
+            spec, container: container, paths: paths, rootDisk: rootDisk, joins: joins, guestSELinux: guestSELinux,
             guestSeccomp: guestSeccomp, source: bundle + "/config.json")
     }
 
@@ -117,6 +119,7 @@ package struct SandboxPlan: Sendable, Equatable {
 
         debugConsole = configuration.flag(Keys.debugConsole)
         disks = Disk.Settings(configuration)
+        plugsRootDisks = !configuration.flag(Keys.disableBlockDevices)
         sizing = Sizing(configuration, host: host)
         machine = VMConfiguration(configuration, host: host, paths: paths, size: sizing.size(for: [demand]), sizing)
         template = MachineTemplate(configuration, host: host)

@@ -7,8 +7,29 @@ import ShimAPI
 
 /// The container's root file system on the host: mounted from what the snapshotter says, or the bundle's own directory.
 enum RootFilesystem {
-    /// - Returns: its path, and what of it is in the ledger.
-    static func mount(_ mounts: [Containerd_Types_Mount], bundle: String, spec: Spec, ledger: Ledger) throws
+    /// A snapshotter's disk (devmapper, blockfile): the only mount, of a block device or of an image file; nil for anything else.
+    static func disk(_ mounts: [Containerd_Types_Mount]) -> DiskImage? {
+        guard mounts.count == 1, let mount = mounts.first, mount.target.isEmpty,
+            let image = DiskImage(mount.type, mount.source, mount.options)
+        else { return nil }
+        switch Files.kind(of: mount.source) {
+        case .blockDevice: return image
+        case .file where mount.options.contains("loop"): return image
+        default: return nil
+        }
+    }
+
+    /// - Parameter plugsDisks: what is a disk is not mounted here.
+    /// - Returns: what it is, and what of it is in the ledger.
+    static func prepare(
+        _ mounts: [Containerd_Types_Mount], bundle: String, spec: Spec, ledger: Ledger, plugsDisks: Bool
+    ) throws -> (source: RootSource, made: [Ledger.Number]) {
+        if plugsDisks, let disk = disk(mounts) { return (.disk(disk), []) }
+        let (path, made) = try mount(mounts, bundle: bundle, spec: spec, ledger: ledger)
+        return (.directory(path), made)
+    }
+
+    private static func mount(_ mounts: [Containerd_Types_Mount], bundle: String, spec: Spec, ledger: Ledger) throws
         -> (path: String, made: [Ledger.Number])
     {
         guard !mounts.isEmpty else {
@@ -24,11 +45,18 @@ enum RootFilesystem {
         var made: [Ledger.Number] = []
         do {
             for mount in mounts {
-                let options = MountOptions(mount.options)
+                let options = MountOptions(mount.options.filter { $0 != "loop" })
                 let number = try ledger.add(.mount(path: target, namespace: Mounts.namespace))
                 do {
-                    try Mounts.mount(
-                        mount.source, at: target, type: mount.type, flags: options.flags, data: options.data)
+                    func mountIt(_ source: String) throws(SystemError) {
+                        try Mounts.mount(
+                            source, at: target, type: mount.type, flags: options.flags, data: options.data)
+                    }
+                    if mount.options.contains("loop") {
+                        try LoopDevice(mount.source, readOnly: mount.options.contains("ro")).use(mountIt)
+                    } else {
+                        try mountIt(mount.source)
+                    }
                 } catch {
                     ledger.forget(number)
                     throw error

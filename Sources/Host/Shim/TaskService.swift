@@ -55,10 +55,11 @@ package final class ContainerdTasks: TaskService, Sendable {
                     try await sandboxes.boot(sandbox)
                     announceOutOfMemory(in: sandbox)
                 }
-                let rootfs = try RootFilesystem.mount(
-                    request.rootfs, bundle: request.bundle, spec: spec, ledger: sandbox.ledger)
+                let rootfs = try RootFilesystem.prepare(
+                    request.rootfs, bundle: request.bundle, spec: spec, ledger: sandbox.ledger,
+                    plugsDisks: sandbox.plugsRootDisks)
                 try await sandbox.createContainer(
-                    request.id, bundle: request.bundle, rootfs: rootfs.path, spec: spec, process: process,
+                    request.id, bundle: request.bundle, rootfs: rootfs.source, spec: spec, process: process,
                     joins: Dictionary(joins.filter { $0.count == 2 }.map { ($0[0], $0[1]) }) { first, _ in first },
                     made: rootfs.made)
             } catch {

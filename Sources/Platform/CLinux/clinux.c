@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <malloc.h>
 #include <linux/if_tun.h>
+#include <linux/loop.h>
 #include <linux/mount.h>
 #include <linux/netlink.h>
 #include <linux/nsfs.h>
@@ -13,6 +14,7 @@
 #include <net/if.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/time.h>
@@ -369,6 +371,39 @@ int clx_is_mount_root(const char *path) {
     struct statx status;
     if (statx(AT_FDCWD, path, AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT, 0, &status) < 0) return -errno;
     return (status.stx_attributes & STATX_ATTR_MOUNT_ROOT) != 0;
+}
+
+int clx_refresh(const char *path) {
+    struct statx status;
+    return statx(AT_FDCWD, path, AT_STATX_FORCE_SYNC | AT_NO_AUTOMOUNT, STATX_SIZE | STATX_MTIME, &status) < 0 ? -errno : 0;
+}
+
+int clx_sync(int fd) { return syncfs(fd) < 0 ? -errno : 0; }
+
+int clx_attach_loop(int file, int read_only, int *number) {
+    int control = open("/dev/loop-control", O_RDWR | O_CLOEXEC);
+    if (control < 0) return -errno;
+    struct loop_config config = {.fd = file, .info = {.lo_flags = LO_FLAGS_AUTOCLEAR | (read_only ? LO_FLAGS_READ_ONLY : 0)}};
+    int result = -EBUSY;
+    // Another program may take the free one first.
+    for (int turn = 0; turn < 64 && result == -EBUSY; turn++) {
+        char path[32];
+        *number = ioctl(control, LOOP_CTL_GET_FREE);
+        if (*number < 0) {
+            result = -errno;
+            break;
+        }
+        snprintf(path, sizeof path, "/dev/loop%d", *number);
+        int device = open(path, (read_only ? O_RDONLY : O_RDWR) | O_CLOEXEC);
+        if (device < 0) {
+            result = -errno;
+            break;
+        }
+        result = ioctl(device, LOOP_CONFIGURE, &config) < 0 ? -errno : device;
+        if (result < 0) close(device);
+    }
+    close(control);
+    return result;
 }
 
 int clx_kernel_events(void) {

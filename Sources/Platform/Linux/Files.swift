@@ -53,7 +53,7 @@ package enum Files {
 
     /// What there may be at a path, as far as it matters to us.
     package enum Kind: Equatable, Sendable {
-        case directory, blockDevice, socket, other
+        case directory, file, blockDevice, socket, other
         case characterDevice(major: Int64, minor: Int64)
     }
 
@@ -63,6 +63,7 @@ package enum Files {
         guard stat(path, &status) == 0 else { return nil }
         return switch status.st_mode & S_IFMT {
         case S_IFDIR: .directory
+        case S_IFREG: .file
         case S_IFBLK: .blockDevice
         case S_IFSOCK: .socket
         // Its number as makedev(3) puts it together.
@@ -88,6 +89,11 @@ package enum Files {
             }
         }
         return String(decoding: buffer.prefix(Int(length)), as: UTF8.self)
+    }
+
+    /// Has the file system of `path` write what it holds back (syncfs(2)); nothing there is no error.
+    package static func sync(_ path: String) {
+        if let file = try? FileDescriptor.open(path, O_RDONLY) { _ = clx_sync(file.raw) }
     }
 
     /// Makes a directory and its missing parents.

@@ -1,4 +1,5 @@
 import AgentAPI
+import CLinux
 import Container
 import EventLoop
 import Glibc
@@ -49,8 +50,7 @@ extension Service {
                     }
                     mounted.append(storage.mountPoint)
                 }
-                let (process, filter) = try await blocking("create") { [guest, plan, specification] in
-                    try Self.serveNames(for: specification, guest)
+                let (process, filter) = try await blocking("create") { [guest, plan] in
                     let filter = try seccomp.map { seccomp throws in try SeccompFilter(seccomp) }
                     if plan.mayNeedModules { Modules.wait() }
                     try cgroup.create(plan.limits)
@@ -96,9 +96,8 @@ extension Service {
     }
 
     /// A container whose names are resolved at an address of the host's side finds somebody there.
-    private static func serveNames(for specification: OCISpec.Spec, _ guest: Guest) throws {
-        guard
-            let path = specification.mounts?.last(where: { $0.destination == "/etc/resolv.conf" })?.source,
+    private static func serveNames(for plan: ContainerPlan, _ guest: Guest) throws {
+        guard let path = plan.mounts.last(where: { $0.destination == "/etc/resolv.conf" })?.source,
             let text = try? Files.readText(path), NameRelay.isNeeded(by: text)
         else { return }
         try guest.state.withLock { state in
@@ -149,7 +148,14 @@ extension Service {
         try await guest.answering {
             let record = try guest.container(request.containerID)
             let limit = record.plan.startHooks.limitSeconds
-            try await blocking("start") { try record.initial.start(hookSeconds: limit) }
+            try await blocking("start") { [guest] in
+                // Managers write /etc/resolv.conf and /etc/hosts until now: what of them is in the cache may be a second old.
+                for mount in record.plan.mounts where mount.isBind && Files.kind(of: mount.source) == .file {
+                    _ = clx_refresh(mount.source)
+                }
+                try Self.serveNames(for: record.plan, guest)
+                try record.initial.start(hookSeconds: limit)
+            }
             let hooks = guest.state.withLock { $0.hooks }
             await hooks.run("poststart", record.hookState(.running), reaper: guest.reaper)
             return Google_Protobuf_Empty()
@@ -166,7 +172,12 @@ extension Service {
             try await blocking("remove") {
                 record.cgroup.remove()
                 for socket in record.sockets { socket.close() }
-                for path in record.mounts.reversed() { Mounts.detach(path) }
+                for path in record.mounts.reversed() {
+                    // Whoever still has it open: the host may take the disk away now.
+                    Files.sync(path)
+                    Mounts.detach(path)
+                    rmdir(path)
+                }
             }
             for process in record.processes.values { process.release() }
             let hooks = guest.state.withLock { state in

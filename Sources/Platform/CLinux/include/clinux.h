@@ -76,6 +76,13 @@ int clx_copy_tree(int mounts, const char *source, int recursive, uint64_t attrib
 int clx_attach_tree(int tree, const char *target);
 /// 1 when something is mounted at `path` itself, 0 when not (statx(2), STATX_ATTR_MOUNT_ROOT); links are not followed.
 int clx_is_mount_root(const char *path);
+/// Asks the file system of `path` for size and times, past what it has cached (statx(2), AT_STATX_FORCE_SYNC).
+int clx_refresh(const char *path);
+/// Has the file system that `fd` is of write what it holds back (syncfs(2)).
+int clx_sync(int fd);
+/// A free loop device with the file behind `file`, open and close-on-exec; it lets the file go when nobody has it open and nothing of it
+/// is mounted any more (LO_FLAGS_AUTOCLEAR, loop(4)). Its number is in `*number`.
+int clx_attach_loop(int file, int read_only, int *number);
 /// pipe2(2): `flags` may hold O_NONBLOCK; both ends are close-on-exec.
 int clx_pipe(int ends[2], int flags);
 /// A socket of rtnetlink(7) that explains its refusals; a call waits `seconds` for an answer (0: for ever) and hears of `groups`.

@@ -1,0 +1,20 @@
+import CLinux
+import Glibc
+
+/// A block device that stands for an image file (loop(4)), for as long as it is open here or mounted.
+package struct LoopDevice: ~Copyable {
+    private let path: String
+    private let device: FileDescriptor
+
+    package init(_ image: String, readOnly: Bool) throws(SystemError) {
+        let file = try FileDescriptor.open(image, readOnly ? O_RDONLY : O_RDWR)
+        var number: Int32 = -1
+        device = FileDescriptor(
+            owning: try checkNegated(
+                "make a loop device of", image, clx_attach_loop(file.raw, readOnly ? 1 : 0, &number)))
+        path = "/dev/loop\(number)"
+    }
+
+    /// - Parameter body: is given its path; what it mounts keeps the device.
+    package func use(_ body: (String) throws(SystemError) -> Void) throws(SystemError) { try body(path) }
+}

@@ -1,0 +1,184 @@
+import Foundation
+import Linux
+import NIOCore
+import NIOPosix
+import OCISpec
+import ShimAPI
+import SwiftProtobuf
+import Synchronization
+import TTRPC
+
+/// A manager's side of containerd's task API, for calls in an order that no manager of this machine makes: starts the real shim
+/// as containerd does, listens for its events, and calls it.
+final class Manager: Sendable {
+    let lab: Lab
+    private let loop = MultiThreadedEventLoopGroup.singleton.next()
+    private let seen = Mutex<[String]>([])
+    private let runtime: String
+
+    /// - Parameter runtime: the configuration's path in the shim's environment; empty: options name it.
+    init(_ lab: Lab, runtime: String = "") async throws {
+        self.lab = lab
+        self.runtime = runtime
+        let server = RPCServer(
+            eventLoop: loop,
+            services: [
+                "containerd.services.events.ttrpc.v1.Events": [
+                    "Forward": unary { [self] (request: Containerd_Services_Events_Ttrpc_V1_ForwardRequest, _) in
+                        let event = request.envelope
+                        let end = try? Containerd_Events_TaskExit(serializedBytes: Array(event.event.value))
+                        let isExec = event.topic == "/tasks/exit" && end?.id != end?.containerID
+                        seen.withLock { $0.append(event.topic.dropFirst(7) + (isExec ? " of exec" : "")) }
+                        return Google_Protobuf_Empty()
+                    }
+                ]
+            ])
+        _ = try await server.listen(socket: try UnixSocket.listen(lab.directory + "/events.ttrpc").take())
+    }
+
+    /// What happened, by the shim's events, in their order.
+    var events: [String] { seen.withLock { $0 } }
+
+    /// Waits until an event has come `count` times.
+    func wait(for event: String, count: Int = 1) async throws {
+        for _ in 0..<600 {
+            if events.filter({ $0 == event }).count >= count { return }
+            try await Task.sleep(for: .milliseconds(50))
+        }
+        throw LabError(text: "no \(event) has come; there were: \(events)")
+    }
+
+    /// Runs the shim's `start` in a new bundle, and connects to what it answers.
+    /// - Parameters:
+    ///   - config: text of config.json.
+    ///   - input: what is on its standard input.
+    func shim(_ id: String, config: String, input: [UInt8] = []) async throws -> Shim {
+        let bundle = "\(lab.directory)/tasks/\(id)"
+        try Files.makeDirectory(bundle + "/rootfs", mode: 0o711)
+        try Files.write(bundle + "/config.json", config)
+        try Files.write(bundle + "/input", input)
+        // Both ends open, as containerd has it: a reader for as long as somebody writes.
+        try lab.sh(
+            """
+            cd \(bundle); mkfifo log out err in; cat log >> ../log & cat out > written & cat err > complaints &
+            TTRPC_ADDRESS=\(lab.directory)/events.ttrpc GRPC_ADDRESS=\(lab.directory)/c.sock NAMESPACE=moby MAX_SHIM_VERSION=3 \
+            KATA_RUNTIME_CONFIG=\(runtime) \(lab.binaries)/containerd-shim-kata-v2 -namespace moby -address \(lab.directory)/c.sock \
+                -publish-binary /usr/bin/containerd -id \(id) start < input > answer
+            """
+        ).check()
+        let answer = try Files.read(bundle + "/answer")
+        let text = String(decoding: answer, as: UTF8.self)
+        var (service, address) = ("containerd.task.v2.Task", text)
+        if !text.hasPrefix("unix://") {
+            let result = try Containerd_Runtime_Bootstrap_V1_BootstrapResult(serializedBytes: answer)
+            guard result.version == 3, result.protocol == "ttrpc" else { throw LabError(text: "\(result)") }
+            (service, address) = ("containerd.task.v3.Task", result.address)
+        }
+        let path = String(address.dropFirst("unix://".count))
+        return Shim(
+            id: id, bundle: bundle, service: service, socket: path,
+            client: try await RPCClient.connect(unixPath: path, on: loop))
+    }
+
+    /// A task's shim.
+    struct Shim: Sendable {
+        let id: String
+        let bundle: String
+        let service: String
+        let socket: String
+        let client: RPCClient
+
+        func call<Reply: Message>(_ method: String, _ request: some Message) async throws -> Reply {
+            try await client.call(
+                service, method, request, timeout: .seconds(60), metadata: ["containerd-namespace-ttrpc": ["moby"]])
+        }
+
+        func perform(_ method: String, _ request: some Message) async throws {
+            let _: Google_Protobuf_Empty = try await call(method, request)
+        }
+
+        func create(
+            rootfs: [Containerd_Types_Mount] = [], input: Bool = false, options: Google_Protobuf_Any? = nil
+        ) async throws -> UInt32 {
+            var request = Containerd_Task_V2_CreateTaskRequest()
+            (request.id, request.bundle, request.rootfs) = (id, bundle, rootfs)
+            (request.stdout, request.stderr) = (bundle + "/out", bundle + "/err")
+            if input { request.stdin = bundle + "/in" }
+            if let options { request.options = options }
+            let reply: Containerd_Task_V2_CreateTaskResponse = try await call("Create", request)
+            return reply.pid
+        }
+
+        func start(exec: String = "") async throws {
+            var request = Containerd_Task_V2_StartRequest()
+            (request.id, request.execID) = (id, exec)
+            let _: Containerd_Task_V2_StartResponse = try await call("Start", request)
+        }
+
+        /// Waits for the end, and what comes after it; the exit status.
+        func delete(exec: String = "") async throws -> UInt32 {
+            var wait = Containerd_Task_V2_WaitRequest()
+            (wait.id, wait.execID) = (id, exec)
+            let end: Containerd_Task_V2_WaitResponse = try await call("Wait", wait)
+            var request = Containerd_Task_V2_DeleteRequest()
+            (request.id, request.execID) = (id, exec)
+            let reply: Containerd_Task_V2_DeleteResponse = try await call("Delete", request)
+            guard reply.exitStatus == end.exitStatus else { throw LabError(text: "\(end), then \(reply)") }
+            return reply.exitStatus
+        }
+
+        func kill(_ signal: UInt32) async throws {
+            var request = Containerd_Task_V2_KillRequest()
+            (request.id, request.signal) = (id, signal)
+            try await perform("Kill", request)
+        }
+
+        func state(exec: String = "") async throws -> Containerd_Task_V2_StateResponse {
+            var request = Containerd_Task_V2_StateRequest()
+            (request.id, request.execID) = (id, exec)
+            return try await call("State", request)
+        }
+
+        func shutdown() async throws {
+            var request = Containerd_Task_V2_ShutdownRequest()
+            request.id = id
+            try await perform("Shutdown", request)
+        }
+
+        /// What its program wrote so far.
+        var output: String { (try? Files.readText(bundle + "/written")) ?? "" }
+
+        /// Waits until its program has written a line.
+        func wait(for line: String, in file: String = "written") async throws {
+            for _ in 0..<200 {
+                let output = (try? Files.readText(bundle + "/" + file)) ?? ""
+                if output.split(separator: "\n").contains(where: { $0 == line }) { return }
+                try await Task.sleep(for: .milliseconds(50))
+            }
+            throw LabError(text: "no \"\(line)\" in: \(output)\((try? Files.readText(bundle + "/complaints")) ?? "")")
+        }
+    }
+}
+
+extension Google_Protobuf_Any {
+    /// A message as containerd wraps it: its name has no domain before it.
+    init(plain message: some Message) throws {
+        self.init()
+        typeURL = type(of: message).protoMessageName
+        value = try message.serializedBytes()
+    }
+
+    /// A type of the specification, which travels as JSON.
+    init(specification name: String, json: String) {
+        self.init()
+        typeURL = "types.containerd.io/opencontainers/runtime-spec/1/" + name
+        value = Data(json.utf8)
+    }
+}
+
+extension Containerd_Types_Mount {
+    init(_ type: String, _ source: String, _ options: [String]) {
+        self.init()
+        (self.type, self.source, self.options) = (type, source, options)
+    }
+}
