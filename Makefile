@@ -63,6 +63,7 @@ vm: ## tests with real guests; needs root
 
 bench: guest ## measure against a bare VM and runc, in the same run, and draw out/startup.png; needs root
 	scripts/install-dependencies bench
+	$(RELEASE) --product bench-peer
 	Benchmarks/run
 
 soak: guest ## run RUNS containers, EXECS programs in one, ROUNDS side by side, and look for what is left; needs root

@@ -38,6 +38,7 @@ let package = Package(
         .executable(name: "kata-runtime", targets: ["kata-runtime"]),
         .executable(name: "kata-agent", targets: ["kata-agent"]),
         .executable(name: "kata-osbuilder", targets: ["kata-osbuilder"]),
+        .executable(name: "bench-peer", targets: ["bench-peer"]),
     ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-nio", from: "2.101.0"),
@@ -119,6 +120,7 @@ let package = Package(
                 "Configuration", "OCISpec", "Linux", "CLinux", arguments, nioCore, nioPosix, protobuf,
             ]),
         tool("kata-osbuilder", ["Images", "Linux", arguments]),
+        .executableTarget(name: "bench-peer", path: "Benchmarks/Peer", swiftSettings: strict),
         // Unit tests
         .target(
             name: "TestSupport", dependencies: ["Linux"], path: "Tests/TestSupport", swiftSettings: strict),

@@ -47,6 +47,8 @@ struct Follower {
                 if number == SIGWINCH { resize() } else { try? task.kill(id, exec: exec, signal: number) }
             }
         }
+        // It lives as long as the container, and has nothing more to do than to wait.
+        task.loop.scheduleTask(in: .seconds(1)) { clx_trim_memory() }
         do { return try task.wait(id, exec: exec) } catch let error as RPCError where error.code == .unavailable {
             // Its machine has ended with it.
             writeError("the shim of container \"\(id)\" has ended, and the container with it")
