@@ -149,7 +149,8 @@ let package = Package(
         .testTarget(
             name: "VMTests",
             dependencies: [
-                "TestSupport", "Sandbox", "Ledger", "AgentAPI", "ShimAPI", "TTRPC", "Configuration", "Images",
+                "TestSupport", "Sandbox", "Ledger", "AgentAPI", "ShimAPI", "TTRPC", "EventLoop", "Configuration",
+                "Images",
                 "OCISpec", "Linux",
                 nioCore, nioPosix, protobuf, log,
             ],

@@ -94,6 +94,8 @@ struct DockerReplayTests {
         let connected: Containerd_Task_V2_ConnectResponse = try await shim.call("Connect", connect)
         #expect(connected.taskPid == pid)
         #expect(try await shim.state().status == .created)
+        // Whoever waits may do so before there is anything to wait for.
+        async let end = shim.wait()
         try await shim.start()
         try await shim.wait(for: "ready")
         #expect(
@@ -134,6 +136,7 @@ struct DockerReplayTests {
             try await shim.perform(method, request)
         }
         try await shim.kill(15)
+        #expect(try await end == 7)
         #expect(try await shim.delete() == 7)
         try await shim.shutdown()
         try await manager.wait(for: "delete")
@@ -177,7 +180,11 @@ struct DockerReplayTests {
         while :; do sleep 0.1; done
         """
 
-    private func withLab(_ body: (Lab, String) async throws -> Void) async throws {
+    private func withLab(_ body: @Sendable (Lab, String) async throws -> Void) async throws {
+        try await Lab.apart { try await self.prepared(body) }
+    }
+
+    private func prepared(_ body: @Sendable (Lab, String) async throws -> Void) async throws {
         let lab = try Lab()
         let id = Self.identifier()
         defer {
@@ -199,8 +206,9 @@ struct DockerReplayTests {
     private static func group(_ lab: Lab) -> String { "replay" + (lab.directory.split(separator: "-").last ?? "") }
 
     @Test(
-        "Docker 23 to 27: a prestart hook finds the network namespace by the state's pid, and names are resolved in it")
-    func hook() async throws {
+        "Docker 23 to 27: a hook finds the network namespace by the state's pid, and names are resolved in it",
+        arguments: ["prestart", "createRuntime"])
+    func hook(_ stage: String) async throws {
         try await withLab { lab, id in
             try lab.sh(
                 #"""
@@ -214,7 +222,7 @@ struct DockerReplayTests {
             let controller = String(Self.identifier().prefix(12))
             // The daemon's own program under another name; here a shell, which is told what to do.
             let hook =
-                #"{"prestart":[{"path":"/proc/\#(getpid())/root/bin/bash","args":["libnetwork-setkey","\#(lab.directory)/setkey","-exec-root=/var/run/docker","\#(id)","\#(controller)"],"env":["PATH=/bin:/usr/bin:/sbin:/usr/sbin"]}]}"#
+                #"{"\#(stage)":[{"path":"/proc/\#(getpid())/root/bin/bash","args":["libnetwork-setkey","\#(lab.directory)/setkey","-exec-root=/var/run/docker","\#(id)","\#(controller)"],"env":["PATH=/bin:/usr/bin:/sbin:/usr/sbin"]}]}"#
             let config = try Self.config(
                 id, lab, root: lab.rootfs, group: "/\(Self.group(lab))/\(id)",
                 namespaces: ["mount", "network", "uts", "pid", "ipc"], hooks: hook, script: Self.script)

@@ -1,3 +1,4 @@
+import EventLoop
 import Foundation
 import Linux
 import NIOCore
@@ -115,15 +116,21 @@ final class Manager: Sendable {
             let _: Containerd_Task_V2_StartResponse = try await call("Start", request)
         }
 
-        /// Waits for the end, and what comes after it; the exit status.
+        /// Waits for the end; the exit status.
+        func wait(exec: String = "") async throws -> UInt32 {
+            var request = Containerd_Task_V2_WaitRequest()
+            (request.id, request.execID) = (id, exec)
+            let reply: Containerd_Task_V2_WaitResponse = try await call("Wait", request)
+            return reply.exitStatus
+        }
+
+        /// Waits for the end and takes the process away; the exit status.
         func delete(exec: String = "") async throws -> UInt32 {
-            var wait = Containerd_Task_V2_WaitRequest()
-            (wait.id, wait.execID) = (id, exec)
-            let end: Containerd_Task_V2_WaitResponse = try await call("Wait", wait)
+            let end = try await wait(exec: exec)
             var request = Containerd_Task_V2_DeleteRequest()
             (request.id, request.execID) = (id, exec)
             let reply: Containerd_Task_V2_DeleteResponse = try await call("Delete", request)
-            guard reply.exitStatus == end.exitStatus else { throw LabError(text: "\(end), then \(reply)") }
+            guard reply.exitStatus == end else { throw LabError(text: "\(end), then \(reply)") }
             return reply.exitStatus
         }
 
@@ -157,6 +164,18 @@ final class Manager: Sendable {
             }
             throw LabError(text: "no \"\(line)\" in: \(output)\((try? Files.readText(bundle + "/complaints")) ?? "")")
         }
+    }
+}
+
+extension Lab {
+    /// Runs a test that waits often on a thread of its own: between two waits, shells of other suites would take the common ones.
+    static func apart(_ body: @Sendable () async throws -> Void) async throws {
+        let threads = MultiThreadedEventLoopGroup(numberOfThreads: 1)
+        do { try await withTaskExecutorPreference(LoopExecutor(threads.next())) { try await body() } } catch {
+            try await threads.shutdownGracefully()
+            throw error
+        }
+        try await threads.shutdownGracefully()
     }
 }
 

@@ -9,7 +9,11 @@ import Testing
     "root file systems on disks, with real guests", .serialized,
     .enabled(if: Lab.obstacle == nil, "\(Lab.obstacle ?? "")"), .timeLimit(.minutes(5)))
 struct RootDiskTests {
-    private func withImages(_ body: (Lab) async throws -> Void) async throws {
+    private func withImages(_ body: @Sendable (Lab) async throws -> Void) async throws {
+        try await Lab.apart { try await self.prepared(body) }
+    }
+
+    private func prepared(_ body: @Sendable (Lab) async throws -> Void) async throws {
         let lab = try Lab()
         defer {
             _ = try? lab.sh(

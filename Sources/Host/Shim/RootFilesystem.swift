@@ -48,14 +48,14 @@ enum RootFilesystem {
                 let options = MountOptions(mount.options.filter { $0 != "loop" })
                 let number = try ledger.add(.mount(path: target, namespace: Mounts.namespace))
                 do {
-                    func mountIt(_ source: String) throws(SystemError) {
+                    func mountSource(_ source: String) throws(SystemError) {
                         try Mounts.mount(
                             source, at: target, type: mount.type, flags: options.flags, data: options.data)
                     }
                     if mount.options.contains("loop") {
-                        try LoopDevice(mount.source, readOnly: mount.options.contains("ro")).use(mountIt)
+                        try LoopDevice(mount.source, readOnly: mount.options.contains("ro")).use(mountSource)
                     } else {
-                        try mountIt(mount.source)
+                        try mountSource(mount.source)
                     }
                 } catch {
                     ledger.forget(number)
