@@ -144,7 +144,7 @@ let package = Package(
         unitTests(
             "Sandbox",
             ["AgentAPI", "CLinux", "Configuration", "Hypervisor", "OCISpec", "Linux", "TestSupport", nioPosix]),
-        unitTests("Shim", ["AgentAPI", "Sandbox", "ShimAPI", "TestSupport", protobuf]),
+        unitTests("Shim", ["AgentAPI", "Configuration", "Linux", "Sandbox", "ShimAPI", "TestSupport", protobuf]),
         // Tests with real guests
         .testTarget(
             name: "VMTests",

@@ -36,6 +36,24 @@ struct MachineTemplateTests {
         #expect(MachineTemplate(directory: "/t", of: other) != MachineTemplate(directory: "/t", of: machine))
     }
 
+    @Test("a machine's label doesn't depend on its names, and does on what it has")
+    func label() {
+        let label = MachineLabel(machine, helpers: ["/v", "auto"], version: "1")
+        var other = machine
+        (other.name, other.consoleFile, other.pidFile) = ("s2", "/c", "/p")
+        (other.vsockSocket, other.shareSocket, other.networkNamespace) = ("/v2", "/s2", nil)
+        #expect(label.difference(from: MachineLabel(other, helpers: ["/v", "auto"], version: "1")) == nil)
+        #expect(
+            label.difference(from: MachineLabel(other, helpers: ["/v", "none"], version: "1")) == "with other settings")
+        #expect(label.difference(from: MachineLabel(other, helpers: [], version: "2")) == "by version 1")
+        // The host's own vsock in the place of ours.
+        (other.vsockSocket, other.hostVsockCID) = (nil, 9)
+        let kernels = MachineLabel(other, helpers: ["/v", "auto"], version: "1")
+        #expect(label.difference(from: kernels) == "with other settings")
+        other.hostVsockCID = 10
+        #expect(kernels.difference(from: MachineLabel(other, helpers: ["/v", "auto"], version: "1")) == nil)
+    }
+
     @Test("one that is missing, damaged, of another version, settings or kernel is not used, and the reason is told")
     func obstacles() throws {
         let directory = "/tmp/kata-template-\(UInt32.random(in: 0...UInt32.max))"

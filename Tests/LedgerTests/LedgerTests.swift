@@ -46,6 +46,43 @@ struct LedgerTests {
         }
     }
 
+    @Test(
+        "what a sandbox has keeps its place when it becomes another thing, and its name when the sandbox gets another")
+    func renamed() throws {
+        var page = Ledger.Page(boot: "b")
+        for (index, entry) in Self.examples.enumerated() { page.apply(.init(number: index + 1, entry: entry)) }
+        page.apply(.init(number: 2, entry: .socket(path: "/s")))
+        #expect(page.lines.map(\.number) == [1, 2, 3, 4, 5, 6] && page.lines[1].entry == .socket(path: "/s"))
+
+        let share = "/run/kata-containers/shared/sandboxes/"
+        let below = Ledger.Entry.mount(path: share + "a/shared", namespace: 4)
+        #expect(below.renamed(from: "a", to: "b") == .mount(path: share + "b/shared", namespace: 4))
+        #expect(Ledger.Entry.directory(path: share + "a").renamed(from: "a", to: "b") == .directory(path: share + "b"))
+        #expect(Ledger.Entry.directory(path: share + "ab").renamed(from: "a", to: "b") == nil)
+        #expect(Self.examples.allSatisfy { $0.renamed(from: "a", to: "b") == nil })
+
+        defer { Files.removeTree(place) }
+        let ledger = try Ledger.begin(in: directory)
+        let socket = try ledger.add(.socket(path: place + "/old.sock"))
+        try ledger.add(.directory(path: share + "one"))
+        // What a dead sandbox of the name has left goes; one that lives keeps it.
+        try Files.makeDirectory(place + "/two")
+        var dead = Ledger.Page(boot: Ledger.currentBoot)
+        dead.apply(.init(number: 1, entry: .keeper(id: ProcessIdentity(pid: 1 << 30, start: 1))))
+        try Files.write(Ledger.file(in: place + "/two"), dead.bytes)
+        try ledger.move(to: "two")
+        #expect(ledger.directory == place + "/two" && !Files.exists(directory))
+        try ledger.replace(socket, by: .socket(path: place + "/new.sock"))
+        let lines = try #require(Ledger.read(place + "/two")).lines.compactMap(\.entry)
+        #expect(lines.dropFirst() == [.socket(path: place + "/new.sock"), .directory(path: share + "two")])
+        let other = try Ledger.begin(in: directory)
+        #expect(throws: LedgerError.self) { try other.move(to: "two") }
+        #expect(Files.exists(directory) && ledger.directory == place + "/two")
+        ledger.end()
+        other.end()
+        #expect(Files.list(place).isEmpty)
+    }
+
     @Test("whatever a file holds, reading it ends, and gives nothing that was not whole")
     func fuzz() {
         var page = Ledger.Page(boot: "b")

@@ -182,6 +182,13 @@ package struct Configuration: Sendable {
 
     // MARK: Reading
 
+    /// All that is set, as text, but for some keys: equal texts are equal settings.
+    package func settings(but others: [Key]) -> String {
+        values.filter { value in !others.contains { $0.path == value.key } }.map { "\($0.key) = \($0.value)\n" }
+            .sorted()
+            .joined()
+    }
+
     package func value(_ key: Key) -> Value { values[key.path] ?? key.standard }
     package func isSet(_ key: Key) -> Bool { values[key.path] != nil }
     package func text(_ key: Key) -> String { if case .text(let text) = value(key) { text } else { "" } }

@@ -190,6 +190,12 @@ package enum Keys {
     )
     package static let templatePath = Key(
         "factory.template_path", .text("/run/vc/vm/template"), "Directory of the saved machine.")
+    package static let cacheNumber = Key(
+        "factory.vm_cache_number", .number(0), in: 0...1024,
+        "How many machines kata-runtime factory init keeps ready, each with a shim of its own; 0: none is asked for.")
+    package static let cacheEndpoint = Key(
+        "factory.vm_cache_endpoint", .text("/var/run/kata-containers/cache.sock"),
+        "Socket of the server that keeps them.")
 
     package static let sandboxGroupOnly = Key(
         "runtime.sandbox_cgroup_only", .flag(false), annotation: "sandbox_cgroup_only",
@@ -224,7 +230,7 @@ package enum Keys {
         disableGuestSELinux, disableVhostNet, networkQueues, agentDebug, debugConsole, dialTimeout,
         runtimeDebug, createTimeout,
         disableGuestSeccomp, sandboxGroupOnly, staticSizing, internetworkingModel, disableNewNamespace, enableTemplate,
-        templatePath,
+        templatePath, cacheNumber, cacheEndpoint,
     ]
 
     /// Kata's other keys: an existing configuration is accepted, these are not acted on yet.
@@ -251,7 +257,7 @@ package enum Keys {
             remote_hypervisor_timeout prefetch_list_path boot_to_be_template boot_from_template memory_path device_state_path
             seccomp_sandbox guest_extension_images
             """),
-        "factory": words("vm_cache_number vm_cache_endpoint template"),
+        "factory": words("template"),
         "proxy.kata": words("path enable_debug"), "shim.kata": words("path enable_debug enable_tracing"),
         "netmon": words("enable_netmon path enable_debug"),
         "agent.kata": words(

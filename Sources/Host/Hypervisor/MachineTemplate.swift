@@ -38,48 +38,24 @@ package struct MachineTemplate: Sendable, Equatable {
 
     // MARK: What it was made from
 
-    private struct Label: Codable, Equatable {
-        /// Of this program.
-        var version: String
-        var arguments: [String]
-        /// Size, time and inode of each file that a boot reads.
-        var files: [String: String]
-    }
-
-    private func label(_ version: String) -> Label {
-        var files: [String: String] = [:]
-        for path in [machine.executable, machine.kernel, machine.initrd ?? "", machine.image?.path ?? ""]
-        where !path.isEmpty {
-            var facts = stat()
-            files[path] =
-                stat(path, &facts) == 0
-                ? "\(facts.st_size) \(facts.st_mtim.tv_sec).\(facts.st_mtim.tv_nsec) \(facts.st_ino)" : "missing"
-        }
-        return Label(version: version, arguments: QEMUArguments.build(machine), files: files)
-    }
-
     /// Why there is no template to go on from; nil when there is one.
     package func obstacle(version: String) -> String? {
         guard let bytes = try? Files.read(directory + "/" + Self.label) else {
             return "there is none in \(directory): kata-runtime factory init makes it"
         }
-        guard let made = try? JSONDecoder().decode(Label.self, from: Data(bytes)) else {
+        guard let made = try? JSONDecoder().decode(MachineLabel.self, from: Data(bytes)) else {
             return "\(directory)/\(Self.label) is no label of a template"
         }
-        let wanted = label(version)
-        if made == wanted { return nil }
-        let reason =
-            made.version != wanted.version
-            ? "by version \(made.version)"
-            : made.arguments != wanted.arguments
-                ? "with other settings" : "from other files (kernel, image or hypervisor)"
-        return "that in \(directory) was made \(reason): kata-runtime factory init makes it anew"
+        return made.difference(from: MachineLabel(machine, version: version)).map {
+            "that in \(directory) was made \($0): kata-runtime factory init makes it anew"
+        }
     }
 
     func writeLabel(version: String, in directory: String) throws {
         let encoder = JSONEncoder()
         encoder.outputFormatting = [.sortedKeys, .prettyPrinted, .withoutEscapingSlashes]
-        try Files.write(directory + "/" + Self.label, Array(try encoder.encode(label(version))))
+        try Files.write(
+            directory + "/" + Self.label, Array(try encoder.encode(MachineLabel(machine, version: version))))
     }
 
     /// Whether a directory is a template's, and nothing else's.

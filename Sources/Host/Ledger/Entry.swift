@@ -52,6 +52,20 @@ extension Ledger.Entry {
         }
     }
 
+    /// The same of a sandbox that gets another name; nil for what doesn't lie in its shares.
+    func renamed(from old: String, to name: String) -> Ledger.Entry? {
+        func moved(_ path: String) -> String? {
+            let share = Ledger.shares + "/" + old
+            guard path == share || path.hasPrefix(share + "/") else { return nil }
+            return Ledger.shares + "/" + name + path.dropFirst(share.count)
+        }
+        switch self {
+        case .mount(let path, let namespace): return moved(path).map { .mount(path: $0, namespace: namespace) }
+        case .directory(let path): return moved(path).map { .directory(path: $0) }
+        case .keeper, .process, .socket, .link, .controlGroup: return nil
+        }
+    }
+
     /// Whether the host's next start undoes it.
     var endsWithTheHost: Bool {
         switch self {

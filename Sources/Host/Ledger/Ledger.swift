@@ -8,10 +8,11 @@ import Synchronization
 /// with the host too.
 package final class Ledger: Sendable {
     /// Of the sandbox: sockets, logs and this.
-    package let directory: String
+    package var directory: String { state.withLock { $0.directory } }
     private let state: Mutex<State>
 
     private struct State: ~Copyable {
+        var directory: String
         var file: FileDescriptor
         var page: Page
         var size: Int
@@ -22,9 +23,8 @@ package final class Ledger: Sendable {
     package struct Number: Sendable, Equatable { fileprivate let value: Int }
 
     private init(_ directory: String, _ page: Page, size: Int) throws(SystemError) {
-        self.directory = directory
         let file = try FileDescriptor.open(Self.file(in: directory), O_WRONLY | O_APPEND)
-        state = Mutex(State(file: file, page: page, size: size))
+        state = Mutex(State(directory: directory, file: file, page: page, size: size))
     }
 
     static func file(in directory: String) -> String { directory + "/ledger" }
@@ -44,14 +44,7 @@ package final class Ledger: Sendable {
         do {
             try Files.write(file(in: prepared), bytes)
             // In one step: there is no directory of a sandbox without its ledger.
-            if rename(prepared, directory) != 0 {
-                let code = errno
-                guard code == ENOTEMPTY || code == EEXIST else {
-                    throw SystemError("make directory", directory, errno: code)
-                }
-                try clear(directory, save: save)
-                try check("make directory", directory) { rename(prepared, directory) }
-            }
+            try rename(prepared, directory, save: save)
         } catch {
             Files.removeTree(prepared)
             throw error
@@ -68,16 +61,55 @@ package final class Ledger: Sendable {
         return try Ledger(directory, page, size: bytes.count)
     }
 
+    /// In the place of what a dead sandbox of the name left.
+    private static func rename(_ prepared: String, _ directory: String, save: (String) -> Void) throws {
+        guard Glibc.rename(prepared, directory) != 0 else { return }
+        let code = errno
+        guard code == ENOTEMPTY || code == EEXIST else { throw SystemError("make directory", directory, errno: code) }
+        try clear(directory, save: save)
+        try check("make directory", directory) { Glibc.rename(prepared, directory) }
+    }
+
+    /// Gives the sandbox another name: of its directory, and of what lies in its shares.
+    ///
+    /// Until the end both names are told of, as whoever reads this meanwhile finds either.
+    /// - Parameter save: as in `begin(in:save:)`.
+    /// - Throws: as `begin(in:save:)`; the sandbox has its old name then, or is to be ended.
+    package func move(to name: String, save: (String) -> Void = { _ in }) throws {
+        let (lines, from) = state.withLock { ($0.page.lines, $0.directory) }
+        let old = from.split(separator: "/").last.map(String.init) ?? ""
+        var numbers: [Number] = []
+        for line in lines {
+            guard let renamed = line.entry?.renamed(from: old, to: name) else { continue }
+            try add(renamed)
+            numbers.append(Number(value: line.number))
+        }
+        let target = Self.parent(of: from) + "/" + name
+        try Self.rename(from, target, save: save)
+        state.withLock { $0.directory = target }
+        let (share, moved) = (Self.shares + "/" + old, Self.shares + "/" + name)
+        if Files.exists(share) { try check("rename", share) { Glibc.rename(share, moved) } }
+        for number in numbers { forget(number) }
+    }
+
     // MARK: Keep
 
     /// To be called before the thing is made.
     @discardableResult
     package func add(_ entry: Entry) throws(SystemError) -> Number {
-        let path = Self.file(in: directory)
-        return try state.withLock { (state) throws(SystemError) in
+        try write(entry, as: nil)
+    }
+
+    /// What has this number is another thing from now on, in the same place. Neither is there yet.
+    package func replace(_ number: Number, by entry: Entry) throws(SystemError) { try write(entry, as: number) }
+
+    @discardableResult
+    private func write(_ entry: Entry, as number: Number?) throws(SystemError) -> Number {
+        try state.withLock { (state) throws(SystemError) in
+            let path = Self.file(in: state.directory)
             // Nobody would read it: the thing may not be made.
             if state.isClosed { throw SystemError("write", path, errno: ESTALE) }
-            let line = Page.Line(number: state.page.last + 1, entry: entry)
+            let line = Page.Line(number: number?.value ?? state.page.last + 1, entry: entry)
             let bytes = Page.encode(line)
             try state.file.writeAll(bytes, to: path)
             state.page.apply(line)
@@ -99,7 +131,7 @@ package final class Ledger: Sendable {
             let line = Page.Line(number: number.value)
             let bytes = Page.encode(line)
             // On a full disk it stays written, and is undone once more in the end: that does no harm.
-            try? state.file.writeAll(bytes, to: Self.file(in: directory))
+            try? state.file.writeAll(bytes, to: Self.file(in: state.directory))
             state.page.apply(line)
             state.size += bytes.count
             if state.size > Self.limit { rewrite(&state) }
@@ -110,7 +142,7 @@ package final class Ledger: Sendable {
     private static let limit = 64 << 10
 
     private func rewrite(_ state: inout State) {
-        let path = Self.file(in: directory)
+        let path = Self.file(in: state.directory)
         let bytes = state.page.bytes
         guard bytes.count < Self.limit / 2, (try? Files.replace(path, bytes)) != nil,
             let file = try? FileDescriptor.open(path, O_WRONLY | O_APPEND)
@@ -132,7 +164,10 @@ package final class Ledger: Sendable {
 
     /// Takes everything away, the ledger and its directory last. The processes that keep it go first, but for this one.
     package func end() {
-        state.withLock { $0.isClosed = true }
+        let directory = state.withLock { state in
+            state.isClosed = true
+            return state.directory
+        }
         Self.takeAway(directory)
     }
 
@@ -166,7 +201,7 @@ package final class Ledger: Sendable {
         // Out of sight in one step: a new sandbox may have the name at once.
         let name = directory.split(separator: "/").last.map(String.init) ?? ""
         let gone = parent(of: directory) + "/.old-\(name)-\(getpid())"
-        guard rename(directory, gone) == 0 else { return }
+        guard Glibc.rename(directory, gone) == 0 else { return }
         save(gone)
         Files.removeTree(gone)
     }

@@ -1,7 +1,7 @@
 import FoundationEssentials
 
 extension Ledger {
-    /// What a ledger's file says: a head, then one JSON object a line, of something made or of something undone.
+    /// What a ledger's file says: a head, then one JSON object a line, of something made, or of something undone. A number that comes again stands for what its last line says.
     struct Page: Sendable, Equatable {
         struct Head: Codable, Equatable, Sendable {
             /// Of this format.
@@ -42,7 +42,16 @@ extension Ledger {
 
         mutating func apply(_ line: Line) {
             last = max(last, line.number)
-            if line.entry != nil { lines.append(line) } else { lines.removeAll { $0.number == line.number } }
+            guard line.entry != nil else {
+                lines.removeAll { $0.number == line.number }
+                return
+            }
+            // Another thing in the place of that.
+            if let index = lines.firstIndex(where: { $0.number == line.number }) {
+                lines[index] = line
+            } else {
+                lines.append(line)
+            }
         }
 
         /// The whole of it, without what is undone.

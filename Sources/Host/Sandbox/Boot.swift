@@ -35,9 +35,8 @@ extension Sandbox {
             ) { [ledger, groups] process throws(SystemError) in
                 try ledger.add(.process(id: process, name: "virtiofsd"))
                 try groups?.helpers.add(process.pid)
-            } ended: { [weak self, executor] end in
-                Task(executorPreference: executor) { await self?.shareEnded(end) }
             }
+            share.map(watch)
             phases.end("share")
             let namespace = try await plan.network.namespace.open()
             let machine = try await startMachine(in: namespace)
@@ -64,22 +63,33 @@ extension Sandbox {
             phases.end("guest")
             let connection = try await RPCClient.connect(socket: socket, on: loop)
             self.connection = connection
-            let agent = AgentServiceClient(client: connection)
-            try await createSandbox(agent)
-            await network?.connect(agent)
-            try await network?.follow()
-            try await network?.watch()
-            if plan.debugConsole { debugConsole = try DebugConsoleDoor(paths.debugConsole, dialer: device, loop: loop) }
-            state = .ready
+            try await join(AgentServiceClient(client: connection), by: device)
             phases.end("setup")
             log.info("the guest is up", metadata: phases.metadata)
-            connection.closed.whenComplete { [weak self, executor] _ in
-                Task(executorPreference: executor) { await self?.agentEnded() }
-            }
         } catch {
             let reason = await explain(error)
             await stop()
             throw reason
+        }
+    }
+
+    /// The guest answers: it becomes this sandbox's.
+    func join(_ agent: AgentServiceClient, by device: any GuestDialer) async throws {
+        try await createSandbox(agent)
+        await network?.connect(agent)
+        try await network?.follow()
+        try await network?.watch()
+        if plan.debugConsole { debugConsole = try DebugConsoleDoor(paths.debugConsole, dialer: device, loop: loop) }
+        state = .ready
+        connection?.closed.whenComplete { [weak self, executor] _ in
+            Task(executorPreference: executor) { await self?.agentEnded() }
+        }
+    }
+
+    func watch(_ share: VirtioFSDaemon) {
+        Task(executorPreference: executor) { [weak self] in
+            let end = await share.waitForExit()
+            await self?.shareEnded(end)
         }
     }
 
@@ -153,12 +163,14 @@ extension Sandbox {
         request.hostname = plan.hostname
         request.sandboxID = id
         request.guestHookPath = plan.guestHookPath
-        var storage = Grpc_Storage()
-        storage.driver = "virtio-fs"
-        storage.source = GuestPaths.shareTag
-        storage.fstype = "virtiofs"
-        storage.mountPoint = GuestPaths.share
-        request.storages = [storage]
+        if origin != .spare {
+            var storage = Grpc_Storage()
+            storage.driver = "virtio-fs"
+            storage.source = GuestPaths.shareTag
+            storage.fstype = "virtiofs"
+            storage.mountPoint = GuestPaths.share
+            request.storages = [storage]
+        }
         let time = timeOfDay()
         var clock = Grpc_SetGuestDateTimeRequest()
         clock.sec = Int64(time.tv_sec)
@@ -166,8 +178,8 @@ extension Sandbox {
         // Side by side: none needs another's answer.
         let (wanted, told) = (request, clock)
         async let created = agent.createSandbox(wanted, timeout: Deadline.setup.limit)
-        if isCloned {
-            // Clones of one template would draw the same numbers.
+        if origin != .booted {
+            // Clones of one template would draw the same numbers; for one that has waited, its numbers begin with its owner.
             var seed = Grpc_ReseedRandomDevRequest()
             seed.data = Data((0..<64).map { _ in UInt8.random(in: .min ... .max) })
             _ = try await agent.reseedRandomDev(seed, timeout: Deadline.details.limit)

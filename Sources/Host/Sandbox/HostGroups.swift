@@ -35,10 +35,10 @@ extension Sandbox {
     /// Makes the groups and moves the shim into its own. A host that lets us have none (a container's, say) does without.
     func makeGroups() throws {
         let hierarchies = Hierarchies.current
-        guard !hierarchies.all.isEmpty else { return }
+        guard let wanted = plan.groups, !hierarchies.all.isEmpty else { return }
         let made = HostGroups(
-            machine: ControlGroup(plan.groups.machine, hierarchies),
-            helpers: ControlGroup(plan.groups.helpers, hierarchies))
+            machine: ControlGroup(wanted.machine, hierarchies),
+            helpers: ControlGroup(wanted.helpers, hierarchies))
         do {
             for group in made.machine == made.helpers ? [made.machine] : [made.machine, made.helpers] {
                 try ledger.add(.controlGroup(path: group.path))
@@ -51,7 +51,7 @@ extension Sandbox {
             return
         }
         groups = made
-        try limitGroup(plan.groups.processors, plan.groups.nodes, plan.groups.shares)
+        try limitGroup(wanted.processors, wanted.nodes, wanted.shares)
     }
 
     /// Binds the machine's threads to processors of the host.

@@ -47,6 +47,11 @@ extension SandboxPlan {
             }
         }
 
+        /// None.
+        static let none = Network()
+
+        private init() { (namespace, model, queues, vhost) = (.none, .none, 1, false) }
+
         /// - Parameter process: of the manager's side, which stands for the container: the sandbox lives in its namespace.
         /// - Throws: for what would touch the host's network or another container's.
         package init(_ spec: Spec, process: Int32?, configuration: Configuration, host: Host, source: String)

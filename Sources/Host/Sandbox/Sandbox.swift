@@ -11,6 +11,8 @@ import TTRPC
 /// One VM and the containers in it: empty → booting → ready → stopping → gone.
 package actor Sandbox {
     package enum State: String, Sendable { case empty, booting, ready, stopping, gone }
+    /// Where the machine comes from: from a template, or from a sandbox that had it ready for whoever comes.
+    enum Origin: Sendable { case booted, clone, spare }
 
     package nonisolated let id: String
     package nonisolated let paths: SandboxPaths
@@ -18,10 +20,10 @@ package actor Sandbox {
     nonisolated let loop: any EventLoop
     package nonisolated var unownedExecutor: UnownedSerialExecutor { executor.asUnownedSerialExecutor() }
 
-    let plan: SandboxPlan
+    package nonisolated let plan: SandboxPlan
     package nonisolated let ledger: Ledger
     /// What the ledger holds from here on is the sandbox's.
-    let beginning: Ledger.Number
+    var beginning: Ledger.Number
     let log: Logger
     package internal(set) var state = State.empty
 
@@ -29,8 +31,7 @@ package actor Sandbox {
     var machine: QEMUVirtualMachine?
     var share: VirtioFSDaemon?
     var network: SandboxNetwork?
-    /// The machine went on from a template.
-    var isCloned = false
+    var origin = Origin.booted
     /// nil where the host lets us have none.
     var groups: HostGroups?
     var connection: RPCClient?

@@ -25,7 +25,8 @@ package struct SandboxPlan: Sendable, Equatable {
     package let disks: Disk.Settings
     /// A container's root file system that is a disk becomes the guest's own.
     package let plugsRootDisks: Bool
-    package let groups: Groups
+    /// nil: a spare machine's processes stay where they are until somebody takes it.
+    package let groups: Groups?
     /// How the machine's size follows from what its containers ask.
     package let sizing: Sizing
     /// The guest's shell can be reached from the host.
@@ -103,9 +104,25 @@ package struct SandboxPlan: Sendable, Equatable {
         sandbox: String, hostname: String, network: Network, configuration: Configuration, host: Host,
         demand: Demand = Demand(), groups: Groups
     ) {
+        self.init(
+            paths: SandboxPaths(sandbox: sandbox), hostname: hostname, network: network, configuration: configuration,
+            host: host, demand: demand, groups: groups)
+    }
+
+    /// Of a machine that waits for whoever comes.
+    package init(spare paths: SandboxPaths, configuration: Configuration, host: Host) {
+        self.init(
+            paths: paths, hostname: "", network: .none, configuration: configuration, host: host, demand: Demand(),
+            groups: nil)
+    }
+
+    private init(
+        paths: SandboxPaths, hostname: String, network: Network, configuration: Configuration, host: Host,
+        demand: Demand, groups: Groups?
+    ) {
         self.groups = groups
         self.network = network
-        paths = SandboxPaths(sandbox: sandbox)
+        self.paths = paths
         accelerator = host.accelerator
         self.hostname = hostname
         dialTimeout = .seconds(configuration.number(Keys.dialTimeout))
@@ -123,5 +140,13 @@ package struct SandboxPlan: Sendable, Equatable {
         sizing = Sizing(configuration, host: host)
         machine = VMConfiguration(configuration, host: host, paths: paths, size: sizing.size(for: [demand]), sizing)
         template = MachineTemplate(configuration, host: host)
+    }
+
+    /// What the machine is made from. Its size counts as that with which all begin, where what containers ask for is plugged in.
+    package func label(version: String) -> MachineLabel {
+        var machine = machine
+        let base = sizing.size(for: [])
+        if !sizing.isStatic { (machine.vcpus, machine.memoryMiB) = (base.vcpus, base.memoryMiB) }
+        return MachineLabel(machine, helpers: [share.executable, share.cache] + share.extraArguments, version: version)
     }
 }

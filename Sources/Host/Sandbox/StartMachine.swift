@@ -56,7 +56,7 @@ extension Sandbox {
             await machine.stop(timeout: .zero)
             throw error
         }
-        isCloned = true
+        origin = .clone
         log.info(
             "the machine goes on from a template", metadata: ["sandbox": "\(id)", "template": "\(template.directory)"])
         return machine

@@ -1,3 +1,4 @@
+import AgentAPI
 import CLinux
 import Configuration
 import EventLoop
@@ -18,6 +19,7 @@ package final class SandboxHolder: Sendable {
     package static let configurationVariable = "KATA_RUNTIME_CONFIG"
 
     private let held = Mutex<Sandbox?>(nil)
+    private let spare: Mutex<Spare?>
     private let loop: any EventLoop
     private let executor: LoopExecutor
     private let identifier: String
@@ -26,8 +28,10 @@ package final class SandboxHolder: Sendable {
     private let log: Logger
 
     package init(
-        identifier: String, configurationPath: String?, ledger: Ledger, loop: any EventLoop, log: Logger
+        identifier: String, configurationPath: String?, spare: Spare? = nil, ledger: Ledger, loop: any EventLoop,
+        log: Logger
     ) {
+        self.spare = Mutex(spare)
         self.identifier = identifier
         self.ledger = ledger
         self.configurationPath = configurationPath
@@ -72,10 +76,35 @@ package final class SandboxHolder: Sendable {
     }
 
     func boot(_ sandbox: Sandbox) async throws {
-        do { try await sandbox.boot() } catch {
+        do { if try await !takeSpare(sandbox) { try await sandbox.boot() } } catch {
             held.withLock { $0 = nil }
             throw error
         }
+    }
+
+    /// Gives the sandbox the machine that is there already, if it is the one that would be booted.
+    private func takeSpare(_ sandbox: Sandbox) async throws -> Bool {
+        let taken = spare.withLock { spare in
+            defer { spare = nil }
+            return spare
+        }
+        guard let spare = taken else { return false }
+        if let obstacle = spare.obstacle(to: sandbox.plan, version: Version.current) {
+            log.warning("the cached machine is not used, the sandbox boots its own: \(obstacle)")
+            await spare.sandbox.stop()
+            return false
+        }
+        try await sandbox.takeOver(spare)
+        return true
+    }
+
+    /// Ends the machine that no sandbox has taken.
+    func dropSpare() async {
+        let left = spare.withLock { spare in
+            defer { spare = nil }
+            return spare
+        }
+        await left?.sandbox.stop()
     }
 
     /// Once the start is over, most of the program has been run for the last time.

@@ -6,7 +6,8 @@ package struct UsageError: Error, CustomStringConvertible {
 
 /// The shim's command line: one or two dashes, `-x v` or `-x=v`, booleans bare (Go's flag package).
 package struct ShimFlags: Equatable, Sendable {
-    package enum Action: Equatable, Sendable { case serve, start, delete, version }
+    /// `cached`: waits with a machine, on descriptor 3, for whoever wants to have it.
+    package enum Action: Equatable, Sendable { case serve, cached, start, delete, version }
 
     package var namespace = ""
     package var address = ""
@@ -16,11 +17,14 @@ package struct ShimFlags: Equatable, Sendable {
     /// Of a serving shim: where it listens. The listening descriptor is handed down; the file is removed at the end.
     package var socket = ""
     package var debug = false
+    /// No cached machine is asked for.
+    package var boots = false
     package var action = Action.serve
 
     package init(_ arguments: [String]) throws(UsageError) {
         var rest = arguments[...]
         while let word = rest.popFirst() {
+            if word.allSatisfy({ $0 == " " }) { continue }
             guard word.hasPrefix("-") else {
                 switch word {
                 case "start": action = .start
@@ -34,6 +38,12 @@ package struct ShimFlags: Equatable, Sendable {
             switch name {
             case "v", "version":
                 action = .version
+                continue
+            case "cached":
+                action = .cached
+                continue
+            case "boot":
+                boots = true
                 continue
             case "debug":
                 debug = parts.count < 2 || parts[1] != "false"

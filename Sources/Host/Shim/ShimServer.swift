@@ -18,27 +18,46 @@ package enum ShimServer {
     static let threads = 8
 
     package static func run(_ flags: ShimFlags) throws {
+        try begin(flags.id)
+        let ledger = try Ledger.resume(in: SandboxPaths(sandbox: flags.id).machine)
+        try serve(
+            flags, publisher: environment("TTRPC_ADDRESS"),
+            configuration: environment(SandboxHolder.configurationVariable), ledger, listener: 3,
+            try makeEventLoop(descriptors: descriptors), nil)
+    }
+
+    /// What a shim is before it has a sandbox.
+    static func begin(_ name: String) throws {
         signal(SIGPIPE, SIG_IGN)
         clx_set_thread_name("containerd-shim-kata-v2")
         try ShimRights.drop()
         // Mounts made for this sandbox live and die with this process, wherever it is killed.
-        try checkNegated("make a mount namespace for", flags.id, clx_unshare(Int32(clx_new_mount.rawValue)))
+        try checkNegated("make a mount namespace for", name, clx_unshare(Int32(clx_new_mount.rawValue)))
         try Mounts.mount("none", at: "/", flags: UInt(MS_REC) | UInt(MS_SLAVE))
         // Shared again among its own children: what is mounted later reaches virtiofsd's namespace.
         try Mounts.mount("none", at: "/", flags: UInt(MS_REC) | UInt(MS_SHARED))
+    }
 
-        let ledger = try Ledger.resume(in: SandboxPaths(sandbox: flags.id).machine)
-
+    static func log(_ flags: ShimFlags) -> Logger {
         var log = Logger(label: "containerd-shim-kata-v2")
         log.logLevel = flags.debug ? .debug : .info
         log[metadataKey: "sandbox"] = "\(flags.id)"
-        let loop = try makeEventLoop(descriptors: descriptors)
+        return log
+    }
+
+    /// Returns when the manager has said Shutdown.
+    /// - Parameters:
+    ///   - publisher: containerd's ttrpc socket.
+    ///   - spare: a machine that is there already, for the sandbox to come.
+    static func serve(
+        _ flags: ShimFlags, publisher: String?, configuration: String?, _ ledger: Ledger, listener: Int32,
+        _ loop: any EventLoop, _ spare: Spare?
+    ) throws {
+        let log = log(flags)
         let done = loop.makePromise(of: Void.self)
         let sandboxes = SandboxHolder(
-            identifier: flags.id, configurationPath: environment(SandboxHolder.configurationVariable),
-            ledger: ledger, loop: loop, log: log)
-        let events = EventPublisher(
-            address: environment("TTRPC_ADDRESS"), namespace: flags.namespace, loop: loop, log: log)
+            identifier: flags.id, configurationPath: configuration, spare: spare, ledger: ledger, loop: loop, log: log)
+        let events = EventPublisher(address: publisher, namespace: flags.namespace, loop: loop, log: log)
         let forget = { @Sendable (container: String) in
             // Of the command line, whose containers these are.
             if flags.namespace == "oci" { Files.removeTree(flags.address + "/" + container) }
@@ -55,14 +74,14 @@ package enum ShimServer {
                 AgentServiceClient.serviceName: GuestQueries.handlers(sandboxes),
             ])
         Task(executorPreference: LoopExecutor(loop)) {
-            do { _ = try await server.listen(socket: 3) } catch { done.fail(error) }
+            do { _ = try await server.listen(socket: listener) } catch { done.fail(error) }
         }
         try done.futureResult.wait()
         // The reply to Shutdown is still on its way out.
         usleep(20_000)
     }
 
-    private static func environment(_ name: String) -> String? {
+    static func environment(_ name: String) -> String? {
         guard let value = getenv(name).map({ String(cString: $0) }), !value.isEmpty else { return nil }
         return value
     }

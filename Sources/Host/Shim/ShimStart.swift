@@ -22,6 +22,7 @@ package enum ShimStart {
             return parameters.answer(path: address)
         }
         HostRestart.clear()
+        if !flags.boots, takeCached(flags, group, parameters, address) { return parameters.answer(path: address) }
         var due: [DueHooks] = []
         let ledger = try Ledger.begin(in: SandboxPaths(sandbox: group).machine) { due = DueHooks.claimAll(in: $0) }
         do {
@@ -35,6 +36,22 @@ package enum ShimStart {
             throw error
         }
         return parameters.answer(path: address)
+    }
+
+    /// Makes a shim that has a machine already the one that serves.
+    private static func takeCached(
+        _ flags: ShimFlags, _ group: String, _ parameters: StartParameters, _ address: String
+    ) -> Bool {
+        var wanted = flags
+        (wanted.id, wanted.debug) = (group, parameters.debug)
+        let configuration = ShimServer.environment(SandboxHolder.configurationVariable)
+        return MachineCache.start(
+            wanted, configuration: parameters.configurationPath.isEmpty ? configuration : parameters.configurationPath,
+            publisher: ShimServer.environment("TTRPC_ADDRESS"), socket: address, directory: "."
+        ) { warning in
+            let log = try? FileDescriptor.open("log", O_WRONLY | O_NONBLOCK)
+            try? log?.writeAll(Array("containerd-shim-kata-v2: \(warning)\n".utf8), to: "log")
+        }
     }
 
     /// Leaves a serving process behind.

@@ -336,6 +336,7 @@ package final class ContainerdTasks: TaskService, Sendable {
             guard await sandbox.isEmpty || request.now else { return Google_Protobuf_Empty() }
             await sandbox.stop()
         }
+        await sandboxes.dropSpare()
         await events.flush(within: Deadline.event.limit)
         shutdownRequested()
         return Google_Protobuf_Empty()

@@ -1,10 +1,17 @@
 import CLinux
 import Glibc
 import Linux
+import Synchronization
 
 /// virtiofsd, which serves one directory of the host to one guest.
 package final class VirtioFSDaemon: Sendable {
     private let process: ChildProcess
+
+    private struct Facts: Sendable {
+        var end: ProcessEnd?
+        var waiters: [CheckedContinuation<ProcessEnd, Never>] = []
+    }
+    private let facts = Mutex(Facts())
 
     private init(_ process: ChildProcess) { self.process = process }
 
@@ -29,8 +36,7 @@ package final class VirtioFSDaemon: Sendable {
     /// The daemon gets a socket that listens already: whoever connects first waits for it, nobody polls.
     package static func start(
         _ plan: Plan, socketPath: String, directory: String, log: borrowing FileDescriptor,
-        admit: @escaping (ProcessIdentity) throws(SystemError) -> Void,
-        ended: @escaping @Sendable (ProcessEnd) -> Void
+        admit: @escaping (ProcessIdentity) throws(SystemError) -> Void
     ) throws -> VirtioFSDaemon {
         guard access(plan.executable, X_OK) == 0 else {
             throw SystemError("run virtiofsd (hypervisor.qemu.virtio_fs_daemon)", plan.executable, errno: errno)
@@ -42,15 +48,39 @@ package final class VirtioFSDaemon: Sendable {
         // Its sandboxed child, which has files and network of its own too, is in there with it, and can't stay behind.
         command.newNamespaces = UInt64(clx_new_pid.rawValue | clx_new_ipc.rawValue | clx_new_uts.rawValue)
         command.diesWithParent = true
-        let process = try ChildProcess(command, admit: admit)
-        try process.whenEnded("virtiofsd", ended)
-        return VirtioFSDaemon(process)
+        let daemon = VirtioFSDaemon(try ChildProcess(command, admit: admit))
+        try daemon.process.whenEnded("virtiofsd") { daemon.ended($0) }
+        return daemon
+    }
+
+    private func ended(_ end: ProcessEnd) {
+        let waiters = facts.withLock { facts in
+            facts.end = end
+            defer { facts.waiters = [] }
+            return facts.waiters
+        }
+        for waiter in waiters { waiter.resume(returning: end) }
+    }
+
+    package func waitForExit() async -> ProcessEnd {
+        await withCheckedContinuation { continuation in
+            let end = facts.withLock { facts in
+                if facts.end == nil { facts.waiters.append(continuation) }
+                return facts.end
+            }
+            if let end { continuation.resume(returning: end) }
+        }
+    }
+
+    /// The daemon and its sandboxed child.
+    package var processes: [Int32] {
+        let children = (try? Files.readText("/proc/\(process.pid)/task/\(process.pid)/children")) ?? ""
+        return [process.pid] + children.split(separator: " ").compactMap { Int32($0) }
     }
 
     /// Somebody has stopped it, or its sandboxed child, with a signal: what the guest asks of its files waits.
     package var isHalted: Bool {
-        let children = (try? Files.readText("/proc/\(process.pid)/task/\(process.pid)/children")) ?? ""
-        return ([process.pid] + children.split(separator: " ").compactMap { Int32($0) }).contains {
+        processes.contains {
             ProcessIdentity($0)?.life == .stopped
         }
     }

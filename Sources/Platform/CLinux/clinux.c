@@ -344,6 +344,13 @@ void clx_trim_memory(void) {
     if (start < end) madvise((void *)start, end - start, MADV_DONTNEED);
 }
 
+void clx_set_command_line(const char *words, size_t length, size_t room) {
+    // glibc's pointer to argv[0], with which the kernel's area begins.
+    if (length > room) return;
+    memset(program_invocation_name, 0, room);
+    memcpy(program_invocation_name, words, length);
+}
+
 void clx_set_thread_name(const char *name) {
     char kept[16];
     strncpy(kept, name, sizeof kept - 1);

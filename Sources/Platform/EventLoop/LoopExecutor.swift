@@ -30,3 +30,14 @@ package func sleep(_ duration: Duration, on loop: any EventLoop) async throws {
         promise.fail(CancellationError())
     }
 }
+
+/// Runs `body` on the loop and blocks until it is done: for a thread that is not the loop's.
+package func waiting<Result: Sendable>(
+    on loop: any EventLoop, _ body: @escaping @Sendable () async throws -> Result
+) throws -> Result {
+    let promise = loop.makePromise(of: Result.self)
+    Task(executorPreference: LoopExecutor(loop)) {
+        do { promise.succeed(try await body()) } catch { promise.fail(error) }
+    }
+    return try promise.futureResult.wait()
+}

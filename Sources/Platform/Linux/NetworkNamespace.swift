@@ -53,7 +53,7 @@ package enum TapDevice {
 
 /// A descriptor that several owners keep open.
 package final class SharedDescriptor: Sendable {
-    private let descriptor: FileDescriptor
+    package let descriptor: FileDescriptor
     package init(_ descriptor: consuming FileDescriptor) { self.descriptor = descriptor }
     package var raw: Int32 { descriptor.raw }
 }

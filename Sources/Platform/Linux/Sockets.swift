@@ -3,10 +3,21 @@ import Glibc
 
 /// Unix-domain sockets, close-on-exec from birth.
 package enum UnixSocket {
+    /// Of bytes, or of whole messages.
+    package enum Kind: Sendable {
+        case stream, messages
+        fileprivate var number: Int32 { Int32((self == .stream ? SOCK_STREAM : SOCK_SEQPACKET).rawValue) }
+    }
+
+    private static func make(_ kind: Kind, _ path: String) throws(SystemError) -> FileDescriptor {
+        FileDescriptor(owning: try check("socket", path) { Glibc.socket(AF_UNIX, kind.number | O_CLOEXEC, 0) })
+    }
+
     /// Binds and listens; a stale file at `path` is replaced. Mode 0600 (unix(7)).
-    package static func listen(_ path: String, backlog: Int32 = 128) throws(SystemError) -> FileDescriptor {
-        let socket = FileDescriptor(
-            owning: try check("socket", path) { Glibc.socket(AF_UNIX, Int32(SOCK_STREAM.rawValue) | O_CLOEXEC, 0) })
+    package static func listen(_ path: String, backlog: Int32 = 128, _ kind: Kind = .stream) throws(SystemError)
+        -> FileDescriptor
+    {
+        let socket = try make(kind, path)
         unlink(path)
         let raw = socket.raw
         let mask = umask(0o177)
@@ -18,9 +29,18 @@ package enum UnixSocket {
         return socket
     }
 
-    package static func connect(_ path: String) throws(SystemError) -> FileDescriptor {
-        let socket = FileDescriptor(
-            owning: try check("socket", path) { Glibc.socket(AF_UNIX, Int32(SOCK_STREAM.rawValue) | O_CLOEXEC, 0) })
+    /// Two ends of a conversation in whole messages.
+    /// - Parameter theirs: the end that is given away, to be closed by the caller.
+    /// - Returns: the end that is kept.
+    package static func pair(theirs: inout Int32) throws(SystemError) -> FileDescriptor {
+        var ends: [Int32] = [-1, -1]
+        try check("make", "socket pair") { socketpair(AF_UNIX, Kind.messages.number | O_CLOEXEC, 0, &ends) }
+        theirs = ends[1]
+        return FileDescriptor(owning: ends[0])
+    }
+
+    package static func connect(_ path: String, _ kind: Kind = .stream) throws(SystemError) -> FileDescriptor {
+        let socket = try make(kind, path)
         let raw = socket.raw
         try withAddress(path) { address, length throws(SystemError) in
             try check("connect to", path) { Glibc.connect(raw, address, length) }
@@ -52,5 +72,25 @@ extension FileDescriptor {
     package func send(_ bytes: [UInt8], descriptors: [Int32]) throws(SystemError) {
         let sent = bytes.withUnsafeBytes { clx_send_fds(raw, $0.baseAddress, $0.count, descriptors, descriptors.count) }
         try checkNegated("send descriptors on", "socket \(raw)", sent)
+    }
+
+    /// How long `receive` and what else reads may wait.
+    package func setReadLimit(_ limit: Duration) {
+        var time = timeval(
+            tv_sec: Int(limit.components.seconds), tv_usec: Int(limit.components.attoseconds / 1_000_000_000_000))
+        setsockopt(raw, SOL_SOCKET, SO_RCVTIMEO, &time, socklen_t(MemoryLayout<timeval>.size))
+    }
+
+    /// One message, at most `limit` bytes of it, with the descriptors that came along: the caller closes them. No bytes: the other end is
+    /// closed.
+    package func receive(limit: Int) throws(SystemError) -> (bytes: [UInt8], descriptors: [Int32]) {
+        var bytes = [UInt8](repeating: 0, count: limit)
+        var descriptors = [Int32](repeating: -1, count: 8)
+        while true {
+            var count = descriptors.count
+            let got = clx_recv_fds(raw, &bytes, bytes.count, &descriptors, &count)
+            if got == -Int(EINTR) { continue }
+            return (Array(bytes[..<(try checkNegated("read", "socket \(raw)", got))]), Array(descriptors[..<count]))
+        }
     }
 }

@@ -17,6 +17,7 @@ struct Main {
             case .start: try FileDescriptor(owning: 1).writeAll(try ShimStart.run(flags), to: "standard output")
             case .delete: try ShimDelete.run(flags)
             case .serve: try ShimServer.run(flags)
+            case .cached: try CachedShim.run(flags)
             }
         } catch {
             writeError("containerd-shim-kata-v2: \(error)")

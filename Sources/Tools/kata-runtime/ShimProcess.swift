@@ -13,7 +13,7 @@ enum ShimProcess {
     }
 
     /// Beside this program, or in PATH.
-    private static func executable() throws -> String {
+    static func executable() throws -> String {
         var buffer = [CChar](repeating: 0, count: 4096)
         let length = readlink("/proc/self/exe", &buffer, buffer.count - 1)
         let own = String(decoding: buffer.prefix(max(0, length)).map { UInt8(bitPattern: $0) }, as: UTF8.self)
@@ -32,6 +32,16 @@ enum ShimProcess {
     static func start(sandbox: String, root: String, directory: String, configuration: String?, debug: Bool) throws
         -> String
     {
+        var flags = try ShimFlags(["-id", sandbox])
+        (flags.namespace, flags.address, flags.debug) = (namespace, root, debug)
+        let address = address(root: root, sandbox: sandbox)
+        // Here, as one who asks for its shim's words alone would not hear why there is none.
+        let isCached = MachineCache.start(
+            flags,
+            configuration: configuration ?? getenv(SandboxHolder.configurationVariable).map { String(cString: $0) },
+            publisher: nil, socket: address, directory: directory
+        ) { ErrorLog.shared.warn($0) }
+        if isCached { return address }
         let output = try run(
             id: sandbox, root: root, directory: directory, configuration: configuration, debug: debug)
         guard output.status == 0, output.text.hasPrefix("unix://") else {
@@ -50,7 +60,7 @@ enum ShimProcess {
     ) throws -> (text: String, status: Int32) {
         var command = Command(
             try executable(),
-            ["-namespace", namespace, "-address", root, "-id", id] + (debug ? ["-debug"] : []) + ["start"])
+            ["-namespace", namespace, "-address", root, "-id", id, "-boot"] + (debug ? ["-debug"] : []) + ["start"])
         command.set("TTRPC_ADDRESS", nil)
         if let configuration { command.set(SandboxHolder.configurationVariable, configuration) }
         command.directory = directory

@@ -23,23 +23,13 @@ struct TaskClient: Sendable {
         _ method: String, _ request: some Message, timeout: Duration? = Deadline.shimProcess.limit,
         metadata: [String: [String]] = [:]
     ) throws -> Reply {
-        try Self.waiting(on: loop) {
+        try waiting(on: loop) {
             try await client.call("containerd.task.v2.Task", method, request, timeout: timeout, metadata: metadata)
         }
     }
 
     func perform(_ method: String, _ request: some Message, timeout: Duration? = Deadline.shimProcess.limit) throws {
         let _: Google_Protobuf_Empty = try call(method, request, timeout: timeout)
-    }
-
-    private static func waiting<Result: Sendable>(
-        on loop: any EventLoop, _ body: @escaping @Sendable () async throws -> Result
-    ) throws -> Result {
-        let promise = loop.makePromise(of: Result.self)
-        Task(executorPreference: LoopExecutor(loop)) {
-            do { promise.succeed(try await body()) } catch { promise.fail(error) }
-        }
-        return try promise.futureResult.wait()
     }
 
     // MARK: The calls
@@ -97,7 +87,7 @@ struct TaskClient: Sendable {
 
     /// A question that the shim hands on to the agent in the guest.
     func ask<Reply: Message>(_ method: String, _ request: some Message) throws -> Reply {
-        try Self.waiting(on: loop) {
+        try waiting(on: loop) {
             try await client.call(AgentServiceClient.serviceName, method, request, timeout: Deadline.shimDelete.limit)
         }
     }

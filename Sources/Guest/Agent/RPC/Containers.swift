@@ -182,6 +182,8 @@ extension Service {
             for process in record.processes.values { process.release() }
             let hooks = guest.state.withLock { state in
                 state.containers[request.containerID] = nil
+                // The next one is the first again.
+                if state.containers.isEmpty { state.first = nil }
                 return state.hooks
             }
             await hooks.run("poststop", record.hookState(.stopped), reaper: guest.reaper)

@@ -103,5 +103,7 @@ char **clx_environment(void);
 void clx_trim_memory(void);
 /// Names the calling thread; the main thread's name is the process's (at most 15 bytes are kept).
 void clx_set_thread_name(const char *name);
+// Puts other words, each ended by a zero, in the place of the program's own, which take `room` bytes (/proc/self/cmdline).
+void clx_set_command_line(const char *words, size_t length, size_t room);
 
 #endif

@@ -1,0 +1,227 @@
+import AgentAPI
+import Configuration
+import FoundationEssentials
+import Glibc
+import Hypervisor
+import Ledger
+import Linux
+import Sandbox
+
+/// Keeps machines ready, each with its shim, and hands them out: one thread, which waits in poll(2).
+package final class CacheServer {
+    private struct Machine {
+        let name: String
+        let process: ChildProcess
+        let control: SharedDescriptor
+        let label: MachineLabel
+        /// Once it is ready.
+        var facts: CachedMachine?
+        var isTaken = false
+    }
+
+    private let configuration: Configuration
+    private let path: String?
+    private let shim: String
+    private let endpoint: String
+    private let plan: SandboxPlan
+    private let number: Int
+    private let listener: FileDescriptor
+    private let bell: SharedDescriptor
+    private var machines: [Machine] = []
+    private var last = 0
+    /// Not before, after one that could not be made.
+    private var nextTry = ContinuousClock.now
+    private var wasFull = false
+
+    /// - Parameters:
+    ///   - shim: path of containerd-shim-kata-v2.
+    ///   - bell: readable when the server is to end.
+    package init(_ configuration: Configuration, path: String?, shim: String, bell: SharedDescriptor) throws {
+        self.configuration = configuration
+        (self.path, self.shim, self.bell) = (path, shim, bell)
+        endpoint = configuration.text(Keys.cacheEndpoint)
+        number = configuration.number(Keys.cacheNumber)
+        let host = try SandboxPlan.Host.current(configuration)
+        plan = SandboxPlan(spare: SandboxPaths(sandbox: "cached"), configuration: configuration, host: host)
+        if let other = try? MachineCache.status(at: endpoint) {
+            throw CacheError("a VM cache server (process \(other.server)) answers at \(endpoint) already")
+        }
+        MachineCache.clearDead()
+        try Files.makeDirectory(endpoint.split(separator: "/").dropLast().map { "/" + $0 }.joined())
+        listener = try UnixSocket.listen(endpoint, .messages)
+    }
+
+    /// Serves until somebody rings, or asks it to quit.
+    /// - Parameter full: is called once, when as many machines wait as are wanted.
+    /// - Throws: when not even the first machine could be made.
+    package func run(full: () -> Void) throws {
+        defer { end() }
+        while true {
+            try refill()
+            if !wasFull, waiting.count >= number {
+                wasFull = true
+                full()
+            }
+            var polled = [bell.raw, listener.raw].map { pollfd(fd: $0, events: Int16(POLLIN), revents: 0) }
+            polled += machines.map { pollfd(fd: $0.control.raw, events: Int16(POLLIN), revents: 0) }
+            let pause = max(.zero, nextTry - .now) / .milliseconds(1)
+            guard poll(&polled, nfds_t(polled.count), pause > 0 ? Int32(pause) + 1 : -1) > 0 else { continue }
+            for (machine, result) in zip(machines, polled.dropFirst(2)) where result.revents != 0 {
+                try hear(machine.name)
+            }
+            if polled[0].revents != 0 { return }
+            if polled[1].revents != 0, answer() { return }
+        }
+    }
+
+    private var waiting: [Machine] { machines.filter { $0.facts != nil && !$0.isTaken } }
+
+    // MARK: Machines
+
+    /// One after the other.
+    private func refill() throws {
+        let isMaking = machines.contains { $0.facts == nil }
+        guard !isMaking, waiting.count < number, .now >= nextTry else { return }
+        last += 1
+        let name = "\(MachineCache.prefix)\(getpid())-\(last)"
+        var theirs: Int32 = -1
+        let control = SharedDescriptor(try UnixSocket.pair(theirs: &theirs))
+        defer { close(theirs) }
+        var command = Command(shim, ["-id", name, "-cached", CachedShim.room])
+        command.set("TTRPC_ADDRESS", nil)
+        command.set(SandboxHolder.configurationVariable, path)
+        command.name = "containerd-shim-kata-v2"
+        command.directory = "/"
+        command.newSession = true
+        command.descriptors = [2: 2, 3: theirs]
+        // Before the files are read: one that changes meanwhile makes another machine.
+        let label = plan.label(version: Version.current)
+        let process = try ChildProcess(command)
+        detachThread("shim") { _ = process.wait() }
+        machines.append(Machine(name: name, process: process, control: control, label: label))
+    }
+
+    /// It is ready, or it has ended, or it is another's now.
+    private func hear(_ name: String) throws {
+        guard let index = machines.firstIndex(where: { $0.name == name }) else { return }
+        let message = try? machines[index].control.descriptor.receive(limit: CacheRequest.longest)
+        if let answer = message.flatMap({ decodeMessage(CacheAnswer.self, $0.bytes) }) {
+            if let facts = answer.machines.first {
+                machines[index].facts = facts
+                return
+            }
+            if let refusal = answer.refusal, !machines[index].isTaken {
+                guard wasFull || !waiting.isEmpty else { throw CacheError(refusal) }
+                writeError("kata-runtime: a machine of the cache: \(refusal)")
+                nextTry = .now + .seconds(10)
+                return
+            }
+        }
+        let machine = machines.remove(at: index)
+        if machine.facts == nil { nextTry = max(nextTry, .now + .seconds(1)) }
+        clear(machine)
+    }
+
+    private func clear(_ machine: Machine) {
+        let directory = Ledger.machines + "/" + machine.name
+        if Files.exists(directory) {
+            // It has closed its end: it is on its way out.
+            if !machine.isTaken { ProcessIdentity(machine.process.pid)?.kill(after: .seconds(3), within: .seconds(1)) }
+            try? Ledger.clear(directory)
+        }
+    }
+
+    // MARK: Answers
+
+    /// - Returns: whether this was the last one.
+    private func answer() -> Bool {
+        let raw = accept(listener.raw, nil, nil)
+        guard raw >= 0 else { return false }
+        let client = FileDescriptor(owning: raw)
+        _ = fcntl(client.raw, F_SETFD, FD_CLOEXEC)
+        client.setReadLimit(.seconds(1))
+        guard let message = try? client.receive(limit: CacheRequest.longest) else { return false }
+        let descriptors = message.descriptors.map { SharedDescriptor(FileDescriptor(owning: $0)) }
+        guard let request = decodeMessage(CacheRequest.self, message.bytes) else { return false }
+        switch request.wish {
+        case .status: try? client.tell(CacheAnswer(machines: waiting.compactMap(\.facts)))
+        case .quit:
+            end()
+            try? client.tell(CacheAnswer())
+            return true
+        case .take:
+            guard let taker = request.taker, descriptors.count == 3 else { return false }
+            do { try hand(to: taker, descriptors) } catch {
+                try? descriptors[0].descriptor.tell(CacheAnswer(refusal: "\(error)"))
+            }
+        }
+        return false
+    }
+
+    private func hand(to taker: CacheTaker, _ descriptors: [SharedDescriptor]) throws {
+        if let reason = obstacle(to: taker) { throw CacheError(reason) }
+        dropStale()
+        while let machine = waiting.first {
+            if let point = unseenMount(of: taker, by: machine) {
+                throw CacheError(
+                    "\(point) was mounted later than the cached machines' shims, and does not reach them: mount --make-rshared / and start kata-runtime factory init again"
+                )
+            }
+            guard let index = machines.firstIndex(where: { $0.name == machine.name }) else { break }
+            machines[index].isTaken = true
+            do {
+                try machine.control.descriptor.tell(taker, descriptors: descriptors.map(\.raw))
+                return
+            } catch {
+                // It has just ended; the next one.
+            }
+        }
+        throw CacheError("none of the \(number) is ready (factory.vm_cache_number)")
+    }
+
+    private func obstacle(to taker: CacheTaker) -> String? {
+        if taker.version != Version.current {
+            return
+                "those of the server at \(endpoint) are of version \(Version.current): start kata-runtime factory init again"
+        }
+        if taker.settings != configuration.cacheSettings {
+            return
+                "those of the server at \(endpoint) were made with other settings: start kata-runtime factory init again"
+        }
+        if taker.mounts != Mounts.namespace {
+            return "the server at \(endpoint) lives among other mounts (a mount namespace of its own)"
+        }
+        return nil
+    }
+
+    private func unseenMount(of taker: CacheTaker, by machine: Machine) -> String? {
+        guard let theirs = try? Files.readText("/proc/\(taker.process)/mountinfo"),
+            let ours = try? Files.readText("/proc/\(machine.process.pid)/mountinfo")
+        else { return nil }
+        return MountView.firstUnseen(of: theirs, in: ours)
+    }
+
+    /// Ends what was made from files that are others by now.
+    private func dropStale() {
+        let now = plan.label(version: Version.current)
+        for machine in waiting where machine.label != now {
+            machines.removeAll { $0.name == machine.name }
+            end(machine)
+        }
+    }
+
+    // MARK: The end
+
+    private func end(_ machine: Machine) {
+        shutdown(machine.control.raw, Int32(SHUT_RDWR))
+        clear(machine)
+    }
+
+    private func end() {
+        unlink(endpoint)
+        let left = machines.filter { !$0.isTaken }
+        machines = []
+        for machine in left { shutdown(machine.control.raw, Int32(SHUT_RDWR)) }
+        for machine in left { clear(machine) }
+    }
+}

@@ -1,0 +1,167 @@
+import AgentAPI
+import CLinux
+import Configuration
+import EventLoop
+import Glibc
+import Hypervisor
+import Ledger
+import Linux
+import Sandbox
+
+import protocol NIOCore.EventLoop
+import struct NIOCore.EventLoopPromise
+
+/// A shim that boots a machine for nobody, waits, and becomes the shim of the sandbox that takes it.
+///
+/// It talks with its server over descriptor 3, and ends when the server does.
+package enum CachedShim {
+    /// What came to be its sandbox's.
+    private struct Offer: Sendable {
+        let taker: CacheTaker
+        let conversation: SharedDescriptor
+        let directory: SharedDescriptor
+        let log: SharedDescriptor
+    }
+
+    package static func run(_ flags: ShimFlags) throws {
+        // Threads and children begin with it.
+        let priority = getpriority(Int32(PRIO_PROCESS.rawValue), 0)
+        setpriority(Int32(PRIO_PROCESS.rawValue), 0, priority + 10)
+        try ShimServer.begin(flags.id)
+        let paths = SandboxPaths(sandbox: flags.id)
+        let control = SharedDescriptor(FileDescriptor(owning: 3))
+        let ledger = try Ledger.begin(in: paths.machine)
+        do {
+            // In the place where a shim's socket has to be told of: the machine goes before it.
+            let socket = try ledger.add(.socket(path: paths.machine + "/shim.sock"))
+            let loop = try makeEventLoop(descriptors: ShimServer.descriptors)
+            let offered = loop.makePromise(of: Offer.self)
+            detachThread("control") { waitForOffer(control, ledger, offered) }
+            let configuration = ShimServer.environment(SandboxHolder.configurationVariable)
+            let ready = Task(executorPreference: LoopExecutor(loop)) {
+                do { return try await makeSpare(flags, configuration, ledger, loop, priority, control, offered) } catch
+                {
+                    offered.fail(error)
+                    throw error
+                }
+            }
+            let offer = try offered.futureResult.wait()
+            let spare = try waiting(on: loop) { try await ready.value }
+            try become(offer, control, ledger, socket, spare, loop)
+        } catch {
+            try? control.descriptor.tell(CacheAnswer(refusal: "\(error)"))
+            ledger.end()
+            throw error
+        }
+    }
+
+    /// Room for the words of the shim that a cached one becomes: its own last word.
+    static let room = String(repeating: " ", count: 500)
+
+    /// What operators see of this process.
+    private static func setCommandLine(_ words: [String]) {
+        guard let own = try? Files.read("/proc/self/cmdline") else { return }
+        let bytes = words.joined(separator: "\0") + "\0"
+        clx_set_command_line(bytes, bytes.utf8.count, own.count)
+    }
+
+    // MARK: Until it is wanted
+
+    private static func makeSpare(
+        _ flags: ShimFlags, _ path: String?, _ ledger: Ledger, _ loop: any EventLoop, _ priority: Int32,
+        _ control: SharedDescriptor, _ offered: EventLoopPromise<Offer>
+    ) async throws -> Spare {
+        let configuration = try Configuration.load(path)
+        try configuration.checkFiles()
+        let host = try SandboxPlan.Host.current(configuration)
+        // The directory's name changes, its descriptor doesn't.
+        let directory = try FileDescriptor.open(ledger.directory, O_RDONLY | O_DIRECTORY).take()
+        let plan = SandboxPlan(
+            spare: SandboxPaths(sandbox: flags.id, logs: "/proc/self/fd/\(directory)"), configuration: configuration,
+            host: host)
+        let sandbox = Sandbox(plan: plan, ledger: ledger, loop: loop, log: ShimServer.log(flags))
+        let spare = Spare(sandbox, version: Version.current)
+        try await sandbox.boot()
+        try await sandbox.rehearse()
+        let machine = CachedMachine(
+            process: await sandbox.pid, vcpus: plan.machine.vcpus, memoryMiB: plan.machine.memoryMiB)
+        for process in await sandbox.processes { setPriority(of: process, priority) }
+        clx_trim_memory()
+        Task(executorPreference: LoopExecutor(loop)) {
+            await sandbox.waitForMachine()
+            offered.fail(CacheError("the machine ended while it waited"))
+        }
+        try control.descriptor.tell(CacheAnswer(machines: [machine]))
+        return spare
+    }
+
+    /// Of every thread (setpriority(2), "C library/kernel differences").
+    private static func setPriority(of process: Int32, _ priority: Int32) {
+        for thread in Files.list("/proc/\(process)/task").compactMap({ UInt32($0) }) {
+            setpriority(Int32(PRIO_PROCESS.rawValue), thread, priority)
+        }
+    }
+
+    /// Takes one offer. A server that ends before, by whatever, takes this shim with it.
+    private static func waitForOffer(
+        _ control: SharedDescriptor, _ ledger: Ledger, _ offered: EventLoopPromise<Offer>
+    ) {
+        let message = try? control.descriptor.receive(limit: CacheRequest.longest)
+        guard let message, let taker = decodeMessage(CacheTaker.self, message.bytes), message.descriptors.count == 3
+        else {
+            // Nobody is to hear of an end that was meant.
+            if let null = try? FileDescriptor.open("/dev/null", O_WRONLY) { dup2(null.raw, 2) }
+            ledger.end()
+            exit(0)
+        }
+        let descriptors = message.descriptors.map { SharedDescriptor(FileDescriptor(owning: $0)) }
+        offered.succeed(
+            Offer(taker: taker, conversation: descriptors[0], directory: descriptors[1], log: descriptors[2]))
+    }
+
+    // MARK: From then on
+
+    private static func become(
+        _ offer: Offer, _ control: SharedDescriptor, _ ledger: Ledger, _ socket: Ledger.Number, _ spare: Spare,
+        _ loop: any EventLoop
+    ) throws {
+        let taker = offer.taker
+        let listener: Int32
+        do {
+            try check("enter", "the shim's directory") { fchdir(offer.directory.raw) }
+            try check("write to", "the shim's log") { dup2(offer.log.raw, 2) }
+            var due: [DueHooks] = []
+            try ledger.move(to: taker.id) { due = DueHooks.claimAll(in: $0) }
+            // Of a dead sandbox of this name.
+            for hooks in due { hooks.run { writeError("\($0)") } }
+            try ledger.replace(socket, by: .socket(path: taker.socket))
+            try Files.makeDirectory(taker.socket.split(separator: "/").dropLast().map { "/" + $0 }.joined())
+            listener = try UnixSocket.listen(taker.socket).take()
+            if let score = taker.killFirst {
+                for process in try waiting(on: loop, { await spare.sandbox.processes }) {
+                    // Only with CAP_SYS_RESOURCE it can be lowered.
+                    try? Files.write("/proc/\(process)/oom_score_adj", score)
+                }
+            }
+            try offer.conversation.descriptor.tell(CacheAnswer())
+            offer.conversation.descriptor.setReadLimit(.seconds(5))
+            guard try offer.conversation.descriptor.receive(limit: 1).bytes == [1] else {
+                throw CacheError("who took the machine has ended")
+            }
+        } catch {
+            try? offer.conversation.descriptor.tell(CacheAnswer(refusal: "\(error)"))
+            throw error
+        }
+        // The server has looked after this shim until now.
+        shutdown(control.raw, Int32(SHUT_RDWR))
+        var flags = try ShimFlags(["-id", taker.id])
+        (flags.namespace, flags.address, flags.publishBinary) = (taker.namespace, taker.address, taker.publishBinary)
+        flags.debug = taker.debug
+        setCommandLine([
+            "containerd-shim-kata-v2", "-namespace", flags.namespace, "-id", flags.id, "-socket", taker.socket,
+        ])
+        try ShimServer.serve(
+            flags, publisher: taker.publisher, configuration: taker.configuration, ledger, listener: listener,
+            loop, spare)
+    }
+}

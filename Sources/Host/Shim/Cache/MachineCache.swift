@@ -1,0 +1,106 @@
+import AgentAPI
+import Configuration
+import Glibc
+import Ledger
+import Linux
+
+/// What asks a server of cached machines.
+package enum MachineCache {
+    /// Directories of machines that wait have this before their number: no sandbox's name begins so.
+    static let prefix = ".cached-"
+
+    /// Makes a cached shim the one that serves a sandbox, where the configuration says that there are such.
+    /// - Parameters:
+    ///   - directory: the shim's working directory.
+    ///   - warn: is told why none was had.
+    /// - Returns: whether it serves now.
+    package static func start(
+        _ flags: ShimFlags, configuration path: String?, publisher: String?, socket: String, directory: String,
+        warn: (String) -> Void
+    ) -> Bool {
+        // One that is wrong is told of when it is used.
+        guard let configuration = try? Configuration.load(path), configuration.number(Keys.cacheNumber) > 0 else {
+            return false
+        }
+        let taker = CacheTaker(
+            version: Version.current, settings: configuration.cacheSettings, process: getpid(),
+            mounts: Mounts.namespace,
+            id: flags.id, namespace: flags.namespace, address: flags.address, publishBinary: flags.publishBinary,
+            debug: flags.debug, socket: socket, configuration: path, publisher: publisher,
+            killFirst: try? Files.readText("/proc/self/oom_score_adj"))
+        do {
+            try take(taker, at: configuration.text(Keys.cacheEndpoint), directory)
+            return true
+        } catch {
+            clearDead()
+            warn("no cached machine is used, the sandbox boots its own: \(error)")
+            return false
+        }
+    }
+
+    private static func take(_ taker: CacheTaker, at endpoint: String, _ directory: String) throws {
+        let server = try connect(endpoint)
+        let place = try FileDescriptor.open(directory, O_RDONLY | O_DIRECTORY)
+        let logPath = directory + "/log"
+        let log = try FileDescriptor.open(Files.exists(logPath) ? logPath : "/dev/null", O_RDWR | O_NONBLOCK)
+        var theirs: Int32 = -1
+        let shim = try UnixSocket.pair(theirs: &theirs)
+        do {
+            defer { close(theirs) }
+            try server.tell(
+                CacheRequest(wish: .take, taker: taker), descriptors: [theirs, place.raw, log.raw])
+        }
+        shim.setReadLimit(.seconds(5))
+        let answer: CacheAnswer
+        do {
+            guard let given = decodeMessage(CacheAnswer.self, try shim.receive(limit: CacheRequest.longest).bytes)
+            else {
+                throw CacheError("the cached machine ended while it was handed over")
+            }
+            answer = given
+        } catch let error as SystemError {
+            throw CacheError("the VM cache server at \(endpoint) did not answer: \(error)")
+        }
+        if let refusal = answer.refusal { throw CacheError(refusal) }
+        try Files.replace(directory + "/shim.pid", "\(answer.process)")
+        try Files.replace(directory + "/address", "unix://" + taker.socket)
+        // From here on it lives without us.
+        try shim.send([1], descriptors: [])
+    }
+
+    private static func connect(_ endpoint: String) throws -> FileDescriptor {
+        do { return try UnixSocket.connect(endpoint, .messages) } catch {
+            throw CacheError(
+                "no VM cache server answers at \(endpoint) (\(SystemError.text(of: error.code))): start it with kata-runtime factory init, or set factory.vm_cache_number to 0"
+            )
+        }
+    }
+
+    /// The server's pid, and what waits there.
+    package static func status(at endpoint: String) throws -> (server: Int32, machines: [CachedMachine]) {
+        let answer = try ask(.status, at: endpoint, within: .seconds(5))
+        return (answer.process, answer.machines)
+    }
+
+    /// Ends the server and what waits there; returns when it is gone.
+    package static func quit(at endpoint: String) throws { _ = try ask(.quit, at: endpoint, within: .seconds(20)) }
+
+    private static func ask(_ wish: CacheRequest.Wish, at endpoint: String, within limit: Duration) throws
+        -> CacheAnswer
+    {
+        let server = try connect(endpoint)
+        try server.tell(CacheRequest(wish: wish))
+        server.setReadLimit(limit)
+        guard
+            let answer = decodeMessage(CacheAnswer.self, try server.receive(limit: CacheRequest.longest).bytes)
+        else { throw CacheError("the VM cache server at \(endpoint) ended without an answer") }
+        return answer
+    }
+
+    /// Takes away what machines have left that waited, and whose shim has ended.
+    static func clearDead() {
+        for name in Files.list(Ledger.machines) where name.hasPrefix(prefix) {
+            try? Ledger.clear(Ledger.machines + "/" + name)
+        }
+    }
+}

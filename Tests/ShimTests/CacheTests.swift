@@ -1,0 +1,120 @@
+import Glibc
+import Linux
+import Testing
+
+@testable import Configuration
+@testable import Shim
+
+@Suite("Cached machines")
+struct CacheTests {
+    private let place: String = {
+        var template = Array("/tmp/kata-cache-XXXXXX".utf8CString)
+        return template.withUnsafeMutableBufferPointer { String(cString: mkdtemp($0.baseAddress!)) }
+    }()
+    private var endpoint: String { place + "/cache.sock" }
+
+    /// Asks as a manager's start does; returns what was warned of.
+    private func start() throws -> (serves: Bool, warnings: [String]) {
+        try Files.write(
+            place + "/c.toml", "[factory]\nvm_cache_number = 1\nvm_cache_endpoint = \"\(endpoint)\"\n")
+        var warnings: [String] = []
+        let serves = MachineCache.start(
+            try ShimFlags(["-id", "c1"]), configuration: place + "/c.toml", publisher: nil,
+            socket: place + "/shim.sock",
+            directory: place
+        ) { warnings.append($0) }
+        return (serves, warnings)
+    }
+
+    /// A server that answers one request through `body`.
+    private func serve(_ body: @escaping @Sendable (CacheTaker, [Int32]) -> Void) throws {
+        let listener = SharedDescriptor(try UnixSocket.listen(endpoint, .messages))
+        detachThread("server") {
+            let client = FileDescriptor(owning: accept(listener.raw, nil, nil))
+            guard let message = try? client.receive(limit: CacheRequest.longest) else { return }
+            if let taker = decodeMessage(CacheRequest.self, message.bytes)?.taker { body(taker, message.descriptors) }
+            for descriptor in message.descriptors { close(descriptor) }
+        }
+    }
+
+    @Test("a server that is gone, or has died: one line with the cause and what to do")
+    func noServer() throws {
+        defer { Files.removeTree(place) }
+        let reason = "start it with kata-runtime factory init, or set factory.vm_cache_number to 0"
+        let none = try start()
+        #expect(!none.serves && none.warnings.count == 1 && none.warnings[0].hasSuffix(reason))
+        #expect(none.warnings[0].contains("\(endpoint) (No such file or directory)"))
+        // What a killed one leaves.
+        do { _ = try UnixSocket.listen(endpoint, .messages) }
+        let dead = try start()
+        #expect(!dead.serves && dead.warnings.count == 1 && dead.warnings[0].hasSuffix(reason))
+        #expect(dead.warnings[0].contains("\(endpoint) (Connection refused)"))
+    }
+
+    @Test("a refusal is told as it came; a shim that ends while it is handed over is told of")
+    func refused() throws {
+        defer { Files.removeTree(place) }
+        try serve { _, descriptors in
+            let shim = FileDescriptor(owning: dup(descriptors[0]))
+            try? shim.tell(CacheAnswer(refusal: "none is ready"))
+        }
+        let refused = try start()
+        #expect(!refused.serves && refused.warnings.count == 1 && refused.warnings[0].hasSuffix(": none is ready"))
+        try serve { _, _ in }
+        let ended = try start()
+        #expect(!ended.serves && ended.warnings.count == 1)
+        #expect(ended.warnings[0].hasSuffix("the cached machine ended while it was handed over"))
+    }
+
+    @Test("what a shim becomes goes to it whole, and it is let go only when its manager's files are there")
+    func taken() throws {
+        defer { Files.removeTree(place) }
+        let (place, pipe) = (place, try Pipe())
+        let result = SharedDescriptor(try pipe.writeEnd.duplicate())
+        try serve { taker, descriptors in
+            let shim = FileDescriptor(owning: dup(descriptors[0]))
+            var answer = CacheAnswer()
+            answer.process = 4711
+            try? shim.tell(answer)
+            let go = try? shim.receive(limit: 1)
+            let isThere =
+                (try? Files.readText(place + "/shim.pid")) == "4711"
+                && (try? Files.readText(place + "/address")) == "unix://\(place)/shim.sock"
+            var byte: UInt8 = go?.bytes == [1] && isThere && taker.id == "c1" && taker.process == getpid() ? 1 : 0
+            write(result.raw, &byte, 1)
+        }
+        #expect(try start() == (true, []))
+        var byte: UInt8 = 0
+        #expect(read(pipe.readEnd.raw, &byte, 1) == 1 && byte == 1)
+    }
+
+    @Test("only what the machine is made from counts as settings")
+    func settings() throws {
+        func settings(_ text: String) throws -> String {
+            var configuration = Configuration()
+            try configuration.merge(text: text, file: "c.toml")
+            return configuration.cacheSettings
+        }
+        let base = "[hypervisor.qemu]\nkernel = \"/k\"\n"
+        #expect(try settings(base) == settings(base + "[factory]\nvm_cache_number = 3\nenable_template = true\n"))
+        #expect(try settings(base) != settings(base + "default_memory = 300\n"))
+    }
+
+    @Test("a mount that one namespace has and another hasn't is found, whatever its numbers are")
+    func mounts() {
+        let ours = "21 1 8:1 / / rw shared:1 - ext4 /dev/sda1 rw\n22 21 0:5 / /proc rw - proc proc rw\n"
+        let theirs = "91 90 0:5 / /proc rw - proc proc rw\n90 1 8:1 / / rw - ext4 /dev/sda1 rw\n"
+        #expect(MountView.firstUnseen(of: theirs, in: ours) == nil)
+        #expect(MountView.firstUnseen(of: theirs + "92 90 0:9 / /data rw - tmpfs t rw\n", in: ours) == "/data")
+        #expect(MountView.firstUnseen(of: theirs, in: ours + "23 21 0:9 / /data rw - tmpfs t rw\n") == nil)
+    }
+
+    @Test("a waiting machine is told of as Kata tells of it")
+    func status() {
+        #expect(CachedMachine(process: 7, vcpus: 1, memoryMiB: 256).line == "VM pid = 7 Cpu = 1 Memory = 256MiB")
+    }
+}
+
+private func == (left: (serves: Bool, warnings: [String]), right: (Bool, [String])) -> Bool {
+    left.serves == right.0 && left.warnings == right.1
+}
