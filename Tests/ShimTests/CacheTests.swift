@@ -43,12 +43,12 @@ struct CacheTests {
         let reason = "start it with kata-runtime factory init, or set factory.vm_cache_number to 0"
         let none = try start()
         #expect(!none.serves && none.warnings.count == 1 && none.warnings[0].hasSuffix(reason))
-        #expect(none.warnings[0].contains("\(endpoint) (No such file or directory)"))
+        #expect(none.warnings[0].contains("\(endpoint) (no such file or directory)"))
         // What a killed one leaves.
         do { _ = try UnixSocket.listen(endpoint, .messages) }
         let dead = try start()
         #expect(!dead.serves && dead.warnings.count == 1 && dead.warnings[0].hasSuffix(reason))
-        #expect(dead.warnings[0].contains("\(endpoint) (Connection refused)"))
+        #expect(dead.warnings[0].contains("\(endpoint) (connection refused)"))
     }
 
     @Test("a refusal is told as it came; a shim that ends while it is handed over is told of")
@@ -69,7 +69,8 @@ struct CacheTests {
     @Test("what a shim becomes goes to it whole, and it is let go only when its manager's files are there")
     func taken() throws {
         defer { Files.removeTree(place) }
-        let (place, pipe) = (place, try Pipe())
+        let place = place
+        let pipe = try Pipe()
         let result = SharedDescriptor(try pipe.writeEnd.duplicate())
         try serve { taker, descriptors in
             let shim = FileDescriptor(owning: dup(descriptors[0]))

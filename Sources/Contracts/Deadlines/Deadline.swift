@@ -11,6 +11,7 @@ package enum Deadline: CaseIterable, Sendable {
     case event, shimInput, shimStart, shimCreate, shimProcess, shimAnswer, shimDelete, pod, view, standIn, forgotten,
         process, socket,
         names, tool
+    case cacheRequest, cacheAnswer, cacheFarewell, cacheEnd
     case kernelBuild
     // In the guest
     case hotPlug, modules, stage, guestOutput, quietGuestOutput, guestHook, guestNames
@@ -198,6 +199,20 @@ package enum Deadline: CaseIterable, Sendable {
             Facts(
                 "a program that makes a part of an image, or a kernel's configuration", .seconds(600),
                 by: "kata-osbuilder", then: "it is killed; the image is not made")
+        case .cacheRequest:
+            Facts(
+                "a client of the VM cache server to say what it wants", .seconds(1), by: "CacheServer",
+                then: "its connection is closed")
+        case .cacheAnswer:
+            Facts(
+                "the VM cache server, a cached shim, or who takes one, to answer", .seconds(5), by: "MachineCache",
+                then: "the sandbox boots its own machine, with a warning; the shim ends")
+        case .cacheFarewell:
+            Facts("a cached shim to end by itself", .seconds(3), by: "CacheServer", then: "it is killed")
+        case .cacheEnd:
+            Facts(
+                "the VM cache server to end what waits", .seconds(20), by: "kata-runtime factory destroy",
+                then: "it fails")
         case .kernelBuild:
             Facts("a kernel to be compiled", .seconds(4 * 3600), by: "kata-osbuilder kernel", then: "it is killed")
         case .hotPlug:

@@ -102,7 +102,7 @@ extension Sandbox {
         try reserve(
             id, bundle: bundle, streams: StreamPaths(stdin: "/dev/null", stdout: "/dev/null", stderr: "/dev/null"))
         do {
-            try await createContainer(id, bundle: bundle, rootfs: bundle + "/rootfs", spec: spec)
+            try await createContainer(id, bundle: bundle, rootfs: .directory(bundle + "/rootfs"), spec: spec)
             try await start(container: id)
             let end = try await wait(container: id)
             guard end.status == 0 else {

@@ -1,5 +1,6 @@
 import AgentAPI
 import Configuration
+import Deadlines
 import FoundationEssentials
 import Glibc
 import Hypervisor
@@ -32,6 +33,9 @@ package final class CacheServer {
     /// Not before, after one that could not be made.
     private var nextTry = ContinuousClock.now
     private var wasFull = false
+    /// After a machine that could not be made, and after one that ended too early.
+    private static let longPause = Duration.seconds(10)
+    private static let shortPause = Duration.seconds(1)
 
     /// - Parameters:
     ///   - shim: path of containerd-shim-kata-v2.
@@ -113,12 +117,12 @@ package final class CacheServer {
             if let refusal = answer.refusal, !machines[index].isTaken {
                 guard wasFull || !waiting.isEmpty else { throw CacheError(refusal) }
                 writeError("kata-runtime: a machine of the cache: \(refusal)")
-                nextTry = .now + .seconds(10)
+                nextTry = .now + Self.longPause
                 return
             }
         }
         let machine = machines.remove(at: index)
-        if machine.facts == nil { nextTry = max(nextTry, .now + .seconds(1)) }
+        if machine.facts == nil { nextTry = max(nextTry, .now + Self.shortPause) }
         clear(machine)
     }
 
@@ -126,7 +130,10 @@ package final class CacheServer {
         let directory = Ledger.machines + "/" + machine.name
         if Files.exists(directory) {
             // It has closed its end: it is on its way out.
-            if !machine.isTaken { ProcessIdentity(machine.process.pid)?.kill(after: .seconds(3), within: .seconds(1)) }
+            if !machine.isTaken {
+                ProcessIdentity(machine.process.pid)?.kill(
+                    after: Deadline.cacheFarewell.limit, within: Deadline.process.limit)
+            }
             try? Ledger.clear(directory)
         }
     }
@@ -139,7 +146,7 @@ package final class CacheServer {
         guard raw >= 0 else { return false }
         let client = FileDescriptor(owning: raw)
         _ = fcntl(client.raw, F_SETFD, FD_CLOEXEC)
-        client.setReadLimit(.seconds(1))
+        client.setReadLimit(Deadline.cacheRequest.limit)
         guard let message = try? client.receive(limit: CacheRequest.longest) else { return false }
         let descriptors = message.descriptors.map { SharedDescriptor(FileDescriptor(owning: $0)) }
         guard let request = decodeMessage(CacheRequest.self, message.bytes) else { return false }

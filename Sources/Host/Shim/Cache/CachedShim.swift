@@ -1,6 +1,7 @@
 import AgentAPI
 import CLinux
 import Configuration
+import Deadlines
 import EventLoop
 import Glibc
 import Hypervisor
@@ -144,7 +145,7 @@ package enum CachedShim {
                 }
             }
             try offer.conversation.descriptor.tell(CacheAnswer())
-            offer.conversation.descriptor.setReadLimit(.seconds(5))
+            offer.conversation.descriptor.setReadLimit(Deadline.cacheAnswer.limit)
             guard try offer.conversation.descriptor.receive(limit: 1).bytes == [1] else {
                 throw CacheError("who took the machine has ended")
             }

@@ -1,5 +1,6 @@
 import AgentAPI
 import Configuration
+import Deadlines
 import Glibc
 import Ledger
 import Linux
@@ -50,7 +51,7 @@ package enum MachineCache {
             try server.tell(
                 CacheRequest(wish: .take, taker: taker), descriptors: [theirs, place.raw, log.raw])
         }
-        shim.setReadLimit(.seconds(5))
+        shim.setReadLimit(Deadline.cacheAnswer.limit)
         let answer: CacheAnswer
         do {
             guard let given = decodeMessage(CacheAnswer.self, try shim.receive(limit: CacheRequest.longest).bytes)
@@ -78,12 +79,14 @@ package enum MachineCache {
 
     /// The server's pid, and what waits there.
     package static func status(at endpoint: String) throws -> (server: Int32, machines: [CachedMachine]) {
-        let answer = try ask(.status, at: endpoint, within: .seconds(5))
+        let answer = try ask(.status, at: endpoint, within: Deadline.cacheAnswer.limit)
         return (answer.process, answer.machines)
     }
 
     /// Ends the server and what waits there; returns when it is gone.
-    package static func quit(at endpoint: String) throws { _ = try ask(.quit, at: endpoint, within: .seconds(20)) }
+    package static func quit(at endpoint: String) throws {
+        _ = try ask(.quit, at: endpoint, within: Deadline.cacheEnd.limit)
+    }
 
     private static func ask(_ wish: CacheRequest.Wish, at endpoint: String, within limit: Duration) throws
         -> CacheAnswer
