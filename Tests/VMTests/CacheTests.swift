@@ -12,7 +12,7 @@ struct CacheTests {
         let script = #"""
             k() { \#(lab.kata) "$@"; }
             printf '[factory]\nvm_cache_number = \#(machines)\nvm_cache_endpoint = "%s/cache.sock"\n' $PWD >> configuration.toml
-            serve() { k factory init > server.out 2> server.err & server=$!; full; }
+            serve() { \#(lab.kata) factory init > server.out 2> server.err & server=$!; full; }
             full() {
                 for i in $(seq 300); do [ "$(k factory status 2> /dev/null | grep -c '^VM pid')" = \#(machines) ] && return; sleep 0.1; done
                 cat server.err

@@ -33,7 +33,7 @@ struct HostileGuestTests {
             shim=$(pgrep -f '[-]id t-attack( |$)')
             size() { awk '/^Pss:/ {print $2}' /proc/$shim/smaps_rollup; }
             open() { ls /proc/$shim/fd | wc -l; }
-            sees() { for i in $(seq 300); do grep -s "^$1" rootfs/tmp/report && return; sleep 0.1; done; echo "no $1"; }
+            sees() { for i in $(seq 300); do grep -s "^$1" rootfs/tmp/report && return; sleep 0.1; done; echo "no $1: $(cat rootfs/tmp/report)"; }
             k exec t-attack true; before=$(size) descriptors=$(open); touch rootfs/tmp/begin
             for i in 1 2 3; do k exec t-attack echo own; sound exec t-beside echo beside; done
             sees connections; sees console

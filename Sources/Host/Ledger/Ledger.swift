@@ -203,7 +203,12 @@ package final class Ledger: Sendable {
         let gone = parent(of: directory) + "/.old-\(name)-\(getpid())"
         guard Glibc.rename(directory, gone) == 0 else { return }
         save(gone)
-        Files.removeTree(gone)
+        // A log's writer may make another file in it meanwhile.
+        for _ in 0..<20 {
+            Files.removeTree(gone)
+            if !Files.exists(gone) { break }
+            usleep(10_000)
+        }
     }
 
     /// Whether the sandbox there serves on `socket`, or would have, had it come so far.
