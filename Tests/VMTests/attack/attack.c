@@ -1,6 +1,6 @@
 // A guest that turns on its host. It is the guest's init, starts the real agent, and does beside it what a guest's kernel can do:
 // - floods of connections, to any port and number, and of words to the console;
-// - once /tmp/rings of the container is there: takes the channel's device from its driver and writes into its rings what no driver would;
+// - before the agent begins: takes the channel's device from its driver and writes into its rings what no driver would;
 // - once /tmp/share is there: the same to the share's device.
 // With "attack=agent" on the kernel's command line it is the agent itself, and answers what is no answer.
 // What it has done it appends to /tmp/report of the container.
@@ -104,6 +104,9 @@ static void *page(uint64_t *physical) {
     return memory;
 }
 
+// The device that was taken from its driver last.
+static char seized[32];
+
 static int seize(const char *kind, struct device *device) {
     DIR *all = opendir("/sys/bus/pci/devices");
     struct dirent *entry;
@@ -116,6 +119,7 @@ static int seize(const char *kind, struct device *device) {
         if (got == 6 && memcmp(text, kind, 6) == 0) break;
     }
     if (!entry) return -1;
+    snprintf(seized, sizeof seized, "%.20s", entry->d_name);
     snprintf(path, sizeof path, "/sys/bus/pci/devices/%s/driver/unbind", entry->d_name);
     int fd = open(path, O_WRONLY);
     (void)!write(fd, entry->d_name, strlen(entry->d_name));
@@ -156,13 +160,11 @@ struct descriptor {
 };
 enum { entries = 16, queues = 2 };
 
-static void abuse(const char *kind, const char *name, int rounds) {
+// 1: the device began anew each time it was told to.
+static int abuse(const char *kind, int rounds) {
     struct device device = {0};
     int failed = seize(kind, &device);
-    if (failed) {
-        report("%s %d\n", name, failed);
-        return;
-    }
+    if (failed) return failed;
     struct { struct descriptor *descriptors; uint16_t *available; uint64_t addresses[3]; uint16_t notify; } ring[queues];
     uint64_t buffer;
     uint8_t *bytes = page(&buffer);
@@ -215,7 +217,19 @@ static void abuse(const char *kind, const char *name, int rounds) {
         }
         usleep(500);
     }
-    report("%s %d\n", name, started == rounds / 20);
+    return started == rounds / 20;
+}
+
+// Before there is an agent: a machine whose channel has gone is ended by its host. Then the device is its driver's again.
+static void abuse_channel(void) {
+    mkdir("/sys", 0755);
+    mount("sysfs", "/sys", "sysfs", 0, NULL);
+    int result = abuse("0x1053", 1000);
+    int fd = open("/sys/bus/pci/drivers/virtio-pci/bind", O_WRONLY);
+    (void)!write(fd, seized, strlen(seized));
+    close(fd);
+    dprintf(2, "attack: rings %d\n", result);
+    umount2("/sys", MNT_DETACH);
 }
 
 // MARK: The agent
@@ -245,6 +259,7 @@ int main(int count, char **arguments) {
     (void)!read(fd, line, sizeof line - 1);
     close(fd);
     if (strstr(line, "attack=agent")) false_agent();
+    abuse_channel();
     umount("/proc");
     if (fork() != 0) {
         arguments[0] = "/init";
@@ -260,10 +275,8 @@ int main(int count, char **arguments) {
     wait_for("begin");
     flood_connections();
     flood_console();
-    wait_for("rings");
-    abuse("0x1053", "rings", 1000);
     wait_for("share");
     // No report: it would have to go through there.
-    abuse("0x105a", "share", 400);
+    abuse("0x105a", 400);
     for (;;) pause();
 }
