@@ -14,7 +14,11 @@ import Testing
     "the agent's API with a real guest", .serialized, .enabled(if: Lab.obstacle == nil, "\(Lab.obstacle ?? "")"),
     .timeLimit(.minutes(10)))
 struct AgentContractTests {
-    private func withGuest(_ body: (Sandbox) async throws -> Void) async throws {
+    private func withGuest(_ body: @Sendable (Sandbox) async throws -> Void) async throws {
+        try await Lab.apart { try await guest(body) }
+    }
+
+    private func guest(_ body: (Sandbox) async throws -> Void) async throws {
         let lab = try Lab()
         defer { lab.remove() }
         let configuration = try Configuration.load(lab.configuration)
