@@ -20,8 +20,8 @@ package enum UnixSocket {
         let socket = try make(kind, path)
         unlink(path)
         let raw = socket.raw
-        let mask = umask(0o177)
-        defer { umask(mask) }
+        // The file gets the descriptor's mode (net/unix/af_unix.c, unix_bind_bsd); umask(2) would be every thread's.
+        try check("protect", path) { fchmod(raw, 0o600) }
         try withAddress(path) { address, length throws(SystemError) in
             try check("bind", path) { bind(raw, address, length) }
         }
