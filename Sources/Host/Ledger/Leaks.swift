@@ -50,7 +50,7 @@ extension Ledger {
     }
 
     /// The process that makes, or removes, what has its number behind the last dash.
-    private static func maker(of name: String) -> ProcessIdentity? {
+    static func maker(of name: String) -> ProcessIdentity? {
         name.split(separator: "-").last.flatMap { Int32($0) }.flatMap { ProcessIdentity($0) }
     }
 

@@ -10,6 +10,8 @@ package final class Ledger: Sendable {
     /// Of the sandbox: sockets, logs and this.
     package var directory: String { state.withLock { $0.directory } }
     private let state: Mutex<State>
+    /// Two threads may end it: the second one returns when all is gone.
+    private let ending = Mutex(())
 
     private struct State: ~Copyable {
         var directory: String
@@ -168,7 +170,7 @@ package final class Ledger: Sendable {
             state.isClosed = true
             return state.directory
         }
-        Self.takeAway(directory)
+        ending.withLock { _ in Self.takeAway(directory) }
     }
 
     /// Takes away what a sandbox without a living keeper has left.
@@ -201,13 +203,17 @@ package final class Ledger: Sendable {
         // Out of sight in one step: a new sandbox may have the name at once.
         let name = directory.split(separator: "/").last.map(String.init) ?? ""
         let gone = parent(of: directory) + "/.old-\(name)-\(getpid())"
-        guard Glibc.rename(directory, gone) == 0 else { return }
-        save(gone)
+        if Glibc.rename(directory, gone) == 0 { save(gone) }
         // A log's writer may make another file in it meanwhile.
         for _ in 0..<20 {
             Files.removeTree(gone)
             if !Files.exists(gone) { break }
             usleep(10_000)
+        }
+        // A manager kills its helpers at any moment: the next one finishes.
+        let machines = parent(of: directory)
+        for name in Files.list(machines) where name.hasPrefix(".old-") && maker(of: name) == nil {
+            Files.removeTree(machines + "/" + name)
         }
     }
 
