@@ -9,7 +9,7 @@ extension ManagersTests {
 
     /// What a client without any right sees of it. $six and $four are its addresses.
     private static let client = #"""
-        cat /proc/sys/net/ipv4/ping_group_range | tr "\t" " "; wget -qO- http://[$six]/small; wget -qO- http://web/small
+        cat /proc/sys/net/ipv4/ping_group_range | tr "\t" " "; wget -qO- http://[$six]/small; for i in 1 2 3; do wget -T 15 -qO- http://web/small && break; done
         [ "$(wget -qO- http://$four/big | md5sum)" = "$(wget -qO- http://$four/sum)" ] && echo down
         dd if=/dev/urandom of=/tmp/up bs=1M count=8 2> /dev/null; [ "$(wget -qO- --post-file /tmp/up http://$four/cgi-bin/sum)" = "$(md5sum < /tmp/up)" ] && echo up
         perl -MSocket -e "socket(S, PF_INET, SOCK_DGRAM, 1) && send(S, pack(q(CCnnn), 8, 0, 0, 1, 1), 0, sockaddr_in(0, inet_aton(q($four)))) && recv(S, \$b, 99, 0);
