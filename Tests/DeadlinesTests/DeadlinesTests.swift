@@ -24,7 +24,7 @@ struct DeadlinesTests {
     }
 
     /// Pauses between two looks, delays of what nobody waits for, and units are no deadlines.
-    private static let others = ["sleep(", "pause(", "Pause = Duration", "scheduleTask(in: ", "/ ", "max(Duration"]
+    private static let others = ["sleep(", "Pause = Duration", "scheduleTask(in: ", "/ ", "max(Duration"]
 
     @Test("no part of host, guest or tools has a time of its own to wait for another")
     func noOthers() throws {

@@ -19,7 +19,7 @@ struct CacheTests {
             }
             cached() { tr '\0' ' ' < /proc/$(cat /run/vc/vm/$1/qemu.pid)/cmdline | grep -c -- '-name sandbox-.cached'; }
             up() { k create -b bundle $1 < /dev/null > out 2>&1 && k start $1 || cat out; grep warning: out; }
-            left() { k check --leaks; ls -A /run/vc/vm /run/kata-containers/shared/sandboxes | grep -e cached -e t-cache; ls cache.sock 2> /dev/null; }
+            left() { k check --leaks | grep -e cached -e t-cache; ls -A /run/vc/vm /run/kata-containers/shared/sandboxes | grep -e cached -e t-cache; ls cache.sock 2> /dev/null; }
             """# + "\n" + script
         try script.write(toFile: lab.directory + "/script", atomically: true, encoding: .utf8)
         // A pool's shims see what their callers mount later where the host's mounts are shared, as systemd has them.
