@@ -9,10 +9,8 @@ import Testing
 @Suite("the ledger")
 struct LedgerTests {
     /// A directory of directories of sandboxes.
-    private let place: String = {
-        var template = Array("/tmp/kata-ledger-XXXXXX".utf8CString)
-        return template.withUnsafeMutableBufferPointer { String(cString: mkdtemp($0.baseAddress!)) }
-    }()
+    private let scratch = Scratch()
+    private var place: String { scratch.path }
     private var directory: String { place + "/one" }
 
     private static func sleeper() throws -> (child: ChildProcess, identity: ProcessIdentity) {
@@ -61,7 +59,6 @@ struct LedgerTests {
         #expect(Ledger.Entry.directory(path: share + "ab").renamed(from: "a", to: "b") == nil)
         #expect(Self.examples.allSatisfy { $0.renamed(from: "a", to: "b") == nil })
 
-        defer { Files.removeTree(place) }
         let ledger = try Ledger.begin(in: directory)
         let socket = try ledger.add(.socket(path: place + "/old.sock"))
         try ledger.add(.directory(path: share + "one"))
@@ -108,7 +105,6 @@ struct LedgerTests {
 
     @Test("a sandbox's process is killed; one that only has its number is not")
     func recycledNumber() throws {
-        defer { Files.removeTree(place) }
         let (ours, identity) = try Self.sleeper()
         let (other, stranger) = try Self.sleeper()
         let ledger = try Ledger.begin(in: directory)
@@ -126,7 +122,6 @@ struct LedgerTests {
         "a name that lives is refused with its keeper's pid; what a dead sandbox left is taken away first, but for what is saved"
     )
     func names() throws {
-        defer { Files.removeTree(place) }
         let (keeper, identity) = try Self.sleeper()
         let (child, left) = try Self.sleeper()
         do {
@@ -153,7 +148,6 @@ struct LedgerTests {
 
     @Test("a directory of something else is neither used nor touched")
     func strangers() throws {
-        defer { Files.removeTree(place) }
         try Files.makeDirectory(directory)
         try Files.write(directory + "/precious", "text")
         #expect(throws: LedgerError.self) { try Ledger.begin(in: directory) }
@@ -162,7 +156,6 @@ struct LedgerTests {
 
     @Test("an entry that leads out of what is ours removes nothing, and no file passes for a socket")
     func outside() throws {
-        defer { Files.removeTree(place) }
         try Files.makeDirectory(place + "/kept/empty")
         try Files.write(place + "/kept/file", "text")
         let ledger = try Ledger.begin(in: directory)
@@ -181,7 +174,6 @@ struct LedgerTests {
         "a ledger that was begun by one process is gone on with by another, and stays short in a life of many containers"
     )
     func long() throws {
-        defer { Files.removeTree(place) }
         _ = try Ledger.begin(in: directory)
         let ledger = try Ledger.resume(in: directory)
         let kept = try ledger.add(.directory(path: "/run/vc/vm/kept"))
@@ -195,7 +187,6 @@ struct LedgerTests {
 
     @Test("after a restart of the host only files are left to remove: numbers of processes mean nothing any more")
     func restart() throws {
-        defer { Files.removeTree(place) }
         let (child, identity) = try Self.sleeper()
         do { try Ledger.begin(in: directory).add(.process(id: identity, name: "other")) }
         let text = try Files.readText(directory + "/ledger")
@@ -208,7 +199,6 @@ struct LedgerTests {
 
     @Test("what a later version has made is left to that, in one line; a line that only that one knows is no harm")
     func later() throws {
-        defer { Files.removeTree(place) }
         let (child, identity) = try Self.sleeper()
         do { try Ledger.begin(in: directory).add(.process(id: identity, name: "theirs")) }
         let own = try #require(ProcessIdentity.own)
@@ -231,7 +221,6 @@ struct LedgerTests {
 
     @Test("after a restart of the host what a sandbox has still to do is saved before its directory goes")
     func dueAfterRestart() throws {
-        defer { Files.removeTree(place) }
         do { _ = try Ledger.begin(in: directory) }
         try Files.write(directory + "/due", "text")
         let text = try Files.readText(directory + "/ledger")
@@ -243,7 +232,6 @@ struct LedgerTests {
 
     @Test("entries cost little beside a boot")
     func cost() throws {
-        defer { Files.removeTree(place) }
         let ledger = try Ledger.begin(in: directory)
         try ledger.add(.socket(path: "/nowhere/first"))
         let start = ContinuousClock.now

@@ -1,5 +1,6 @@
 import Glibc
 import Linux
+import TestSupport
 import Testing
 
 @testable import Configuration
@@ -7,10 +8,8 @@ import Testing
 
 @Suite("Cached machines")
 struct CacheTests {
-    private let place: String = {
-        var template = Array("/tmp/kata-cache-XXXXXX".utf8CString)
-        return template.withUnsafeMutableBufferPointer { String(cString: mkdtemp($0.baseAddress!)) }
-    }()
+    private let scratch = Scratch()
+    private var place: String { scratch.path }
     private var endpoint: String { place + "/cache.sock" }
 
     /// Asks as a manager's start does; returns what was warned of.
@@ -39,7 +38,6 @@ struct CacheTests {
 
     @Test("a server that is gone, or has died: one line with the cause and what to do")
     func noServer() throws {
-        defer { Files.removeTree(place) }
         let reason = "start it with kata-runtime factory init, or set factory.vm_cache_number to 0"
         let none = try start()
         #expect(!none.serves && none.warnings.count == 1 && none.warnings[0].hasSuffix(reason))
@@ -53,7 +51,6 @@ struct CacheTests {
 
     @Test("a refusal is told as it came; a shim that ends while it is handed over is told of")
     func refused() throws {
-        defer { Files.removeTree(place) }
         try serve { _, descriptors in
             let shim = FileDescriptor(owning: dup(descriptors[0]))
             try? shim.tell(CacheAnswer(refusal: "none is ready"))
@@ -68,7 +65,6 @@ struct CacheTests {
 
     @Test("what a shim becomes goes to it whole, and it is let go only when its manager's files are there")
     func taken() throws {
-        defer { Files.removeTree(place) }
         let place = place
         let pipe = try Pipe()
         let result = SharedDescriptor(try pipe.writeEnd.duplicate())

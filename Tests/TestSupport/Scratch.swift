@@ -1,0 +1,14 @@
+import Glibc
+import Linux
+
+/// A directory of a test's own, which goes with the test.
+package final class Scratch: Sendable {
+    package let path: String
+
+    package init() {
+        var template = Array("/tmp/kata-test-XXXXXX".utf8CString)
+        path = template.withUnsafeMutableBufferPointer { String(cString: mkdtemp($0.baseAddress!)) }
+    }
+
+    deinit { Files.removeTree(path) }
+}
