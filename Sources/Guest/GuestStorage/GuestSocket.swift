@@ -24,7 +24,7 @@ package final class GuestSocket: Sendable {
             return given.flatMap { UInt32($0.dropFirst(name.utf8.count + 1), radix: radix) }
         }
         path = storage.mountPoint
-        try Files.makeDirectory(path.split(separator: "/").dropLast().map { "/" + $0 }.joined(), mode: 0o755)
+        try Files.makeDirectory(Files.parent(of: path), mode: 0o755)
         // Nobody connects before owner and mode are right; and this name is short enough for an address (unix(7)), as the path may not be.
         let unready = "/run/socket-\(port)"
         let socket = try UnixSocket.listen(unready)

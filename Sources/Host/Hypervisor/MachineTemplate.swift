@@ -100,11 +100,9 @@ package struct MachineTemplate: Sendable, Equatable {
 
     /// What a `make` left that was killed.
     private func removeHalfMade() {
-        let parts = directory.split(separator: "/")
-        let parent = parts.dropLast().map { "/" + $0 }.joined()
-        for name in Files.list(parent) where name.hasPrefix((parts.last ?? "") + ".new-") {
-            let maker = name.split(separator: "-").last.flatMap { Int32($0) }.flatMap { ProcessIdentity($0) }
-            if maker == nil { Files.removeTree(parent + "/" + name) }
+        let (parent, own) = (Files.parent(of: directory), directory.split(separator: "/").last ?? "")
+        for name in Files.list(parent) where name.hasPrefix(own + ".new-") {
+            if ProcessIdentity(endOf: name) == nil { Files.removeTree(parent + "/" + name) }
         }
     }
 

@@ -21,8 +21,6 @@ package final class QEMUVirtualMachine: Sendable {
     let disks = Mutex(DiskTable())
 
     private struct Facts: Sendable {
-        var end: ProcessEnd?
-        var waiters: [CheckedContinuation<ProcessEnd, Never>] = []
         /// Who waits for the guest to let a device go.
         var removals: [String: EventLoopPromise<Void>] = [:]
         /// Who waits for the machine's state to be written or read.
@@ -31,7 +29,7 @@ package final class QEMUVirtualMachine: Sendable {
         var isBeingSaved = false
     }
     private let facts = Mutex(Facts())
-
+    private let ending = Ending()
     private let logs: LogKeeper
 
     private init(
@@ -89,7 +87,7 @@ package final class QEMUVirtualMachine: Sendable {
             // Why it ended is read there.
             logs.settle(
                 [configuration.consoleFile, configuration.consoleFile + ".qemu"], within: Deadline.lastWords.limit)
-            machine.ended(end)
+            machine.ending.tell(end)
         }
         let socket = monitor.take()
         machine.qmp.withLock {
@@ -170,26 +168,8 @@ package final class QEMUVirtualMachine: Sendable {
         try await gone.futureResult.get()
     }
 
-    private func ended(_ end: ProcessEnd) {
-        let waiters = facts.withLock { facts in
-            facts.end = end
-            defer { facts.waiters = [] }
-            return facts.waiters
-        }
-        for waiter in waiters { waiter.resume(returning: end) }
-    }
-
-    package var end: ProcessEnd? { facts.withLock { $0.end } }
-
-    package func waitForExit() async -> ProcessEnd {
-        await withCheckedContinuation { continuation in
-            let end = facts.withLock { facts in
-                if facts.end == nil { facts.waiters.append(continuation) }
-                return facts.end
-            }
-            if let end { continuation.resume(returning: end) }
-        }
-    }
+    package var end: ProcessEnd? { ending.end }
+    package func waitForExit() async -> ProcessEnd { await ending.wait() }
 
     /// Somebody has stopped QEMU with a signal: nothing in the guest moves.
     package var isHalted: Bool { end == nil && ProcessIdentity(pid)?.life == .stopped }

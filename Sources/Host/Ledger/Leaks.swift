@@ -31,12 +31,12 @@ extension Ledger {
         for name in Files.list(machines) {
             let path = machines + "/" + name
             if name.hasPrefix(".new-") || name.hasPrefix(".old-") {
-                if maker(of: name) == nil { leaks.append(Leak(path, "its maker ended half-way")) }
+                if ProcessIdentity(endOf: name) == nil { leaks.append(Leak(path, "its maker ended half-way")) }
             } else if let page = read(path) {
                 if page.livingKeeper == nil { leaks.append(Leak(path, page.remains, hasLedger: true)) }
             } else if name.mentions(".new-") {
                 // A template that is being made (kata-runtime factory init) is complete under another name.
-                if maker(of: name) == nil { leaks.append(Leak(path, "its maker ended half-way")) }
+                if ProcessIdentity(endOf: name) == nil { leaks.append(Leak(path, "its maker ended half-way")) }
             } else if !isNamed(path), !Files.exists(path + "/template.json") {
                 // A saved machine (kata-runtime factory) belongs to all sandboxes.
                 leaks.append(Leak(path, "it has no ledger, and no process uses it"))
@@ -47,11 +47,6 @@ extension Ledger {
             if !isNamed(path) { leaks.append(Leak(path, "it has no sandbox, and no process uses it")) }
         }
         return leaks
-    }
-
-    /// The process that makes, or removes, what has its number behind the last dash.
-    static func maker(of name: String) -> ProcessIdentity? {
-        name.split(separator: "-").last.flatMap { Int32($0) }.flatMap { ProcessIdentity($0) }
     }
 
     /// Once after each start of the host: what sandboxes had left before it is removed. Nothing of it can live.

@@ -38,7 +38,7 @@ package final class Ledger: Sendable {
     /// - Throws: when the name belongs to a sandbox that lives.
     package static func begin(in directory: String, save: (String) -> Void = { _ in }) throws -> Ledger {
         let name = directory.split(separator: "/").last.map(String.init) ?? ""
-        let prepared = parent(of: directory) + "/.new-\(name)-\(getpid())"
+        let prepared = Files.parent(of: directory) + "/.new-\(name)-\(getpid())"
         try Files.makeDirectory(prepared)
         var page = Page(boot: currentBoot)
         if let own = ProcessIdentity.own { page.apply(Page.Line(number: 1, entry: .keeper(id: own))) }
@@ -86,7 +86,7 @@ package final class Ledger: Sendable {
             try add(renamed)
             numbers.append(Number(value: line.number))
         }
-        let target = Self.parent(of: from) + "/" + name
+        let target = Files.parent(of: from) + "/" + name
         try Self.rename(from, target, save: save)
         state.withLock { $0.directory = target }
         let (share, moved) = (Self.shares + "/" + old, Self.shares + "/" + name)
@@ -202,17 +202,12 @@ package final class Ledger: Sendable {
         for line in (read(directory)?.linesToUndo ?? []).reversed() { line.entry?.undo() }
         // Out of sight in one step: a new sandbox may have the name at once.
         let name = directory.split(separator: "/").last.map(String.init) ?? ""
-        let gone = parent(of: directory) + "/.old-\(name)-\(getpid())"
+        let gone = Files.parent(of: directory) + "/.old-\(name)-\(getpid())"
         if Glibc.rename(directory, gone) == 0 { save(gone) }
-        // A log's writer may make another file in it meanwhile.
-        for _ in 0..<20 {
-            Files.removeTree(gone)
-            if !Files.exists(gone) { break }
-            usleep(10_000)
-        }
+        Files.removeTree(gone)
         // A manager kills its helpers at any moment: the next one finishes.
-        let machines = parent(of: directory)
-        for name in Files.list(machines) where name.hasPrefix(".old-") && maker(of: name) == nil {
+        let machines = Files.parent(of: directory)
+        for name in Files.list(machines) where name.hasPrefix(".old-") && ProcessIdentity(endOf: name) == nil {
             Files.removeTree(machines + "/" + name)
         }
     }
@@ -265,10 +260,6 @@ extension Ledger {
         let text = (try? Files.readText("/proc/sys/kernel/random/boot_id")) ?? ""
         return String(text.prefix { !$0.isWhitespace })
     }()
-
-    private static func parent(of directory: String) -> String {
-        directory.split(separator: "/").dropLast().map { "/" + $0 }.joined()
-    }
 }
 
 /// Why a sandbox's directory can't be had or cleared.

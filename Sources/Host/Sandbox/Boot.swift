@@ -48,10 +48,7 @@ extension Sandbox {
                 machine.kill()
                 throw SandboxError(.wrongState, "sandbox \(id) was stopped while it started")
             }
-            network = namespace.map {
-                SandboxNetwork(
-                    plan.network, namespace: $0, ledger: ledger, machine: machine, loop: loop, log: log)
-            }
+            network = network(in: namespace, of: machine)
             // Ends when the guest answers, when its time is over, or at once when the VMM ends: that closes the device.
             async let dialled = device.dial(port: 1024, timeout: plan.dialTimeout)
             // Beside the boot: what the namespace holds already is there when the guest's kernel looks. A refusal ends the wait.
@@ -70,6 +67,13 @@ extension Sandbox {
             let reason = await explain(error)
             await stop()
             throw reason
+        }
+    }
+
+    /// nil where the sandbox has no namespace.
+    func network(in namespace: NetworkNamespace?, of machine: QEMUVirtualMachine) -> SandboxNetwork? {
+        namespace.map {
+            SandboxNetwork(plan.network, namespace: $0, ledger: ledger, machine: machine, loop: loop, log: log)
         }
     }
 

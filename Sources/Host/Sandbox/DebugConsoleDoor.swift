@@ -45,8 +45,7 @@ package final class DebugConsoleDoor: Sendable {
     }
 
     private static func readRequest(_ socket: Int32) throws {
-        var limit = timeval(tv_sec: Deadline.console.seconds, tv_usec: 0)
-        setsockopt(socket, SOL_SOCKET, SO_RCVTIMEO, &limit, socklen_t(MemoryLayout<timeval>.size))
+        UnixSocket.setReadLimit(socket, Deadline.console.limit)
         var line: [UInt8] = []
         var byte: UInt8 = 0
         while line.last != UInt8(ascii: "\n"), line.count < 32 {

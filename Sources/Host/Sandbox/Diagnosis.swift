@@ -121,8 +121,7 @@ struct Diagnosis: Equatable, Sendable {
                 means: "the host's limit of processes is reached (pids.max of the control group, ulimit -u)"),
             Meaning("Too many open files", means: "the host's limit of descriptors is reached (ulimit -n)"),
             Meaning(
-                "cannot create PID file", "No space left on device",
-                means: "the disk of \(machine.pidFile) is full: No space left on device"),
+                "No space left on device", means: "the disk of \(machine.pidFile) is full: no space left on device"),
             Meaning(
                 "unsupported machine type", "Property '", "nvalid parameter", "invalid option", "is not a valid",
                 "expects ", "nvalid CPU",

@@ -42,9 +42,7 @@ package final class HybridDialer: GuestDialer {
     package static func connect(_ path: String, _ port: UInt32, until deadline: ContinuousClock.Instant) throws -> Int32
     {
         let socket = try UnixSocket.connect(path)
-        let left = max(Duration.milliseconds(1), deadline - .now).components
-        var limit = timeval(tv_sec: Int(left.seconds), tv_usec: Int(left.attoseconds / 1_000_000_000_000))
-        setsockopt(socket.raw, SOL_SOCKET, SO_RCVTIMEO, &limit, socklen_t(MemoryLayout<timeval>.size))
+        socket.setReadLimit(deadline - .now)
         try socket.send(Array("CONNECT \(port)\n".utf8), descriptors: [])
         // One byte at a time: what follows the line is the stream's already.
         var line: [UInt8] = []
@@ -53,8 +51,7 @@ package final class HybridDialer: GuestDialer {
             guard try check("read", path, { read(socket.raw, &byte, 1) }) == 1 else { break }
             if byte == UInt8(ascii: "\n") {
                 guard line.starts(with: Array("OK ".utf8)) else { break }
-                limit = timeval()
-                setsockopt(socket.raw, SOL_SOCKET, SO_RCVTIMEO, &limit, socklen_t(MemoryLayout<timeval>.size))
+                socket.setReadLimit(nil)
                 return socket.take()
             }
             line.append(byte)

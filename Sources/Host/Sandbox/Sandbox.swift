@@ -82,9 +82,6 @@ package actor Sandbox {
     /// Brings the guest to what the network namespace holds now.
     package func followNetwork() async throws { try await network?.follow() }
 
-    /// A container's root file system that is a disk becomes the guest's own.
-    package nonisolated var plugsRootDisks: Bool { plan.plugsRootDisks }
-
     package var isEmpty: Bool { containers.isEmpty }
 
     /// Its containers, when all of them have ended and wait to be deleted.

@@ -56,10 +56,7 @@ extension Sandbox {
             for process in parts.share.processes { try groups?.helpers.add(process) }
             watch(parts.machine)
             watch(parts.share)
-            network = try await plan.network.namespace.open().map {
-                SandboxNetwork(
-                    plan.network, namespace: $0, ledger: ledger, machine: parts.machine, loop: loop, log: log)
-            }
+            network = network(in: try await plan.network.namespace.open(), of: parts.machine)
             try await network?.follow()
             try await join(AgentServiceClient(client: parts.connection), by: parts.dialer)
             log.info("the machine was ready before it was wanted", metadata: ["sandbox": "\(id)"])
@@ -120,8 +117,6 @@ extension Sandbox {
 
     /// What of this process and of the machine's is one of the host's processes.
     package var processes: [Int32] { [getpid()] + (machine.map { [$0.pid] } ?? []) + (share?.processes ?? []) }
-
-    package var size: MachineSize? { machine?.size }
 }
 
 enum Rehearsal {

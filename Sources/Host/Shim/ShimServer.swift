@@ -38,6 +38,12 @@ package enum ShimServer {
         try Mounts.mount("none", at: "/", flags: UInt(MS_REC) | UInt(MS_SHARED))
     }
 
+    /// Where a manager that wants to hear of its shim listens: a fifo in the shim's working directory (containerd's shim protocol, "Logging").
+    static func openLog(in directory: String) throws(SystemError) -> Linux.FileDescriptor {
+        let path = directory + "/log"
+        return try FileDescriptor.open(Files.exists(path) ? path : "/dev/null", O_RDWR | O_NONBLOCK)
+    }
+
     static func log(_ flags: ShimFlags) -> Logger {
         var log = Logger(label: "containerd-shim-kata-v2")
         log.logLevel = flags.debug ? .debug : .info

@@ -26,7 +26,7 @@ package enum ShimStart {
         var due: [DueHooks] = []
         let ledger = try Ledger.begin(in: SandboxPaths(sandbox: group).machine) { due = DueHooks.claimAll(in: $0) }
         do {
-            let log = try FileDescriptor.open(Files.exists("log") ? "log" : "/dev/null", O_RDWR | O_NONBLOCK)
+            let log = try ShimServer.openLog(in: ".")
             // Of a dead sandbox of this name: before anything is made that they would take for its.
             for hooks in due { hooks.run { try? log.writeAll(Array("\($0)\n".utf8), to: "log") } }
             try serve(flags, group, parameters, address, ledger, log)
@@ -49,8 +49,7 @@ package enum ShimStart {
             wanted, configuration: parameters.configurationPath.isEmpty ? configuration : parameters.configurationPath,
             publisher: ShimServer.environment("TTRPC_ADDRESS"), socket: address, directory: "."
         ) { warning in
-            let log = try? FileDescriptor.open("log", O_WRONLY | O_NONBLOCK)
-            try? log?.writeAll(Array("containerd-shim-kata-v2: \(warning)\n".utf8), to: "log")
+            try? ShimServer.openLog(in: ".").writeAll(Array("containerd-shim-kata-v2: \(warning)\n".utf8), to: "log")
         }
     }
 

@@ -57,7 +57,7 @@ package final class ContainerdTasks: TaskService, Sendable {
                 }
                 let rootfs = try RootFilesystem.prepare(
                     request.rootfs, bundle: request.bundle, spec: spec, ledger: sandbox.ledger,
-                    plugsDisks: sandbox.plugsRootDisks)
+                    plugsDisks: sandbox.plan.plugsRootDisks)
                 try await sandbox.createContainer(
                     request.id, bundle: request.bundle, rootfs: rootfs.source, spec: spec, process: process,
                     joins: Dictionary(joins.filter { $0.count == 2 }.map { ($0[0], $0[1]) }) { first, _ in first },

@@ -1,17 +1,11 @@
 import CLinux
 import Glibc
 import Linux
-import Synchronization
 
 /// virtiofsd, which serves one directory of the host to one guest.
 package final class VirtioFSDaemon: Sendable {
     private let process: ChildProcess
-
-    private struct Facts: Sendable {
-        var end: ProcessEnd?
-        var waiters: [CheckedContinuation<ProcessEnd, Never>] = []
-    }
-    private let facts = Mutex(Facts())
+    private let ending = Ending()
 
     private init(_ process: ChildProcess) { self.process = process }
 
@@ -49,28 +43,11 @@ package final class VirtioFSDaemon: Sendable {
         command.newNamespaces = UInt64(clx_new_pid.rawValue | clx_new_ipc.rawValue | clx_new_uts.rawValue)
         command.diesWithParent = true
         let daemon = VirtioFSDaemon(try ChildProcess(command, admit: admit))
-        try daemon.process.whenEnded("virtiofsd") { daemon.ended($0) }
+        try daemon.process.whenEnded("virtiofsd") { daemon.ending.tell($0) }
         return daemon
     }
 
-    private func ended(_ end: ProcessEnd) {
-        let waiters = facts.withLock { facts in
-            facts.end = end
-            defer { facts.waiters = [] }
-            return facts.waiters
-        }
-        for waiter in waiters { waiter.resume(returning: end) }
-    }
-
-    package func waitForExit() async -> ProcessEnd {
-        await withCheckedContinuation { continuation in
-            let end = facts.withLock { facts in
-                if facts.end == nil { facts.waiters.append(continuation) }
-                return facts.end
-            }
-            if let end { continuation.resume(returning: end) }
-        }
-    }
+    package func waitForExit() async -> ProcessEnd { await ending.wait() }
 
     /// The daemon and its sandboxed child.
     package var processes: [Int32] {

@@ -49,6 +49,11 @@ package enum Files {
         return "/" + names.joined(separator: "/")
     }
 
+    /// The directory that an absolute path lies in; empty for the root.
+    package static func parent(of path: String) -> String {
+        path.split(separator: "/").dropLast().map { "/" + $0 }.joined()
+    }
+
     package static func isDirectory(_ path: String) -> Bool { kind(of: path) == .directory }
 
     /// What there may be at a path, as far as it matters to us.

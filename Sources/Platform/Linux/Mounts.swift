@@ -26,12 +26,13 @@ package enum Mounts {
     /// - Parameters:
     ///   - recursive: with all that is mounted below it.
     ///   - alone: what is mounted below later, here or there, is not seen at the other.
+    ///   - devices: those that are files there work.
     ///   - process: `source` is a path as this process sees it; managers mount for themselves what others don't get to see.
     package static func copy(
-        _ source: String, readOnly: Bool = false, recursive: Bool = true, alone: Bool = false,
+        _ source: String, readOnly: Bool = false, recursive: Bool = true, alone: Bool = false, devices: Bool = false,
         seenBy process: Int32? = nil
     ) throws(SystemError) -> FileDescriptor {
-        let attributes = noSetuid | noDevices | (readOnly ? Self.readOnly : 0)
+        let attributes = noSetuid | (devices ? 0 : noDevices) | (readOnly ? Self.readOnly : 0)
         let (below, propagation) = (Int32(recursive ? 1 : 0), alone ? UInt64(MS_PRIVATE) : 0)
         guard let process else {
             return FileDescriptor(
@@ -45,14 +46,6 @@ package enum Mounts {
             outcome.value.withLock { $0 = clx_copy_tree(raw, source, below, attributes, propagation) }
         }
         return FileDescriptor(owning: try checkNegated("copy mounts of", source, outcome.value.withLock { $0 }))
-    }
-
-    /// What is mounted at `source` now, read-only, for a file system apart.
-    static func frozenCopy(_ source: String, devices: Bool) throws(SystemError) -> FileDescriptor {
-        let attributes = noSetuid | readOnly | (devices ? 0 : noDevices)
-        return FileDescriptor(
-            owning: try checkNegated(
-                "copy mounts of", source, clx_copy_tree(-1, source, 1, attributes, UInt64(MS_PRIVATE))))
     }
 
     private final class Outcome: Sendable { let value = Mutex<Int32>(-EIO) }

@@ -58,7 +58,7 @@ package struct PrivateRoot: Sendable, Equatable {
     }
 
     private func part(_ path: String, source: String, isDevice: Bool = false) throws(SystemError) -> Part {
-        let copy = try Mounts.frozenCopy(source, devices: isDevice)
+        let copy = try Mounts.copy(source, readOnly: true, alone: true, devices: isDevice)
         return Part(tree: SharedDescriptor(copy), target: directory + path)
     }
 

@@ -15,6 +15,12 @@ package struct ProcessIdentity: Hashable, Codable, Sendable {
         self.init(pid: pid, start: facts.start)
     }
 
+    /// The process that makes or removes something whose name has its number behind the last dash; nil when there is none.
+    package init?(endOf name: String) {
+        guard let pid = name.split(separator: "-").last.flatMap({ Int32($0) }) else { return nil }
+        self.init(pid)
+    }
+
     package static var own: ProcessIdentity? { ProcessIdentity(getpid()) }
 
     package enum Life: Sendable, Equatable {

@@ -48,6 +48,14 @@ package enum UnixSocket {
         return socket
     }
 
+    /// How long who reads from a socket waits (socket(7), SO_RCVTIMEO); nil: for ever.
+    package static func setReadLimit(_ socket: Int32, _ limit: Duration?) {
+        // All zeros would be for ever.
+        let parts = limit.map { max(.microseconds(1), $0).components } ?? (seconds: 0, attoseconds: 0)
+        var time = timeval(tv_sec: Int(parts.seconds), tv_usec: Int(parts.attoseconds / 1_000_000_000_000))
+        setsockopt(socket, SOL_SOCKET, SO_RCVTIMEO, &time, socklen_t(MemoryLayout<timeval>.size))
+    }
+
     private static func withAddress(
         _ path: String, _ body: (UnsafePointer<sockaddr>, socklen_t) throws(SystemError) -> Void
     ) throws(SystemError) {
@@ -74,12 +82,8 @@ extension FileDescriptor {
         try checkNegated("send descriptors on", "socket \(raw)", sent)
     }
 
-    /// How long `receive` and what else reads may wait.
-    package func setReadLimit(_ limit: Duration) {
-        var time = timeval(
-            tv_sec: Int(limit.components.seconds), tv_usec: Int(limit.components.attoseconds / 1_000_000_000_000))
-        setsockopt(raw, SOL_SOCKET, SO_RCVTIMEO, &time, socklen_t(MemoryLayout<timeval>.size))
-    }
+    /// How long `receive` and what else reads may wait; nil: for ever.
+    package func setReadLimit(_ limit: Duration?) { UnixSocket.setReadLimit(raw, limit) }
 
     /// One message, at most `limit` bytes of it, with the descriptors that came along: the caller closes them. No bytes: the other end is
     /// closed.

@@ -35,8 +35,7 @@ final class FrontEnd {
         self.socket = socket
         self.guestCID = guestCID
         // The VMM writes a message at once; a half message must not hold the device for ever.
-        var limit = timeval(tv_sec: 1, tv_usec: 0)
-        setsockopt(self.socket.raw, SOL_SOCKET, SO_RCVTIMEO, &limit, socklen_t(MemoryLayout<timeval>.size))
+        self.socket.setReadLimit(.seconds(1))
     }
 
     /// Reads and answers one message; false when the VMM is gone or breaks the protocol.

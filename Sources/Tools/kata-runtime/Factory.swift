@@ -90,7 +90,7 @@ private enum EndSignals {
         let pipe = try Pipe()
         let heard = SharedDescriptor(try pipe.readEnd.duplicate())
         let end = SharedDescriptor(try pipe.writeEnd.duplicate())
-        detachThread("signals") { [set] in
+        try startThread("signals") { [set] in
             var (set, number) = (set, Int32(0))
             while sigwait(&set, &number) != 0 {}
             var byte: UInt8 = 1

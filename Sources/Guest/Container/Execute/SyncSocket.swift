@@ -27,18 +27,12 @@ package struct SyncSocket: ~Copyable, Sendable {
     /// A conversation with a process that is to be started; the caller hands `theirs` on and closes it.
     /// - Parameter timeoutSeconds: how long our end waits for a word.
     package init(timeoutSeconds: Int, theirs: inout Int32) throws(SystemError) {
-        var ends: [Int32] = [-1, -1]
-        try check("create", "socket pair") { socketpair(AF_UNIX, Int32(SOCK_SEQPACKET.rawValue) | O_CLOEXEC, 0, &ends) }
-        descriptor = FileDescriptor(owning: ends[0])
-        theirs = ends[1]
+        descriptor = try UnixSocket.pair(theirs: &theirs)
         setLimit(seconds: timeoutSeconds)
     }
 
     /// How long our end waits for the next word.
-    package func setLimit(seconds: Int) {
-        var limit = timeval(tv_sec: seconds, tv_usec: 0)
-        setsockopt(descriptor.raw, SOL_SOCKET, SO_RCVTIMEO, &limit, socklen_t(MemoryLayout<timeval>.size))
-    }
+    package func setLimit(seconds: Int) { descriptor.setReadLimit(.seconds(seconds)) }
 
     /// Sends bytes that may be longer than one packet: their count first.
     package func send(document: [UInt8]) throws(SystemError) {

@@ -51,7 +51,7 @@ package final class CacheServer {
             throw CacheError("a VM cache server (process \(other.server)) answers at \(endpoint) already")
         }
         MachineCache.clearDead()
-        try Files.makeDirectory(endpoint.split(separator: "/").dropLast().map { "/" + $0 }.joined())
+        try Files.makeDirectory(Files.parent(of: endpoint))
         listener = try UnixSocket.listen(endpoint, .messages)
     }
 
@@ -101,7 +101,7 @@ package final class CacheServer {
         // Before the files are read: one that changes meanwhile makes another machine.
         let label = plan.label(version: Version.current)
         let process = try ChildProcess(command)
-        detachThread("shim") { _ = process.wait() }
+        try process.whenEnded("shim") { _ in }
         machines.append(Machine(name: name, process: process, control: control, label: label))
     }
 

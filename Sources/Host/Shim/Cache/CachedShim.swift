@@ -37,7 +37,7 @@ package enum CachedShim {
             let socket = try ledger.add(.socket(path: paths.machine + "/shim.sock"))
             let loop = try makeEventLoop(descriptors: ShimServer.descriptors)
             let offered = loop.makePromise(of: Offer.self)
-            detachThread("control") { waitForOffer(control, ledger, offered) }
+            try startThread("control") { waitForOffer(control, ledger, offered) }
             let configuration = ShimServer.environment(SandboxHolder.configurationVariable)
             let ready = Task(executorPreference: LoopExecutor(loop)) {
                 do { return try await makeSpare(flags, configuration, ledger, loop, priority, control, offered) } catch
@@ -136,7 +136,7 @@ package enum CachedShim {
             // Of a dead sandbox of this name.
             for hooks in due { hooks.run { writeError("\($0)") } }
             try ledger.replace(socket, by: .socket(path: taker.socket))
-            try Files.makeDirectory(taker.socket.split(separator: "/").dropLast().map { "/" + $0 }.joined())
+            try Files.makeDirectory(Files.parent(of: taker.socket))
             listener = try UnixSocket.listen(taker.socket).take()
             if let score = taker.killFirst {
                 for process in try waiting(on: loop, { await spare.sandbox.processes }) {

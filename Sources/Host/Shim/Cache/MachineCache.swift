@@ -42,8 +42,7 @@ package enum MachineCache {
     private static func take(_ taker: CacheTaker, at endpoint: String, _ directory: String) throws {
         let server = try connect(endpoint)
         let place = try FileDescriptor.open(directory, O_RDONLY | O_DIRECTORY)
-        let logPath = directory + "/log"
-        let log = try FileDescriptor.open(Files.exists(logPath) ? logPath : "/dev/null", O_RDWR | O_NONBLOCK)
+        let log = try ShimServer.openLog(in: directory)
         var theirs: Int32 = -1
         let shim = try UnixSocket.pair(theirs: &theirs)
         do {
