@@ -109,12 +109,15 @@ package struct ControlGroup: Sendable, Equatable {
         for hierarchy in hierarchies.all {
             let directory = hierarchy.path + path
             guard Files.exists(directory) else { continue }
-            let above = String(directory[..<(directory.lastIndex(of: "/") ?? directory.endIndex)])
+            let above = Files.parent(of: directory)
             for process in ((try? Files.readText(directory + "/cgroup.procs")) ?? "").split(separator: "\n") {
                 try? Files.write(above + "/cgroup.procs", String(process))
             }
             // The kernel may take its time with who has ended.
-            for _ in 0..<50 where rmdir(directory) != 0 && errno == EBUSY { usleep(10_000) }
+            for _ in 0..<50 {
+                guard rmdir(directory) != 0, errno == EBUSY else { break }
+                usleep(10_000)
+            }
         }
     }
 }

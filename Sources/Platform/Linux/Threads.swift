@@ -69,7 +69,11 @@ package func tryThreads(_ count: Int) throws(SystemError) {
     }
     close(gate.writeEnd.take())
     // Until they are counted no more.
-    for _ in 0..<100 where threads() > before { usleep(100) }
+    var looks = 0
+    while threads() > before, looks < 100 {
+        usleep(100)
+        looks += 1
+    }
     if let refusal { throw refusal }
 }
 
