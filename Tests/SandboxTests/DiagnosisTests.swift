@@ -15,6 +15,7 @@ struct DiagnosisTests {
         var end: ProcessEnd? = .exited(0)
         var processor: ProcessorState?
         var hasImage = false
+        var isRootless = false
         let stage: Diagnosis.Stage
         /// Words of the cause; nil: none is known.
         let cause: String?
@@ -29,6 +30,10 @@ struct DiagnosisTests {
         "[    0.604415] Kernel panic - not syncing: No working init found.  Try passing init= option to kernel. See Linux Documentation/admin-guide/init.rst for guidance."
 
     static let recorded: [Recorded] = [
+        .init(
+            testDescription: "a kernel that QEMU's own user can't read",
+            complaints: ["qemu: could not open kernel file '/k': Permission denied"], end: .exited(1), isRootless: true,
+            stage: .hypervisor, cause: "with rootless = true QEMU runs as another user"),
         .init(
             testDescription: "an initrd that was cut short",
             console: ["[    0.603341] Failed to execute /init (error -26)", noInit], stage: .kernel,
@@ -109,6 +114,7 @@ struct DiagnosisTests {
     private static func symptoms(_ recorded: Recorded) -> Symptoms {
         var machine = VMConfiguration(name: "s", executable: "/q", kernel: "/k", consoleFile: "", pidFile: "")
         machine.memoryMiB = 64
+        if recorded.isRootless { machine.user = ProcessUser(user: 4242, group: 4242) }
         if recorded.hasImage {
             machine.image = RootImage(path: "/r", bytes: 1 << 20, fileSystem: .ext4)
         } else {

@@ -76,6 +76,10 @@ struct Diagnosis: Equatable, Sendable {
         if let refusal = refusals(machine).first(where: { $0.applies(to: symptoms.complaints) }) {
             return refusal.cause
         }
+        if machine.user != nil, symptoms.complaints.contains(where: { $0.mentions("Permission denied") }) {
+            return
+                "with rootless = true QEMU runs as another user, who can't read what it boots: make that, and the directories above, readable by everybody"
+        }
         if let reason = lastWords(machine, root).first(where: { $0.applies(to: symptoms.console) }) {
             return reason.cause
         }

@@ -51,8 +51,10 @@ package final class CacheServer {
             throw CacheError("a VM cache server (process \(other.server)) answers at \(endpoint) already")
         }
         MachineCache.clearDead()
-        try Files.makeDirectory(Files.parent(of: endpoint))
-        listener = try UnixSocket.listen(endpoint, .messages)
+        do {
+            try Files.makeDirectory(Files.parent(of: endpoint))
+            listener = try UnixSocket.listen(endpoint, .messages)
+        } catch { throw CacheError("factory.vm_cache_endpoint: no VM cache server can listen there: \(error)") }
     }
 
     /// Serves until somebody rings, or asks it to quit.

@@ -50,16 +50,8 @@ package enum MachineCache {
             try server.tell(
                 CacheRequest(wish: .take, taker: taker), descriptors: [theirs, place.raw, log.raw])
         }
-        shim.setReadLimit(Deadline.cacheAnswer.limit)
-        let answer: CacheAnswer
-        do {
-            guard let given = decodeMessage(CacheAnswer.self, try shim.receive(limit: CacheRequest.longest).bytes)
-            else {
-                throw CacheError("the cached machine ended while it was handed over")
-            }
-            answer = given
-        } catch let error as SystemError {
-            throw CacheError("the VM cache server at \(endpoint) did not answer: \(error)")
+        guard let answer = try answer(on: shim, from: endpoint, within: Deadline.cacheAnswer.limit) else {
+            throw CacheError("the cached machine ended while it was handed over")
         }
         if let refusal = answer.refusal { throw CacheError(refusal) }
         try Files.replace(directory + "/shim.pid", "\(answer.process)")
@@ -92,11 +84,21 @@ package enum MachineCache {
     {
         let server = try connect(endpoint)
         try server.tell(CacheRequest(wish: wish))
-        server.setReadLimit(limit)
-        guard
-            let answer = decodeMessage(CacheAnswer.self, try server.receive(limit: CacheRequest.longest).bytes)
-        else { throw CacheError("the VM cache server at \(endpoint) ended without an answer") }
+        guard let answer = try answer(on: server, from: endpoint, within: limit) else {
+            throw CacheError("the VM cache server at \(endpoint) ended without an answer")
+        }
         return answer
+    }
+
+    /// - Returns: nil when the other end is closed.
+    private static func answer(on socket: borrowing FileDescriptor, from endpoint: String, within limit: Duration)
+        throws -> CacheAnswer?
+    {
+        socket.setReadLimit(limit)
+        do { return decodeMessage(CacheAnswer.self, try socket.receive(limit: CacheRequest.longest).bytes) } catch {
+            let reason = error.code == EAGAIN ? " within \(limit.components.seconds) s: is it stopped?" : ": \(error)"
+            throw CacheError("the VM cache server at \(endpoint) did not answer\(reason)")
+        }
     }
 
     /// Takes away what machines have left that waited, and whose shim has ended.
