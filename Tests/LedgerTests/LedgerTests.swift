@@ -219,6 +219,34 @@ struct LedgerTests {
         #expect(child.wait() == .signalled(SIGKILL) && Files.list(place) == [])
     }
 
+    @Test("of two processes that take a sandbox away the second waits, and leaves the next one of the name alone")
+    func together() throws {
+        do { _ = try Ledger.begin(in: directory) }
+        let path = directory + "/ledger"
+        let text = try Files.readText(path)
+        // As if its keeper had ended.
+        let own = try #require(ProcessIdentity.own)
+        try Files.write(path, text.replacing("\"start\":\(own.start)", with: "\"start\":1"))
+        let directory = directory
+        var ends: [Int32] = [-1, -1]
+        try #require(pipe(&ends) == 0)
+        let here = FileDescriptor(owning: ends[0])
+        let there = ends[1]
+        Claim.hold(path) {
+            _ = try? startThread("second") {
+                Ledger.takeAway(directory)
+                close(there)
+            }
+            usleep(100_000)
+            #expect(Files.exists(path))
+            // The first has done it, and a new one has the name.
+            #expect(rename(directory, directory + ".old") == 0)
+            _ = try? Ledger.begin(in: directory)
+        }
+        #expect(try here.readAll("the second's end", limit: 1) == [])
+        #expect(try Files.readText(path) == text)
+    }
+
     @Test("after a restart of the host what a sandbox has still to do is saved before its directory goes")
     func dueAfterRestart() throws {
         do { _ = try Ledger.begin(in: directory) }

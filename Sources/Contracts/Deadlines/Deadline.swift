@@ -9,7 +9,7 @@ package enum Deadline: CaseIterable, Sendable {
     case creation, start, signal, change, question, removal, output, quietOutput, unread, hook
     // Other processes of the host
     case event, shimInput, shimStart, shimCreate, shimProcess, shimAnswer, shimDelete, pod, view, standIn, forgotten,
-        process, socket,
+        process, claim, socket,
         names, tool
     case cacheRequest, cacheAnswer, cacheFarewell, cacheEnd
     case kernelBuild
@@ -183,6 +183,10 @@ package enum Deadline: CaseIterable, Sendable {
             Facts(
                 "the process that stands for a container to end with it, and once more after SIGKILL", .seconds(1),
                 by: "kata-runtime delete", then: "it is killed; it is left to the host's kernel")
+        case .claim:
+            Facts(
+                "another process that takes the same sandbox away", .seconds(5), by: "Ledger",
+                then: "both do, as far as there is something left")
         case .process:
             Facts(
                 "a process of the sandbox to end after SIGKILL", .seconds(2), by: "Ledger",

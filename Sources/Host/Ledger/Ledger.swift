@@ -198,13 +198,16 @@ package final class Ledger: Sendable {
     package static func takeAway(_ directory: String, save: (String) -> Void = { _ in }) {
         guard read(directory)?.isKnown ?? true else { return }
         for line in read(directory)?.linesToUndo ?? [] { if case .keeper = line.entry { line.entry?.undo() } }
-        // Read again: nobody adds to it any more.
-        for line in (read(directory)?.linesToUndo ?? []).reversed() { line.entry?.undo() }
-        // Out of sight in one step: a new sandbox may have the name at once.
-        let name = directory.split(separator: "/").last.map(String.init) ?? ""
-        let gone = Files.parent(of: directory) + "/.old-\(name)-\(getpid())"
-        if Glibc.rename(directory, gone) == 0 { save(gone) }
-        Files.removeTree(gone)
+        // Two managers' helpers may do this at a time. Who comes late would take from the next sandbox of the name, whose paths are the same.
+        Claim.hold(file(in: directory)) {
+            // Read again: nobody adds to it any more.
+            for line in (read(directory)?.linesToUndo ?? []).reversed() { line.entry?.undo() }
+            // Out of sight in one step: a new sandbox may have the name at once.
+            let name = directory.split(separator: "/").last.map(String.init) ?? ""
+            let gone = Files.parent(of: directory) + "/.old-\(name)-\(getpid())"
+            if Glibc.rename(directory, gone) == 0 { save(gone) }
+            Files.removeTree(gone)
+        }
         // A manager kills its helpers at any moment: the next one finishes.
         let machines = Files.parent(of: directory)
         for name in Files.list(machines) where name.hasPrefix(".old-") && ProcessIdentity(endOf: name) == nil {
