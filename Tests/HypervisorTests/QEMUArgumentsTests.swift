@@ -1,4 +1,6 @@
+import Glibc
 import Linux
+import TestSupport
 import Testing
 
 @testable import Hypervisor
@@ -92,5 +94,24 @@ struct AcceleratorTests {
     func forced() {
         #expect(Accelerator.choose("kvm", device: "/nowhere").accelerator == .kvm)
         #expect(Accelerator.choose("auto", device: "/nowhere").accelerator == .tcg)
+    }
+
+    @Test("what a device was found to be is kept for as long as the node is the same")
+    func kept() throws {
+        let directory = Scratch()
+        let (device, note) = (directory.path + "/kvm", directory.path + "/note")
+        try Files.write(device, "")
+        var facts = stat()
+        #expect(stat(device, &facts) == 0)
+        let node = "\(device) \(facts.st_ino) \(facts.st_ctim.tv_sec).\(facts.st_ctim.tv_nsec)"
+        try Files.write(note, node + " 12")
+        #expect(Accelerator.choose("auto", device: device, note: note).accelerator == .kvm)
+        try Files.write(note, node + " 17000")
+        #expect(Accelerator.choose("auto", device: device, note: note).reason.contains("17000 µs"))
+        // Of another node, or cut short: the device itself is asked, and a file is none.
+        for other in [node + "1 12", node, ""] {
+            try Files.write(note, other)
+            #expect(Accelerator.choose("auto", device: device, note: note).reason.contains("can't be used"))
+        }
     }
 }
