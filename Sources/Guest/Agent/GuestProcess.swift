@@ -69,14 +69,14 @@ final class GuestProcess: Sendable {
             if plan.namespaces.isOneClone { command.newNamespaces = plan.namespaces.new }
             userMaps = UserMaps(users: plan.namespaces.userMap, groups: plan.namespaces.groupMap)
             command.cgroup = Cgroup(plan.cgroup).path
-            document = plan.json()
+            document = plan.passed
             process = plan.process
         case .exec(let plan, let first, let cgroup):
             command = Command("/proc/self/exe", [Stages.exec], environment: [])
             command.cgroup = Cgroup(cgroup).joinable(beside: first).path
             target = try checkNegated("find", "process \(first)", clx_pidfd_open(first))
             command.descriptors[Stages.targetNumber] = target
-            document = plan.json()
+            document = plan.passed
             process = plan.process
         }
         terminal = process.terminal

@@ -49,14 +49,13 @@ package struct StartParameters: Equatable, Sendable {
     /// Reads standard input to its end. A manager closes it at once; one that doesn't has nothing to say.
     static func readInput(seconds: Int = Deadline.shimInput.seconds) -> [UInt8] {
         var bytes: [UInt8] = []
-        var chunk = [UInt8](repeating: 0, count: 65536)
         guard isatty(0) == 0 else { return [] }
         while bytes.count <= lengthLimit {
             var ready = pollfd(fd: 0, events: Int16(POLLIN), revents: 0)
             guard poll(&ready, 1, Int32(seconds * 1000)) > 0 else { break }
-            let count = read(0, &chunk, chunk.count)
-            guard count > 0 else { break }
-            bytes += chunk[..<count]
+            let chunk = written(65536) { read(0, $0.baseAddress, $0.count) }.bytes
+            guard !chunk.isEmpty else { break }
+            bytes += chunk
         }
         return bytes
     }

@@ -39,7 +39,7 @@ extension FileDescriptor {
     {
         let raw = raw
         var bytes: [UInt8] = []
-        var chunk = [UInt8](repeating: 0, count: 65536)
+        var room = 4096
         while true {
             if let deadline {
                 let rest = (deadline - ContinuousClock.now) / .milliseconds(1)
@@ -48,11 +48,11 @@ extension FileDescriptor {
                     throw SystemError("read", object, errno: ETIMEDOUT)
                 }
             }
-            let count = try check("read", object) {
-                chunk.withUnsafeMutableBytes { Glibc.read(raw, $0.baseAddress, $0.count) }
-            }
-            if count == 0 { return bytes }
-            bytes.append(contentsOf: chunk[..<count])
+            let (chunk, count) = written(room) { Glibc.read(raw, $0.baseAddress, $0.count) }
+            try checkNegated("read", object, count)
+            if chunk.isEmpty { return bytes }
+            bytes = bytes.isEmpty ? chunk : bytes + chunk
+            room = min(2 * room, 65536)
             if bytes.count > limit { throw SystemError("read", object, errno: EFBIG) }
         }
     }
@@ -67,6 +67,20 @@ extension FileDescriptor {
             rest = rest.dropFirst(count)
         }
     }
+}
+
+/// The bytes that a call writes into room that nobody has cleared, and its result: their count, or -errno. Interrupted, it is made again.
+/// - Parameter call: fails as system calls do, with a negative number and errno.
+package func written(_ room: Int, by call: (UnsafeMutableRawBufferPointer) -> Int) -> (bytes: [UInt8], result: Int) {
+    var result = 0
+    let bytes = [UInt8](unsafeUninitializedCapacity: room) { buffer, count in
+        repeat {
+            result = call(UnsafeMutableRawBufferPointer(buffer))
+            if result < 0 { result = -Int(errno) }
+        } while result == -Int(EINTR)
+        count = max(0, result)
+    }
+    return (bytes, result)
 }
 
 /// One line on standard error, for a person or for who collects it.

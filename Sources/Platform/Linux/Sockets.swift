@@ -88,13 +88,13 @@ extension FileDescriptor {
     /// One message, at most `limit` bytes of it, with the descriptors that came along: the caller closes them. No bytes: the other end is
     /// closed.
     package func receive(limit: Int) throws(SystemError) -> (bytes: [UInt8], descriptors: [Int32]) {
-        var bytes = [UInt8](repeating: 0, count: limit)
         var descriptors = [Int32](repeating: -1, count: 8)
-        while true {
-            var count = descriptors.count
-            let got = clx_recv_fds(raw, &bytes, bytes.count, &descriptors, &count)
-            if got == -Int(EINTR) { continue }
-            return (Array(bytes[..<(try checkNegated("read", "socket \(raw)", got))]), Array(descriptors[..<count]))
+        var count = 0
+        let (bytes, got) = written(limit) {
+            count = descriptors.count
+            return clx_recv_fds(raw, $0.baseAddress, $0.count, &descriptors, &count)
         }
+        try checkNegated("read", "socket \(raw)", got)
+        return (bytes, Array(descriptors[..<count]))
     }
 }

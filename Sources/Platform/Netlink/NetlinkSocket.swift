@@ -166,9 +166,9 @@ package final class NetlinkSocket {
     }
 
     private func receive() throws(SystemError) -> [NetlinkMessage] {
-        var buffer = [UInt8](repeating: 0, count: 65536)
-        let count = try check("hear from", "rtnetlink") { recv(descriptor.raw, &buffer, buffer.count, 0) }
-        return NetlinkMessage.parse(Array(buffer.prefix(count)))
+        let (bytes, count) = written(65536) { recv(descriptor.raw, $0.baseAddress, $0.count, 0) }
+        try checkNegated("hear from", "rtnetlink", count)
+        return NetlinkMessage.parse(bytes)
     }
 
     /// Asks for everything of a kind.
@@ -235,9 +235,8 @@ package struct NetworkMonitor: ~Copyable, Sendable {
         guard try check("wait for", "the network", { poll(&ready, 2, limit) }) > 0, ready[1].revents == 0 else {
             return false
         }
-        var buffer = [UInt8](repeating: 0, count: 65536)
         // Lost messages (ENOBUFS) say as much: look again.
-        _ = recv(descriptor.raw, &buffer, buffer.count, 0)
+        _ = written(65536) { recv(descriptor.raw, $0.baseAddress, $0.count, 0) }
         return true
     }
 }

@@ -1,14 +1,15 @@
 import CLinux
-import FoundationEssentials
 import Glibc
 import Linux
 
 /// A process that joins a running container.
-package struct ExecPlan: Codable, Sendable {
-    package var process: ProcessPlan
+package struct ExecPlan: Equatable, Sendable {
+    package var process = ProcessPlan()
     /// CLONE_NEW* flags of the container's namespaces.
-    package var namespaces: UInt64
+    package var namespaces: UInt64 = 0
     package var personality: UInt?
+
+    init() {}
 
     /// - Parameter container: whose namespaces and personality the process shares.
     package init(_ process: ProcessPlan, in container: ContainerPlan) {
@@ -22,6 +23,16 @@ package struct ExecPlan: Codable, Sendable {
             namespaces |= UInt64(flag.rawValue)
         }
     }
+}
+
+extension ExecPlan: Passed {
+    mutating func pass(_ passage: inout Passage) {
+        passage.pass(&process)
+        passage.pass(&namespaces)
+        passage.pass(&personality)
+    }
+
+    package var passed: [UInt8] { Passage.write(self) }
 }
 
 /// What the agent's own executable does when it is started again as the first step of a container's process.
@@ -39,7 +50,7 @@ package enum Stages {
         _ = fcntl(SyncSocket.number, F_SETFD, FD_CLOEXEC)
         let words = try? LastWords.Page()
         do {
-            let plan = try JSONDecoder().decode(ContainerPlan.self, from: Data(try sync.receiveDocument()))
+            let plan = try sync.receive(ContainerPlan.self)
             let filter = try sync.receiveFilter()
             try ProcessSetup.beforeRoot(plan.process)
             if !plan.namespaces.isOneClone { try enterNamespaces(plan.namespaces, sync) }
@@ -143,7 +154,7 @@ package enum Stages {
         _ = fcntl(targetNumber, F_SETFD, FD_CLOEXEC)
         let words = try? LastWords.Page()
         do {
-            let plan = try JSONDecoder().decode(ExecPlan.self, from: Data(try sync.receiveDocument()))
+            let plan = try sync.receive(ExecPlan.self)
             let filter = try sync.receiveFilter()
             try ProcessSetup.beforeRoot(plan.process)
             try checkNegated("join", "the container", clx_setns(targetNumber, Int32(plan.namespaces)))

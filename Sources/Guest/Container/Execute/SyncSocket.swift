@@ -44,6 +44,13 @@ package struct SyncSocket: ~Copyable, Sendable {
         }
     }
 
+    func receive<Plan: Passed>(_ type: Plan.Type) throws(SystemError) -> Plan {
+        guard let plan = Passage.read(type, try receiveDocument()) else {
+            throw SystemError("read", "plan", errno: EBADMSG)
+        }
+        return plan
+    }
+
     package func receiveDocument() throws(SystemError) -> [UInt8] {
         let count = receive().bytes
         guard count.count == 4 else { throw SystemError("read", "plan", errno: EPIPE) }
@@ -104,14 +111,13 @@ package struct SyncSocket: ~Copyable, Sendable {
     }
 
     private func receive() -> (bytes: [UInt8], passed: Int32) {
-        var bytes = [UInt8](repeating: 0, count: 65536)
         var passed: Int32 = -1
         var count = 1
-        while true {
-            let got = clx_recv_fds(descriptor.raw, &bytes, bytes.count, &passed, &count)
-            if got == -Int(EINTR) { continue }
-            if got == -Int(EAGAIN) { return (Array("Ethe process's first steps took too long".utf8), -1) }
-            return (Array(bytes.prefix(max(0, got))), count == 1 ? passed : -1)
+        let (bytes, got) = written(65536) {
+            count = 1
+            return clx_recv_fds(descriptor.raw, $0.baseAddress, $0.count, &passed, &count)
         }
+        if got == -Int(EAGAIN) { return (Array("Ethe process's first steps took too long".utf8), -1) }
+        return (bytes, count == 1 ? passed : -1)
     }
 }

@@ -4,34 +4,34 @@ import Linux
 import OCISpec
 
 /// Everything that is done to create a container, decided before anything is done: a pure value of the specification.
-package struct ContainerPlan: Codable, Equatable, Sendable {
-    package var rootfs: String
-    package var readOnlyRoot: Bool
-    package var rootPropagation: UInt
-    package var mounts: [MountPlan]
-    package var masked: [String]
-    package var readOnly: [String]
-    package var hostname: String
-    package var domainname: String
+package struct ContainerPlan: Equatable, Sendable {
+    package var rootfs = ""
+    package var readOnlyRoot = false
+    package var rootPropagation: UInt = 0
+    package var mounts: [MountPlan] = []
+    package var masked: [String] = []
+    package var readOnly: [String] = []
+    package var hostname = ""
+    package var domainname = ""
     /// Files below /proc/sys and their values, in order.
-    package var sysctls: [Setting]
-    package var namespaces: NamespacePlan
-    package var devices: [DevicePlan]
-    package var deviceFilter: DeviceFilter
+    package var sysctls: [Setting] = []
+    package var namespaces = NamespacePlan()
+    package var devices: [DevicePlan] = []
+    package var deviceFilter = DeviceFilter([])
     package var seccomp: SeccompPlan?
     /// Argument of personality(2); nil leaves it.
     package var personality: UInt?
     /// Programs of the container that run before its own (config.md, "StartContainer Hooks").
-    package var startHooks: [Hook]
+    package var startHooks: [Hook] = []
     /// What hooks get to know; status and pid are filled in when they run.
-    package var state: OCISpec.State
+    package var state = OCISpec.State()
     /// Below /sys/fs/cgroup, without leading slash.
-    package var cgroup: String
+    package var cgroup = ""
     /// Files of the cgroup and their values.
-    package var limits: [Setting]
-    package var process: ProcessPlan
+    package var limits: [Setting] = []
+    package var process = ProcessPlan()
 
-    package struct Setting: Codable, Equatable, Sendable {
+    package struct Setting: Equatable, Sendable {
         package var path: String
         package var value: String
         /// Where the file is missing, the kernel does already what is asked for.
@@ -42,6 +42,8 @@ package struct ContainerPlan: Codable, Equatable, Sendable {
             self.optional = optional
         }
     }
+
+    init() {}
 
     /// - Parameter spec: as the host sent it: paths are the guest's.
     package init(_ spec: Spec, container: String) throws(PlanError) {
@@ -61,7 +63,6 @@ package struct ContainerPlan: Codable, Equatable, Sendable {
         } else {
             rootPropagation = UInt(MS_SLAVE) | UInt(MS_REC)
         }
-        mounts = []
         for (index, mount) in (spec.mounts ?? []).enumerated() {
             mounts.append(try MountPlan(mount, field: "mounts[\(index)]"))
         }
@@ -69,7 +70,6 @@ package struct ContainerPlan: Codable, Equatable, Sendable {
         readOnly = linux.readonlyPaths ?? []
         hostname = spec.hostname ?? ""
         domainname = spec.domainname ?? ""
-        sysctls = []
         for (name, value) in (linux.sysctl ?? [:]).sorted(by: { $0.key < $1.key }) {
             guard !name.contains(".."), !name.isEmpty else {
                 throw PlanError("linux.sysctl", "\"\(name)\" is no name of a setting")
@@ -104,5 +104,41 @@ package struct ContainerPlan: Codable, Equatable, Sendable {
         let administrator = UInt64(1) << UInt64(Vocabulary.capabilities.firstIndex(of: "SYS_ADMIN") ?? 0)
         return mounts.contains { !builtIn.contains($0.type) }
             || (process.capabilities?.bounding ?? 0) & administrator != 0
+    }
+}
+
+// MARK: To the container's first process
+
+extension ContainerPlan: Passed {
+    /// What the agent does itself stays behind: the group with its limits and devices, and the rules of the filter, which it compiles.
+    mutating func pass(_ passage: inout Passage) {
+        passage.pass(&rootfs)
+        passage.pass(&readOnlyRoot)
+        passage.pass(&rootPropagation)
+        passage.pass(&mounts)
+        passage.pass(&masked)
+        passage.pass(&readOnly)
+        passage.pass(&hostname)
+        passage.pass(&domainname)
+        passage.pass(&sysctls)
+        passage.pass(&namespaces)
+        passage.pass(&devices)
+        passage.pass(&personality)
+        passage.pass(&startHooks)
+        passage.pass(&state)
+        passage.pass(&cgroup)
+        passage.pass(&process)
+    }
+
+    package var passed: [UInt8] { Passage.write(self) }
+}
+
+extension ContainerPlan.Setting: Passed {
+    init() { self.init("", "") }
+
+    mutating func pass(_ passage: inout Passage) {
+        passage.pass(&path)
+        passage.pass(&value)
+        passage.pass(&optional)
     }
 }

@@ -3,15 +3,15 @@ import OCISpec
 /// Which devices a container may open or make: the rules of the specification, resolved, and as a program for the kernel.
 ///
 /// A later rule changes what earlier ones said (config-linux.md, "Allowed Device list").
-package struct DeviceFilter: Codable, Equatable, Sendable {
+package struct DeviceFilter: Equatable, Sendable {
     /// BPF_DEVCG_DEV_* and BPF_DEVCG_ACC_* of linux/bpf.h.
-    package enum Kind: UInt32, Codable, Sendable {
+    package enum Kind: UInt32, Sendable {
         case any = 0
         case block = 1
         case character = 2
     }
 
-    package struct Access: OptionSet, Codable, Hashable, Sendable {
+    package struct Access: OptionSet, Hashable, Sendable {
         package let rawValue: UInt32
         package init(rawValue: UInt32) { self.rawValue = rawValue }
         package static let make = Access(rawValue: 1)
@@ -20,7 +20,7 @@ package struct DeviceFilter: Codable, Equatable, Sendable {
         package static let all: Access = [.make, .read, .write]
     }
 
-    package struct Exception: Codable, Equatable, Sendable {
+    package struct Exception: Equatable, Sendable {
         package var kind: Kind
         /// nil: every number.
         package var major: UInt32?

@@ -2,16 +2,16 @@ import Glibc
 import OCISpec
 
 /// A device node of a container.
-package struct DevicePlan: Codable, Equatable, Sendable {
-    package var path: String
+package struct DevicePlan: Equatable, Sendable {
+    package var path = ""
     /// Type and permissions, as mknod(2) wants them.
-    package var mode: UInt32
-    package var major: UInt32
-    package var minor: UInt32
-    package var user: UInt32
-    package var group: UInt32
+    package var mode: UInt32 = 0
+    package var major: UInt32 = 0
+    package var minor: UInt32 = 0
+    package var user: UInt32 = 0
+    package var group: UInt32 = 0
     /// One of the specification's own: what is there already is as good.
-    package var isDefault: Bool
+    package var isDefault = false
 
     /// The specification's default devices, then those of the list; a listed one replaces a default of the same path.
     static func all(_ listed: [OCISpec.Linux.Device]) -> [DevicePlan] {
@@ -38,5 +38,17 @@ package struct DevicePlan: Codable, Equatable, Sendable {
         DevicePlan(
             path: "/dev/" + name, mode: UInt32(S_IFCHR) | 0o666, major: major, minor: minor, user: 0, group: 0,
             isDefault: true)
+    }
+}
+
+extension DevicePlan: Passed {
+    mutating func pass(_ passage: inout Passage) {
+        passage.pass(&path)
+        passage.pass(&mode)
+        passage.pass(&major)
+        passage.pass(&minor)
+        passage.pass(&user)
+        passage.pass(&group)
+        passage.pass(&isDefault)
     }
 }

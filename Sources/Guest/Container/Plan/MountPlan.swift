@@ -3,21 +3,23 @@ import Linux
 import OCISpec
 
 /// One mount of a container, as mount(2) and mount_setattr(2) want it.
-package struct MountPlan: Codable, Equatable, Sendable {
-    package var destination: String
-    package var source: String
-    package var type: String
-    package var flags: UInt
-    package var data: String
+package struct MountPlan: Equatable, Sendable {
+    package var destination = ""
+    package var source = ""
+    package var type = ""
+    package var flags: UInt = 0
+    package var data = ""
     /// MS_SHARED and its kin, each a mount call of its own.
-    package var propagation: [UInt]
+    package var propagation: [UInt] = []
     /// MOUNT_ATTR_* bits for the whole tree (rro and its kin).
-    package var recursiveAttributes: UInt64
-    package var recursiveCleared: UInt64
+    package var recursiveAttributes: UInt64 = 0
+    package var recursiveCleared: UInt64 = 0
     /// A tmpfs starts with what it covers.
-    package var copiesUp: Bool
+    package var copiesUp = false
 
     package var isBind: Bool { flags & UInt(MS_BIND) != 0 }
+
+    init() {}
 
     init(_ mount: OCISpec.Mount, field: String) throws(PlanError) {
         guard mount.destination.hasPrefix("/") else {
@@ -44,5 +46,19 @@ package struct MountPlan: Codable, Equatable, Sendable {
         if type == "cgroup" { type = "cgroup2" }
         if type == "cgroup2" { data = "" }
         if isBind { type = "" }
+    }
+}
+
+extension MountPlan: Passed {
+    mutating func pass(_ passage: inout Passage) {
+        passage.pass(&destination)
+        passage.pass(&source)
+        passage.pass(&type)
+        passage.pass(&flags)
+        passage.pass(&data)
+        passage.pass(&propagation)
+        passage.pass(&recursiveAttributes)
+        passage.pass(&recursiveCleared)
+        passage.pass(&copiesUp)
     }
 }

@@ -2,21 +2,21 @@ import CLinux
 import OCISpec
 
 /// Which namespaces a container gets: new ones, and ones that are there already.
-package struct NamespacePlan: Codable, Equatable, Sendable {
+package struct NamespacePlan: Equatable, Sendable {
     /// CLONE_NEW* flags of what is new, without the cgroup namespace: that one is made when the process is in its cgroup.
-    package var new: UInt64
-    package var newCgroup: Bool
+    package var new: UInt64 = 0
+    package var newCgroup = false
     /// Paths of namespaces to join, with their CLONE_NEW* flag; a user namespace first.
-    package var joined: [Joined]
+    package var joined: [Joined] = []
     /// Lines of uid_map and gid_map (user_namespaces(7)); empty without a new user namespace.
-    package var userMap: String
-    package var groupMap: String
+    package var userMap = ""
+    package var groupMap = ""
     /// Lines of timens_offsets (time_namespaces(7)).
-    package var timeOffsets: String
+    package var timeOffsets = ""
 
-    package struct Joined: Codable, Equatable, Sendable {
-        package var path: String
-        package var flag: UInt64
+    package struct Joined: Equatable, Sendable {
+        package var path = ""
+        package var flag: UInt64 = 0
     }
 
     /// The kernel makes all that is new in one clone; other plans need steps in an order of their own.
@@ -28,11 +28,11 @@ package struct NamespacePlan: Codable, Equatable, Sendable {
         new & UInt64(flag.rawValue) != 0 || joined.contains { $0.flag == UInt64(flag.rawValue) }
     }
 
+    init() {}
+
     /// A guest has one network and one set of containers' files: these are not chosen here.
     init(_ linux: OCISpec.Linux) throws(PlanError) {
         new = UInt64(clx_new_mount.rawValue) | UInt64(clx_new_pid.rawValue)
-        newCgroup = false
-        joined = []
         for (index, namespace) in (linux.namespaces ?? []).enumerated() {
             let flag: clx_namespaces
             switch namespace.type {
@@ -72,5 +72,23 @@ package struct NamespacePlan: Codable, Equatable, Sendable {
         timeOffsets = (linux.timeOffsets ?? [:]).sorted { $0.key < $1.key }.map {
             "\($0.key) \($0.value.secs ?? 0) \($0.value.nanosecs ?? 0)\n"
         }.joined()
+    }
+}
+
+extension NamespacePlan: Passed {
+    mutating func pass(_ passage: inout Passage) {
+        passage.pass(&new)
+        passage.pass(&newCgroup)
+        passage.pass(&joined)
+        passage.pass(&userMap)
+        passage.pass(&groupMap)
+        passage.pass(&timeOffsets)
+    }
+}
+
+extension NamespacePlan.Joined: Passed {
+    mutating func pass(_ passage: inout Passage) {
+        passage.pass(&path)
+        passage.pass(&flag)
     }
 }

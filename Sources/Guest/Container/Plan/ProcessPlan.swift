@@ -1,63 +1,65 @@
 import OCISpec
 
 /// What becomes of a process between its clone and its exec; numbers only, nothing left to look up but users' homes.
-package struct ProcessPlan: Codable, Equatable, Sendable {
-    package var arguments: [String]
-    package var environment: [String]
-    package var directory: String
-    package var terminal: Bool
-    package var rows: UInt16
-    package var columns: UInt16
-    package var user: UInt32
-    package var group: UInt32
-    package var groups: [UInt32]
-    package var umask: UInt32
+package struct ProcessPlan: Equatable, Sendable {
+    package var arguments: [String] = []
+    package var environment: [String] = []
+    package var directory = ""
+    package var terminal = false
+    package var rows: UInt16 = 0
+    package var columns: UInt16 = 0
+    package var user: UInt32 = 0
+    package var group: UInt32 = 0
+    package var groups: [UInt32] = []
+    package var umask: UInt32 = 0
     package var capabilities: Capabilities?
-    package var limits: [Limit]
-    package var noNewPrivileges: Bool
+    package var limits: [Limit] = []
+    package var noNewPrivileges = false
     package var oomScoreAdjustment: Int?
     package var scheduler: Scheduler?
     package var ioPriority: IOPriority?
     /// Processors before and after the process joins its container; empty leaves them.
-    package var initialProcessors: [Int32]
-    package var finalProcessors: [Int32]
+    package var initialProcessors: [Int32] = []
+    package var finalProcessors: [Int32] = []
     /// What security modules are told of the next exec; empty tells nothing.
     package var securityProfile: SecurityProfile?
 
     /// Bits by capability number.
-    package struct Capabilities: Codable, Equatable, Sendable {
-        package var bounding: UInt64
-        package var effective: UInt64
-        package var inheritable: UInt64
-        package var permitted: UInt64
-        package var ambient: UInt64
+    package struct Capabilities: Equatable, Sendable {
+        package var bounding: UInt64 = 0
+        package var effective: UInt64 = 0
+        package var inheritable: UInt64 = 0
+        package var permitted: UInt64 = 0
+        package var ambient: UInt64 = 0
     }
 
-    package struct Limit: Codable, Equatable, Sendable {
-        package var resource: Int32
-        package var soft: UInt64
-        package var hard: UInt64
+    package struct Limit: Equatable, Sendable {
+        package var resource: Int32 = 0
+        package var soft: UInt64 = 0
+        package var hard: UInt64 = 0
     }
 
-    package struct Scheduler: Codable, Equatable, Sendable {
-        package var policy: UInt32
-        package var priority: UInt32
-        package var nice: Int32
-        package var flags: UInt64
-        package var runtime: UInt64
-        package var deadline: UInt64
-        package var period: UInt64
+    package struct Scheduler: Equatable, Sendable {
+        package var policy: UInt32 = 0
+        package var priority: UInt32 = 0
+        package var nice: Int32 = 0
+        package var flags: UInt64 = 0
+        package var runtime: UInt64 = 0
+        package var deadline: UInt64 = 0
+        package var period: UInt64 = 0
     }
 
-    package struct IOPriority: Codable, Equatable, Sendable {
-        package var `class`: Int32
-        package var level: Int32
+    package struct IOPriority: Equatable, Sendable {
+        package var `class`: Int32 = 0
+        package var level: Int32 = 0
     }
 
-    package enum SecurityProfile: Codable, Equatable, Sendable {
+    package enum SecurityProfile: Equatable, Sendable {
         case appArmor(String)
         case seLinux(String)
     }
+
+    init() {}
 
     /// - Throws: `PlanError` with the field's path below `process`.
     package init(_ process: OCISpec.Process) throws(PlanError) {
@@ -105,12 +107,89 @@ package struct ProcessPlan: Codable, Equatable, Sendable {
                 permitted: Capability.mask(sets.permitted),
                 ambient: Capability.mask(sets.ambient))
         }
-        limits = []
         for (index, limit) in (process.rlimits ?? []).enumerated() {
             guard let resource = Vocabulary.number(of: limit.type, prefix: "RLIMIT_", in: Vocabulary.limits) else {
                 throw PlanError("process.rlimits[\(index)].type", "unknown limit \"\(limit.type)\"")
             }
             limits.append(Limit(resource: Int32(resource), soft: limit.soft, hard: limit.hard))
         }
+    }
+}
+
+// MARK: To the process itself
+
+extension ProcessPlan: Passed {
+    mutating func pass(_ passage: inout Passage) {
+        passage.pass(&arguments)
+        passage.pass(&environment)
+        passage.pass(&directory)
+        passage.pass(&terminal)
+        passage.pass(&rows)
+        passage.pass(&columns)
+        passage.pass(&user)
+        passage.pass(&group)
+        passage.pass(&groups)
+        passage.pass(&umask)
+        passage.pass(&capabilities)
+        passage.pass(&limits)
+        passage.pass(&noNewPrivileges)
+        passage.pass(&oomScoreAdjustment)
+        passage.pass(&scheduler)
+        passage.pass(&ioPriority)
+        passage.pass(&initialProcessors)
+        passage.pass(&finalProcessors)
+        passage.pass(&securityProfile)
+    }
+}
+
+extension ProcessPlan.Capabilities: Passed {
+    mutating func pass(_ passage: inout Passage) {
+        passage.pass(&bounding)
+        passage.pass(&effective)
+        passage.pass(&inheritable)
+        passage.pass(&permitted)
+        passage.pass(&ambient)
+    }
+}
+
+extension ProcessPlan.Limit: Passed {
+    mutating func pass(_ passage: inout Passage) {
+        passage.pass(&resource)
+        passage.pass(&soft)
+        passage.pass(&hard)
+    }
+}
+
+extension ProcessPlan.Scheduler: Passed {
+    mutating func pass(_ passage: inout Passage) {
+        passage.pass(&policy)
+        passage.pass(&priority)
+        passage.pass(&nice)
+        passage.pass(&flags)
+        passage.pass(&runtime)
+        passage.pass(&deadline)
+        passage.pass(&period)
+    }
+}
+
+extension ProcessPlan.IOPriority: Passed {
+    mutating func pass(_ passage: inout Passage) {
+        passage.pass(&`class`)
+        passage.pass(&level)
+    }
+}
+
+extension ProcessPlan.SecurityProfile: Passed {
+    init() { self = .appArmor("") }
+
+    mutating func pass(_ passage: inout Passage) {
+        var (isSELinux, name) =
+            switch self {
+            case .appArmor(let name): (false, name)
+            case .seLinux(let label): (true, label)
+            }
+        passage.pass(&isSELinux)
+        passage.pass(&name)
+        self = isSELinux ? .seLinux(name) : .appArmor(name)
     }
 }

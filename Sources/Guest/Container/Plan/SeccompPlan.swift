@@ -1,7 +1,7 @@
 import OCISpec
 
 /// A container's filter of system calls as libseccomp takes it: numbers, and one rule for each call.
-package struct SeccompPlan: Codable, Equatable, Sendable {
+package struct SeccompPlan: Equatable, Sendable {
     /// SECCOMP_RET_* with its errno.
     package var defaultAction: UInt32
     /// libseccomp's names, such as `x86_64`.
@@ -12,14 +12,14 @@ package struct SeccompPlan: Codable, Equatable, Sendable {
     /// Every call that the profile names, also where it says the same as the default.
     package var named: [String]
 
-    package struct Rule: Codable, Equatable, Sendable {
+    package struct Rule: Equatable, Sendable {
         package var name: String
         package var action: UInt32
         /// All of them must hold.
         package var conditions: [Condition]
     }
 
-    package struct Condition: Codable, Equatable, Sendable {
+    package struct Condition: Equatable, Sendable {
         package var argument: UInt32
         /// enum scmp_compare of libseccomp.
         package var comparison: UInt32

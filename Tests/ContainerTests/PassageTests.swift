@@ -1,0 +1,58 @@
+import CLinux
+import OCISpec
+import Testing
+
+@testable import Container
+
+@Suite("A plan on its way to the process")
+struct PassageTests {
+    /// One with every field set.
+    private static let full: ContainerPlan = {
+        var plan = try! ContainerPlan(Spec.example, container: "c1")
+        (plan.deviceFilter, plan.limits, plan.seccomp) = (DeviceFilter([]), [], nil)
+        plan.masked = ["/proc/kcore", ""]
+        plan.readOnly = ["/proc/sys"]
+        plan.domainname = "süd"
+        plan.sysctls = [.init("/proc/sys/a", "1"), .init("/proc/sys/b", "2 3", optional: true)]
+        plan.namespaces.joined = [.init(path: "/proc/7/ns/pid", flag: UInt64(clx_new_pid.rawValue))]
+        plan.namespaces.timeOffsets = "monotonic 1 2\n"
+        plan.personality = 8
+        plan.startHooks = [Hook(path: "/h", args: ["h", "-x"], env: [], timeout: 3), Hook(path: "/i")]
+        plan.state.annotations = ["b": "2", "a": "1"]
+        plan.state.pid = 5
+        plan.process.oomScoreAdjustment = -500
+        plan.process.scheduler = .init(
+            policy: 3, priority: 1, nice: -20, flags: 1, runtime: .max, deadline: 2, period: 3)
+        plan.process.ioPriority = .init(class: 2, level: -1)
+        plan.process.groups = [1, .max]
+        (plan.process.initialProcessors, plan.process.finalProcessors) = ([0, 1], [1])
+        plan.process.securityProfile = .seLinux("a:b:c")
+        plan.mounts[0].propagation = [1 << 18]
+        return plan
+    }()
+
+    @Test("every field of it arrives, but what the agent does itself")
+    func arrives() throws {
+        let plan = Self.full
+        #expect(Passage.read(ContainerPlan.self, plan.passed) == plan)
+        var more = plan
+        more.limits = [.init("memory.max", "1")]
+        more.deviceFilter = DeviceFilter([.init(allow: true)])
+        #expect(Passage.read(ContainerPlan.self, more.passed) == plan)
+        let exec = ExecPlan(plan.process, in: plan)
+        #expect(Passage.read(ExecPlan.self, exec.passed) == exec)
+    }
+
+    @Test("bytes that are none of a plan are no plan")
+    func broken() throws {
+        let bytes = Self.full.passed
+        for count in 0..<bytes.count { #expect(Passage.read(ContainerPlan.self, Array(bytes[..<count])) == nil) }
+        #expect(Passage.read(ContainerPlan.self, bytes + [0]) == nil)
+        for index in bytes.indices {
+            var other = bytes
+            other[index] ^= 0xff
+            // Another plan or none.
+            if let plan = Passage.read(ContainerPlan.self, other) { #expect(plan != Self.full) }
+        }
+    }
+}
