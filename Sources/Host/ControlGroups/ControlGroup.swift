@@ -77,6 +77,13 @@ package struct ControlGroup: Sendable, Equatable {
         for hierarchy in hierarchies.all { try Files.write(hierarchy.path + path + "/cgroup.procs", "\(process)") }
     }
 
+    /// Moves a process of it to the group above.
+    package func leave(_ process: Int32) throws(SystemError) {
+        for hierarchy in hierarchies.all {
+            try Files.write(Files.parent(of: hierarchy.path + path) + "/cgroup.procs", "\(process)")
+        }
+    }
+
     /// - Parameters: as in `linux.resources.cpu`: the host's numbers; nil and empty leave what is there.
     package func set(processors: String?, nodes: String?, shares: UInt64?) throws(SystemError) {
         for (file, value) in [("cpuset.cpus", processors), ("cpuset.mems", nodes)] {

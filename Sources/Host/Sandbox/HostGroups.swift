@@ -1,5 +1,6 @@
 import Configuration
 import ControlGroups
+import EventLoop
 import Glibc
 import Linux
 import OCISpec
@@ -29,10 +30,22 @@ extension SandboxPlan {
 struct HostGroups: Sendable {
     let machine: ControlGroup
     let helpers: ControlGroup
+
+    /// Moves the shim into its group, and what runs already into its own.
+    func enter(machine pid: Int32? = nil, helpers others: [Int32] = []) throws(SystemError) {
+        try helpers.add(getpid())
+        if let pid { try machine.add(pid) }
+        for process in others { try helpers.add(process) }
+    }
+
+    /// Whether a host refuses groups as such.
+    static func areRefused(by error: SystemError) -> Bool {
+        [EROFS, EACCES, EPERM, ENOENT, ENOSPC].contains(error.code)
+    }
 }
 
 extension Sandbox {
-    /// Makes the groups and moves the shim into its own. A host that lets us have none (a container's, say) does without.
+    /// A host that lets us have none (a container's, say) does without.
     func makeGroups() throws {
         let hierarchies = Hierarchies.current
         guard let wanted = plan.groups, !hierarchies.all.isEmpty else { return }
@@ -44,14 +57,34 @@ extension Sandbox {
                 try ledger.add(.controlGroup(path: group.path))
                 try group.make()
             }
-            try made.helpers.add(getpid())
-        } catch {
-            guard [EROFS, EACCES, EPERM, ENOENT, ENOSPC].contains(error.code) else { throw error }
-            log.warning("the sandbox has no control group of its own on the host: \(error)")
-            return
-        }
+        } catch { return try doWithoutGroups(error) }
         groups = made
         try limitGroup(wanted.processors, wanted.nodes, wanted.shares)
+    }
+
+    private func doWithoutGroups(_ error: SystemError) throws(SystemError) {
+        guard HostGroups.areRefused(by: error) else { throw error }
+        log.warning("the sandbox has no control group of its own on the host: \(error)")
+        groups = nil
+    }
+
+    /// The kernel makes who moves processes wait for all processors once (cgroup_threadgroup_rwsem): there is something else to do.
+    /// - Returns: what is to be waited for.
+    func enterGroups(machine: Int32? = nil, helpers: [Int32] = []) throws -> Begun<Void> {
+        let groups = groups
+        return try Begun("groups", on: loop) { try groups?.enter(machine: machine, helpers: helpers) }
+    }
+
+    func leaveGroup() throws -> Begun<Void> {
+        let groups = groups
+        return try Begun("groups", on: loop) { try groups?.helpers.leave(getpid()) }
+    }
+
+    func entered(_ move: Begun<Void>) async throws {
+        do { try await move.result() } catch {
+            guard let error = error as? SystemError else { throw error }
+            try doWithoutGroups(error)
+        }
     }
 
     /// Binds the machine's threads to processors of the host.

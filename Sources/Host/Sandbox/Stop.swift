@@ -8,6 +8,8 @@ extension Sandbox {
     package func stop() async {
         guard state != .gone, state != .stopping else { return }
         state = .stopping
+        // Meanwhile: the group of a process that is in it can't be removed.
+        let left = try? leaveGroup()
         var grace = Duration.zero
         if let connection {
             let agent = AgentServiceClient(client: connection)
@@ -30,6 +32,7 @@ extension Sandbox {
         relay?.stop()
         for container in containers.values { await container.hooks?.afterDeletion(log) }
         logs?.stop()
+        try? await left?.result()
         ledger.undo(after: beginning)
         state = .gone
     }

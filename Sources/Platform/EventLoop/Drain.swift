@@ -33,14 +33,3 @@ package func drained(
     try? await promise.futureResult.get()
     timer.cancel()
 }
-
-/// Runs a call that blocks on a thread of its own.
-package func blocking<Result: Sendable>(_ name: String, _ body: @escaping @Sendable () throws -> Result) async throws
-    -> Result
-{
-    try await withCheckedThrowingContinuation { continuation in
-        do { try startThread(name) { continuation.resume(with: Swift.Result { try body() }) } } catch {
-            continuation.resume(throwing: error)
-        }
-    }
-}
