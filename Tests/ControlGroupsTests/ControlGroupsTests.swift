@@ -58,4 +58,38 @@ struct ControlGroupsTests {
         group.remove()
         #expect(try !place().contains(name) && place().contains(parent))
     }
+
+    /// Version 2, wherever it is mounted; a kernel with version 1 may have it beside.
+    private static let unified: Hierarchies? = {
+        let lines = ((try? Files.readText("/proc/self/mountinfo")) ?? "").split(separator: "\n")
+        return lines.first { $0.contains(" - cgroup2 ") }.map { Hierarchies(String($0)) }
+    }()
+
+    @Test(
+        "in version 2 a group goes too whose parent takes no processes: who is still there goes further up",
+        .enabled(if: getuid() == 0 && unified != nil, "needs root and a mounted cgroup2: it makes control groups"))
+    func unifiedLife() throws {
+        let hierarchies = try #require(Self.unified)
+        let parent = "/kata-test-\(UInt32.random(in: 0...UInt32.max))"
+        let group = ControlGroup(parent + "/kata_a", hierarchies)
+        defer { ControlGroup(parent, hierarchies).remove() }
+        try group.make()
+        let child = try ChildProcess(Command("/bin/sleep", ["100"]))
+        defer {
+            child.signal(SIGKILL)
+            _ = child.wait()
+        }
+        func place() throws -> String? {
+            try Files.readText("/proc/\(child.pid)/cgroup").split(separator: "\n").first { $0.hasPrefix("0::") }
+                .map { String($0.dropFirst(3)) }
+        }
+        try group.add(child.pid)
+        #expect(try place()?.hasSuffix(group.path) == true)
+        group.leave(child.pid)
+        #expect(try place()?.hasSuffix(group.path) == false)
+        try group.add(child.pid)
+        group.remove()
+        #expect(!Files.exists(hierarchies.all[0].path + group.path))
+        #expect(try place()?.contains("kata_a") == false)
+    }
 }

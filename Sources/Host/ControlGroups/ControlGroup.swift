@@ -78,9 +78,17 @@ package struct ControlGroup: Sendable, Equatable {
     }
 
     /// Moves a process of it to the group above.
-    package func leave(_ process: Int32) throws(SystemError) {
-        for hierarchy in hierarchies.all {
-            try Files.write(Files.parent(of: hierarchy.path + path) + "/cgroup.procs", "\(process)")
+    package func leave(_ process: Int32) {
+        for hierarchy in hierarchies.all { Self.moveUp("\(process)", from: hierarchy.path + path, to: hierarchy.path) }
+    }
+
+    /// To the nearest group above that takes processes: in version 2 none does that gives controllers on, but for the root
+    /// (cgroup-v2.rst, "No Internal Process Constraint").
+    private static func moveUp(_ process: String, from directory: String, to root: String) {
+        var directory = directory
+        while directory != root, directory.count > root.count {
+            directory = Files.parent(of: directory)
+            if (try? Files.write(directory + "/cgroup.procs", process)) != nil { return }
         }
     }
 
@@ -88,7 +96,7 @@ package struct ControlGroup: Sendable, Equatable {
     package func set(processors: String?, nodes: String?, shares: UInt64?) throws(SystemError) {
         for (file, value) in [("cpuset.cpus", processors), ("cpuset.mems", nodes)] {
             guard let value, !value.isEmpty else { continue }
-            guard let directory = hierarchies.directory("cpuset", path) else {
+            guard let directory = hierarchies.directory("cpuset", path), Files.exists(directory + "/" + file) else {
                 throw SystemError("set \(file) of", path, errno: ENOENT)
             }
             do { try Files.write(directory + "/" + file, value) } catch {
@@ -99,6 +107,7 @@ package struct ControlGroup: Sendable, Equatable {
             // 2 … 262144 become 1 … 10000 (runc's rule for version 2).
             let weight = 1 + (max(2, min(shares, 262_144)) - 2) * 9999 / 262_142
             let (file, value) = hierarchies.isUnified ? ("cpu.weight", weight) : ("cpu.shares", shares)
+            guard Files.exists(directory + "/" + file) else { return }
             try Files.write(directory + "/" + file, "\(value)")
         }
     }
@@ -116,9 +125,8 @@ package struct ControlGroup: Sendable, Equatable {
         for hierarchy in hierarchies.all {
             let directory = hierarchy.path + path
             guard Files.exists(directory) else { continue }
-            let above = Files.parent(of: directory)
             for process in ((try? Files.readText(directory + "/cgroup.procs")) ?? "").split(separator: "\n") {
-                try? Files.write(above + "/cgroup.procs", String(process))
+                Self.moveUp(String(process), from: directory, to: hierarchy.path)
             }
             // The kernel may take its time with who has ended.
             for _ in 0..<50 {

@@ -77,7 +77,7 @@ extension Sandbox {
 
     func leaveGroup() throws -> Begun<Void> {
         let groups = groups
-        return try Begun("groups", on: loop) { try groups?.helpers.leave(getpid()) }
+        return try Begun("groups", on: loop) { groups?.helpers.leave(getpid()) }
     }
 
     func entered(_ move: Begun<Void>) async throws {
@@ -90,7 +90,10 @@ extension Sandbox {
     /// Binds the machine's threads to processors of the host.
     func limitGroup(_ processors: String?, _ nodes: String?, _ shares: UInt64?) throws {
         do { try groups?.machine.set(processors: processors, nodes: nodes, shares: shares) } catch {
-            throw SandboxError(.invalid, "linux.resources.cpu: \(error): these are the host's numbers")
+            let reason =
+                error.code == ENOENT
+                ? "the host gives its control groups no such controller" : "these are the host's numbers"
+            throw SandboxError(.invalid, "linux.resources.cpu: \(error): \(reason)")
         }
     }
 }
