@@ -122,7 +122,7 @@ struct SecurityTests {
             k() { \(lab.kata) "$@"; }
             k create -b bundle t-profile > out 2>&1 && k start t-profile
             for i in $(seq 50); do grep -q loaded out && break; sleep 0.1; done; cat out
-            k exec --apparmor kata-test t-profile /bin/sh -c 'cat /proc/self/attr/current /etc/secret; echo $?; cat /etc/passwd' 2>&1
+            k exec --apparmor kata-test t-profile /bin/sh -c 'exec 2>&1; cat /proc/self/attr/current /etc/secret; echo $?; cat /etc/passwd'
             k exec t-profile /bin/cat /etc/secret
             k exec --apparmor other t-profile /bin/true
             k delete --force t-profile
