@@ -26,6 +26,23 @@ struct AgentTests {
         #expect(line.parameters(ofModule: "/lib/modules/sd_mod.ko.xz") == "")
     }
 
+    @Test(
+        "a program that waits for a signal, ignores it or catches it, knows it; one that does nothing about it doesn't",
+        arguments: [("4000", "0", "0"), ("0", "4000", "0"), ("0", "0", "4000"), ("2000", "8000", "bfff")])
+    func signals(blocked: String, ignored: String, caught: String) {
+        func mask(_ digits: String) -> String { String(repeating: "0", count: 16 - digits.count) + digits }
+        let status =
+            "Name:\tx\nSigQ:\t4000/1\nSigBlk:\t\(mask(blocked))\nSigIgn:\t\(mask(ignored))\nSigCgt:\t\(mask(caught))\n"
+        #expect(GuestProcess.knows(15, status: status) == (caught != "bfff"))
+    }
+
+    @Test("a process that waits for signals is known by its system call; of one that has gone, nothing is known")
+    func signalsWaited() {
+        #expect(GuestProcess.isWaiting(syscall: "177 0x7ffd 0x0\n"))
+        #expect(!GuestProcess.isWaiting(syscall: "running\n") && !GuestProcess.isWaiting(syscall: ""))
+        #expect(GuestProcess.knows(15, status: ""))
+    }
+
     private static let shell = ProcessEntry(
         stat: "42 (sh) S 1 42 42 34816 42 4194304 100 0 0 0 150 50 0 0 20 0 1 0 1000 4096000 256 18446744073709551615",
         commandLine: Array("sh\0-c\0sleep 9\0".utf8), user: 0)

@@ -213,14 +213,37 @@ final class GuestProcess: Sendable {
         if kill(pid, number) != 0, errno != ESRCH { throw SystemError("signal", "process \(pid)", errno: errno) }
     }
 
-    /// Whether the program has installed a handler (SigCgt of proc_pid_status(5)).
-    func handles(_ signal: Int32) -> Bool {
-        for line in ((try? Files.readText("/proc/\(pid)/status")) ?? "").split(separator: "\n")
-        where line.hasPrefix("SigCgt:") {
+    /// Whether the program does something about a signal, if only to ignore it.
+    func knows(_ signal: Int32) -> Bool {
+        func reads(_ name: String) -> String { (try? Files.readText("/proc/\(pid)/\(name)")) ?? "" }
+        // Who waits for signals has none blocked in the kernel's eyes as long as that lasts: asked before and after.
+        return Self.isWaiting(syscall: reads("syscall")) || Self.knows(signal, status: reads("status"))
+            || Self.isWaiting(syscall: reads("syscall"))
+    }
+
+    /// Whether it is in rt_sigtimedwait(2): what `--init` puts first spends its time there.
+    /// - Parameter syscall: what /proc/pid/syscall has (proc_pid_syscall(5)).
+    static func isWaiting(syscall: String) -> Bool {
+        // asm/unistd_64.h, and the two calls of programs of 32 bits.
+        #if arch(x86_64)
+            let numbers = ["128", "177", "421"]
+        #else
+            let numbers = ["137", "177", "421"]
+        #endif
+        return numbers.contains(String(syscall.prefix { $0 != " " }))
+    }
+
+    /// A signal that is blocked is waited for (signalfd(2)), one that is ignored is so on purpose, and one that is caught has a handler.
+    /// - Parameter status: the text of proc_pid_status(5).
+    static func knows(_ signal: Int32, status: String) -> Bool {
+        let masks = status.split(separator: "\n").filter { line in
+            ["SigBlk:", "SigIgn:", "SigCgt:"].contains { line.hasPrefix($0) }
+        }
+        guard masks.count == 3 else { return true }
+        return masks.contains { line in
             let mask = UInt64(line.dropFirst(7).filter { !$0.isWhitespace }, radix: 16) ?? 0
             return mask & (1 << UInt64(signal - 1)) != 0
         }
-        return true
     }
 
     func resize(rows: UInt16, columns: UInt16) throws(SystemError) {

@@ -69,8 +69,9 @@ extension Service {
                 }
             } else {
                 let process = try guest.process(request.containerID, request.execID)
-                // The first process of a pid namespace ignores what it has no handler for (pid_namespaces(7)): a stop would never end.
-                let deaf = process === record.initial && signal == SIGTERM && !process.handles(signal)
+                // To the first process of a pid namespace the kernel brings no signal whose default would end it (pid_namespaces(7)): a stop
+                // would last until the manager loses patience.
+                let deaf = process === record.initial && signal == SIGTERM && !process.knows(signal)
                 try process.signal(deaf ? SIGKILL : signal)
             }
             return Google_Protobuf_Empty()
