@@ -43,7 +43,7 @@ struct GuestDiskTests {
         }
         #expect(error?.description.contains("linux.devices[0]: /dev/xvda (c 195:3) belongs to the host") == true)
         let privileged = try guest {
-            $0.linux?.devices = [device(), device("c", 195)]
+            $0.linux?.devices = [device(), .init(type: "c", path: "/dev/nvidia0", major: 195, minor: 0)]
             $0.linux?.resources?.devices = [.init(allow: true)]
         }
         #expect(privileged.disks.isEmpty && privileged.droppedDevices == 2)

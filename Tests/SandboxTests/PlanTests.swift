@@ -139,10 +139,63 @@ struct PlanTests {
         #expect(error?.path == "mounts[0].source" && error?.reason.contains("(c 21:0) belongs to the host") == true)
     }
 
+    @Test(
+        "memory that programs are to share is the guest's, the same for all who name it; a directory with files is the host's"
+    )
+    func sharedMemory() throws {
+        func bind(_ destination: String, _ found: Files.EmptyMemory?) throws -> GuestSpec {
+            var spec = Spec.example
+            spec.mounts = [
+                Mount(destination: destination, type: "bind", source: "/pod/shm", options: ["rbind", "nodev"])
+            ]
+            return try GuestSpec(
+                spec, container: "c1", paths: SandboxPaths(sandbox: "s1"), kind: { _ in .directory },
+                memory: { _ in found })
+        }
+        let memory = Files.EmptyMemory(device: 57, bytes: 8 << 20)
+        let guest = try bind("/dev/shm", memory)
+        let path = "/run/kata-containers/sandbox/shm57"
+        #expect(guest.memories == [GuestSpec.Memory(path: path, bytes: 8 << 20)] && guest.shares.isEmpty)
+        #expect(guest.memories.first?.storage.options == ["mode=1777", "size=8388608"])
+        #expect(
+            guest.spec.mounts == [
+                Mount(destination: "/dev/shm", type: "bind", source: path, options: ["rbind", "nodev"])
+            ])
+        for other in [try bind("/dev/shm", nil), try bind("/data", memory)] {
+            #expect(other.memories.isEmpty && other.shares.map(\.source) == ["/pod/shm"])
+        }
+    }
+
+    @Test("an overlay is put together on the host, where its directories are, and shared")
+    func layers() throws {
+        let options = ["lowerdir=/a:/b", "upperdir=/u", "workdir=/w", "private", "ro"]
+        let guest = try guestSpec {
+            $0.mounts = [Mount(destination: "/o", type: "overlay", source: "/merged", options: options)]
+        }
+        #expect(guest.shares.map(\.layers) == [options] && guest.shares.map(\.readOnly) == [true])
+        #expect(
+            guest.spec.mounts == [
+                Mount(
+                    destination: "/o", type: "bind", source: "/run/kata-containers/shared/containers/c1-0-o",
+                    options: ["private", "ro", "bind"])
+            ])
+    }
+
+    @Test("with the host's /dev come the guest's terminals, memory and queues, unless others are asked for")
+    func wholeDev() throws {
+        let guest = try guestSpec {
+            $0.mounts = [
+                Mount(destination: "/dev", type: "bind", source: "/dev", options: ["rbind"]),
+                Mount(destination: "/dev/shm", type: "tmpfs", source: "shm", options: ["size=1m"]),
+            ]
+        }
+        #expect(guest.spec.mounts?.map(\.destination) == ["/dev", "/dev/pts", "/dev/mqueue", "/dev/shm"])
+    }
+
     private func guestSpec(_ change: (inout Spec) -> Void) throws -> GuestSpec {
         var spec = Spec.example
         change(&spec)
-        return try GuestSpec(spec, container: "c1", paths: SandboxPaths(sandbox: "s1"))
+        return try GuestSpec(spec, container: "c1", paths: SandboxPaths(sandbox: "s1"), kind: { _ in .other })
     }
 
     @Test("what belongs to the host is refused with its field, or its place is the guest's")
@@ -169,6 +222,32 @@ struct PlanTests {
             $0.linux?.resources?.devices = [.init(allow: true, access: "rwm")]
         }
         #expect(privileged.droppedDevices == 1 && privileged.spec.linux?.devices == [fuse])
+    }
+
+    @Test("of all devices of its host, a privileged container gets those that were asked for beside")
+    func askedDevices() throws {
+        func privileged(_ devices: [Linux.Device], has paths: [String]) throws -> GuestSpec {
+            var spec = Spec.example
+            spec.linux?.devices = devices
+            spec.linux?.resources = Linux.Resources()
+            spec.linux?.resources?.devices = [.init(allow: true, access: "rwm")]
+            return try GuestSpec(
+                spec, container: "c1", paths: SandboxPaths(sandbox: "s1"),
+                kind: { paths.contains($0) ? .blockDevice : nil })
+        }
+        let (all, once) = (
+            Linux.Device(type: "b", path: "/dev/sda", major: 8, minor: 0),
+            Linux.Device(type: "b", path: "/dev/mine", major: 8, minor: 16)
+        )
+        for devices in [[all, once], [all, all]] {
+            let guest = try privileged(devices, has: ["/dev/sda"])
+            #expect(guest.droppedDevices == 1 && guest.spec.linux?.devices == [devices[1]])
+            #expect(guest.disks.map(\.use) == [.device(devices[1].path)] && guest.disks.map(\.readOnly) == [false])
+        }
+        let error = #expect(throws: SpecError.self) {
+            try privileged([Linux.Device(type: "c", path: "/dev/modem", major: 4, minor: 64)], has: [])
+        }
+        #expect(error?.path == "linux.devices[0]")
     }
 
     @Test("a filter that asks a listener is refused, unless filters stay out of the guest")

@@ -18,7 +18,7 @@ final class Guest: Sendable {
         /// By exec id; the first process under the container's own id.
         var processes: [String: GuestProcess]
         let initial: GuestProcess
-        /// Mount points of its own disks, in order.
+        /// Mount points of its disks, and of memory that it may share, in order.
         let mounts: [String]
         /// In the place of the host's.
         let sockets: [GuestSocket]
@@ -49,6 +49,7 @@ final class Guest: Sendable {
     let relay: StreamRelay
     let reaper: Reaper
     let oom: OOMWatch
+    let sharedMounts = SharedMounts()
     let state = Mutex(State())
     /// Called when the sandbox ends.
     let powerOff: @Sendable () -> Void

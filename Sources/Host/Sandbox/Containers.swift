@@ -86,6 +86,7 @@ extension Sandbox {
             try await network?.follow()
             try await fitMachine()
             (request.devices, request.storages) = try await attach(guest.disks, for: record)
+            request.storages += guest.memories.map(\.storage)
             request.storages += try offer(guest.sockets, spec, for: record)
             let ports = try prepare(record.initial)
             request.stdinPort = ports.stdin
@@ -127,6 +128,7 @@ extension Sandbox {
     }
 
     func mount(_ share: GuestSpec.Share, for container: Container) throws {
+        if let layers = share.layers { return try mount(layers: layers, at: share.mounted, for: container) }
         var copy = try Mounts.copy(
             share.source, readOnly: share.readOnly, recursive: share.recursive, seenBy: container.process)
         var (facts, own) = (stat(), stat())
@@ -142,6 +144,17 @@ extension Sandbox {
             try Files.write(share.mounted, "")
         }
         try Mounts.attach(copy, at: share.mounted)
+    }
+
+    /// Their directories are the host's, so that the host puts them together.
+    private func mount(layers: [String], at target: String, for container: Container) throws {
+        let options = MountOptions(layers)
+        try Files.makeDirectory(target, mode: 0o755)
+        container.made.append(try ledger.add(.mount(path: target, namespace: Mounts.namespace)))
+        do { try Mounts.mount("overlay", at: target, type: "overlay", flags: options.flags, data: options.data) } catch
+        {
+            throw SandboxError(.invalid, "mount overlay of \(options.data ?? ""): \(error)")
+        }
     }
 
     package func pause(container: String) async throws {

@@ -8,6 +8,7 @@ struct GuestMounts {
     private(set) var shares: [GuestSpec.Share] = []
     private(set) var disks: [GuestSpec.Disk] = []
     private(set) var sockets: [GuestSpec.Socket] = []
+    private(set) var memories: [GuestSpec.Memory] = []
     /// Destinations of binds that were left out: of devices of the host, or among the files of the guest's own kernel.
     private(set) var dropped: [String] = []
 
@@ -18,14 +19,22 @@ struct GuestMounts {
     /// The file that errors name.
     private let file: String
     private let kind: @Sendable (String) -> Files.Kind?
+    private let memory: @Sendable (String) -> Files.EmptyMemory?
 
     init(
         _ original: [Mount], container: String, paths: SandboxPaths, privileged: Bool, file: String,
-        kind: @escaping @Sendable (String) -> Files.Kind?
+        kind: @escaping @Sendable (String) -> Files.Kind?, memory: @escaping @Sendable (String) -> Files.EmptyMemory?
     ) throws(SpecError) {
         (self.container, self.paths, self.file, self.kind) = (container, paths, file, kind)
-        self.privileged = privileged
-        for (index, mount) in original.enumerated() { try add(mount, index) }
+        (self.privileged, self.memory) = (privileged, memory)
+        for (index, mount) in original.enumerated() {
+            try add(mount, index)
+            // With the host's /dev would have come what is mounted below it.
+            guard mount.destination == "/dev", mount.guestsOwn != nil else { continue }
+            mounts += (Spec.example.mounts ?? []).filter { own in
+                own.destination.hasPrefix("/dev/") && !original.contains { $0.destination == own.destination }
+            }
+        }
     }
 
     private mutating func add(_ mount: Mount, _ index: Int) throws(SpecError) {
@@ -35,7 +44,16 @@ struct GuestMounts {
             if let mount = disk.mount(at: mount.destination) { mounts.append(mount) }
             return
         }
-        guard mount.isBind else { return mounts.append(mount) }
+        guard mount.isBind else {
+            guard mount.isOverlay else { return mounts.append(mount) }
+            return share(mount, index)
+        }
+        if let memory = mount.guestsMemory(memory) {
+            let path = GuestPaths.memory(memory.device)
+            memories.append(GuestSpec.Memory(path: path, bytes: memory.bytes))
+            return mounts.append(
+                Mount(destination: mount.destination, type: "bind", source: path, options: mount.options))
+        }
         let found = kind(source)
         if found == .socket {
             let path = GuestPaths.socket(of: container, index: index)
@@ -63,13 +81,20 @@ struct GuestMounts {
             }
         default: break
         }
-        var rewritten = mount
+        share(mount, index)
+    }
+
+    private mutating func share(_ mount: Mount, _ index: Int) {
         let mounted = paths.sharedMount(of: container, index: index, destination: mount.destination)
+        let layers = mount.isOverlay ? mount.options : nil
         shares.append(
             GuestSpec.Share(
-                source: source, mounted: mounted, readOnly: mount.isReadOnly, recursive: mount.isRecursive))
+                source: mount.source ?? "", mounted: mounted, readOnly: mount.isReadOnly,
+                recursive: mount.isRecursive, layers: layers))
+        var rewritten = mount
         rewritten.type = "bind"
         rewritten.source = GuestPaths.path(of: mounted, below: paths.mounts)
+        if layers != nil { rewritten.options = (mount.options ?? []).filter { !$0.mentions("=") } + ["bind"] }
         mounts.append(rewritten)
     }
 }
@@ -94,6 +119,16 @@ extension Mount {
     package var isReadOnly: Bool { options?.contains("ro") ?? false }
     /// A bind with all that is mounted below its source.
     package var isRecursive: Bool { options?.contains("rbind") ?? false }
+
+    /// Directories of the host, in layers: Podman's volumes that keep no change (`-v …:O`), and images as volumes.
+    package var isOverlay: Bool { type == "overlay" }
+
+    /// The memory that a manager has made for a container's programs to share, if that is what is bound there: those of a pod's containers
+    /// see each other's changes in the guest's memory, and would not in a file of the host's that each maps by a share of its own.
+    package func guestsMemory(_ memory: (String) -> Files.EmptyMemory?) -> Files.EmptyMemory? {
+        guard isBind, destination == "/dev/shm", let source, source != destination else { return nil }
+        return memory(source)
+    }
 
     /// What a bind over the files of the host's kernel becomes: the same of the guest's kernel. nil for all that may be the host's.
     package var guestsOwn: Mount? {

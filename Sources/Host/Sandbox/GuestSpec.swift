@@ -17,6 +17,8 @@ package struct GuestSpec: Sendable {
     package let disks: [Disk]
     /// Sockets of the host that its programs may connect to.
     package let sockets: [Socket]
+    /// File systems in the guest's memory that it may share with others of its sandbox.
+    package let memories: [Memory]
     /// Devices that were left out of a privileged container.
     package let droppedDevices: Int
     /// Destinations of binds that were left out: of devices of the host, or among the files of the guest's own kernel.
@@ -28,6 +30,21 @@ package struct GuestSpec: Sendable {
         package let readOnly: Bool
         /// With all that is mounted below the source.
         package let recursive: Bool
+        /// Options of the overlay that is mounted for it; nil: it is the source.
+        package var layers: [String]?
+    }
+
+    package struct Memory: Sendable, Equatable {
+        package let path: String
+        /// nil: as large as the guest's kernel lets it become.
+        package let bytes: UInt64?
+
+        var storage: Grpc_Storage {
+            var storage = Grpc_Storage()
+            (storage.driver, storage.source, storage.fstype, storage.mountPoint) = ("ephemeral", "shm", "tmpfs", path)
+            storage.options = ["mode=1777"] + (bytes.map { ["size=\($0)"] } ?? [])
+            return storage
+        }
     }
 
     package struct Socket: Sendable, Equatable {
@@ -45,7 +62,8 @@ package struct GuestSpec: Sendable {
         _ original: Spec, container: String, paths: SandboxPaths, rootDisk: DiskImage? = nil,
         joins: [String: String] = [:], guestSELinux: Bool = false, guestSeccomp: Bool = true,
         source: String = "config.json",
-        kind: @escaping @Sendable (String) -> Files.Kind? = { Files.kind(of: $0) }
+        kind: @escaping @Sendable (String) -> Files.Kind? = { Files.kind(of: $0) },
+        memory: @escaping @Sendable (String) -> Files.EmptyMemory? = { Files.emptyMemory(at: $0) }
     ) throws(SpecError) {
         var spec = original
         var disks: [Disk] = []
@@ -61,7 +79,7 @@ package struct GuestSpec: Sendable {
         self.sharesProcesses = sharesProcesses
         spec.linux?.resources?.cpu?.cpus = nil
         spec.linux?.resources?.cpu?.mems = nil
-        let (devices, given, dropped) = try Self.devices(original, source)
+        let (devices, given, dropped) = try Self.devices(original, source, kind)
         spec.linux?.devices = devices
         disks += given
         try Self.refuseDevices(of: original.linux?.resources?.blockIO, but: given, source)
@@ -82,13 +100,14 @@ package struct GuestSpec: Sendable {
         }
         let guest = try GuestMounts(
             original.mounts ?? [], container: container, paths: paths,
-            privileged: Self.isPrivileged(original), file: source, kind: kind)
+            privileged: Self.isPrivileged(original), file: source, kind: kind, memory: memory)
         spec.mounts = original.mounts.map { _ in guest.mounts }
         disks += guest.disks
         self.spec = spec
         shares = guest.shares
         self.disks = disks
         sockets = guest.sockets
+        memories = guest.memories
         droppedMounts = guest.dropped
     }
 
@@ -138,24 +157,29 @@ package struct GuestSpec: Sendable {
     }
 
     /// Devices of the host don't exist in the guest, but for disks, which the machine gets. A privileged container lists all there are,
-    /// and goes without.
-    private static func devices(_ spec: Spec, _ source: String) throws(SpecError) -> (
+    /// and goes without, but for those that were asked for beside: under a name that the host doesn't have, or once more.
+    private static func devices(_ spec: Spec, _ source: String, _ kind: (String) -> Files.Kind?) throws(SpecError) -> (
         kept: [OCISpec.Linux.Device]?, disks: [Disk], dropped: Int
     ) {
         guard let given = spec.linux?.devices else { return (nil, [], 0) }
-        if isPrivileged(spec) {
-            let kept = given.filter(\.isUniversal)
-            return (kept, [], given.count - kept.count)
-        }
-        var disks: [Disk] = []
-        for (index, device) in given.enumerated() where !device.isUniversal {
+        let isPrivileged = isPrivileged(spec)
+        var kept: [OCISpec.Linux.Device] = []
+        var (disks, dropped): ([Disk], Int) = ([], 0)
+        var seen: Set<String> = []
+        for (index, device) in given.enumerated() {
+            if !device.isUniversal, isPrivileged, seen.insert(device.path).inserted, kind(device.path) != nil {
+                dropped += 1
+                continue
+            }
+            kept.append(device)
+            guard !device.isUniversal else { continue }
             if device.type == "b" {
                 disks.append(Disk(device, rules: spec.linux?.resources?.devices ?? []))
                 continue
             }
             throw SpecError(source, "linux.devices[\(index)]", device.refusal)
         }
-        return (given, disks, 0)
+        return (kept, disks, dropped)
     }
 
     /// - Parameter disks: those that the guest gets: their limits hold there.

@@ -53,6 +53,9 @@ package enum GuestPaths {
         "/run/kata-containers/\(container)/socket\(index)"
     }
 
+    /// Where the guest mounts memory in the place of a file system of the host's.
+    package static func memory(_ device: UInt64) -> String { "/run/kata-containers/sandbox/shm\(device)" }
+
     /// The guest's name of a path below the host's mounts.
     package static func path(of mounted: String, below mounts: String) -> String {
         share + mounted.dropFirst(mounts.count)

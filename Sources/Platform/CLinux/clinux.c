@@ -7,6 +7,7 @@
 #include <malloc.h>
 #include <linux/if_tun.h>
 #include <linux/loop.h>
+#include <linux/magic.h>
 #include <linux/mount.h>
 #include <linux/netlink.h>
 #include <linux/nsfs.h>
@@ -24,6 +25,7 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/un.h>
+#include <sys/vfs.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -378,6 +380,11 @@ int clx_is_mount_root(const char *path) {
     struct statx status;
     if (statx(AT_FDCWD, path, AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT, 0, &status) < 0) return -errno;
     return (status.stx_attributes & STATX_ATTR_MOUNT_ROOT) != 0;
+}
+
+int clx_is_memory(const char *path) {
+    struct statfs system;
+    return statfs(path, &system) < 0 ? -errno : system.f_type == TMPFS_MAGIC;
 }
 
 int clx_refresh(const char *path) {

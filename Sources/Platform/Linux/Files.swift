@@ -80,6 +80,26 @@ package enum Files {
         }
     }
 
+    /// A file system in memory that begins at a path, and holds nothing.
+    package struct EmptyMemory: Equatable, Sendable {
+        /// Its number: the same wherever it is mounted.
+        package let device: UInt64
+        /// How large it may become; nil: as the kernel lets it.
+        package let bytes: UInt64?
+
+        package init(device: UInt64, bytes: UInt64?) { (self.device, self.bytes) = (device, bytes) }
+    }
+
+    /// nil for anything else.
+    package static func emptyMemory(at path: String) -> EmptyMemory? {
+        var (status, system) = (stat(), statvfs())
+        guard clx_is_mount_root(path) == 1, clx_is_memory(path) == 1, statvfs(path, &system) == 0,
+            stat(path, &status) == 0, list(path).isEmpty
+        else { return nil }
+        let bytes = UInt64(system.f_blocks) * UInt64(system.f_frsize)
+        return EmptyMemory(device: UInt64(status.st_dev), bytes: bytes > 0 ? bytes : nil)
+    }
+
     package static func isLink(_ path: String) -> Bool {
         var status = stat()
         return lstat(path, &status) == 0 && status.st_mode & S_IFMT == S_IFLNK

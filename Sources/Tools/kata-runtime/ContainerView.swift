@@ -32,7 +32,8 @@ struct ContainerView {
             guard
                 !["/proc", "/sys"].contains(where: { mount.destination == $0 || mount.destination.hasPrefix($0 + "/") })
             else { continue }
-            if mount.isBind, mount.guestsOwn == nil, let source = mount.source,
+            if mount.isBind, mount.guestsOwn == nil, mount.guestsMemory(Files.emptyMemory) == nil,
+                let source = mount.source,
                 let tree = try? Mounts.copy(
                     source, readOnly: mount.isReadOnly, recursive: mount.isRecursive, alone: true
                 ).take()

@@ -44,7 +44,8 @@ extension Service {
                         sockets.append(try GuestSocket(storage, relay: guest.relay))
                         continue
                     }
-                    try await blocking("mount") {
+                    try await blocking("mount") { [guest] in
+                        guard !SharedMounts.isShared(storage) else { return try guest.sharedMounts.mount(storage) }
                         Modules.wait()
                         try GuestStorage.mount(storage, hotPlugTimeout: Self.hotPlugTimeout)
                     }
@@ -73,10 +74,10 @@ extension Service {
                 await hooks.run("prestart", record.hookState(.created), reaper: guest.reaper)
             } catch {
                 let (undone, unused) = (mounted, sockets)
-                try? await blocking("clean") {
+                try? await blocking("clean") { [guest] in
                     for socket in unused { socket.close() }
                     cgroup.remove()
-                    for path in undone.reversed() { Mounts.detach(path) }
+                    for path in undone.reversed() where !guest.sharedMounts.isLeft(path) { Mounts.detach(path) }
                 }
                 throw error
             }
@@ -169,10 +170,10 @@ extension Service {
             let record = try guest.container(request.containerID)
             guest.oom.remove(request.containerID)
             try? record.cgroup.killAll()
-            try await blocking("remove") {
+            try await blocking("remove") { [guest] in
                 record.cgroup.remove()
                 for socket in record.sockets { socket.close() }
-                for path in record.mounts.reversed() {
+                for path in record.mounts.reversed() where !guest.sharedMounts.isLeft(path) {
                     // Whoever still has it open: the host may take the disk away now.
                     Files.sync(path)
                     Mounts.detach(path)

@@ -76,6 +76,8 @@ int clx_copy_tree(int mounts, const char *source, int recursive, uint64_t attrib
 int clx_attach_tree(int tree, const char *target);
 /// 1 when something is mounted at `path` itself, 0 when not (statx(2), STATX_ATTR_MOUNT_ROOT); links are not followed.
 int clx_is_mount_root(const char *path);
+/// 1 when the files at `path` are in memory alone (statfs(2), TMPFS_MAGIC), 0 when not.
+int clx_is_memory(const char *path);
 /// Asks the file system of `path` for size and times, past what it has cached (statx(2), AT_STATX_FORCE_SYNC).
 int clx_refresh(const char *path);
 /// Has the file system that `fd` is of write what it holds back (syncfs(2)).
