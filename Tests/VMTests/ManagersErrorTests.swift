@@ -2,7 +2,7 @@ import Testing
 
 extension ManagersTests {
     /// A shell function that tells a command's status and its first line of complaint, without what differs from run to run.
-    private static let first = #"""
+    static let first = #"""
         first() {
             "$@" > said 2>&1; echo "$?$(head -1 said | tr -d '\r' | sed -E "s#$PWD#.#g; s#[^ ]*/config.json#config.json#; s/[0-9a-f]{64}/ID/g;
                 s/^.*(create|exec|start) failed: //; s/^.*exit status 1: (.*); see .*/\1/; s/^Error: (OCI runtime error: )?\./Error: ./; s/^/ /")"

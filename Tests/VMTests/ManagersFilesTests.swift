@@ -106,4 +106,62 @@ extension ManagersTests {
 
                 """, "\(outcome.error)")
     }
+
+    @Test(
+        "Podman: mounts of all forms, nested and propagated ones, layers and images; the kernel's own files are the guest's; memory is shared by a pod"
+    )
+    func podmanFiles() throws {
+        let outcome = try withPodman(
+            #"""
+            mkdir -p src/sub over shared; echo f > src/file; mount --bind shared shared; mount --make-rshared shared; mount -t tmpfs none over; echo o > over/o
+            mount --bind over src/sub; mkdir shared/m
+            p run -d --name all -v vol:/v -v $PWD/src:/v/n:ro -v /anonymous -v $PWD/shared:/p:rslave -v $PWD/src:/layers:O \
+                --mount type=volume,src=vol,dst=/w,ro=true --mount type=bind,src=$PWD/src,dst=/whole \
+                --mount type=bind,src=$PWD/src,dst=/one,bind-nonrecursive,bind-propagation=private --mount type=image,src=busybox,dst=/image \
+                --mount type=tmpfs,dst=/t,tmpfs-size=1m,tmpfs-mode=1770 -v $PWD/src:/dev/d -v $PWD/src/file:/dev/termination-log \
+                -v /proc:/proc -v /sys:/sys:ro -v /sys/fs/cgroup:/sys/fs/cgroup:ro busybox sh -c 'touch /v/y /anonymous/a; echo x > /layers/new; sleep 1000' > /dev/null
+            mount -t tmpfs none shared/m; echo late > shared/m/late
+            p exec all sh -c 'cat /v/n/file /whole/sub/o /p/m/late; ls /one/sub; ls /w | tr "\n" " "; touch /v/n/x /v/n/sub/x /w/x /image/x 2>&1 | grep -c Read-only
+                stat -c %a /t; df -k /t | tail -1 | tr -s " " | cut -d " " -f 2; cat /dev/d/file /layers/file /layers/new; echo bye > /dev/termination-log
+                readlink /image/bin/ls; cat /proc/1/comm; ls /sys/fs/cgroup/cgroup.procs; touch /sys/x 2>&1 | grep -c Read-only'
+            cat src/file; ls src; umount -l shared/m shared src/sub over
+            p run --rm --volumes-from all busybox ls -d /anonymous/a 2> /dev/null; p rm -f -t 0 all > /dev/null
+            inside timeout 40 python3 -c 'import pty, sys; pty.spawn(sys.argv[1:])' podman --root $PWD/graph --runroot $PWD/runroot --tmpdir $PWD/tmp --runtime $PWD/kata \
+                run --rm -t -v /dev:/dev busybox sh -c 'tty; ls -1d /dev/shm /dev/mqueue; ls /dev | grep -cE "^(sd|vd|loop[0-9])"' < /dev/null | tr -d '\r'
+            tar -C rootfs -c . | p import --change 'CMD ["/bin/sleep", "10000"]' - infra > /dev/null 2>&1
+            p pod create --name pod --infra-image localhost/infra > /dev/null; echo 'infra_image = "localhost/infra"' >> containers.conf
+            p run -d --pod pod --name one busybox sh -c 'echo ours > /dev/shm/f; sleep 1000' > /dev/null
+            p exec one sh -c 'until [ -s /dev/shm/f ]; do sleep 0.1; done'; p run --rm --pod pod busybox sh -c 'cat /dev/shm/f; stat -f -c %T /dev/shm; rm /dev/shm/f'
+            p exec one ls -A /dev/shm; echo x > x; p cp x one:/dev/shm/ 2>&1 | grep -c 'read-only'
+            note p; p pod rm -f -t 0 pod > /dev/null 2>&1; left
+            """#, seconds: 180)
+        #expect(
+            outcome.output == """
+                f
+                o
+                late
+                n y 4
+                1770
+                1024
+                f
+                f
+                x
+                busybox
+                sleep
+                /sys/fs/cgroup/cgroup.procs
+                1
+                bye
+                file
+                sub
+                /anonymous/a
+                /dev/pts/0
+                /dev/mqueue
+                /dev/shm
+                0
+                ours
+                tmpfs
+                1
+
+                """, "\(outcome.error)")
+    }
 }

@@ -48,11 +48,11 @@ struct ManagersTests {
         let outcome = try withDocker(
             """
             run --network host busybox true 2>&1 | grep -c 'host networking is not possible'
-            d run -d --name other --runtime kata --ipc shareable busybox sh -c 'echo page > /tmp/index.html; httpd -h /tmp; sleep 1000' > /dev/null
+            d run -d --name other --runtime kata --ipc shareable busybox sh -c 'echo page > /tmp/index.html; echo ours > /dev/shm/f; httpd -h /tmp; sleep 1000' > /dev/null
             run --network container:other busybox wget -qO- http://127.0.0.1/
             run --network container:other --ipc container:other --pid container:other busybox sh -c \
-                'readlink /proc/self/ns/ipc; ps | grep -c [s]leep\\ 1000'> joined; d exec other readlink /proc/self/ns/ipc > owns
-            head -1 joined | cmp - owns && tail -1 joined
+                'readlink /proc/self/ns/ipc; cat /dev/shm/f; stat -f -c %T /dev/shm; ps | grep -c [s]leep\\ 1000'> joined; d exec other readlink /proc/self/ns/ipc > owns
+            head -1 joined | cmp - owns && tail -n +2 joined
             run --pid container:other busybox true 2>&1 | grep -c 'which has a machine of its own: join its network too'
             run -d --name late --network container:other busybox sleep 1000 > /dev/null; machines
             d restart -t 0 other > /dev/null; d exec late echo stays; d exec other wget -qO- http://127.0.0.1/; machines
@@ -60,7 +60,7 @@ struct ManagersTests {
             d rm -f other late > /dev/null; ls exec/runtime-runc/moby | wc -l; machines; ip -n $ns link | grep -c veth
             """)
         #expect(
-            outcome.output == "1\npage\n1\n1\n1\nstays\npage\n2\n1\n0\n0\n0\n", "\(outcome.error)")
+            outcome.output == "1\npage\nours\ntmpfs\n1\n1\n1\nstays\npage\n2\n1\n0\n0\n0\n", "\(outcome.error)")
     }
 
     @Test(
