@@ -14,6 +14,17 @@ struct FilesTests {
         #expect(Files.absolute("x").hasSuffix("/x") && Files.absolute("x").hasPrefix("/"))
     }
 
+    @Test(
+        "the table of mounts tells whether something is mounted below a path",
+        arguments: [
+            ("/a/b", true), ("/a", true), ("/", true), ("/a/b/c", false), ("/a/bc", false), ("/x y", true),
+            ("/z", false),
+        ])
+    func mountsBelow(path: String, isThere: Bool) {
+        let table = "22 1 0:21 / / rw - ext4 /dev/vda rw\n30 22 0:9 / /a/b/c rw,nosuid shared:3 - tmpfs /z/tmpfs rw\n"
+        #expect(Mounts.mayBe(below: path, table: table) == isThere)
+    }
+
     @Test("a tree is removed, and what its links lead to stays")
     func removal() throws {
         defer { Files.removeTree(directory) }

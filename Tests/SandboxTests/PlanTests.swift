@@ -181,6 +181,25 @@ struct PlanTests {
             ])
     }
 
+    @Test("what another container has in the guest already is found there, and errors still name the host's path")
+    func shown() throws {
+        let paths = SandboxPaths(sandbox: "s1")
+        let guest = try guestSpec {
+            $0.mounts = ["/a", "/b"].map {
+                Mount(destination: $0, type: "bind", source: "/host" + $0, options: ["rbind"])
+            }
+        }
+        let wanted = guest.shares.map(\.mounted)
+        let moved = guest.moved([wanted[0]: wanted[1], wanted[1]: wanted[1] + "+"], paths: paths)
+        #expect(
+            moved.shares.map(\.mounted) == [wanted[1], wanted[1] + "+"]
+                && moved.shares.map(\.source) == ["/host/a", "/host/b"])
+        let inGuest = GuestPaths.path(of: wanted[1], below: paths.mounts)
+        #expect(moved.spec.mounts?.map(\.source) == [inGuest, inGuest + "+"])
+        #expect(moved.inHostsWords("mount \(inGuest) on /a: x", paths: paths) == "mount /host/a on /a: x")
+        #expect(guest.moved([:], paths: paths).spec == guest.spec)
+    }
+
     @Test("with the host's /dev come the guest's terminals, memory and queues, unless others are asked for")
     func wholeDev() throws {
         let guest = try guestSpec {

@@ -108,7 +108,7 @@ extension ManagersTests {
     }
 
     @Test(
-        "Podman: mounts of all forms, nested and propagated ones, layers and images; the kernel's own files are the guest's; memory is shared by a pod"
+        "Podman: mounts of all forms, nested and propagated ones, layers and images; the kernel's own files are the guest's; a pod shares memory and locks"
     )
     func podmanFiles() throws {
         let outcome = try withPodman(
@@ -130,9 +130,13 @@ extension ManagersTests {
                 run --rm -t -v /dev:/dev busybox sh -c 'tty; ls -1d /dev/shm /dev/mqueue; ls /dev | grep -cE "^(sd|vd|loop[0-9])"' < /dev/null | tr -d '\r'
             tar -C rootfs -c . | p import --change 'CMD ["/bin/sleep", "10000"]' - infra > /dev/null 2>&1
             p pod create --name pod --infra-image localhost/infra > /dev/null; echo 'infra_image = "localhost/infra"' >> containers.conf
-            p run -d --pod pod --name one busybox sh -c 'echo ours > /dev/shm/f; sleep 1000' > /dev/null
+            echo 'open F, ">>", "/d/lock"; print flock(F, 2 | 4) ? "free\n" : "locked\n"; close STDOUT; sleep shift' > lock
+            in="--pod pod -v locks:/d -v $PWD/lock:/lock -v /lib:/lib:ro -v /lib64:/lib64:ro -v /usr:/usr:ro busybox"
+            p run -d --name one $in sh -c 'echo ours > /dev/shm/f; exec perl /lock 1000' > /dev/null
             p exec one sh -c 'until [ -s /dev/shm/f ]; do sleep 0.1; done'; p run --rm --pod pod busybox sh -c 'cat /dev/shm/f; stat -f -c %T /dev/shm; rm /dev/shm/f'
             p exec one ls -A /dev/shm; echo x > x; p cp x one:/dev/shm/ 2>&1 | grep -c 'read-only'
+            for i in $(seq 50); do p logs one | grep free && break; sleep 0.1; done; p run -d --name two $in sleep 1000 > /dev/null; p exec two perl /lock 0
+            p rm -f -t 0 one > /dev/null; p exec two perl /lock 0; p run --rm --name one $in ls /d/lock; p exec two ls /d/lock
             note p; p pod rm -f -t 0 pod > /dev/null 2>&1; left
             """#, seconds: 180)
         #expect(
@@ -161,6 +165,11 @@ extension ManagersTests {
                 ours
                 tmpfs
                 1
+                free
+                locked
+                free
+                /d/lock
+                /d/lock
 
                 """, "\(outcome.error)")
     }

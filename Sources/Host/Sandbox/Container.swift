@@ -26,7 +26,9 @@ final class Container {
     var disks: [HostDisk.Identity] = []
     /// Sockets of the host that its programs may connect to, by the ports that stand for them.
     var sockets: [(port: UInt32, socket: HostSocket)] = []
-    /// What was made for it on the host, in order.
+    /// What the guest sees of the host for it, and perhaps for others.
+    var shown: [ShownPath.Identity] = []
+    /// What was made for it alone on the host, in order.
     var made: [Ledger.Number] = []
 
     init(id: String, bundle: String, streams: StreamPaths) {
@@ -43,7 +45,7 @@ final class Container {
         return process
     }
 
-    /// Takes from the host what was made for it.
+    /// Takes from the host what was made for it alone.
     func takeAway(from ledger: Ledger) {
         for number in made.reversed() { ledger.undo(number) }
         made = []

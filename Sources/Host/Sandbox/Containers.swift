@@ -20,7 +20,7 @@ extension Sandbox {
     /// Gives the name back: nothing came of it.
     package func release(_ container: String) {
         guard let record = containers.removeValue(forKey: container) else { return }
-        record.takeAway(from: ledger)
+        takeAway(record)
         record.initial.end(status: 128 + SIGKILL)
     }
 
@@ -45,7 +45,7 @@ extension Sandbox {
         let agent = try agent()
         var rootDisk: DiskImage?
         if case .disk(let image) = rootfs { rootDisk = image }
-        let guest = try plan.guestSpec(
+        var guest = try plan.guestSpec(
             spec, container: container, bundle: bundle, rootDisk: rootDisk, joins: joins)
         if guest.droppedDevices > 0 {
             log.info(
@@ -71,7 +71,7 @@ extension Sandbox {
                 try mount(
                     GuestSpec.Share(source: path, mounted: shared, readOnly: false, recursive: true), for: record)
             }
-            for share in guest.shares { try mount(share, for: record) }
+            guest = try show(guest, for: record)
             var request = Grpc_CreateContainerRequest()
             request.containerID = container
             request.execID = container
@@ -101,7 +101,7 @@ extension Sandbox {
         } catch {
             withdrawSockets(of: record)
             await releaseDisks(of: record)
-            record.takeAway(from: ledger)
+            takeAway(record)
             await record.hooks?.afterDeletion(log)
             record.hooks = nil
             throw error
@@ -125,36 +125,6 @@ extension Sandbox {
     private func standInEnded(_ container: String) async {
         guard let process = containers[container]?.initial, process.ended == nil else { return }
         try? await signal(SIGKILL, container: container, all: true)
-    }
-
-    func mount(_ share: GuestSpec.Share, for container: Container) throws {
-        if let layers = share.layers { return try mount(layers: layers, at: share.mounted, for: container) }
-        var copy = try Mounts.copy(
-            share.source, readOnly: share.readOnly, recursive: share.recursive, seenBy: container.process)
-        var (facts, own) = (stat(), stat())
-        try check("look at", share.source) { fstat(copy.raw, &facts) }
-        // Seen here as well: then of here, so that what hooks mount below comes along.
-        if stat(share.source, &own) == 0, own.st_dev == facts.st_dev, own.st_ino == facts.st_ino {
-            copy = try Mounts.copy(share.source, readOnly: share.readOnly, recursive: share.recursive)
-        }
-        container.made.append(try ledger.add(.mount(path: share.mounted, namespace: Mounts.namespace)))
-        if facts.st_mode & S_IFMT == S_IFDIR {
-            try Files.makeDirectory(share.mounted, mode: 0o755)
-        } else {
-            try Files.write(share.mounted, "")
-        }
-        try Mounts.attach(copy, at: share.mounted)
-    }
-
-    /// Their directories are the host's, so that the host puts them together.
-    private func mount(layers: [String], at target: String, for container: Container) throws {
-        let options = MountOptions(layers)
-        try Files.makeDirectory(target, mode: 0o755)
-        container.made.append(try ledger.add(.mount(path: target, namespace: Mounts.namespace)))
-        do { try Mounts.mount("overlay", at: target, type: "overlay", flags: options.flags, data: options.data) } catch
-        {
-            throw SandboxError(.invalid, "mount overlay of \(options.data ?? ""): \(error)")
-        }
     }
 
     package func pause(container: String) async throws {
@@ -245,7 +215,7 @@ extension Sandbox {
                 }
             }
             withdrawSockets(of: record)
-            record.takeAway(from: ledger)
+            takeAway(record)
             containers[container] = nil
             for process in record.processes.values { giveUp(process) }
             await releaseDisks(of: record)

@@ -8,9 +8,9 @@ import OCISpec
 /// processors, and what the wall of the VM stands for (security modules' profiles of the host). What can be done neither here
 /// nor there is refused. Everything else is the workload's and is kept.
 package struct GuestSpec: Sendable {
-    package let spec: Spec
+    package private(set) var spec: Spec
     /// Host paths to share, each with the path at which it is mounted for that.
-    package let shares: [Share]
+    package private(set) var shares: [Share]
     /// The container lives in the pid namespace of the sandbox's first container.
     package let sharesProcesses: Bool
     /// Disks of the host that the machine gets for it.
@@ -26,7 +26,7 @@ package struct GuestSpec: Sendable {
 
     package struct Share: Sendable, Equatable {
         package let source: String
-        package let mounted: String
+        package fileprivate(set) var mounted: String
         package let readOnly: Bool
         /// With all that is mounted below the source.
         package let recursive: Bool
@@ -109,6 +109,24 @@ package struct GuestSpec: Sendable {
         sockets = guest.sockets
         memories = guest.memories
         droppedMounts = guest.dropped
+    }
+
+    /// - Parameter places: by the path at which a share was to be mounted, the one at which it is.
+    func moved(_ places: [String: String], paths: SandboxPaths) -> GuestSpec {
+        var moved = self
+        let inGuest = Dictionary(
+            uniqueKeysWithValues: places.map { wanted, place in
+                (GuestPaths.path(of: wanted, below: paths.mounts), GuestPaths.path(of: place, below: paths.mounts))
+            })
+        for index in shares.indices {
+            moved.shares[index].mounted = places[shares[index].mounted] ?? shares[index].mounted
+        }
+        moved.spec.mounts = spec.mounts?.map { mount in
+            var mount = mount
+            mount.source = mount.source.map { inGuest[$0] ?? $0 }
+            return mount
+        }
+        return moved
     }
 
     /// What the agent says, with the host's paths in the place of those that it knows.

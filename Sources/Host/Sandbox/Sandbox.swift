@@ -52,6 +52,7 @@ package actor Sandbox {
     var hardware = Turns()
     var disks: [HostDisk.Identity: AttachedDisk] = [:]
     var lastDisk = 0
+    var shown: [ShownPath.Identity: ShownPath] = [:]
 
     package init(plan: SandboxPlan, ledger: Ledger, loop: any EventLoop, log: Logger) {
         id = plan.paths.sandbox

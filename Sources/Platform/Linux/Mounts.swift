@@ -63,6 +63,22 @@ package enum Mounts {
     private static let noSetuid: UInt64 = 2
     private static let noDevices: UInt64 = 4
 
+    /// Whether something may be mounted below a path.
+    package static func mayBe(below path: String) -> Bool {
+        guard let table = try? Files.readText("/proc/self/mountinfo") else { return true }
+        return mayBe(below: Files.absolute(path), table: table)
+    }
+
+    /// - Parameter table: as in proc_pid_mountinfo(5), which writes blanks and backslashes in its own way: a path that has any may be there.
+    static func mayBe(below path: String, table: String) -> Bool {
+        if path.utf8.contains(where: { $0 <= 32 || $0 == UInt8(ascii: "\\") }) { return true }
+        let start = path == "/" ? path : path + "/"
+        return table.split(separator: "\n").contains { line in
+            let fields = line.split(separator: " ", maxSplits: 5)
+            return fields.count > 4 && fields[4].hasPrefix(start)
+        }
+    }
+
     /// The mount namespace of this process, as far as it can be told from others: where the answer differs, mounts do.
     package static var namespace: UInt64 {
         var facts = stat()
