@@ -64,13 +64,13 @@ struct LedgerTests {
         try ledger.add(.directory(path: share + "one"))
         // What a dead sandbox of the name has left goes; one that lives keeps it.
         try Files.makeDirectory(place + "/two")
-        var dead = Ledger.Page(boot: Ledger.currentBoot)
+        var dead = Ledger.Page(boot: try #require(Ledger.currentBoot))
         dead.apply(.init(number: 1, entry: .keeper(id: ProcessIdentity(pid: 1 << 30, start: 1))))
         try Files.write(Ledger.file(in: place + "/two"), dead.bytes)
         try ledger.move(to: "two")
         #expect(ledger.directory == place + "/two" && !Files.exists(directory))
         try ledger.replace(socket, by: .socket(path: place + "/new.sock"))
-        let lines = try #require(Ledger.read(place + "/two")).lines.compactMap(\.entry)
+        let lines = try #require(try Ledger.read(place + "/two")).lines.compactMap(\.entry)
         #expect(lines.dropFirst() == [.socket(path: place + "/new.sock"), .directory(path: share + "two")])
         let other = try Ledger.begin(in: directory)
         #expect(throws: LedgerError.self) { try other.move(to: "two") }
@@ -190,7 +190,7 @@ struct LedgerTests {
         let (child, identity) = try Self.sleeper()
         do { try Ledger.begin(in: directory).add(.process(id: identity, name: "other")) }
         let text = try Files.readText(directory + "/ledger")
-        try Files.write(directory + "/ledger", text.replacing(Ledger.currentBoot, with: "another"))
+        try Files.write(directory + "/ledger", text.replacing(try #require(Ledger.currentBoot), with: "another"))
         try Ledger.clear(directory)
         #expect(identity.life != .ended && Files.list(place) == [])
         child.signal(SIGKILL)
@@ -247,12 +247,43 @@ struct LedgerTests {
         #expect(try Files.readText(path) == text)
     }
 
+    @Test(
+        "what processes of another pid namespace keep is left to them for as long as one may live",
+        .enabled(if: getuid() == 0, "needs root: it makes a pid namespace"))
+    func elsewhere() throws {
+        let child = try ChildProcess(Command("/usr/bin/unshare", ["--pid", "--fork", "--kill-child", "sleep", "1000"]))
+        var there: ProcessNamespace?
+        for _ in 0..<500 where there == nil {
+            usleep(10_000)
+            let children = try Files.readText("/proc/\(child.pid)/task/\(child.pid)/children")
+            there = children.split(separator: " ").first.flatMap { ProcessNamespace(of: String($0)) }
+        }
+        var page = Ledger.Page(boot: try #require(Ledger.currentBoot), processes: try #require(there))
+        page.apply(.init(number: 1, entry: .keeper(id: ProcessIdentity(pid: 1 << 30, start: 1))))
+        try Files.makeDirectory(directory)
+        try Files.write(directory + "/ledger", page.bytes)
+        let refusal = #expect(throws: LedgerError.self) { try Ledger.clear(directory) }
+        #expect(refusal?.description.contains("another pid namespace") == true)
+        #expect(throws: LedgerError.self) { _ = try Ledger.begin(in: directory) }
+        Ledger.takeAway(directory)
+        #expect(Files.list(place) == ["one"] && Ledger.keeperLife(directory) == .running)
+        #expect(!Ledger.owns(socket: "/nowhere", directory))
+        child.signal(SIGKILL)
+        _ = child.wait()
+        // From the host it can be seen that they have gone.
+        if ProcessNamespace.own?.inode == 0xefff_fffc {
+            for _ in 0..<500 where there?.isGone == false { usleep(10_000) }
+            try Ledger.clear(directory)
+            #expect(Files.list(place) == [])
+        }
+    }
+
     @Test("after a restart of the host what a sandbox has still to do is saved before its directory goes")
     func dueAfterRestart() throws {
         do { _ = try Ledger.begin(in: directory) }
         try Files.write(directory + "/due", "text")
         let text = try Files.readText(directory + "/ledger")
-        try Files.write(directory + "/ledger", text.replacing(Ledger.currentBoot, with: "another"))
+        try Files.write(directory + "/ledger", text.replacing(try #require(Ledger.currentBoot), with: "another"))
         var saved: [String] = []
         try Ledger.clear(directory) { saved.append((try? Files.readText($0 + "/due")) ?? "nothing") }
         #expect(saved == ["text"] && Files.list(place) == [])

@@ -14,7 +14,9 @@ struct CrashTests {
         return CrashCell.all.filter { names.contains(Substring($0.victim.rawValue)) }
     }
 
-    @Test("whoever is struck, and when: the manager sees the end, delete succeeds, nothing is left")
+    @Test(
+        "whoever is struck, and when: the manager sees the end, delete succeeds, nothing is left, and another sandbox goes on"
+    )
     func matrix() throws {
         let lab = try Lab()
         defer { lab.remove() }
@@ -26,6 +28,9 @@ struct CrashTests {
                 bundle/config.json > c && mv c bundle/config.json
             """)
         #expect(prepared.status == 0)
+        let other = try lab.sh("\(lab.kata) run -d -b bundle \(Self.other) > /dev/null < /dev/null")
+        defer { _ = try? lab.sh("\(lab.kata) delete --force \(Self.other)") }
+        #expect(other.status == 0, "\(other.error)")
         if Self.cells.contains(where: { $0.victim == .agent && $0.obstacle == nil }) {
             // A guest whose agent is not its init.
             let image = try lab.sh(
@@ -43,11 +48,16 @@ struct CrashTests {
             let words = outcome.output.split(separator: "\n").last.map(String.init) ?? "no answer"
             results.append((cell, words))
             #expect(words.hasPrefix("ok "), "\(cell): \(outcome.output) \(outcome.error)")
+            let beside = try lab.sh(
+                "grep -c kata_\(Self.other) /proc/$(cat /run/vc/vm/\(Self.other)/qemu.pid)/cgroup | grep -cv '^0$'")
+            #expect(beside.output == "1\n", "\(cell): the sandbox beside it: \(beside.error)")
             // One cell's remains are not another's.
             if !words.hasPrefix("ok ") { _ = try lab.sh(Self.sweep(lab)) }
         }
         if Self.wanted != nil { try Reliability.write(table: try Self.table(results), named: "crash matrix") }
     }
+
+    private static let other = "t-beside"
 
     private static func sweep(_ lab: Lab) -> String {
         """

@@ -102,7 +102,7 @@ package struct MachineTemplate: Sendable, Equatable {
     private func removeHalfMade() {
         let (parent, own) = (Files.parent(of: directory), directory.split(separator: "/").last ?? "")
         for name in Files.list(parent) where name.hasPrefix(own + ".new-") {
-            if ProcessIdentity(endOf: name) == nil { Files.removeTree(parent + "/" + name) }
+            if !ProcessIdentity.isAtWork(endOf: name) { Files.removeTree(parent + "/" + name) }
         }
     }
 

@@ -8,7 +8,11 @@ enum Claim {
     ///   - path: the sandbox's ledger. Where there is none, nobody can claim it.
     ///   - body: is not called where another process has taken the sandbox away meanwhile.
     static func hold(_ path: String, _ body: () -> Void) {
-        guard let file = try? FileDescriptor.open(path, O_RDONLY) else { return body() }
+        let file: FileDescriptor
+        do { file = try FileDescriptor.open(path, O_RDONLY) } catch {
+            if error.code == ENOENT { body() }
+            return
+        }
         // Who has it may have been stopped by a signal.
         let limit = ContinuousClock.now + Deadline.claim.limit
         while flock(file.raw, LOCK_EX | LOCK_NB) != 0, errno == EWOULDBLOCK || errno == EINTR, .now < limit {

@@ -22,21 +22,29 @@ package struct Leak: Sendable, CustomStringConvertible {
 
 extension Ledger {
     /// What belongs to no living sandbox below the directories of sandboxes. What another runtime may be using is not among it.
-    package static func leaks() -> [Leak] {
-        let commands = Files.list("/proc").filter { $0.allSatisfy(\.isNumber) }.compactMap {
-            (try? Files.read("/proc/\($0)/cmdline")).map { String(decoding: $0, as: UTF8.self) }
+    /// - Throws: where that can't be told, as there is no descriptor left.
+    package static func leaks() throws(SystemError) -> [Leak] {
+        var commands: [String] = []
+        for name in Files.list("/proc") where name.allSatisfy(\.isNumber) {
+            if let bytes = try Files.find("/proc/\(name)/cmdline") {
+                commands.append(String(decoding: bytes, as: UTF8.self))
+            }
         }
+        // This process's own is among them.
+        if commands.isEmpty { throw SystemError("look at processes in", "/proc", errno: EMFILE) }
         func isNamed(_ path: String) -> Bool { commands.contains { $0.mentions(path + "/") } }
         var leaks: [Leak] = []
         for name in Files.list(machines) {
             let path = machines + "/" + name
             if name.hasPrefix(".new-") || name.hasPrefix(".old-") {
-                if ProcessIdentity(endOf: name) == nil { leaks.append(Leak(path, "its maker ended half-way")) }
-            } else if let page = read(path) {
-                if page.livingKeeper == nil { leaks.append(Leak(path, page.remains, hasLedger: true)) }
+                if !ProcessIdentity.isAtWork(endOf: name) { leaks.append(Leak(path, "its maker ended half-way")) }
+            } else if let page = try read(path) {
+                if page.livingKeeper == nil, !page.isOfOthers {
+                    leaks.append(Leak(path, page.remains, hasLedger: true))
+                }
             } else if name.mentions(".new-") {
                 // A template that is being made (kata-runtime factory init) is complete under another name.
-                if ProcessIdentity(endOf: name) == nil { leaks.append(Leak(path, "its maker ended half-way")) }
+                if !ProcessIdentity.isAtWork(endOf: name) { leaks.append(Leak(path, "its maker ended half-way")) }
             } else if !isNamed(path), !Files.exists(path + "/template.json") {
                 // A saved machine (kata-runtime factory) belongs to all sandboxes.
                 leaks.append(Leak(path, "it has no ledger, and no process uses it"))
@@ -53,8 +61,9 @@ extension Ledger {
     /// - Parameter save: as in `takeAway(_:save:)`.
     package static func clearAfterRestart(save: (String) -> Void) {
         let stamp = "/run/vc/boot"
-        guard getuid() == 0, (try? Files.readText(stamp)) != currentBoot else { return }
-        for name in Files.list(machines) where read(machines + "/" + name)?.isOfThisBoot == false {
+        guard getuid() == 0, let currentBoot, (try? Files.readText(stamp)) != currentBoot else { return }
+        for name in Files.list(machines) {
+            guard let page = try? read(machines + "/" + name), !page.isOfThisBoot else { continue }
             try? clear(machines + "/" + name, save: save)
         }
         guard (try? Files.makeDirectory("/run/vc")) != nil else { return }

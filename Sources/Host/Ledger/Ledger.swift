@@ -40,7 +40,8 @@ package final class Ledger: Sendable {
         let name = directory.split(separator: "/").last.map(String.init) ?? ""
         let prepared = Files.parent(of: directory) + "/.new-\(name)-\(getpid())"
         try Files.makeDirectory(prepared)
-        var page = Page(boot: currentBoot)
+        guard let boot = currentBoot else { throw LedgerError(unknownBoot) }
+        var page = Page(boot: boot)
         if let own = ProcessIdentity.own { page.apply(Page.Line(number: 1, entry: .keeper(id: own))) }
         let bytes = page.bytes
         do {
@@ -176,11 +177,17 @@ package final class Ledger: Sendable {
     /// Takes away what a sandbox without a living keeper has left.
     /// - Throws: when one lives, or when there is no ledger to go by.
     package static func clear(_ directory: String, save: (String) -> Void = { _ in }) throws(LedgerError) {
-        guard let page = read(directory) else {
+        let found: Page?
+        do { found = try read(directory) } catch { throw LedgerError("\(error)") }
+        guard let page = found else {
             throw LedgerError(
                 "\(directory) is in use by something else: it has no ledger; remove it when nothing uses it")
         }
         guard page.isKnown else { throw later(directory) }
+        if page.isOfOthers {
+            throw LedgerError(
+                "\(directory) is of processes of another pid namespace: whether they live can be told there alone")
+        }
         if let keeper = page.livingKeeper {
             throw LedgerError("\(directory) is in use: process \(keeper.pid) keeps its sandbox; delete that first")
         }
@@ -196,12 +203,17 @@ package final class Ledger: Sendable {
     /// - Parameter save: is given the directory under a name that nobody else knows, before it is removed. Of several that take a sandbox
     ///   away, one is called.
     package static func takeAway(_ directory: String, save: (String) -> Void = { _ in }) {
-        guard read(directory)?.isKnown ?? true else { return }
-        for line in read(directory)?.linesToUndo ?? [] { if case .keeper = line.entry { line.entry?.undo() } }
+        let found: Page?
+        // Who can't read what there is to be done leaves it to the next one.
+        do { found = try read(directory) } catch { return }
+        guard found?.isKnown ?? true, found?.isOfOthers != true else { return }
+        for line in found?.linesToUndo ?? [] { if case .keeper = line.entry { line.entry?.undo() } }
         // Two managers' helpers may do this at a time. Who comes late would take from the next sandbox of the name, whose paths are the same.
         Claim.hold(file(in: directory)) {
             // Read again: nobody adds to it any more.
-            for line in (read(directory)?.linesToUndo ?? []).reversed() { line.entry?.undo() }
+            let found: Page?
+            do { found = try read(directory) } catch { return }
+            for line in (found?.linesToUndo ?? []).reversed() { line.entry?.undo() }
             // Out of sight in one step: a new sandbox may have the name at once.
             let name = directory.split(separator: "/").last.map(String.init) ?? ""
             let gone = Files.parent(of: directory) + "/.old-\(name)-\(getpid())"
@@ -210,30 +222,44 @@ package final class Ledger: Sendable {
         }
         // A manager kills its helpers at any moment: the next one finishes.
         let machines = Files.parent(of: directory)
-        for name in Files.list(machines) where name.hasPrefix(".old-") && ProcessIdentity(endOf: name) == nil {
+        for name in Files.list(machines) where name.hasPrefix(".old-") && !ProcessIdentity.isAtWork(endOf: name) {
             Files.removeTree(machines + "/" + name)
         }
     }
 
     /// Whether the sandbox there serves on `socket`, or would have, had it come so far.
     package static func owns(socket: String, _ directory: String) -> Bool {
-        guard let page = read(directory) else { return false }
+        guard let page = try? read(directory) else { return false }
         for line in page.lines { if case .socket(let path) = line.entry { return path == socket } }
-        return page.livingKeeper == nil
+        return page.livingKeeper == nil && !page.isOfOthers
     }
 
     /// Of who keeps the sandbox there: one that was stopped by a signal answers nobody.
     package static func keeperLife(_ directory: String) -> ProcessIdentity.Life {
-        read(directory)?.livingKeeper?.life ?? .ended
+        do {
+            let page = try read(directory)
+            return page?.isOfOthers == true ? .running : page?.livingKeeper?.life ?? .ended
+        } catch { return .running }
     }
 
-    static func read(_ directory: String) -> Page? { (try? Files.read(file(in: directory))).flatMap { Page($0) } }
+    /// - Returns: nil where there is none.
+    /// - Throws: as `Files.find`.
+    static func read(_ directory: String) throws(SystemError) -> Page? {
+        try Files.find(file(in: directory)).flatMap { Page($0) }
+    }
 }
 
 extension Ledger.Page {
-    var isOfThisBoot: Bool { head.boot == Ledger.currentBoot }
+    /// True where that can't be told: its processes are looked at then.
+    var isOfThisBoot: Bool { Ledger.currentBoot.map { $0 == head.boot } ?? true }
 
     var linesToUndo: [Line] { isOfThisBoot ? lines : lines.filter { $0.entry?.endsWithTheHost == false } }
+
+    /// Its processes have numbers of another pid namespace, where some may live.
+    var isOfOthers: Bool {
+        guard isOfThisBoot, let processes = head.processes else { return false }
+        return processes != ProcessNamespace.own && !processes.isGone
+    }
 
     /// A process that keeps the ledger and lives.
     var livingKeeper: ProcessIdentity? {
@@ -259,10 +285,14 @@ extension Ledger {
         !path.split(separator: "/").contains { $0 == ".." || $0 == "." }
     }
 
-    static let currentBoot: String = {
-        let text = (try? Files.readText("/proc/sys/kernel/random/boot_id")) ?? ""
+    /// nil where it can't be read, as there is no descriptor left for it.
+    static let currentBoot: String? = {
+        guard let text = try? Files.readText(bootFile), !text.isEmpty else { return nil }
         return String(text.prefix { !$0.isWhitespace })
     }()
+    private static let bootFile = "/proc/sys/kernel/random/boot_id"
+    private static let unknownBoot =
+        "\(bootFile) can't be read: a sandbox is not known from one before the host's restart then; is `ulimit -n` high enough?"
 }
 
 /// Why a sandbox's directory can't be had or cleared.

@@ -1,4 +1,5 @@
 import FoundationEssentials
+import Linux
 
 extension Ledger {
     /// What a ledger's file says: a head, then one JSON object a line, of something made, or of something undone. A number that comes again stands for what its last line says.
@@ -8,6 +9,8 @@ extension Ledger {
             let version: Int
             /// The host's boot in which it was written (/proc/sys/kernel/random/boot_id).
             let boot: String
+            /// Where the numbers of its processes belong; nil of a version that didn't tell.
+            var processes: ProcessNamespace?
         }
         struct Line: Codable, Equatable, Sendable {
             let number: Int
@@ -21,7 +24,9 @@ extension Ledger {
         private(set) var lines: [Line] = []
         private(set) var last = 0
 
-        init(boot: String) { head = Head(version: Self.version, boot: boot) }
+        init(boot: String, processes: ProcessNamespace? = .own) {
+            head = Head(version: Self.version, boot: boot, processes: processes)
+        }
 
         /// Reads what can be read: a line that a crash or a full disk has cut short is as good as not written, one of a kind that only
         /// a later version knows is left to that.

@@ -13,6 +13,15 @@ package enum Files {
         String(decoding: try read(path), as: UTF8.self)
     }
 
+    /// What is there; nil when it isn't, or isn't for us to read.
+    /// - Throws: where there is no descriptor or memory left to look: then nothing is known, and nobody may act as if it weren't there.
+    package static func find(_ path: String) throws(SystemError) -> [UInt8]? {
+        do { return try read(path) } catch {
+            guard [EMFILE, ENFILE, ENOMEM].contains(error.code) else { return nil }
+            throw error
+        }
+    }
+
     /// Writes the whole of `bytes` to an existing or new file.
     package static func write(_ path: String, _ bytes: [UInt8], mode: mode_t = 0o600) throws(SystemError) {
         try FileDescriptor.open(path, O_WRONLY | O_CREAT | O_TRUNC, mode: mode).writeAll(bytes, to: path)

@@ -11,14 +11,14 @@ package struct ProcessIdentity: Hashable, Codable, Sendable {
 
     /// The process that has this number now; nil when there is none.
     package init?(_ pid: Int32) {
-        guard pid > 0, let facts = Facts(of: pid) else { return nil }
+        guard pid > 0, let facts = try? Facts.find(pid) else { return nil }
         self.init(pid: pid, start: facts.start)
     }
 
-    /// The process that makes or removes something whose name has its number behind the last dash; nil when there is none.
-    package init?(endOf name: String) {
-        guard let pid = name.split(separator: "-").last.flatMap({ Int32($0) }) else { return nil }
-        self.init(pid)
+    /// Whether there is a process that makes or removes something whose name has its number behind the last dash, for all that is known.
+    package static func isAtWork(endOf name: String) -> Bool {
+        guard let pid = name.split(separator: "-").last.flatMap({ Int32($0) }) else { return false }
+        do { return try Facts.find(pid) != nil } catch { return true }
     }
 
     package static var own: ProcessIdentity? { ProcessIdentity(getpid()) }
@@ -31,8 +31,11 @@ package struct ProcessIdentity: Hashable, Codable, Sendable {
         case ended
     }
 
+    /// Who can't look takes it for running: what a living process has would be taken away else.
     package var life: Life {
-        guard let facts = Facts(of: pid), facts.start == start else { return .ended }
+        let found: Facts?
+        do { found = try Facts.find(pid) } catch { return .running }
+        guard let facts = found, facts.start == start else { return .ended }
         switch facts.state {
         case "Z", "X": return .ended
         case "T", "t": return .stopped
@@ -58,7 +61,12 @@ package struct ProcessIdentity: Hashable, Codable, Sendable {
     /// Calls `body`, on a thread that waits for it, when the process has ended.
     package func whenEnded(_ body: @escaping @Sendable () -> Void) throws(SystemError) {
         try startThread("process") {
-            let raw = clx_pidfd_open(pid)
+            var raw = clx_pidfd_open(pid)
+            // Where there is no descriptor for it now there will be one later.
+            while raw < 0, life != .ended {
+                sleep(1)
+                raw = clx_pidfd_open(pid)
+            }
             if raw >= 0 {
                 let process = FileDescriptor(owning: raw)
                 if life != .ended { _ = Self.hasEnded(process.raw, within: nil) }
@@ -81,9 +89,11 @@ package struct ProcessIdentity: Hashable, Codable, Sendable {
         let state: Character
         let start: UInt64
 
-        init?(of pid: Int32) {
-            guard let text = try? Files.readText("/proc/\(pid)/stat") else { return nil }
-            self.init(text)
+        /// - Returns: nil when there is no such process.
+        /// - Throws: as `Files.find`.
+        static func find(_ pid: Int32) throws(SystemError) -> Facts? {
+            guard let bytes = try Files.find("/proc/\(pid)/stat") else { return nil }
+            return Facts(String(decoding: bytes, as: UTF8.self))
         }
 
         init?(_ text: String) {

@@ -21,7 +21,7 @@ struct Check: ParsableCommand {
     private func checkLeaks() throws {
         guard getuid() == 0 else { throw RuntimeError("check --leaks: only root sees what sandboxes have left") }
         var left = 0
-        for leak in Ledger.leaks() {
+        for leak in try Ledger.leaks() {
             let isGone = fix && leak.remove()
             if !isGone { left += 1 }
             print(isGone ? "removed \(leak)" : "leaked \(leak)")
