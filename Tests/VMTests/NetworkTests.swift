@@ -148,6 +148,20 @@ struct NetworkTests {
         #expect(outcome.output == "2\n", "\(outcome.error)")
     }
 
+    @Test("a link that the guest doesn't let go holds up no deletion")
+    func stubborn() throws {
+        let outcome = try withNamespace(
+            "sleep 100",
+            """
+            sed -i 's/^kernel_params = .*/kernel_params = "acpiphp.disable=1"/' configuration.toml
+            $kata create -b bundle n-keeps && $kata start n-keeps
+            ip -n $ns link del eth0; sleep 0.5; $kata exec n-keeps ls /sys/class/net < /dev/null
+            start=$(date +%s%3N); $kata delete --force n-keeps; took=$(($(date +%s%3N) - start))
+            [ $took -lt 2500 ] || echo "deleted after $took ms"
+            """)
+        #expect(outcome.output == "eth0\nlo\n", "\(outcome.error)")
+    }
+
     @Test("large transfers in both directions are whole, and a thousand short connections are all answered")
     func traffic() throws {
         let outcome = try withNamespace(

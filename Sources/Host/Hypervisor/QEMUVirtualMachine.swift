@@ -84,6 +84,7 @@ package final class QEMUVirtualMachine: Sendable {
         try Files.replace(configuration.pidFile, "\(process.pid)\n")
         let machine = QEMUVirtualMachine(process, configuration, logs, loop)
         try machine.process.whenEnded("qemu") { end in
+            machine.giveUpWaiting()
             // Why it ended is read there.
             logs.settle(
                 [configuration.consoleFile, configuration.consoleFile + ".qemu"], within: Deadline.lastWords.limit)
@@ -126,6 +127,16 @@ package final class QEMUVirtualMachine: Sendable {
         case ("DEVICE_DELETED", let device?): facts.withLock { $0.removals.removeValue(forKey: device) }?.succeed()
         default: break
         }
+    }
+
+    /// QEMU has ended: what somebody waits for doesn't come any more.
+    private func giveUpWaiting() {
+        let (removals, migration) = facts.withLock { facts in
+            defer { (facts.removals, facts.migration) = ([:], nil) }
+            return (facts.removals, facts.migration)
+        }
+        for (device, promise) in removals { promise.fail(QMPError("device_del \(device): the machine has ended")) }
+        migration?.fail(QMPError("its state: the machine has ended"))
     }
 
     /// Writes or reads the machine's state through a descriptor, as `command` says, and waits for the end (qapi/migration.json).
