@@ -9,7 +9,7 @@ package enum Deadline: CaseIterable, Sendable {
     case creation, start, signal, change, question, removal, output, quietOutput, unread, hook
     // Other processes of the host
     case event, shimInput, shimStart, shimCreate, shimProcess, shimAnswer, shimDelete, pod, view, standIn, forgotten,
-        process, claim, socket,
+        process, claim, remains, socket,
         names, tool
     case cacheRequest, cacheAnswer, cacheFarewell, cacheEnd
     case kernelBuild
@@ -187,6 +187,10 @@ package enum Deadline: CaseIterable, Sendable {
             Facts(
                 "another process that takes the same sandbox away", .seconds(5), by: "Ledger",
                 then: "both do, as far as there is something left")
+        case .remains:
+            Facts(
+                "what a dead shim left to be taken away", .seconds(3), by: "the shim's `delete`",
+                then: "containerd gets its answer; who takes it away goes on")
         case .process:
             Facts(
                 "a process of the sandbox to end after SIGKILL", .seconds(2), by: "Ledger",

@@ -1,3 +1,4 @@
+import Deadlines
 import Glibc
 import Ledger
 import Linux
@@ -8,12 +9,44 @@ import SwiftProtobuf
 /// `delete`: the shim is dead, or as good as that; ends what it left behind and tells containerd how the task ended.
 package enum ShimDelete {
     package static func run(_ flags: ShimFlags) throws {
-        takeAway(flags.id, socket: socket(flags))
+        if flags.socket.isEmpty {
+            finish(flags, socket(flags))
+        } else {
+            signal(SIGPIPE, SIG_IGN)
+            takeAway(flags.id, socket: flags.socket)
+        }
         var response = Containerd_Task_V2_DeleteResponse()
         response.exitStatus = 137
         response.exitedAt = Google_Protobuf_Timestamp(timeOfDay())
         let bytes: [UInt8] = try response.serializedBytes()
         _ = bytes.withUnsafeBytes { write(1, $0.baseAddress, $0.count) }
+    }
+
+    /// Leaves it to a process that nobody knows: containerd kills the one it has started after five seconds
+    /// (io.containerd.timeout.shim.cleanup), and what is left then nobody would take away.
+    private static func finish(_ flags: ShimFlags, _ socket: String) {
+        var command = Command(
+            "/proc/self/exe", ["-namespace", flags.namespace, "-id", flags.id, "-socket", socket, "delete"])
+        command.name = "containerd-shim-kata-v2"
+        command.newSession = true
+        guard Files.exists(SandboxPaths(sandbox: flags.id).machine),
+            let helper = try? ChildWithOutput(command, output: [2])
+        else { return takeAway(flags.id, socket: socket) }
+        if handOn(helper.output, within: Deadline.remains.limit) { _ = helper.process.wait() }
+    }
+
+    /// - Returns: whether it came to its end.
+    private static func handOn(_ output: borrowing FileDescriptor, within limit: Duration) -> Bool {
+        let deadline = ContinuousClock.now + limit
+        var chunk = [UInt8](repeating: 0, count: 4096)
+        while true {
+            let rest = (deadline - .now) / .milliseconds(1)
+            var ready = pollfd(fd: output.raw, events: Int16(POLLIN), revents: 0)
+            guard poll(&ready, 1, Int32(clamping: Int(max(0, rest)))) > 0 else { return false }
+            let count = read(output.raw, &chunk, chunk.count)
+            guard count > 0 else { return true }
+            _ = write(2, chunk, count)
+        }
     }
 
     /// - Parameter socket: where the shim listened: another manager may have a sandbox of this name.
