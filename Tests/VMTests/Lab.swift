@@ -55,13 +55,38 @@ struct Lab: Sendable {
         guard outcome.status == 0 else { throw LabError(text: outcome.error) }
     }
 
-    /// Tells the test's own time too: what swift test reports counts how long it waited for a thread.
-    func remove() {
+    /// What still runs here is a failure of the test. Tells the test's own time too: what swift test reports counts how long it
+    /// waited for a thread.
+    func remove(patience: Duration = .seconds(5)) {
+        let deadline = ContinuousClock.now + patience
+        var strays = strays()
+        while !strays.isEmpty, .now < deadline {
+            usleep(50_000)
+            strays = self.strays()
+        }
+        for (process, command) in strays {
+            Issue.record("still running at the end: \(command)")
+            process.kill(within: .seconds(5))
+        }
         _ = try? Lab.shell("rm -rf --one-file-system \(directory)")
         guard let test = Test.current else { return }
         let time = (ContinuousClock.now - start).formatted(
             .units(allowed: [.seconds], fractionalPart: .show(length: 1)))
         print("own time \(time): \(test.displayName ?? test.name)")
+    }
+
+    /// Processes that name this place, or work in it, and their command lines.
+    private func strays() -> [(ProcessIdentity, String)] {
+        Files.list("/proc").compactMap { name in
+            guard let process = Int32(name).flatMap({ ProcessIdentity($0) }) else { return nil }
+            let bytes = (try? Files.read("/proc/\(name)/cmdline")) ?? []
+            let command = String(decoding: bytes.map { $0 == 0 ? UInt8(ascii: " ") : $0 }, as: UTF8.self)
+            let place = (try? FileManager.default.destinationOfSymbolicLink(atPath: "/proc/\(name)/cwd")) ?? ""
+            // Another lab's number may begin with this one's.
+            let ours = (command + place).range(of: directory + "(?![0-9])", options: .regularExpression)
+            guard ours != nil else { return nil }
+            return (process, "\(command)(process \(name))")
+        }
     }
 
     /// Writes a bundle's config.json that runs a shell script in the container.

@@ -69,7 +69,10 @@ extension ManagersTests {
             printf '[storage]\\ndriver = "overlay"\\ngraphroot = "%s"\\nrunroot = "%s"\\n' $PWD/graph $PWD/runroot > storage.conf
             export CONTAINERS_CONF=$PWD/containers.conf CONTAINERS_STORAGE_CONF=$PWD/storage.conf
             p() { inside podman --root $PWD/graph --runroot $PWD/runroot --tmpdir $PWD/tmp --runtime $PWD/kata "$@"; }
-            trap 'p rm -fa -t 1 > /dev/null 2>&1; clean' EXIT
+            # Behind each container its conmon ends, and a podman that tidies up after it; any that doesn't is told of.
+            helpers() { pgrep "$@" "^[^ ]*(conmon|podman) .*$PWD/"; }
+            settle() { for i in $(seq 100); do helpers -f > /dev/null || return; sleep 0.1; done; helpers -af; }
+            trap 'p rm -fa -t 1 > /dev/null 2>&1; settle; clean' EXIT
             tar -C rootfs -c . | p import - busybox > /dev/null 2>&1
             \(script)
             """

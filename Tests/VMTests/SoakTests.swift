@@ -1,3 +1,4 @@
+import Linux
 import Testing
 
 @Suite(
@@ -10,5 +11,18 @@ struct SoakTests {
         let outcome = try Lab.shell("KATA_SOAK=try \(Lab.source!)/scripts/soak 1 20 1", seconds: 120)
         #expect(outcome.status == 0, "\(outcome.output) \(outcome.error)")
         #expect(outcome.output.split(separator: "\n").count == 4)
+    }
+
+    @Test("a test that leaves a process running has failed, and the process is ended")
+    func strays() throws {
+        let lab = try Lab()
+        let outcome = try lab.sh("sleep 1000 > /dev/null & echo $!")
+        withKnownIssue {
+            lab.remove(patience: .zero)
+        } matching: {
+            "\($0)".contains("sleep 1000")
+        }
+        let pid = try #require(Int32(outcome.output.dropLast()))
+        #expect(ProcessIdentity(pid)?.life ?? .ended == .ended)
     }
 }
