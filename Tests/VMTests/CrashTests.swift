@@ -75,6 +75,7 @@ struct CrashTests {
         #expect(outcome.output == "137\n0\n/run/vc/vm/t-killed/ledger\n", "\(outcome.error)")
         #expect(try lab.leftovers("t-killed") == "")
     }
+
     private static let other = "t-beside"
 
     private static func sweep(_ lab: Lab) -> String {
