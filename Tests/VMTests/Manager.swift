@@ -61,7 +61,8 @@ final class Manager: Sendable {
         // Both ends open, as containerd has it: a reader for as long as somebody writes.
         try lab.sh(
             """
-            cd \(bundle); mkfifo log out err in; cat log >> ../log & cat out > written & cat err > complaints &
+            cd \(bundle); mkfifo log out err in; exec 3<> log 4< log; cat <&4 >> ../log 3>&- & exec 4<&-
+            cat out > written 3>&- & cat err > complaints 3>&- &
             TTRPC_ADDRESS=\(lab.directory)/events.ttrpc GRPC_ADDRESS=\(lab.directory)/c.sock NAMESPACE=moby MAX_SHIM_VERSION=3 \
             KATA_RUNTIME_CONFIG=\(runtime) \(lab.binaries)/containerd-shim-kata-v2 -namespace moby -address \(lab.directory)/c.sock \
                 -publish-binary /usr/bin/containerd -id \(id) start < input > answer

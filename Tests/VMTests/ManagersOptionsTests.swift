@@ -59,7 +59,7 @@ extension ManagersTests {
                 was=$(hostname)
                 d run -d --name opts --runtime kata \#(Self.namespaceOptions) busybox sleep 1000 > /dev/null
                 d exec opts sh -c '\#(Self.namespaces)'; [ "$(hostname)" = "$was" ] && echo unchanged
-                machine=$(cat /run/vc/vm/*/qemu.pid); grep Cpus_allowed_list /proc/$machine/status | tr '\t' ' '
+                machine=$(cat /run/vc/vm/$(d inspect -f "{{.Id}}" opts)/qemu.pid); grep Cpus_allowed_list /proc/$machine/status | tr '\t' ' '
                 d top opts -o pid,comm | awk 'NR > 1 {print $2}'; d rm -f opts > /dev/null
                 shm='stat -f -c %T /dev/shm; df -k /dev/shm | tail -1 | tr -s " " | cut -d " " -f 2; readlink /proc/self/ns/ipc > /out/ipc'
                 mkdir out; run --ipc private -v $PWD/out:/out busybox sh -c "$shm"; mv out/ipc private
@@ -148,7 +148,7 @@ extension ManagersTests {
                 was=$(hostname)
                 p run -d --name opts \#(Self.namespaceOptions) busybox sleep 1000 > /dev/null
                 p exec opts sh -c '\#(Self.namespaces)'; [ "$(hostname)" = "$was" ] && echo unchanged
-                machine=$(cat /run/vc/vm/*/qemu.pid); grep Cpus_allowed_list /proc/$machine/status | tr '\t' ' '; p rm -f -t 0 opts > /dev/null
+                machine=$(cat /run/vc/vm/$(p inspect -f "{{.Id}}" opts)/qemu.pid); grep Cpus_allowed_list /proc/$machine/status | tr '\t' ' '; p rm -f -t 0 opts > /dev/null
                 shm='stat -f -c %T /dev/shm; df -k /dev/shm | tail -1 | tr -s " " | cut -d " " -f 2; readlink /proc/self/ns/ipc > /out/ipc'
                 mkdir out; p run --rm --ipc private --shm-size 8m -v $PWD/out:/out busybox sh -c "$shm"; mv out/ipc private
                 p run --rm --ipc host -v $PWD/out:/out busybox sh -c "$shm" | sed -n 1p; cmp -s out/ipc private || echo apart
