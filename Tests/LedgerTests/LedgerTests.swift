@@ -258,7 +258,8 @@ struct LedgerTests {
             let children = try Files.readText("/proc/\(child.pid)/task/\(child.pid)/children")
             there = children.split(separator: " ").first.flatMap { ProcessNamespace(of: String($0)) }
         }
-        var page = Ledger.Page(boot: try #require(Ledger.currentBoot), processes: try #require(there))
+        let namespace: ProcessNamespace = try #require(there)
+        var page = Ledger.Page(boot: try #require(Ledger.currentBoot), processes: namespace)
         page.apply(.init(number: 1, entry: .keeper(id: ProcessIdentity(pid: 1 << 30, start: 1))))
         try Files.makeDirectory(directory)
         try Files.write(directory + "/ledger", page.bytes)

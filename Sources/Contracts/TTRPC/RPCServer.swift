@@ -133,7 +133,7 @@ private final class ServerConnection: ChannelInboundHandler {
         let reply = channel.eventLoop.makePromise(of: [UInt8].self)
         calls += 1
         hasCalled = true
-        reply.futureResult.whenComplete { result in
+        reply.futureResult.assumeIsolated().whenComplete { result in
             self.calls -= 1
             self.used = .now()
             self.answer(result, stream: stream, on: channel)
