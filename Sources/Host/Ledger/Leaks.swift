@@ -25,8 +25,8 @@ extension Ledger {
     /// - Throws: where that can't be told, as there is no descriptor left.
     package static func leaks() throws(SystemError) -> [Leak] {
         var commands: [String] = []
-        for name in Files.list("/proc") where name.allSatisfy(\.isNumber) {
-            if let bytes = try Files.find("/proc/\(name)/cmdline") {
+        for process in ProcessNamespace.processes {
+            if let bytes = try Files.find("/proc/\(process)/cmdline") {
                 commands.append(String(decoding: bytes, as: UTF8.self))
             }
         }
@@ -39,9 +39,7 @@ extension Ledger {
             if name.hasPrefix(".new-") || name.hasPrefix(".old-") {
                 if !ProcessIdentity.isAtWork(endOf: name) { leaks.append(Leak(path, "its maker ended half-way")) }
             } else if let page = try read(path) {
-                if page.livingKeeper == nil, !page.isOfOthers {
-                    leaks.append(Leak(path, page.remains, hasLedger: true))
-                }
+                if page.keeper == .ended { leaks.append(Leak(path, page.remains, hasLedger: true)) }
             } else if name.mentions(".new-") {
                 // A template that is being made (kata-runtime factory init) is complete under another name.
                 if !ProcessIdentity.isAtWork(endOf: name) { leaks.append(Leak(path, "its maker ended half-way")) }

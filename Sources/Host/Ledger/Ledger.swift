@@ -184,14 +184,14 @@ package final class Ledger: Sendable {
                 "\(directory) is in use by something else: it has no ledger; remove it when nothing uses it")
         }
         guard page.isKnown else { throw later(directory) }
-        if page.isOfOthers {
+        switch page.keeper {
+        case .elsewhere:
             throw LedgerError(
                 "\(directory) is of processes of another pid namespace: whether they live can be told there alone")
-        }
-        if let keeper = page.livingKeeper {
+        case .process(let keeper):
             throw LedgerError("\(directory) is in use: process \(keeper.pid) keeps its sandbox; delete that first")
+        case .ended: takeAway(directory, save: save)
         }
-        takeAway(directory, save: save)
     }
 
     /// Half of what it tells would not be understood.
@@ -203,17 +203,13 @@ package final class Ledger: Sendable {
     /// - Parameter save: is given the directory under a name that nobody else knows, before it is removed. Of several that take a sandbox
     ///   away, one is called.
     package static func takeAway(_ directory: String, save: (String) -> Void = { _ in }) {
-        let found: Page?
-        // Who can't read what there is to be done leaves it to the next one.
-        do { found = try read(directory) } catch { return }
-        guard found?.isKnown ?? true, found?.isOfOthers != true else { return }
-        for line in found?.linesToUndo ?? [] { if case .keeper = line.entry { line.entry?.undo() } }
+        guard let lines = linesToUndo(in: directory) else { return }
+        for line in lines { if case .keeper = line.entry { line.entry?.undo() } }
         // Two managers' helpers may do this at a time. Who comes late would take from the next sandbox of the name, whose paths are the same.
         Claim.hold(file(in: directory)) {
             // Read again: nobody adds to it any more.
-            let found: Page?
-            do { found = try read(directory) } catch { return }
-            for line in (found?.linesToUndo ?? []).reversed() { line.entry?.undo() }
+            guard let lines = linesToUndo(in: directory) else { return }
+            for line in lines.reversed() { line.entry?.undo() }
             // Out of sight in one step: a new sandbox may have the name at once.
             let name = directory.split(separator: "/").last.map(String.init) ?? ""
             let gone = Files.parent(of: directory) + "/.old-\(name)-\(getpid())"
@@ -227,18 +223,29 @@ package final class Ledger: Sendable {
         }
     }
 
+    /// - Returns: nil for what is left to others: to a later version, to another pid namespace, or, where it can't be read, to who can.
+    private static func linesToUndo(in directory: String) -> [Page.Line]? {
+        let found: Page?
+        do { found = try read(directory) } catch { return nil }
+        guard let page = found else { return [] }
+        return page.isKnown && page.keeper != .elsewhere ? page.linesToUndo : nil
+    }
+
     /// Whether the sandbox there serves on `socket`, or would have, had it come so far.
     package static func owns(socket: String, _ directory: String) -> Bool {
         guard let page = try? read(directory) else { return false }
         for line in page.lines { if case .socket(let path) = line.entry { return path == socket } }
-        return page.livingKeeper == nil && !page.isOfOthers
+        return page.keeper == .ended
     }
 
     /// Of who keeps the sandbox there: one that was stopped by a signal answers nobody.
     package static func keeperLife(_ directory: String) -> ProcessIdentity.Life {
         do {
-            let page = try read(directory)
-            return page?.isOfOthers == true ? .running : page?.livingKeeper?.life ?? .ended
+            switch try read(directory)?.keeper {
+            case .elsewhere: return .running
+            case .process(let keeper): return keeper.life
+            case .ended, nil: return .ended
+            }
         } catch { return .running }
     }
 
@@ -255,17 +262,21 @@ extension Ledger.Page {
 
     var linesToUndo: [Line] { isOfThisBoot ? lines : lines.filter { $0.entry?.endsWithTheHost == false } }
 
-    /// Its processes have numbers of another pid namespace, where some may live.
-    var isOfOthers: Bool {
-        guard isOfThisBoot, let processes = head.processes else { return false }
-        return processes != ProcessNamespace.own && !processes.isGone
+    enum Keeper: Equatable {
+        /// It lives.
+        case process(ProcessIdentity)
+        /// Its number is one of another pid namespace, where it may live.
+        case elsewhere
+        case ended
     }
 
-    /// A process that keeps the ledger and lives.
-    var livingKeeper: ProcessIdentity? {
-        guard isOfThisBoot else { return nil }
-        for line in lines { if case .keeper(let process) = line.entry, process.life != .ended { return process } }
-        return nil
+    var keeper: Keeper {
+        guard isOfThisBoot else { return .ended }
+        if let processes = head.processes, processes != ProcessNamespace.own, !processes.isGone { return .elsewhere }
+        for line in lines {
+            if case .keeper(let process) = line.entry, process.life != .ended { return .process(process) }
+        }
+        return .ended
     }
 }
 

@@ -20,7 +20,7 @@ extension Sandbox {
         var phases = Phases()
         do {
             try makeGroups()
-            let move = try enterGroups()
+            try enterGroups()
             try makeShare()
             relay = try StreamRelay()
             let logs = try LogKeeper()
@@ -30,7 +30,7 @@ extension Sandbox {
                     try VsockDevice(socketPath: paths.vsock)
                 }
             dialer = device
-            try await entered(move)
+            try await groupsEntered()
             share = try VirtioFSDaemon.start(
                 plan.share, socketPath: paths.virtiofs, directory: paths.exported,
                 log: try logs.open(paths.shareLog, limit: 64 << 10)
@@ -80,15 +80,12 @@ extension Sandbox {
     }
 
     /// The guest answers: it becomes this sandbox's.
-    /// - Parameter condition: what is to be true before.
-    func join(
-        _ agent: AgentServiceClient, by device: any GuestDialer, once condition: () async throws -> Void = {}
-    ) async throws {
+    func join(_ agent: AgentServiceClient, by device: any GuestDialer) async throws {
         try await createSandbox(agent)
         await network?.connect(agent)
         try await network?.follow()
         try await network?.watch()
-        try await condition()
+        try await groupsEntered()
         if plan.debugConsole { debugConsole = try DebugConsoleDoor(paths.debugConsole, dialer: device, loop: loop) }
         state = .ready
         connection?.closed.whenComplete { [weak self, executor] _ in

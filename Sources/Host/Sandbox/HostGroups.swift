@@ -69,18 +69,23 @@ extension Sandbox {
     }
 
     /// The kernel makes who moves processes wait for all processors once (cgroup_threadgroup_rwsem): there is something else to do.
-    /// - Returns: what is to be waited for.
-    func enterGroups(machine: Int32? = nil, helpers: [Int32] = []) throws -> Begun<Void> {
-        let groups = groups
-        return try Begun("groups", on: loop) { try groups?.enter(machine: machine, helpers: helpers) }
+    /// - Parameters: as for `HostGroups.enter`.
+    func enterGroups(machine: Int32? = nil, helpers: [Int32] = []) throws {
+        guard let groups else { return }
+        move = try Begun("groups", on: loop) { try groups.enter(machine: machine, helpers: helpers) }
     }
 
-    func leaveGroup() throws -> Begun<Void> {
-        let groups = groups
-        return try Begun("groups", on: loop) { groups?.helpers.leave(getpid()) }
+    /// Moves the shim out of its group again, after it has come to be there.
+    func leaveGroup() async -> Begun<Void>? {
+        guard let groups else { return nil }
+        try? await move?.result()
+        return try? Begun("groups", on: loop) { groups.helpers.leave(getpid()) }
     }
 
-    func entered(_ move: Begun<Void>) async throws {
+    /// Waits for `enterGroups`.
+    func groupsEntered() async throws {
+        guard let move else { return }
+        defer { self.move = nil }
         do { try await move.result() } catch {
             guard let error = error as? SystemError else { throw error }
             try doWithoutGroups(error)

@@ -34,6 +34,8 @@ package actor Sandbox {
     var origin = Origin.booted
     /// nil where the host lets us have none.
     var groups: HostGroups?
+    /// Of processes into the groups.
+    var move: Begun<Void>?
     var connection: RPCClient?
     var relay: StreamRelay?
     var debugConsole: DebugConsoleDoor?

@@ -52,11 +52,11 @@ extension Sandbox {
             (agentFeatures, memoryBlockMiB, lastPort) = (parts.agentFeatures, parts.memoryBlockMiB, parts.lastPort)
             (beginning, origin) = (parts.beginning, .spare)
             try makeGroups()
-            let move = try enterGroups(machine: parts.machine.pid, helpers: parts.share.processes)
+            try enterGroups(machine: parts.machine.pid, helpers: parts.share.processes)
             watch(parts.machine)
             watch(parts.share)
             network = network(in: try await plan.network.namespace.open(), of: parts.machine)
-            try await join(AgentServiceClient(client: parts.connection), by: parts.dialer) { try await entered(move) }
+            try await join(AgentServiceClient(client: parts.connection), by: parts.dialer)
             log.info("the machine was ready before it was wanted", metadata: ["sandbox": "\(id)"])
         } catch {
             let reason = await explain(error)

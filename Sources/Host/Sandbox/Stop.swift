@@ -9,7 +9,7 @@ extension Sandbox {
         guard state != .gone, state != .stopping else { return }
         state = .stopping
         // Meanwhile: the group of a process that is in it can't be removed.
-        let left = try? leaveGroup()
+        let left = await leaveGroup()
         var grace = Duration.zero
         if let connection {
             let agent = AgentServiceClient(client: connection)

@@ -38,15 +38,13 @@ package enum ShimDelete {
     /// - Returns: whether it came to its end.
     private static func handOn(_ output: borrowing FileDescriptor, within limit: Duration) -> Bool {
         let deadline = ContinuousClock.now + limit
-        var chunk = [UInt8](repeating: 0, count: 4096)
-        while true {
-            let rest = (deadline - .now) / .milliseconds(1)
-            var ready = pollfd(fd: output.raw, events: Int16(POLLIN), revents: 0)
-            guard poll(&ready, 1, Int32(clamping: Int(max(0, rest)))) > 0 else { return false }
-            let count = read(output.raw, &chunk, chunk.count)
-            guard count > 0 else { return true }
-            _ = write(2, chunk, count)
+        while (try? output.isReadable("the helper's words", by: deadline)) == true {
+            let raw = output.raw
+            let words = written(4096) { read(raw, $0.baseAddress, $0.count) }.bytes
+            if words.isEmpty { return true }
+            _ = write(2, words, words.count)
         }
+        return false
     }
 
     /// - Parameter socket: where the shim listened: another manager may have a sandbox of this name.

@@ -41,12 +41,8 @@ extension FileDescriptor {
         var bytes: [UInt8] = []
         var room = 4096
         while true {
-            if let deadline {
-                let rest = (deadline - ContinuousClock.now) / .milliseconds(1)
-                var ready = pollfd(fd: raw, events: Int16(POLLIN), revents: 0)
-                if try check("wait for", object, { poll(&ready, 1, Int32(clamping: Int(max(0, rest)))) }) == 0 {
-                    throw SystemError("read", object, errno: ETIMEDOUT)
-                }
+            if let deadline, try !isReadable(object, by: deadline) {
+                throw SystemError("read", object, errno: ETIMEDOUT)
             }
             let (chunk, count) = written(room) { Glibc.read(raw, $0.baseAddress, $0.count) }
             try checkNegated("read", object, count)
@@ -55,6 +51,15 @@ extension FileDescriptor {
             room = min(2 * room, 65536)
             if bytes.count > limit { throw SystemError("read", object, errno: EFBIG) }
         }
+    }
+
+    /// Waits until there is something to read, or the end of it.
+    /// - Returns: false when the time is over.
+    package func isReadable(_ object: String, by deadline: ContinuousClock.Instant) throws(SystemError) -> Bool {
+        var ready = pollfd(fd: raw, events: Int16(POLLIN), revents: 0)
+        return try check("wait for", object) {
+            poll(&ready, 1, Int32(clamping: Int(max(0, (deadline - .now) / .milliseconds(1)))))
+        } > 0
     }
 
     package func writeAll(_ bytes: [UInt8], to object: String) throws(SystemError) {

@@ -17,13 +17,16 @@ package struct ProcessNamespace: Hashable, Codable, Sendable {
         inode = UInt64(facts.st_ino)
     }
 
+    /// The numbers of all that can be seen from here, this one's among them; none where /proc can't be read.
+    package static var processes: [String] { Files.list("/proc").filter { $0.allSatisfy(\.isNumber) } }
+
     /// The host's, from which every other one's processes are seen (PROC_PID_INIT_INO of linux/proc_ns.h).
     private static let initial = ProcessNamespace(inode: 0xefff_fffc)
 
     /// Whether all its processes have ended, for all that can be seen from here.
     package var isGone: Bool {
         guard self != Self.own, Self.own == Self.initial else { return false }
-        let processes = Files.list("/proc").filter { $0.allSatisfy(\.isNumber) }
+        let processes = Self.processes
         return !processes.isEmpty && !processes.contains { ProcessNamespace(of: $0) == self }
     }
 }
