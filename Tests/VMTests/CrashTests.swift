@@ -76,7 +76,7 @@ struct CrashTests {
         #expect(try lab.leftovers("t-killed") == "")
     }
 
-    private static let other = "t-beside"
+    private static let other = "t-bystander"
 
     private static func sweep(_ lab: Lab) -> String {
         """
