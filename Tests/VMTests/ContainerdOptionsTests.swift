@@ -13,7 +13,7 @@ extension ContainerdTests {
                 grep -E "CapEff|Seccomp:" /proc/self/status | tr -s "\t" " "; touch /x 2>&1 | grep -c Read-only; cat /sys/fs/cgroup/cpu.max /sys/fs/cgroup/memory.max
                 pwd; echo $A; stat -c %a /t; df -k /t | tail -1 | tr -s " " | cut -d " " -f 2' 2>&1
             for each in one two; do truncate -s 8M $each; mkfs.ext4 -q $each; done; one=$(losetup -f --show $PWD/one)
-            md5sum < one; run --rm --device $one $rootfs t-disk sh -c "md5sum < $one; grep -c '[hsv]d[a-z]$' /proc/partitions"
+            md5sum < one; run --rm --device $one $rootfs t-given sh -c "md5sum < $one; grep -c '[hsv]d[a-z]$' /proc/partitions"
             run --rm --privileged --device $one $rootfs t-all sh -c "grep CapEff /proc/self/status | tr -s '\t' ' '; mkdir -p /m; mount -t ext4 $one /m && echo mounted
                 ls /dev | grep -E '^(sd|vd|loop[0-9]|nvme|dm-|tty[0-9])' | grep -vc ${one#/dev/}"
             grep CapBnd /proc/self/status | tr -s '\t' ' ' | sed s/Bnd/Eff/; losetup -d $one
@@ -26,7 +26,7 @@ extension ContainerdTests {
             ctr oci spec | jq --arg root $rootfs '.root.path = $root | .process.args = ["sh", "-c", "cat /proc/sys/vm/swappiness /proc/sys/net/ipv4/ip_forward; hostname; cat /proc/1/comm"]
                 | .linux.sysctl = {"vm.swappiness": "11", "net.ipv4.ip_forward": "1"} | .process.oomScoreAdj = 77
                 | .linux.namespaces |= map(select(.type == "network" or .type == "mount"))' > config.json
-            c run --rm --runtime io.containerd.kata.v2 --config $PWD/config.json t-spec
+            c run --rm --runtime io.containerd.kata.v2 --config $PWD/config.json t-written
             ls /run/vc/vm | grep -cE 't-(net|opts|disk|all|long|spec)'
             """#)
         let lines = outcome.output.split(separator: "\n")

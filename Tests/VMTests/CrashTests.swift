@@ -64,16 +64,16 @@ struct CrashTests {
         try lab.bundle("true")
         let outcome = try lab.sh(
             """
-            cd bundle; ledger=/run/vc/vm/t-killed/ledger
-            shim() { exec \(lab.binaries)/containerd-shim-kata-v2 -namespace t-killed -address a -id t-killed $1 < /dev/null; }
+            cd bundle; ledger=/run/vc/vm/t-cut-short/ledger
+            shim() { exec \(lab.binaries)/containerd-shim-kata-v2 -namespace t-cut-short -address a -id t-cut-short $1 < /dev/null; }
             (shim start) > /dev/null; kill -9 $(cat shim.pid)
             # Somebody else has begun to take it away.
             flock $ledger sleep 1 & for i in $(seq 50); do flock -n $ledger true || break; sleep 0.02; done
             shim delete > answer & deletion=$!
             sleep 0.3; kill -9 $deletion; wait $deletion; echo $?; wc -c < answer; ls $ledger
             """)
-        #expect(outcome.output == "137\n0\n/run/vc/vm/t-killed/ledger\n", "\(outcome.error)")
-        #expect(try lab.leftovers("t-killed") == "")
+        #expect(outcome.output == "137\n0\n/run/vc/vm/t-cut-short/ledger\n", "\(outcome.error)")
+        #expect(try lab.leftovers("t-cut-short") == "")
     }
 
     private static let other = "t-bystander"

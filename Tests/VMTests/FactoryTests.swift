@@ -68,12 +68,12 @@ struct FactoryTests {
             up t-boot2; cloned t-boot2; k exec t-boot2 echo fine; k delete --force t-boot2
             rm -r template; mkdir template; touch template/mine; k factory init 2>&1 | grep -c 'it holds something else'
             k factory destroy 2>&1 | grep -c 'it is no template'; ls template; ls | grep -c template
-            sed -i 's|^template_path = .*|template_path = "/run/vc/vm/t-half"|' configuration.toml
+            sed -i 's|^template_path = .*|template_path = "/run/vc/vm/t-unmade"|' configuration.toml
             $kata factory init > /dev/null 2>&1 & maker=$!
-            for i in $(seq 200); do [ -e /run/vc/vm/t-half.new-$maker/qemu.pid ] && break; sleep 0.02; done
-            k check --leaks | grep -c t-half; kill -KILL $maker; wait $maker
-            k check --leaks | grep -c 't-half.new-.*its maker ended half-way'; k check --leaks --fix | grep -c t-half
-            ls -d /run/vc/vm/t-half* 2> /dev/null; true
+            for i in $(seq 200); do [ -e /run/vc/vm/t-unmade.new-$maker/qemu.pid ] && break; sleep 0.02; done
+            k check --leaks | grep -c t-unmade; kill -KILL $maker; wait $maker
+            k check --leaks | grep -c 't-unmade.new-.*its maker ended half-way'; k check --leaks --fix | grep -c t-unmade
+            ls -d /run/vc/vm/t-unmade* 2> /dev/null; true
             """)
         #expect(
             outcome.output == "vm factory initialized\n1\n0\n0\nfine\n1\n1\nmine\n1\n0\n1\n1\n",
@@ -87,9 +87,9 @@ struct FactoryTests {
         let outcome = try withTemplate(
             """
             sed -i 's|^initrd = "\\(.*\\)/initrd.img"|image = "\\1/image.img"|' configuration.toml
-            k factory init; up t-image; cloned t-image
-            k exec t-image sh -c 'grep -c . /proc/self/mounts > /tmp/m && echo runs'
-            grep -c 'image.img' /proc/$(cat /run/vc/vm/t-image/qemu.pid)/maps; k delete --force t-image; k factory destroy
+            k factory init; up t-imaged; cloned t-imaged
+            k exec t-imaged sh -c 'grep -c . /proc/self/mounts > /tmp/m && echo runs'
+            grep -c 'image.img' /proc/$(cat /run/vc/vm/t-imaged/qemu.pid)/maps; k delete --force t-imaged; k factory destroy
             """)
         #expect(
             outcome.output == "vm factory initialized\n1\nruns\n1\nvm factory destroyed\n",
