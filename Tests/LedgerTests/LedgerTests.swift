@@ -248,10 +248,10 @@ struct LedgerTests {
     }
 
     @Test(
-        "what processes of another pid namespace keep is left to them for as long as one may live",
-        .enabled(if: getuid() == 0, "needs root: it makes a pid namespace"))
-    func elsewhere() throws {
-        let child = try ChildProcess(Command("/usr/bin/unshare", ["--pid", "--fork", "--kill-child", "sleep", "1000"]))
+        "what processes of another pid or time namespace keep is left to them for as long as one may live",
+        .enabled(if: getuid() == 0, "needs root: it makes namespaces"), arguments: ["--pid", "--time"])
+    func elsewhere(kind: String) throws {
+        let child = try ChildProcess(Command("/usr/bin/unshare", [kind, "--fork", "--kill-child", "sleep", "1000"]))
         var there: ProcessNamespace?
         for _ in 0..<500 where there == nil {
             usleep(10_000)
@@ -264,7 +264,7 @@ struct LedgerTests {
         try Files.makeDirectory(directory)
         try Files.write(directory + "/ledger", page.bytes)
         let refusal = #expect(throws: LedgerError.self) { try Ledger.clear(directory) }
-        #expect(refusal?.description.contains("another pid namespace") == true)
+        #expect(refusal?.description.contains("another pid or time namespace") == true)
         #expect(throws: LedgerError.self) { _ = try Ledger.begin(in: directory) }
         Ledger.takeAway(directory)
         #expect(Files.list(place) == ["one"] && Ledger.keeperLife(directory) == .running)

@@ -113,6 +113,26 @@ struct HookTests {
         #expect(try lab.leftovers("t-last") == "")
     }
 
+    @Test("a poststop hook that takes longer than containerd waits for a shim's delete comes to its end all the same")
+    func slowPoststop() throws {
+        let lab = try Lab()
+        defer { lab.remove() }
+        try lab.bundle("sleep 100")
+        let outcome = try lab.sh(
+            #"""
+            printf '#!/bin/sh\nwhile [ ! -e $HERE/go ]; do sleep 0.1; done; echo ended > $HERE/log\n' > hook && chmod +x hook
+            jq ".hooks = {poststop: [{path: \"$PWD/hook\", env: [\"PATH=/bin:/usr/bin\", \"HERE=$PWD\"]}]}" bundle/config.json > c && mv c bundle/config.json
+            k() { \#(lab.kata) "$@"; }
+            k create -b bundle t-slow-hook < /dev/null > out 2>&1; kill -9 $(cat state/t-slow-hook/shim.pid)
+            (cd state/t-slow-hook && exec \#(lab.binaries)/containerd-shim-kata-v2 -namespace oci -address $PWD/.. -id t-slow-hook delete < /dev/null > ../../answer)
+            echo "$? $([ -s answer ] && echo answered)"; ls log 2> /dev/null; ls -d /run/vc/vm/t-slow-hook 2> /dev/null
+            touch go; for i in $(seq 50); do [ -e log ] && break; sleep 0.1; done; cat log
+            k delete --force t-slow-hook
+            """#)
+        #expect(outcome.output == "0 answered\nended\n", "\(outcome.output) \(outcome.error)")
+        #expect(try lab.leftovers("t-slow-hook") == "")
+    }
+
     @Test(
         "programs of the guest's image run for every container, in the order of their names; one that fails is no obstacle"
     )

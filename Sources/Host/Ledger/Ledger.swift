@@ -187,7 +187,8 @@ package final class Ledger: Sendable {
         switch page.keeper {
         case .elsewhere:
             throw LedgerError(
-                "\(directory) is of processes of another pid namespace: whether they live can be told there alone")
+                "\(directory) is of processes of another pid or time namespace: whether they live can be told there alone"
+            )
         case .process(let keeper):
             throw LedgerError("\(directory) is in use: process \(keeper.pid) keeps its sandbox; delete that first")
         case .ended: takeAway(directory, save: save)
@@ -223,7 +224,7 @@ package final class Ledger: Sendable {
         }
     }
 
-    /// - Returns: nil for what is left to others: to a later version, to another pid namespace, or, where it can't be read, to who can.
+    /// - Returns: nil for what is left to others: to a later version, to another namespace of processes, or, where it can't be read, to who can.
     private static func linesToUndo(in directory: String) -> [Page.Line]? {
         let found: Page?
         do { found = try read(directory) } catch { return nil }
@@ -265,14 +266,14 @@ extension Ledger.Page {
     enum Keeper: Equatable {
         /// It lives.
         case process(ProcessIdentity)
-        /// Its number is one of another pid namespace, where it may live.
+        /// Its number is one of another pid or time namespace, where it may live.
         case elsewhere
         case ended
     }
 
     var keeper: Keeper {
         guard isOfThisBoot else { return .ended }
-        if let processes = head.processes, processes != ProcessNamespace.own, !processes.isGone { return .elsewhere }
+        if head.processes?.isElsewhere == true { return .elsewhere }
         for line in lines {
             if case .keeper(let process) = line.entry, process.life != .ended { return .process(process) }
         }

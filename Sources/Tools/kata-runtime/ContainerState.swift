@@ -26,12 +26,28 @@ struct ContainerState: Codable {
     var pid: Int32
     /// When that started (ProcessIdentity).
     var start: UInt64?
+    /// Where those two mean that process; nil in files of a version that didn't tell.
+    var processes: ProcessNamespace? = .own
     /// RFC 3339.
     var created: String
     var owner: UInt32
     var annotations: [String: String]
 
-    var process: ProcessIdentity? { start.map { ProcessIdentity(pid: pid, start: $0) } }
+    /// The attach process; nil where it isn't known by its number.
+    var process: ProcessIdentity? { isElsewhere ? nil : start.map { ProcessIdentity(pid: pid, start: $0) } }
+
+    private var isElsewhere: Bool { processes?.isElsewhere == true }
+
+    /// Itself, for what needs its process, or leads its shim to one of the caller's.
+    /// - Throws: where either's numbers are those of strangers for the other.
+    func here() throws(RuntimeError) -> ContainerState {
+        guard !isElsewhere else {
+            throw RuntimeError(
+                "container \"\(id)\" was made in another pid or time namespace, where its processes have other numbers: run this there"
+            )
+        }
+        return self
+    }
     var sandboxName: String { sandbox ?? id }
 
     static func directory(root: String, id: String) -> String { root + "/" + id }

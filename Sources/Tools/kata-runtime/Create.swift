@@ -130,7 +130,7 @@ extension GlobalOptions {
     /// Ends everything of a container, whatever state it is in; its sandbox too, unless others live in it.
     func remove(_ id: String, from sandbox: String? = nil) throws {
         let directory = ContainerState.directory(root: root, id: id)
-        let state = try ContainerState.forRemoval(root: root, id: id)
+        let state = try ContainerState.forRemoval(root: root, id: id)?.here()
         let process = state?.process
         let sandbox = sandbox ?? state?.sandboxName ?? id
         defer {

@@ -18,7 +18,7 @@ struct Delete: ParsableCommand {
                 throw RuntimeError("container \"\(id)\" does not exist")
             }
             // Where the process that stands for it was killed, the container is as good as stopped.
-            if !force, let state = try? ContainerState.load(root: global.root, id: id),
+            if !force, let state = try? ContainerState.load(root: global.root, id: id).here(),
                 let now = try? TaskClient.connect(state.address).state(id),
                 now.status == .running || now.status == .paused, state.process?.life != .ended
             {

@@ -41,7 +41,7 @@ struct Exec: ParsableCommand {
             return try DebugConsole.run(root: root, id: id, port: kataDebugPort ?? DebugConsoleDoor.port)
         }
         Follower.blockSignals()
-        let state = try ContainerState.load(root: root, id: id)
+        let state = try ContainerState.load(root: root, id: id).here()
         let specification = try program(of: state)
         try specification.validate(source: process ?? "the command line")
         for warning in specification.warnings() { ErrorLog.shared.warn(warning) }

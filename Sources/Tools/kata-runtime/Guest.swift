@@ -37,7 +37,7 @@ struct Ps: ParsableCommand {
         let state = try ContainerState.load(root: runtime.global.root, id: id)
         let task = try state.running()
         // The guest's numbers would be those of other processes of the host (go-runc, Docker's top).
-        guard format == "table" else { return print("[\(state.pid)]") }
+        guard format == "table" else { return print("[\(try state.here().pid)]") }
         var request = Grpc_ListProcessesRequest()
         request.containerID = id
         request.format = format

@@ -73,7 +73,7 @@ extension Network {
 
 extension Network {
     fileprivate func container(_ id: String) throws -> (ContainerState, TaskClient) {
-        let state = try ContainerState.load(root: runtime.global.root, id: id)
+        let state = try ContainerState.load(root: runtime.global.root, id: id).here()
         return (state, try state.running())
     }
 }
