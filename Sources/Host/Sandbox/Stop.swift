@@ -24,6 +24,8 @@ extension Sandbox {
             await connection.close()
         }
         debugConsole?.close()
+        // Beside the machine, unless that is to end by itself: it would need its files.
+        if grace == .zero { share?.stop() }
         await machine?.stop(timeout: grace)
         await network?.close()
         for record in containers.values { withdrawSockets(of: record) }
