@@ -87,6 +87,7 @@ let package = Package(
             "Images", in: "Host", ["CLinux", "Deadlines", "Digest", "Linux"],
             resources: [
                 .embedInCode("Kernel/guest.config"), .embedInCode("Kernel/patches/apic-timer.patch"),
+                .embedInCode("Kernel/patches/keep-initmem.patch"),
                 .embedInCode("Kernel/patches/known-branches.patch"),
             ]),
         room("ControlGroups", in: "Host", ["Linux"]),

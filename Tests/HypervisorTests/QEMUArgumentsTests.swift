@@ -38,8 +38,8 @@ struct QEMUArgumentsTests {
                 "qboot.rom",
                 "-kernel", "/k", "-initrd", "/i", "-append",
                 "console=ttyS0 reboot=k panic=-1 cryptomgr.notests net.ifnames=0 no_timer_check i8042.noaux i8042.nomux i8042.nopnp "
-                    + "i8042.dumbkbd rcupdate.rcu_expedited=1 random.trust_cpu=on memhp_default_state=online nr_cpus=2 swiotlb=noforce scsi_mod.scan=manual tsc=reliable "
-                    + "noreplace-smp apic.timer_khz=1000000 quiet agent.log=debug",
+                    + "i8042.dumbkbd rcupdate.rcu_expedited=1 random.trust_cpu=on memhp_default_state=online nr_cpus=2 swiotlb=noforce scsi_mod.scan=manual pcie_ports=compat pnpacpi=off tsc=reliable "
+                    + "noreplace-smp apic.timer_khz=1000000 initmem.keep=1 quiet agent.log=debug",
                 "-chardev", "socket,id=qmp,fd=3,server=on,wait=off", "-mon", "chardev=qmp,mode=control", "-chardev",
                 "socket,id=console,fd=5", "-serial", "chardev:console", "-object",
                 "rng-random,id=rng,filename=/dev/urandom", "-device",
@@ -66,6 +66,22 @@ struct QEMUArgumentsTests {
                         "/opt/kata/lib",
                         "/opt/kata/lib64", "/opt/kata/share", "/boot/k", "/images/i",
                     ], devices: ["/dev/null", "/dev/urandom", "/dev/kvm"]))
+    }
+
+    @Test("a user's word for the kernel stands in the place of ours")
+    func replaced() {
+        var machine = machine
+        machine.kernelParameters = ["pcie_ports=native", "pnpacpi"]
+        let words = QEMUArguments.kernelParameters(machine)
+        #expect(words.filter { $0.hasPrefix("pcie_ports") || $0.hasPrefix("pnpacpi") } == machine.kernelParameters)
+    }
+
+    @Test("memory that comes by virtio-mem needs one slot, modules need theirs")
+    func slots() {
+        var machine = machine
+        #expect(QEMUArguments.build(machine).contains("256M,slots=10,maxmem=1024M"))
+        machine.virtioMem = true
+        #expect(QEMUArguments.build(machine).contains("256M,slots=1,maxmem=1024M"))
     }
 
     @Test("with KVM the guest gets the host's processor")

@@ -31,10 +31,12 @@ package enum QEMUArguments {
         let grows = machine.memorySlots > 0 && machine.maxMemoryMiB > machine.memoryMiB
         let beside = machine.image?.memoryMiB ?? 0
         let ceiling = (grows ? machine.maxMemoryMiB : machine.memoryMiB) + beside
+        // A slot is for a module: virtio-mem takes none, and each is a device that the guest's kernel asks for its state.
+        let slots = machine.virtioMem ? 1 : max(1, machine.memorySlots)
         add(
             "-m",
             "\(machine.memoryMiB)M"
-                + (grows || beside > 0 ? ",slots=\(max(1, machine.memorySlots)),maxmem=\(ceiling)M" : ""))
+                + (grows || beside > 0 ? ",slots=\(slots),maxmem=\(ceiling)M" : ""))
         // Shared: the vhost-user devices map it.
         let size = "size=\(machine.memoryMiB)M,share=on"
         switch machine.memory {
@@ -103,9 +105,15 @@ package enum QEMUArguments {
         words.append("swiotlb=noforce")
         // Its 256 targets are not asked one by one, which takes emulated guests seconds: the agent asks for the disk that it was told of.
         words.append("scsi_mod.scan=manual")
+        // What is plugged into a root port is told by ACPI (QEMU from 6.1 on): the port itself needs no driver. Nor do the devices of a PC's
+        // board, of which there are a clock and an interface that is found where it always was.
+        let given = machine.kernelParameters
+        words += ["pcie_ports=compat", "pnpacpi=off"].filter { word in
+            !given.contains { $0.prefix { $0 != "=" } == word.prefix { $0 != "=" } }
+        }
         if machine.accelerator == .tcg {
-            // Our own kernel takes the APIC timer's rate from here (patches/apic-timer.patch); any other passes over the word.
-            words += ["tsc=reliable", "noreplace-smp", "apic.timer_khz=1000000"]
+            // The last two are for our own kernel (patches/apic-timer.patch, patches/keep-initmem.patch); any other passes over them.
+            words += ["tsc=reliable", "noreplace-smp", "apic.timer_khz=1000000", "initmem.keep=1"]
             if machine.hostKilohertz > 0 { words.append("tsc_early_khz=\(machine.hostKilohertz)") }
         } else {
             words.append("tsc=reliable")

@@ -12,6 +12,7 @@ package struct KernelPatch: Sendable, Equatable {
     package static let all = [
         KernelPatch(name: "apic-timer.patch", PackageResources.apic_timer_patch),
         KernelPatch(name: "known-branches.patch", PackageResources.known_branches_patch),
+        KernelPatch(name: "keep-initmem.patch", PackageResources.keep_initmem_patch),
     ]
 
     private init(name: String, _ bytes: [UInt8]) { self.init(name: name, text: String(decoding: bytes, as: UTF8.self)) }
