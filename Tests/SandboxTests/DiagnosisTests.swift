@@ -16,6 +16,7 @@ struct DiagnosisTests {
         var processor: ProcessorState?
         var hasImage = false
         var isRootless = false
+        var bootBytes = 0
         let stage: Diagnosis.Stage
         /// Words of the cause; nil: none is known.
         let cause: String?
@@ -109,6 +110,12 @@ struct DiagnosisTests {
         .init(
             testDescription: "a system call that QEMU's filter forbids", end: .signalled(31), stage: .silent,
             cause: "hypervisor.qemu.seccompsandbox"),
+        .init(
+            testDescription: "a kernel that fills the memory", bootBytes: 77_000_000, stage: .silent,
+            cause: "64 MiB are too little: raise default_memory"),
+        .init(
+            testDescription: "a kernel that ends at once, with memory enough", bootBytes: 45_000_000, stage: .silent,
+            cause: nil),
     ]
 
     private static func symptoms(_ recorded: Recorded) -> Symptoms {
@@ -122,7 +129,7 @@ struct DiagnosisTests {
         }
         var symptoms = Symptoms(machine: machine)
         (symptoms.console, symptoms.complaints) = (recorded.console, recorded.complaints)
-        (symptoms.end, symptoms.processor) = (recorded.end, recorded.processor)
+        (symptoms.end, symptoms.processor, symptoms.bootBytes) = (recorded.end, recorded.processor, recorded.bootBytes)
         return symptoms
     }
 

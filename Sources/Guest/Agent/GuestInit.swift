@@ -19,6 +19,8 @@ enum GuestInit {
         for (link, target) in [("fd", ""), ("stdin", "/0"), ("stdout", "/1"), ("stderr", "/2")] {
             symlink("/proc/self/fd" + target, "/dev/" + link)
         }
+        // What a kernel calls itself that was given no name; a sandbox has its own.
+        if (try? Files.readText("/proc/sys/kernel/hostname")) == "(none)\n" { sethostname("localhost", 9) }
         setenv("PATH", "/bin:/sbin:/usr/bin:/usr/sbin", 1)
         _ = clx_loopback_up()
     }

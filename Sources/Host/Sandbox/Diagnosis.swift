@@ -4,6 +4,8 @@ import Linux
 /// What is known of a machine whose guest did not come up.
 struct Symptoms: Sendable {
     var machine: VMConfiguration
+    /// Bytes of its kernel and initrd, which both are in its memory.
+    var bootBytes = 0
     /// The console's last lines.
     var console: [String] = []
     /// QEMU's own words.
@@ -66,6 +68,7 @@ struct Diagnosis: Equatable, Sendable {
     private static func cause(_ symptoms: Symptoms) -> String? {
         let machine = symptoms.machine
         let root = machine.image?.path ?? machine.initrd ?? ""
+        let tooLittle = "the machine's \(machine.memoryMiB) MiB are too little: raise default_memory"
         if symptoms.isOutOfHostMemory {
             return
                 "the host's kernel killed QEMU: a control group's limit of memory is below what the machine needs (\(machine.memoryMiB) MiB and some 50 for QEMU)"
@@ -80,7 +83,13 @@ struct Diagnosis: Equatable, Sendable {
             return
                 "with rootless = true QEMU runs as another user, who can't read what it boots: make that, and the directories above, readable by everybody"
         }
-        if let reason = lastWords(machine, root).first(where: { $0.applies(to: symptoms.console) }) {
+        // A kernel that has no room beside itself ends before it has a console.
+        if symptoms.console.isEmpty, symptoms.complaints.isEmpty, symptoms.end == .exited(0),
+            symptoms.bootBytes >> 20 + roomToStart > machine.memoryMiB
+        {
+            return tooLittle
+        }
+        if let reason = lastWords(machine, root, tooLittle).first(where: { $0.applies(to: symptoms.console) }) {
             return reason.cause
         }
         if symptoms.end == nil, symptoms.processor == .idle || symptoms.processor == .program {
@@ -89,6 +98,9 @@ struct Diagnosis: Equatable, Sendable {
         }
         return nil
     }
+
+    /// What a kernel takes before it has a console, in MiB.
+    private static let roomToStart = 16
 
     /// What one of several words means for who configures the machine.
     private struct Meaning {
@@ -136,12 +148,11 @@ struct Diagnosis: Equatable, Sendable {
     }
 
     /// What the kernel or the agent says last (init/main.c, init/initramfs.c, kernel/exit.c), the surest first.
-    private static func lastWords(_ machine: VMConfiguration, _ root: String) -> [Meaning] {
+    private static func lastWords(_ machine: VMConfiguration, _ root: String, _ tooLittle: String) -> [Meaning] {
         let rebuild = "build it anew with kata-osbuilder"
         return [
             Meaning(
-                "Out of memory", "deadlocked on memory", "write error",
-                means: "the machine's \(machine.memoryMiB) MiB are too little: raise default_memory"),
+                "Out of memory", "deadlocked on memory", "write error", means: tooLittle),
             Meaning(
                 "kata-agent: load module", "version magic",
                 means:

@@ -44,6 +44,12 @@ package enum Files {
 
     package static func exists(_ path: String) -> Bool { access(path, F_OK) == 0 }
 
+    /// In bytes; 0 where there is nothing.
+    package static func size(of path: String) -> Int {
+        var status = stat()
+        return stat(path, &status) == 0 ? Int(status.st_size) : 0
+    }
+
     /// `path` from the root on, without touching the file system beyond the working directory's name.
     package static func absolute(_ path: String) -> String {
         var names: [Substring] = []
