@@ -269,6 +269,24 @@ struct LedgerTests {
         Ledger.takeAway(directory)
         #expect(Files.list(place) == ["one"] && Ledger.keeperLife(directory) == .running)
         #expect(!Ledger.owns(socket: "/nowhere", directory))
+        // Its socket tells from everywhere whether the shim lives: one that nobody listens on any more is left of a dead one.
+        let socket = place + "/socket"
+        page.apply(.init(number: 2, entry: .socket(path: socket)))
+        page.apply(.init(number: 3, entry: .process(id: try #require(ProcessIdentity(child.pid)), name: "stranger")))
+        try Files.write(directory + "/ledger", page.bytes)
+        #expect(Ledger.keeperLife(directory) == .running)
+        do {
+            let listener = try UnixSocket.listen(socket)
+            #expect(Ledger.keeperLife(directory) == .running && listener.raw >= 0)
+        }
+        #expect(Ledger.keeperLife(directory) == .ended)
+        Ledger.takeAway(directory)
+        // Whoever has a number of its processes here is another.
+        #expect(Files.list(place) == [] && ProcessIdentity(child.pid)?.life == .running)
+        try Files.makeDirectory(directory)
+        page.apply(.init(number: 2))
+        page.apply(.init(number: 3))
+        try Files.write(directory + "/ledger", page.bytes)
         child.signal(SIGKILL)
         _ = child.wait()
         // From the host it can be seen that they have gone.

@@ -66,6 +66,13 @@ extension Ledger.Entry {
         }
     }
 
+    var isProcess: Bool {
+        switch self {
+        case .keeper, .process: true
+        default: false
+        }
+    }
+
     /// Whether the host's next start undoes it.
     var endsWithTheHost: Bool {
         switch self {

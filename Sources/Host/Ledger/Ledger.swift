@@ -261,7 +261,19 @@ extension Ledger.Page {
     /// True where that can't be told: its processes are looked at then.
     var isOfThisBoot: Bool { Ledger.currentBoot.map { $0 == head.boot } ?? true }
 
-    var linesToUndo: [Line] { isOfThisBoot ? lines : lines.filter { $0.entry?.endsWithTheHost == false } }
+    /// Numbers of processes are told only of those that they are numbers of here.
+    var linesToUndo: [Line] {
+        guard isOfThisBoot else { return lines.filter { $0.entry?.endsWithTheHost == false } }
+        return isForeign ? lines.filter { $0.entry?.isProcess == false } : lines
+    }
+
+    private var isForeign: Bool { head.processes?.isElsewhere == true }
+
+    /// Whether its shim listens, as it does for as long as it lives, or may do so unseen from here.
+    private var isServed: Bool {
+        for line in lines { if case .socket(let path) = line.entry { return !UnixSocket.isAbandoned(path) } }
+        return true
+    }
 
     enum Keeper: Equatable {
         /// It lives.
@@ -273,7 +285,7 @@ extension Ledger.Page {
 
     var keeper: Keeper {
         guard isOfThisBoot else { return .ended }
-        if head.processes?.isElsewhere == true { return .elsewhere }
+        if isForeign { return isServed ? .elsewhere : .ended }
         for line in lines {
             if case .keeper(let process) = line.entry, process.life != .ended { return .process(process) }
         }

@@ -48,6 +48,25 @@ package enum UnixSocket {
         return socket
     }
 
+    /// Whether nobody listens on a socket that is still there; false where that can't be told from here.
+    package static func isAbandoned(_ path: String) -> Bool {
+        // Who has just bound it is about to listen.
+        for pause: UInt32 in [0, 50_000] {
+            usleep(pause)
+            guard let socket = try? make(.stream, path) else { return false }
+            let raw = socket.raw
+            // Who listens and doesn't accept is there.
+            _ = fcntl(raw, F_SETFL, O_NONBLOCK)
+            do {
+                try withAddress(path) { address, length throws(SystemError) in
+                    try check("connect to", path) { Glibc.connect(raw, address, length) }
+                }
+                return false
+            } catch { guard error.code == ECONNREFUSED else { return false } }
+        }
+        return true
+    }
+
     /// How long who reads from a socket waits (socket(7), SO_RCVTIMEO); nil: for ever.
     package static func setReadLimit(_ socket: Int32, _ limit: Duration?) {
         // All zeros would be for ever.

@@ -39,9 +39,9 @@ struct ContainerState: Codable {
     private var isElsewhere: Bool { processes?.isElsewhere == true }
 
     /// Itself, for what needs its process, or leads its shim to one of the caller's.
-    /// - Throws: where either's numbers are those of strangers for the other.
+    /// - Throws: where either's numbers are those of strangers for the other, and the shim lives.
     func here() throws(RuntimeError) -> ContainerState {
-        guard !isElsewhere else {
+        guard !isElsewhere || UnixSocket.isAbandoned(address) else {
             throw RuntimeError(
                 "container \"\(id)\" was made in another pid or time namespace, where its processes have other numbers: run this there"
             )
