@@ -47,6 +47,7 @@ struct NamespacesTests {
                 """, "\(outcome.output) \(outcome.error)")
         #expect(try lab.leftovers("t-elsewhere") == "")
     }
+
     @Test("what a container that was restarted finds of its earlier life, it removes")
     func restarted() throws {
         let lab = try Lab()

@@ -120,10 +120,8 @@ extension Configuration {
 
     /// Words of the annotation take the place of those with the same name.
     private func replacingParameters(_ text: String) -> String {
-        func name(_ word: Substring) -> Substring { word.prefix { $0 != "=" } }
-        let words = text.split(separator: " ")
-        let names = Set(words.map(name))
-        let kept = self.text(Keys.kernelParameters).split(separator: " ").filter { !names.contains(name($0)) }
-        return (kept + words).joined(separator: " ")
+        func words(_ text: String) -> [String] { text.split(separator: " ").map(String.init) }
+        let (ours, theirs) = (words(self.text(Keys.kernelParameters)), words(text))
+        return (ours.without(namesOf: theirs) + theirs).joined(separator: " ")
     }
 }

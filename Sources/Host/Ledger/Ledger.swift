@@ -235,8 +235,7 @@ package final class Ledger: Sendable {
     /// Whether the sandbox there serves on `socket`, or would have, had it come so far.
     package static func owns(socket: String, _ directory: String) -> Bool {
         guard let page = try? read(directory) else { return false }
-        for line in page.lines { if case .socket(let path) = line.entry { return path == socket } }
-        return page.keeper == .ended
+        return page.socket.map { $0 == socket } ?? (page.keeper == .ended)
     }
 
     /// Of who keeps the sandbox there: one that was stopped by a signal answers nobody.
@@ -264,15 +263,13 @@ extension Ledger.Page {
     /// Numbers of processes are told only of those that they are numbers of here.
     var linesToUndo: [Line] {
         guard isOfThisBoot else { return lines.filter { $0.entry?.endsWithTheHost == false } }
-        return isForeign ? lines.filter { $0.entry?.isProcess == false } : lines
+        return head.processes?.isForeign == true ? lines.filter { $0.entry?.isProcess == false } : lines
     }
 
-    private var isForeign: Bool { head.processes?.isElsewhere == true }
-
-    /// Whether its shim listens, as it does for as long as it lives, or may do so unseen from here.
-    private var isServed: Bool {
-        for line in lines { if case .socket(let path) = line.entry { return !UnixSocket.isAbandoned(path) } }
-        return true
+    /// On which its shim listens; nil while it has not come so far.
+    var socket: String? {
+        for line in lines { if case .socket(let path) = line.entry { return path } }
+        return nil
     }
 
     enum Keeper: Equatable {
@@ -285,7 +282,9 @@ extension Ledger.Page {
 
     var keeper: Keeper {
         guard isOfThisBoot else { return .ended }
-        if isForeign { return isServed ? .elsewhere : .ended }
+        if let processes = head.processes, processes.isForeign {
+            return processes.mayHold(listener: socket) ? .elsewhere : .ended
+        }
         for line in lines {
             if case .keeper(let process) = line.entry, process.life != .ended { return .process(process) }
         }

@@ -68,7 +68,6 @@ struct Diagnosis: Equatable, Sendable {
     private static func cause(_ symptoms: Symptoms) -> String? {
         let machine = symptoms.machine
         let root = machine.image?.path ?? machine.initrd ?? ""
-        let tooLittle = "the machine's \(machine.memoryMiB) MiB are too little: raise default_memory"
         if symptoms.isOutOfHostMemory {
             return
                 "the host's kernel killed QEMU: a control group's limit of memory is below what the machine needs (\(machine.memoryMiB) MiB and some 50 for QEMU)"
@@ -87,9 +86,9 @@ struct Diagnosis: Equatable, Sendable {
         if symptoms.console.isEmpty, symptoms.complaints.isEmpty, symptoms.end == .exited(0),
             symptoms.bootBytes >> 20 + roomToStart > machine.memoryMiB
         {
-            return tooLittle
+            return tooLittle(machine)
         }
-        if let reason = lastWords(machine, root, tooLittle).first(where: { $0.applies(to: symptoms.console) }) {
+        if let reason = lastWords(machine, root).first(where: { $0.applies(to: symptoms.console) }) {
             return reason.cause
         }
         if symptoms.end == nil, symptoms.processor == .idle || symptoms.processor == .program {
@@ -101,6 +100,10 @@ struct Diagnosis: Equatable, Sendable {
 
     /// What a kernel takes before it has a console, in MiB.
     private static let roomToStart = 16
+
+    private static func tooLittle(_ machine: VMConfiguration) -> String {
+        "the machine's \(machine.memoryMiB) MiB are too little: raise default_memory"
+    }
 
     /// What one of several words means for who configures the machine.
     private struct Meaning {
@@ -148,11 +151,11 @@ struct Diagnosis: Equatable, Sendable {
     }
 
     /// What the kernel or the agent says last (init/main.c, init/initramfs.c, kernel/exit.c), the surest first.
-    private static func lastWords(_ machine: VMConfiguration, _ root: String, _ tooLittle: String) -> [Meaning] {
+    private static func lastWords(_ machine: VMConfiguration, _ root: String) -> [Meaning] {
         let rebuild = "build it anew with kata-osbuilder"
         return [
             Meaning(
-                "Out of memory", "deadlocked on memory", "write error", means: tooLittle),
+                "Out of memory", "deadlocked on memory", "write error", means: tooLittle(machine)),
             Meaning(
                 "kata-agent: load module", "version magic",
                 means:

@@ -45,13 +45,16 @@ package struct ProcessNamespace: Hashable, Codable, Sendable {
         return time == theirs
     }
 
-    /// Not this process's own, and there may be living processes in it.
-    package var isElsewhere: Bool { !matches(Self.own) && !isGone }
+    /// Not this process's own: a number of it is another process here.
+    package var isForeign: Bool { !matches(Self.own) }
+
+    /// Whether a process may live in it that listens on `socket` for as long as it lives; nil: none that listens.
+    package func mayHold(listener socket: String?) -> Bool { !isGone && socket.map(UnixSocket.isAbandoned) != true }
 
     /// Whether all its processes have ended, for all that can be seen from here.
     package var isGone: Bool {
         // The host's own has its first process in it, which not every root may look at.
-        guard !matches(Self.own), Self.own?.inode == Self.initial.inode, self != Self.initial else { return false }
+        guard isForeign, Self.own?.inode == Self.initial.inode, self != Self.initial else { return false }
         let processes = Self.processes.filter { $0 != "1" }
         // Any other that hides its namespaces may be of this one.
         do { return try !processes.isEmpty && !processes.contains { try matches(Self.find($0)) } } catch {

@@ -41,11 +41,14 @@ package enum UnixSocket {
 
     package static func connect(_ path: String, _ kind: Kind = .stream) throws(SystemError) -> FileDescriptor {
         let socket = try make(kind, path)
-        let raw = socket.raw
-        try withAddress(path) { address, length throws(SystemError) in
-            try check("connect to", path) { Glibc.connect(raw, address, length) }
-        }
+        try connect(socket.raw, path)
         return socket
+    }
+
+    private static func connect(_ socket: Int32, _ path: String) throws(SystemError) {
+        try withAddress(path) { address, length throws(SystemError) in
+            try check("connect to", path) { Glibc.connect(socket, address, length) }
+        }
     }
 
     /// Whether nobody listens on a socket that is still there; false where that can't be told from here.
@@ -54,15 +57,10 @@ package enum UnixSocket {
         for pause: UInt32 in [0, 50_000] {
             usleep(pause)
             guard let socket = try? make(.stream, path) else { return false }
-            let raw = socket.raw
             // Who listens and doesn't accept is there.
-            _ = fcntl(raw, F_SETFL, O_NONBLOCK)
-            do {
-                try withAddress(path) { address, length throws(SystemError) in
-                    try check("connect to", path) { Glibc.connect(raw, address, length) }
-                }
-                return false
-            } catch { guard error.code == ECONNREFUSED else { return false } }
+            _ = fcntl(socket.raw, F_SETFL, O_NONBLOCK)
+            do { try connect(socket.raw, path) } catch  where error.code == ECONNREFUSED { continue } catch {}
+            return false
         }
         return true
     }

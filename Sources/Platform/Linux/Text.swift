@@ -24,3 +24,12 @@ extension StringProtocol {
         return String(decoding: result, as: UTF8.self)
     }
 }
+
+extension [String] {
+    /// Words for a kernel (bootparam(7)) but for those whose names others have.
+    package func without(namesOf others: [String]) -> [String] {
+        func name(_ word: String) -> Substring { word.prefix { $0 != "=" } }
+        let names = Set(others.map(name))
+        return filter { !names.contains(name($0)) }
+    }
+}

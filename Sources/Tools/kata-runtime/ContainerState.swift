@@ -34,14 +34,14 @@ struct ContainerState: Codable {
     var annotations: [String: String]
 
     /// The attach process; nil where it isn't known by its number.
-    var process: ProcessIdentity? { isElsewhere ? nil : start.map { ProcessIdentity(pid: pid, start: $0) } }
+    var process: ProcessIdentity? { isForeign ? nil : start.map { ProcessIdentity(pid: pid, start: $0) } }
 
-    private var isElsewhere: Bool { processes?.isElsewhere == true }
+    private var isForeign: Bool { processes?.isForeign == true }
 
     /// Itself, for what needs its process, or leads its shim to one of the caller's.
     /// - Throws: where either's numbers are those of strangers for the other, and the shim lives.
     func here() throws(RuntimeError) -> ContainerState {
-        guard !isElsewhere || UnixSocket.isAbandoned(address) else {
+        if let processes, processes.isForeign, processes.mayHold(listener: address) {
             throw RuntimeError(
                 "container \"\(id)\" was made in another pid or time namespace, where its processes have other numbers: run this there"
             )
