@@ -15,11 +15,16 @@ extension String {
 /// Answers as an agent would, for the calls that the tests make.
 private struct Agent: AgentService {
     let loop: any EventLoop
+    /// Hears of each slow call when it is under way.
+    var slowBegan: AsyncStream<Void>.Continuation?
 
     func waitProcess(_ request: Grpc_WaitProcessRequest, _ context: CallContext) async throws
         -> Grpc_WaitProcessResponse
     {
-        if request.containerID == "slow" { try await sleep(.milliseconds(300), on: loop) }
+        if request.containerID == "slow" {
+            slowBegan?.yield()
+            try await sleep(.milliseconds(300), on: loop)
+        }
         if request.containerID == "unknown" { throw RPCError(.notFound, "container unknown does not exist") }
         var response = Grpc_WaitProcessResponse()
         response.status = Int32(request.execID) ?? -1
@@ -40,10 +45,11 @@ struct CallTests {
     }
 
     /// A server at a socket of its own, and its path.
-    private func serve(mostConnections: Int) async throws -> String {
+    private func serve(mostConnections: Int, slowBegan: AsyncStream<Void>.Continuation? = nil) async throws -> String {
         let path = "/tmp/kata-ttrpc-\(UInt32.random(in: 0...UInt32.max))"
+        let agent = Agent(loop: loop, slowBegan: slowBegan)
         let server = RPCServer(
-            eventLoop: loop, services: [Agent.serviceName: Agent(loop: loop).methods], mostConnections: mostConnections)
+            eventLoop: loop, services: [Agent.serviceName: agent.methods], mostConnections: mostConnections)
         _ = try await server.listen(socket: try UnixSocket.listen(path).take())
         return path
     }
@@ -51,12 +57,15 @@ struct CallTests {
     @Test(
         "thousands that connect and say nothing, or half a frame, make room for others; who waits for an answer stays")
     func silent() async throws {
-        let path = try await serve(mostConnections: 20)
+        let (began, continuation) = AsyncStream<Void>.makeStream()
+        let path = try await serve(mostConnections: 20, slowBegan: continuation)
         defer { unlink(path) }
         let client = try await RPCClient.connect(unixPath: path, on: loop)
         let agent = AgentServiceClient(client: client)
         var silent: [SharedDescriptor] = []
         async let slow = agent.waitProcess(request("slow", "7"), timeout: .seconds(20))
+        // Until it has called, it is one of those that say nothing.
+        for await _ in began { break }
         for number in 0..<2000 {
             let socket = try UnixSocket.connect(path)
             if number % 2 == 0 { try socket.writeAll([0, 0, 1], to: "half a frame") }
