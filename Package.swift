@@ -111,7 +111,7 @@ let package = Package(
                 "Linux", "CLinux", nioCore, nioPosix, log, protobuf,
             ]),
         // Tools
-        tool("kata-agent", ["Agent", "AgentAPI", "Container", "Linux"]),
+        tool("kata-agent", ["Agent", "AgentAPI", "Linux"]),
         tool("containerd-shim-kata-v2", ["Shim", "AgentAPI", "Linux"]),
         tool(
             "kata-runtime",

@@ -1,6 +1,7 @@
 import AgentAPI
 import CLinux
 import Container
+import Deadlines
 import EventLoop
 import Glibc
 import Linux
@@ -20,10 +21,11 @@ package enum AgentServer {
         let began = GuestMetrics.uptime()
         // As a unit of systemd it finds the guest prepared; what its containers leave behind comes to it all the same.
         if isInit { try GuestInit.run() } else { _ = clx_set_subreaper() }
+        let zygote = try Zygote(limit: Deadline.stage.limit)
         let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
         let loop = group.next()
         let finished = loop.makePromise(of: Void.self)
-        let guest = try Guest(loop: loop) { finished.succeed() }
+        let guest = try Guest(loop: loop, zygote: zygote) { finished.succeed() }
         let server = RPCServer(
             eventLoop: loop,
             services: [Service.serviceName: Service(guest: guest).methods, Health.serviceName: Health().methods])
@@ -47,12 +49,12 @@ package enum AgentServer {
         if announcement >= 0 {
             // While the host gets the first container ready.
             detachThread("cgroups") { Cgroup.passDown() }
-            detachThread("rehearsal") { rehearse() }
+            detachThread("rehearsal") { rehearse(zygote) }
         } else {
             detachThread("rehearsal") {
                 Cgroup.passDown()
                 Modules.wait()
-                rehearse()
+                rehearse(zygote)
                 // No host, no channel: this machine is to be saved, and others go on from here (MachineTemplate).
                 writeError("kata-agent: ready, and waits for its host")
             }
@@ -62,9 +64,10 @@ package enum AgentServer {
     }
 
     /// Reads and plans a container that nobody wants: the first time costs five times the second, and the agent waits for the host anyway.
-    private static func rehearse() {
+    private static func rehearse(_ zygote: Zygote) {
         guard let spec = try? OCISpec.Spec.decode(json: OCISpec.Spec.example.json(), source: "example") else { return }
-        _ = try? ContainerPlan(spec, container: "rehearsal").passed
+        guard let plan = try? ContainerPlan(spec, container: "rehearsal") else { return }
+        zygote.rehearse(plan)
     }
 }
 

@@ -46,6 +46,7 @@ final class Guest: Sendable {
     }
 
     let loop: any EventLoop
+    let zygote: Zygote
     let relay: StreamRelay
     let reaper: Reaper
     let oom: OOMWatch
@@ -54,8 +55,9 @@ final class Guest: Sendable {
     /// Called when the sandbox ends.
     let powerOff: @Sendable () -> Void
 
-    init(loop: any EventLoop, powerOff: @escaping @Sendable () -> Void) throws(SystemError) {
+    init(loop: any EventLoop, zygote: Zygote, powerOff: @escaping @Sendable () -> Void) throws(SystemError) {
         self.loop = loop
+        self.zygote = zygote
         self.powerOff = powerOff
         relay = try StreamRelay()
         reaper = try Reaper()

@@ -55,27 +55,31 @@ final class GuestProcess: Sendable {
 
     /// Starts the stage and waits until it has done everything but the exec. Blocks.
     /// - Parameter filter: of system calls, compiled once for all processes of a container.
-    init(_ launch: Launch, filter: SeccompFilter?, ports: Ports, relay: StreamRelay, reaper: Reaper) throws {
-        self.relay = relay
-        var command: Command
+    init(_ launch: Launch, in guest: Guest, filter: SeccompFilter?, ports: Ports) throws {
+        let reaper = guest.reaper
+        relay = guest.relay
+        let stage: Stage
         let document: [UInt8]
         let process: ProcessPlan
+        let group: String
+        var namespaces: UInt64 = 0
         var userMaps = UserMaps()
+        var table: [Int32: Int32] = [:]
         var target: Int32 = -1
         defer { if target >= 0 { close(target) } }
         switch launch {
         case .container(let plan):
-            command = Command("/proc/self/exe", [Stages.container], environment: [])
-            if plan.namespaces.isOneClone { command.newNamespaces = plan.namespaces.new }
+            stage = .container
+            if plan.namespaces.isOneClone { namespaces = plan.namespaces.new }
             userMaps = UserMaps(users: plan.namespaces.userMap, groups: plan.namespaces.groupMap)
-            command.cgroup = Cgroup(plan.cgroup).path
+            group = Cgroup(plan.cgroup).path
             document = plan.passed
             process = plan.process
         case .exec(let plan, let first, let cgroup):
-            command = Command("/proc/self/exe", [Stages.exec], environment: [])
-            command.cgroup = Cgroup(cgroup).joinable(beside: first).path
+            stage = .exec
+            group = Cgroup(cgroup).joinable(beside: first).path
             target = try checkNegated("find", "process \(first)", clx_pidfd_open(first))
-            command.descriptors[Stages.targetNumber] = target
+            table[Stage.targetNumber] = target
             document = plan.passed
             process = plan.process
         }
@@ -83,10 +87,8 @@ final class GuestProcess: Sendable {
         let words = try LastWords.make()
         var theirs: Int32 = -1
         let conversation = try SyncSocket(timeoutSeconds: Deadline.stage.seconds, theirs: &theirs)
-        command.name = "kata-agent"
-        command.newSession = true
-        command.descriptors[SyncSocket.number] = theirs
-        command.descriptors[LastWords.number] = words.raw
+        table[SyncSocket.number] = theirs
+        table[LastWords.number] = words.raw
         var ours = Facts()
         var streams = Set<Int32>()
         defer { for stream in streams { close(stream) } }
@@ -96,7 +98,7 @@ final class GuestProcess: Sendable {
                 var ends: [Int32] = [-1, -1]
                 try checkNegated("create", "pipe", clx_pipe(&ends, 0))
                 let (theirs, mine) = standard == 0 ? (ends[0], ends[1]) : (ends[1], ends[0])
-                command.descriptors[standard] = theirs
+                table[standard] = theirs
                 streams.insert(theirs)
                 switch standard {
                 case 0: ours.stdin = mine
@@ -106,8 +108,13 @@ final class GuestProcess: Sendable {
             }
         }
         do {
+            let started = Result { [table, namespaces] () throws(SystemError) in
+                try guest.zygote.start(stage, in: group, namespaces: namespaces, descriptors: table)
+            }
+            // The stage has its own copy: while ours is open, the conversation would never end.
+            close(theirs)
             pid = try Self.prepare(
-                command, process, document, filter, userMaps, conversation, theirs, reaper, &ours.master)
+                try started.get(), process, document, filter, userMaps, conversation, reaper, &ours.master)
         } catch {
             for mine in [ours.stdin, ours.stdout, ours.stderr, ours.master] where mine >= 0 { close(mine) }
             throw error
@@ -124,16 +131,12 @@ final class GuestProcess: Sendable {
         reaper.watch(pid) { [self] status in ended(status) }
     }
 
-    /// Starts the stage and talks to it until it is ready. Returns the pid of the process that will run the program.
+    /// Talks to the stage until it is ready. Returns the pid of the process that will run the program.
     private static func prepare(
-        _ command: Command, _ process: ProcessPlan, _ document: [UInt8], _ filter: SeccompFilter?, _ maps: UserMaps,
-        _ sync: borrowing SyncSocket, _ theirs: Int32,
-        _ reaper: Reaper, _ master: inout Int32
+        _ stage: pid_t, _ process: ProcessPlan, _ document: [UInt8], _ filter: SeccompFilter?, _ maps: UserMaps,
+        _ sync: borrowing SyncSocket, _ reaper: Reaper, _ master: inout Int32
     ) throws -> pid_t {
-        let started = Result { () throws(SystemError) in try ChildProcess(command).pid }
-        // The child has its own copy: while ours is open, the conversation would never end.
-        close(theirs)
-        var pid = try started.get()
+        var pid = stage
         do {
             try sync.send(document: document)
             try sync.send(filter)

@@ -74,6 +74,46 @@ static int change_user(const struct clx_spawn *request) {
     return (int)syscall(SYS_setresuid, request->user, request->user, request->user);
 }
 
+enum { FAILED = -2 };
+
+// Puts every source at its target, and `*kept` out of the way. Returns the highest target, -1 for none, or FAILED.
+static int arrange(const struct clx_fd_mapping *mappings, size_t count, int *kept) {
+    // Sources move above every target first, so that no dup2 overwrites a source still needed.
+    int moved[HIGHEST_MAPPING];
+    for (size_t i = 0; i < count; i++) {
+        moved[i] = fcntl(mappings[i].source, F_DUPFD_CLOEXEC, 64);
+        if (moved[i] < 0) return FAILED;
+    }
+    int kept_moved = fcntl(*kept, F_DUPFD_CLOEXEC, 64);
+    if (kept_moved < 0) return FAILED;
+    *kept = kept_moved;
+    int highest = -1;
+    for (size_t i = 0; i < count; i++) {
+        if (dup2(moved[i], mappings[i].target) < 0) return FAILED;
+        if (mappings[i].target > highest) highest = mappings[i].target;
+    }
+    return highest;
+}
+
+void clx_reset_signals(void) {
+    sigset_t none;
+    sigemptyset(&none);
+    sigprocmask(SIG_SETMASK, &none, NULL);
+    for (int number = 1; number < 32; number++) signal(number, SIG_DFL);
+}
+
+int clx_keep_only(const struct clx_fd_mapping *mappings, size_t count) {
+    if (count == 0 || count > HIGHEST_MAPPING) return -EINVAL;
+    int kept = mappings[0].source, highest = arrange(mappings, count, &kept);
+    if (highest == FAILED) return -errno;
+    for (int number = 0; number < highest; number++) {
+        size_t i = 0;
+        while (i < count && mappings[i].target != number) i++;
+        if (i == count) close(number);
+    }
+    return syscall(SYS_close_range, highest + 1, ~0U, 0) < 0 ? -errno : 0;
+}
+
 // Runs in the child of a multithreaded process: async-signal-safe calls only.
 static void child(const struct clx_spawn *request, int report, int gate) {
     char go;
@@ -93,28 +133,13 @@ static void child(const struct clx_spawn *request, int report, int gate) {
     // After the signal is ordered: a parent that ended before that is noticed here. Nothing comes when the parent has ended meanwhile.
     if (request->admit && read(gate, &go, 1) != 1) _exit(127);
 
-    // Sources move above every target first, so that no dup2 overwrites a source still needed.
-    int moved[HIGHEST_MAPPING];
-    for (size_t i = 0; i < request->mapping_count; i++) {
-        moved[i] = fcntl(request->mappings[i].source, F_DUPFD_CLOEXEC, 64);
-        if (moved[i] < 0) fail(report, 4);
-    }
-    int report_moved = fcntl(report, F_DUPFD_CLOEXEC, 64);
-    if (report_moved < 0) fail(report, 4);
-    int highest = -1;
-    for (size_t i = 0; i < request->mapping_count; i++) {
-        if (dup2(moved[i], request->mappings[i].target) < 0) fail(report_moved, 4);
-        if (request->mappings[i].target > highest) highest = request->mappings[i].target;
-    }
+    int kept = report, highest = arrange(request->mappings, request->mapping_count, &kept);
+    if (highest == FAILED) fail(report, 4);
     // Everything above the table goes at exec; descriptors born in this project are close-on-exec already.
     syscall(SYS_close_range, highest + 1, ~0U, 1u << 2 /* CLOSE_RANGE_CLOEXEC */);
-
-    sigset_t none;
-    sigemptyset(&none);
-    sigprocmask(SIG_SETMASK, &none, NULL);
-    for (int number = 1; number < 32; number++) signal(number, SIG_DFL);
+    clx_reset_signals();
     execve(request->executable, request->arguments, request->environment);
-    fail(report_moved, 5);
+    fail(kept, 5);
 }
 
 pid_t clx_spawn(const struct clx_spawn *request, int *pidfd, const char **stage) {

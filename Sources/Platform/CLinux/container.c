@@ -88,10 +88,16 @@ int clx_set_rlimit(pid_t process, int resource, uint64_t soft, uint64_t hard) {
     OR_ERRNO(prlimit(process, (__rlimit_resource_t)resource, &limit, NULL));
 }
 
-pid_t clx_fork_sibling(void) {
+pid_t clx_fork(void) { OR_ERRNO(fork()); }
+
+pid_t clx_fork_sibling(uint64_t new_namespaces, int cgroup) {
     struct clone_args arguments;
     memset(&arguments, 0, sizeof arguments);
-    arguments.flags = CLONE_PARENT;
+    arguments.flags = CLONE_PARENT | new_namespaces;
+    if (cgroup >= 0) {
+        arguments.flags |= CLONE_INTO_CGROUP;
+        arguments.cgroup = (uint64_t)cgroup;
+    }
     OR_ERRNO(syscall(SYS_clone3, &arguments, sizeof arguments));
 }
 

@@ -1,17 +1,14 @@
 import Agent
 import AgentAPI
-import Container
 import Glibc
 import Linux
 
-/// The guest's agent, and the first steps of its containers' processes.
+/// The guest's agent.
 @main
 struct Main {
     static func main() {
         switch CommandLine.arguments.dropFirst().first {
         case nil: break
-        case Stages.container: Stages.runContainer()
-        case Stages.exec: Stages.runExec()
         case "--version": return print("kata-agent \(Version.current)")
         case let argument?:
             if getpid() != 1 {

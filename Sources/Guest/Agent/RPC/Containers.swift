@@ -57,7 +57,7 @@ extension Service {
                     try cgroup.create(plan.limits)
                     try cgroup.apply(plan.deviceFilter)
                     let process = try GuestProcess(
-                        .container(plan), filter: filter, ports: ports, relay: guest.relay, reaper: guest.reaper)
+                        .container(plan), in: guest, filter: filter, ports: ports)
                     return (process, filter)
                 }
                 var processes = [id: process]

@@ -25,7 +25,7 @@ extension Service {
             let process = try await blocking("exec") { [guest] in
                 let launch = GuestProcess.Launch.exec(plan, target: record.initial.pid, cgroup: record.plan.cgroup)
                 let process = try GuestProcess(
-                    launch, filter: record.filter, ports: ports, relay: guest.relay, reaper: guest.reaper)
+                    launch, in: guest, filter: record.filter, ports: ports)
                 try process.start()
                 return process
             }

@@ -59,8 +59,11 @@ int clx_attach_device_filter(int cgroup, const uint64_t *instructions, size_t co
 /// Loads instructions of classic BPF as a filter of system calls; `flags` are seccomp(2)'s.
 int clx_load_seccomp(const uint64_t *instructions, size_t count, unsigned flags);
 
+/// Forks a single-threaded process. Returns the child's pid, 0 in the child.
+pid_t clx_fork(void);
 /// Forks a single-threaded process; the child's parent is the caller's (CLONE_PARENT). Returns its pid, 0 in the child.
-pid_t clx_fork_sibling(void);
+/// - `new_namespaces`: CLONE_NEW* flags; `cgroup`: descriptor of a cgroup v2 directory to begin in, or -1.
+pid_t clx_fork_sibling(uint64_t new_namespaces, int cgroup);
 
 /// A new terminal from the multiplexer at `path` (pts(4)).
 int clx_open_terminal(const char *path, int *master, int *slave);

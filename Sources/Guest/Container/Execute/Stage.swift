@@ -35,16 +35,23 @@ extension ExecPlan: Passed {
     package var passed: [UInt8] { Passage.write(self) }
 }
 
-/// What the agent's own executable does when it is started again as the first step of a container's process.
-///
-/// It is single-threaded and has finished its own start-up before it gives up the guest's files: the Swift runtime needs /proc.
-package enum Stages {
-    package static let container = "init-container"
-    package static let exec = "init-exec"
+/// The first steps of a container's process, in a copy of the zygote: single-threaded, so that Swift may do them.
+package enum Stage: UInt8, Sendable {
+    case container
+    case exec
+
     /// In an exec stage: a pidfd of the container's first process.
     package static let targetNumber: Int32 = 4
 
-    package static func runContainer() -> Never {
+    /// Ends with the process's program.
+    func run() -> Never {
+        switch self {
+        case .container: Self.runContainer()
+        case .exec: Self.runExec()
+        }
+    }
+
+    private static func runContainer() -> Never {
         let sync = SyncSocket(FileDescriptor(owning: SyncSocket.number))
         // The number came through dup2 and so without the flag; exec must close it.
         _ = fcntl(SyncSocket.number, F_SETFD, FD_CLOEXEC)
@@ -140,7 +147,7 @@ package enum Stages {
 
     /// A new pid or time namespace is its maker's children's (unshare(2)). The child belongs to the agent, as this process does.
     private static func continueInChild(_ sync: borrowing SyncSocket) throws {
-        let child = try checkNegated("fork", "into the container", clx_fork_sibling())
+        let child = try checkNegated("fork", "into the container", clx_fork_sibling(0, -1))
         if child > 0 {
             try sync.send(.process(child))
             _exit(0)
@@ -148,7 +155,7 @@ package enum Stages {
         setsid()
     }
 
-    package static func runExec() -> Never {
+    private static func runExec() -> Never {
         let sync = SyncSocket(FileDescriptor(owning: SyncSocket.number))
         _ = fcntl(SyncSocket.number, F_SETFD, FD_CLOEXEC)
         _ = fcntl(targetNumber, F_SETFD, FD_CLOEXEC)

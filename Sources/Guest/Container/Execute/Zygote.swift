@@ -1,0 +1,122 @@
+import CLinux
+import Glibc
+import Linux
+import Synchronization
+
+/// A single-threaded copy of the agent, made before that has threads, of which every process of a container begins as a copy.
+///
+/// Swift's own start-up is behind it, and what it has learnt of a plan's types its copies know (docs/decisions/0002).
+package final class Zygote: Sendable {
+    private let socket: Mutex<FileDescriptor>
+
+    /// What is asked of it; the descriptors come beside it.
+    struct Request: Equatable {
+        /// nil: to get used to the plan that comes as `document`.
+        var stage: UInt8?
+        /// CLONE_NEW* flags of the new process.
+        var namespaces: UInt64 = 0
+        /// The new process's number for each descriptor but the last, which is the cgroup's directory.
+        var targets: [Int32] = []
+        var document: [UInt8] = []
+    }
+
+    /// Forks it: the caller has no other thread yet.
+    /// - Parameter limit: how long a process may take to be made.
+    package init(limit: Duration) throws(SystemError) {
+        var theirs: Int32 = -1
+        let ours = try UnixSocket.pair(theirs: &theirs)
+        defer { close(theirs) }
+        if try checkNegated("fork", "the zygote", clx_fork()) == 0 { Self.serve(FileDescriptor(owning: theirs)) }
+        ours.setReadLimit(limit)
+        socket = Mutex(ours)
+    }
+
+    /// Makes a process, which is the agent's child, and in a session of its own.
+    /// - Parameters:
+    ///   - cgroup: path of the cgroup v2 directory that it begins in.
+    ///   - namespaces: CLONE_NEW* flags (clone(2)).
+    ///   - descriptors: its number → one of ours. Standard streams that aren't named are /dev/null.
+    package func start(
+        _ stage: Stage, in cgroup: String, namespaces: UInt64 = 0, descriptors: [Int32: Int32]
+    ) throws(SystemError) -> pid_t {
+        let null = try FileDescriptor.open("/dev/null", O_RDWR)
+        let group = try FileDescriptor.open(cgroup, O_RDONLY | O_DIRECTORY)
+        var table = descriptors
+        for standard in Int32(0)...2 where table[standard] == nil { table[standard] = null.raw }
+        let targets = table.keys.sorted()
+        let request = Request(stage: stage.rawValue, namespaces: namespaces, targets: targets)
+        let pid = try ask(request, targets.compactMap { table[$0] } + [group.raw])
+        guard pid > 0 else { throw SystemError("make", "a process of the container", errno: -pid) }
+        return pid
+    }
+
+    /// Lets it learn what a plan is made of, which takes longer the first time.
+    package func rehearse(_ plan: ContainerPlan) {
+        _ = try? ask(Request(document: plan.passed), [])
+    }
+
+    private func ask(_ request: Request, _ descriptors: [Int32]) throws(SystemError) -> Int32 {
+        try socket.withLock { socket throws(SystemError) in
+            try socket.send(Passage.write(request), descriptors: descriptors)
+            var answer: Int32 = 0
+            do throws(SystemError) {
+                let count = try check("ask", "the zygote") { recv(socket.raw, &answer, 4, 0) }
+                guard count == 4 else { throw SystemError("ask", "the zygote, which has ended,", errno: EPIPE) }
+            } catch {
+                // An answer that comes late would be taken for the next one's.
+                shutdown(socket.raw, Int32(SHUT_RDWR))
+                throw error
+            }
+            return answer
+        }
+    }
+
+    // MARK: The zygote itself
+
+    /// Serves until the agent has ended.
+    private static func serve(_ socket: consuming FileDescriptor) -> Never {
+        // Without it nothing can be started any more; whatever begins as its copy sets its own (ProcessSetup).
+        try? Files.write("/proc/self/oom_score_adj", "-1000")
+        clearenv()
+        while true {
+            var descriptors = [Int32](repeating: -1, count: 16)
+            var count = descriptors.count
+            let (bytes, got) = written(1 << 18) { buffer in
+                descriptors.withUnsafeMutableBufferPointer {
+                    clx_recv_fds(socket.raw, buffer.baseAddress, buffer.count, $0.baseAddress, &count)
+                }
+            }
+            guard got > 0 else { _exit(0) }
+            var answer = perform(Passage.read(Request.self, bytes), Array(descriptors.prefix(count)))
+            for descriptor in descriptors.prefix(count) { close(descriptor) }
+            guard send(socket.raw, &answer, 4, Int32(MSG_NOSIGNAL)) == 4 else { _exit(0) }
+        }
+    }
+
+    /// Returns the new process's pid, or -errno.
+    private static func perform(_ request: Request?, _ descriptors: [Int32]) -> Int32 {
+        guard let request else { return -EBADMSG }
+        guard let number = request.stage else {
+            return Passage.read(ContainerPlan.self, request.document) == nil ? -EBADMSG : 0
+        }
+        guard let stage = Stage(rawValue: number), let group = descriptors.last,
+            descriptors.count == request.targets.count + 1
+        else { return -EBADMSG }
+        let pid = clx_fork_sibling(request.namespaces, group)
+        guard pid == 0 else { return pid }
+        let table = zip(descriptors, request.targets).map { clx_fd_mapping(source: $0, target: $1) }
+        guard clx_keep_only(table, table.count) == 0 else { _exit(127) }
+        clx_reset_signals()
+        setsid()
+        stage.run()
+    }
+}
+
+extension Zygote.Request: Passed {
+    mutating func pass(_ passage: inout Passage) {
+        passage.pass(&stage)
+        passage.pass(&namespaces)
+        passage.pass(&targets)
+        passage.pass(&document)
+    }
+}
