@@ -12,6 +12,14 @@ struct AgentTests {
         ] as [(String, UInt32?)])
     func commandLine(text: String, port: UInt32?) { #expect(KernelCommandLine(text).debugConsolePort == port) }
 
+    @Test("what the agent rehearses is a container that it could make")
+    func rehearsal() throws {
+        let plan = try Rehearsal.plan()
+        #expect(plan.process.arguments == ["sh"])
+        #expect(plan.mounts.contains { $0.destination == "/dev/mqueue" })
+        #expect(plan.limits.contains { $0.path == "memory.max" })
+    }
+
     @Test("how long what is plugged in may take is Kata's own word of the kernel's command line, in seconds")
     func hotPlugTimeout() {
         #expect(KernelCommandLine("quiet").hotPlugTimeout == .seconds(3))

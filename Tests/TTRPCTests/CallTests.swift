@@ -39,7 +39,7 @@ struct CallTests {
     private func connect() async throws -> RPCClient {
         var ends: [Int32] = [-1, -1]
         try #require(socketpair(AF_UNIX, Int32(SOCK_STREAM.rawValue), 0, &ends) == 0)
-        let server = RPCServer(eventLoop: loop, services: [Agent.serviceName: Agent(loop: loop).methods])
+        let server = RPCServer(eventLoop: loop, services: [Agent.serviceName: Agent(loop: loop).answer])
         try await server.accept(socket: ends[0])
         return try await RPCClient.connect(socket: ends[1], on: loop)
     }
@@ -49,7 +49,7 @@ struct CallTests {
         let path = "/tmp/kata-ttrpc-\(UInt32.random(in: 0...UInt32.max))"
         let agent = Agent(loop: loop, slowBegan: slowBegan)
         let server = RPCServer(
-            eventLoop: loop, services: [Agent.serviceName: agent.methods], mostConnections: mostConnections)
+            eventLoop: loop, services: [Agent.serviceName: agent.answer], mostConnections: mostConnections)
         _ = try await server.listen(socket: try UnixSocket.listen(path).take())
         return path
     }

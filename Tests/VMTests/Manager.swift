@@ -11,7 +11,7 @@ import TTRPC
 
 /// A manager's side of containerd's task API, for calls in an order that no manager of this machine makes: starts the real shim
 /// as containerd does, listens for its events, and calls it.
-final class Manager: Sendable {
+final class Manager: EventsService {
     let lab: Lab
     private let loop = MultiThreadedEventLoopGroup.singleton.next()
     private let seen = Mutex<[String]>([])
@@ -21,20 +21,18 @@ final class Manager: Sendable {
     init(_ lab: Lab, runtime: String = "") async throws {
         self.lab = lab
         self.runtime = runtime
-        let server = RPCServer(
-            eventLoop: loop,
-            services: [
-                "containerd.services.events.ttrpc.v1.Events": [
-                    "Forward": unary { [self] (request: Containerd_Services_Events_Ttrpc_V1_ForwardRequest, _) in
-                        let event = request.envelope
-                        let end = try? Containerd_Events_TaskExit(serializedBytes: Array(event.event.value))
-                        let isExec = event.topic == "/tasks/exit" && end?.id != end?.containerID
-                        seen.withLock { $0.append(event.topic.dropFirst(7) + (isExec ? " of exec" : "")) }
-                        return Google_Protobuf_Empty()
-                    }
-                ]
-            ])
+        let server = RPCServer(eventLoop: loop, services: [Self.serviceName: answer])
         _ = try await server.listen(socket: try UnixSocket.listen(lab.directory + "/events.ttrpc").take())
+    }
+
+    func forward(
+        _ request: Containerd_Services_Events_Ttrpc_V1_ForwardRequest, _ context: CallContext
+    ) async throws -> Google_Protobuf_Empty {
+        let event = request.envelope
+        let end = try? Containerd_Events_TaskExit(serializedBytes: Array(event.event.value))
+        let isExec = event.topic == "/tasks/exit" && end?.id != end?.containerID
+        seen.withLock { $0.append(event.topic.dropFirst(7) + (isExec ? " of exec" : "")) }
+        return Google_Protobuf_Empty()
     }
 
     /// What happened, by the shim's events, in their order.

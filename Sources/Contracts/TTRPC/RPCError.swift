@@ -34,18 +34,19 @@ package struct CallContext: Sendable {
     }
 }
 
-/// A method: request bytes in, reply bytes out.
-package typealias RPCHandler = @Sendable (_ payload: [UInt8], _ context: CallContext) async throws -> [UInt8]
+/// The methods of a service by their names on the wire: request bytes in, reply bytes out; nil: there is none of that name.
+///
+/// No table of them: to make one costs the types of all messages, of which a start needs few.
+package typealias RPCService =
+    @Sendable (_ method: String, _ payload: [UInt8], _ context: CallContext) async throws -> [UInt8]?
 
-/// A typed method as a handler. A request that can't be decoded is the caller's mistake.
+/// Calls a typed method. A request that can't be decoded is the caller's mistake.
 package func unary<Request: Message, Reply: Message>(
-    _ method: @escaping @Sendable (Request, CallContext) async throws -> Reply
-) -> RPCHandler {
-    { payload, context in
-        let request: Request
-        do { request = try Request(serializedBytes: payload) } catch {
-            throw RPCError(.invalidArgument, "not a \(Request.protoMessageName): \(error)")
-        }
-        return try await method(request, context).serializedBytes()
+    _ payload: [UInt8], _ context: CallContext, _ method: (Request, CallContext) async throws -> Reply
+) async throws -> [UInt8] {
+    let request: Request
+    do { request = try Request(serializedBytes: payload) } catch {
+        throw RPCError(.invalidArgument, "not a \(Request.protoMessageName): \(error)")
     }
+    return try await method(request, context).serializedBytes()
 }

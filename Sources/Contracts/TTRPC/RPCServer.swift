@@ -7,13 +7,13 @@ import SwiftProtobuf
 /// Answers ttrpc calls. Calls of one connection run side by side; their answers come in any order.
 package final class RPCServer: Sendable {
     private let loop: any EventLoop
-    private let services: [String: [String: RPCHandler]]
+    private let services: [String: RPCService]
     private let connections: NIOLoopBoundBox<Connections>
 
     /// - Parameters:
-    ///   - services: full service name → method name → handler.
+    ///   - services: by their full names.
     ///   - mostConnections: one more, and one makes room that has never called, or else that has no call under way for longest.
-    package init(eventLoop: any EventLoop, services: [String: [String: RPCHandler]], mostConnections: Int = 512) {
+    package init(eventLoop: any EventLoop, services: [String: RPCService], mostConnections: Int = 512) {
         loop = eventLoop
         self.services = services
         connections = .makeBoxSendingValue(Connections(most: mostConnections), eventLoop: eventLoop)
@@ -76,7 +76,7 @@ private final class ServerConnection: ChannelInboundHandler {
     typealias InboundIn = Inbound
     typealias OutboundOut = ByteBuffer
 
-    private let services: [String: [String: RPCHandler]]
+    private let services: [String: RPCService]
     private let connections: Connections
     private let executor: LoopExecutor
     /// Under way.
@@ -85,7 +85,7 @@ private final class ServerConnection: ChannelInboundHandler {
     private(set) var used = NIODeadline.now()
     private(set) var hasCalled = false
 
-    init(services: [String: [String: RPCHandler]], connections: Connections, executor: LoopExecutor) {
+    init(services: [String: RPCService], connections: Connections, executor: LoopExecutor) {
         self.services = services
         self.connections = connections
         self.executor = executor
@@ -123,10 +123,6 @@ private final class ServerConnection: ChannelInboundHandler {
             let error = RPCError(.unimplemented, "service \(request.service) is not implemented")
             return answer(.failure(error), stream: stream, on: channel)
         }
-        guard let handler = service[request.method] else {
-            let error = RPCError(.unimplemented, "method \(request.service)/\(request.method) is not implemented")
-            return answer(.failure(error), stream: stream, on: channel)
-        }
         var metadata: [String: [String]] = [:]
         for pair in request.metadata { metadata[pair.key, default: []].append(pair.value) }
         let timeout = request.timeoutNano > 0 ? Duration.nanoseconds(request.timeoutNano) : nil
@@ -148,8 +144,11 @@ private final class ServerConnection: ChannelInboundHandler {
         Task(executorPreference: executor) {
             let result: Result<[UInt8], any Error>
             do {
-                result = .success(
-                    try await handler(Array(request.payload), CallContext(metadata: metadata, timeout: timeout)))
+                let context = CallContext(metadata: metadata, timeout: timeout)
+                guard let reply = try await service(request.method, Array(request.payload), context) else {
+                    throw RPCError(.unimplemented, "method \(request.service)/\(request.method) is not implemented")
+                }
+                result = .success(reply)
             } catch { result = .failure(error) }
             timer?.cancel()
             once.complete(result)

@@ -28,7 +28,7 @@ package enum AgentServer {
         let guest = try Guest(loop: loop, zygote: zygote) { finished.succeed() }
         let server = RPCServer(
             eventLoop: loop,
-            services: [Service.serviceName: Service(guest: guest).methods, Health.serviceName: Health().methods])
+            services: [Service.serviceName: Service(guest: guest).answer, Health.serviceName: Health().answer])
         let listening = loop.makePromise(of: Void.self)
         Task(executorPreference: LoopExecutor(loop)) {
             do {
@@ -37,7 +37,7 @@ package enum AgentServer {
             } catch { listening.fail(error) }
         }
         try listening.futureResult.wait()
-        // A stream to the host's port tells it that the guest is up; nobody needs to listen there.
+        // A stream to the host's port tells it that the guest is up, refused or not.
         let announcement = clx_connect_vsock(2, port)
         if announcement >= 0 { close(announcement) }
         let listens = GuestMetrics.uptime()
@@ -46,28 +46,18 @@ package enum AgentServer {
         if let port = KernelCommandLine.current.debugConsolePort {
             try DebugConsole.serve(port: port, relay: guest.relay, reaper: guest.reaper)
         }
-        if announcement >= 0 {
+        // No host, no channel: this machine is to be saved, and others go on from here (MachineTemplate).
+        let isAlone = announcement == -ENODEV
+        detachThread("rehearsal") {
             // While the host gets the first container ready.
-            detachThread("cgroups") { Cgroup.passDown() }
-            detachThread("rehearsal") { rehearse(zygote) }
-        } else {
-            detachThread("rehearsal") {
-                Cgroup.passDown()
-                Modules.wait()
-                rehearse(zygote)
-                // No host, no channel: this machine is to be saved, and others go on from here (MachineTemplate).
-                writeError("kata-agent: ready, and waits for its host")
-            }
+            Cgroup.passDown()
+            Rehearsal.run(zygote)
+            guard isAlone else { return }
+            Modules.wait()
+            writeError("kata-agent: ready, and waits for its host")
         }
         try finished.futureResult.wait()
         if isInit { _ = clx_power_off() }
-    }
-
-    /// Reads and plans a container that nobody wants: the first time costs five times the second, and the agent waits for the host anyway.
-    private static func rehearse(_ zygote: Zygote) {
-        guard let spec = try? OCISpec.Spec.decode(json: OCISpec.Spec.example.json(), source: "example") else { return }
-        guard let plan = try? ContainerPlan(spec, container: "rehearsal") else { return }
-        zygote.rehearse(plan)
     }
 }
 

@@ -12,20 +12,15 @@ package enum GuestQueries {
     /// Brings the guest to what the sandbox's network namespace holds now; answers as ListInterfaces does.
     package static let follow = "FollowNetwork"
 
-    package static func handlers(_ sandboxes: SandboxHolder) -> [String: RPCHandler] {
-        var handlers: [String: RPCHandler] = [:]
-        for method in methods {
-            handlers[method] = { payload, _ in
-                try await answering { try await sandboxes.current().ask(agent: method, payload) }
-            }
-        }
-        handlers[follow] = { payload, _ in
-            try await answering {
+    package static func service(_ sandboxes: SandboxHolder) -> RPCService {
+        { method, payload, _ in
+            guard methods.contains(method) || method == follow else { return nil }
+            return try await answering {
                 let sandbox = try sandboxes.current()
+                guard method == follow else { return try await sandbox.ask(agent: method, payload) }
                 try await sandbox.followNetwork()
                 return try await sandbox.ask(agent: "ListInterfaces", payload)
             }
         }
-        return handlers
     }
 }

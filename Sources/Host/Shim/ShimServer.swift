@@ -76,8 +76,8 @@ package enum ShimServer {
         let server = RPCServer(
             eventLoop: loop,
             services: [
-                "containerd.task.v2.Task": tasks.methods, "containerd.task.v3.Task": tasks.methods,
-                AgentServiceClient.serviceName: GuestQueries.handlers(sandboxes),
+                "containerd.task.v2.Task": tasks.answer, "containerd.task.v3.Task": tasks.answer,
+                AgentServiceClient.serviceName: GuestQueries.service(sandboxes),
             ])
         Task(executorPreference: LoopExecutor(loop)) {
             do { _ = try await server.listen(socket: listener) } catch { done.fail(error) }

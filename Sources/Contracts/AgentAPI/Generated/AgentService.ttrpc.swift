@@ -49,49 +49,50 @@ package protocol AgentService: Sendable {
 extension AgentService {
     package static var serviceName: String { "grpc.AgentService" }
 
-    /// Every method by its name on the wire.
-    package var methods: [String: RPCHandler] {
-        [
-            "CreateSandbox": unary { try await createSandbox($0, $1) },
-            "DestroySandbox": unary { try await destroySandbox($0, $1) },
-            "CreateContainer": unary { try await createContainer($0, $1) },
-            "StartContainer": unary { try await startContainer($0, $1) },
-            "RemoveContainer": unary { try await removeContainer($0, $1) },
-            "ExecProcess": unary { try await execProcess($0, $1) },
-            "SignalProcess": unary { try await signalProcess($0, $1) },
-            "WaitProcess": unary { try await waitProcess($0, $1) },
-            "ListProcesses": unary { try await listProcesses($0, $1) },
-            "UpdateContainer": unary { try await updateContainer($0, $1) },
-            "UpdateEphemeralMounts": unary { try await updateEphemeralMounts($0, $1) },
-            "StatsContainer": unary { try await statsContainer($0, $1) },
-            "PauseContainer": unary { try await pauseContainer($0, $1) },
-            "ResumeContainer": unary { try await resumeContainer($0, $1) },
-            "WriteStdin": unary { try await writeStdin($0, $1) },
-            "ReadStdout": unary { try await readStdout($0, $1) },
-            "ReadStderr": unary { try await readStderr($0, $1) },
-            "CloseStdin": unary { try await closeStdin($0, $1) },
-            "TtyWinResize": unary { try await ttyWinResize($0, $1) },
-            "UpdateInterface": unary { try await updateInterface($0, $1) },
-            "UpdateRoutes": unary { try await updateRoutes($0, $1) },
-            "ListInterfaces": unary { try await listInterfaces($0, $1) },
-            "ListRoutes": unary { try await listRoutes($0, $1) },
-            "AddARPNeighbors": unary { try await addARPNeighbors($0, $1) },
-            "GetIPTables": unary { try await getIPTables($0, $1) },
-            "SetIPTables": unary { try await setIPTables($0, $1) },
-            "OnlineCPUMem": unary { try await onlineCPUMem($0, $1) },
-            "ReseedRandomDev": unary { try await reseedRandomDev($0, $1) },
-            "GetGuestDetails": unary { try await getGuestDetails($0, $1) },
-            "MemHotplugByProbe": unary { try await memHotplugByProbe($0, $1) },
-            "SetGuestDateTime": unary { try await setGuestDateTime($0, $1) },
-            "CopyFile": unary { try await copyFile($0, $1) },
-            "GetOOMEvent": unary { try await getOOMEvent($0, $1) },
-            "AddSwap": unary { try await addSwap($0, $1) },
-            "AddSwapPath": unary { try await addSwapPath($0, $1) },
-            "GetMetrics": unary { try await getMetrics($0, $1) },
-            "ResizeVolume": unary { try await resizeVolume($0, $1) },
-            "SetPolicy": unary { try await setPolicy($0, $1) },
-            "GetDiagnosticData": unary { try await getDiagnosticData($0, $1) },
-        ]
+    /// Answers a method by its name on the wire.
+    @Sendable package func answer(_ method: String, _ payload: [UInt8], _ context: CallContext) async throws -> [UInt8]? {
+        switch method {
+        case "CreateSandbox": try await unary(payload, context, createSandbox)
+        case "DestroySandbox": try await unary(payload, context, destroySandbox)
+        case "CreateContainer": try await unary(payload, context, createContainer)
+        case "StartContainer": try await unary(payload, context, startContainer)
+        case "RemoveContainer": try await unary(payload, context, removeContainer)
+        case "ExecProcess": try await unary(payload, context, execProcess)
+        case "SignalProcess": try await unary(payload, context, signalProcess)
+        case "WaitProcess": try await unary(payload, context, waitProcess)
+        case "ListProcesses": try await unary(payload, context, listProcesses)
+        case "UpdateContainer": try await unary(payload, context, updateContainer)
+        case "UpdateEphemeralMounts": try await unary(payload, context, updateEphemeralMounts)
+        case "StatsContainer": try await unary(payload, context, statsContainer)
+        case "PauseContainer": try await unary(payload, context, pauseContainer)
+        case "ResumeContainer": try await unary(payload, context, resumeContainer)
+        case "WriteStdin": try await unary(payload, context, writeStdin)
+        case "ReadStdout": try await unary(payload, context, readStdout)
+        case "ReadStderr": try await unary(payload, context, readStderr)
+        case "CloseStdin": try await unary(payload, context, closeStdin)
+        case "TtyWinResize": try await unary(payload, context, ttyWinResize)
+        case "UpdateInterface": try await unary(payload, context, updateInterface)
+        case "UpdateRoutes": try await unary(payload, context, updateRoutes)
+        case "ListInterfaces": try await unary(payload, context, listInterfaces)
+        case "ListRoutes": try await unary(payload, context, listRoutes)
+        case "AddARPNeighbors": try await unary(payload, context, addARPNeighbors)
+        case "GetIPTables": try await unary(payload, context, getIPTables)
+        case "SetIPTables": try await unary(payload, context, setIPTables)
+        case "OnlineCPUMem": try await unary(payload, context, onlineCPUMem)
+        case "ReseedRandomDev": try await unary(payload, context, reseedRandomDev)
+        case "GetGuestDetails": try await unary(payload, context, getGuestDetails)
+        case "MemHotplugByProbe": try await unary(payload, context, memHotplugByProbe)
+        case "SetGuestDateTime": try await unary(payload, context, setGuestDateTime)
+        case "CopyFile": try await unary(payload, context, copyFile)
+        case "GetOOMEvent": try await unary(payload, context, getOOMEvent)
+        case "AddSwap": try await unary(payload, context, addSwap)
+        case "AddSwapPath": try await unary(payload, context, addSwapPath)
+        case "GetMetrics": try await unary(payload, context, getMetrics)
+        case "ResizeVolume": try await unary(payload, context, resizeVolume)
+        case "SetPolicy": try await unary(payload, context, setPolicy)
+        case "GetDiagnosticData": try await unary(payload, context, getDiagnosticData)
+        default: nil
+        }
     }
 
     package func createSandbox(_ request: Grpc_CreateSandboxRequest, _ context: CallContext) async throws -> Google_Protobuf_Empty {

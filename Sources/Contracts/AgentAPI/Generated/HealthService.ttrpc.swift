@@ -12,12 +12,13 @@ package protocol HealthService: Sendable {
 extension HealthService {
     package static var serviceName: String { "grpc.Health" }
 
-    /// Every method by its name on the wire.
-    package var methods: [String: RPCHandler] {
-        [
-            "Check": unary { try await check($0, $1) },
-            "Version": unary { try await version($0, $1) },
-        ]
+    /// Answers a method by its name on the wire.
+    @Sendable package func answer(_ method: String, _ payload: [UInt8], _ context: CallContext) async throws -> [UInt8]? {
+        switch method {
+        case "Check": try await unary(payload, context, check)
+        case "Version": try await unary(payload, context, version)
+        default: nil
+        }
     }
 
     package func check(_ request: Grpc_CheckRequest, _ context: CallContext) async throws -> Grpc_HealthCheckResponse {

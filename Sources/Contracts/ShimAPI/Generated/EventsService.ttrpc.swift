@@ -11,11 +11,12 @@ package protocol EventsService: Sendable {
 extension EventsService {
     package static var serviceName: String { "containerd.services.events.ttrpc.v1.Events" }
 
-    /// Every method by its name on the wire.
-    package var methods: [String: RPCHandler] {
-        [
-            "Forward": unary { try await forward($0, $1) },
-        ]
+    /// Answers a method by its name on the wire.
+    @Sendable package func answer(_ method: String, _ payload: [UInt8], _ context: CallContext) async throws -> [UInt8]? {
+        switch method {
+        case "Forward": try await unary(payload, context, forward)
+        default: nil
+        }
     }
 
     package func forward(_ request: Containerd_Services_Events_Ttrpc_V1_ForwardRequest, _ context: CallContext) async throws -> Google_Protobuf_Empty {

@@ -27,27 +27,28 @@ package protocol TaskService: Sendable {
 extension TaskService {
     package static var serviceName: String { "containerd.task.v2.Task" }
 
-    /// Every method by its name on the wire.
-    package var methods: [String: RPCHandler] {
-        [
-            "State": unary { try await state($0, $1) },
-            "Create": unary { try await create($0, $1) },
-            "Start": unary { try await start($0, $1) },
-            "Delete": unary { try await delete($0, $1) },
-            "Pids": unary { try await pids($0, $1) },
-            "Pause": unary { try await pause($0, $1) },
-            "Resume": unary { try await resume($0, $1) },
-            "Checkpoint": unary { try await checkpoint($0, $1) },
-            "Kill": unary { try await kill($0, $1) },
-            "Exec": unary { try await exec($0, $1) },
-            "ResizePty": unary { try await resizePty($0, $1) },
-            "CloseIO": unary { try await closeIO($0, $1) },
-            "Update": unary { try await update($0, $1) },
-            "Wait": unary { try await wait($0, $1) },
-            "Stats": unary { try await stats($0, $1) },
-            "Connect": unary { try await connect($0, $1) },
-            "Shutdown": unary { try await shutdown($0, $1) },
-        ]
+    /// Answers a method by its name on the wire.
+    @Sendable package func answer(_ method: String, _ payload: [UInt8], _ context: CallContext) async throws -> [UInt8]? {
+        switch method {
+        case "State": try await unary(payload, context, state)
+        case "Create": try await unary(payload, context, create)
+        case "Start": try await unary(payload, context, start)
+        case "Delete": try await unary(payload, context, delete)
+        case "Pids": try await unary(payload, context, pids)
+        case "Pause": try await unary(payload, context, pause)
+        case "Resume": try await unary(payload, context, resume)
+        case "Checkpoint": try await unary(payload, context, checkpoint)
+        case "Kill": try await unary(payload, context, kill)
+        case "Exec": try await unary(payload, context, exec)
+        case "ResizePty": try await unary(payload, context, resizePty)
+        case "CloseIO": try await unary(payload, context, closeIO)
+        case "Update": try await unary(payload, context, update)
+        case "Wait": try await unary(payload, context, wait)
+        case "Stats": try await unary(payload, context, stats)
+        case "Connect": try await unary(payload, context, connect)
+        case "Shutdown": try await unary(payload, context, shutdown)
+        default: nil
+        }
     }
 
     package func state(_ request: Containerd_Task_V2_StateRequest, _ context: CallContext) async throws -> Containerd_Task_V2_StateResponse {
