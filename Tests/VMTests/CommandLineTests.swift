@@ -254,6 +254,37 @@ struct CommandLineTests {
         }
     }
 
+    @Test("a process begins with its three streams and its environment: nothing of the agent's, of which it is a copy")
+    func begins() throws {
+        try withLab { lab in
+            try lab.bundle("sleep 99")
+            let outcome = try lab.sh(
+                """
+                k() { \(lab.kata) "$@"; }
+                jq '.process.args = ["sleep", "99"] | .process.env = ["PATH=/bin", "A=b"]' bundle/config.json > c && mv c bundle/config.json
+                k run -d -b bundle t-begin </dev/null >/dev/null 2>&1
+                echo $(k exec t-begin ls /proc/self/fd) of exec, $(k exec t-begin ls /proc/1/fd)
+                echo $(k exec t-begin cat /proc/self/oom_score_adj /proc/1/oom_score_adj)
+                k exec t-begin sh -c 'echo -1 > /proc/self/oom_score_adj' 2>/dev/null || echo stays
+                echo $(k exec t-begin grep -h -e SigBlk -e SigIgn /proc/self/status /proc/1/status)
+                echo $(k exec t-begin env | sort) $(k exec t-begin cat /proc/1/environ | tr '\\0' ' ')
+                grep -c 'waits for its host' /run/vc/vm/t-begin/console.log
+                k delete --force t-begin
+                """)
+            #expect(
+                outcome.output == """
+                    0 1 2 3 of exec, 0 1 2
+                    0 0
+                    stays
+                    SigBlk: 0000000000000000 SigIgn: 0000000000000000 SigBlk: 0000000000000000 SigIgn: 0000000000000000
+                    A=b HOME=/root PATH=/bin PATH=/bin A=b HOME=/root
+                    0
+
+                    """, "\(outcome.output) \(outcome.error)")
+            #expect(try lab.leftovers("t-begin") == "")
+        }
+    }
+
     @Test("a terminal is the caller's, with its size, and follows it")
     func terminal() throws {
         try withLab { lab in
