@@ -53,40 +53,46 @@ final class GuestProcess: Sendable {
         case exec(ExecPlan, target: pid_t, cgroup: String)
     }
 
+    /// What a launch asks of the zygote, and tells the stage.
+    private final class Order {
+        let stage: Stage
+        let process: ProcessPlan
+        /// Path of the cgroup that it begins in.
+        let group: String
+        let document: [UInt8]
+        private(set) var namespaces: UInt64 = 0
+        private(set) var userMaps = UserMaps()
+        private(set) var descriptors: [Int32: Int32] = [:]
+
+        init(_ launch: Launch) throws(SystemError) {
+            switch launch {
+            case .container(let plan):
+                (stage, process, document) = (.container, plan.process, plan.passed)
+                group = Cgroup(plan.cgroup).path
+                if plan.namespaces.isOneClone { namespaces = plan.namespaces.new }
+                userMaps = UserMaps(users: plan.namespaces.userMap, groups: plan.namespaces.groupMap)
+            case .exec(let plan, let first, let cgroup):
+                (stage, process, document) = (.exec, plan.process, plan.passed)
+                group = Cgroup(cgroup).joinable(beside: first).path
+                descriptors[Stage.targetNumber] = try checkNegated("find", "process \(first)", clx_pidfd_open(first))
+            }
+        }
+
+        deinit { for descriptor in descriptors.values { close(descriptor) } }
+    }
+
     /// Starts the stage and waits until it has done everything but the exec. Blocks.
     /// - Parameter filter: of system calls, compiled once for all processes of a container.
     init(_ launch: Launch, in guest: Guest, filter: SeccompFilter?, ports: Ports) throws {
         let reaper = guest.reaper
         relay = guest.relay
-        let stage: Stage
-        let document: [UInt8]
-        let process: ProcessPlan
-        let group: String
-        var namespaces: UInt64 = 0
-        var userMaps = UserMaps()
-        var table: [Int32: Int32] = [:]
-        var target: Int32 = -1
-        defer { if target >= 0 { close(target) } }
-        switch launch {
-        case .container(let plan):
-            stage = .container
-            if plan.namespaces.isOneClone { namespaces = plan.namespaces.new }
-            userMaps = UserMaps(users: plan.namespaces.userMap, groups: plan.namespaces.groupMap)
-            group = Cgroup(plan.cgroup).path
-            document = plan.passed
-            process = plan.process
-        case .exec(let plan, let first, let cgroup):
-            stage = .exec
-            group = Cgroup(cgroup).joinable(beside: first).path
-            target = try checkNegated("find", "process \(first)", clx_pidfd_open(first))
-            table[Stage.targetNumber] = target
-            document = plan.passed
-            process = plan.process
-        }
+        let order = try Order(launch)
+        let process = order.process
         terminal = process.terminal
         let words = try LastWords.make()
         var theirs: Int32 = -1
         let conversation = try SyncSocket(timeoutSeconds: Deadline.stage.seconds, theirs: &theirs)
+        var table = order.descriptors
         table[SyncSocket.number] = theirs
         table[LastWords.number] = words.raw
         var ours = Facts()
@@ -108,13 +114,14 @@ final class GuestProcess: Sendable {
             }
         }
         do {
-            let started = Result { [table, namespaces] () throws(SystemError) in
-                try guest.zygote.start(stage, in: group, namespaces: namespaces, descriptors: table)
+            let started = Result { [table] () throws(SystemError) in
+                try guest.zygote.start(
+                    order.stage, in: order.group, namespaces: order.namespaces, descriptors: table)
             }
             // The stage has its own copy: while ours is open, the conversation would never end.
             close(theirs)
             pid = try Self.prepare(
-                try started.get(), process, document, filter, userMaps, conversation, reaper, &ours.master)
+                try started.get(), order, filter, conversation, reaper, &ours.master)
         } catch {
             for mine in [ours.stdin, ours.stdout, ours.stderr, ours.master] where mine >= 0 { close(mine) }
             throw error
@@ -133,18 +140,18 @@ final class GuestProcess: Sendable {
 
     /// Talks to the stage until it is ready. Returns the pid of the process that will run the program.
     private static func prepare(
-        _ stage: pid_t, _ process: ProcessPlan, _ document: [UInt8], _ filter: SeccompFilter?, _ maps: UserMaps,
-        _ sync: borrowing SyncSocket, _ reaper: Reaper, _ master: inout Int32
+        _ stage: pid_t, _ order: Order, _ filter: SeccompFilter?, _ sync: borrowing SyncSocket, _ reaper: Reaper,
+        _ master: inout Int32
     ) throws -> pid_t {
         var pid = stage
         do {
-            try sync.send(document: document)
+            try sync.send(document: order.document)
             try sync.send(filter)
             while true {
                 switch sync.next() {
                 case .ready:
                     // From outside: root of a user namespace may not raise what it has (prlimit(2)).
-                    for limit in process.limits {
+                    for limit in order.process.limits {
                         try checkNegated(
                             "set limit (process.rlimits)", "\(limit.resource)",
                             clx_set_rlimit(pid, limit.resource, limit.soft, limit.hard))
@@ -155,7 +162,7 @@ final class GuestProcess: Sendable {
                     reaper.watch(pid) { _ in }
                     pid = joined
                 case .mapUsers:
-                    try maps.write(of: pid)
+                    try order.userMaps.write(of: pid)
                     try sync.sendGo()
                 case .failure(let text): throw StageError(text: text)
                 case .end:
