@@ -41,7 +41,7 @@ struct PassageTests {
         #expect(Passage.read(ContainerPlan.self, more.passed) == plan)
         let exec = ExecPlan(plan.process, in: plan)
         #expect(Passage.read(ExecPlan.self, exec.passed) == exec)
-        let request = Zygote.Request(stage: 1, namespaces: 1 << 29, targets: [0, 1, 2, 5], document: plan.passed)
+        let request = Zygote.Request(stage: 1, namespaces: 1 << 29, targets: [0, 1, 2, 5], rehearsal: plan)
         #expect(Passage.read(Zygote.Request.self, Passage.write(request)) == request)
     }
 

@@ -7,7 +7,6 @@ import Glibc
 import Linux
 import NIOCore
 import NIOPosix
-import OCISpec
 import SwiftProtobuf
 import TTRPC
 

@@ -107,9 +107,9 @@ package enum QEMUArguments {
         words.append("scsi_mod.scan=manual")
         // What is plugged into a root port is told by ACPI (QEMU from 6.1 on): the port itself needs no driver. Nor do the devices of a PC's
         // board, of which there are a clock and an interface that is found where it always was.
-        words += ["pcie_ports=compat", "pnpacpi=off"].without(namesOf: machine.kernelParameters)
         // What sockets hold counts against the machine, not against a container's limit (docs/decisions/0011).
-        words += ["cgroup.memory=nosocket"].without(namesOf: machine.kernelParameters)
+        words += ["pcie_ports=compat", "pnpacpi=off", "cgroup.memory=nosocket"].without(
+            namesOf: machine.kernelParameters)
         if machine.accelerator == .tcg {
             // The last two are for our own kernel (patches/apic-timer.patch, patches/keep-initmem.patch); any other passes over them.
             words += ["tsc=reliable", "noreplace-smp", "apic.timer_khz=1000000", "initmem.keep=1"]

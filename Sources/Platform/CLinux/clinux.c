@@ -74,19 +74,23 @@ static int change_user(const struct clx_spawn *request) {
     return (int)syscall(SYS_setresuid, request->user, request->user, request->user);
 }
 
-enum { FAILED = -2 };
+enum { FAILED = -2, FIRST_MOVED = 64 };
 
-// Puts every source at its target, and `*kept` out of the way. Returns the highest target, -1 for none, or FAILED.
+// Leaves each target with its source and no other number below FIRST_MOVED; `*kept`, where there is one, goes on above. Returns the highest
+// target, -1 for none, or FAILED.
 static int arrange(const struct clx_fd_mapping *mappings, size_t count, int *kept) {
     // Sources move above every target first, so that no dup2 overwrites a source still needed.
     int moved[HIGHEST_MAPPING];
     for (size_t i = 0; i < count; i++) {
-        moved[i] = fcntl(mappings[i].source, F_DUPFD_CLOEXEC, 64);
+        moved[i] = fcntl(mappings[i].source, F_DUPFD_CLOEXEC, FIRST_MOVED);
         if (moved[i] < 0) return FAILED;
     }
-    int kept_moved = fcntl(*kept, F_DUPFD_CLOEXEC, 64);
-    if (kept_moved < 0) return FAILED;
-    *kept = kept_moved;
+    if (kept) {
+        int kept_moved = fcntl(*kept, F_DUPFD_CLOEXEC, FIRST_MOVED);
+        if (kept_moved < 0) return FAILED;
+        *kept = kept_moved;
+    }
+    syscall(SYS_close_range, 0, FIRST_MOVED - 1, 0);
     int highest = -1;
     for (size_t i = 0; i < count; i++) {
         if (dup2(moved[i], mappings[i].target) < 0) return FAILED;
@@ -103,14 +107,9 @@ void clx_reset_signals(void) {
 }
 
 int clx_keep_only(const struct clx_fd_mapping *mappings, size_t count) {
-    if (count == 0 || count > HIGHEST_MAPPING) return -EINVAL;
-    int kept = mappings[0].source, highest = arrange(mappings, count, &kept);
+    if (count > HIGHEST_MAPPING) return -EINVAL;
+    int highest = arrange(mappings, count, NULL);
     if (highest == FAILED) return -errno;
-    for (int number = 0; number < highest; number++) {
-        size_t i = 0;
-        while (i < count && mappings[i].target != number) i++;
-        if (i == count) close(number);
-    }
     return syscall(SYS_close_range, highest + 1, ~0U, 0) < 0 ? -errno : 0;
 }
 
@@ -134,7 +133,7 @@ static void child(const struct clx_spawn *request, int report, int gate) {
     if (request->admit && read(gate, &go, 1) != 1) _exit(127);
 
     int kept = report, highest = arrange(request->mappings, request->mapping_count, &kept);
-    if (highest == FAILED) fail(report, 4);
+    if (highest == FAILED) fail(kept, 4);
     // Everything above the table goes at exec; descriptors born in this project are close-on-exec already.
     syscall(SYS_close_range, highest + 1, ~0U, 1u << 2 /* CLOSE_RANGE_CLOEXEC */);
     clx_reset_signals();

@@ -11,13 +11,14 @@ package final class Zygote: Sendable {
 
     /// What is asked of it; the descriptors come beside it.
     struct Request: Equatable {
-        /// nil: to get used to the plan that comes as `document`.
+        /// nil: nothing is to be made.
         var stage: UInt8?
         /// CLONE_NEW* flags of the new process.
         var namespaces: UInt64 = 0
         /// The new process's number for each descriptor but the last, which is the cgroup's directory.
         var targets: [Int32] = []
-        var document: [UInt8] = []
+        /// To have been read: nothing comes of it.
+        var rehearsal: ContainerPlan?
     }
 
     /// Forks it: the caller has no other thread yet.
@@ -46,26 +47,31 @@ package final class Zygote: Sendable {
         let targets = table.keys.sorted()
         let request = Request(stage: stage.rawValue, namespaces: namespaces, targets: targets)
         let pid = try ask(request, targets.compactMap { table[$0] } + [group.raw])
-        guard pid > 0 else { throw SystemError("make", "a process of the container", errno: -pid) }
+        guard pid > 0 else {
+            // clone(2), cgroups(7): EAGAIN is the limit of the group, or of the guest.
+            let cause = pid == -EAGAIN ? " (is linux.resources.pids.limit reached?)" : ""
+            throw SystemError("make", "a process of the container" + cause, errno: -pid)
+        }
         return pid
     }
 
     /// Lets it learn what a plan is made of, which takes longer the first time.
     package func rehearse(_ plan: ContainerPlan) {
-        _ = try? ask(Request(document: plan.passed), [])
+        _ = try? ask(Request(rehearsal: plan), [])
     }
 
     private func ask(_ request: Request, _ descriptors: [Int32]) throws(SystemError) -> Int32 {
         try socket.withLock { socket throws(SystemError) in
-            try socket.send(Passage.write(request), descriptors: descriptors)
             var answer: Int32 = 0
             do throws(SystemError) {
-                let count = try check("ask", "the zygote") { recv(socket.raw, &answer, 4, 0) }
-                guard count == 4 else { throw SystemError("ask", "the zygote, which has ended,", errno: EPIPE) }
+                try socket.send(Passage.write(request), descriptors: descriptors)
+                let count = try check("read", "its answer") { recv(socket.raw, &answer, 4, 0) }
+                guard count == 4 else { throw SystemError("read", "its answer", errno: EPIPE) }
             } catch {
                 // An answer that comes late would be taken for the next one's.
                 shutdown(socket.raw, Int32(SHUT_RDWR))
-                throw error
+                let state = error.code == EPIPE ? " (it has ended: nothing can start in this guest any more)" : ""
+                throw SystemError("ask", "the zygote" + state, errno: error.code)
             }
             return answer
         }
@@ -81,7 +87,7 @@ package final class Zygote: Sendable {
         while true {
             var descriptors = [Int32](repeating: -1, count: 16)
             var count = descriptors.count
-            let (bytes, got) = written(1 << 18) { buffer in
+            let (bytes, got) = written(65536) { buffer in
                 descriptors.withUnsafeMutableBufferPointer {
                     clx_recv_fds(socket.raw, buffer.baseAddress, buffer.count, $0.baseAddress, &count)
                 }
@@ -96,9 +102,7 @@ package final class Zygote: Sendable {
     /// Returns the new process's pid, or -errno.
     private static func perform(_ request: Request?, _ descriptors: [Int32]) -> Int32 {
         guard let request else { return -EBADMSG }
-        guard let number = request.stage else {
-            return Passage.read(ContainerPlan.self, request.document) == nil ? -EBADMSG : 0
-        }
+        guard let number = request.stage else { return 0 }
         guard let stage = Stage(rawValue: number), let group = descriptors.last,
             descriptors.count == request.targets.count + 1
         else { return -EBADMSG }
@@ -117,6 +121,6 @@ extension Zygote.Request: Passed {
         passage.pass(&stage)
         passage.pass(&namespaces)
         passage.pass(&targets)
-        passage.pass(&document)
+        passage.pass(&rehearsal)
     }
 }

@@ -40,7 +40,7 @@ struct clx_spawn {
 /// Starts a child. Returns its pid; `*pidfd` is close-on-exec; on failure `*stage` names the step (a static string).
 pid_t clx_spawn(const struct clx_spawn *request, int *pidfd, const char **stage);
 
-/// Gives this process the descriptors of a table, one at least, and no others.
+/// Gives this process the descriptors of a table, and no others.
 int clx_keep_only(const struct clx_fd_mapping *mappings, size_t count);
 /// No signal is blocked, ignored or caught any more.
 void clx_reset_signals(void);
