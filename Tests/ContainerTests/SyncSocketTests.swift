@@ -8,12 +8,13 @@ import Testing
 struct SyncSocketTests {
     @Test("silence past the limit is a failure, not the end that means a started program")
     func silence() throws {
-        var theirs: Int32 = -1
-        let agent = try SyncSocket(timeoutSeconds: 60, theirs: &theirs)
-        let other = SyncSocket(FileDescriptor(owning: theirs))
+        let ends = try SocketPair()
+        let agent = SyncSocket(try ends.ours.duplicate())
+        agent.setLimit(.seconds(60))
+        let other = SyncSocket(ends.keepingTheirs())
         try other.send(.ready)
         #expect(agent.next() == .ready)
-        agent.setLimit(seconds: 1)
+        agent.setLimit(.seconds(1))
         #expect(agent.next() == .failure("the process's first steps took too long"))
         _ = consume other
         #expect(agent.next() == .end)

@@ -26,7 +26,7 @@ struct ThreadsTests {
         let source = try Pipe()
         let sink = try Pipe()
         let stream = relay.connect(
-            from: try source.readEnd.duplicate().take(), to: try sink.writeEnd.duplicate().take())
+            from: try source.readEnd.duplicate(), to: try sink.writeEnd.duplicate())
         let bytes = [UInt8](repeating: 7, count: 60 << 10)
         for _ in 0..<3 { _ = write(source.writeEnd.raw, bytes, bytes.count) }
         for _ in 0..<200 where !stream.isUnread { usleep(10_000) }

@@ -37,20 +37,22 @@ package enum AgentServer {
         }
         try listening.futureResult.wait()
         // A stream to the host's port tells it that the guest is up, refused or not.
-        let announcement = clx_connect_vsock(2, port)
-        if announcement >= 0 { close(announcement) }
+        let isAlone: Bool
+        do {
+            _ = try Vsock.connect(port: port)
+            isAlone = false
+        } catch { isAlone = error.code == ENODEV }
         let listens = GuestMetrics.uptime()
         guest.state.withLock { $0.startup = [("agent_began", began), ("agent_listens", listens)] }
         if isInit { try Modules.loadLater() }
         if let port = KernelCommandLine.current.debugConsolePort {
             try DebugConsole.serve(port: port, relay: guest.relay, reaper: guest.reaper)
         }
-        // No host, no channel: this machine is to be saved, and others go on from here (MachineTemplate).
-        let isAlone = announcement == -ENODEV
         detachThread("rehearsal") {
             // While the host gets the first container ready.
             Cgroup.passDown()
             Rehearsal.run(zygote)
+            // No host, no channel: this machine is to be saved, and others go on from here (MachineTemplate).
             guard isAlone else { return }
             Modules.wait()
             writeError("kata-agent: ready, and waits for its host")

@@ -1,5 +1,4 @@
 import AgentAPI
-import CLinux
 import Deadlines
 import Glibc
 import Linux
@@ -8,7 +7,6 @@ import Linux
 /// guest's own channel.
 package enum NameService {
     private static let limit = 128
-    private static let host: UInt32 = 2
 
     /// A client's datagrams.
     private struct Flow {
@@ -64,10 +62,9 @@ package enum NameService {
         guard count > 0 else { return }
         var index = flows.firstIndex { $0.client == name }
         if index == nil {
-            let stream = clx_connect_vsock(host, NameRelay.datagrams)
             // No relay on the host: the client's time runs out.
-            guard stream >= 0 else { return }
-            flows.append(Flow(client: name, stream: stream))
+            guard let stream = try? Vsock.connect(port: NameRelay.datagrams) else { return }
+            flows.append(Flow(client: name, stream: stream.take()))
             index = flows.count - 1
         }
         let frame = DatagramFrames.frame(Array(buffer.prefix(count)))
@@ -93,14 +90,11 @@ package enum NameService {
 
     /// A TCP client, and a stream of its own.
     private static func join(_ listener: Int32, _ relay: StreamRelay) {
-        let client = accept(listener, nil, nil)
-        guard client >= 0 else { return }
-        _ = fcntl(client, F_SETFD, FD_CLOEXEC)
-        let stream = clx_connect_vsock(host, NameRelay.connections)
-        guard stream >= 0 else {
-            close(client)
-            return
-        }
+        let socket = accept(listener, nil, nil)
+        guard socket >= 0 else { return }
+        _ = fcntl(socket, F_SETFD, FD_CLOEXEC)
+        let client = FileDescriptor(owning: socket)
+        guard let stream = try? Vsock.connect(port: NameRelay.connections) else { return }
         relay.join(client, stream)
     }
 }

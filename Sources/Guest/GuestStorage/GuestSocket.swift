@@ -6,7 +6,6 @@ import TTRPC
 
 /// Stands in the guest for a Unix socket of the host: each of its clients has a stream to it.
 package final class GuestSocket: Sendable {
-    private static let host: UInt32 = 2
 
     private let path: String
     private let listener: Int32
@@ -52,23 +51,18 @@ package final class GuestSocket: Sendable {
             // Clients wait until others have gone.
             case EMFILE, ENFILE, ENOBUFS, ENOMEM: usleep(100_000)
             case 1...: return
-            default: join(client, port, relay)
+            default: join(FileDescriptor(owning: client), port, relay)
             }
         }
     }
 
-    private static func join(_ client: Int32, _ port: UInt32, _ relay: StreamRelay) {
+    private static func join(_ client: consuming FileDescriptor, _ port: UInt32, _ relay: StreamRelay) {
         var (user, group): (UInt32, UInt32) = (0, 0)
-        let stream = clx_peer_identity(client, &user, &group) == 0 ? clx_connect_vsock(host, port) : -1
-        guard stream >= 0 else {
-            Glibc.close(client)
+        guard clx_peer_identity(client.raw, &user, &group) == 0, let stream = try? Vsock.connect(port: port) else {
             return
         }
         let greeting = SocketRelay.Client(user: user, group: group).bytes
-        guard send(stream, greeting, greeting.count, Int32(MSG_NOSIGNAL)) == greeting.count else {
-            for descriptor in [client, stream] { Glibc.close(descriptor) }
-            return
-        }
+        guard send(stream.raw, greeting, greeting.count, Int32(MSG_NOSIGNAL)) == greeting.count else { return }
         relay.join(client, stream)
     }
 

@@ -94,10 +94,8 @@ package final class NameResolver: Sendable {
             return nil
         }
         for stream in news.connections {
-            guard let socket = try? InternetSocket.connect(.connections, address, port).take() else {
-                Glibc.close(stream)
-                continue
-            }
+            let stream = FileDescriptor(owning: stream)
+            guard let socket = try? InternetSocket.connect(.connections, address, port) else { continue }
             relay.join(stream, socket)
         }
         return news.datagramStreams.compactMap { stream in

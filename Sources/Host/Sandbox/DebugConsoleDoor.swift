@@ -34,14 +34,15 @@ package final class DebugConsoleDoor: Sendable {
     }
 
     private static func answer(_ socket: Int32, _ dialer: any GuestDialer, _ relay: StreamRelay) async {
+        let client = FileDescriptor(owning: socket)
         do {
             // Root of the host asks, in one line; who doesn't is not waited for.
             try await blocking("debug-console") { try readRequest(socket) }
-            let guest = try await dialer.dial(port: port, timeout: Deadline.console.limit)
+            let guest = FileDescriptor(owning: try await dialer.dial(port: port, timeout: Deadline.console.limit))
             let answer = "OK \(port)\n"
-            _ = send(socket, answer, answer.utf8.count, Int32(MSG_NOSIGNAL))
-            relay.join(socket, guest)
-        } catch { Glibc.close(socket) }
+            _ = send(client.raw, answer, answer.utf8.count, Int32(MSG_NOSIGNAL))
+            relay.join(client, guest)
+        } catch {}
     }
 
     private static func readRequest(_ socket: Int32) throws {

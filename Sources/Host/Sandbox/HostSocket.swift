@@ -61,11 +61,8 @@ final class HostSocket: Sendable {
             return
         }
         let isServed: Void? = try? startThread("socket") { [self] in
-            let socket = connect(for: stream)
-            guard socket >= 0 else {
-                close(stream)
-                return leave(number)
-            }
+            let stream = FileDescriptor(owning: stream)
+            guard let socket = connect(for: stream.raw) else { return leave(number) }
             keep(relay.join(stream, socket), number)
         }
         if isServed == nil {
@@ -74,14 +71,15 @@ final class HostSocket: Sendable {
         }
     }
 
-    /// - Returns: a connection to the socket for who is at the other end, or a negative number.
-    private func connect(for stream: Int32) -> Int32 {
+    /// - Returns: a connection to the socket for who is at the other end; nil when it is refused.
+    private func connect(for stream: Int32) -> FileDescriptor? {
         guard let client = greeting(of: stream), isInside(client.user, users), isInside(client.group, groups) else {
-            return -EPERM
+            return nil
         }
-        return clx_connect_unix(
+        let socket = clx_connect_unix(
             Self.path(of: file.raw), Int32(SOCK_STREAM.rawValue), client.user, client.group,
             Int32(Deadline.socket.seconds))
+        return socket < 0 ? nil : FileDescriptor(owning: socket)
     }
 
     private func greeting(of stream: Int32) -> SocketRelay.Client? {

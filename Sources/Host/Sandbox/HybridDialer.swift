@@ -38,8 +38,9 @@ package final class HybridDialer: GuestDialer {
         return try await dial { [socketPath] deadline in try Self.connect(socketPath, port, until: deadline) }
     }
 
-    /// Asks at a socket of this kind for a stream to `port`; the caller owns it.
-    package static func connect(_ path: String, _ port: UInt32, until deadline: ContinuousClock.Instant) throws -> Int32
+    /// Asks at a socket of this kind for a stream to `port`.
+    package static func connect(_ path: String, _ port: UInt32, until deadline: ContinuousClock.Instant) throws
+        -> FileDescriptor
     {
         let socket = try UnixSocket.connect(path)
         socket.setReadLimit(deadline - .now)
@@ -52,7 +53,7 @@ package final class HybridDialer: GuestDialer {
             if byte == UInt8(ascii: "\n") {
                 guard line.starts(with: Array("OK ".utf8)) else { break }
                 socket.setReadLimit(nil)
-                return socket.take()
+                return socket
             }
             line.append(byte)
         }

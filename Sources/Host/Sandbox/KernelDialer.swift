@@ -26,9 +26,7 @@ package final class KernelDialer: GuestDialer {
 
     package func dial(port: UInt32, timeout: Duration) async throws -> Int32 {
         let dial = RetriedDial(port: port, timeout: timeout, loop: loop) { [self] in closed.withLock { $0 } }
-        return try await dial { [guest] _ in
-            try checkNegated("connect to", "vsock port \(port) of guest \(guest)", clx_connect_vsock(guest, port))
-        }
+        return try await dial { [guest] _ in try Vsock.connect(guest, port: port) }
     }
 
     package func listen(port: UInt32, _ accept: @escaping @Sendable (Int32) -> Void) throws {

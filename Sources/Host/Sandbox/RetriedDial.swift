@@ -12,11 +12,12 @@ struct RetriedDial {
     let isClosed: @Sendable () -> Bool
 
     /// - Parameter attempt: blocks; gets the time at which all is over.
-    func callAsFunction(_ attempt: @escaping @Sendable (ContinuousClock.Instant) throws -> Int32) async throws -> Int32
-    {
+    func callAsFunction(
+        _ attempt: @escaping @Sendable (ContinuousClock.Instant) throws -> FileDescriptor
+    ) async throws -> Int32 {
         let deadline = ContinuousClock.now + timeout
         while true {
-            do { return try await blocking("dial") { try attempt(deadline) } } catch {
+            do { return try await blocking("dial") { try attempt(deadline).take() } } catch {
                 if isClosed() { throw SandboxError(.guest, "the guest's vsock is closed") }
                 if ContinuousClock.now > deadline {
                     throw SandboxError(.guest, "the guest did not answer on vsock port \(port) in time: \(error)")

@@ -21,7 +21,7 @@ package struct StreamPaths: Sendable, Equatable {
 enum HostStream {
     /// Opens the manager's end of an output stream. A named fifo is opened for both directions, so that a reader that restarts
     /// (containerd, a log driver) sees no end of file (fifo(7)); a pipe that another process holds is not: its end must be seen.
-    static func openOutput(_ address: String) throws(SystemError) -> Int32 {
+    static func openOutput(_ address: String) throws(SystemError) -> FileDescriptor {
         let path = address.hasPrefix("file://") ? String(address.dropFirst(7)) : address
         var status = stat()
         let kind = stat(path, &status) == 0 ? status.st_mode & S_IFMT : 0
@@ -33,26 +33,26 @@ enum HostStream {
             case 0 where path != address: O_WRONLY | O_CREAT | O_APPEND
             default: O_WRONLY | O_NOCTTY
             }
-        return try FileDescriptor.open(path, flags | O_NONBLOCK, mode: 0o640).take()
+        return try FileDescriptor.open(path, flags | O_NONBLOCK, mode: 0o640)
     }
 
     /// Opens the manager's end of stdin; without blocking, even while no writer is there yet.
-    static func openInput(_ path: String) throws(SystemError) -> Int32 {
+    static func openInput(_ path: String) throws(SystemError) -> FileDescriptor {
         var status = stat()
         let kind = stat(path, &status) == 0 ? status.st_mode & S_IFMT : 0
         if let shared = try share(path, kind) { return shared }
-        return try FileDescriptor.open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY).take()
+        return try FileDescriptor.open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY)
     }
 
     /// A file or socket that the caller holds open as `/proc/<pid>/fd/<n>`: the same open file, so that its offset stays shared
     /// with whoever else writes to it. Pipes and terminals are opened anew: their flags must not change under the caller.
-    private static func share(_ path: String, _ kind: mode_t) throws(SystemError) -> Int32? {
+    private static func share(_ path: String, _ kind: mode_t) throws(SystemError) -> FileDescriptor? {
         let parts = path.split(separator: "/")
         guard kind == S_IFREG || kind == S_IFSOCK, parts.count == 4, parts[0] == "proc", parts[2] == "fd",
             let pid = Int32(parts[1]), let number = Int32(parts[3])
         else { return nil }
         let process = FileDescriptor(owning: try checkNegated("find", path, clx_pidfd_open(pid)))
-        return try checkNegated("take over", path, clx_pidfd_getfd(process.raw, number))
+        return FileDescriptor(owning: try checkNegated("take over", path, clx_pidfd_getfd(process.raw, number)))
     }
 }
 
@@ -65,14 +65,9 @@ final class ReservedStreams {
 
     /// A descriptor until somebody takes it.
     private final class End: Sendable {
-        private let descriptor: Mutex<Int32?>
-        init(_ descriptor: Int32) { self.descriptor = Mutex(descriptor) }
-        func take() -> Int32? {
-            descriptor.withLock { descriptor in
-                defer { descriptor = nil }
-                return descriptor
-            }
-        }
+        private let descriptor: Mutex<FileDescriptor?>
+        init(_ descriptor: consuming FileDescriptor) { self.descriptor = Mutex(descriptor) }
+        func take() -> FileDescriptor? { descriptor.withLock { $0.take() } }
     }
 
     private let dialer: any GuestDialer
@@ -80,19 +75,17 @@ final class ReservedStreams {
 
     init(_ dialer: any GuestDialer) { self.dialer = dialer }
 
-    /// Listens for one connection. `join` gets the manager's end and the guest's, and owns both.
-    func reserve(_ port: UInt32, _ descriptor: Int32, _ join: @escaping @Sendable (Int32, Int32) -> Void) throws
-        -> UInt32
-    {
+    /// Listens for one connection. `join` gets the manager's end and the guest's.
+    func reserve(
+        _ port: UInt32, _ descriptor: consuming FileDescriptor,
+        _ join: @escaping @Sendable (consuming FileDescriptor, consuming FileDescriptor) -> Void
+    ) throws -> UInt32 {
         let end = End(descriptor)
         reserved.append((port, end))
         try dialer.listen(port: port) { [dialer] socket in
             dialer.stopListening(port: port)
-            guard let descriptor = end.take() else {
-                close(socket)
-                return
-            }
-            join(descriptor, socket)
+            let socket = FileDescriptor(owning: socket)
+            if let descriptor = end.take() { join(descriptor, socket) }
         }
         return port
     }
@@ -100,7 +93,7 @@ final class ReservedStreams {
     func cancel() {
         for (port, end) in reserved {
             dialer.stopListening(port: port)
-            if let descriptor = end.take() { close(descriptor) }
+            _ = end.take()
         }
     }
 }

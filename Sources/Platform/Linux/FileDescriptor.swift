@@ -24,9 +24,21 @@ extension FileDescriptor {
         FileDescriptor(owning: try check("open", path) { Glibc.open(path, flags | O_CLOEXEC, mode) })
     }
 
-    package func duplicate() throws(SystemError) -> FileDescriptor {
-        let raw = raw
-        return FileDescriptor(owning: try check("duplicate descriptor", "\(raw)") { fcntl(raw, F_DUPFD_CLOEXEC, 3) })
+    package func duplicate() throws(SystemError) -> FileDescriptor { try Self.duplicate(of: raw) }
+
+    /// Another one for the open file of `raw`, which has another owner, as standard streams do.
+    package static func duplicate(of raw: Int32) throws(SystemError) -> FileDescriptor {
+        FileDescriptor(owning: try check("duplicate descriptor", "\(raw)") { fcntl(raw, F_DUPFD_CLOEXEC, 3) })
+    }
+}
+
+extension Optional where Wrapped == FileDescriptor {
+    /// The number, of which nothing is the owner.
+    package var raw: Int32? {
+        switch self {
+        case .some(let descriptor): descriptor.raw
+        case .none: nil
+        }
     }
 }
 
@@ -104,6 +116,10 @@ package struct Pipe: ~Copyable, Sendable {
         readEnd = FileDescriptor(owning: ends[0])
         writeEnd = FileDescriptor(owning: ends[1])
     }
+
+    /// Closes the other end.
+    package consuming func keepingReadEnd() -> FileDescriptor { readEnd }
+    package consuming func keepingWriteEnd() -> FileDescriptor { writeEnd }
 }
 
 /// Wakes a thread that waits in poll(2): any number of rings before it answers are one.

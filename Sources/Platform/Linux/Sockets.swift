@@ -29,16 +29,6 @@ package enum UnixSocket {
         return socket
     }
 
-    /// Two ends of a conversation in whole messages.
-    /// - Parameter theirs: the end that is given away, to be closed by the caller.
-    /// - Returns: the end that is kept.
-    package static func pair(theirs: inout Int32) throws(SystemError) -> FileDescriptor {
-        var ends: [Int32] = [-1, -1]
-        try check("make", "socket pair") { socketpair(AF_UNIX, Kind.messages.number | O_CLOEXEC, 0, &ends) }
-        theirs = ends[1]
-        return FileDescriptor(owning: ends[0])
-    }
-
     package static func connect(_ path: String, _ kind: Kind = .stream) throws(SystemError) -> FileDescriptor {
         let socket = try make(kind, path)
         try connect(socket.raw, path)
@@ -90,6 +80,37 @@ package enum UnixSocket {
         }
         try outcome.get()
     }
+}
+
+/// Streams between machines and their host (vsock(7)).
+package enum Vsock {
+    /// VMADDR_CID_HOST: who asks is a guest.
+    package static let host: UInt32 = 2
+
+    /// A stream to `port` of the host, or of one of its guests.
+    package static func connect(_ machine: UInt32 = host, port: UInt32) throws(SystemError) -> FileDescriptor {
+        let peer = machine == host ? "host port \(port)" : "vsock port \(port) of guest \(machine)"
+        return FileDescriptor(owning: try checkNegated("connect to", peer, clx_connect_vsock(machine, port)))
+    }
+}
+
+/// Two ends of a conversation in whole messages, one of them for another process; close-on-exec.
+package struct SocketPair: ~Copyable, Sendable {
+    package let ours: FileDescriptor
+    package let theirs: FileDescriptor
+
+    package init() throws(SystemError) {
+        var ends: [Int32] = [-1, -1]
+        try check("make", "socket pair") {
+            socketpair(AF_UNIX, Int32(SOCK_SEQPACKET.rawValue) | O_CLOEXEC, 0, &ends)
+        }
+        ours = FileDescriptor(owning: ends[0])
+        theirs = FileDescriptor(owning: ends[1])
+    }
+
+    /// Closes the other end: while we have it, the conversation would never end.
+    package consuming func keepingOurs() -> FileDescriptor { ours }
+    package consuming func keepingTheirs() -> FileDescriptor { theirs }
 }
 
 /// Passing descriptors between processes (SCM_RIGHTS).

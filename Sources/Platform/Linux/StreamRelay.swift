@@ -47,19 +47,15 @@ package final class StreamRelay: Sendable {
 
     /// Two descriptors, which close when every stream between them has ended.
     private final class Pair: Sendable {
-        let one: Int32
-        let other: Int32
+        let one: FileDescriptor
+        let other: FileDescriptor
 
-        init(_ one: Int32, _ other: Int32) {
-            (self.one, self.other) = (one, other)
-            for descriptor in [one, other] {
+        init(_ one: consuming FileDescriptor, _ other: consuming FileDescriptor) {
+            for descriptor in [one.raw, other.raw] {
                 _ = fcntl(descriptor, F_SETFL, fcntl(descriptor, F_GETFL) | O_NONBLOCK)
             }
-        }
-
-        deinit {
-            close(one)
-            close(other)
+            self.one = one
+            self.other = other
         }
     }
 
@@ -75,8 +71,8 @@ package final class StreamRelay: Sendable {
 
         init(_ added: Added) {
             (handle, pair) = (added.handle, added.pair)
-            (source, destination) =
-                added.backwards ? (added.pair.other, added.pair.one) : (added.pair.one, added.pair.other)
+            let (one, other) = (added.pair.one.raw, added.pair.other.raw)
+            (source, destination) = added.backwards ? (other, one) : (one, other)
         }
 
         var waitsForWriter: Bool { written < rest.count }
@@ -142,17 +138,17 @@ package final class StreamRelay: Sendable {
         try startThread("stdio") { [self] in run() }
     }
 
-    /// Moves everything from `source` to `destination` until one of them ends. Takes both descriptors.
+    /// Moves everything from `source` to `destination` until one of them ends.
     @discardableResult
-    package func connect(from source: Int32, to destination: Int32) -> Handle {
+    package func connect(from source: consuming FileDescriptor, to destination: consuming FileDescriptor) -> Handle {
         let added = Added(pair: Pair(source, destination))
         take([added])
         return added.handle
     }
 
-    /// Moves everything both ways between two sockets, which it takes. Each direction ends by itself.
+    /// Moves everything both ways between two sockets. Each direction ends by itself.
     @discardableResult
-    package func join(_ one: Int32, _ other: Int32) -> [Handle] {
+    package func join(_ one: consuming FileDescriptor, _ other: consuming FileDescriptor) -> [Handle] {
         let pair = Pair(one, other)
         let both = [Added(pair: pair), Added(pair: pair, backwards: true)]
         take(both)

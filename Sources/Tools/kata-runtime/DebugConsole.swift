@@ -13,7 +13,7 @@ enum DebugConsole {
             throw RuntimeError(
                 "--kata-debug-port \(port): the guest's debug console is on port \(DebugConsoleDoor.port)")
         }
-        let stream: Int32
+        let stream: FileDescriptor
         do { stream = try HybridDialer.connect(path, port, until: .now + Deadline.console.limit * 2) } catch {
             throw RuntimeError("the guest of \"\(id)\" does not answer on its debug console: \(error)")
         }
@@ -25,12 +25,11 @@ enum DebugConsole {
             for (descriptor, flags) in zip([Int32(0), 1], flags) { _ = fcntl(descriptor, F_SETFL, flags) }
         }
         let relay = try StreamRelay()
-        let again = fcntl(stream, F_DUPFD_CLOEXEC, 3)
-        relay.connect(from: fcntl(0, F_DUPFD_CLOEXEC, 3), to: again)
+        relay.connect(from: try FileDescriptor.duplicate(of: 0), to: try stream.duplicate())
         // The shell's last word ends it, not the caller's.
         let ended = try Pipe()
         let end = try ended.writeEnd.duplicate().take()
-        relay.connect(from: stream, to: fcntl(1, F_DUPFD_CLOEXEC, 3)).whenEnded { _ = write(end, "!", 1) }
+        relay.connect(from: stream, to: try FileDescriptor.duplicate(of: 1)).whenEnded { _ = write(end, "!", 1) }
         var byte: UInt8 = 0
         _ = read(ended.readEnd.raw, &byte, 1)
     }

@@ -40,7 +40,7 @@ private struct FactoryPlan {
             return
         }
         try configuration.checkFiles()
-        template = try MachineTemplate(configuration, host: try .current(configuration))
+        template = MachineTemplate(configuration, host: try .current(configuration))
         guard template != nil else {
             throw RuntimeError("hypervisor.qemu.guest_channel: only vhost-user-vsock can be plugged into a clone")
         }

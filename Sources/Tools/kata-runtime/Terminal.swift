@@ -6,15 +6,13 @@ import Linux
 enum Terminal {
     /// Makes a terminal, gives its master to whoever listens on `socket` (runc's --console-socket), returns the slave's path.
     static func open(consoleSocket socket: String) throws -> String {
-        var master: Int32 = -1
-        var slave: Int32 = -1
-        try checkNegated("open a terminal from", "/dev/ptmx", clx_open_terminal("/dev/ptmx", &master, &slave))
-        // The slave stays open until this program ends: who reads the master would see its end before the shim has opened it.
-        defer { close(master) }
-        makeRaw(slave)
-        let path = "/dev/pts/\(try checkNegated("name", "terminal", clx_terminal_number(master)))"
+        let terminal = try PseudoTerminal()
+        makeRaw(terminal.slave.raw)
+        let path = try terminal.path
         let receiver = try UnixSocket.connect(socket)
-        try receiver.send(Array(path.utf8), descriptors: [master])
+        try receiver.send(Array(path.utf8), descriptors: [terminal.master.raw])
+        // Open until this program ends: who reads the master would see its end before the shim has opened the slave.
+        _ = try terminal.slave.duplicate().take()
         return path
     }
 

@@ -34,7 +34,7 @@ extension Service {
             guard free else { throw RPCError(.alreadyExists, "container \(id) exists already") }
             defer { _ = guest.state.withLock { $0.pending.remove(id) } }
             let cgroup = Cgroup(plan.cgroup)
-            let ports = GuestProcess.Ports(
+            let ports = StreamPorts(
                 stdin: request.stdinPort, stdout: request.stdoutPort, stderr: request.stderrPort)
             var mounted: [String] = []
             var sockets: [GuestSocket] = []
@@ -56,8 +56,7 @@ extension Service {
                     if plan.mayNeedModules { Modules.wait() }
                     try cgroup.create(plan.limits)
                     try cgroup.apply(plan.deviceFilter)
-                    let process = try GuestProcess(
-                        .container(plan), in: guest, filter: filter, ports: ports)
+                    let process = try GuestProcess(.container(plan), in: guest, filter: filter, ports: ports)
                     return (process, filter)
                 }
                 var processes = [id: process]
@@ -180,7 +179,7 @@ extension Service {
                     rmdir(path)
                 }
             }
-            for process in record.processes.values { process.release() }
+            for process in record.processes.values { process.streams.release() }
             let hooks = guest.state.withLock { state in
                 state.containers[request.containerID] = nil
                 // The next one is the first again.

@@ -20,12 +20,11 @@ extension Service {
                 throw RPCError(.failedPrecondition, "container \(request.containerID) has ended")
             }
             let plan = ExecPlan(try ProcessPlan(try request.specification()), in: record.plan)
-            let ports = GuestProcess.Ports(
+            let ports = StreamPorts(
                 stdin: request.stdinPort, stdout: request.stdoutPort, stderr: request.stderrPort)
             let process = try await blocking("exec") { [guest] in
-                let launch = GuestProcess.Launch.exec(plan, target: record.initial.pid, cgroup: record.plan.cgroup)
-                let process = try GuestProcess(
-                    launch, in: guest, filter: record.filter, ports: ports)
+                let launch = Launch.exec(plan, target: record.initial.pid, cgroup: record.plan.cgroup)
+                let process = try GuestProcess(launch, in: guest, filter: record.filter, ports: ports)
                 try process.start()
                 return process
             }
@@ -86,7 +85,7 @@ extension Service {
             var response = Grpc_WaitProcessResponse()
             response.status = await process.wait(on: guest.loop)
             if !request.execID.isEmpty, request.execID != request.containerID {
-                process.release()
+                process.streams.release()
                 guest.state.withLock {
                     _ = $0.containers[request.containerID]?.processes.removeValue(forKey: request.execID)
                 }
@@ -99,14 +98,14 @@ extension Service {
     {
         try await guest.answering {
             try guest.process(request.containerID, request.execID)
-                .resize(rows: UInt16(clamping: request.row), columns: UInt16(clamping: request.column))
+                .streams.resize(rows: UInt16(clamping: request.row), columns: UInt16(clamping: request.column))
             return Google_Protobuf_Empty()
         }
     }
 
     func closeStdin(_ request: Grpc_CloseStdinRequest, _ context: CallContext) async throws -> Google_Protobuf_Empty {
         try await guest.answering {
-            try guest.process(request.containerID, request.execID).closeInput()
+            try guest.process(request.containerID, request.execID).streams.closeInput()
             return Google_Protobuf_Empty()
         }
     }
@@ -114,32 +113,34 @@ extension Service {
     func writeStdin(_ request: Grpc_WriteStreamRequest, _ context: CallContext) async throws -> Grpc_WriteStreamResponse
     {
         try await guest.answering {
-            let process = try guest.process(request.containerID, request.execID)
+            let streams = try guest.process(request.containerID, request.execID).streams
             var response = Grpc_WriteStreamResponse()
             if request.data.isEmpty {
-                process.closeInput()
+                streams.closeInput()
             } else {
                 let bytes = Array(request.data)
-                response.len = UInt32(try await blocking("stdin") { try process.write(bytes) })
+                response.len = UInt32(try await blocking("stdin") { try streams.write(bytes) })
             }
             return response
         }
     }
 
     func readStdout(_ request: Grpc_ReadStreamRequest, _ context: CallContext) async throws -> Grpc_ReadStreamResponse {
-        try await read(request, error: false)
+        try await read(request, .output)
     }
 
     func readStderr(_ request: Grpc_ReadStreamRequest, _ context: CallContext) async throws -> Grpc_ReadStreamResponse {
-        try await read(request, error: true)
+        try await read(request, .error)
     }
 
-    private func read(_ request: Grpc_ReadStreamRequest, error: Bool) async throws -> Grpc_ReadStreamResponse {
+    private func read(_ request: Grpc_ReadStreamRequest, _ stream: ProcessStreams.Standard) async throws
+        -> Grpc_ReadStreamResponse
+    {
         try await guest.answering {
-            let process = try guest.process(request.containerID, request.execID)
+            let streams = try guest.process(request.containerID, request.execID).streams
             var response = Grpc_ReadStreamResponse()
             response.data = .init(
-                try await blocking("output") { try process.read(limit: Int(request.len), error: error) })
+                try await blocking("output") { try streams.read(stream, limit: Int(request.len)) })
             return response
         }
     }

@@ -67,19 +67,18 @@ enum ProcessSetup {
     }
 
     /// Becomes the terminal's leader, with the terminal as standard streams. Returns the terminal's two ends.
-    static func openTerminal(_ plan: ProcessPlan) throws(SystemError) -> (master: Int32, slave: Int32) {
-        var master: Int32 = -1
-        var slave: Int32 = -1
-        var result = clx_open_terminal("/dev/pts/ptmx", &master, &slave)
-        if result == -ENOENT { result = clx_open_terminal("/dev/ptmx", &master, &slave) }
-        guard result >= 0 else {
-            throw SystemError("open a terminal from", "/dev/pts/ptmx (is devpts mounted on /dev/pts?)", errno: -result)
+    static func openTerminal(_ plan: ProcessPlan) throws(SystemError) -> PseudoTerminal {
+        let terminal: PseudoTerminal
+        do { terminal = try PseudoTerminal(from: Files.exists("/dev/pts/ptmx") ? "/dev/pts/ptmx" : "/dev/ptmx") } catch
+        {
+            throw SystemError(error.operation, error.object + " (is devpts mounted on /dev/pts?)", errno: error.code)
         }
-        if plan.rows > 0 { _ = clx_set_window_size(master, plan.rows, plan.columns) }
+        let slave = terminal.slave.raw
+        if plan.rows > 0 { _ = clx_set_window_size(terminal.master.raw, plan.rows, plan.columns) }
         try checkNegated("control", "terminal", clx_set_controlling_terminal(slave))
         for standard in Int32(0)...2 { try check("use", "terminal") { dup2(slave, standard) } }
         fchown(slave, plan.user, gid_t(bitPattern: -1))
-        return (master, slave)
+        return terminal
     }
 
     /// Takes the plan's identity and becomes its program. Returns only by throwing.

@@ -10,13 +10,14 @@ struct RootLookup {
 
     enum Missing { case fails, directory, file }
 
-    /// - Returns: a descriptor with O_PATH, which the caller closes.
-    func open(_ path: String, missing: Missing) throws(SystemError) -> Int32 {
+    /// - Returns: a descriptor with O_PATH.
+    func open(_ path: String, missing: Missing) throws(SystemError) -> FileDescriptor {
         let whole = clx_open_in_root(root, path, Int32(clx_open_path), 0)
-        if whole >= 0 { return whole }
+        if whole >= 0 { return FileDescriptor(owning: whole) }
         guard missing != .fails, whole == -ENOENT else { throw SystemError("open", path, errno: -whole) }
         let found = try walk(path, last: missing)
-        return try checkNegated("open", path, clx_open_in_root(root, found, Int32(clx_open_path), 0))
+        return FileDescriptor(
+            owning: try checkNegated("open", path, clx_open_in_root(root, found, Int32(clx_open_path), 0)))
     }
 
     /// Goes name by name, following links as the container would, making directories on the way.
@@ -33,9 +34,10 @@ struct RootLookup {
                 continue
             }
             let parentPath = "/" + done.joined(separator: "/")
-            let parent = try checkNegated(
-                "open", parentPath, clx_open_in_root(root, parentPath, Int32(clx_open_path) | O_DIRECTORY, 0))
-            defer { close(parent) }
+            let directory = FileDescriptor(
+                owning: try checkNegated(
+                    "open", parentPath, clx_open_in_root(root, parentPath, Int32(clx_open_path) | O_DIRECTORY, 0)))
+            let parent = directory.raw
             var facts = stat()
             if fstatat(parent, name, &facts, Int32(AT_SYMLINK_NOFOLLOW)) == 0 {
                 if facts.st_mode & S_IFMT == S_IFLNK {

@@ -5,10 +5,10 @@ import Linux
 /// Builds a container's view of files, in the mount namespace that is already its own.
 ///
 /// The root may hold hostile links: every path below it is opened with RESOLVE_IN_ROOT and used by descriptor.
-struct Rootfs {
+struct Rootfs: ~Copyable {
     let plan: ContainerPlan
-    private let root: Int32
-    private var lookup: RootLookup { RootLookup(root: root) }
+    private let root: FileDescriptor
+    private var lookup: RootLookup { RootLookup(root: root.raw) }
 
     /// Makes the root a mount of its own, that pivot_root(2) wants.
     init(_ plan: ContainerPlan) throws(SystemError) {
@@ -16,7 +16,7 @@ struct Rootfs {
         try check("set propagation of", "/") { mount(nil, "/", nil, UInt(MS_SLAVE) | UInt(MS_REC), nil) }
         guard Files.isDirectory(plan.rootfs) else { throw SystemError("use root", plan.rootfs, errno: ENOENT) }
         try Mounts.bind(plan.rootfs, at: plan.rootfs)
-        root = try FileDescriptor.open(plan.rootfs, Int32(clx_open_path) | O_DIRECTORY).take()
+        root = try FileDescriptor.open(plan.rootfs, Int32(clx_open_path) | O_DIRECTORY)
     }
 
     func build() throws(SystemError) {
@@ -26,11 +26,12 @@ struct Rootfs {
 
     /// A missing working directory is made, as runc does it; where it can't be, the change to it tells why.
     func makeWorkingDirectory() {
-        if let directory = try? lookup.open(plan.process.directory, missing: .directory) { close(directory) }
+        _ = try? lookup.open(plan.process.directory, missing: .directory)
     }
 
     /// Leaves the old root behind.
     func enter() throws(SystemError) {
+        let root = root.raw
         try check("enter", plan.rootfs) { fchdir(root) }
         try checkNegated("pivot root to", plan.rootfs, clx_pivot_root(".", "."))
         try check("leave", "old root") { umount2(".", Int32(MNT_DETACH)) }
@@ -58,12 +59,11 @@ struct Rootfs {
     func addConsole(_ slave: Int32) throws(SystemError) {
         let target = try lookup.open("/dev/console", missing: .file)
         try Mounts.bind("/proc/self/fd/\(slave)", at: Self.name(target), recursive: false)
-        close(target)
     }
 
     // MARK: Mounts
 
-    private static func name(_ descriptor: Int32) -> String { "/proc/self/fd/\(descriptor)" }
+    private static func name(_ descriptor: borrowing FileDescriptor) -> String { "/proc/self/fd/\(descriptor.raw)" }
 
     private func add(_ mount: MountPlan) throws(SystemError) {
         var source = mount.source
@@ -76,7 +76,6 @@ struct Rootfs {
         if bind, !Files.exists(source) { throw SystemError("bind", source, errno: ENOENT) }
         let target = try lookup.open(
             mount.destination, missing: !bind || Files.isDirectory(source) ? .directory : .file)
-        defer { close(target) }
         do {
             if bind {
                 try Mounts.mount(source, at: Self.name(target), flags: flags & (UInt(MS_BIND) | UInt(MS_REC)))
@@ -90,10 +89,9 @@ struct Rootfs {
         else { return }
         // The descriptor still leads below the new mount: look it up again.
         let mounted = try lookup.open(mount.destination, missing: .fails)
-        defer { close(mounted) }
         let path = Self.name(mounted)
         if mount.copiesUp {
-            do { try TreeCopy.copy(from: target, to: mounted) } catch {
+            do { try TreeCopy.copy(from: target.raw, to: mounted.raw) } catch {
                 throw SystemError(
                     "copy up (\(error.operation) \(error.object)) to", mount.destination, errno: error.code)
             }
@@ -120,13 +118,11 @@ struct Rootfs {
             // Users of a namespace of their own may not mount it without a network of their own; they may see the guest's.
             try Mounts.bind("/sys", at: path)
             let mounted = try lookup.open(mount.destination, missing: .fails)
-            defer { close(mounted) }
             try checkNegated("make read-only", mount.destination, clx_mount_setattr(Self.name(mounted), 1, 0, 1))
         } catch  where type == "cgroup2" && error.code == EBUSY {
             // The guest's /sys, bound above, has one there; only something else may be mounted over it.
             try Mounts.mount("tmpfs", at: path, type: "tmpfs", flags: UInt(MS_RDONLY), data: "size=0k")
             let cover = try lookup.open(mount.destination, missing: .fails)
-            defer { close(cover) }
             try Mounts.mount(source, at: Self.name(cover), type: type, flags: flags)
         }
     }
@@ -156,8 +152,8 @@ struct Rootfs {
         let bound = plan.mounts.contains { $0.destination == "/dev" && $0.isBind }
         for device in plan.devices where !(bound && device.isDefault) { try make(device) }
         guard !bound else { return }
-        let dev = try lookup.open("/dev", missing: .directory)
-        defer { close(dev) }
+        let directory = try lookup.open("/dev", missing: .directory)
+        let dev = directory.raw
         let links = [
             ("fd", "/proc/self/fd"), ("stdin", "/proc/self/fd/0"), ("stdout", "/proc/self/fd/1"),
             ("stderr", "/proc/self/fd/2"), ("ptmx", "pts/ptmx"),
@@ -171,8 +167,8 @@ struct Rootfs {
         let (path, mode) = (device.path, mode_t(device.mode))
         let slash = path.lastIndex(of: "/") ?? path.startIndex
         let name = String(path[path.index(after: slash)...])
-        let parent = try lookup.open(slash == path.startIndex ? "/" : String(path[..<slash]), missing: .directory)
-        defer { close(parent) }
+        let directory = try lookup.open(slash == path.startIndex ? "/" : String(path[..<slash]), missing: .directory)
+        let parent = directory.raw
         switch clx_make_device(parent, name, mode, device.major, device.minor) {
         case 0...:
             fchmodat(parent, name, mode & 0o7777, 0)
@@ -180,7 +176,6 @@ struct Rootfs {
         case -EPERM where plan.namespaces.has(clx_new_user):
             // No nodes are made in a user namespace: the guest's own is shown.
             let target = try lookup.open(path, missing: .file)
-            defer { close(target) }
             try Mounts.bind(path, at: Self.name(target), recursive: false)
         case -EEXIST:
             var facts = stat()

@@ -45,55 +45,55 @@ package enum Stage: UInt8, Sendable {
 
     /// Ends with the process's program.
     func run() -> Never {
-        switch self {
-        case .container: Self.runContainer()
-        case .exec: Self.runExec()
-        }
-    }
-
-    private static func runContainer() -> Never {
         let sync = SyncSocket(FileDescriptor(owning: SyncSocket.number))
         // The number came through dup2 and so without the flag; exec must close it.
         _ = fcntl(SyncSocket.number, F_SETFD, FD_CLOEXEC)
         let words = try? LastWords.Page()
         do {
-            let plan = try sync.receive(ContainerPlan.self)
-            let filter = try sync.receiveFilter()
-            try ProcessSetup.beforeRoot(plan.process)
-            if !plan.namespaces.isOneClone { try enterNamespaces(plan.namespaces, sync) }
-            if plan.namespaces.newCgroup {
-                try checkNegated("make", "cgroup namespace", clx_unshare(Int32(clx_new_cgroup.rawValue)))
-            }
-            if !plan.hostname.isEmpty {
-                try check("set hostname", plan.hostname) { sethostname(plan.hostname, plan.hostname.utf8.count) }
-            }
-            if !plan.domainname.isEmpty {
-                try check("set domainname", plan.domainname) {
-                    setdomainname(plan.domainname, plan.domainname.utf8.count)
-                }
-            }
-            let root = try Rootfs(plan)
-            try root.build()
-            // After the mounts, before /proc/sys may become read-only.
-            for setting in plan.sysctls { try Files.write(setting.path, setting.value) }
-            root.makeWorkingDirectory()
-            try root.enter()
-            try giveTerminal(plan.process, sync) { slave in
-                if Files.isDirectory("/proc/self") { try? root.addConsole(slave) }
-            }
-            try root.restrict()
-            if let personality = plan.personality { try ProcessSetup.setPersonality(personality) }
-            try ProcessSetup.execute(plan.process, filter) {
-                guard (try? sync.send(.ready)) != nil, sync.waitForGo() else { return false }
-                var state = plan.state
-                (state.status, state.pid) = (.created, getpid())
-                for hook in plan.startHooks { try hook.run("startContainer", state) }
-                return true
+            switch self {
+            case .container: try Self.runContainer(sync)
+            case .exec: try Self.runExec(sync)
             }
         } catch {
             words?.write("\(error)")
             try? sync.send(.failure("\(error)"))
             _exit(1)
+        }
+    }
+
+    private static func runContainer(_ sync: borrowing SyncSocket) throws -> Never {
+        let plan = try sync.receive(ContainerPlan.self)
+        let filter = try sync.receiveFilter()
+        try ProcessSetup.beforeRoot(plan.process)
+        if !plan.namespaces.isOneClone { try enterNamespaces(plan.namespaces, sync) }
+        if plan.namespaces.newCgroup {
+            try checkNegated("make", "cgroup namespace", clx_unshare(Int32(clx_new_cgroup.rawValue)))
+        }
+        if !plan.hostname.isEmpty {
+            try check("set hostname", plan.hostname) { sethostname(plan.hostname, plan.hostname.utf8.count) }
+        }
+        if !plan.domainname.isEmpty {
+            try check("set domainname", plan.domainname) {
+                setdomainname(plan.domainname, plan.domainname.utf8.count)
+            }
+        }
+        let root = try Rootfs(plan)
+        try root.build()
+        // After the mounts, before /proc/sys may become read-only.
+        for setting in plan.sysctls { try Files.write(setting.path, setting.value) }
+        root.makeWorkingDirectory()
+        try root.enter()
+        try giveTerminal(plan.process, sync) { slave in
+            if Files.isDirectory("/proc/self") { try? root.addConsole(slave) }
+        }
+        try root.restrict()
+        if let personality = plan.personality { try ProcessSetup.setPersonality(personality) }
+        try ProcessSetup.execute(plan.process, filter) {
+            guard (try? sync.send(.ready)) != nil, sync.waitForGo() else { return false }
+            var state = plan.state
+            (state.status, state.pid) = (.created, getpid())
+            for hook in plan.startHooks { try hook.run("startContainer", state) }
+            return true
         }
     }
 
@@ -105,10 +105,8 @@ package enum Stage: UInt8, Sendable {
     {
         guard plan.terminal else { return }
         let terminal = try ProcessSetup.openTerminal(plan)
-        use(terminal.slave)
-        try sync.send(.terminal(terminal.master))
-        close(terminal.master)
-        close(terminal.slave)
+        use(terminal.slave.raw)
+        try sync.send(.terminal(terminal.master.raw))
     }
 
     /// Joins what is there and makes what is new, in the order that user_namespaces(7) asks for: whoever owns a namespace must be
@@ -155,24 +153,15 @@ package enum Stage: UInt8, Sendable {
         setsid()
     }
 
-    private static func runExec() -> Never {
-        let sync = SyncSocket(FileDescriptor(owning: SyncSocket.number))
-        _ = fcntl(SyncSocket.number, F_SETFD, FD_CLOEXEC)
+    private static func runExec(_ sync: borrowing SyncSocket) throws -> Never {
         _ = fcntl(targetNumber, F_SETFD, FD_CLOEXEC)
-        let words = try? LastWords.Page()
-        do {
-            let plan = try sync.receive(ExecPlan.self)
-            let filter = try sync.receiveFilter()
-            try ProcessSetup.beforeRoot(plan.process)
-            try checkNegated("join", "the container", clx_setns(targetNumber, Int32(plan.namespaces)))
-            try continueInChild(sync)
-            if let personality = plan.personality { try ProcessSetup.setPersonality(personality) }
-            try giveTerminal(plan.process, sync)
-            try ProcessSetup.execute(plan.process, filter) { (try? sync.send(.ready)) != nil && sync.waitForGo() }
-        } catch {
-            words?.write("\(error)")
-            try? sync.send(.failure("\(error)"))
-            _exit(1)
-        }
+        let plan = try sync.receive(ExecPlan.self)
+        let filter = try sync.receiveFilter()
+        try ProcessSetup.beforeRoot(plan.process)
+        try checkNegated("join", "the container", clx_setns(targetNumber, Int32(plan.namespaces)))
+        try continueInChild(sync)
+        if let personality = plan.personality { try ProcessSetup.setPersonality(personality) }
+        try giveTerminal(plan.process, sync)
+        try ProcessSetup.execute(plan.process, filter) { (try? sync.send(.ready)) != nil && sync.waitForGo() }
     }
 }

@@ -24,15 +24,8 @@ package struct SyncSocket: ~Copyable, Sendable {
 
     package init(_ descriptor: consuming FileDescriptor) { self.descriptor = descriptor }
 
-    /// A conversation with a process that is to be started; the caller hands `theirs` on and closes it.
-    /// - Parameter timeoutSeconds: how long our end waits for a word.
-    package init(timeoutSeconds: Int, theirs: inout Int32) throws(SystemError) {
-        descriptor = try UnixSocket.pair(theirs: &theirs)
-        setLimit(seconds: timeoutSeconds)
-    }
-
-    /// How long our end waits for the next word.
-    package func setLimit(seconds: Int) { descriptor.setReadLimit(.seconds(seconds)) }
+    /// How long this end waits for the next word.
+    package func setLimit(_ limit: Duration) { descriptor.setReadLimit(limit) }
 
     /// Sends bytes that may be longer than one packet: their count first.
     package func send(document: [UInt8]) throws(SystemError) {

@@ -24,10 +24,9 @@ package final class Zygote: Sendable {
     /// Forks it: the caller has no other thread yet.
     /// - Parameter limit: how long a process may take to be made.
     package init(limit: Duration) throws(SystemError) {
-        var theirs: Int32 = -1
-        let ours = try UnixSocket.pair(theirs: &theirs)
-        defer { close(theirs) }
-        if try checkNegated("fork", "the zygote", clx_fork()) == 0 { Self.serve(FileDescriptor(owning: theirs)) }
+        let ends = try SocketPair()
+        if try checkNegated("fork", "the zygote", clx_fork()) == 0 { Self.serve(ends.keepingTheirs()) }
+        let ours = ends.keepingOurs()
         ours.setReadLimit(limit)
         socket = Mutex(ours)
     }

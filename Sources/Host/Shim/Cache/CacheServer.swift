@@ -90,20 +90,19 @@ package final class CacheServer {
         guard !isMaking, waiting.count < number, .now >= nextTry else { return }
         last += 1
         let name = "\(MachineCache.prefix)\(getpid())-\(last)"
-        var theirs: Int32 = -1
-        let control = SharedDescriptor(try UnixSocket.pair(theirs: &theirs))
-        defer { close(theirs) }
+        let ends = try SocketPair()
         var command = Command(shim, ["-id", name, "-cached", CachedShim.room])
         command.set("TTRPC_ADDRESS", nil)
         command.set(SandboxHolder.configurationVariable, path)
         command.name = "containerd-shim-kata-v2"
         command.directory = "/"
         command.newSession = true
-        command.descriptors = [2: 2, 3: theirs]
+        command.descriptors = [2: 2, 3: ends.theirs.raw]
         // Before the files are read: one that changes meanwhile makes another machine.
         let label = plan.label(version: Version.current)
         let process = try ChildProcess(command)
         try process.whenEnded("shim") { _ in }
+        let control = SharedDescriptor(ends.keepingOurs())
         machines.append(Machine(name: name, process: process, control: control, label: label))
     }
 

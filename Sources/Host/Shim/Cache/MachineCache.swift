@@ -43,13 +43,10 @@ package enum MachineCache {
         let server = try connect(endpoint)
         let place = try FileDescriptor.open(directory, O_RDONLY | O_DIRECTORY)
         let log = try ShimServer.openLog(in: directory)
-        var theirs: Int32 = -1
-        let shim = try UnixSocket.pair(theirs: &theirs)
-        do {
-            defer { close(theirs) }
-            try server.tell(
-                CacheRequest(wish: .take, taker: taker), descriptors: [theirs, place.raw, log.raw])
-        }
+        let ends = try SocketPair()
+        try server.tell(
+            CacheRequest(wish: .take, taker: taker), descriptors: [ends.theirs.raw, place.raw, log.raw])
+        let shim = ends.keepingOurs()
         guard let answer = try answer(on: shim, from: endpoint, within: Deadline.cacheAnswer.limit) else {
             throw CacheError("the cached machine ended while it was handed over")
         }
