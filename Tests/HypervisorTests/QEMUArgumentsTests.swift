@@ -77,6 +77,15 @@ struct QEMUArgumentsTests {
         #expect(words.filter { word in names.contains { word.hasPrefix($0) } } == machine.kernelParameters)
     }
 
+    @Test("a balloon is there where freed memory is to go back, and tells of it")
+    func balloon() {
+        var machine = machine
+        func balloons() -> [String] { QEMUArguments.build(machine).filter { $0.hasPrefix("virtio-balloon") } }
+        #expect(balloons() == [])
+        machine.reclaimsMemory = true
+        #expect(balloons() == ["virtio-balloon-pci,free-page-reporting=on"])
+    }
+
     @Test("memory that comes by virtio-mem needs one slot, modules need theirs")
     func slots() {
         var machine = machine

@@ -51,6 +51,9 @@ package enum Keys {
         "enable_virtio_mem", .flag(true), annotation: "enable_virtio_mem",
         "Memory is added and taken back by a virtio-mem device; false: only added, by modules (pc-dimm) in memory_slots."
     )
+    package static let reclaimMemory = qemu(
+        "reclaim_guest_freed_memory", .flag(false), annotation: "reclaim_guest_freed_memory",
+        "What the guest has freed goes back to the host within seconds (virtio-balloon, free page reporting).")
     package static let rootPorts = qemu(
         "pcie_root_port", .number(4), in: 0...16, annotation: "pcie_root_port",
         "PCIe root ports, each for one device that is added later.")
@@ -220,7 +223,8 @@ package enum Keys {
         enableAnnotations, validHypervisorPaths, validDaemonPaths, validEntropySources, machineType,
         machineAccelerators, kernelParameters, firmware, cpuFeatures, vcpus,
         maxVCPUs, memory,
-        maxMemory, memorySlots, virtioMem, rootPorts, seccompSandbox, entropySource, sharedFS, virtioFSDaemon,
+        maxMemory, memorySlots, virtioMem, reclaimMemory, rootPorts, seccompSandbox, entropySource, sharedFS,
+        virtioFSDaemon,
         virtioFSCache,
         virtioFSExtraArguments, virtioFSQueueSize, blockDriver, disableBlockDevices, blockAIO, blockCacheSet,
         blockCacheDirect,
@@ -244,7 +248,7 @@ package enum Keys {
             enable_iothreads indep_iothreads queue_size num_queues
             disk_rate_limiter_bw_max_rate disk_rate_limiter_bw_one_time_burst disk_rate_limiter_ops_max_rate
             disk_rate_limiter_ops_one_time_burst net_rate_limiter_bw_max_rate net_rate_limiter_bw_one_time_burst
-            net_rate_limiter_ops_max_rate net_rate_limiter_ops_one_time_burst enable_mem_prealloc reclaim_guest_freed_memory
+            net_rate_limiter_ops_max_rate net_rate_limiter_ops_one_time_burst enable_mem_prealloc
             enable_hugepages hugepage_type enable_vhost_user_store vhost_user_store_path valid_vhost_user_store_paths
             vhost_user_reconnect_timeout_sec enable_iommu enable_iommu_platform enable_numa numa_mapping file_mem_backend
             valid_file_mem_backends pflashes enable_swap hypervisor_loglevel log_level extra_monitor_socket disable_nesting_checks

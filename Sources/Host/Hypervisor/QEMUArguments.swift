@@ -66,6 +66,7 @@ package enum QEMUArguments {
 
         add("-object", "rng-random,id=rng,filename=\(escaped(machine.entropySource))")
         add("-device", "virtio-rng-pci,rng=rng,max-bytes=1024,period=1000")
+        if machine.reclaimsMemory { add("-device", "virtio-balloon-pci,free-page-reporting=on") }
         arguments += machine.image?.arguments ?? []
         if machine.vsockSocket != nil {
             add("-chardev", "socket,id=vsock,fd=\(vsockDescriptor)")

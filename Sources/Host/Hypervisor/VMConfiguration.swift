@@ -30,6 +30,8 @@ package struct VMConfiguration: Sendable, Equatable {
     package var memory = Memory.own
     /// Memory is added by a virtio-mem device instead of modules (pc-dimm).
     package var virtioMem = false
+    /// The guest tells which pages it has freed, and the host takes them.
+    package var reclaimsMemory = false
     package var vcpus = 1
     package var maxVCPUs = 1
     package var rootPorts = 4

@@ -29,6 +29,7 @@ extension VMConfiguration {
         (vcpus, memoryMiB) = (size.vcpus, size.memoryMiB)
         (maxVCPUs, maxMemoryMiB) = (sizing.most.vcpus, sizing.most.memoryMiB)
         virtioMem = configuration.flag(Keys.virtioMem)
+        reclaimsMemory = configuration.flag(Keys.reclaimMemory)
         memorySlots = configuration.number(Keys.memorySlots)
         rootPorts = configuration.number(Keys.rootPorts)
         seccompSandbox = configuration.text(Keys.seccompSandbox)

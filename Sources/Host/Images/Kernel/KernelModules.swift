@@ -8,7 +8,8 @@ package struct KernelModules {
     ]
     /// What containers may need: disks, links, consoles, file systems. Loaded once the guest answers.
     package static let later = [
-        "virtio_blk", "virtio_scsi", "sd_mod", "virtio_net", "virtio_console", "virtio_mem", "overlay", "erofs",
+        "virtio_blk", "virtio_scsi", "sd_mod", "virtio_net", "virtio_console", "virtio_mem", "virtio_balloon",
+        "overlay", "erofs",
     ]
 
     package let directory: String
