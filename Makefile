@@ -8,7 +8,7 @@ RELEASE = $(SWIFT) build -c release --scratch-path .build-release \
 WRITTEN = $(shell find Sources Tests -name '*.swift' -not -path '*/Generated/*')
 TOOLS = kata-agent kata-osbuilder kata-runtime containerd-shim-kata-v2
 
-.PHONY: help dependencies build release kernel guest quickstart install test unit vm bench soak crash fuzz fmt lint proto proto-check clean
+.PHONY: help dependencies build release kernel guest quickstart install test unit vm bench soak crash fuzz fuzz-guided sanitize fmt lint proto proto-check clean
 
 help: ## list the verbs
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST)
@@ -76,6 +76,12 @@ crash: guest ## strike everything at every moment, and write the table into docs
 
 fuzz: dependencies ## try all decoders of what comes from outside: FUZZ (20) times as long as the tests do
 	scripts/fuzz $(FUZZ)
+
+fuzz-guided: dependencies ## fuzz the decoders of a guest's bytes with libFuzzer and AddressSanitizer: SECONDS (60) each, DECODERS (all)
+	scripts/fuzz-guided "$(SECONDS)" $(DECODERS)
+
+sanitize: dependencies ## run the unit tests under ThreadSanitizer and AddressSanitizer (SANITIZERS: one of them)
+	scripts/sanitize $(SANITIZERS)
 
 fmt: ## format the sources
 	@$(SWIFT) format -i Package.swift $(WRITTEN)

@@ -124,7 +124,8 @@ let package = Package(
         .executableTarget(name: "bench-peer", path: "Benchmarks/Peer", swiftSettings: strict),
         // Unit tests
         .target(
-            name: "TestSupport", dependencies: ["Linux"], path: "Tests/TestSupport", swiftSettings: strict),
+            name: "TestSupport", dependencies: ["AgentAPI", "CLinux", "Linux", "VhostUser", protobuf],
+            path: "Tests/TestSupport", swiftSettings: strict),
         unitTests("Linux", ["CLinux", "TestSupport"]),
         unitTests("Netlink", ["Linux", "CLinux", "TestSupport"]),
         unitTests("GuestNetwork", ["AgentAPI", "Linux", "Netlink", "TestSupport"]),
@@ -158,3 +159,13 @@ let package = Package(
             path: "Tests/VMTests", exclude: ["attack", "crash-cell", "talk"], swiftSettings: strict),
     ]
 )
+
+// Needs libFuzzer's run time, which only scripts/fuzz-guided links in.
+if Context.environment["KATA_FUZZER"] != nil {
+    package.targets.append(
+        .executableTarget(
+            name: "kata-fuzz", dependencies: ["AgentAPI", "Linux", "Shim", "TTRPC", "TestSupport", nioCore, protobuf],
+            path: "Tests/Fuzz", swiftSettings: strict,
+            // gold fails on the instrumented objects.
+            linkerSettings: [.unsafeFlags(["-use-ld=lld"])]))
+}
