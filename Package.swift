@@ -140,12 +140,16 @@ let package = Package(
         unitTests("GuestStorage", ["Linux"]),
         unitTests("Hypervisor", ["EventLoop", "Linux", "TestSupport", nioPosix]),
         unitTests("Network", ["Netlink", "Linux", "TestSupport"]),
-        unitTests("ControlGroups", ["Linux"]),
+        unitTests("ControlGroups", ["Linux", "TestSupport"]),
+        unitTests("Storage", ["Linux", "TestSupport"]),
         unitTests("Ledger", ["Linux", "Network", "TestSupport"]),
         unitTests("Images", ["Linux", "TestSupport"]),
         unitTests(
             "Sandbox",
-            ["AgentAPI", "CLinux", "Configuration", "Hypervisor", "OCISpec", "Linux", "TestSupport", nioPosix]),
+            [
+                "AgentAPI", "CLinux", "Configuration", "ControlGroups", "Hypervisor", "OCISpec", "Linux", "TestSupport",
+                nioPosix,
+            ]),
         unitTests("Shim", ["AgentAPI", "Configuration", "Linux", "Sandbox", "ShimAPI", "TestSupport", protobuf]),
         // Tests with real guests
         .testTarget(

@@ -21,6 +21,42 @@ struct ShownPath: Sendable {
     var users: Int
 }
 
+/// The mounts of a share's source, copied and not attached yet.
+struct SourceCopy: ~Copyable {
+    let tree: FileDescriptor
+    /// What `tree` itself is; nil for a source that only the container's manager sees.
+    let identity: ShownPath.Identity?
+
+    /// - Parameter process: whose mounts count; nil: this process's.
+    init(_ share: GuestSpec.Share, seenBy process: Int32?) throws(SystemError) {
+        func copy(_ process: Int32?) throws(SystemError) -> FileDescriptor {
+            try Mounts.copy(share.source, readOnly: share.readOnly, recursive: share.recursive, seenBy: process)
+        }
+        func identity(_ tree: borrowing FileDescriptor) throws(SystemError) -> ShownPath.Identity {
+            let facts = try tree.facts(share.source)
+            return ShownPath.Identity(
+                source: share.source, device: UInt64(facts.st_dev), inode: UInt64(facts.st_ino),
+                readOnly: share.readOnly, recursive: share.recursive)
+        }
+        let first = try copy(process)
+        let seen = try identity(first)
+        guard process != nil else {
+            tree = first
+            self.identity = seen
+            return
+        }
+        // Seen here as well: this process's copy, so that what hooks mount below comes along. What is at the path may change at any time:
+        // the two copies are compared, and not the path.
+        if let own = try? copy(nil), try identity(own) == seen {
+            tree = own
+            self.identity = seen
+        } else {
+            tree = first
+            self.identity = nil
+        }
+    }
+}
+
 extension Sandbox {
     /// Shows the guest what of the host a container is to have.
     /// - Returns: the same specification, with the paths where it is.
@@ -37,7 +73,7 @@ extension Sandbox {
     }
 
     private func show(_ share: GuestSpec.Share, for container: Container) throws -> String {
-        let copy = try copy(share, for: container)
+        let copy = try SourceCopy(share, seenBy: container.process)
         let identity = copy.identity
         if let identity, let known = shown[identity], !share.recursive || !Mounts.mayBe(below: share.source) {
             shown[identity]?.users += 1
@@ -59,36 +95,11 @@ extension Sandbox {
 
     /// For one container alone.
     func mount(_ share: GuestSpec.Share, for container: Container) throws {
-        container.made.append(try attach(try copy(share, for: container), at: share.mounted))
+        container.made.append(try attach(SourceCopy(share, seenBy: container.process), at: share.mounted))
     }
 
-    /// What a container's manager sees, not shown anywhere yet.
-    private struct Copy: ~Copyable {
-        let tree: FileDescriptor
-        /// nil where it is not seen here.
-        let identity: ShownPath.Identity?
-    }
-
-    private func copy(_ share: GuestSpec.Share, for container: Container) throws -> Copy {
-        let copy = try Mounts.copy(
-            share.source, readOnly: share.readOnly, recursive: share.recursive, seenBy: container.process)
-        var (facts, own) = (stat(), stat())
-        try check("look at", share.source) { fstat(copy.raw, &facts) }
-        guard stat(share.source, &own) == 0, own.st_dev == facts.st_dev, own.st_ino == facts.st_ino else {
-            return Copy(tree: copy, identity: nil)
-        }
-        let identity = ShownPath.Identity(
-            source: share.source, device: UInt64(own.st_dev), inode: UInt64(own.st_ino), readOnly: share.readOnly,
-            recursive: share.recursive)
-        // Seen here as well: then of here, so that what hooks mount below comes along.
-        return Copy(
-            tree: try Mounts.copy(share.source, readOnly: share.readOnly, recursive: share.recursive),
-            identity: identity)
-    }
-
-    private func attach(_ copy: borrowing Copy, at target: String) throws -> Ledger.Number {
-        var facts = stat()
-        try check("look at", target) { fstat(copy.tree.raw, &facts) }
+    private func attach(_ copy: borrowing SourceCopy, at target: String) throws -> Ledger.Number {
+        let facts = try copy.tree.facts(target)
         let made = try ledger.add(.mount(path: target, namespace: Mounts.namespace))
         do {
             if facts.st_mode & S_IFMT == S_IFDIR {

@@ -26,21 +26,22 @@ package struct HostDisk: Sendable {
 
     /// Opens it; a device that can't be written is read-only, whatever is asked.
     package init(path: String, readOnly: Bool) throws(SystemError) {
-        var facts = stat()
-        try check("use disk", path) { stat(path, &facts) }
-        let kind = facts.st_mode & S_IFMT
-        guard kind == S_IFBLK || kind == S_IFREG else { throw SystemError("use as disk", path, errno: ENOTBLK) }
-        isBlockDevice = kind == S_IFBLK
-        var readOnly = readOnly
-        if isBlockDevice {
-            let (major, minor) = (facts.st_rdev >> 8 & 0xfff, facts.st_rdev & 0xff | facts.st_rdev >> 12 & 0xfff00)
-            if (try? Files.readText("/sys/dev/block/\(major):\(minor)/ro"))?.first == "1" { readOnly = true }
-            identity = Identity(device: UInt64(facts.st_rdev), file: 0)
-        } else {
-            identity = Identity(device: UInt64(facts.st_dev), file: UInt64(facts.st_ino))
-        }
+        let found = try FoundFile(path)
+        guard [S_IFBLK, S_IFREG].contains(found.kind) else { throw SystemError("use as disk", path, errno: ENOTBLK) }
+        let facts = found.facts
+        isBlockDevice = found.kind == S_IFBLK
+        identity =
+            isBlockDevice
+            ? Identity(device: UInt64(facts.st_rdev), file: 0)
+            : Identity(device: UInt64(facts.st_dev), file: UInt64(facts.st_ino))
         self.path = path
-        self.readOnly = readOnly
-        file = SharedDescriptor(try FileDescriptor.open(path, readOnly ? O_RDONLY : O_RDWR))
+        self.readOnly = readOnly || (isBlockDevice && Self.isReadOnlyDevice(facts.st_rdev))
+        file = SharedDescriptor(try found.open(self.readOnly ? O_RDONLY : O_RDWR))
+    }
+
+    /// - Parameter number: as makedev(3) puts it together.
+    private static func isReadOnlyDevice(_ number: dev_t) -> Bool {
+        let (major, minor) = (number >> 8 & 0xfff, number & 0xff | number >> 12 & 0xfff00)
+        return (try? Files.readText("/sys/dev/block/\(major):\(minor)/ro"))?.first == "1"
     }
 }

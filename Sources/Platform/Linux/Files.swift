@@ -34,7 +34,9 @@ package enum Files {
     /// Replaces `path` in one step: readers see the old content or the new, also after a crash (rename(2)).
     package static func replace(_ path: String, _ bytes: [UInt8], mode: mode_t = 0o600) throws(SystemError) {
         let temporary = path + ".new"
-        try write(temporary, bytes, mode: mode)
+        // What is there was left by a crash, or put there by somebody else: a link would lead to another file (O_EXCL, open(2)).
+        unlink(temporary)
+        try FileDescriptor.open(temporary, O_WRONLY | O_CREAT | O_EXCL, mode: mode).writeAll(bytes, to: temporary)
         try check("rename", temporary) { rename(temporary, path) }
     }
 

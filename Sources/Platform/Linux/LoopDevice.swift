@@ -7,7 +7,10 @@ package struct LoopDevice: ~Copyable {
     private let device: FileDescriptor
 
     package init(_ image: String, readOnly: Bool) throws(SystemError) {
-        let file = try FileDescriptor.open(image, readOnly ? O_RDONLY : O_RDWR)
+        let found = try FoundFile(image)
+        // Any other kind has no contents to show, and opening it may wait for ever.
+        guard [S_IFREG, S_IFBLK].contains(found.kind) else { throw SystemError("use as disk", image, errno: ENOTBLK) }
+        let file = try found.open(readOnly ? O_RDONLY : O_RDWR)
         var number: Int32 = -1
         device = FileDescriptor(
             owning: try checkNegated(
