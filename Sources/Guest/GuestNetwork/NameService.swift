@@ -1,4 +1,5 @@
 import AgentAPI
+import CLinux
 import Deadlines
 import Glibc
 import Linux
@@ -90,9 +91,8 @@ package enum NameService {
 
     /// A TCP client, and a stream of its own.
     private static func join(_ listener: Int32, _ relay: StreamRelay) {
-        let socket = accept(listener, nil, nil)
+        let socket = clx_accept(listener)
         guard socket >= 0 else { return }
-        _ = fcntl(socket, F_SETFD, FD_CLOEXEC)
         let client = FileDescriptor(owning: socket)
         guard let stream = try? Vsock.connect(port: NameRelay.connections) else { return }
         relay.join(client, stream)

@@ -19,16 +19,8 @@ package final class DebugConsoleDoor: Sendable {
         listener = try UnixSocket.listen(path)
         relay = try StreamRelay()
         try startThread("debug-console") { [self] in
-            while true {
-                let socket = accept(listener.raw, nil, nil)
-                if socket >= 0 {
-                    _ = fcntl(socket, F_SETFD, FD_CLOEXEC)
-                    Task(executorPreference: LoopExecutor(loop)) { [relay] in
-                        await Self.answer(socket, dialer, relay)
-                    }
-                } else if errno != EINTR, errno != ECONNABORTED {
-                    return
-                }
+            UnixSocket.acceptAll(listener.raw) { socket in
+                Task(executorPreference: LoopExecutor(loop)) { [relay] in await Self.answer(socket, dialer, relay) }
             }
         }
     }

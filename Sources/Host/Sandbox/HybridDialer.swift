@@ -63,17 +63,7 @@ package final class HybridDialer: GuestDialer {
     package func listen(port: UInt32, _ accept: @escaping @Sendable (Int32) -> Void) throws {
         let listener = try Listener("\(socketPath)_\(port)")
         listeners.withLock { $0[port] = listener }
-        try startThread("hybrid-\(port)") {
-            while true {
-                let socket = Glibc.accept(listener.socket.raw, nil, nil)
-                if socket >= 0 {
-                    _ = fcntl(socket, F_SETFD, FD_CLOEXEC)
-                    accept(socket)
-                } else if errno != EINTR, errno != ECONNABORTED {
-                    return
-                }
-            }
-        }
+        try startThread("hybrid-\(port)") { UnixSocket.acceptAll(listener.socket.raw, accept) }
     }
 
     package func stopListening(port: UInt32) { listeners.withLock { $0.removeValue(forKey: port) }?.end() }

@@ -41,6 +41,14 @@ package enum UnixSocket {
         }
     }
 
+    /// Accepts connections, close-on-exec, until the listener is shut down. `body` owns each descriptor.
+    package static func acceptAll(_ listener: Int32, _ body: (Int32) -> Void) {
+        while true {
+            let socket = clx_accept(listener)
+            if socket >= 0 { body(socket) } else if socket != -EINTR, socket != -ECONNABORTED { return }
+        }
+    }
+
     /// Whether nobody listens on a socket that is still there; false where that can't be told from here.
     package static func isAbandoned(_ path: String) -> Bool {
         // Who has just bound it is about to listen.

@@ -1,4 +1,5 @@
 import AgentAPI
+import CLinux
 import Configuration
 import Deadlines
 import FoundationEssentials
@@ -143,10 +144,9 @@ package final class CacheServer {
 
     /// - Returns: whether this was the last one.
     private func answer() -> Bool {
-        let raw = accept(listener.raw, nil, nil)
+        let raw = clx_accept(listener.raw)
         guard raw >= 0 else { return false }
         let client = FileDescriptor(owning: raw)
-        _ = fcntl(client.raw, F_SETFD, FD_CLOEXEC)
         client.setReadLimit(Deadline.cacheRequest.limit)
         guard let message = try? client.receive(limit: CacheRequest.longest) else { return false }
         let descriptors = message.descriptors.map { SharedDescriptor(FileDescriptor(owning: $0)) }
