@@ -1,5 +1,6 @@
 import CLinux
 import Glibc
+import TestSupport
 import Testing
 
 @testable import Linux
@@ -43,6 +44,47 @@ struct ChildProcessTests {
             ])
         command.withoutPrivileges = true
         #expect(try ChildProcess(command).wait() == .exited(0))
+    }
+
+    @Test(
+        "a child and its programs have the capabilities of its bounding set, and no others",
+        .enabled(if: getuid() == 0, "needs root"))
+    func bounding() throws {
+        func sets(_ bounding: CapabilitySet) throws -> [CapabilitySet?] {
+            var command = Command("/bin/sh", ["-c", "cat /proc/self/status"])
+            command.bounding = bounding
+            let child = try ChildWithOutput(command, output: [1])
+            let status = String(decoding: try child.output.readAll("status", limit: 1 << 16), as: UTF8.self)
+            #expect(child.process.wait() == .exited(0))
+            return ["CapBnd:", "CapPrm:", "CapEff:"].map { CapabilitySet($0, in: status) }
+        }
+        let some = CapabilitySet([.dacOverride, .sysAdmin])
+        #expect(try sets(some) == [some, some, some])
+        let own = try #require(CapabilitySet("CapBnd:", in: Files.readText("/proc/self/status")))
+        #expect(try sets(.all).first == own)
+    }
+
+    @Test("no child dumps core, whatever its parent's limit is")
+    func coreDumps() throws {
+        let scratch = Scratch()
+        var own = rlimit()
+        #expect(getrlimit(__rlimit_resource_t(RLIMIT_CORE.rawValue), &own) == 0)
+        let before = own
+        own.rlim_cur = own.rlim_max
+        #expect(setrlimit(__rlimit_resource_t(RLIMIT_CORE.rawValue), &own) == 0)
+        defer {
+            own = before
+            setrlimit(__rlimit_resource_t(RLIMIT_CORE.rawValue), &own)
+        }
+        var command = Command("/bin/sh", ["-c", "grep '^Max core' /proc/self/limits; kill -ABRT $$"])
+        command.directory = scratch.path
+        let child = try ChildWithOutput(command, output: [1])
+        let words = String(decoding: try child.output.readAll("limits", limit: 4096), as: UTF8.self)
+            .split(whereSeparator: \.isWhitespace)
+        // One byte is too little for a file, and a value that ends a dump through a pipe (clx_forbid_core_dumps).
+        #expect(words.dropFirst(4).prefix(2) == ["1", "1"] || words.dropFirst(4).prefix(2) == ["0", "0"], "\(words)")
+        #expect(child.process.wait() == .signalled(SIGABRT))
+        #expect(Files.list(scratch.path) == [])
     }
 
     @Test(
@@ -140,6 +182,17 @@ struct FileTests {
         #expect(Files.list(directory) == ["state"])
     }
 
+    @Test("replacing a file doesn't write through a link at its temporary's name")
+    func replaceBesideLink() throws {
+        let directory = try temporaryDirectory()
+        defer { Files.removeTree(directory) }
+        try Files.write(directory + "/precious", "here")
+        #expect(symlink(directory + "/precious", directory + "/state.new") == 0)
+        try Files.replace(directory + "/state", "one")
+        #expect(try Files.readText(directory + "/precious") == "here")
+        #expect(try Files.readText(directory + "/state") == "one" && !Files.isLink(directory + "/state"))
+    }
+
     @Test("removing a tree removes links, not what they lead to")
     func removeTree() throws {
         let kept = try temporaryDirectory()
@@ -157,6 +210,22 @@ struct FileTests {
     func errors() {
         let error = #expect(throws: SystemError.self) { try Files.read("/nowhere/state") }
         #expect(error?.description == "open /nowhere/state: no such file or directory")
+    }
+
+    @Test("an accepted connection is close-on-exec, and a listener that is shut down accepts no more")
+    func accept() throws {
+        let directory = try temporaryDirectory()
+        defer { Files.removeTree(directory) }
+        let listener = try UnixSocket.listen(directory + "/socket")
+        let raw = listener.raw
+        let client = try UnixSocket.connect(directory + "/socket")
+        var flags: [Int32] = []
+        UnixSocket.acceptAll(raw) { socket in
+            flags.append(fcntl(socket, F_GETFD))
+            close(socket)
+            shutdown(raw, Int32(SHUT_RDWR))
+        }
+        #expect(flags == [FD_CLOEXEC] && client.raw >= 0)
     }
 
     @Test("a socket path that does not fit is refused, not cut")

@@ -27,6 +27,13 @@ package final class VirtioFSDaemon: Sendable {
         }
     }
 
+    /// The capabilities that it can have: those over files, which it works with, and those with which it makes its sandbox. The ones over
+    /// files and `sysAdmin` are also what `modcaps` of its arguments may add.
+    static let capabilities = CapabilitySet([
+        .chown, .dacOverride, .dacReadSearch, .fowner, .fsetid, .setgid, .setuid, .setpcap, .sysChroot, .sysAdmin,
+        .sysResource, .mknod, .setfcap,
+    ])
+
     /// The daemon gets a socket that listens already: whoever connects first waits for it, nobody polls.
     package static func start(
         _ plan: Plan, socketPath: String, directory: String, log: borrowing FileDescriptor,
@@ -42,6 +49,7 @@ package final class VirtioFSDaemon: Sendable {
         // Its sandboxed child, which has files and network of its own too, is in there with it, and can't stay behind.
         command.newNamespaces = UInt64(clx_new_pid.rawValue | clx_new_ipc.rawValue | clx_new_uts.rawValue)
         command.diesWithParent = true
+        command.bounding = capabilities
         let daemon = VirtioFSDaemon(try ChildProcess(command, admit: admit))
         try daemon.process.whenEnded("virtiofsd") { daemon.ending.tell($0) }
         return daemon

@@ -21,6 +21,7 @@
 #include <sys/time.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -35,7 +36,7 @@ enum { HIGHEST_MAPPING = 16 };
 
 static const char *const stages[] = {"clone", "join network namespace", "new session", "change directory",
                                      "arrange descriptors", "execute", "write down", "drop capabilities",
-                                     "arrange files", "change user"};
+                                     "arrange files", "change user", "limit core dumps"};
 
 struct failure {
     int stage;
@@ -113,6 +114,15 @@ int clx_keep_only(const struct clx_fd_mapping *mappings, size_t count) {
     return syscall(SYS_close_range, highest + 1, ~0U, 0) < 0 ? -errno : 0;
 }
 
+int clx_forbid_core_dumps(void) {
+    // A limit of 0 doesn't stop a dump that is piped to a program, a limit of 1 does (fs/coredump.c); for a file both are too small.
+    struct rlimit limit = {1, 1};
+    if (setrlimit(RLIMIT_CORE, &limit) == 0) return 0;
+    // The hard limit is 0 already, and only CAP_SYS_RESOURCE raises it.
+    limit = (struct rlimit){0, 0};
+    return setrlimit(RLIMIT_CORE, &limit) < 0 ? -errno : 0;
+}
+
 // Runs in the child of a multithreaded process: async-signal-safe calls only.
 static void child(const struct clx_spawn *request, int report, int gate) {
     char go;
@@ -120,9 +130,11 @@ static void child(const struct clx_spawn *request, int report, int gate) {
     if (request->new_session && setsid() < 0) fail(report, 2);
     if (request->tree_count && enter_root(request) < 0) fail(report, 8);
     if (request->directory && chdir(request->directory) < 0) fail(report, 3);
+    if (clx_forbid_core_dumps() < 0) fail(report, 10);
 
-    // What isn't in the bounding set doesn't come back at exec, not even to root (capabilities(7)); another user can't change it.
-    if (request->without_privileges && (clx_bound_capabilities(0) < 0 || clx_set_ambient_capabilities(0) < 0)) fail(report, 7);
+    // A capability outside the bounding set doesn't come back at exec, not even to root (capabilities(7)); another user can't change the set.
+    if (clx_bound_capabilities(request->bounding) < 0) fail(report, 7);
+    if (request->without_privileges && clx_set_ambient_capabilities(0) < 0) fail(report, 7);
     if (request->user && change_user(request) < 0) fail(report, 9);
     if (request->without_privileges && (clx_set_capabilities(0, 0, 0) < 0 || clx_set_no_new_privileges() < 0))
         fail(report, 7);

@@ -41,7 +41,9 @@ package struct Command: Sendable {
     package var newSession = false
     /// Killed when the thread that starts it ends, at the latest with this process. Only behind an `admit` is there no gap.
     package var diesWithParent = false
-    /// Without any capability, and without a way to one: a root that owns its files, and no more.
+    /// The capabilities that the child, and the programs that it executes, can have at most.
+    package var bounding = CapabilitySet.all
+    /// Without any capability, and without a way to one: a root that owns its files, and no more. Whatever `bounding` says.
     package var withoutPrivileges = false
     /// Whom it runs as; nil: as its parent.
     package var user: ProcessUser?
@@ -78,6 +80,9 @@ package struct Command: Sendable {
 }
 
 /// A running child, held by its pidfd: it can't be mistaken for another process that got its number.
+///
+/// No child dumps core (RLIMIT_CORE): QEMU, virtiofsd and the shim have a guest's memory mapped. A program with CAP_SYS_RESOURCE, such as
+/// a hook, can raise the limit for itself.
 package final class ChildProcess: Sendable {
     package let pid: pid_t
     private let pidfd: FileDescriptor
@@ -112,6 +117,7 @@ package final class ChildProcess: Sendable {
                                     new_session: command.newSession ? 1 : 0, network_namespace: joined,
                                     cgroup: cgroup, new_namespaces: command.newNamespaces,
                                     dies_with_parent: command.diesWithParent ? 1 : 0,
+                                    bounding: command.withoutPrivileges ? 0 : command.bounding.bits,
                                     without_privileges: command.withoutPrivileges ? 1 : 0,
                                     trees: trees.baseAddress, targets: targets, tree_count: trees.count,
                                     user: command.user?.user ?? 0, group: command.user?.group ?? 0,

@@ -51,6 +51,8 @@ struct Attach: ParsableCommand {
                 + (bundle.map { ["--bundle", $0] } ?? []) + (terminal != nil ? ["--terminal"] : []) + [id])
         command.name = "kata-runtime"
         command.newSession = true
+        // Enough to mount the container's files, whoever owns the directories that lead to them.
+        command.bounding = CapabilitySet([.dacOverride, .dacReadSearch, .sysAdmin])
         let slave = try FileDescriptor.open(terminal ?? "/dev/null", O_RDWR | O_NOCTTY)
         command.descriptors[0] = slave.raw
         let go = try Pipe()

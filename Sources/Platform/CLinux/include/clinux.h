@@ -25,7 +25,8 @@ struct clx_spawn {
     int cgroup;                            // descriptor of a cgroup v2 directory to start in, or -1
     uint64_t new_namespaces;               // CLONE_NEW* flags
     int dies_with_parent;                  // SIGKILL when the thread that starts it ends
-    int without_privileges;                // no capability, and none to be had by what it executes
+    uint64_t bounding;                     // the capabilities that it can have at most, one bit each; ~0: as the parent
+    int without_privileges;                // no capability at the start, and no_new_privs
     // Where there are trees the child has a mount namespace, and sees in it these alone, and /proc; the first is its root.
     const int *trees;                      // from clx_copy_tree
     char *const *targets;                  // where each belongs: paths as the parent sees them
@@ -37,7 +38,10 @@ struct clx_spawn {
     void *context;
 };
 
-/// Starts a child. Returns its pid; `*pidfd` is close-on-exec; on failure `*stage` names the step (a static string).
+/// Lets neither the calling process nor its children dump core, whether to a file or through a pipe (core(5)).
+int clx_forbid_core_dumps(void);
+
+/// Starts a child, which can't dump core. Returns its pid; `*pidfd` is close-on-exec; on failure `*stage` names the step (a static string).
 pid_t clx_spawn(const struct clx_spawn *request, int *pidfd, const char **stage);
 
 /// Gives this process the descriptors of a table, and no others.
