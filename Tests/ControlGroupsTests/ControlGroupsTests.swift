@@ -1,5 +1,6 @@
 import Glibc
 import Linux
+import TestSupport
 import Testing
 
 @testable import ControlGroups
@@ -31,6 +32,97 @@ struct ControlGroupsTests {
         let unified = Hierarchies(second)
         #expect(unified.isUnified && unified.directory("memory", "/a") == "/cg/unified/a")
         #expect(Hierarchies("").all.isEmpty)
+    }
+
+    /// Mounts of control groups that are plain directories with the files that a kernel would make.
+    private struct FakeHost {
+        let scratch = Scratch()
+        let group: ControlGroup
+
+        /// - Parameter mounts: names of hierarchies with their mount options; "cgroup2" for version 2.
+        init(_ mounts: [String], files: [String]) throws {
+            let base = scratch.path
+            let lines = mounts.map { name in
+                let place = base + "/" + name
+                return name == "cgroup2"
+                    ? "1 2 0:3 / \(place) rw - cgroup2 cgroup2 rw\n"
+                    : "1 2 0:3 / \(place) rw - cgroup cgroup rw,\(name)\n"
+            }
+            group = ControlGroup("/over/kata_a", Hierarchies(lines.joined()))
+            for name in mounts { try Files.makeDirectory(base + "/" + name) }
+            try group.make()
+            for file in files { try write(file, "max\n") }
+        }
+
+        /// - Parameter file: hierarchy and file: `memory/memory.limit_in_bytes`.
+        func path(_ file: String) -> String {
+            let parts = file.split(separator: "/")
+            return "\(scratch.path)/\(parts[0])/over/kata_a/\(parts[1])"
+        }
+        func write(_ file: String, _ text: String) throws { try Files.write(path(file), text) }
+        func text(_ file: String) throws -> String { try Files.readText(path(file)) }
+    }
+
+    @Test("limits are written in both versions' files")
+    func limits() throws {
+        let limits = ControlGroup.Limits(memory: 256 << 20, tasks: 77)
+        let first = try FakeHost(
+            ["memory", "pids", "cpu"], files: ["memory/memory.limit_in_bytes", "pids/pids.max"])
+        #expect(try first.group.set(limits) == [])
+        #expect(try first.text("memory/memory.limit_in_bytes") == "268435456")
+        #expect(try first.text("pids/pids.max") == "77")
+        let second = try FakeHost(["cgroup2"], files: ["cgroup2/memory.max", "cgroup2/pids.max"])
+        #expect(try second.group.set(limits) == [])
+        #expect(try second.text("cgroup2/memory.max") == "268435456")
+        #expect(try second.text("cgroup2/pids.max") == "77")
+    }
+
+    @Test("a limit that is not wanted is not written, one whose controller the host lacks is named")
+    func lackingLimits() throws {
+        let first = try FakeHost(["pids"], files: ["pids/pids.max"])
+        #expect(try first.group.set(.init(memory: 1 << 30)) == ["memory"])
+        #expect(try first.text("pids/pids.max") == "max\n")
+        // In version 2 a controller that the group above doesn't pass down has no files.
+        let second = try FakeHost(["cgroup2"], files: [])
+        #expect(try second.group.set(.init(memory: 1 << 30, tasks: 5)) == ["memory", "pids"])
+        #expect(try second.group.set(.init()) == [])
+    }
+
+    @Test("a kill for want of memory is found in both versions' files")
+    func kills() throws {
+        for (mount, file) in [("memory", "memory/memory.oom_control"), ("cgroup2", "cgroup2/memory.events")] {
+            let host = try FakeHost([mount], files: [])
+            #expect(!host.group.hasKilledForMemory)
+            try host.write(file, "under_oom 0\noom_kill 0\n")
+            #expect(!host.group.hasKilledForMemory)
+            try host.write(file, "under_oom 0\noom_kill 2\n")
+            #expect(host.group.hasKilledForMemory)
+        }
+    }
+
+    @Test(
+        "a process that needs more than its group's limit is killed, and the group tells so",
+        .enabled(if: getuid() == 0 && canLimit, "needs root and the controllers memory and pids"))
+    func outOfMemory() throws {
+        let group = ControlGroup("/kata-test-\(UInt32.random(in: 0...UInt32.max))")
+        defer { group.remove() }
+        try group.make()
+        try #require(try group.set(.init(memory: 16 << 20, tasks: 8)) == [])
+        var command = Command("/bin/sh", ["-c", "read go; exec head -c 64M /dev/zero | tail | wc -c"])
+        let pipe = try Pipe()
+        command.descriptors[0] = pipe.readEnd.raw
+        let child = try ChildProcess(command)
+        try group.add(child.pid)
+        _ = write(pipe.writeEnd.raw, "\n", 1)
+        _ = child.wait()
+        #expect(group.hasKilledForMemory)
+    }
+
+    private static let canLimit = ["memory", "pids"].allSatisfy { controller in
+        guard let root = Hierarchies.current.directory(controller, "/") else { return false }
+        guard Hierarchies.current.isUnified else { return true }
+        let controllers = (try? Files.readText(root + "/cgroup.controllers")) ?? ""
+        return controllers.split(whereSeparator: \.isWhitespace).contains(Substring(controller))
     }
 
     @Test(

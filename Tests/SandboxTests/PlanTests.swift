@@ -1,5 +1,6 @@
 import AgentAPI
 import Configuration
+import ControlGroups
 import Hypervisor
 import Linux
 import OCISpec
@@ -65,7 +66,22 @@ struct PlanTests {
         let apart = SandboxPlan.Groups(linux, sandbox: "s1", configuration: configuration)
         #expect(apart.machine == "/docker/kata_1" && apart.helpers == "/kata_overhead/kata_s1")
         try configuration.merge(text: "[runtime]\nsandbox_cgroup_only = true\n", file: "c.toml")
-        #expect(SandboxPlan.Groups(linux, sandbox: "s1", configuration: configuration).helpers == "/docker/kata_1")
+        let together = SandboxPlan.Groups(linux, sandbox: "s1", configuration: configuration)
+        #expect(together.helpers == "/docker/kata_1" && together.overhead == nil)
+    }
+
+    @Test("the helpers' own group may use the guest's memory and an overhead; 0 is no limit")
+    func overhead() throws {
+        func limits(_ toml: String) throws -> ControlGroup.Limits? {
+            var configuration = Configuration()
+            try configuration.merge(text: "[runtime]\n" + toml, file: "c.toml")
+            return SandboxPlan.Groups(nil, sandbox: "s1", configuration: configuration).overhead?.limits(
+                machineMiB: 2048)
+        }
+        #expect(try limits("") == .init(memory: (2048 + 1024) << 20, tasks: 1024))
+        #expect(
+            try limits("overhead_memory_limit = 100\noverhead_pids_limit = 7\n") == .init(memory: 2148 << 20, tasks: 7))
+        #expect(try limits("overhead_memory_limit = 0\noverhead_pids_limit = 0\n") == .init())
     }
 
     @Test("no more processors than the host has")

@@ -203,6 +203,13 @@ package enum Keys {
     package static let sandboxGroupOnly = Key(
         "runtime.sandbox_cgroup_only", .flag(false), annotation: "sandbox_cgroup_only",
         "The shim and the share daemon are in the machine's control group of the host too, not below /kata_overhead.")
+    package static let overheadMemory = Key(
+        "runtime.overhead_memory_limit", .number(1024), in: 0...4_194_304,
+        "Memory that the shim and the share daemon may use beside the guest's memory, in MiB, in a control group below /kata_overhead; 0: no limit."
+    )
+    package static let overheadTasks = Key(
+        "runtime.overhead_pids_limit", .number(1024), in: 0...4_194_304,
+        "Processes and threads that there may be in that group; 0: no limit.")
     package static let staticSizing = Key(
         "runtime.static_sandbox_resource_mgmt", .flag(false),
         "A machine keeps the size that it is booted with: what its first container, or its pod's annotations, ask for.")
@@ -233,7 +240,8 @@ package enum Keys {
         guestHookPath,
         disableGuestSELinux, disableVhostNet, networkQueues, agentDebug, debugConsole, dialTimeout,
         runtimeDebug, createTimeout,
-        disableGuestSeccomp, sandboxGroupOnly, staticSizing, internetworkingModel, disableNewNamespace, enableTemplate,
+        disableGuestSeccomp, sandboxGroupOnly, overheadMemory, overheadTasks, staticSizing, internetworkingModel,
+        disableNewNamespace, enableTemplate,
         templatePath, cacheNumber, cacheEndpoint,
     ]
 

@@ -112,6 +112,37 @@ package struct ControlGroup: Sendable, Equatable {
         }
     }
 
+    /// How much its processes may use together.
+    package struct Limits: Sendable, Equatable {
+        /// Bytes of memory; nil: no limit.
+        package var memory: UInt64?
+        /// Number of processes and threads; nil: no limit.
+        package var tasks: UInt64?
+
+        package init(memory: UInt64? = nil, tasks: UInt64? = nil) { (self.memory, self.tasks) = (memory, tasks) }
+    }
+
+    /// Sets its limits (cgroup-v2.rst, "memory.max" and "pids.max"; in version 1 memory.rst, "memory.limit_in_bytes").
+    /// - Returns: the controllers that this host lacks: what they would limit is not limited.
+    package func set(_ limits: Limits) throws(SystemError) -> [String] {
+        let files = [
+            ("memory", hierarchies.isUnified ? "memory.max" : "memory.limit_in_bytes", limits.memory),
+            ("pids", "pids.max", limits.tasks),
+        ]
+        var lacking: [String] = []
+        for (controller, name, value) in files {
+            guard let value else { continue }
+            if let file = hierarchies.directory(controller, path).map({ $0 + "/" + name }), Files.exists(file) {
+                do { try Files.write(file, "\(value)") } catch {
+                    throw SystemError("set to \(value)", file, errno: error.code)
+                }
+            } else {
+                lacking.append(controller)
+            }
+        }
+        return lacking
+    }
+
     /// Whether the kernel has killed in it because a limit of memory, its own or of a group above, was reached (cgroups, memory).
     package var hasKilledForMemory: Bool {
         guard let directory = hierarchies.directory("memory", path) else { return false }

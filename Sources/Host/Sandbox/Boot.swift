@@ -36,6 +36,7 @@ extension Sandbox {
                 log: try logs.open(paths.shareLog, limit: 64 << 10)
             ) { [ledger, groups] process throws(SystemError) in
                 try ledger.add(.process(id: process, name: "virtiofsd"))
+                HostGroups.preferAsVictims([process.pid])
                 try groups?.helpers.add(process.pid)
             }
             share.map(watch)
@@ -125,8 +126,11 @@ extension Sandbox {
         if end == .exited(0) { try? await sleep(Deadline.lastWords.limit, on: loop) }
         // It may have brought QEMU to its end; what we end because its machine has ended is no reason.
         guard state == .booting || state == .ready, machine?.end == nil || end.isFailure else { return }
-        loss = "virtiofsd, which serves the guest its files, \(end)"
-        log.error("the guest has lost its files", metadata: ["sandbox": "\(id)", "virtiofsd": "\(end)"])
+        let cause = groups?.helpersLackOfMemory
+        loss = "virtiofsd, which serves the guest its files, \(end)" + (cause.map { ": " + $0 } ?? "")
+        log.error(
+            "the guest has lost its files",
+            metadata: ["sandbox": "\(id)", "virtiofsd": "\(end)", "cause": "\(cause ?? "")"])
         machine?.kill()
     }
 

@@ -17,6 +17,7 @@ extension Sandbox {
         guard let machine else { return }
         let wanted = plan.sizing.size(for: containers.values.map(\.demand))
         let before = machine.size
+        if wanted.memoryMiB > before.memoryMiB { limitHelpers(machineMiB: wanted.memoryMiB) }
         do {
             try await machine.addProcessors(upTo: wanted.vcpus)
             if try await !machine.setMemory(wanted.memoryMiB, block: memoryBlockMiB) {

@@ -12,6 +12,8 @@ extension SandboxPlan {
         package var machine: String
         /// The shim's and the share daemon's: with `sandbox_cgroup_only` the machine's too.
         package var helpers: String
+        /// Limits of the helpers' group; nil where it is the machine's.
+        package var overhead: Overhead?
         /// Of the first container: the host's processors and memory nodes, which bind the machine's threads.
         package var processors: String?
         package var nodes: String?
@@ -19,9 +21,42 @@ extension SandboxPlan {
 
         package init(_ linux: OCISpec.Linux?, sandbox: String, configuration: Configuration) {
             machine = ControlGroup.path(linux?.cgroupsPath ?? "", sandbox: sandbox)
-            helpers = configuration.flag(Keys.sandboxGroupOnly) ? machine : "/kata_overhead/kata_\(sandbox)"
+            let together = configuration.flag(Keys.sandboxGroupOnly)
+            helpers = together ? machine : Self.ownHelpers(of: sandbox)
+            overhead = together ? nil : Overhead(configuration)
             let limits = linux?.resources?.cpu
             (processors, nodes, shares) = (limits?.cpus, limits?.mems, limits?.shares)
+        }
+
+        /// The helpers' group where it isn't the machine's.
+        static func ownHelpers(of sandbox: String) -> String { "/kata_overhead/kata_\(sandbox)" }
+
+        /// Why the shim of a sandbox may have been killed; nil when the kernel has not killed in its group for want of memory.
+        package static func helpersLackOfMemory(of sandbox: String) -> String? {
+            HostGroups.lackOfMemory(of: ControlGroup(ownHelpers(of: sandbox)), isTheirOwn: true)
+        }
+    }
+
+    /// How much the shim and the share daemon may use, beside the guest's memory.
+    ///
+    /// A page of the guest's memory is charged to the group of the process that touches it first. For the contents of shared files that
+    /// is the share daemon, for received bytes of a stream the shim: up to all of the guest's memory may be charged to their group.
+    package struct Overhead: Sendable, Equatable {
+        /// 0: no limit.
+        package var memoryMiB: Int
+        /// Processes and threads; 0: no limit.
+        package var tasks: Int
+
+        init(_ configuration: Configuration) {
+            memoryMiB = configuration.number(Keys.overheadMemory)
+            tasks = configuration.number(Keys.overheadTasks)
+        }
+
+        /// - Parameter machineMiB: the guest's memory.
+        func limits(machineMiB: Int) -> ControlGroup.Limits {
+            ControlGroup.Limits(
+                memory: memoryMiB == 0 ? nil : UInt64(machineMiB + memoryMiB) << 20,
+                tasks: tasks == 0 ? nil : UInt64(tasks))
         }
     }
 }
@@ -36,6 +71,27 @@ struct HostGroups: Sendable {
         try helpers.add(getpid())
         if let pid { try machine.add(pid) }
         for process in others { try helpers.add(process) }
+    }
+
+    /// Why a helper was killed; nil when the kernel has not killed one for want of memory.
+    var helpersLackOfMemory: String? { Self.lackOfMemory(of: helpers, isTheirOwn: machine != helpers) }
+
+    /// - Parameter isTheirOwn: no machine is in the group.
+    static func lackOfMemory(of helpers: ControlGroup, isTheirOwn: Bool) -> String? {
+        guard helpers.hasKilledForMemory else { return nil }
+        return "the control group \(helpers.path) reached its limit of memory"
+            + (isTheirOwn ? " (runtime.overhead_memory_limit)" : "")
+    }
+
+    /// Lets the kernel kill these before this process when their group lacks memory (proc_pid_oom_score_adj(5)): the shim can tell why the
+    /// sandbox ended then, and clean up.
+    static func preferAsVictims(_ processes: [Int32]) {
+        guard
+            let own = (try? Files.readText("/proc/self/oom_score_adj"))?.split(separator: "\n").first.flatMap({
+                Int($0)
+            })
+        else { return }
+        for process in processes { try? Files.write("/proc/\(process)/oom_score_adj", "\(min(1000, own + 100))") }
     }
 
     /// Whether a host refuses groups as such.
@@ -59,7 +115,24 @@ extension Sandbox {
             }
         } catch { return try doWithoutGroups(error) }
         groups = made
+        let lacking = limitHelpers(machineMiB: plan.machine.memoryMiB)
+        if !lacking.isEmpty {
+            log.warning(
+                "the host lacks controllers of control groups: the shim and virtiofsd are not limited by them",
+                metadata: ["controllers": "\(lacking.joined(separator: ", "))"])
+        }
         try limitGroup(wanted.processors, wanted.nodes, wanted.shares)
+    }
+
+    /// Before the machine has this much memory. The limit only grows: lowering it below what is in use would make the kernel kill.
+    /// - Returns: the controllers that the host lacks.
+    @discardableResult
+    func limitHelpers(machineMiB: Int) -> [String] {
+        guard let groups, let overhead = plan.groups?.overhead else { return [] }
+        do { return try groups.helpers.set(overhead.limits(machineMiB: machineMiB)) } catch {
+            log.warning("the shim and virtiofsd are not limited: \(error)")
+            return []
+        }
     }
 
     private func doWithoutGroups(_ error: SystemError) throws(SystemError) {

@@ -101,7 +101,9 @@ extension Sandbox {
             throw SandboxError(.alreadyExists, "process \(exec) of container \(container) exists already")
         }
         guard record.initial.state == .running else {
-            throw SandboxError(.wrongState, "container \(container) is \(record.initial.state.rawValue), not running")
+            let cause = loss.map { ": " + $0 } ?? ""
+            throw SandboxError(
+                .wrongState, "container \(container) is \(record.initial.state.rawValue), not running\(cause)")
         }
         guard !record.paused else {
             throw SandboxError(.wrongState, "container \(container) is paused; resume it first")

@@ -52,6 +52,7 @@ extension Sandbox {
             (agentFeatures, memoryBlockMiB, lastPort) = (parts.agentFeatures, parts.memoryBlockMiB, parts.lastPort)
             (beginning, origin) = (parts.beginning, .spare)
             try makeGroups()
+            HostGroups.preferAsVictims(parts.share.processes)
             try enterGroups(machine: parts.machine.pid, helpers: parts.share.processes)
             watch(parts.machine)
             watch(parts.share)

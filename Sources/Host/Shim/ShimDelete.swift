@@ -52,6 +52,9 @@ package enum ShimDelete {
         let paths = SandboxPaths(sandbox: sandbox)
         var due: [DueHooks] = []
         if Ledger.owns(socket: socket, paths.machine) {
+            if let cause = SandboxPlan.Groups.helpersLackOfMemory(of: sandbox) {
+                writeError("containerd-shim-kata-v2: sandbox \(sandbox) has ended: \(cause)")
+            }
             Ledger.takeAway(paths.machine) { due = DueHooks.claimAll(in: $0) }
         }
         // A pod's containers share a shim: that of the others lives.
