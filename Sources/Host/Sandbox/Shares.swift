@@ -29,9 +29,15 @@ struct SourceCopy: ~Copyable {
 
     /// - Parameter process: whose mounts count; nil: this process's.
     init(_ share: GuestSpec.Share, seenBy process: Int32?) throws(SystemError) {
-        func copy(_ process: Int32?) throws(SystemError) -> FileDescriptor {
+        try self.init(share, seenBy: process) { (process) throws(SystemError) in
             try Mounts.copy(share.source, readOnly: share.readOnly, recursive: share.recursive, seenBy: process)
         }
+    }
+
+    /// - Parameter copy: copies the source's mounts, as a process sees them.
+    init(
+        _ share: GuestSpec.Share, seenBy process: Int32?, copy: (Int32?) throws(SystemError) -> FileDescriptor
+    ) throws(SystemError) {
         func identity(_ tree: borrowing FileDescriptor) throws(SystemError) -> ShownPath.Identity {
             let facts = try tree.facts(share.source)
             return ShownPath.Identity(

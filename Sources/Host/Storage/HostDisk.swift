@@ -26,7 +26,11 @@ package struct HostDisk: Sendable {
 
     /// Opens it; a device that can't be written is read-only, whatever is asked.
     package init(path: String, readOnly: Bool) throws(SystemError) {
-        let found = try FoundFile(path)
+        try self.init(FoundFile(path), readOnly: readOnly)
+    }
+
+    init(_ found: borrowing FoundFile, readOnly: Bool) throws(SystemError) {
+        let path = found.path
         guard [S_IFBLK, S_IFREG].contains(found.kind) else { throw SystemError("use as disk", path, errno: ENOTBLK) }
         let facts = found.facts
         isBlockDevice = found.kind == S_IFBLK
