@@ -140,13 +140,12 @@ package struct MachineTemplate: Sendable, Equatable {
         return clone
     }
 
-    /// As large as the memory, and empty: `fill` copies what there is. QEMU may have it before.
+    /// As large as the memory, and empty: `fill` copies what there is. QEMU may have it before; it can't make it shorter, and the channel's
+    /// device takes no other memory.
     package func emptyMemory() throws(SystemError) -> SharedDescriptor {
         var facts = stat()
         try check("look at", memory) { stat(memory, &facts) }
-        let copy = FileDescriptor(owning: try checkNegated("make", "memory of a clone", clx_memory_file("clone")))
-        try check("size", "memory of a clone") { ftruncate(copy.raw, facts.st_size) }
-        return SharedDescriptor(copy)
+        return SharedDescriptor(try FileDescriptor.memory("clone", size: facts.st_size))
     }
 
     /// Copies the pages that hold something. Blocks.

@@ -365,8 +365,19 @@ int clx_namespace_kind(int fd) {
 }
 
 int clx_memory_file(const char *label) {
-    int fd = memfd_create(label, MFD_CLOEXEC);
+    int fd = memfd_create(label, MFD_CLOEXEC | MFD_ALLOW_SEALING);
     return fd < 0 ? -errno : fd;
+}
+
+int clx_fix_size(int fd) {
+    return fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) < 0 ? -errno : 0;
+}
+
+int clx_is_lasting_memory(int fd) {
+    struct statfs facts;
+    int seals = fcntl(fd, F_GET_SEALS);
+    // Of huge pages there may be none left for a page that was punched out (hugetlbfs): touching it is SIGBUS.
+    return seals >= 0 && seals & F_SEAL_SHRINK && fstatfs(fd, &facts) == 0 && facts.f_type == TMPFS_MAGIC;
 }
 
 char **clx_environment(void) { return environ; }

@@ -3,8 +3,8 @@ import Synchronization
 
 /// Moves bytes between pairs of descriptors, on one thread for all pairs.
 ///
-/// A stream reads only when all it has read is written, so a slow reader stops the writer at the other end: nothing is dropped, nothing
-/// grows.
+/// A stream reads only when all it has read is written, so a slow reader stops the writer at the other end: nothing is dropped, and what
+/// waits has a limit for all streams together (`share`).
 package final class StreamRelay: Sendable {
     /// A pair of descriptors as its owner sees it.
     package final class Handle: Sendable {
@@ -171,10 +171,21 @@ package final class StreamRelay: Sendable {
         bell.ring()
     }
 
+    private static let mostBytes = 64 << 10
+    private static let bytesOfAll = 8 << 20
+
+    /// Bytes that a stream reads at once, and that may wait for its reader: 64 KiB with up to 128 streams, then less, at least 1 KiB.
+    ///
+    /// A stream that waits keeps what it read when there were fewer: the nth largest has no more than 8 MiB ÷ n, all of 8192 streams no more
+    /// than 8 MiB × (1 + ln(8192 ÷ 128)), 42 MiB.
+    static func share(among streams: Int) -> Int {
+        max(1 << 10, min(mostBytes, bytesOfAll / max(1, streams)))
+    }
+
     private func run() {
         signal(SIGPIPE, SIG_IGN)
         var streams: [Stream] = []
-        let space = UnsafeMutableRawBufferPointer.allocate(byteCount: 64 << 10, alignment: 16)
+        let space = UnsafeMutableRawBufferPointer.allocate(byteCount: Self.mostBytes, alignment: 16)
         defer { space.deallocate() }
         while true {
             let (news, ended, stopped) = inbox.withLock { inbox in
@@ -198,9 +209,10 @@ package final class StreamRelay: Sendable {
             }
             if poll(&polled, nfds_t(polled.count), -1) < 0 { continue }
             if polled[0].revents != 0 { bell.answer() }
+            let share = UnsafeMutableRawBufferPointer(rebasing: space[..<Self.share(among: streams.count)])
             var finished: Set<ObjectIdentifier> = []
             for (stream, result) in zip(streams, polled.dropFirst()) where result.revents != 0 {
-                if stream.move(through: space) == .ended {
+                if stream.move(through: share) == .ended {
                     stream.end()
                     finished.insert(ObjectIdentifier(stream.handle))
                 }

@@ -109,6 +109,10 @@ int clx_namespace_kind(int fd);
 enum { clx_seek_data = 3, clx_seek_hole = 4 };
 /// An empty file that has no name, close-on-exec (memfd_create(2)).
 int clx_memory_file(const char *label);
+/// Lets nobody change the size of such a file any more (F_SEAL_SHRINK, F_SEAL_GROW, fcntl(2)).
+int clx_fix_size(int fd);
+/// 1 for a file of memory that nobody can shorten: all of its pages can be had for as long as it is mapped. 0 for any other.
+int clx_is_lasting_memory(int fd);
 char **clx_environment(void);
 /// Gives memory back that an idle process doesn't need: free heap, and program text that was used at start only.
 void clx_trim_memory(void);

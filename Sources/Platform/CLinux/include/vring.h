@@ -9,6 +9,12 @@
 static inline uint16_t clx_load16(const void *address) {
     return atomic_load_explicit((const _Atomic uint16_t *)address, memory_order_acquire);
 }
+static inline uint32_t clx_load32(const void *address) {
+    return atomic_load_explicit((const _Atomic uint32_t *)address, memory_order_relaxed);
+}
+static inline uint64_t clx_load64(const void *address) {
+    return atomic_load_explicit((const _Atomic uint64_t *)address, memory_order_relaxed);
+}
 static inline void clx_store16(void *address, uint16_t value) {
     atomic_store_explicit((_Atomic uint16_t *)address, value, memory_order_release);
 }
