@@ -7,37 +7,42 @@ import Linux
 /// A VMM and a guest driver in one: sets the device up over its socket, then drives the rings in a shared memory file.
 final class FakeGuest {
     static let base: UInt64 = 0x1_0000_0000
-    static let memorySize = 1 << 20
+    static let memorySize = 4 << 20
     static let queueSize: UInt32 = 16
+    /// Bytes of a buffer, of which each queue's slots have one.
+    static let bufferSize = 64 << 10
 
     let memory: UnsafeMutableRawPointer
+    let file: FileDescriptor
     let socket: FileDescriptor
-    private let kicks: [Pipe2]
-    private let calls: [Pipe2]
+    let kicks: [SharedDescriptor]
+    private let calls: [SharedDescriptor]
     private var available: [UInt16] = [0, 0, 0]
     private var seen: [UInt16] = [0, 0, 0]
 
-    final class Pipe2 {
-        let pipe: Pipe
-        init() throws { pipe = try Pipe(nonBlocking: true) }
-    }
-
     init(devicePath: String) throws {
-        let file = try FileDescriptor.open("/dev/shm", O_RDWR | Int32(0o20_200_000))
+        file = try FileDescriptor.memory("guest", size: Self.memorySize)
         let raw = file.raw
-        try check("size", "memory") { ftruncate(raw, FakeGuest.memorySize) }
         memory = mmap(nil, Self.memorySize, PROT_READ | PROT_WRITE, MAP_SHARED, raw, 0)!
         socket = try UnixSocket.connect(devicePath)
-        kicks = try (0..<3).map { _ in try Pipe2() }
-        calls = try (0..<3).map { _ in try Pipe2() }
+        kicks = try (0..<3).map { _ in try Self.event() }
+        calls = try (0..<3).map { _ in try Self.event() }
         // Its answer tells that the device serves this connection: what the one before it left behind is gone.
-        try message(1, [])
-        var answer = [UInt8](repeating: 0, count: 20)
-        let vmm = socket.raw
-        try check("read", "features") { recv(vmm, &answer, answer.count, Int32(MSG_WAITALL)) }
-        // One region: guest-physical 0 up, user address `base` up.
-        try message(5, u32(1) + u32(0) + u64(0) + u64(UInt64(Self.memorySize)) + u64(Self.base) + u64(0), [raw])
+        _ = try ask(1, [])
+        try shareMemory()
         try setUp()
+    }
+
+    /// One region: guest-physical 0 up, user address `base` up.
+    func shareMemory() throws {
+        try message(5, u32(1) + u32(0) + u64(0) + u64(UInt64(Self.memorySize)) + u64(Self.base) + u64(0), [file.raw])
+    }
+
+    /// An eventfd, as QEMU makes them; Swift's C library doesn't show the call.
+    static func event(_ flags: Int32 = O_NONBLOCK | O_CLOEXEC) throws -> SharedDescriptor {
+        typealias Call = @convention(c) (UInt32, Int32) -> Int32
+        let call = unsafeBitCast(dlsym(nil, "eventfd"), to: Call.self)
+        return SharedDescriptor(FileDescriptor(owning: try check("make", "eventfd") { call(0, flags) }))
     }
 
     /// What a driver does with a device that was reset.
@@ -49,32 +54,38 @@ final class FakeGuest {
             try message(10, u32(number) + u32(0))
             let ring = Self.base + UInt64(ringOffset(queue))
             try message(9, u32(number) + u32(0) + u64(ring) + u64(ring + 1024) + u64(ring + 2048) + u64(0))
-            try message(13, u64(UInt64(queue)), [calls[queue].pipe.writeEnd.raw])
-            try message(12, u64(UInt64(queue)), [kicks[queue].pipe.readEnd.raw])
+            try message(13, u64(UInt64(queue)), [calls[queue].raw])
+            try message(12, u64(UInt64(queue)), [kicks[queue].raw])
         }
     }
 
     /// What a VMM does when the guest resets the device.
     func stop() throws {
-        var answer = [UInt8](repeating: 0, count: 20)
         for queue in 0..<2 {
-            try message(11, u32(UInt32(queue)) + u32(0))
-            _ = try check("read", "a queue's base") { recv(socket.raw, &answer, answer.count, Int32(MSG_WAITALL)) }
+            _ = try ask(11, u32(UInt32(queue)) + u32(0))
             memset(memory + ringOffset(queue), 0, 4096)
         }
     }
 
     deinit { munmap(memory, Self.memorySize) }
 
-    private func ringOffset(_ queue: Int) -> Int { 4096 * (queue + 1) }
-    private func bufferOffset(_ queue: Int, _ slot: Int) -> Int { 65536 * (queue + 1) + slot * 4096 }
+    func ringOffset(_ queue: Int) -> Int { 4096 * (queue + 1) }
+    func bufferOffset(_ queue: Int, _ slot: Int) -> Int { (1 << 20) * (queue + 1) + slot * Self.bufferSize }
 
-    private func u32(_ value: UInt32) -> [UInt8] { withUnsafeBytes(of: value) { Array($0) } }
-    private func u64(_ value: UInt64) -> [UInt8] { withUnsafeBytes(of: value) { Array($0) } }
+    func message(_ number: UInt32, _ payload: [UInt8], _ descriptors: [Int32] = [], flags: UInt32 = 1) throws {
+        try socket.send(u32(number) + u32(flags) + u32(UInt32(payload.count)), descriptors: descriptors)
+        if !payload.isEmpty {
+            _ = payload.withUnsafeBytes { Glibc.send(socket.raw, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL)) }
+        }
+    }
 
-    func message(_ number: UInt32, _ payload: [UInt8], _ descriptors: [Int32] = []) throws {
-        try socket.send(u32(number) + u32(1) + u32(UInt32(payload.count)), descriptors: descriptors)
-        if !payload.isEmpty { _ = payload.withUnsafeBytes { Glibc.write(socket.raw, $0.baseAddress, $0.count) } }
+    /// Sends a message and waits for its answer: of one that has none, the device's word that it has done it (0), or not (1).
+    func ask(_ number: UInt32, _ payload: [UInt8], _ descriptors: [Int32] = []) throws -> UInt64 {
+        try message(number, payload, descriptors, flags: 9)
+        var answer = [UInt8](repeating: 0, count: 20)
+        let count = try check("read", "an answer") { recv(socket.raw, &answer, answer.count, Int32(MSG_WAITALL)) }
+        guard count == answer.count else { throw Silence() }
+        return answer.withUnsafeBytes { $0.loadUnaligned(fromByteOffset: 12, as: UInt64.self) }
     }
 
     /// Writes a descriptor of a ring; nothing is checked, on purpose.
@@ -92,14 +103,18 @@ final class FakeGuest {
         (ring + 4 + 2 * Int(available[queue] % UInt16(Self.queueSize))).storeBytes(of: head, as: UInt16.self)
         available[queue] &+= advance
         clx_store16(ring + 2, available[queue])
+        kick(queue)
+    }
+
+    func kick(_ queue: Int) {
         var one: UInt64 = 1
-        _ = Glibc.write(kicks[queue].pipe.writeEnd.raw, &one, 8)
+        _ = Glibc.write(kicks[queue].raw, &one, 8)
     }
 
     /// Gives the device one receive buffer.
-    func offerReceiveBuffer() {
+    func offerReceiveBuffer(length: UInt32 = 4096) {
         let slot = Int(available[0] % UInt16(Self.queueSize))
-        describe(0, slot, address: UInt64(bufferOffset(0, slot)), length: 4096, flags: 2)
+        describe(0, slot, address: UInt64(bufferOffset(0, slot)), length: length, flags: 2)
         offer(0, head: UInt16(slot))
     }
 
@@ -127,6 +142,20 @@ final class FakeGuest {
     var transmitted: [UInt32] {
         let used = memory + ringOffset(1) + 1024
         return (0..<Int(clx_load16(used + 2))).map { (used + 4 + $0 * 8).load(as: UInt32.self) }
+    }
+
+    /// Chains that the device gave back to the receive queue, at most the last sixteen of which are right.
+    var received: [(head: Int, written: Int)] {
+        let used = memory + ringOffset(0) + 1024
+        return (0..<Int(clx_load16(used + 2))).map { index in
+            let entry = used + 4 + index % Int(Self.queueSize) * 8
+            return (Int(clx_load32(entry)), Int(clx_load32(entry + 4)))
+        }
+    }
+
+    /// Whether the transmit queue has no place left.
+    var isFull: Bool {
+        available[1] &- clx_load16(memory + ringOffset(1) + 1024 + 2) >= UInt16(Self.queueSize)
     }
 
     /// Whether the device has not taken yet all that was transmitted.
@@ -157,3 +186,6 @@ extension FakeGuest {
         return next
     }
 }
+
+func u32(_ value: UInt32) -> [UInt8] { withUnsafeBytes(of: value.littleEndian) { Array($0) } }
+func u64(_ value: UInt64) -> [UInt8] { withUnsafeBytes(of: value.littleEndian) { Array($0) } }

@@ -1,6 +1,5 @@
 import Glibc
 import Linux
-import Synchronization
 import TestSupport
 import Testing
 
@@ -8,29 +7,6 @@ import Testing
 
 @Suite("The vsock device", .serialized, .timeLimit(.minutes(1)))
 struct VsockDeviceTests {
-    private func withDevice(_ body: (VsockDevice, FakeGuest) async throws -> Void) async throws {
-        let path = "/tmp/vsock-test-\(getpid())-\(UInt32.random(in: 0...UInt32.max)).sock"
-        let device = try VsockDevice(socketPath: path)
-        defer { device.close() }
-        let guest = try FakeGuest(devicePath: path)
-        try await body(device, guest)
-    }
-
-    private func packet(_ operation: VsockPacket.Operation, from: UInt32, to: UInt32, length: UInt32 = 0) -> VsockPacket
-    {
-        VsockPacket(
-            sourceCID: 3, destinationCID: 2, sourcePort: from, destinationPort: to, length: length,
-            operation: operation.rawValue, bufferSpace: 65536)
-    }
-
-    private func read(_ socket: Int32, _ count: Int) -> [UInt8] {
-        var bytes = [UInt8](repeating: 0, count: count)
-        var poll = pollfd(fd: socket, events: Int16(POLLIN), revents: 0)
-        _ = Glibc.poll(&poll, 1, 2000)
-        let got = Glibc.read(socket, &bytes, count)
-        return Array(bytes.prefix(max(0, got)))
-    }
-
     @Test("a dial reaches a listening guest and bytes go both ways")
     func dialAndEcho() async throws {
         try await withDevice { device, guest in
@@ -110,8 +86,8 @@ struct VsockDeviceTests {
     func guestConnects() async throws {
         try await withDevice { device, guest in
             for _ in 0..<8 { guest.offerReceiveBuffer() }
-            let accepted = Mutex<Int32>(-1)
-            device.listen(port: 2000) { socket in accepted.withLock { $0 = socket } }
+            let accepted = Accepted()
+            device.listen(port: 2000) { accepted.take($0) }
             // Has no answer: from here on the two queues are at different buffers.
             guest.transmit(packet(.reset, from: 5, to: 2001))
             guest.transmit(packet(.request, from: 5, to: 2001))
@@ -119,7 +95,7 @@ struct VsockDeviceTests {
             guest.transmit(packet(.request, from: 5, to: 2000))
             #expect(await guest.receive()?.packet.operation == VsockPacket.Operation.response.rawValue)
             guest.transmit(packet(.readWrite, from: 5, to: 2000, length: 2), Array("hi".utf8))
-            let socket = accepted.withLock { $0 }
+            let socket = try await accepted.next()
             #expect(read(socket, 8) == Array("hi".utf8))
             var end = packet(.shutdown, from: 5, to: 2000)
             end.flags = 3
@@ -134,13 +110,13 @@ struct VsockDeviceTests {
     func creditHolds() async throws {
         try await withDevice { device, guest in
             for _ in 0..<8 { guest.offerReceiveBuffer() }
-            let accepted = Mutex<Int32>(-1)
-            device.listen(port: 2000) { socket in accepted.withLock { $0 = socket } }
+            let accepted = Accepted()
+            device.listen(port: 2000) { accepted.take($0) }
             var request = packet(.request, from: 5, to: 2000)
             request.bufferSpace = 10
             guest.transmit(request)
             _ = await guest.receive()
-            let socket = accepted.withLock { $0 }
+            let socket = try await accepted.next()
             defer { close(socket) }
             _ = [UInt8](repeating: 7, count: 100).withUnsafeBytes { Glibc.write(socket, $0.baseAddress, $0.count) }
             #expect(await guest.receive()?.data.count == 10)
@@ -155,8 +131,8 @@ struct VsockDeviceTests {
     @Test("a guest that overruns our buffer loses its stream, nothing else")
     func overrun() async throws {
         try await withDevice { device, guest in
-            let accepted = Mutex<Int32>(-1)
-            device.listen(port: 2000) { socket in accepted.withLock { $0 = socket } }
+            let accepted = Accepted()
+            device.listen(port: 2000) { accepted.take($0) }
             for _ in 0..<4 { guest.offerReceiveBuffer() }
             guest.transmit(packet(.request, from: 5, to: 2000))
             _ = await guest.receive()
@@ -171,7 +147,7 @@ struct VsockDeviceTests {
                 guest.offerReceiveBuffer()
             }
             #expect(ended)
-            close(accepted.withLock { $0 })
+            close(try await accepted.next())
         }
     }
 
@@ -210,8 +186,8 @@ struct VsockDeviceTests {
         try await withDevice { device, guest in
             for _ in 0..<8 { guest.offerReceiveBuffer() }
             device.listen(port: 2000) { socket in close(socket) }
-            let kept = Mutex<Int32>(-1)
-            device.listen(port: 2001) { socket in kept.withLock { $0 = socket } }
+            let kept = Accepted()
+            device.listen(port: 2001) { kept.take($0) }
             guest.transmit(packet(.request, from: 9, to: 2001))
             _ = try await guest.next()
             var random = Seeded(7)
@@ -238,7 +214,7 @@ struct VsockDeviceTests {
             while guest.waitsForDevice { try await Task.sleep(for: .microseconds(50)) }
             while guest.receiveNow() != nil { guest.offerReceiveBuffer() }
             guest.transmit(packet(.readWrite, from: 9, to: 2001, length: 2), Array("hi".utf8))
-            let socket = kept.withLock { $0 }
+            let socket = try await kept.next()
             #expect(read(socket, 8) == Array("hi".utf8))
             close(socket)
         }
@@ -250,8 +226,6 @@ struct VsockDeviceTests {
     func hostileSetup(seed: Int) async throws {
         try await withDevice { device, guest in
             var random = Seeded(UInt64(seed) &+ 5)
-            func long(_ value: UInt64) -> [UInt8] { withUnsafeBytes(of: value.littleEndian) { Array($0) } }
-            func word(_ value: UInt32) -> [UInt8] { withUnsafeBytes(of: value.littleEndian) { Array($0) } }
             for _ in 0..<Fuzz.rounds(200, of: "vhost-user messages") {
                 let queue = UInt32.random(in: 0...2, using: &random)
                 let end = FakeGuest.base + UInt64(FakeGuest.memorySize)
@@ -260,11 +234,11 @@ struct VsockDeviceTests {
                 switch Int.random(in: 0..<4, using: &random) {
                 case 0:
                     try guest.message(
-                        8, word(queue) + word([0, 1, 16, 17, 1024, 2048, .max].randomElement(using: &random)!))
+                        8, u32(queue) + u32([0, 1, 16, 17, 1024, 2048, .max].randomElement(using: &random)!))
                 case 1:
-                    try guest.message(9, word(queue) + word(0) + long(ring) + long(ring) + long(ring &+ 16) + long(0))
-                case 2: try guest.message(10, word(queue) + word(UInt32.random(in: 0 ... .max, using: &random)))
-                default: try guest.message(18, word(queue) + word(1))
+                    try guest.message(9, u32(queue) + u32(0) + u64(ring) + u64(ring) + u64(ring &+ 16) + u64(0))
+                case 2: try guest.message(10, u32(queue) + u32(UInt32.random(in: 0 ... .max, using: &random)))
+                default: try guest.message(18, u32(queue) + u32(1))
                 }
                 for queue in 0...1 { guest.offer(queue, head: UInt16.random(in: 0...17, using: &random)) }
             }

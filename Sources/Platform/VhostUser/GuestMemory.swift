@@ -1,26 +1,9 @@
+import CLinux
 import Glibc
 import Linux
 
 /// The guest's memory as the VMM shared it. Every access is checked against the regions: the addresses come from the guest.
 final class GuestMemory {
-    private struct Region {
-        let guestAddress: UInt64
-        let userAddress: UInt64
-        let size: UInt64
-        let mapping: UnsafeMutableRawPointer
-        let mapped: Int
-        let offset: UInt64
-    }
-
-    private var regions: [Region] = []
-
-    deinit { unmap() }
-
-    private func unmap() {
-        for region in regions { munmap(region.mapping, region.mapped) }
-        regions = []
-    }
-
     /// One region of SET_MEM_TABLE: guest address, size, the VMM's own address and offset in the file, all in bytes.
     struct Description {
         let guestAddress: UInt64
@@ -29,31 +12,45 @@ final class GuestMemory {
         let offset: UInt64
     }
 
-    /// Replaces the table. `descriptors` stay the caller's.
-    func replace(_ table: [Description], descriptors: [Int32]) throws(SystemError) {
-        unmap()
-        for (description, descriptor) in zip(table, descriptors) {
-            let (end, overflow) = description.size.addingReportingOverflow(description.offset)
-            let limit: UInt64 = 1 << 46
-            guard !overflow, end <= limit, description.size > 0,
-                !description.guestAddress.addingReportingOverflow(description.size).overflow,
-                !description.userAddress.addingReportingOverflow(description.size).overflow
-            else { throw SystemError("map guest memory at", "\(description.guestAddress)", errno: EINVAL) }
-            // A mapping beyond the file's end would fault on touch.
+    /// A region in our address space, for as long as there is this object.
+    private final class Region {
+        private static let limit: UInt64 = 1 << 46
+        let place: Description
+        private let mapping: UnsafeMutableRawPointer
+        private let length: Int
+
+        init(_ place: Description, in file: borrowing FileDescriptor) throws(SystemError) {
+            func refusal(_ code: Int32) -> SystemError {
+                SystemError("map guest memory at", "0x" + String(place.guestAddress, radix: 16), errno: code)
+            }
+            let (end, overflow) = place.size.addingReportingOverflow(place.offset)
+            guard !overflow, end <= Self.limit, place.size > 0,
+                !place.guestAddress.addingReportingOverflow(place.size).overflow,
+                !place.userAddress.addingReportingOverflow(place.size).overflow
+            else { throw refusal(EINVAL) }
+            // A page beyond the file's end would be SIGBUS: no end that the VMM can move comes nearer.
+            guard clx_is_lasting_memory(file.raw) == 1 else { throw refusal(EPERM) }
             var status = stat()
-            guard fstat(descriptor, &status) == 0, UInt64(status.st_size) >= end else {
-                throw SystemError("map guest memory at", "\(description.guestAddress)", errno: EFBIG)
-            }
-            let mapping = mmap(nil, Int(end), PROT_READ | PROT_WRITE, MAP_SHARED, descriptor, 0)
-            guard let mapping, mapping != MAP_FAILED else {
-                throw SystemError("map guest memory at", "\(description.guestAddress)", errno: errno)
-            }
-            regions.append(
-                Region(
-                    guestAddress: description.guestAddress, userAddress: description.userAddress,
-                    size: description.size,
-                    mapping: mapping, mapped: Int(end), offset: description.offset))
+            guard fstat(file.raw, &status) == 0, UInt64(status.st_size) >= end else { throw refusal(EFBIG) }
+            let mapping = mmap(nil, Int(end), PROT_READ | PROT_WRITE, MAP_SHARED, file.raw, 0)
+            guard let mapping, mapping != MAP_FAILED else { throw refusal(errno) }
+            (self.place, self.mapping, length) = (place, mapping, Int(end))
         }
+
+        deinit { munmap(mapping, length) }
+
+        /// - Parameter distance: from the region's beginning, within its size.
+        func at(_ distance: UInt64) -> UnsafeMutableRawPointer { mapping + Int(place.offset + distance) }
+    }
+
+    private var regions: [Region] = []
+
+    /// Replaces the table: all of it, or nothing.
+    /// - Parameter files: one for each region; a memfd that is sealed against shrinking, as QEMU's own and `FileDescriptor.memory` are.
+    func replace(_ table: [Description], files: [SharedDescriptor]) throws(SystemError) {
+        var replacement: [Region] = []
+        for (place, file) in zip(table, files) { replacement.append(try Region(place, in: file.descriptor)) }
+        regions = replacement
     }
 
     /// `length` bytes at a guest-physical address, or nil when they are not all in one region.
@@ -61,19 +58,20 @@ final class GuestMemory {
         find(address, length) { $0.guestAddress }
     }
 
-    /// The same for an address of the VMM's process, as SET_VRING_ADDR gives them.
-    func at(user address: UInt64, length: UInt64) -> UnsafeMutableRawPointer? {
-        find(address, length) { $0.userAddress }
+    /// The same for an address of the VMM's process, as SET_VRING_ADDR gives them; nil also when our own address is no multiple of `alignment`,
+    /// which atomic loads and stores want.
+    func at(user address: UInt64, length: UInt64, alignment: Int) -> UnsafeMutableRawPointer? {
+        let found = find(address, length) { $0.userAddress }
+        return found.flatMap { Int(bitPattern: $0) % alignment == 0 ? $0 : nil }
     }
 
-    private func find(_ address: UInt64, _ length: UInt64, _ base: (Region) -> UInt64) -> UnsafeMutableRawPointer? {
+    private func find(_ address: UInt64, _ length: UInt64, _ base: (Description) -> UInt64) -> UnsafeMutableRawPointer?
+    {
         for region in regions {
-            let start = base(region)
-            guard address >= start, address - start < region.size, length <= region.size - (address - start) else {
-                continue
-            }
-            // SAFETY: offset + distance + length lie within the mapping, checked above and in `replace`.
-            return region.mapping + Int(region.offset + (address - start))
+            let (start, size) = (base(region.place), region.place.size)
+            guard address >= start, address - start < size, length <= size - (address - start) else { continue }
+            // SAFETY: offset + distance + length lie within the mapping, checked here and when the region was made.
+            return region.at(address - start)
         }
         return nil
     }

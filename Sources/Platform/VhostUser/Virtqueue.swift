@@ -48,10 +48,9 @@ struct Virtqueue {
     mutating func resolve(in memory: GuestMemory) {
         (descriptors, available, used) = (nil, nil, nil)
         guard let addresses, size > 0, size <= Self.largestSize, size & (size - 1) == 0,
-            addresses.descriptors % 16 == 0, addresses.available % 2 == 0, addresses.used % 4 == 0,
-            let descriptors = memory.at(user: addresses.descriptors, length: UInt64(size) * 16),
-            let available = memory.at(user: addresses.available, length: 6 + UInt64(size) * 2),
-            let used = memory.at(user: addresses.used, length: 6 + UInt64(size) * 8)
+            let descriptors = memory.at(user: addresses.descriptors, length: UInt64(size) * 16, alignment: 16),
+            let available = memory.at(user: addresses.available, length: 6 + UInt64(size) * 2, alignment: 2),
+            let used = memory.at(user: addresses.used, length: 6 + UInt64(size) * 8, alignment: 4)
         else { return }
         (self.descriptors, self.available, self.used) = (descriptors, available, used)
         lastUsed = clx_load16(used + 2)
@@ -68,12 +67,12 @@ struct Virtqueue {
         var index = UInt32(chain.head)
         for _ in 0..<size {
             guard index < size else { throw .descriptorIndex }
-            // Copied once: the guest may change it between two looks.
+            // Each field is read once, by one load: the guest may change it between two looks.
             let entry = descriptors + Int(index) * 16
-            let address = entry.loadUnaligned(as: UInt64.self)
-            let length = (entry + 8).loadUnaligned(as: UInt32.self)
-            let flags = (entry + 12).loadUnaligned(as: UInt16.self)
-            let next = (entry + 14).loadUnaligned(as: UInt16.self)
+            let address = clx_load64(entry)
+            let length = clx_load32(entry + 8)
+            let flags = clx_load16(entry + 12)
+            let next = clx_load16(entry + 14)
             guard let base = memory.at(guest: address, length: UInt64(length)) else { throw .address }
             let buffer = iovec(iov_base: base, iov_len: Int(length))
             if flags & 2 != 0 {

@@ -5,7 +5,8 @@ import Synchronization
 /// A vsock device for one guest, in user space: needs no kernel module and takes no host-wide CID.
 ///
 /// The VMM connects to `socketPath` (`vhost-user-vsock-pci`). All work is done on one thread, so that nothing the guest does
-/// can hold up anything else.
+/// can hold up anything else. A filter of system calls lets that thread open, connect and execute nothing (`clx_confine_device`): it keeps a
+/// fault in the device from the host's files, though not from the memory of the process's other threads.
 package final class VsockDevice: Sendable {
     struct Inbox: Sendable {
         var dials: [Dial] = []
@@ -15,6 +16,7 @@ package final class VsockDevice: Sendable {
 
     let inbox = Mutex(Inbox())
     let bell: Doorbell
+    let callbacks: CallbackThread
     private let path: String
 
     /// Binds and listens; a stale file at `socketPath` is replaced.
@@ -22,7 +24,13 @@ package final class VsockDevice: Sendable {
         bell = try Doorbell()
         path = socketPath
         let listener = SharedDescriptor(try UnixSocket.listen(socketPath, backlog: 1))
-        try startThread("vsock") { [self] in DeviceLoop(self, listener: listener, guestCID: guestCID).run() }
+        callbacks = try CallbackThread()
+        do {
+            try startThread("vsock") { [self] in DeviceLoop(self, listener: listener, guestCID: guestCID).run() }
+        } catch {
+            callbacks.end()
+            throw error
+        }
     }
 
     /// A stream to the guest's port: our end of a socket pair, non-blocking, which the caller owns.
@@ -43,6 +51,7 @@ package final class VsockDevice: Sendable {
     }
 
     /// Gives every stream that the guest opens to `port` to `accept`, which owns the socket. Other ports are refused.
+    /// - Parameter accept: called on a thread of the device's for such calls, one after the other.
     package func listen(port: UInt32, _ accept: @escaping @Sendable (Int32) -> Void) {
         inbox.withLock { $0.listeners[port] = accept }
     }

@@ -1,0 +1,61 @@
+import Glibc
+
+/// Bytes in the order they came. The memory is taken with the first of them and given back with the last.
+struct ByteRing: ~Copyable {
+    private var space = UnsafeMutableRawBufferPointer(start: nil, count: 0)
+    private var start = 0
+    private(set) var count = 0
+
+    var isEmpty: Bool { count == 0 }
+    /// Bytes of memory that it takes.
+    var capacity: Int { space.count }
+
+    deinit { space.deallocate() }
+
+    /// Copies the buffers' bytes to the end.
+    /// - Parameter limit: bytes that the ring may ever hold; the caller has checked that it holds no more.
+    mutating func append(_ buffers: [iovec], limit: Int) {
+        precondition(count + Scatter.length(buffers) <= limit)
+        if limit > capacity { move(to: limit) }
+        for buffer in buffers { append(UnsafeRawBufferPointer(start: buffer.iov_base, count: buffer.iov_len)) }
+    }
+
+    private mutating func append(_ bytes: UnsafeRawBufferPointer) {
+        guard !bytes.isEmpty else { return }
+        let end = (start + count) % capacity
+        let first = min(bytes.count, capacity - end)
+        // SAFETY: `append` has checked that there is room for all; the two parts are what is left before the end, and the beginning.
+        UnsafeMutableRawBufferPointer(rebasing: space[end...]).copyMemory(
+            from: UnsafeRawBufferPointer(rebasing: bytes[..<first]))
+        space.copyMemory(from: UnsafeRawBufferPointer(rebasing: bytes[first...]))
+        count += bytes.count
+    }
+
+    private mutating func move(to capacity: Int) {
+        let old = space
+        let runs = runs
+        space = .allocate(byteCount: capacity, alignment: 16)
+        (start, count) = (0, 0)
+        for run in runs { append(UnsafeRawBufferPointer(start: run.iov_base, count: run.iov_len)) }
+        old.deallocate()
+    }
+
+    /// All bytes, from the oldest on: in two runs where they go past the end of the memory. Valid until the next change.
+    var runs: [iovec] {
+        guard let base = space.baseAddress, count > 0 else { return [] }
+        let first = min(count, capacity - start)
+        let run = iovec(iov_base: base + start, iov_len: first)
+        return first == count ? [run] : [run, iovec(iov_base: base, iov_len: count - first)]
+    }
+
+    mutating func removeFirst(_ bytes: Int) {
+        precondition(bytes <= count)
+        count -= bytes
+        if count > 0 {
+            start = (start + bytes) % capacity
+        } else {
+            space.deallocate()
+            (space, start) = (UnsafeMutableRawBufferPointer(start: nil, count: 0), 0)
+        }
+    }
+}

@@ -1,0 +1,55 @@
+import Linux
+
+/// Streams that are asked of the guest.
+extension DeviceLoop {
+    /// Takes what other threads left; false when the device closes.
+    func takeCommands() -> Bool {
+        let (dials, closed) = device.inbox.withLock { inbox in
+            defer { inbox.dials = [] }
+            return (inbox.dials, inbox.closed)
+        }
+        if !dials.isEmpty { advance() }
+        waiting += dials.map { ($0, .now) }
+        return !closed
+    }
+
+    func answer(_ dial: Dial, _ result: Result<Int32, VsockError>) {
+        device.callbacks.add { dial.answer(result) }
+    }
+
+    /// Asks again a little later.
+    func retry(_ dial: Dial) { waiting.append((dial, .now + .milliseconds(20))) }
+
+    func retryDials() {
+        let now = ContinuousClock.now
+        for connection in connections.values {
+            guard let dial = connection.dial, dial.deadline <= now else { continue }
+            connections[connection.key] = nil
+            answer(dial, .failure(.timedOut(port: dial.port)))
+        }
+        let due = waiting
+        waiting = []
+        for (dial, from) in due {
+            if dial.deadline <= now {
+                answer(dial, .failure(.timedOut(port: dial.port)))
+            } else if from > now {
+                waiting.append((dial, from))
+            } else if connections.count < Connection.most {
+                ask(dial)
+            } else {
+                retry(dial)
+            }
+        }
+    }
+
+    private func ask(_ dial: Dial) {
+        repeat {
+            nextPort = (nextPort &+ 1) | 1 << 30
+        } while connections[Connection.Key(hostPort: nextPort, guestPort: dial.port)] != nil
+        let key = Connection.Key(hostPort: nextPort, guestPort: dial.port)
+        let connection = Connection(key, among: connections.count + 1)
+        connection.dial = dial
+        connections[key] = connection
+        reply(.request, key, connection)
+    }
+}

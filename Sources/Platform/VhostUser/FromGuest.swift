@@ -1,0 +1,163 @@
+import Glibc
+import Linux
+
+/// The transmit queue: packets of the guest, and bytes for the sockets.
+extension DeviceLoop {
+    private static let mostChains = 1024
+
+    func takeTransmitted() {
+        var taken = 0
+        do {
+            while taken < Self.mostChains, try state.queues[Self.transmitQueue].pop(&sent, state.memory) {
+                take(sent.readable)
+                state.queues[Self.transmitQueue].push(sent, written: 0)
+                taken += 1
+            }
+        } catch { state.queues[Self.transmitQueue].enabled = false }
+        transmitQueueIsBusy = taken == Self.mostChains
+        guard taken > 0 else { return }
+        used.insert(Self.transmitQueue)
+        advance()
+    }
+
+    private func take(_ buffers: [iovec]) {
+        let total = Scatter.length(buffers)
+        guard total >= VsockPacket.headerLength else { return }
+        let packet = withUnsafeTemporaryAllocation(byteCount: VsockPacket.headerLength, alignment: 8) { space in
+            Scatter.copy(from: buffers, to: space)
+            return VsockPacket(UnsafeRawPointer(space.baseAddress!))
+        }
+        let key = Connection.Key(hostPort: packet.destinationPort, guestPort: packet.sourcePort)
+        guard packet.sourceCID == guestCID, packet.destinationCID == VsockPacket.hostCID, packet.type == 1 else {
+            return reply(.reset, key, nil)
+        }
+        let operation = VsockPacket.Operation(rawValue: packet.operation)
+        if operation == .request { return takeRequest(packet, key) }
+        guard let connection = connections[key], connection.state != .left else {
+            if operation != .reset { reply(.reset, key, nil) }
+            return
+        }
+        connection.peerSpace = packet.bufferSpace
+        connection.peerForwarded = packet.forwarded
+        switch operation {
+        case .response: opened(connection)
+        case .reset: wasReset(connection)
+        case .readWrite where connection.state == .open:
+            let length = Int(packet.length)
+            guard length <= total - VsockPacket.headerLength else { return refuse(connection) }
+            takeData(buffers, length, connection)
+        case .creditUpdate: break
+        case .creditRequest: reply(.creditUpdate, key, connection)
+        case .shutdown:
+            if packet.flags & VsockPacket.shutdownSend != 0 { connection.guestEnded = true }
+            if packet.flags & VsockPacket.shutdownReceive != 0 { connection.guestGone = true }
+            finishIfDone(connection)
+        default: refuse(connection)
+        }
+    }
+
+    private func takeRequest(_ packet: VsockPacket, _ key: Connection.Key) {
+        // The guest is up: whoever was refused before has a better chance now.
+        waiting = waiting.map { ($0.dial, .now) }
+        guard connections[key] == nil, connections.count < Connection.most, !device.callbacks.isFull,
+            let accept = device.inbox.withLock({ $0.listeners[packet.destinationPort] }), let ends = StreamEnds()
+        else { return reply(.reset, key, nil) }
+        let connection = Connection(key, among: connections.count + 1)
+        connection.peerSpace = packet.bufferSpace
+        connection.peerForwarded = packet.forwarded
+        connections[key] = connection
+        let theirs = ends.give(connection)
+        device.callbacks.add { accept(theirs) }
+        reply(.response, key, connection)
+    }
+
+    private func opened(_ connection: Connection) {
+        guard connection.state == .asking, let dial = connection.dial else { return refuse(connection) }
+        connection.dial = nil
+        guard let ends = StreamEnds() else {
+            answer(dial, .failure(.closed))
+            return refuse(connection)
+        }
+        answer(dial, .success(ends.give(connection)))
+    }
+
+    /// Bytes that the reader has not taken yet are still the reader's; the end comes behind them.
+    private func wasReset(_ connection: Connection) {
+        if let dial = connection.dial { retry(dial) }
+        connection.dial = nil
+        if connection.waiting.isEmpty { connections[connection.key] = nil } else { connection.leave() }
+    }
+
+    /// - Parameter length: bytes behind the header, no more than there are.
+    private func takeData(_ buffers: [iovec], _ length: Int, _ connection: Connection) {
+        // More than we said we would hold: the guest lies about its credit.
+        guard length <= connection.room, !connection.guestEnded else { return refuse(connection) }
+        let data = Scatter.slice(buffers, from: VsockPacket.headerLength, limit: length)
+        var count = 0
+        if connection.waiting.isEmpty, length > 0 {
+            guard let taken = put(data, connection) else { return refuse(connection) }
+            count = taken
+        }
+        if count < length {
+            connection.waiting.append(
+                Scatter.slice(data, from: count, limit: length - count), limit: Int(connection.space))
+        }
+        forwarded(count, connection)
+    }
+
+    func flush(_ connection: Connection) {
+        guard let count = put(connection.waiting.runs, connection) else { return refuse(connection) }
+        connection.waiting.removeFirst(count)
+        forwarded(count, connection)
+        finishIfDone(connection)
+    }
+
+    /// - Returns: bytes that the socket took; nil when its reader is gone.
+    private func put(_ runs: [iovec], _ connection: Connection) -> Int? {
+        let count = writev(connection.raw, runs, Int32(runs.count))
+        if count < 0 { return errno == EAGAIN || errno == EINTR ? 0 : nil }
+        return count
+    }
+
+    private func forwarded(_ count: Int, _ connection: Connection) {
+        guard count > 0 else { return }
+        advance()
+        if connection.forward(count), connection.state == .open { reply(.creditUpdate, connection.key, connection) }
+    }
+
+    /// Passes the guest's end on, and ends the stream when both sides have ended theirs.
+    private func finishIfDone(_ connection: Connection) {
+        guard connection.guestEnded, connection.waiting.isEmpty else { return }
+        if connection.guestGone || connection.hostEnded { return refuse(connection) }
+        shutdown(connection.raw, Int32(SHUT_WR))
+    }
+
+    /// Ends a stream at once; the guest is told, unless it knows.
+    private func refuse(_ connection: Connection) {
+        advance()
+        connections[connection.key] = nil
+        if let dial = connection.dial { answer(dial, .failure(.closed)) }
+        if connection.state != .left { reply(.reset, connection.key, nil) }
+    }
+}
+
+/// A stream's two ends on the host: a socket pair that blocks nobody.
+private struct StreamEnds: ~Copyable {
+    private let ours: FileDescriptor
+    private let theirs: FileDescriptor
+
+    /// nil when there are no descriptors left.
+    init?() {
+        var ends: [Int32] = [-1, -1]
+        let type = Int32(SOCK_STREAM.rawValue) | O_CLOEXEC | O_NONBLOCK
+        guard socketpair(AF_UNIX, type, 0, &ends) == 0 else { return nil }
+        ours = FileDescriptor(owning: ends[0])
+        theirs = FileDescriptor(owning: ends[1])
+    }
+
+    /// - Returns: the other end, which its user will own.
+    consuming func give(_ connection: Connection) -> Int32 {
+        connection.open(ours)
+        return theirs.take()
+    }
+}

@@ -1,0 +1,115 @@
+import Glibc
+import Linux
+
+/// The receive queue: answers, and the bytes of the sockets.
+extension DeviceLoop {
+    private static let mostReplies = 1024
+    private static let mostBytes = 64 << 10
+    /// A few packets a stream and turn: a busy one doesn't starve the others.
+    private static let mostPackets = 16
+
+    /// Whether bytes for the guest have somewhere to go.
+    var canDeliver: Bool {
+        replies.isEmpty && !receiveQueueIsDry && state.queues[Self.receiveQueue].isReady
+    }
+
+    /// Tells the guest of the chains that went back.
+    func tellGuest() {
+        for queue in used { state.interrupt(queue) }
+        used.removeAll(keepingCapacity: true)
+    }
+
+    func reply(
+        _ operation: VsockPacket.Operation, _ key: Connection.Key, _ connection: Connection?, flags: UInt32 = 0
+    ) {
+        // A guest that never offers buffers but keeps asking loses answers, not our memory.
+        guard replies.count < Self.mostReplies else { return }
+        replies.append(packet(operation, key, connection, flags: flags))
+        deliverReplies()
+    }
+
+    private func packet(
+        _ operation: VsockPacket.Operation, _ key: Connection.Key, _ connection: Connection?, flags: UInt32 = 0,
+        length: UInt32 = 0
+    ) -> VsockPacket {
+        let told = connection?.announcement(among: connections.count) ?? (space: 0, forwarded: 0)
+        return VsockPacket(
+            sourceCID: VsockPacket.hostCID, destinationCID: guestCID, sourcePort: key.hostPort,
+            destinationPort: key.guestPort,
+            length: length, operation: operation.rawValue, flags: flags, bufferSpace: told.space,
+            forwarded: told.forwarded)
+    }
+
+    private func deliverReplies() {
+        var count = 0
+        while count < replies.count,
+            withReceiveBuffer(for: VsockPacket.headerLength, { buffers in write(replies[count], to: buffers) })
+        {
+            count += 1
+        }
+        replies.removeFirst(count)
+    }
+
+    private func write(_ packet: VsockPacket, to buffers: [iovec]) -> Int {
+        withUnsafeTemporaryAllocation(byteCount: VsockPacket.headerLength, alignment: 8) { space in
+            packet.write(to: space.baseAddress!)
+            Scatter.copy(from: UnsafeRawBufferPointer(space), to: buffers)
+        }
+        return VsockPacket.headerLength
+    }
+
+    /// Lets `fill` write into the guest's next receive buffer of at least `least` bytes; shorter ones go back empty.
+    /// - Parameter fill: returns the bytes written; nil to leave the buffer for others.
+    /// - Returns: whether it wrote.
+    private func withReceiveBuffer(for least: Int, _ fill: ([iovec]) -> Int?) -> Bool {
+        do {
+            // A guest that offers what is too short faster than it is given back does not keep us here.
+            for _ in 0..<Virtqueue.largestSize {
+                guard try state.queues[Self.receiveQueue].pop(&chain, state.memory) else { break }
+                let isLongEnough = Scatter.length(chain.writable) >= least
+                guard let count = isLongEnough ? fill(chain.writable) : 0 else {
+                    state.queues[Self.receiveQueue].unpop()
+                    return false
+                }
+                state.queues[Self.receiveQueue].push(chain, written: UInt32(count))
+                used.insert(Self.receiveQueue)
+                advance()
+                if isLongEnough { return true }
+            }
+        } catch { state.queues[Self.receiveQueue].enabled = false }
+        receiveQueueIsDry = true
+        return false
+    }
+
+    func deliver() {
+        deliverReplies()
+        guard canDeliver else { return }
+        for connection in Array(connections.values) where connection.isReadable {
+            for _ in 0..<Self.mostPackets {
+                guard !connection.hostEnded, connection.credit > 0,
+                    withReceiveBuffer(for: VsockPacket.headerLength + 1, { fill($0, from: connection) })
+                else { break }
+            }
+            connection.isReadable = false
+            if receiveQueueIsDry { break }
+        }
+    }
+
+    /// Reads from a stream's socket straight into a receive buffer, behind the header.
+    private func fill(_ buffers: [iovec], from connection: Connection) -> Int? {
+        let room = Scatter.slice(
+            buffers, from: VsockPacket.headerLength, limit: min(connection.credit, Self.mostBytes))
+        let count = readv(connection.raw, room, Int32(room.count))
+        if count < 0, errno == EAGAIN || errno == EINTR { return nil }
+        if count <= 0 {
+            connection.hostEnded = true
+            if connection.guestEnded, connection.waiting.isEmpty {
+                connections[connection.key] = nil
+                return write(packet(.reset, connection.key, nil), to: buffers)
+            }
+            return write(packet(.shutdown, connection.key, connection, flags: VsockPacket.shutdownSend), to: buffers)
+        }
+        connection.sent &+= UInt32(count)
+        return write(packet(.readWrite, connection.key, connection, length: UInt32(count)), to: buffers) + count
+    }
+}

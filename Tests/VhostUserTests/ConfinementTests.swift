@@ -1,0 +1,84 @@
+import CLinux
+import Glibc
+import Linux
+import Synchronization
+import Testing
+
+@testable import VhostUser
+
+extension VsockDeviceTests {
+    @Suite("The device's thread")
+    struct Confinement {
+        /// What a call answers on a thread of its own after it was confined; the errno is 0 where it did not fail.
+        private func confined(_ call: @escaping @Sendable () -> Int) throws -> Int32 {
+            let code = Mutex<Int32>(-1)
+            try runThread("confined") {
+                guard clx_confine_device() == 0 else { return }
+                let result = call()
+                let failure = result < 0 ? errno : 0
+                code.withLock { $0 = failure }
+            }
+            return code.withLock { $0 }
+        }
+
+        @Test("opens, connects, executes and starts nothing, and makes no memory executable")
+        func refused() throws {
+            #expect(try confined { Int(Glibc.open("/dev/null", O_RDONLY)) } == EPERM)
+            #expect(try confined { Int(socket(AF_UNIX, Int32(SOCK_STREAM.rawValue), 0)) } == EPERM)
+            #expect(try confined { Int(unlink("/tmp/nothing")) } == EPERM)
+            #expect(try confined { Int(kill(getpid(), 0)) } == EPERM)
+            #expect(try confined { Int(fcntl(0, F_DUPFD, 3)) } == EPERM)
+            #expect(
+                try confined {
+                    var started = true
+                    do throws(SystemError) { try startThread("none") {} } catch { started = error.code != EPERM }
+                    errno = EPERM
+                    return started ? 0 : -1
+                } == EPERM)
+            #expect(
+                try confined {
+                    mmap(nil, 4096, PROT_READ | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) == MAP_FAILED ? -1 : 0
+                } == EPERM)
+        }
+
+        @Test("does what its streams and its memory want")
+        func allowed() throws {
+            #expect(
+                try confined {
+                    var ends: [Int32] = [-1, -1]
+                    guard socketpair(AF_UNIX, Int32(SOCK_STREAM.rawValue), 0, &ends) == 0 else { return -1 }
+                    defer { for end in ends { close(end) } }
+                    return Glibc.write(ends[0], "x", 1)
+                } == 0)
+            #expect(try confined { [UInt8](repeating: 1, count: 8 << 20).count } == 0)
+            #expect(try confined { Int(fcntl(0, F_GETFL)) } == 0)
+        }
+
+        @Test("is the only one that is confined: not those that are called, nor any other")
+        func alone() async throws {
+            try await withDevice { device, guest in
+                let thread = try #require(Threads.newest("vsock"))
+                let (before, mine) = (
+                    Threads.status(of: getpid(), "Seccomp"), Threads.status(of: getpid(), "NoNewPrivs")
+                )
+                #expect(Threads.status(of: thread, "Seccomp") == "2")
+                #expect(Threads.status(of: thread, "NoNewPrivs") == "1")
+                let opened = Mutex<Int32?>(nil)
+                device.listen(port: 2000) { socket in
+                    close(socket)
+                    let file = Glibc.open("/dev/null", O_RDONLY)
+                    if file >= 0 { close(file) }
+                    opened.withLock { $0 = file }
+                }
+                guest.offerReceiveBuffer()
+                guest.transmit(packet(.request, from: 5, to: 2000))
+                try await eventually { opened.withLock { $0 } != nil }
+                #expect((opened.withLock { $0 } ?? -1) >= 0)
+                let other = try #require(Threads.newest("vsock-calls"))
+                for (thread, field, value) in [
+                    (other, "Seccomp", before), (other, "NoNewPrivs", mine), (getpid(), "Seccomp", before),
+                ] { #expect(Threads.status(of: thread, field) == value) }
+            }
+        }
+    }
+}
