@@ -39,9 +39,11 @@ package final class DeviceSession {
     private let socket: FileDescriptor
     private let file: FileDescriptor
     private let memory: UnsafeMutableRawPointer
-    private let receiveKick: Pipe
-    private let transmitKick: Pipe
-    private let call: Pipe
+    private let receiveKick: SharedDescriptor
+    private let transmitKick: SharedDescriptor
+    private let call: SharedDescriptor
+    /// A descriptor of another type, for messages that take an eventfd or a memfd.
+    private let pipe: Pipe
     private let host = HostSide()
     private var available: [UInt16] = [0, 0]
     private var input: ArraySlice<UInt8> = []
@@ -52,16 +54,15 @@ package final class DeviceSession {
     private init() throws {
         let path = "/tmp/kata-device-\(getpid())-\(UInt32.random(in: 0...UInt32.max)).sock"
         device = try VsockDevice(socketPath: path)
-        file = FileDescriptor(owning: try checkNegated("make", "memory", clx_memory_file("session")))
-        let raw = file.raw
-        try check("size", "memory") { ftruncate(raw, off_t(Self.memorySize)) }
-        memory = mmap(nil, Self.memorySize, PROT_READ | PROT_WRITE, MAP_SHARED, raw, 0)
+        file = try FileDescriptor.memory("session", size: Self.memorySize)
+        memory = mmap(nil, Self.memorySize, PROT_READ | PROT_WRITE, MAP_SHARED, file.raw, 0)
         socket = try UnixSocket.connect(path)
         // A device that has closed the connection, or has stopped reading, must not hold the session.
         _ = fcntl(socket.raw, F_SETFL, O_NONBLOCK)
-        receiveKick = try Pipe(nonBlocking: true)
-        transmitKick = try Pipe(nonBlocking: true)
-        call = try Pipe(nonBlocking: true)
+        receiveKick = try eventDescriptor()
+        transmitKick = try eventDescriptor()
+        call = try eventDescriptor()
+        pipe = try Pipe(nonBlocking: true)
         device.listen(port: 1024) { [host] in host.take($0) }
         device.listen(port: 1025) { close($0) }
     }
@@ -137,7 +138,7 @@ package final class DeviceSession {
     private func anyMessage() {
         let (number, flags, shape) = (byte(), byte(), byte())
         let kinds = [
-            file.raw, receiveKick.readEnd.raw, call.writeEnd.raw, socket.raw, transmitKick.writeEnd.raw,
+            file.raw, receiveKick.raw, call.raw, pipe.readEnd.raw, transmitKick.raw,
         ]
         let descriptors = (0..<Int(shape % 9)).map { kinds[(Int(shape / 9) + $0) % kinds.count] }
         message(UInt32(number), flags: UInt32(flags), Array(take(Int(byte()))), descriptors)
@@ -157,8 +158,8 @@ package final class DeviceSession {
                 9,
                 bytes(of: queue) + bytes(of: UInt32(0)) + bytes(of: start) + bytes(of: start + 1024)
                     + bytes(of: start + 2048) + bytes(of: UInt64(0)))
-            message(13, bytes(of: UInt64(queue)), [call.writeEnd.raw])
-            message(12, bytes(of: UInt64(queue)), [queue == 0 ? receiveKick.readEnd.raw : transmitKick.readEnd.raw])
+            message(13, bytes(of: UInt64(queue)), [call.raw])
+            message(12, bytes(of: UInt64(queue)), [queue == 0 ? receiveKick.raw : transmitKick.raw])
         }
     }
 
@@ -192,7 +193,7 @@ package final class DeviceSession {
 
     private func kick(_ queue: Int) {
         var one: UInt64 = 1
-        _ = write(queue == 0 ? receiveKick.writeEnd.raw : transmitKick.writeEnd.raw, &one, 8)
+        _ = write(queue == 0 ? receiveKick.raw : transmitKick.raw, &one, 8)
     }
 
     private func packet() {

@@ -82,7 +82,7 @@ extension VsockDeviceTests {
         func blockingKick() async throws {
             try await withDevice { device, guest in
                 // Several readers of one counter: who comes second finds nothing.
-                let kick = try FakeGuest.event(0)
+                let kick = try eventDescriptor(0)
                 #expect(try guest.ask(12, u64(1), [kick.raw]) == 0)
                 for _ in 0..<200 {
                     var one: UInt64 = 1

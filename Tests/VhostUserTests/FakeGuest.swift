@@ -1,6 +1,7 @@
 import CLinux
 import Glibc
 import Linux
+import TestSupport
 
 @testable import VhostUser
 
@@ -25,8 +26,8 @@ final class FakeGuest {
         let raw = file.raw
         memory = mmap(nil, Self.memorySize, PROT_READ | PROT_WRITE, MAP_SHARED, raw, 0)!
         socket = try UnixSocket.connect(devicePath)
-        kicks = try (0..<3).map { _ in try Self.event() }
-        calls = try (0..<3).map { _ in try Self.event() }
+        kicks = try (0..<3).map { _ in try eventDescriptor() }
+        calls = try (0..<3).map { _ in try eventDescriptor() }
         // Its answer tells that the device serves this connection: what the one before it left behind is gone.
         _ = try ask(1, [])
         try shareMemory()
@@ -36,13 +37,6 @@ final class FakeGuest {
     /// One region: guest-physical 0 up, user address `base` up.
     func shareMemory() throws {
         try message(5, u32(1) + u32(0) + u64(0) + u64(UInt64(Self.memorySize)) + u64(Self.base) + u64(0), [file.raw])
-    }
-
-    /// An eventfd, as QEMU makes them; Swift's C library doesn't show the call.
-    static func event(_ flags: Int32 = O_NONBLOCK | O_CLOEXEC) throws -> SharedDescriptor {
-        typealias Call = @convention(c) (UInt32, Int32) -> Int32
-        let call = unsafeBitCast(dlsym(nil, "eventfd"), to: Call.self)
-        return SharedDescriptor(FileDescriptor(owning: try check("make", "eventfd") { call(0, flags) }))
     }
 
     /// What a driver does with a device that was reset.

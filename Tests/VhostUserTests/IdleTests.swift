@@ -57,7 +57,7 @@ extension VsockDeviceTests {
                     guest.offerReceiveBuffer()
                 case .countingKick:
                     // EFD_SEMAPHORE: readable as many times as it was told.
-                    let kick = try FakeGuest.event(1 | O_NONBLOCK)
+                    let kick = try eventDescriptor(1 | O_NONBLOCK)
                     var many = UInt64.max - 1
                     _ = Glibc.write(kick.raw, &many, 8)
                     #expect(try guest.ask(12, u64(0), [kick.raw]) == 0)

@@ -131,7 +131,7 @@ private final class PassedFiles {
         }
         let sealed = try sizes.map { SharedDescriptor(try FileDescriptor.memory("sealed", size: $0)) }
         let others = [
-            SharedDescriptor(try FileDescriptor.open("/dev/zero", O_RDWR)), try FakeGuest.event(),
+            SharedDescriptor(try FileDescriptor.open("/dev/zero", O_RDWR)), try eventDescriptor(),
             SharedDescriptor(try Pipe().keepingReadEnd()), SharedDescriptor(try SocketPair().keepingOurs()),
             SharedDescriptor(try FileDescriptor.open("/proc/self/exe", O_RDONLY)),
         ]
