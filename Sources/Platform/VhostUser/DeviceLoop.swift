@@ -73,11 +73,10 @@ final class DeviceLoop {
         if pause == nil { pollAll() }
         let limit = transmitQueueIsBusy ? 0 : timeoutMilliseconds
         let time = pause.map { limit < 0 ? $0 : min($0, limit) } ?? limit
-        if polled.wait(time) {
-            for (source, events) in polled.ready { handle(source, events) }
-        } else if pause == nil {
-            advance()
-        }
+        let count = polled.wait(time)
+        if count > 0 { for (source, events) in polled.ready { handle(source, events) } }
+        // Time that has passed is no idle turn.
+        if count == 0, pause == nil { advance() }
     }
 
     private func pollAll() {

@@ -17,8 +17,8 @@ struct PollSet<Source> {
     }
 
     /// - Parameter milliseconds: -1: for ever.
-    /// - Returns: whether anything is ready.
-    mutating func wait(_ milliseconds: Int32) -> Bool { poll(&polled, nfds_t(polled.count), milliseconds) > 0 }
+    /// - Returns: how many are ready; 0 when the time is over, negative when poll(2) failed.
+    mutating func wait(_ milliseconds: Int32) -> Int32 { poll(&polled, nfds_t(polled.count), milliseconds) }
 
     /// Those that are ready, and for what (poll(2)): also an error or a hang-up.
     var ready: [(source: Source, events: Int32)] {
