@@ -21,6 +21,7 @@ extension Decodable {
     /// Reads a JSON document.
     /// - Parameter source: the name that an error gives the document.
     package static func decode(json: [UInt8], source: String) throws(SpecError) -> Self {
+        try JSONBounds.check(json, source: source)
         do { return try JSONDecoder().decode(Self.self, from: Data(json)) } catch let error as DecodingError {
             switch error {
             case .typeMismatch(let type, let context):
@@ -44,15 +45,6 @@ extension Decodable {
             @unknown default: throw SpecError(source, "", "\(error)")
             }
         } catch { throw SpecError(source, "", "\(error)") }
-    }
-}
-
-extension Spec {
-    /// Reads and validates a bundle's config.json.
-    package static func load(path: String) throws -> Spec {
-        let spec = try Spec.decode(json: try Files.read(path), source: path)
-        try spec.validate(source: path)
-        return spec
     }
 }
 

@@ -130,6 +130,15 @@ package struct Process: Codable, Equatable, Sendable {
         package var umask: UInt32?
         package var additionalGids: [UInt32]?
         package init() {}
+
+        /// Ids that are left out are 0, as under runc and crun.
+        package init(from decoder: any Decoder) throws {
+            let values = try decoder.container(keyedBy: CodingKeys.self)
+            uid = try values.decodeIfPresent(UInt32.self, forKey: .uid) ?? 0
+            gid = try values.decodeIfPresent(UInt32.self, forKey: .gid) ?? 0
+            umask = try values.decodeIfPresent(UInt32.self, forKey: .umask)
+            additionalGids = try values.decodeIfPresent([UInt32].self, forKey: .additionalGids)
+        }
     }
 
     /// Names as in capabilities(7), with the CAP_ prefix.
@@ -173,6 +182,13 @@ package struct Process: Codable, Equatable, Sendable {
             self.hard = hard
             self.soft = soft
         }
+    }
+}
+
+extension KeyedDecodingContainer {
+    /// What the decoders of this module call for `Process.user`: a process without one is root's.
+    func decode(_ type: Process.User.Type, forKey key: Key) throws -> Process.User {
+        try decodeIfPresent(type, forKey: key) ?? Process.User()
     }
 }
 

@@ -8,11 +8,10 @@ extension Spec {
                 source, "ociVersion", "\"\(ociVersion)\" is not supported: 1.0.0 and its successors below 2 are")
         }
         guard let root, !root.path.isEmpty else { throw SpecError(source, "root.path", "missing") }
+        guard !root.path.utf8.contains(0) else { throw SpecError(source, "root.path", "holds a NUL byte") }
         for (index, mount) in (mounts ?? []).enumerated() {
             let path = "mounts[\(index)]"
-            guard mount.destination.hasPrefix("/") else {
-                throw SpecError(source, path + ".destination", "\"\(mount.destination)\" is not an absolute path")
-            }
+            try mount.validatePaths(source: source, at: path)
             try refuse(source, path + ".uidMappings", mount.uidMappings, "id-mapped mounts are not supported")
             try refuse(source, path + ".gidMappings", mount.gidMappings, "id-mapped mounts are not supported")
             for text in [mount.destination, mount.source ?? ""] + (mount.options ?? []) where text.utf8.contains(0) {
@@ -22,9 +21,7 @@ extension Spec {
         for (stage, list) in hooks?.stages ?? [] {
             for (index, hook) in list.enumerated() {
                 let path = "hooks.\(stage)[\(index)]"
-                guard hook.path.hasPrefix("/") else {
-                    throw SpecError(source, path + ".path", "\"\(hook.path)\" is not an absolute path")
-                }
+                try requireAbsolute(source, path + ".path", hook.path)
                 guard hook.timeout.map({ $0 > 0 }) ?? true else {
                     throw SpecError(source, path + ".timeout", "\(hook.timeout ?? 0) is not above zero")
                 }
@@ -56,9 +53,9 @@ extension Process {
         guard let args, let first = args.first, !first.isEmpty else {
             throw SpecError(source, prefix + "args", "no command to run")
         }
-        guard cwd.hasPrefix("/") else { throw SpecError(source, prefix + "cwd", "\"\(cwd)\" is not an absolute path") }
-        for text in args + (env ?? []) + [cwd] where text.utf8.contains(0) {
-            throw SpecError(source, prefix + "args, env or cwd", "holds a NUL byte")
+        try requireAbsolute(source, prefix + "cwd", cwd)
+        for text in args + (env ?? []) where text.utf8.contains(0) {
+            throw SpecError(source, prefix + "args or env", "holds a NUL byte")
         }
         for (index, variable) in (env ?? []).enumerated() where !variable.contains("=") || variable.hasPrefix("=") {
             throw SpecError(source, prefix + "env[\(index)]", "\"\(variable)\" is not of the form NAME=value")
@@ -152,6 +149,9 @@ extension Linux {
             guard seen.insert(namespace.type).inserted else {
                 throw SpecError(source, path, "\"\(namespace.type)\" is given twice")
             }
+            if let file = namespace.path, !file.isEmpty {
+                try requireAbsolute(source, "linux.namespaces[\(index)].path", file)
+            }
         }
         try validateUsers(source, hasNamespace: seen.contains("user"))
         if let offsets = timeOffsets, !offsets.isEmpty {
@@ -169,9 +169,7 @@ extension Linux {
         for (index, device) in (devices ?? []).enumerated() {
             let path = "linux.devices[\(index)]"
             try member(source, path + ".type", device.type, ["c", "b", "u", "p"])
-            guard device.path.hasPrefix("/") else {
-                throw SpecError(source, path + ".path", "\"\(device.path)\" is not an absolute path")
-            }
+            try requireAbsolute(source, path + ".path", device.path)
             guard device.type == "p" || device.major != nil && device.minor != nil else {
                 throw SpecError(source, path, "major and minor are missing")
             }
@@ -184,8 +182,8 @@ extension Linux {
             try member(source, "linux.rootfsPropagation", name, Vocabulary.propagations)
         }
         for (field, paths) in [("maskedPaths", maskedPaths), ("readonlyPaths", readonlyPaths)] {
-            for (index, path) in (paths ?? []).enumerated() where !path.hasPrefix("/") || path.utf8.contains(0) {
-                throw SpecError(source, "linux.\(field)[\(index)]", "\"\(path)\" is not an absolute path")
+            for (index, path) in (paths ?? []).enumerated() {
+                try requireAbsolute(source, "linux.\(field)[\(index)]", path)
             }
         }
         if let personality {
@@ -197,6 +195,9 @@ extension Linux {
         }
         if memoryPolicy != nil {
             throw SpecError(source, "linux.memoryPolicy", "memory nodes of the host do not reach into a guest")
+        }
+        if let path = seccomp?.listenerPath, !path.isEmpty {
+            try requireAbsolute(source, "linux.seccomp.listenerPath", path)
         }
         try seccomp?.validate(source: source)
         try resources?.validate(source: source, at: "linux.resources.")

@@ -115,7 +115,6 @@ extension OCISpec.Linux.Device {
 }
 
 extension Mount {
-    package var isBind: Bool { type == "bind" || options?.contains { $0 == "bind" || $0 == "rbind" } ?? false }
     package var isReadOnly: Bool { options?.contains("ro") ?? false }
     /// A bind with all that is mounted below its source.
     package var isRecursive: Bool { options?.contains("rbind") ?? false }

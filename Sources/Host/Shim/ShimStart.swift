@@ -82,7 +82,7 @@ package enum ShimStart {
 
     /// The containers of a pod share a shim: the group is the sandbox that the manager's annotations name.
     private static func group(of flags: ShimFlags) -> String {
-        guard let spec = try? Spec.load(path: "config.json"), PodRole(spec) == .container else { return flags.id }
+        guard let spec = try? Spec.load(bundle: "."), PodRole(spec) == .container else { return flags.id }
         return PodRole.sandboxID(in: spec.annotations ?? [:])
             ?? flags.id
     }

@@ -41,7 +41,7 @@ package final class ContainerdTasks: TaskService, Sendable {
         -> Containerd_Task_V2_CreateTaskResponse
     {
         try await answering {
-            let spec = try Spec.load(path: request.bundle + "/config.json")
+            let spec = try Spec.load(bundle: request.bundle)
             let process = context.metadata[Self.processKey]?.first.flatMap(Int32.init)
             let joins = (context.metadata[Self.joinsKey] ?? []).map {
                 $0.split(separator: "=", maxSplits: 1).map(String.init)

@@ -23,9 +23,8 @@ struct ContainerView {
 
     /// Takes what it needs of the caller's mounts.
     private init(bundle: String) throws {
-        let spec = try Spec.load(path: bundle + "/config.json")
-        let path = spec.root?.path ?? "rootfs"
-        rootPath = path.hasPrefix("/") ? path : bundle + "/" + path
+        let spec = try Spec.load(bundle: bundle)
+        rootPath = spec.root?.path ?? bundle + "/rootfs"
         root = try Mounts.copy(rootPath, readOnly: spec.root?.readonly ?? false, alone: true).take()
         for mount in spec.mounts ?? [] {
             if mount.destination == "/proc" { isProcWanted = true }

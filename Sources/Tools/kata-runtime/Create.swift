@@ -31,10 +31,9 @@ extension GlobalOptions {
         }
         let bundle = String(cString: path)
         free(path)
-        let spec = try Spec.load(path: bundle + "/config.json")
+        let spec = try Spec.load(bundle: bundle)
         guard let process = spec.process else { throw SpecError(bundle + "/config.json", "process", "missing") }
         for warning in process.warnings(at: "process.") { ErrorLog.shared.warn("\(bundle)/config.json: \(warning)") }
-        let rootfs = spec.root?.path ?? "rootfs"
         let terminal = process.terminal ?? false
         if terminal, options.consoleSocket == nil, options.console == nil, !foreground || isatty(0) == 0 {
             throw RuntimeError(
@@ -103,7 +102,7 @@ extension GlobalOptions {
             try process.follow()
             let state = ContainerState(
                 ociVersion: spec.ociVersion, id: options.id, bundle: bundle,
-                rootfs: rootfs.hasPrefix("/") ? rootfs : bundle + "/" + rootfs,
+                rootfs: spec.root?.path ?? bundle + "/rootfs",
                 sandbox: membership.sandbox, address: address, pid: process.pid,
                 start: ProcessIdentity(process.pid)?.start, created: ErrorLog.now(), owner: getuid(),
                 annotations: spec.annotations ?? [:])

@@ -87,7 +87,7 @@ struct Exec: ParsableCommand {
         if let process { return try OCISpec.Process.decode(json: try Files.read(process), source: process) }
         let words = command.first == "--" ? Array(command.dropFirst()) : command
         guard !words.isEmpty else { throw RuntimeError("no program to run: give one after the id, or --process") }
-        guard var result = try Spec.load(path: state.bundle + "/config.json").process else {
+        guard var result = try Spec.load(bundle: state.bundle).process else {
             throw RuntimeError("\(state.bundle)/config.json has no process to take the environment from")
         }
         result.args = words

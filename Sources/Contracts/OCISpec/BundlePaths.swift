@@ -1,0 +1,62 @@
+import Linux
+
+extension Spec {
+    /// Reads and validates a bundle's config.json. Its paths are absolute then: nothing of the bundle's is looked up from the working
+    /// directory of the program that happens to read it.
+    package static func load(bundle: String) throws -> Spec {
+        let bundle = bundle.hasPrefix("/") ? bundle : Files.absolute(bundle)
+        let source = bundle + "/config.json"
+        var spec = try Spec.decode(json: try Files.read(source), source: source)
+        spec.resolvePaths(in: bundle)
+        try spec.validate(source: source)
+        return spec
+    }
+
+    /// config.md, "Root" and "Mounts": the root and what is bound are relative to the bundle, a destination to the container's root.
+    /// - Parameter bundle: an absolute path.
+    mutating func resolvePaths(in bundle: String) {
+        if let path = root?.path, !path.isEmpty { root?.path = Self.path(path, below: bundle) }
+        for (index, mount) in (mounts ?? []).enumerated() {
+            if !mount.destination.isEmpty {
+                mounts?[index].destination = Files.absolute("/" + mount.destination)
+            }
+            if mount.isBind, let source = mount.source, !source.isEmpty {
+                mounts?[index].source = Self.path(source, below: bundle)
+            }
+        }
+    }
+
+    private static func path(_ path: String, below bundle: String) -> String {
+        path.hasPrefix("/") ? path : Files.absolute(bundle + "/" + path)
+    }
+}
+
+extension Mount {
+    package var isBind: Bool { type == "bind" || options?.contains { $0 == "bind" || $0 == "rbind" } ?? false }
+
+    /// - Parameter path: where the mount stands in its document.
+    func validatePaths(source document: String, at path: String) throws(SpecError) {
+        try requireAbsolute(document, path + ".destination", destination)
+        if isBind {
+            guard let source, !source.isEmpty else {
+                throw SpecError(document, path + ".source", "missing: a bind mount needs one")
+            }
+            try requireAbsolute(document, path + ".source", source)
+        }
+        // The kernel would look them up from the working directory of the program that mounts.
+        guard type == "overlay" else { return }
+        for option in options ?? [] {
+            let words = option.split(separator: "=", maxSplits: 1)
+            guard words.count == 2, ["lowerdir", "upperdir", "workdir"].contains(words[0]) else { continue }
+            for directory in words[1].split(separator: ":") {
+                try requireAbsolute(document, path + ".options", String(directory))
+            }
+        }
+    }
+}
+
+func requireAbsolute(_ source: String, _ path: String, _ value: String) throws(SpecError) {
+    guard value.hasPrefix("/"), !value.utf8.contains(0) else {
+        throw SpecError(source, path, "\"\(value)\" is not an absolute path")
+    }
+}
