@@ -27,6 +27,24 @@ struct SpecificationTests {
         #expect(outcome.error.contains("Operation not permitted"))
     }
 
+    @Test(
+        "a relative source is the bundle's, a relative destination the container's, and a tmpfs has its directory's mode"
+    )
+    func paths() throws {
+        let outcome = try Lab.run(
+            "ls /tmp/bind /b; stat -c '%a %n' /own /new /stated",
+            """
+            .mounts += [{destination: "/tmp/bind", source: ".", type: "bind", options: ["bind"]},
+                {destination: "b", source: "../bundle/sub", type: "bind", options: ["rbind"]},
+                {destination: "/own", type: "tmpfs", source: "tmpfs"}, {destination: "/new", type: "tmpfs", source: "tmpfs"},
+                {destination: "/stated", type: "tmpfs", source: "tmpfs", options: ["mode=1700"]}]
+            | .root.readonly = false | del(.process.user)
+            """, before: "mkdir bundle/sub rootfs/stated; touch bundle/sub/file; mkdir -m 710 rootfs/own")
+        #expect(
+            outcome.output == "/b:\nfile\n\n/tmp/bind:\nconfig.json\nsub\n710 /own\n1777 /new\n1700 /stated\n",
+            "\(outcome.output) \(outcome.error)")
+    }
+
     @Test("users and time have namespaces of their own")
     func namespaces() throws {
         let outcome = try Lab.run(

@@ -16,10 +16,12 @@ package enum AgentServer {
 
     package static func run() throws {
         signal(SIGPIPE, SIG_IGN)
+        try checkNegated("hide", "the agent", clx_set_dumpable(0))
         let isInit = getpid() == 1
         let began = GuestMetrics.uptime()
         // As a unit of systemd it finds the guest prepared; what its containers leave behind comes to it all the same.
         if isInit { try GuestInit.run() } else { _ = clx_set_subreaper() }
+        AgentFile.check()
         let zygote = try Zygote(limit: Deadline.stage.limit)
         let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
         let loop = group.next()

@@ -29,6 +29,7 @@ enum GuestInit {
     /// An image's root was mounted over that one.
     private static func leaveInitialRoot() throws(SystemError) {
         guard try Files.readText("/proc/self/mounts").hasPrefix("rootfs / ") else { return }
+        let first = try FileDescriptor.open("/", Int32(clx_open_path) | O_DIRECTORY)
         let step = "/tmp"
         try Files.makeDirectory(step, mode: 0o1777)
         try Mounts.bind("/", at: step)
@@ -36,6 +37,7 @@ enum GuestInit {
         try Mounts.mount(".", at: "/", flags: UInt(MS_MOVE))
         try check("change root to", step) { chroot(".") }
         try check("enter", "/") { chdir("/") }
+        try AgentFile.protect(first)
     }
 
     private static func mount(_ type: String, _ target: String, _ flags: UInt, _ data: String? = nil)

@@ -6,6 +6,7 @@
 #include <linux/bpf.h>
 #include <linux/capability.h>
 #include <linux/ioprio.h>
+#include <linux/magic.h>
 #include <linux/mount.h>
 #include <linux/openat2.h>
 #include <linux/random.h>
@@ -28,6 +29,7 @@
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
 #include <sys/time.h>
+#include <sys/vfs.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -39,9 +41,39 @@
 
 int clx_pivot_root(const char *new_root, const char *put_old) { OR_ERRNO(syscall(SYS_pivot_root, new_root, put_old)); }
 
+static int open_below(int root, const char *path, struct open_how how) {
+    int fd;
+    how.flags |= O_CLOEXEC;
+    how.resolve |= RESOLVE_IN_ROOT;
+    // EAGAIN: something on the way was renamed meanwhile, and ".." can't be trusted (openat2(2)).
+    for (int turn = 0; turn < 64; turn++) {
+        fd = (int)syscall(SYS_openat2, root, path, &how, sizeof how);
+        if (fd >= 0 || errno != EAGAIN) break;
+    }
+    return fd < 0 ? -errno : fd;
+}
+
 int clx_open_in_root(int root, const char *path, int flags, mode_t mode) {
-    struct open_how how = {.flags = (uint64_t)(flags | O_CLOEXEC), .mode = flags & O_CREAT ? mode : 0, .resolve = RESOLVE_IN_ROOT};
-    OR_ERRNO(syscall(SYS_openat2, root, path, &how, sizeof how));
+    return open_below(root, path, (struct open_how){.flags = (uint64_t)flags, .mode = flags & O_CREAT ? mode : 0});
+}
+
+int clx_open_plainly(int root, const char *path, int flags) {
+    return open_below(root, path, (struct open_how){.flags = (uint64_t)flags, .resolve = RESOLVE_NO_SYMLINKS});
+}
+
+int clx_copy_mount(int place, int recursive) {
+    unsigned flags = OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH | (recursive ? AT_RECURSIVE : 0);
+    OR_ERRNO(syscall(SYS_open_tree, place, "", flags));
+}
+
+int clx_move_mount(int mount, int place) {
+    OR_ERRNO(syscall(SYS_move_mount, mount, "", place, "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH));
+}
+
+int clx_is_kernel_file(int place) {
+    struct statfs system;
+    if (fstatfs(place, &system) < 0) return -errno;
+    return system.f_type == PROC_SUPER_MAGIC || system.f_type == SYSFS_MAGIC;
 }
 
 int clx_mount_setattr(const char *path, uint64_t set, uint64_t clear, int recursive) {
@@ -101,17 +133,10 @@ pid_t clx_fork_sibling(uint64_t new_namespaces, int cgroup) {
     OR_ERRNO(syscall(SYS_clone3, &arguments, sizeof arguments));
 }
 
-int clx_open_terminal(const char *path, int *master, int *slave) {
-    *master = open(path, O_RDWR | O_NOCTTY | O_CLOEXEC);
-    if (*master < 0) return -errno;
+int clx_open_slave(int master) {
     int unlock = 0;
-    if (ioctl(*master, TIOCSPTLCK, &unlock) == 0) {
-        *slave = ioctl(*master, TIOCGPTPEER, O_RDWR | O_NOCTTY | O_CLOEXEC);
-        if (*slave >= 0) return 0;
-    }
-    int error = errno;
-    close(*master);
-    return -error;
+    if (ioctl(master, TIOCSPTLCK, &unlock) < 0) return -errno;
+    OR_ERRNO(ioctl(master, TIOCGPTPEER, O_RDWR | O_NOCTTY | O_CLOEXEC));
 }
 
 int clx_terminal_number(int master) {

@@ -1,4 +1,5 @@
 import CLinux
+import Glibc
 
 /// A new terminal's two ends (pty(7)), close-on-exec; nobody's controlling terminal yet.
 package struct PseudoTerminal: ~Copyable, Sendable {
@@ -7,11 +8,15 @@ package struct PseudoTerminal: ~Copyable, Sendable {
 
     /// - Parameter multiplexer: of the devpts that it is to be in.
     package init(from multiplexer: String = "/dev/ptmx") throws(SystemError) {
-        var ends: (master: Int32, slave: Int32) = (-1, -1)
-        try checkNegated(
-            "open a terminal from", multiplexer, clx_open_terminal(multiplexer, &ends.master, &ends.slave))
-        master = FileDescriptor(owning: ends.master)
-        slave = FileDescriptor(owning: ends.slave)
+        try self.init(master: FileDescriptor.open(multiplexer, O_RDWR | O_NOCTTY), name: multiplexer)
+    }
+
+    /// - Parameters:
+    ///   - master: a multiplexer, just opened for reading and writing.
+    ///   - name: what errors call it.
+    package init(master: consuming FileDescriptor, name: String) throws(SystemError) {
+        slave = FileDescriptor(owning: try checkNegated("open a terminal from", name, clx_open_slave(master.raw)))
+        self.master = master
     }
 
     /// Path of the slave.

@@ -67,10 +67,17 @@ enum ProcessSetup {
     }
 
     /// Becomes the terminal's leader, with the terminal as standard streams. Returns the terminal's two ends.
-    static func openTerminal(_ plan: ProcessPlan) throws(SystemError) -> PseudoTerminal {
+    /// - Parameter open: opens a path of the container for reading and writing: a descriptor, or -errno.
+    static func openTerminal(_ plan: ProcessPlan, _ open: (_ path: String) -> Int32) throws(SystemError)
+        -> PseudoTerminal
+    {
+        var (path, master) = ("/dev/pts/ptmx", open("/dev/pts/ptmx"))
+        if master == -ENOENT || master == -ENOTDIR { (path, master) = ("/dev/ptmx", open("/dev/ptmx")) }
         let terminal: PseudoTerminal
-        do { terminal = try PseudoTerminal(from: Files.exists("/dev/pts/ptmx") ? "/dev/pts/ptmx" : "/dev/ptmx") } catch
-        {
+        do throws(SystemError) {
+            let master = FileDescriptor(owning: try checkNegated("open a terminal from", path, master))
+            terminal = try PseudoTerminal(master: master, name: path)
+        } catch {
             throw SystemError(error.operation, error.object + " (is devpts mounted on /dev/pts?)", errno: error.code)
         }
         let slave = terminal.slave.raw
@@ -83,10 +90,13 @@ enum ProcessSetup {
 
     /// Takes the plan's identity and becomes its program. Returns only by throwing.
     ///
-    /// - Parameter filter: loaded while the process may still do so: with no_new_privs that is last, so that the profile need not allow
-    ///   what is done here; without, it takes CAP_SYS_ADMIN, and the profile must allow the rest (as under runc).
-    static func execute(_ plan: ProcessPlan, _ filter: SeccompFilter?, waitingFor go: () throws -> Bool) throws -> Never
-    {
+    /// - Parameters:
+    ///   - filter: loaded while the process may still do so: with no_new_privs that is last, so that the profile need not allow
+    ///     what is done here; without, it takes CAP_SYS_ADMIN, and the profile must allow the rest (as under runc).
+    ///   - agent: the file of this program, which is none of the container's.
+    static func execute(
+        _ plan: ProcessPlan, _ filter: SeccompFilter?, agent: FileFacts?, waitingFor go: () throws -> Bool
+    ) throws -> Never {
         let entered = chdir(plan.directory) == 0
         if !entered, errno != EACCES {
             throw SystemError("change to directory (process.cwd)", plan.directory, errno: errno)
@@ -102,18 +112,22 @@ enum ProcessSetup {
         try check("set", "additional groups") { setgroups(plan.groups.count, plan.groups) }
         try check("set", "group \(plan.group)") { setgid(plan.group) }
         try check("set", "user \(plan.user)") { setuid(plan.user) }
+        // A change of user sets what fs.suid_dumpable says (prctl(2)).
+        try checkNegated("hide", "the process", clx_set_dumpable(0))
         try checkNegated("set", "capabilities", clx_set_capabilities(sets.effective, sets.permitted, sets.inheritable))
         // An ambient one must be permitted and inheritable too (capabilities(7)); runc leaves others out, and so do bundles of its own.
         let ambient = sets.ambient & sets.permitted & sets.inheritable
         try checkNegated("set", "ambient capabilities", clx_set_ambient_capabilities(ambient))
         try checkNegated("drop", "kept capabilities", clx_set_keep_capabilities(0))
         if !entered { try check("change to directory (process.cwd)", plan.directory) { chdir(plan.directory) } }
+        try checkDirectory(plan.directory)
         if plan.noNewPrivileges { try checkNegated("set", "no_new_privs", clx_set_no_new_privileges()) }
         umask(mode_t(plan.umask))
 
         var environment = plan.environment
         if !environment.contains(where: { $0.hasPrefix("HOME=") }) { environment.append("HOME=" + home(of: plan.user)) }
         let program = try find(plan.arguments[0], environment: environment)
+        guard !isFile(program, agent) else { throw AgentAsProgram(name: plan.arguments[0]) }
         if !plan.finalProcessors.isEmpty { try setAffinity(plan.finalProcessors, "final") }
         guard try go() else { _exit(0) }
         if plan.noNewPrivileges { try filter?.load() }
@@ -121,6 +135,22 @@ enum ProcessSetup {
             withCStrings(environment) { environment in execve(program, arguments, environment) }
         }
         throw SystemError("execute", program, errno: errno)
+    }
+
+    /// A directory outside of the container's root has no path there (getcwd(2)); it could only be had by a descriptor that was left
+    /// open (CVE-2024-21626).
+    private static func checkDirectory(_ path: String) throws(SystemError) {
+        guard let name = getcwd(nil, 0) else {
+            guard errno == ENOENT else { return }
+            throw SystemError("change to directory (process.cwd) outside of the container's root,", path, errno: ENOENT)
+        }
+        free(name)
+    }
+
+    /// By a magic link such as /proc/self/exe, which leads to the agent, whose copy this process is (CVE-2019-5736).
+    private static func isFile(_ path: String, _ file: FileFacts?) -> Bool {
+        guard let file, let found = try? FileDescriptor.open(path, Int32(clx_open_path)) else { return false }
+        return FileFacts(found.raw)?.isSame(as: file) ?? false
     }
 
     /// The program's path: searched in PATH when its name has no slash (execvp(3)).
@@ -160,4 +190,9 @@ enum ProcessSetup {
 struct MissingProgram: Error, CustomStringConvertible {
     let name: String
     var description: String { "exec: \"\(name)\": executable file not found in $PATH" }
+}
+
+struct AgentAsProgram: Error, CustomStringConvertible {
+    let name: String
+    var description: String { "execute \(name): it is the guest's agent: name a program of the container" }
 }

@@ -4,28 +4,76 @@ import Linux
 
 /// Finds paths below a container's root, which may hold hostile links, and makes what is missing.
 ///
-/// Every step is opened with RESOLVE_IN_ROOT: whoever changes the tree meanwhile can't lead it outside (openat2(2)).
+/// Every step is opened with RESOLVE_IN_ROOT: a change of the tree meanwhile can't lead outside (openat2(2)).
 struct RootLookup {
     let root: Int32
 
     enum Missing { case fails, directory, file }
+    enum Links { case followed, refused }
+
+    /// - Returns: a descriptor with O_PATH; nil when nothing is there.
+    func find(_ path: String, links: Links = .followed) throws(SystemError) -> FileDescriptor? {
+        let found = descriptor(path, links)
+        if found >= 0 { return FileDescriptor(owning: found) }
+        guard [-ENOENT, -ENOTDIR].contains(found) else { throw SystemError("open", path, errno: -found) }
+        return nil
+    }
 
     /// - Returns: a descriptor with O_PATH.
-    func open(_ path: String, missing: Missing) throws(SystemError) -> FileDescriptor {
-        let whole = clx_open_in_root(root, path, Int32(clx_open_path), 0)
+    func open(_ path: String, missing: Missing, links: Links = .followed) throws(SystemError) -> FileDescriptor {
+        let whole = descriptor(path, links)
         if whole >= 0 { return FileDescriptor(owning: whole) }
         guard missing != .fails, whole == -ENOENT else { throw SystemError("open", path, errno: -whole) }
-        let found = try walk(path, last: missing)
-        return FileDescriptor(
-            owning: try checkNegated("open", path, clx_open_in_root(root, found, Int32(clx_open_path), 0)))
+        let found = try walk(path, last: missing, links)
+        return FileDescriptor(owning: try checkNegated("open", path, descriptor(found, links)))
+    }
+
+    /// Permissions of what is at a path; nil when nothing is there.
+    func permissions(of path: String) throws(SystemError) -> mode_t? {
+        guard let found = try find(path) else { return nil }
+        return FileFacts(found.raw)?.permissions
+    }
+
+    /// Says what keeps a path from being an ordinary directory: `/proc is a symbolic link to /vol/p`.
+    func obstacle(to path: String) -> String {
+        var place = ""
+        for name in path.split(separator: "/") {
+            place += "/" + name
+            let found = clx_open_plainly(root, place, Int32(clx_open_path) | O_NOFOLLOW)
+            guard found >= 0 else { return "\(place): \(SystemError.text(of: -found))" }
+            let descriptor = FileDescriptor(owning: found)
+            switch FileFacts(descriptor.raw)?.type {
+            case S_IFDIR: continue
+            case S_IFLNK: return "\(place) is a symbolic link to \((try? link(descriptor.raw, "", place)) ?? "?")"
+            default: return "\(place) is a file"
+            }
+        }
+        return "\(path) was changed meanwhile"
+    }
+
+    private func descriptor(_ path: String, _ links: Links) -> Int32 {
+        switch links {
+        case .followed: clx_open_in_root(root, path, Int32(clx_open_path), 0)
+        case .refused: clx_open_plainly(root, path, Int32(clx_open_path))
+        }
+    }
+
+    private func link(_ directory: Int32, _ name: String, _ path: String) throws(SystemError) -> String {
+        var buffer = [UInt8](repeating: 0, count: 4096)
+        let length = try check("read link", path) {
+            buffer.withUnsafeMutableBytes {
+                readlinkat(directory, name, $0.baseAddress!.assumingMemoryBound(to: CChar.self), $0.count)
+            }
+        }
+        return String(decoding: buffer[..<length], as: UTF8.self)
     }
 
     /// Goes name by name, following links as the container would, making directories on the way.
     /// - Returns: the path without links.
-    private func walk(_ path: String, last: Missing) throws(SystemError) -> String {
+    private func walk(_ path: String, last: Missing, _ links: Links) throws(SystemError) -> String {
         var names = path.split(separator: "/").map(String.init)
         var done: [String] = []
-        var links = 0
+        var followed = 0
         while !names.isEmpty {
             let name = names.removeFirst()
             if name == "." { continue }
@@ -41,15 +89,9 @@ struct RootLookup {
             var facts = stat()
             if fstatat(parent, name, &facts, Int32(AT_SYMLINK_NOFOLLOW)) == 0 {
                 if facts.st_mode & S_IFMT == S_IFLNK {
-                    links += 1
-                    guard links <= 40 else { throw SystemError("follow", path, errno: ELOOP) }
-                    var buffer = [UInt8](repeating: 0, count: 4096)
-                    let length = try check("read link", path) {
-                        buffer.withUnsafeMutableBytes {
-                            readlinkat(parent, name, $0.baseAddress!.assumingMemoryBound(to: CChar.self), $0.count)
-                        }
-                    }
-                    let target = String(decoding: buffer[..<length], as: UTF8.self)
+                    followed += 1
+                    guard links == .followed, followed <= 40 else { throw SystemError("follow", path, errno: ELOOP) }
+                    let target = try link(parent, name, path)
                     if target.hasPrefix("/") { done = [] }
                     names = target.split(separator: "/").map(String.init) + names
                     continue
@@ -64,4 +106,31 @@ struct RootLookup {
         }
         return "/" + done.joined(separator: "/")
     }
+}
+
+/// What fstat(2) says of an open file.
+struct FileFacts: Equatable {
+    /// S_IFDIR and its kin.
+    let type: mode_t
+    let permissions: mode_t
+    /// The number of a device node, as makedev(3) puts it together; 0 for other files.
+    let number: UInt64
+    private let file: [UInt64]
+
+    /// nil for a descriptor that is not open.
+    init?(_ descriptor: Int32) {
+        var facts = stat()
+        guard fstat(descriptor, &facts) == 0 else { return nil }
+        (type, permissions) = (facts.st_mode & S_IFMT, facts.st_mode & 0o7777)
+        number = UInt64(facts.st_rdev)
+        file = [UInt64(facts.st_dev), UInt64(facts.st_ino)]
+    }
+
+    /// Whether both are the same file.
+    func isSame(as other: FileFacts) -> Bool { file == other.file }
+}
+
+extension FileDescriptor {
+    /// A name for calls that take a path, as long as /proc is the guest's own.
+    var name: String { "/proc/self/fd/\(raw)" }
 }

@@ -61,7 +61,14 @@ package enum Stage: UInt8, Sendable {
         }
     }
 
+    /// The file of this program, as long as /proc is the guest's.
+    private static var agent: FileFacts? {
+        guard let file = try? FileDescriptor.open("/proc/self/exe", Int32(clx_open_path)) else { return nil }
+        return FileFacts(file.raw)
+    }
+
     private static func runContainer(_ sync: borrowing SyncSocket) throws -> Never {
+        let agent = agent
         let plan = try sync.receive(ContainerPlan.self)
         let filter = try sync.receiveFilter()
         try ProcessSetup.beforeRoot(plan.process)
@@ -77,36 +84,25 @@ package enum Stage: UInt8, Sendable {
                 setdomainname(plan.domainname, plan.domainname.utf8.count)
             }
         }
-        let root = try Rootfs(plan)
+        var root = try Rootfs(plan)
         try root.build()
         // After the mounts, before /proc/sys may become read-only.
         for setting in plan.sysctls { try Files.write(setting.path, setting.value) }
         root.makeWorkingDirectory()
-        try root.enter()
-        try giveTerminal(plan.process, sync) { slave in
-            if Files.isDirectory("/proc/self") { try? root.addConsole(slave) }
+        if plan.process.terminal {
+            let terminal = try root.openTerminal()
+            try sync.send(.terminal(terminal.master.raw))
         }
         try root.restrict()
+        try root.enter()
         if let personality = plan.personality { try ProcessSetup.setPersonality(personality) }
-        try ProcessSetup.execute(plan.process, filter) {
+        try ProcessSetup.execute(plan.process, filter, agent: agent) {
             guard (try? sync.send(.ready)) != nil, sync.waitForGo() else { return false }
             var state = plan.state
             (state.status, state.pid) = (.created, getpid())
             for hook in plan.startHooks { try hook.run("startContainer", state) }
             return true
         }
-    }
-
-    /// Opens the process's terminal, if it has one, and hands its master to the agent.
-    private static func giveTerminal(
-        _ plan: ProcessPlan, _ sync: borrowing SyncSocket, _ use: (_ slave: Int32) -> Void = { _ in }
-    )
-        throws
-    {
-        guard plan.terminal else { return }
-        let terminal = try ProcessSetup.openTerminal(plan)
-        use(terminal.slave.raw)
-        try sync.send(.terminal(terminal.master.raw))
     }
 
     /// Joins what is there and makes what is new, in the order that user_namespaces(7) asks for: whoever owns a namespace must be
@@ -123,6 +119,7 @@ package enum Stage: UInt8, Sendable {
             close(namespace.descriptor)
         }
         let users = UInt64(clx_new_user.rawValue)
+        let offsets = try openTimeOffsets(plan)
         if plan.new & users != 0 {
             try checkNegated("make", "user namespace", clx_unshare(Int32(users)))
             try sync.send(.mapUsers)
@@ -134,13 +131,22 @@ package enum Stage: UInt8, Sendable {
         }
         let rest = plan.new & ~users
         try checkNegated("make", "namespaces", clx_unshare(Int32(rest)))
-        if rest & UInt64(clx_new_time.rawValue) != 0, !plan.timeOffsets.isEmpty {
-            // A change of user takes the process's own files from it; nobody else is in its namespaces yet.
-            try checkNegated("own", "/proc/self", clx_set_dumpable(1))
-            try Files.write("/proc/self/timens_offsets", plan.timeOffsets)
-            try checkNegated("disown", "/proc/self", clx_set_dumpable(0))
-        }
+        if let offsets = offsets.raw { try set(plan.timeOffsets, offsets) }
         try continueInChild(sync)
+    }
+
+    /// Opens what takes a new time namespace's clocks. In a user namespace the process can't: its files below /proc are not its own
+    /// as long as it is not dumpable; the kernel asks for the rights of who opened the file (time_namespaces(7)).
+    private static func openTimeOffsets(_ plan: NamespacePlan) throws(SystemError) -> FileDescriptor? {
+        guard plan.new & UInt64(clx_new_time.rawValue) != 0, !plan.timeOffsets.isEmpty else { return nil }
+        return try FileDescriptor.open("/proc/self/timens_offsets", O_WRONLY)
+    }
+
+    private static func set(_ lines: String, _ offsets: Int32) throws(SystemError) {
+        let bytes = Array(lines.utf8)
+        try check("set (linux.timeOffsets)", lines.split(separator: "\n").joined(separator: ", ")) {
+            write(offsets, bytes, bytes.count)
+        }
     }
 
     /// A new pid or time namespace is its maker's children's (unshare(2)). The child belongs to the agent, as this process does.
@@ -155,13 +161,22 @@ package enum Stage: UInt8, Sendable {
 
     private static func runExec(_ sync: borrowing SyncSocket) throws -> Never {
         _ = fcntl(targetNumber, F_SETFD, FD_CLOEXEC)
+        let agent = agent
         let plan = try sync.receive(ExecPlan.self)
         let filter = try sync.receiveFilter()
         try ProcessSetup.beforeRoot(plan.process)
         try checkNegated("join", "the container", clx_setns(targetNumber, Int32(plan.namespaces)))
         try continueInChild(sync)
         if let personality = plan.personality { try ProcessSetup.setPersonality(personality) }
-        try giveTerminal(plan.process, sync)
-        try ProcessSetup.execute(plan.process, filter) { (try? sync.send(.ready)) != nil && sync.waitForGo() }
+        if plan.process.terminal {
+            let terminal = try ProcessSetup.openTerminal(plan.process) { path in
+                let master = open(path, O_RDWR | O_NOCTTY | O_CLOEXEC)
+                return master < 0 ? -errno : master
+            }
+            try sync.send(.terminal(terminal.master.raw))
+        }
+        try ProcessSetup.execute(plan.process, filter, agent: agent) {
+            (try? sync.send(.ready)) != nil && sync.waitForGo()
+        }
     }
 }

@@ -80,6 +80,8 @@ package final class Zygote: Sendable {
 
     /// Serves until the agent has ended.
     private static func serve(_ socket: consuming FileDescriptor) -> Never {
+        // Its copies inherit it: in a container's namespaces they have the container's rights, and would be open to its processes.
+        guard clx_set_dumpable(0) == 0 else { _exit(1) }
         // Without it nothing can be started any more; whatever begins as its copy sets its own (ProcessSetup).
         try? Files.write("/proc/self/oom_score_adj", "-1000")
         clearenv()

@@ -45,7 +45,11 @@ package struct MountPlan: Equatable, Sendable {
         // The guest has one hierarchy of control groups, the second version.
         if type == "cgroup" { type = "cgroup2" }
         if type == "cgroup2" { data = "" }
-        if isBind { type = "" }
+        guard isBind else { return }
+        type = ""
+        guard source.hasPrefix("/") else {
+            throw PlanError(field + ".source", "\"\(source)\" is not an absolute path of the guest")
+        }
     }
 }
 

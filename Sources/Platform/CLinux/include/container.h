@@ -17,12 +17,20 @@ enum clx_namespaces {
     clx_new_time = 0x00000080,
 };
 
-/// O_PATH of open(2), which Glibc's module does not show.
-enum { clx_open_path = 010000000 };
+/// O_PATH of open(2) and AT_EMPTY_PATH of openat(2), which Glibc's module does not show.
+enum { clx_open_path = 010000000, clx_empty_path = 0x1000 };
 
 int clx_pivot_root(const char *new_root, const char *put_old);
 /// openat2(2) with RESOLVE_IN_ROOT: no link and no ".." leads out of `root`.
 int clx_open_in_root(int root, const char *path, int flags, mode_t mode);
+/// The same without links: one on the way is ELOOP (RESOLVE_NO_SYMLINKS).
+int clx_open_plainly(int root, const char *path, int flags);
+/// A copy of the mount that the descriptor `place` leads to, from there on, attached nowhere (open_tree(2)).
+int clx_copy_mount(int place, int recursive);
+/// Attaches a copied mount, or moves an attached one, to where the descriptor `place` leads (move_mount(2)).
+int clx_move_mount(int mount, int place);
+/// 1 when `place` is among the files of proc(5) or sysfs(5), 0 when not (statfs(2)).
+int clx_is_kernel_file(int place);
 /// mount_setattr(2) on a mounted path; `recursive` for the whole tree.
 int clx_mount_setattr(const char *path, uint64_t set, uint64_t clear, int recursive);
 int clx_make_device(int directory, const char *name, mode_t mode, unsigned major, unsigned minor);
@@ -34,7 +42,8 @@ int clx_bound_capabilities(uint64_t keep);
 int clx_set_ambient_capabilities(uint64_t ambient);
 int clx_set_keep_capabilities(int keep);
 int clx_set_no_new_privileges(void);
-/// Whether the process owns its files below /proc (PR_SET_DUMPABLE).
+/// 0: others with the same rights can neither trace the process nor open its files below /proc, nor does it leave a core
+/// (PR_SET_DUMPABLE). Copies of the process inherit it; execve(2) resets it.
 int clx_set_dumpable(int dumpable);
 /// Of another process, or of the caller's own for 0 (prlimit(2)).
 int clx_set_rlimit(pid_t process, int resource, uint64_t soft, uint64_t hard);
@@ -65,8 +74,8 @@ pid_t clx_fork(void);
 /// - `new_namespaces`: CLONE_NEW* flags; `cgroup`: descriptor of a cgroup v2 directory to begin in, or -1.
 pid_t clx_fork_sibling(uint64_t new_namespaces, int cgroup);
 
-/// A new terminal from the multiplexer at `path` (pts(4)).
-int clx_open_terminal(const char *path, int *master, int *slave);
+/// The other end of the terminal behind `master`, a multiplexer that was opened (pts(4)).
+int clx_open_slave(int master);
 /// Number of the terminal behind `master`, as in /dev/pts.
 int clx_terminal_number(int master);
 int clx_set_controlling_terminal(int fd);

@@ -1,0 +1,23 @@
+import CLinux
+import Glibc
+import Linux
+import Synchronization
+
+/// Runs `body` on a thread in a mount namespace of its own, which may change its mounts and its root. Needs root.
+package func inOwnMounts<Result: Sendable>(_ body: @escaping @Sendable () throws -> Result) throws -> Result {
+    let holder = Holder<Result>()
+    try runThread("own mounts") {
+        let result = Swift.Result {
+            try checkNegated("make", "mount namespace", clx_unshare(Int32(clx_new_mount.rawValue)))
+            try check("set propagation of", "/") { mount(nil, "/", nil, UInt(MS_PRIVATE) | UInt(MS_REC), nil) }
+            return try body()
+        }
+        holder.value.withLock { $0 = result }
+    }
+    guard let result = holder.value.withLock({ $0 }) else { throw SystemError("run", "thread", errno: ESRCH) }
+    return try result.get()
+}
+
+private final class Holder<Result: Sendable>: Sendable {
+    let value = Mutex<Swift.Result<Result, any Error>?>(nil)
+}
