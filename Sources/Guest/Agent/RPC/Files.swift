@@ -34,13 +34,11 @@ extension Service {
         guard let name = names.last else { throw RPCError(.invalidArgument, "path: names no file") }
         var parent = try FileDescriptor.open("/run/kata-containers", O_DIRECTORY)
         for name in names.dropLast() {
-            if mkdirat(parent.raw, name, 0o755) == 0 {
-                if request.dirMode != 0 { fchmodat(parent.raw, name, mode_t(request.dirMode & 0o7777), 0) }
-            } else if errno != EEXIST {
-                throw SystemError("make directory", request.path, errno: errno)
-            }
+            let isNew = mkdirat(parent.raw, name, 0o755) == 0
+            if !isNew, errno != EEXIST { throw SystemError("make directory", request.path, errno: errno) }
             let flags = O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC
             parent = FileDescriptor(owning: try check("open", request.path) { openat(parent.raw, name, flags) })
+            if isNew, request.dirMode != 0 { fchmod(parent.raw, mode_t(request.dirMode & 0o7777)) }
         }
         let path = request.path
         let (owner, group) = (uid_t(bitPattern: request.uid), gid_t(bitPattern: request.gid))
@@ -63,7 +61,9 @@ extension Service {
             }
         case 0, UInt32(S_IFREG):
             let partial = name + ".tmp"
-            let flags = O_WRONLY | O_CREAT | O_NOFOLLOW | O_CLOEXEC | (request.offset == 0 ? O_TRUNC : 0)
+            // A pipe in its place would keep the thread for ever.
+            let flags =
+                O_WRONLY | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC | (request.offset == 0 ? O_TRUNC : 0)
             let file = FileDescriptor(owning: try check("open", path) { openat(parent.raw, partial, flags, 0o600) })
             try check("seek in", path) { lseek(file.raw, off_t(request.offset), SEEK_SET) < 0 ? -1 : 0 }
             try file.writeAll(Array(request.data), to: path)

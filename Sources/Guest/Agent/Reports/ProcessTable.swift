@@ -233,7 +233,7 @@ package struct ProcessTable: Sendable {
 
         /// A process can't forge lines or drive the reader's terminal.
         private static func printable(_ text: String) -> String {
-            String(text.unicodeScalars.map { $0.value < 32 || $0.value == 127 ? "?" : Character($0) })
+            String(text.unicodeScalars.map { $0.value < 32 || (127..<160).contains($0.value) ? "?" : Character($0) })
         }
     }
 }

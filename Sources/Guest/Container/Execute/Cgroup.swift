@@ -72,27 +72,31 @@ package struct Cgroup: Sendable {
     package func killAll() throws(SystemError) { try Files.write(path + "/cgroup.kill", "1") }
 
     /// Of this group and the groups below it, which the container may have made.
-    package var allProcesses: [Int32] { Self.processes(path) }
+    package var allProcesses: [Int32] {
+        ([path] + groupsBelow).flatMap { group in
+            ((try? Files.readText(group + "/cgroup.procs")) ?? "").split(separator: "\n").compactMap { Int32($0) }
+        }
+    }
 
-    private static func processes(_ path: String) -> [Int32] {
-        ((try? Files.readText(path + "/cgroup.procs")) ?? "").split(separator: "\n").compactMap { Int32($0) }
-            + Files.list(path).filter { Files.isDirectory(path + "/" + $0) }.flatMap { processes(path + "/" + $0) }
+    /// Groups that the container has made, however deep, each before those below it.
+    var groupsBelow: [String] {
+        var found: [String] = []
+        var next: String? = path
+        var looked = 0
+        while let group = next {
+            found += Files.list(group).map { group + "/" + $0 }.filter(Files.isDirectory)
+            next = looked < found.count ? found[looked] : nil
+            looked += 1
+        }
+        return found
     }
 
     /// Removes the directory once its last process is gone; a process that takes its time gets `limit`.
     package func remove(within milliseconds: Int = 1000) {
         for _ in 0..<(milliseconds / 10) {
-            Self.removeBelow(path)
+            for group in groupsBelow.reversed() { rmdir(group) }
             if rmdir(path) == 0 || errno == ENOENT { return }
             usleep(10_000)
-        }
-    }
-
-    /// Groups that the container has made.
-    private static func removeBelow(_ path: String) {
-        for name in Files.list(path) where Files.isDirectory(path + "/" + name) {
-            removeBelow(path + "/" + name)
-            rmdir(path + "/" + name)
         }
     }
 
