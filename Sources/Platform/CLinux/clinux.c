@@ -364,6 +364,15 @@ int clx_namespace_kind(int fd) {
     return kind < 0 ? -errno : kind;
 }
 
+int clx_sealable_memory(const char *label) {
+    int fd = memfd_create(label, MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    return fd < 0 ? -errno : fd;
+}
+
+int clx_seal(int fd) {
+    return fcntl(fd, F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) < 0 ? -errno : 0;
+}
+
 int clx_memory_file(const char *label) {
     int fd = memfd_create(label, MFD_CLOEXEC | MFD_ALLOW_SEALING);
     return fd < 0 ? -errno : fd;

@@ -76,6 +76,11 @@ int clx_is_kernel_file(int place) {
     return system.f_type == PROC_SUPER_MAGIC || system.f_type == SYSFS_MAGIC;
 }
 
+int clx_open_without_links(const char *path, int flags) {
+    struct open_how how = {.flags = (uint64_t)(flags | O_CLOEXEC), .resolve = RESOLVE_NO_SYMLINKS};
+    OR_ERRNO(syscall(SYS_openat2, AT_FDCWD, path, &how, sizeof how));
+}
+
 int clx_mount_setattr(const char *path, uint64_t set, uint64_t clear, int recursive) {
     struct mount_attr attributes = {.attr_set = set, .attr_clr = clear};
     OR_ERRNO(syscall(SYS_mount_setattr, AT_FDCWD, path, recursive ? AT_RECURSIVE : 0, &attributes, sizeof attributes));

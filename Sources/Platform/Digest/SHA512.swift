@@ -12,16 +12,25 @@ package enum SHA512 {
         return finish(&context)
     }
 
-    /// Of a whole file, which is read in pieces.
+    /// Of a whole file.
     package static func hex(ofFile path: String) throws(SystemError) -> String {
         let file = try FileDescriptor.open(path, O_RDONLY)
+        return try hex(of: file, path)
+    }
+
+    /// Of a whole open file, read in pieces from its beginning; its offset stays.
+    /// - Parameter path: for errors.
+    package static func hex(of file: borrowing FileDescriptor, _ path: String) throws(SystemError) -> String {
+        let raw = file.raw
+        var offset = 0
         var context = SHA2_CTX()
         SHA512Init(&context)
         var chunk = [UInt8](repeating: 0, count: 1 << 20)
         while true {
-            let count = try check("read", path) { read(file.raw, &chunk, chunk.count) }
+            let count = try check("read", path) { pread(raw, &chunk, chunk.count, off_t(offset)) }
             if count == 0 { return finish(&context) }
             SHA512Update(&context, chunk, Int(count))
+            offset += count
         }
     }
 

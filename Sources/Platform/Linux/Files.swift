@@ -66,6 +66,13 @@ package enum Files {
         return "/" + names.joined(separator: "/")
     }
 
+    /// The path without links and ".." (realpath(3)); nil if there is no such file.
+    package static func real(_ path: String) -> String? {
+        guard let real = realpath(path, nil) else { return nil }
+        defer { free(real) }
+        return String(cString: real)
+    }
+
     /// The directory that an absolute path lies in; empty for the root.
     package static func parent(of path: String) -> String {
         path.split(separator: "/").dropLast().map { "/" + $0 }.joined()

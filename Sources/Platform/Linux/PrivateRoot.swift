@@ -41,7 +41,7 @@ package struct PrivateRoot: Sendable, Equatable {
         guard Files.exists(path) else { return }
         if work.covers(path) {
             // Behind a link in there it may be elsewhere.
-            if let real = Self.resolved(path), !work.covers(real) { try include(real, isDevice: isDevice, &work) }
+            if let real = Files.real(path), !work.covers(real) { try include(real, isDevice: isDevice, &work) }
             return
         }
         let name = path.lastIndex(of: "/") ?? path.startIndex
@@ -74,12 +74,6 @@ package struct PrivateRoot: Sendable, Equatable {
         guard body(directory + path) == 0 || errno == EEXIST else {
             throw SystemError("make", directory + path, errno: errno)
         }
-    }
-
-    private static func resolved(_ path: String) -> String? {
-        guard let real = realpath(path, nil) else { return nil }
-        defer { free(real) }
-        return String(cString: real)
     }
 }
 

@@ -107,6 +107,10 @@ int clx_open_tap(const char *name, int multiple);
 int clx_namespace_kind(int fd);
 /// SEEK_DATA and SEEK_HOLE of lseek(2), which Glibc's module does not show.
 enum { clx_seek_data = 3, clx_seek_hole = 4 };
+/// memfd_create(2) with MFD_ALLOW_SEALING.
+int clx_sealable_memory(const char *label);
+/// Makes such a file immutable, for good (F_ADD_SEALS, fcntl(2)).
+int clx_seal(int fd);
 /// An empty file that has no name, close-on-exec (memfd_create(2)).
 int clx_memory_file(const char *label);
 /// Lets nobody change the size of such a file any more (F_SEAL_SHRINK, F_SEAL_GROW, fcntl(2)).

@@ -31,6 +31,8 @@ int clx_copy_mount(int place, int recursive);
 int clx_move_mount(int mount, int place);
 /// 1 when `place` is among the files of proc(5) or sysfs(5), 0 when not (statfs(2)).
 int clx_is_kernel_file(int place);
+/// openat2(2) with RESOLVE_NO_SYMLINKS: fails with ELOOP if any name of `path` is a link.
+int clx_open_without_links(const char *path, int flags);
 /// mount_setattr(2) on a mounted path; `recursive` for the whole tree.
 int clx_mount_setattr(const char *path, uint64_t set, uint64_t clear, int recursive);
 int clx_make_device(int directory, const char *name, mode_t mode, unsigned major, unsigned minor);

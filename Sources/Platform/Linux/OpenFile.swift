@@ -1,0 +1,68 @@
+import CLinux
+import Glibc
+
+/// A regular file of the host, open for reading: what is checked and what is used are the same file, whatever becomes of its path.
+package struct OpenFile: Sendable, Equatable {
+    /// The path that it was asked for by, for messages.
+    package let path: String
+    /// nil for a file that is only named.
+    package let file: SharedDescriptor?
+    /// In bytes.
+    package let size: Int
+    /// Inode, size and time of the last change, as text: another or a changed file has another one.
+    package let identity: String
+    /// Any user may read it, once it is open to somebody (its directories don't count).
+    package let isReadableByAll: Bool
+
+    /// A file that is named in a plan, and not opened.
+    package init(named path: String) {
+        (self.path, file, size, identity, isReadableByAll) = (path, nil, 0, "missing", true)
+    }
+
+    /// - Parameter followsLinks: false: a link anywhere in `path` is ELOOP.
+    /// - Throws: also EINVAL for anything but a regular file.
+    package init(_ path: String, followsLinks: Bool = true) throws(SystemError) {
+        guard let real = followsLinks ? Files.real(path) : path else { throw SystemError("open", path, errno: errno) }
+        // Not blocking: a FIFO would wait for its writer.
+        let flags = O_RDONLY | O_NOCTTY | O_NONBLOCK | O_NOFOLLOW
+        try self.init(
+            SharedDescriptor(
+                FileDescriptor(owning: try checkNegated("open", path, clx_open_without_links(real, flags)))), path)
+    }
+
+    private init(_ file: SharedDescriptor, _ path: String) throws(SystemError) {
+        var facts = stat()
+        try check("look at", path) { fstat(file.raw, &facts) }
+        guard facts.st_mode & S_IFMT == S_IFREG else {
+            throw SystemError("use (it is no regular file)", path, errno: EINVAL)
+        }
+        (self.path, self.file, size) = (path, file, Int(facts.st_size))
+        identity = "\(facts.st_size) \(facts.st_mtim.tv_sec).\(facts.st_mtim.tv_nsec) \(facts.st_ino)"
+        isReadableByAll = facts.st_mode & S_IROTH != 0
+    }
+
+    package static func == (left: OpenFile, right: OpenFile) -> Bool { left.path == right.path }
+}
+
+extension OpenFile {
+    /// A copy in memory that nobody can change and any user may read (memfd_create(2), sealed). It keeps path and identity.
+    /// - Parameter limit: in bytes; a larger file is EFBIG.
+    package func sealedCopy(limit: Int) throws(SystemError) -> OpenFile {
+        guard let source = file?.raw else { throw SystemError("copy (it is not open)", path, errno: EBADF) }
+        let copy = FileDescriptor(owning: try checkNegated("make", "copy of \(path)", clx_sealable_memory("boot")))
+        var offset: off_t = 0
+        while true {
+            let count = try check("copy", path) { sendfile(copy.raw, source, &offset, 16 << 20) }
+            if count == 0 { break }
+            guard Int(offset) <= limit else { throw SystemError("copy", path, errno: EFBIG) }
+        }
+        try checkNegated("seal", "copy of \(path)", clx_seal(copy.raw))
+        let readable = try FileDescriptor.open("/proc/self/fd/\(copy.raw)", O_RDONLY)
+        return OpenFile(copy: SharedDescriptor(readable), of: self)
+    }
+
+    private init(copy: SharedDescriptor, of original: OpenFile) {
+        (path, file, size) = (original.path, copy, original.size)
+        (identity, isReadableByAll) = (original.identity, true)
+    }
+}
