@@ -144,6 +144,7 @@ let package = Package(
         unitTests("Storage", ["Linux", "TestSupport"]),
         unitTests("Ledger", ["Linux", "Network", "TestSupport"]),
         unitTests("Images", ["Linux", "TestSupport"]),
+        unitTests("Storage", ["Linux", "TestSupport"]),
         unitTests(
             "Sandbox",
             [

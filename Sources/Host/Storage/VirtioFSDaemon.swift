@@ -20,10 +20,11 @@ package final class VirtioFSDaemon: Sendable {
             self.extraArguments = extraArguments
         }
 
-        /// Both QEMU's daemon and the Rust one take this form.
+        /// Both QEMU's daemon and the Rust one take this form, and of two options of one name the later: what is served, how the daemon is
+        /// confined and where it listens stand behind all that others have asked for.
         package func arguments(directory: String, descriptor: Int32) -> [String] {
-            ["--fd=\(descriptor)", "-o", "source=\(directory)", "-o", "cache=\(cache == "never" ? "none" : cache)"]
-                + extraArguments
+            ["-o", "cache=\(cache == "never" ? "none" : cache)"] + extraArguments
+                + ["-o", "sandbox=namespace", "-o", "source=\(directory)", "--fd=\(descriptor)"]
         }
     }
 
