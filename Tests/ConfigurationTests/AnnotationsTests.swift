@@ -1,6 +1,6 @@
-import Digest
 import Glibc
 import Linux
+import TestSupport
 import Testing
 
 @testable import Configuration
@@ -18,47 +18,99 @@ struct AnnotationsTests {
     private let hypervisor = "io.katacontainers.config.hypervisor."
     private let runtime = "io.katacontainers.config.runtime."
 
-    @Test("an annotation of the hypervisor needs an expression that is found in its name; others need none")
+    @Test(
+        "an expression that matches the whole last part of its name enables an annotation, one that matches a piece does not"
+    )
     func gate() throws {
         func memory(_ expressions: String) -> Int? {
             try? apply([hypervisor + "default_memory": "512"], "enable_annotations = [\(expressions)]").number(
                 Keys.memory)
         }
-        #expect(memory("\"default_memory\"") == 512 && memory("\"memory\"") == 512 && memory("\"^k\", \"y$\"") == 512)
-        for expressions in ["", "\"^memory\"", "\"kernel\""] { #expect(memory(expressions) == nil) }
-        #expect(try apply([runtime + "disable_guest_seccomp": "true"], "").flag(Keys.disableGuestSeccomp))
+        for expressions in [
+            "\"default_memory\"", "\"^default_memory$\"", "\"^k\", \".*y\"", "\"x|default_(memory|vcpus)\"",
+            "\"enable_iommu\", \"default_memory\"",
+        ] { #expect(memory(expressions) == 512, "\(expressions)") }
+        for expressions in ["", "\"memory\"", "\"^default\"", "\"y$\"", "\"default_memory|\"x", "\"kernel\""] {
+            #expect(memory(expressions) == nil, "\(expressions)")
+        }
+        // The longest of several matches counts.
+        #expect(memory("\"default|default_memory\"") == 512)
         #expect(try apply(["somebody.else/memory": "512"], "").number(Keys.memory) == 2048)
+    }
+
+    @Test("Kata's list enables what it names, and nothing that contains a name of it")
+    func katasList() throws {
+        let toml = #"enable_annotations = ["enable_iommu", "virtio_fs_extra_args", "kernel_params"]"#
+        let result = try apply([hypervisor + "kernel_params": "a=1", hypervisor + "enable_iommu": "true"], toml)
+        #expect(result.text(Keys.kernelParameters) == "a=1" && result.warnings.count == 1)
+        #expect(throws: ConfigurationError.self) { try apply([hypervisor + "enable_iommu_platform": "true"], toml) }
+    }
+
+    @Test("annotations of the runtime and the agent need permission as those of the hypervisor do")
+    func otherTables() throws {
+        let annotations = [runtime + "create_container_timeout": "7"]
+        #expect(throws: ConfigurationError.self) { try apply(annotations, "") }
+        #expect(try apply(annotations, #"enable_annotations = ["create_.*"]"#).number(Keys.createTimeout) == 7)
+        let agent = ["io.katacontainers.config.agent.enable_tracing": "true"]
+        #expect(throws: ConfigurationError.self) { try apply(agent, "") }
+        #expect(try apply(agent).warnings.last?.hasSuffix("has no effect yet") == true)
     }
 
     @Test("each kind of value is read as Kata reads it")
     func values() throws {
+        let image = Scratch()
+        try Files.write(image.path + "/image", "")
+        let path = try #require(Files.real(image.path + "/image"))
         let result = try apply(
             [
                 hypervisor + "default_vcpus": "1.5", hypervisor + "disable_vhost_net": "T",
-                hypervisor + "machine_type": "", hypervisor + "virtio_fs_extra_args": #"["-o", "a b"]"#,
-                hypervisor + "kernel_params": "a=2 c", hypervisor + "image": "/j",
+                hypervisor + "machine_type": "", hypervisor + "virtio_fs_extra_args": #"["-o", "timeout=5"]"#,
+                hypervisor + "kernel_params": "a=2 c", hypervisor + "image": path,
                 hypervisor + "default_max_vcpus": "3",
-            ], "enable_annotations = [\".*\"]\nkernel_params = \"a=1 b\"\ninitrd_hash = \"00\"")
+            ],
+            "enable_annotations = [\".*\"]\nvalid_image_paths = [\"\(image.path)/*\"]\nkernel_params = \"a=1 b\"")
         #expect(
             result.number(Keys.vcpus) == 2 && result.number(Keys.maxVCPUs) == 3 && result.flag(Keys.disableVhostNet))
         #expect(result.text(Keys.machineType) == "q35")
-        #expect(result.list(Keys.virtioFSExtraArguments).suffix(2) == ["-o", "a b"])
+        #expect(result.list(Keys.virtioFSExtraArguments).suffix(2) == ["-o", "timeout=5"])
         #expect(result.text(Keys.kernelParameters) == "b a=2 c")
-        #expect(result.text(Keys.image) == "/j" && result.text(Keys.initrd) == "" && result.text(Keys.initrdHash) == "")
+        #expect(result.text(Keys.image) == path && result.text(Keys.initrd) == "")
     }
 
     @Test(
-        "what is refused is told in one line with the annotation's name",
+        "a refusal is one line with the annotation, its value, and the key that decides with its place",
         arguments: [
-            ("hypervisor.kernel", "/k", "", "is not enabled (hypervisor.qemu.enable_annotations)"),
-            ("hypervisor.nonsense", "1", ".*", "is unknown"), ("runtime.nonsense", "1", "", "is unknown"),
-            ("hypervisor.default_memory", "much", ".*", "is \"much\": expected a number"),
-            ("hypervisor.default_memory", "1", ".*", "is 1: 1 is not within 64 and 4194304"),
-            ("hypervisor.shared_fs", "nfs", ".*", "is nfs: \"nfs\" is not one of virtio-fs"),
-            ("runtime.disable_new_netns", "yes", "", "is \"yes\": expected true or false"),
-            ("hypervisor.virtio_fs_extra_args", "x", ".*", "is \"x\": expected a JSON list of strings"),
-            ("hypervisor.path", "/bin/sh", ".*", "is /bin/sh: not one of hypervisor.qemu.valid_hypervisor_paths"),
-            ("hypervisor.asset_hash_type", "md5", ".*", "is \"md5\": hashes are sha512"),
+            (
+                "hypervisor.kernel", "/k", "",
+                "= \"/k\": not enabled: hypervisor.qemu.enable_annotations (not set in c.toml) has no \"kernel\""
+            ),
+            (
+                "runtime.disable_new_netns", "true", "kernel",
+                "= \"true\": not enabled: hypervisor.qemu.enable_annotations (c.toml:3) has no \"disable_new_netns\""
+            ),
+            ("hypervisor.nonsense", "1", ".*", "= \"1\": unknown"), ("runtime.nonsense", "1", "", "= \"1\": unknown"),
+            ("hypervisor.default_memory", "much", ".*", "= \"much\": expected a number"),
+            ("hypervisor.default_memory", "1", ".*", "= \"1\": 1 is not within 64 and 4194304"),
+            ("hypervisor.shared_fs", "n\nfs", ".*", "= \"n\\u{a}fs\": \"n\nfs\" is not one of virtio-fs"),
+            ("runtime.disable_new_netns", "yes", ".*", "= \"yes\": expected true or false"),
+            ("hypervisor.virtio_fs_extra_args", "[1]", ".*", "= \"[1]\": expected a JSON list of strings"),
+            (
+                "hypervisor.path", "/bin/sh", ".*",
+                "= \"/bin/sh\": no pattern of hypervisor.qemu.valid_hypervisor_paths (not set in c.toml) matches the file that it leads to"
+            ),
+            ("hypervisor.asset_hash_type", "md5", ".*", "= \"md5\": hashes are sha512"),
+            (
+                "hypervisor.kernel_params", "x", "(",
+                "= \"x\": hypervisor.qemu.enable_annotations (c.toml:3): \"(\": Unmatched ( or \\("
+            ),
+            (
+                "hypervisor.virtio_fs_extra_args", #"["-o","source=/"]"#, ".*",
+                "= \"[\"-o\",\"source=/\"]\": \"-o source=/\" is not allowed, or its value is not: only the options thread-pool-size, timeout, cache, log-level, readdirplus, no-readdirplus, announce-submounts, writeback, no-writeback, no-xattr"
+            ),
+            (
+                "hypervisor.rootless", "false", ".*\"]\nrootless = true\nvalid_ctlpaths = [\"",
+                "= \"false\": only true may be asked for: hypervisor.qemu.rootless (c.toml:4) decides"
+            ),
         ])
     func refusals(name: String, value: String, enabled: String, reason: String) {
         do {
@@ -69,44 +121,49 @@ struct AnnotationsTests {
         } catch { #expect("\(error)" == "config.json: annotation io.katacontainers.config.\(name) \(reason)") }
     }
 
-    @Test("a path that its list allows is taken; an expression that is none is told; a key without effect is a warning")
-    func listsAndWarnings() throws {
-        #expect(
-            try apply(
-                [hypervisor + "path": "/bin/sh"],
-                "enable_annotations = [\"path\"]\nvalid_hypervisor_paths = [\"/b*/s?\"]"
-            ).text(Keys.path) == "/bin/sh")
-        do {
-            _ = try apply([hypervisor + "path": "/bin/sh"], "enable_annotations = [\"(\"]")
-            Issue.record("accepted")
-        } catch { #expect("\(error)".contains("hypervisor.qemu.enable_annotations: \"(\": Unmatched ( or")) }
-        #expect(try apply([hypervisor + "enable_iommu": "true"]).warnings.last?.hasSuffix("has no effect yet") == true)
-    }
-
     @Test("a file is used only with the hash that is given for it")
     func hashes() throws {
-        let file = "/tmp/kata-hash-test-\(UInt32.random(in: 0...UInt32.max))"
-        defer { unlink(file) }
+        let scratch = Scratch()
+        let file = try #require(Files.real(scratch.path)) + "/file"
         try Files.write(file, "abc")
         // FIPS 180-4's example.
         let hash =
             "ddaf35a193617abacc417349ae20413112e6fa4e89a97ea20a9eeee64b55d39a"
             + "2192992a274fc1a836ba3c23a3feebbd454d4423643ce80e2a9ac94fa54ca49f"
-        #expect(try SHA512.hex(ofFile: file) == hash)
-        let toml =
-            "enable_annotations = [\".*\"]\npath = \"/bin/sh\"\nvirtio_fs_daemon = \"/bin/sh\"\nkernel_hash = \"00\""
-        func verdict(_ given: String?) -> String? {
-            var annotations = [hypervisor + "kernel": file, hypervisor + "initrd": file]
-            annotations[hypervisor + "kernel_hash"] = given
+        let lists = ["kernel", "initrd", "image"].map { "valid_\($0)_paths = [\"\(scratch.path)/*\"]" }
+        func verdict(_ annotations: [String: String], _ toml: String = "") -> String? {
+            let toml =
+                "enable_annotations = [\".*\"]\npath = \"/bin/sh\"\nvirtio_fs_daemon = \"/bin/sh\"\n"
+                + lists.joined(separator: "\n") + "\n" + toml
+            let named = [String: String](uniqueKeysWithValues: annotations.map { (hypervisor + $0, $1) })
             do {
-                try apply(annotations, toml).checkFiles()
+                _ = try apply(named, toml).openFiles()
                 return nil
             } catch { return "\(error)" }
         }
-        // The configuration's hash is that of its own kernel.
-        #expect(verdict(nil) == nil && verdict(hash.uppercased()) == nil)
+        let files = ["kernel": file, "initrd": file]
+        #expect(verdict(files) == nil)
+        #expect(verdict(files.merging(["kernel_hash": hash.uppercased()]) { $1 }) == nil)
         #expect(
-            verdict("ab12")
+            verdict(files.merging(["kernel_hash": "ab12"]) { $1 })
                 == "annotation \(hypervisor)kernel_hash: \(file) has the SHA-512 ddaf35a193617aba…, not ab12…")
+        // The files' hash is that of their own kernel or root: a pod's needs one too.
+        #expect(
+            verdict(files, "kernel_hash = \"00\"")
+                == "config.json: annotation \(hypervisor)kernel = \"\(file)\": needs the annotation kernel_hash too, as hypervisor.qemu.kernel_hash (c.toml:9) demands a hash"
+        )
+        #expect(verdict(files.merging(["kernel_hash": hash]) { $1 }, "kernel_hash = \"00\"") == nil)
+        for demand in ["initrd_hash", "image_hash"] {
+            for root in ["initrd", "image"] {
+                let pod = ["kernel": file, root: file]
+                let reason = verdict(pod, demand + " = \"00\"") ?? ""
+                #expect(reason.contains("needs the annotation \(root)_hash too, as hypervisor.qemu.\(demand) "))
+                #expect(verdict(pod.merging([root + "_hash": hash]) { $1 }, demand + " = \"00\"") == nil)
+            }
+        }
+        // Nor does a pod's hash take the place of the files'.
+        #expect(
+            verdict(["kernel_hash": hash], "kernel = \"\(file)\"\nkernel_hash = \"00\"")?.contains(
+                "not the hash of hypervisor.qemu.kernel_hash (c.toml:10), and the file is not the pod's") == true)
     }
 }

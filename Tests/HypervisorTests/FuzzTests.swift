@@ -32,7 +32,7 @@ struct FuzzTests {
         defer { unlink(path) }
         for input in try Fuzz.inputs("superblocks: ext4, erofs, xfs, partition tables", corpus: "image", rounds: 1000) {
             try Files.write(path, input)
-            _ = try? RootImage(path: path, type: "", driver: "")
+            _ = try? RootImage(OpenFile(path), type: "", driver: "")
         }
     }
 }

@@ -8,9 +8,9 @@ import Testing
 struct MachineTemplateTests {
     private var machine: VMConfiguration {
         var machine = VMConfiguration(
-            name: "s1", executable: "/q", kernel: "/k", consoleFile: "/run/vc/vm/s1/console.log",
+            name: "s1", executable: "/q", kernel: OpenFile(named: "/k"), consoleFile: "/run/vc/vm/s1/console.log",
             pidFile: "/run/vc/vm/s1/pid")
-        machine.initrd = "/i"
+        machine.initrd = OpenFile(named: "/i")
         machine.memoryMiB = 256
         (machine.vsockSocket, machine.shareSocket) = ("/run/v", "/run/s")
         machine.networkNamespace = "/run/netns/a"
@@ -62,7 +62,7 @@ struct MachineTemplateTests {
         let kernel = directory + "/kernel"
         try Files.write(kernel, "k")
         var machine = machine
-        machine.kernel = kernel
+        machine.kernel = try OpenFile(kernel)
         let template = MachineTemplate(directory: directory, of: machine)
         #expect(template.obstacle(version: "1")?.contains("kata-runtime factory init") == true)
         #expect(throws: SystemError.self) { try template.remove() }
@@ -76,7 +76,9 @@ struct MachineTemplateTests {
             MachineTemplate(directory: directory, of: machine).obstacle(version: "1")?.contains("other settings")
                 == true)
         try Files.write(kernel, "another")
-        #expect(template.obstacle(version: "1")?.contains("from other files") == true)
+        (machine.kernel, machine.memoryMiB) = (try OpenFile(kernel), 256)
+        let other = MachineTemplate(directory: directory, of: machine)
+        #expect(other.obstacle(version: "1")?.contains("from other files") == true)
         try template.remove()
         #expect(!Files.exists(directory))
     }

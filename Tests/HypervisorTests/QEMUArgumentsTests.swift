@@ -9,10 +9,10 @@ import Testing
 struct QEMUArgumentsTests {
     private var machine: VMConfiguration {
         var machine = VMConfiguration(
-            name: "s1", executable: "/usr/bin/qemu-system-x86_64", kernel: "/k",
+            name: "s1", executable: "/usr/bin/qemu-system-x86_64", kernel: OpenFile(named: "/k"),
             consoleFile: "/run/vc/vm/s1/console.log",
             pidFile: "/run/vc/vm/s1/pid")
-        machine.initrd = "/i"
+        machine.initrd = OpenFile(named: "/i")
         machine.memoryMiB = 256
         machine.maxMemoryMiB = 1024
         machine.memorySlots = 10
@@ -30,13 +30,14 @@ struct QEMUArgumentsTests {
         #expect(
             words == [
                 "-nodefaults", "-no-user-config", "-no-reboot", "-nographic", "-name", "sandbox-s1", "-machine",
-                "q35,smm=off,sata=off,smbus=off,vmport=off,hpet=off,memory-backend=ram", "-accel", "tcg,thread=multi",
+                "q35,smm=off,sata=off,smbus=off,vmport=off,hpet=off,memory-backend=ram,dump-guest-core=off",
+                "-accel", "tcg,thread=multi",
                 "-cpu", "max,erms=off,fsrm=off",
                 "-smp", "1,sockets=1,cores=2,threads=1,maxcpus=2", "-m", "256M,slots=10,maxmem=1024M", "-object",
                 "memory-backend-memfd,id=ram,size=256M,share=on",
                 "-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny", "-bios",
                 "qboot.rom",
-                "-kernel", "/k", "-initrd", "/i", "-append",
+                "-kernel", "/proc/self/fd/8", "-initrd", "/proc/self/fd/9", "-append",
                 "console=ttyS0 reboot=k panic=-1 cryptomgr.notests net.ifnames=0 no_timer_check i8042.noaux i8042.nomux i8042.nopnp "
                     + "i8042.dumbkbd rcupdate.rcu_expedited=1 random.trust_cpu=on memhp_default_state=online nr_cpus=2 swiotlb=noforce scsi_mod.scan=manual pcie_ports=compat pnpacpi=off cgroup.memory=nosocket tsc=reliable "
                     + "noreplace-smp apic.timer_khz=1000000 initmem.keep=1 quiet agent.log=debug",
@@ -51,12 +52,13 @@ struct QEMUArgumentsTests {
             ])
     }
 
-    @Test("QEMU sees itself, its libraries and firmware, what the guest boots, and the devices it opens")
+    @Test("QEMU sees itself, its libraries and firmware and the devices it opens; what the guest boots it has open")
     func files() {
         var machine = machine
         machine.executable = "/opt/kata/bin/qemu"
-        (machine.kernel, machine.initrd, machine.accelerator) = ("/boot/k", nil, .kvm)
-        machine.image = RootImage(path: "/images/i", bytes: 2 << 20, fileSystem: .erofs)
+        machine.accelerator = .kvm
+        machine.image = RootImage(OpenFile(named: "/images/i"), bytes: 2 << 20, fileSystem: .erofs)
+        machine.firmware = .file(OpenFile(named: "/firmware"))
         #expect(
             machine.privateRoot
                 == PrivateRoot(
@@ -64,8 +66,26 @@ struct QEMUArgumentsTests {
                     paths: [
                         "/lib", "/lib64", "/usr/lib", "/usr/lib64", "/etc/ld.so.cache", "/opt/kata/bin/qemu",
                         "/opt/kata/lib",
-                        "/opt/kata/lib64", "/opt/kata/share", "/boot/k", "/images/i",
+                        "/opt/kata/lib64", "/opt/kata/share",
                     ], devices: ["/dev/null", "/dev/urandom", "/dev/kvm"]))
+    }
+
+    @Test("the files that a guest boots are named by their descriptors alone, each of which QEMU gets")
+    func descriptors() {
+        var machine = machine
+        machine.initrd = nil
+        machine.firmware = .file(OpenFile(named: "/firmware"))
+        for driver in [RootImage.Driver.pmem, .block] {
+            machine.image = RootImage(OpenFile(named: "/image"), bytes: 2 << 20, fileSystem: .erofs, driver: driver)
+            let line = QEMUArguments.build(machine).joined(separator: " ")
+            for path in ["/k ", "/image", "/firmware"] { #expect(!line.contains(path)) }
+            #expect(line.contains("-bios /proc/self/fd/11 -kernel /proc/self/fd/8 -append"))
+            #expect(machine.bootFiles.mapValues(\.path) == [8: "/k", 10: "/image", 11: "/firmware"])
+        }
+        machine.memory = .saved
+        #expect(machine.bootFiles.keys.sorted() == [10, 11])
+        machine.firmware = .named("bios-256k.bin")
+        #expect(QEMUArguments.build(machine).joined(separator: " ").contains("-bios bios-256k.bin"))
     }
 
     @Test("a user's word for the kernel stands in the place of ours")

@@ -22,17 +22,22 @@ struct RootImageTests {
     @Test("what is in a file is found, also behind a partition table; its size decides about persistent memory")
     func layouts() throws {
         try withFile(2 << 20, [erofs]) { path in
-            let image = try RootImage(path: path, type: "", driver: "")
-            #expect(image == RootImage(path: path, bytes: 2 << 20, fileSystem: .erofs, driver: .pmem))
+            let image = try RootImage(OpenFile(path), type: "", driver: "")
+            #expect(image == RootImage(OpenFile(named: path), bytes: 2 << 20, fileSystem: .erofs, driver: .pmem))
         }
         try withFile(3 << 20, [ext4]) { path in
-            let image = try RootImage(path: path, type: "ext4", driver: "")
-            #expect(image == RootImage(path: path, bytes: 3 << 20, fileSystem: .ext4, driver: .block))
+            let image = try RootImage(OpenFile(path), type: "ext4", driver: "")
+            #expect(image == RootImage(OpenFile(named: path), bytes: 3 << 20, fileSystem: .ext4, driver: .block))
+        }
+        // QEMU's user may not open it again.
+        try withFile(2 << 20, [erofs]) { path in
+            let image = try RootImage(OpenFile(path), type: "", driver: "", isMappable: false)
+            #expect(image.driver == .block)
         }
         // An entry that starts at sector 2048.
         let table: (Int, [UInt8]) = (446, [0, 0, 0, 0, 0x83, 0, 0, 0, 0, 8, 0, 0])
         try withFile(4 << 20, [table, (510, [0x55, 0xaa]), ((2048 << 9) + 1080, [0x53, 0xef])]) { path in
-            let image = try RootImage(path: path, type: "", driver: "virtio-blk-pci")
+            let image = try RootImage(OpenFile(path), type: "", driver: "virtio-blk-pci")
             #expect(image.isPartitioned && image.fileSystem == .ext4 && image.driver == .block)
             #expect(image.kernelParameters(debug: false).first == "root=/dev/vda1")
         }
@@ -42,7 +47,7 @@ struct RootImageTests {
     func refusals() throws {
         func reason(_ path: String, _ type: String, _ driver: String) -> String {
             do {
-                _ = try RootImage(path: path, type: type, driver: driver)
+                _ = try RootImage(OpenFile(path), type: type, driver: driver)
                 return ""
             } catch { return "\(error)" }
         }
@@ -57,18 +62,21 @@ struct RootImageTests {
 
     @Test("persistent memory has its place behind what memory may grow to; a disk needs none")
     func arguments() {
-        var machine = VMConfiguration(name: "s", executable: "/q", kernel: "/k", consoleFile: "/c", pidFile: "/p")
+        var machine = VMConfiguration(
+            name: "s", executable: "/q", kernel: OpenFile(named: "/k"), consoleFile: "/c", pidFile: "/p")
         (machine.memoryMiB, machine.maxMemoryMiB) = (256, 256)
-        machine.image = RootImage(path: "/i,j", bytes: 22 << 20, fileSystem: .erofs)
+        machine.image = RootImage(OpenFile(named: "/i,j"), bytes: 22 << 20, fileSystem: .erofs)
         var words = QEMUArguments.build(machine)
         #expect(words.contains("256M,slots=1,maxmem=278M"))
         #expect(
-            words.contains("memory-backend-file,id=image,mem-path=/i,,j,size=23068672,share=on,readonly=on")
+            words.contains("memory-backend-file,id=image,mem-path=/proc/self/fd/10,size=23068672,share=on,readonly=on")
                 && words.contains("virtio-pmem-pci,memdev=image"))
         let append = words[words.firstIndex(of: "-append")! + 1]
         #expect(append.contains(" root=/dev/pmem0 rootflags=dax ro rootfstype=erofs init=/sbin/init systemd.unit="))
         machine.image?.driver = .block
         words = QEMUArguments.build(machine)
         #expect(words.contains("256M") && words.contains("virtio-blk-pci,drive=image"))
+        #expect(words.contains("fd=10,set=0") && words.contains { $0.contains("file=/dev/fdset/0,") })
+        #expect(!words.contains { $0.contains("/i,") })
     }
 }

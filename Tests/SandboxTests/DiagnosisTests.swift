@@ -119,13 +119,14 @@ struct DiagnosisTests {
     ]
 
     private static func symptoms(_ recorded: Recorded) -> Symptoms {
-        var machine = VMConfiguration(name: "s", executable: "/q", kernel: "/k", consoleFile: "", pidFile: "")
+        var machine = VMConfiguration(
+            name: "s", executable: "/q", kernel: OpenFile(named: "/k"), consoleFile: "", pidFile: "")
         machine.memoryMiB = 64
         if recorded.isRootless { machine.user = ProcessUser(user: 4242, group: 4242) }
         if recorded.hasImage {
-            machine.image = RootImage(path: "/r", bytes: 1 << 20, fileSystem: .ext4)
+            machine.image = RootImage(OpenFile(named: "/r"), bytes: 1 << 20, fileSystem: .ext4)
         } else {
-            machine.initrd = "/i"
+            machine.initrd = OpenFile(named: "/i")
         }
         var symptoms = Symptoms(machine: machine)
         (symptoms.console, symptoms.complaints) = (recorded.console, recorded.complaints)

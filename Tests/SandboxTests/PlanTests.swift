@@ -34,9 +34,9 @@ struct PlanTests {
             "[hypervisor.qemu]\npath = \"/q\"\nkernel = \"/k\"\ninitrd = \"/i\"\ndefault_memory = 512\ndefault_vcpus = -1\nkernel_params = \"a b\"\n"
                 + "[agent.kata]\ndial_timeout = 7\n")
         var expected = VMConfiguration(
-            name: "s1", executable: "/q", kernel: "/k", consoleFile: "/run/vc/vm/s1/console.log",
+            name: "s1", executable: "/q", kernel: OpenFile(named: "/k"), consoleFile: "/run/vc/vm/s1/console.log",
             pidFile: "/run/vc/vm/s1/qemu.pid")
-        expected.initrd = "/i"
+        expected.initrd = OpenFile(named: "/i")
         expected.kernelParameters = ["a", "b"]
         expected.vcpus = 4
         expected.maxVCPUs = 4

@@ -26,7 +26,7 @@ struct AgentContractTests {
             Spec.example, process: nil, configuration: configuration, host: .current, source: "config.json")
         let plan = SandboxPlan(
             sandbox: "t-contract", hostname: "", network: network, configuration: configuration,
-            host: try .current(configuration),
+            host: try .current(configuration, booting: configuration.openFiles()),
             groups: SandboxPlan.Groups(nil, sandbox: "t-contract", configuration: configuration))
         let ledger = try Ledger.begin(in: plan.paths.machine)
         defer { ledger.end() }

@@ -31,7 +31,9 @@ struct GuestTests {
     func perPodAssets() throws {
         try withLab { lab in
             try configure(
-                lab, hypervisor: #"enable_annotations = ["^initrd", "^kernel_params$"]"#,
+                lab,
+                hypervisor:
+                    #"enable_annotations = ["initrd.*", "^kernel_params$"]\nvalid_initrd_paths = ["\#(lab.directory)/*.img"]"#,
                 agent: "debug_console_enabled = true")
             try lab.bundle("echo here; cat /proc/cmdline; sleep 99")
             let outcome = try lab.sh(
@@ -63,7 +65,7 @@ struct GuestTests {
                 [
                     "the guest's debug console is on port 1026", "there is no sandbox \"t-asset\"",
                     "other.img has the SHA-512 ",
-                    "annotation io.katacontainers.config.hypervisor.kernel is not enabled",
+                    "not enabled: hypervisor.qemu.enable_annotations (",
                 ])
             { #expect(line.contains(words), "\(line)") }
             #expect(try lab.leftovers("t-asset") == "")

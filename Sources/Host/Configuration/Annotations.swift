@@ -1,70 +1,99 @@
 import Glibc
 import Linux
 
-/// Annotations of a sandbox that set keys for it alone, where the configuration allows it. Names and rules are Kata's.
+/// Annotations of a sandbox that set keys for it alone, where the configuration allows it. Names are Kata's; so are the rules, but that
+/// those of the runtime and the agent need permission too, and none loosens what the files demand (`AnnotationRule`).
 package enum Annotations {
     package static let root = "io.katacontainers.config."
-    /// Those of the hypervisor decide what runs on the host: each has to be allowed.
-    static let gated = root + "hypervisor."
     /// The kind of hash that asset hashes are, under both of its names.
-    static let hashTypes = ["io.katacontainers.asset_hash_type", gated + "asset_hash_type"]
+    static let hashTypes = ["io.katacontainers.asset_hash_type", root + "hypervisor.asset_hash_type"]
 
     /// What the names for the keys of a table begin with.
     static func prefix(of path: String) -> String {
         root + path.prefix { $0 != "." } + "."
     }
 
-    /// Whether one of the regular expressions is found in `name`.
+    /// What an expression has to match: `kernel` of `io.katacontainers.config.hypervisor.kernel`.
+    static func lastPart(of name: String) -> String {
+        String(name.dropFirst(root.count).drop { $0 != "." }.dropFirst())
+    }
+
+    /// Whether one of the regular expressions matches the whole of `name`.
     /// - Throws: for an expression that is none, with its reason.
-    static func isEnabled(_ name: Substring, by expressions: [String]) throws(ConfigurationError) -> Bool {
+    static func isEnabled(_ name: String, by expressions: [String]) throws(Refusal) -> Bool {
         for expression in expressions {
             var compiled = regex_t()
-            let code = regcomp(&compiled, expression, REG_EXTENDED | REG_NOSUB)
+            let code = regcomp(&compiled, expression, REG_EXTENDED)
             defer { if code == 0 { regfree(&compiled) } }
             guard code == 0 else {
                 var words = [CChar](repeating: 0, count: 128)
                 regerror(code, &compiled, &words, words.count)
-                throw ConfigurationError(
-                    file: "configuration.toml", line: nil, key: Keys.enableAnnotations.path,
+                throw Refusal(
                     "\"\(expression)\": "
                         + String(decoding: words.prefix { $0 != 0 }.map(UInt8.init(bitPattern:)), as: UTF8.self))
             }
-            if regexec(&compiled, String(name), 0, nil, 0) == 0 { return true }
+            // The leftmost match, and the longest of those (regex(7)): if any is the whole name, it is this one.
+            var match = regmatch_t()
+            if regexec(&compiled, name, 1, &match, 0) == 0, match.rm_so == 0, Int(match.rm_eo) == name.utf8.count {
+                return true
+            }
         }
         return false
+    }
+
+    /// A pod's text within one line: its beginning, in quotes.
+    static func quoted(_ text: String) -> String {
+        let start = text.unicodeScalars.prefix(120).map { scalar in
+            scalar.properties.generalCategory == .control ? "\\u{\(String(scalar.value, radix: 16))}" : "\(scalar)"
+        }
+        return "\"" + start.joined() + (text.unicodeScalars.count > 120 ? "…" : "") + "\""
     }
 }
 
 extension Configuration {
     /// The configuration for one sandbox: what its annotations say wins over the files.
     /// - Parameter source: the bundle's config.json, for messages.
-    /// - Throws: for an annotation of Kata's that is unknown or not enabled, or has a wrong value.
+    /// - Throws: for an annotation of Kata's that is unknown, is not enabled, or has a value that is wrong or not allowed.
     package func applying(_ annotations: [String: String], source: String) throws(ConfigurationError) -> Configuration {
         var result = self
-        let expressions = list(Keys.enableAnnotations)
         for (name, text) in annotations.sorted(by: { $0.key < $1.key })
         where name.hasPrefix(Annotations.root) || Annotations.hashTypes.contains(name) {
-            func wrong(_ reason: String) -> ConfigurationError {
-                ConfigurationError(file: source, line: nil, key: nil, "annotation \(name) \(reason)")
+            do throws(Refusal) { try result.apply(name, text, source: source, over: self) } catch {
+                throw ConfigurationError(
+                    file: source, line: nil, key: nil,
+                    "annotation \(name) = \(Annotations.quoted(text)): \(error.reason)")
             }
-            if name.hasPrefix(Annotations.gated) {
-                let base = name.dropFirst(Annotations.gated.count)
-                guard try Annotations.isEnabled(base, by: expressions) else {
-                    throw wrong("is not enabled (hypervisor.qemu.enable_annotations)")
-                }
-            }
-            if Annotations.hashTypes.contains(name) {
-                guard text == "sha512" else { throw wrong("is \"\(text)\": hashes are sha512") }
-            } else if let key = Keys.all.first(where: { $0.annotation == name }) {
-                try result.set(key, text, wrong)
-            } else if Self.isDormant(name) {
-                result.warn("\(source): annotation \(name) has no effect yet")
-            } else {
-                throw wrong("is unknown")
-            }
+        }
+        do throws(Refusal) { try result.checkHashes(over: self) } catch {
+            throw ConfigurationError(file: source, line: nil, key: nil, error.reason)
         }
         try result.check(source)
         return result
+    }
+
+    private mutating func apply(_ name: String, _ text: String, source: String, over files: Configuration)
+        throws(Refusal)
+    {
+        let key = Keys.all.first { $0.annotation == name }
+        guard key != nil || Self.isDormant(name) || Annotations.hashTypes.contains(name) else {
+            throw Refusal("unknown")
+        }
+        if name.hasPrefix(Annotations.root) { try files.checkEnabled(Annotations.lastPart(of: name)) }
+        if let key {
+            try set(key, text, over: files)
+        } else if Annotations.hashTypes.contains(name) {
+            guard text == "sha512" else { throw Refusal("hashes are sha512") }
+        } else {
+            warn("\(source): annotation \(name) has no effect yet")
+        }
+    }
+
+    private func checkEnabled(_ name: String) throws(Refusal) {
+        let enabled: Bool
+        do throws(Refusal) { enabled = try Annotations.isEnabled(name, by: list(Keys.enableAnnotations)) } catch {
+            throw Refusal("\(named(Keys.enableAnnotations)): \(error.reason)")
+        }
+        if !enabled { throw Refusal("not enabled: \(named(Keys.enableAnnotations)) has no \"\(name)\"") }
     }
 
     /// One of Kata's keys on which nothing is acted yet.
@@ -75,40 +104,12 @@ extension Configuration {
         }
     }
 
-    private mutating func set(_ key: Key, _ text: String, _ wrong: (String) -> ConfigurationError)
-        throws(ConfigurationError)
-    {
-        let value: Value
-        switch key.standard.kind {
+    private mutating func set(_ key: Key, _ text: String, over files: Configuration) throws(Refusal) {
         // Nothing to be set.
-        case .text where text.isEmpty: return
-        case .text: value = .text(key.path == Keys.kernelParameters.path ? replacingParameters(text) : text)
-        case .number:
-            guard let number = Double(text), number.isFinite else { throw wrong("is \"\(text)\": expected a number") }
-            value = .number(number)
-        case .flag:
-            // As Go reads truth (strconv.ParseBool).
-            if ["1", "t", "T", "true", "TRUE", "True"].contains(text) {
-                value = .flag(true)
-            } else if ["0", "f", "F", "false", "FALSE", "False"].contains(text) {
-                value = .flag(false)
-            } else {
-                throw wrong("is \"\(text)\": expected true or false")
-            }
-        case .list:
-            // A JSON list of strings is one of TOML too.
-            guard let array = (try? TOML.value(text))?.list else {
-                throw wrong("is \"\(text)\": expected a JSON list of strings")
-            }
-            value = .list(list(key) + array.compactMap(\.text))
-        }
-        if let reason = key.refusal(of: value) { throw wrong("is \(text): \(reason)") }
-        if let valid = key.validPaths, case .text(let path) = value {
-            let patterns = Keys.all.first { $0.path == valid }.map(list) ?? []
-            guard patterns.contains(where: { fnmatch($0, path, FNM_PATHNAME) == 0 }), Files.exists(path) else {
-                throw wrong("is \(path): not one of \(valid)")
-            }
-        }
+        if key.standard.kind == .text, text.isEmpty { return }
+        let given = try Self.parse(text, as: key.standard.kind)
+        let value = try files.admit(given, for: key)
+        if let reason = key.refusal(of: value) { throw Refusal(reason) }
         put(value, for: key, by: "annotation \(key.annotation ?? "")")
         // The file's hash belongs to the file's kernel; and a guest has one root.
         let displaced: [String: [Key]] = [
@@ -116,6 +117,85 @@ extension Configuration {
             Keys.image.path: [Keys.imageHash, Keys.initrd, Keys.initrdHash],
         ]
         for other in displaced[key.path] ?? [] where !wasAnnotated(other) { put(.text(""), for: other, by: nil) }
+    }
+
+    private static func parse(_ text: String, as kind: Value.Kind) throws(Refusal) -> Value {
+        switch kind {
+        case .text: return .text(text)
+        case .number:
+            guard let number = Double(text), number.isFinite else { throw Refusal("expected a number") }
+            return .number(number)
+        case .flag:
+            // As Go reads truth (strconv.ParseBool).
+            if ["1", "t", "T", "true", "TRUE", "True"].contains(text) { return .flag(true) }
+            if ["0", "f", "F", "false", "FALSE", "False"].contains(text) { return .flag(false) }
+            throw Refusal("expected true or false")
+        case .list:
+            // A JSON list of strings is one of TOML too.
+            guard let array = (try? TOML.value(text))?.list, case let texts = array.compactMap(\.text),
+                texts.count == array.count
+            else { throw Refusal("expected a JSON list of strings") }
+            return .list(texts)
+        }
+    }
+
+    /// What an annotation's value makes of a key of these files.
+    private func admit(_ value: Value, for key: Key) throws(Refusal) -> Value {
+        switch (key.rule, value) {
+        case (.only(let flag), _):
+            guard value == .flag(flag) || value == self.value(key) else {
+                throw Refusal("only \(flag) may be asked for: \(named(key)) decides")
+            }
+        case (.atMost, .number(let number)):
+            guard number <= amount(key) else { throw Refusal("more than the \(self.value(key)) of \(named(key))") }
+        case (.words(let words), .text(let text)):
+            do throws(Refusal) { return .text(try words.adding(text, to: self.text(key))) } catch {
+                throw Refusal("\(error.reason) (\(named(key)))")
+            }
+        case (.daemonOptions, .list(let arguments)):
+            try DaemonOptions.check(arguments)
+            return .list(list(key) + arguments)
+        case (.listed(let list), .text(let path)):
+            return .text(try admit(path, of: key, listedIn: list))
+        case (.free, .text(let text)) where key.path == Keys.kernelParameters.path:
+            return .text(replacingParameters(text))
+        default: break
+        }
+        return value
+    }
+
+    private func admit(_ path: String, of key: Key, listedIn name: String) throws(Refusal) -> String {
+        guard let list = Keys.all.first(where: { $0.path == name }), let kind = key.names else {
+            throw Refusal("no key lists its paths")
+        }
+        guard let real = PathList(patterns: self.list(list)).admitted(path) else {
+            throw Refusal("no pattern of \(named(list)) matches the file that it leads to")
+        }
+        if let reason = kind.refusal(of: real) { throw Refusal(reason) }
+        return real
+    }
+
+    /// A pod's file has a hash of the pod's where the files demand one, and the files' hash of their own file stays.
+    private func checkHashes(over files: Configuration) throws(Refusal) {
+        for (file, hash, demands) in [
+            (Keys.kernel, Keys.kernelHash, [Keys.kernelHash]),
+            (Keys.initrd, Keys.initrdHash, [Keys.initrdHash, Keys.imageHash]),
+            (Keys.image, Keys.imageHash, [Keys.imageHash, Keys.initrdHash]),
+        ] {
+            let demand = demands.first { !files.text($0).isEmpty }
+            if wasAnnotated(file), !wasAnnotated(hash), let demand {
+                throw Refusal(
+                    "annotation \(file.annotation ?? "") = \(Annotations.quoted(text(file))): needs the annotation \(hash.name) too, as \(files.named(demand)) demands a hash"
+                )
+            }
+            if !wasAnnotated(file), wasAnnotated(hash), !files.text(hash).isEmpty,
+                files.text(hash).lowercased() != text(hash).lowercased()
+            {
+                throw Refusal(
+                    "annotation \(hash.annotation ?? "") = \(Annotations.quoted(text(hash))): not the hash of \(files.named(hash)), and the file is not the pod's"
+                )
+            }
+        }
     }
 
     /// Words of the annotation take the place of those with the same name.

@@ -1,4 +1,3 @@
-import Digest
 import Linux
 
 /// configuration.toml, checked; a key that isn't there has its standard value.
@@ -43,12 +42,12 @@ package struct Configuration: Sendable {
         do { text = try Files.readText(file) } catch {
             throw ConfigurationError(file: file, line: nil, key: nil, "\(error)")
         }
-        sources.append(file)
         try merge(text: text, file: file)
     }
 
     /// Takes over what a document says; what an earlier one said of the same key is replaced.
     package mutating func merge(text: String, file: String) throws(ConfigurationError) {
+        sources.append(file)
         do { try read(try TOML.read(text), at: "", file: file) } catch let error as TOML.Failure {
             throw ConfigurationError(file: file, line: error.line, key: nil, error.reason)
         } catch let error as ConfigurationError { throw error } catch {
@@ -118,34 +117,18 @@ package struct Configuration: Sendable {
         }
     }
 
-    /// Every file that a VM needs, before it is started; and that it is the one whose hash is given.
-    package func checkFiles() throws(ConfigurationError) {
-        for key in [Keys.path, Keys.kernel, Keys.virtioFSDaemon]
-            + (text(Keys.image).isEmpty ? [Keys.initrd] : [Keys.image])
-        {
-            let path = text(key)
-            guard !path.isEmpty else { throw wrong(key, "not set: neither image nor initrd is") }
-            guard Files.exists(path) else { throw wrong(key, "\(path): no such file") }
-        }
-        for (key, hash) in [
-            (Keys.kernel, Keys.kernelHash), (Keys.initrd, Keys.initrdHash), (Keys.image, Keys.imageHash),
-        ] {
-            let (path, expected) = (text(key), text(hash).lowercased())
-            guard !expected.isEmpty, !path.isEmpty else { continue }
-            let found: String
-            do { found = try SHA512.hex(ofFile: path) } catch { throw wrong(key, "\(error)") }
-            guard found == expected else {
-                throw wrong(hash, "\(path) has the SHA-512 \(found.prefix(16))…, not \(expected.prefix(16))…")
-            }
-        }
-    }
-
     /// What is wrong with a key's value, said of where it was set.
-    private func wrong(_ key: Key, _ reason: String) -> ConfigurationError {
+    func wrong(_ key: Key, _ reason: String) -> ConfigurationError {
         let file = sources.first ?? "built-in configuration"
         if let origin = origins[key.path] { return ConfigurationError(file: origin, line: nil, key: nil, reason) }
         let place = places[key.path]
         return ConfigurationError(file: place?.file ?? file, line: place?.line, key: key.path, reason)
+    }
+
+    /// A key and where it was set, for messages: `hypervisor.qemu.kernel_hash (c.toml:3)`.
+    func named(_ key: Key) -> String {
+        let place = places[key.path].map { "\($0.file):\($0.line)" }
+        return "\(key.path) (\(place ?? "not set in \(sources.first ?? "any file")"))"
     }
 
     /// Sets a key for this configuration alone.

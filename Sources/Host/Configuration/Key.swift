@@ -43,24 +43,45 @@ package struct Key: Sendable {
     package let range: ClosedRange<Double>?
     /// The annotation that sets it for one pod: `io.katacontainers.config.hypervisor.kernel`.
     package let annotation: String?
-    /// The key that lists which paths the annotation may give (glob patterns).
-    package let validPaths: String?
+    /// What that annotation may say; nil where there is none.
+    let rule: AnnotationRule?
+    /// The kind of file of the host that the value names; nil where it names none.
+    let names: HostFile?
     /// One line for a person.
     package let help: String
 
-    /// - Parameters:
-    ///   - annotation: the last part of its name; nil: none sets this key.
-    ///   - validPaths: the last part of the name of the key with the list.
+    /// A key whose value names no file of the host.
+    /// - Parameter annotation: nil: none sets this key.
     init(
         _ path: String, _ standard: Value, allowed: [String] = [], in range: ClosedRange<Double>? = nil,
-        annotation: String? = nil, validPaths: String? = nil, _ help: String
+        annotation: Annotation? = nil, _ help: String
+    ) {
+        self.init(
+            path, standard, allowed, range, annotation?.name, annotation?.rule, names: nil, help)
+    }
+
+    /// A key whose value is the path of a file of the host. An annotation for it can't be declared without the key that lists its paths.
+    /// - Parameter annotation: the last part of its name, and the key with the patterns of paths that it may give.
+    init(
+        _ path: String, _ names: HostFile, _ standard: String, allowed: [String] = [],
+        annotation: (name: String, listedIn: Key)? = nil, _ help: String
+    ) {
+        self.init(
+            path, .text(standard), allowed, nil, annotation?.name, (annotation?.listedIn.path).map { .listed($0) },
+            names: names, help)
+    }
+
+    private init(
+        _ path: String, _ standard: Value, _ allowed: [String], _ range: ClosedRange<Double>?, _ annotation: String?,
+        _ rule: AnnotationRule?, names: HostFile?, _ help: String
     ) {
         self.path = path
         self.standard = standard
         self.allowed = allowed
         self.range = range
         self.annotation = annotation.map { Annotations.prefix(of: path) + $0 }
-        self.validPaths = validPaths.map { path[..<path.lastIndex(of: ".")!] + "." + $0 }
+        self.rule = rule
+        self.names = names
         self.help = help
     }
 

@@ -4,65 +4,97 @@ import Deadlines
 package enum Keys {
     private static func qemu(
         _ name: String, _ standard: Value, allowed: [String] = [], in range: ClosedRange<Double>? = nil,
-        annotation: String? = nil, validPaths: String? = nil, _ help: String
+        annotation: Annotation? = nil, _ help: String
     ) -> Key {
-        Key(
-            "hypervisor.qemu." + name, standard, allowed: allowed, in: range, annotation: annotation,
-            validPaths: validPaths, help)
+        Key("hypervisor.qemu." + name, standard, allowed: allowed, in: range, annotation: annotation, help)
     }
 
+    private static func qemu(
+        _ name: String, _ names: HostFile, _ standard: String, allowed: [String] = [],
+        annotation: (name: String, listedIn: Key)? = nil, _ help: String
+    ) -> Key {
+        Key("hypervisor.qemu." + name, names, standard, allowed: allowed, annotation: annotation, help)
+    }
+
+    /// Patterns for the paths of an annotation; none unless the operator gives some.
+    private static func paths(_ name: String, of annotation: String) -> Key {
+        qemu(
+            name, .list([]),
+            "Patterns of paths, without links, that the annotation \(annotation) may give (glob(7)); empty: none.")
+    }
+
+    package static let validHypervisorPaths = paths("valid_hypervisor_paths", of: "path")
+    package static let validKernelPaths = paths("valid_kernel_paths", of: "kernel")
+    package static let validInitrdPaths = paths("valid_initrd_paths", of: "initrd")
+    package static let validImagePaths = paths("valid_image_paths", of: "image")
+    package static let validFirmwarePaths = paths("valid_firmware_paths", of: "firmware")
+    package static let validDaemonPaths = paths("valid_virtio_fs_daemon_paths", of: "virtio_fs_daemon")
+    package static let validEntropySources = paths("valid_entropy_sources", of: "entropy_source")
+
     package static let path = qemu(
-        "path", .text("/usr/bin/qemu-system-x86_64"), annotation: "path", validPaths: "valid_hypervisor_paths",
+        "path", .program, "/usr/bin/qemu-system-x86_64", annotation: ("path", validHypervisorPaths),
         "The hypervisor to run.")
     package static let kernel = qemu(
-        "kernel", .text("/usr/share/kata-containers/vmlinux.container"), annotation: "kernel",
+        "kernel", .file, "/usr/share/kata-containers/vmlinux.container", annotation: ("kernel", validKernelPaths),
         "The guest's kernel: an ELF file or a bzImage."
     )
-    package static let initrd = qemu("initrd", .text(""), annotation: "initrd", "The guest's initrd. Excludes image.")
+    package static let initrd = qemu(
+        "initrd", .file, "", annotation: ("initrd", validInitrdPaths), "The guest's initrd. Excludes image.")
     package static let image = qemu(
-        "image", .text(""), annotation: "image", "The guest's root file system image. Excludes initrd.")
+        "image", .file, "", annotation: ("image", validImagePaths),
+        "The guest's root file system image. Excludes initrd.")
     package static let machineType = qemu(
-        "machine_type", .text("q35"), allowed: ["q35", "pc"], annotation: "machine_type", "QEMU's machine type.")
+        "machine_type", .text("q35"), allowed: ["q35", "pc"], annotation: .free("machine_type"), "QEMU's machine type.")
+    /// What switches a part of QEMU's machine on or off, and can neither name a file nor show the guest's memory.
+    private static let machineWords = CommaWords(
+        names: [
+            "acpi", "hmat", "hpet", "i8042", "kernel-irqchip", "nvdimm", "pic", "pit", "sata", "smbus", "smm", "usb",
+            "vmport",
+        ], values: ["on", "off", "split", "auto"])
     package static let machineAccelerators = qemu(
-        "machine_accelerators", .text(""), annotation: "machine_accelerators", "Comma list that is added to -machine.")
+        "machine_accelerators", .text(""), annotation: .words("machine_accelerators", machineWords),
+        "Comma list that is added to -machine.")
     package static let kernelParameters = qemu(
-        "kernel_params", .text(""), annotation: "kernel_params",
+        "kernel_params", .text(""), annotation: .free("kernel_params"),
         "Words that are added to the guest kernel's command line.")
     package static let firmware = qemu(
-        "firmware", .text(""), annotation: "firmware", "Firmware file; empty: the one that starts fastest.")
+        "firmware", .file, "", annotation: ("firmware", validFirmwarePaths),
+        "Firmware file, or the name of one that QEMU brings; empty: the one that starts fastest.")
+    private static let processorWords = CommaWords(names: [], values: [])
     package static let cpuFeatures = qemu(
-        "cpu_features", .text("pmu=off"), annotation: "cpu_features", "Comma list that is added to -cpu.")
+        "cpu_features", .text("pmu=off"), annotation: .words("cpu_features", processorWords),
+        "Comma list that is added to -cpu.")
     package static let vcpus = qemu(
-        "default_vcpus", .number(1), annotation: "default_vcpus",
+        "default_vcpus", .number(1), annotation: .free("default_vcpus"),
         "Virtual CPUs beside those of the containers' quotas; 0 or less: as many as the host has.")
     package static let maxVCPUs = qemu(
-        "default_maxvcpus", .number(0), in: 0...1024, annotation: "default_max_vcpus",
+        "default_maxvcpus", .number(0), in: 0...1024, annotation: .free("default_max_vcpus"),
         "How many virtual CPUs a VM may grow to; 0: as many as the host has.")
     package static let memory = qemu(
-        "default_memory", .number(2048), in: 64...4_194_304, annotation: "default_memory",
+        "default_memory", .number(2048), in: 64...4_194_304, annotation: .free("default_memory"),
         "Memory beside the containers' limits, in MiB.")
     package static let maxMemory = qemu(
         "default_maxmemory", .number(0), in: 0...4_194_304,
         "Memory that a VM may grow to, in MiB; 0: what the host has.")
     package static let memorySlots = qemu(
-        "memory_slots", .number(10), in: 0...255, annotation: "memory_slots",
+        "memory_slots", .number(10), in: 0...255, annotation: .free("memory_slots"),
         "How often memory can be added to a running VM.")
     package static let virtioMem = qemu(
-        "enable_virtio_mem", .flag(true), annotation: "enable_virtio_mem",
+        "enable_virtio_mem", .flag(true), annotation: .free("enable_virtio_mem"),
         "Memory is added and taken back by a virtio-mem device; false: only added, by modules (pc-dimm) in memory_slots."
     )
     package static let reclaimMemory = qemu(
-        "reclaim_guest_freed_memory", .flag(false), annotation: "reclaim_guest_freed_memory",
+        "reclaim_guest_freed_memory", .flag(false), annotation: .free("reclaim_guest_freed_memory"),
         "What the guest has freed goes back to the host within seconds (virtio-balloon, free page reporting).")
     package static let rootPorts = qemu(
-        "pcie_root_port", .number(4), in: 0...16, annotation: "pcie_root_port",
+        "pcie_root_port", .number(4), in: 0...16, annotation: .free("pcie_root_port"),
         "PCIe root ports, each for one device that is added later.")
     package static let seccompSandbox = qemu(
         "seccompsandbox", .text("on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"),
         "QEMU's -sandbox option.")
     package static let rootless = qemu(
-        "rootless", .flag(false), annotation: "rootless",
-        "QEMU runs as a user without rights, nobody else's on the host, or the one of the two keys below, and in the group of /dev/kvm. What the guest boots must be readable by everybody."
+        "rootless", .flag(false), annotation: .only(true, "rootless"),
+        "QEMU runs as a user without rights, nobody else's on the host, or the one of the two keys below, and in the group of /dev/kvm. An image that not everybody may read is then a disk."
     )
     package static let rootlessUser = Key(
         "hypervisor.qemu.rootless_user.uid", .number(0), in: 0...4_294_967_294,
@@ -71,20 +103,21 @@ package enum Keys {
         "hypervisor.qemu.rootless_user.gid", .number(0), in: 0...4_294_967_294,
         "Number of its group; 0: the user's number.")
     package static let entropySource = qemu(
-        "entropy_source", .text("/dev/urandom"), allowed: ["/dev/urandom", "/dev/random"],
-        annotation: "entropy_source", validPaths: "valid_entropy_sources", "What feeds the guest's virtio-rng.")
+        "entropy_source", .device, "/dev/urandom", allowed: ["/dev/urandom", "/dev/random"],
+        annotation: ("entropy_source", validEntropySources), "What feeds the guest's virtio-rng.")
     package static let sharedFS = qemu(
-        "shared_fs", .text("virtio-fs"), allowed: ["virtio-fs"], annotation: "shared_fs",
+        "shared_fs", .text("virtio-fs"), allowed: ["virtio-fs"], annotation: .free("shared_fs"),
         "How the guest sees the container's files.")
     package static let virtioFSDaemon = qemu(
-        "virtio_fs_daemon", .text("/usr/lib/qemu/virtiofsd"), annotation: "virtio_fs_daemon",
-        validPaths: "valid_virtio_fs_daemon_paths", "The daemon that serves the shared files.")
+        "virtio_fs_daemon", .program, "/usr/lib/qemu/virtiofsd",
+        annotation: ("virtio_fs_daemon", validDaemonPaths), "The daemon that serves the shared files.")
     package static let virtioFSCache = qemu(
         "virtio_fs_cache", .text("always"), allowed: ["none", "never", "metadata", "auto", "always"],
-        annotation: "virtio_fs_cache",
+        annotation: .free("virtio_fs_cache"),
         "How much the guest caches of shared files; always with timeout=1 sees the host's changes within a second.")
     package static let virtioFSExtraArguments = qemu(
-        "virtio_fs_extra_args", .list(["--thread-pool-size=1", "-o", "timeout=1"]), annotation: "virtio_fs_extra_args",
+        "virtio_fs_extra_args", .list(["--thread-pool-size=1", "-o", "timeout=1"]),
+        annotation: .daemonOptions("virtio_fs_extra_args"),
         "Further arguments of the daemon.")
     package static let virtioFSQueueSize = qemu(
         "virtio_fs_queue_size", .number(1024), in: 1...1024, "Entries in the share's queue.")
@@ -99,47 +132,50 @@ package enum Keys {
 
     package static let blockDriver = qemu(
         "block_device_driver", .text("virtio-scsi"), allowed: ["virtio-scsi", "virtio-blk", "virtio-blk-pci"],
-        annotation: "block_device_driver",
+        annotation: .free("block_device_driver"),
         "How disks are attached: all behind one controller, or each as a PCI device in a root port of its own.")
     package static let disableBlockDevices = qemu(
-        "disable_block_device_use", .flag(false), annotation: "disable_block_device_use",
+        "disable_block_device_use", .flag(false), annotation: .only(false, "disable_block_device_use"),
         "A container's root file system that is a disk is mounted on the host and shared; else the guest gets the disk."
     )
     package static let blockAIO = qemu(
         "block_device_aio", .text("io_uring"), allowed: ["io_uring", "native", "threads"],
-        annotation: "block_device_aio",
+        annotation: .free("block_device_aio"),
         "How QEMU reads and writes disks; threads where the host has not what is asked for.")
     package static let blockCacheSet = qemu(
-        "block_device_cache_set", .flag(false), annotation: "block_device_cache_set",
+        "block_device_cache_set", .flag(false), annotation: .free("block_device_cache_set"),
         "The two keys below are said to QEMU; else it has its own way.")
     package static let blockCacheDirect = qemu(
-        "block_device_cache_direct", .flag(false), annotation: "block_device_cache_direct",
+        "block_device_cache_direct", .flag(false), annotation: .free("block_device_cache_direct"),
         "Disks are read and written past the host's page cache.")
     package static let blockCacheNoFlush = qemu(
-        "block_device_cache_noflush", .flag(false), annotation: "block_device_cache_noflush",
+        "block_device_cache_noflush", .flag(false), annotation: .only(false, "block_device_cache_noflush"),
         "The guest's flushes of disks are ignored: fast, unsafe in a crash."
     )
     package static let blockLogicalSector = qemu(
-        "block_device_logical_sector_size", .number(0), in: 0...65536, annotation: "blk_logical_sector_size",
+        "block_device_logical_sector_size", .number(0), in: 0...65536, annotation: .free("blk_logical_sector_size"),
         "Bytes; 0: as the disk has it.")
     package static let blockPhysicalSector = qemu(
-        "block_device_physical_sector_size", .number(0), in: 0...65536, annotation: "blk_physical_sector_size",
+        "block_device_physical_sector_size", .number(0), in: 0...65536, annotation: .free("blk_physical_sector_size"),
         "Bytes; 0: as the disk has it.")
 
     package static let guestHookPath = Key(
         "hypervisor.qemu.guest_hook_path", .text(""),
-        annotation: "guest_hook_path",
+        annotation: .free("guest_hook_path"),
         "Directory of the guest's image whose prestart, poststart and poststop directories hold programs to run for each container."
     )
     package static let disableGuestSELinux = Key(
         "hypervisor.qemu.disable_guest_selinux", .flag(true), "SELinux labels of processes stay on the host.")
 
     package static let kernelHash = qemu(
-        "kernel_hash", .text(""), annotation: "kernel_hash", "SHA-512 of the kernel, in hex, checked at every start.")
+        "kernel_hash", .text(""), annotation: .free("kernel_hash"),
+        "SHA-512 of the kernel, in hex, checked at every start.")
     package static let initrdHash = qemu(
-        "initrd_hash", .text(""), annotation: "initrd_hash", "SHA-512 of the initrd, in hex, checked at every start.")
+        "initrd_hash", .text(""), annotation: .free("initrd_hash"),
+        "SHA-512 of the initrd, in hex, checked at every start.")
     package static let imageHash = qemu(
-        "image_hash", .text(""), annotation: "image_hash", "SHA-512 of the image, in hex, checked at every start.")
+        "image_hash", .text(""), annotation: .free("image_hash"),
+        "SHA-512 of the image, in hex, checked at every start.")
     package static let rootfsType = qemu(
         "rootfs_type", .text(""), allowed: ["", "ext4", "xfs", "erofs"],
         "The image's file system; empty: the one that is found in it.")
@@ -148,18 +184,12 @@ package enum Keys {
         "The device that shows the image to the guest: virtio-pmem shares its pages among all guests; empty: virtio-pmem where the image allows it."
     )
     package static let disableImageNVDIMM = qemu(
-        "disable_image_nvdimm", .flag(false), annotation: "disable_image_nvdimm",
+        "disable_image_nvdimm", .flag(false), annotation: .free("disable_image_nvdimm"),
         "The image is a disk (virtio-blk-pci), not persistent memory.")
     package static let enableAnnotations = qemu(
         "enable_annotations", .list([]),
-        "Which annotations io.katacontainers.config.hypervisor.* a pod may have: regular expressions (POSIX, extended) of which one must be found in the last part of the name."
+        "Which annotations io.katacontainers.config.* a pod may have: regular expressions (POSIX, extended) of which one must match the whole last part of the name."
     )
-    package static let validHypervisorPaths = qemu(
-        "valid_hypervisor_paths", .list([]), "Patterns of paths that the annotation path may give.")
-    package static let validDaemonPaths = qemu(
-        "valid_virtio_fs_daemon_paths", .list([]), "Patterns of paths that the annotation virtio_fs_daemon may give.")
-    package static let validEntropySources = qemu(
-        "valid_entropy_sources", .list([]), "Patterns of paths that the annotation entropy_source may give.")
 
     package static let debugConsole = Key(
         "agent.kata.debug_console_enabled", .flag(false),
@@ -167,11 +197,11 @@ package enum Keys {
 
     package static let disableVhostNet = Key(
         "hypervisor.qemu.disable_vhost_net", .flag(false),
-        annotation: "disable_vhost_net",
+        annotation: .only(true, "disable_vhost_net"),
         "QEMU moves the frames of network cards, not the host's kernel, also where that could.")
     package static let networkQueues = Key(
         "hypervisor.qemu.network_queues", .number(0), in: 0...8,
-        annotation: "network_queues", "Queues of a network card; 0: as many as processors at boot.")
+        annotation: .free("network_queues"), "Queues of a network card; 0: as many as processors at boot.")
 
     package static let agentDebug = Key("agent.kata.enable_debug", .flag(false), "The agent logs everything.")
     package static let dialTimeout = Key(
@@ -181,27 +211,29 @@ package enum Keys {
     package static let runtimeDebug = Key("runtime.enable_debug", .flag(false), "The runtime logs everything.")
     package static let createTimeout = Key(
         Deadline.creation.facts.key!, .number(Double(Deadline.creation.seconds)), in: 1...86400,
-        annotation: "create_container_timeout", "How long the guest may take to create a container, in seconds.")
+        annotation: .atMost("create_container_timeout"),
+        "How long the guest may take to create a container, in seconds.")
 
     package static let disableGuestSeccomp = Key(
         "runtime.disable_guest_seccomp", .flag(false),
-        annotation: "disable_guest_seccomp", "Containers' filters of system calls are not loaded in the guest.")
+        annotation: .only(false, "disable_guest_seccomp"),
+        "Containers' filters of system calls are not loaded in the guest.")
 
     package static let enableTemplate = Key(
         "factory.enable_template", .flag(false),
         "Machines go on from one that was booted and saved before (kata-runtime factory init), where its settings are theirs."
     )
     package static let templatePath = Key(
-        "factory.template_path", .text("/run/vc/vm/template"), "Directory of the saved machine.")
+        "factory.template_path", .directory, "/run/vc/vm/template", "Directory of the saved machine.")
     package static let cacheNumber = Key(
         "factory.vm_cache_number", .number(0), in: 0...1024,
         "How many machines kata-runtime factory init keeps ready, each with a shim of its own; 0: none is asked for.")
     package static let cacheEndpoint = Key(
-        "factory.vm_cache_endpoint", .text("/var/run/kata-containers/cache.sock"),
+        "factory.vm_cache_endpoint", .socket, "/var/run/kata-containers/cache.sock",
         "Socket of the server that keeps them.")
 
     package static let sandboxGroupOnly = Key(
-        "runtime.sandbox_cgroup_only", .flag(false), annotation: "sandbox_cgroup_only",
+        "runtime.sandbox_cgroup_only", .flag(false), annotation: .only(true, "sandbox_cgroup_only"),
         "The shim and the share daemon are in the machine's control group of the host too, not below /kata_overhead.")
     package static let overheadMemory = Key(
         "runtime.overhead_memory_limit", .number(1024), in: 0...4_194_304,
@@ -216,18 +248,20 @@ package enum Keys {
 
     package static let internetworkingModel = Key(
         "runtime.internetworking_model", .text("tcfilter"), allowed: ["tcfilter", "macvtap", "none"],
-        annotation: "internetworking_model",
+        annotation: .free("internetworking_model"),
         "How frames get from a link of the sandbox's network namespace to the guest: filters to a tap and back, a macvtap on the link, or a tap that is left to others."
     )
     package static let disableNewNamespace = Key(
         "runtime.disable_new_netns", .flag(false),
-        annotation: "disable_new_netns",
+        annotation: .free("disable_new_netns"),
         "The sandbox gets no network namespace and the guest has no network; needs internetworking_model none."
     )
 
     package static let all: [Key] = [
         path, kernel, kernelHash, initrd, initrdHash, image, imageHash, rootfsType, rootfsDriver, disableImageNVDIMM,
-        enableAnnotations, validHypervisorPaths, validDaemonPaths, validEntropySources, machineType,
+        enableAnnotations, validHypervisorPaths, validKernelPaths, validInitrdPaths, validImagePaths,
+        validFirmwarePaths,
+        validDaemonPaths, validEntropySources, machineType,
         machineAccelerators, kernelParameters, firmware, cpuFeatures, vcpus,
         maxVCPUs, memory,
         maxMemory, memorySlots, virtioMem, reclaimMemory, rootPorts, seccompSandbox, entropySource, sharedFS,
@@ -244,87 +278,4 @@ package enum Keys {
         disableNewNamespace, enableTemplate,
         templatePath, cacheNumber, cacheEndpoint,
     ]
-
-    /// Kata's other keys: an existing configuration is accepted, these are not acted on yet.
-    package static let dormant: [String: [String]] = [
-        "hypervisor.qemu.rootless_user": words("user_name groups"),
-        "hypervisor.qemu": words(
-            """
-            ctlpath valid_ctlpaths jailer_path valid_jailer_paths
-            kernel_verity_params firmware_volume overhead_vcpus default_bridges overhead_memory memory_offset
-            virtio_fs_cache_size virtio_fs_is_dax
-            enable_iothreads indep_iothreads queue_size num_queues
-            disk_rate_limiter_bw_max_rate disk_rate_limiter_bw_one_time_burst disk_rate_limiter_ops_max_rate
-            disk_rate_limiter_ops_one_time_burst net_rate_limiter_bw_max_rate net_rate_limiter_bw_one_time_burst
-            net_rate_limiter_ops_max_rate net_rate_limiter_ops_one_time_burst enable_mem_prealloc
-            enable_hugepages hugepage_type enable_vhost_user_store vhost_user_store_path valid_vhost_user_store_paths
-            vhost_user_reconnect_timeout_sec enable_iommu enable_iommu_platform enable_numa numa_mapping file_mem_backend
-            valid_file_mem_backends pflashes enable_swap hypervisor_loglevel log_level extra_monitor_socket disable_nesting_checks
-            disable_nested_virtualization msize_9p use_vsock hotplug_vfio_on_root_bus hot_plug_vfio cold_plug_vfio
-            pcie_switch_port rx_rate_limiter_max_rate tx_rate_limiter_max_rate
-            guest_memory_dump_path guest_memory_dump_paging enable_guest_swap guest_swap_path guest_swap_size_percent
-            guest_swap_create_threshold_secs use_legacy_serial disable_selinux selinux_label
-            disable_seccomp confidential_guest sev_snp_guest snp_guest_policy snp_id_block snp_id_auth
-            tdx_quote_generation_service_socket_port measurement_algo initdata default_gpus default_gpu_model remote_hypervisor_socket
-            remote_hypervisor_timeout prefetch_list_path boot_to_be_template boot_from_template memory_path device_state_path
-            seccomp_sandbox guest_extension_images
-            """),
-        "factory": words("template"),
-        "proxy.kata": words("path enable_debug"), "shim.kata": words("path enable_debug enable_tracing"),
-        "netmon": words("enable_netmon path enable_debug"),
-        "agent.kata": words(
-            """
-            log_level enable_tracing trace_mode trace_type kernel_modules container_pipe_size dial_timeout_ms
-            reconnect_timeout_ms server_port log_port passfd_listener_port health_check_request_timeout_ms create_container_timeout
-            cdh_api_timeout cdh_api_timeout_ms launch_process_timeout visible_cdi_devices policy mem_agent
-            """),
-        "runtime": words(
-            """
-            log_level name hypervisor_name agent_name enable_vcpus_pinning
-            guest_selinux_label enable_tracing jaeger_endpoint jaeger_user jaeger_password
-            sandbox_bind_mounts vfio_mode disable_guest_empty_dir emptydir_mode experimental enable_pprof
-            enable_agent_pidns dan_conf experimental_force_guest_pull kubelet_root_dir pod_resource_api_sock keep_abnormal shared_mounts
-            use_passfd_io passfd_listener_port
-            """),
-    ]
-
-    /// Tables of other hypervisors and other tools: read by them, not by this runtime.
-    static let foreignTables = [
-        "hypervisor.clh", "hypervisor.firecracker", "hypervisor.acrn", "hypervisor.stratovirt", "hypervisor.dragonball",
-        "hypervisor.remote", "image",
-    ]
-
-    private static func words(_ text: String) -> [String] {
-        text.split(whereSeparator: \.isWhitespace).map(String.init)
-    }
-}
-
-extension Keys {
-    /// docs/configuration.md.
-    package static var reference: String {
-        var page = """
-            # configuration.toml
-
-            `/etc/kata-containers/configuration.toml` is read, or else `/usr/share/defaults/kata-containers/configuration.toml`; then
-            `config.d/*.toml` beside it, in order of names: a later file wins key by key. A misspelt key is a warning, a wrong value an error.
-            An annotation `io.katacontainers.config.…` of a pod's sandbox sets a key for that pod; those of the hypervisor are refused unless
-            `enable_annotations` allows them.
-            Written from `Sources/Host/Configuration/Keys.swift`; Kata's other keys are accepted and have no effect yet.
-
-            """
-        var table = ""
-        for key in all {
-            if key.table != table {
-                table = key.table
-                page += "\n## [\(table)]\n\n| key | standard value | annotation | meaning |\n|---|---|---|---|\n"
-            }
-            let allowed =
-                key.allowed.isEmpty ? "" : " One of " + key.allowed.map { "`\($0)`" }.joined(separator: ", ") + "."
-            let range =
-                key.range.map { " From \(Value.number($0.lowerBound)) to \(Value.number($0.upperBound))." } ?? ""
-            let annotation = key.annotation.map { "`…\($0.dropFirst(Annotations.root.count))`" } ?? ""
-            page += "| `\(key.name)` | `\(key.standard)` | \(annotation) | \(key.help)\(allowed)\(range) |\n"
-        }
-        return page
-    }
 }

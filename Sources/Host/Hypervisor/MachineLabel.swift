@@ -22,8 +22,10 @@ package struct MachineLabel: Codable, Equatable, Sendable {
         self.version = version
         arguments = QEMUArguments.build(machine) + helpers
         files = [:]
-        for path in [machine.executable, machine.kernel, machine.initrd ?? "", machine.image?.path ?? ""] + helpers
-        where path.hasPrefix("/") {
+        var booted = [machine.kernel, machine.initrd, machine.image?.file].compactMap(\.self)
+        if case .file(let firmware) = machine.firmware { booted.append(firmware) }
+        for file in booted { files[file.path] = file.identity }
+        for path in [machine.executable] + helpers where path.hasPrefix("/") {
             var facts = stat()
             files[path] =
                 stat(path, &facts) == 0

@@ -10,6 +10,13 @@ package enum QEMUArguments {
     /// Connections to the backends of vhost-user devices.
     package static let vsockDescriptor: Int32 = 6
     package static let shareDescriptor: Int32 = 7
+    /// What the guest boots. QEMU opens them through /proc/self/fd: the files that were checked, whatever their paths have become.
+    static let kernelDescriptor: Int32 = 8
+    static let initrdDescriptor: Int32 = 9
+    static let imageDescriptor: Int32 = 10
+    static let firmwareDescriptor: Int32 = 11
+
+    static func path(_ descriptor: Int32) -> String { "/proc/self/fd/\(descriptor)" }
 
     package static func build(_ machine: VMConfiguration) -> [String] {
         let tcg = machine.accelerator == .tcg
@@ -20,7 +27,8 @@ package enum QEMUArguments {
         add("-name", "sandbox-\(machine.name)")
         var type = machine.machineType
         if type == "q35" { type += ",smm=off,sata=off,smbus=off,vmport=off,hpet=off" }
-        type += ",memory-backend=ram"
+        // The guest's memory stays out of a core file.
+        type += ",memory-backend=ram,dump-guest-core=off"
         if !machine.machineAccelerators.isEmpty { type += "," + machine.machineAccelerators }
         add("-machine", type)
         add("-accel", tcg ? "tcg,thread=multi" : "kvm")
@@ -42,20 +50,20 @@ package enum QEMUArguments {
         switch machine.memory {
         case .own: add("-object", "memory-backend-memfd,id=ram,\(size)")
         case .file, .saved:
-            add("-object", "memory-backend-file,id=ram,\(size),mem-path=/proc/self/fd/\(memoryDescriptor)")
+            add("-object", "memory-backend-file,id=ram,\(size),mem-path=\(path(memoryDescriptor))")
         }
         if machine.memory == .saved { arguments += ["-incoming", "defer", "-S"] }
         add("-sandbox", machine.seccompSandbox)
-        if !machine.firmware.isEmpty {
-            add("-bios", machine.firmware)
-        } else if machine.machineType == "q35" {
-            add("-bios", "qboot.rom")
+        switch machine.firmware {
+        case .named(let name): add("-bios", name)
+        case .file: add("-bios", path(firmwareDescriptor))
+        case .fastest: if machine.machineType == "q35" { add("-bios", "qboot.rom") }
         }
 
         // A saved machine has all that in its memory.
         if machine.memory != .saved {
-            add("-kernel", machine.kernel)
-            if let initrd = machine.initrd { add("-initrd", initrd) }
+            add("-kernel", path(kernelDescriptor))
+            if machine.initrd != nil { add("-initrd", path(initrdDescriptor)) }
             add("-append", kernelParameters(machine).joined(separator: " "))
         }
 

@@ -79,8 +79,12 @@ package final class QEMUVirtualMachine: Sendable {
         command.descriptors[QEMUArguments.qmpDescriptor] = listener.raw
         command.descriptors[QEMUArguments.consoleDescriptor] = console.raw
         if let memory { command.descriptors[QEMUArguments.memoryDescriptor] = memory }
+        for (number, file) in configuration.bootFiles {
+            guard let open = file.file else { throw SystemError("boot from (it is not open)", file.path, errno: EBADF) }
+            command.descriptors[number] = open.raw
+        }
         confine(&command, configuration)
-        let process = try withExtendedLifetime(devices) { try ChildProcess(command, admit: admit) }
+        let process = try withExtendedLifetime((devices, configuration)) { try ChildProcess(command, admit: admit) }
         try Files.replace(configuration.pidFile, "\(process.pid)\n")
         let machine = QEMUVirtualMachine(process, configuration, logs, loop)
         try machine.process.whenEnded("qemu") { end in
@@ -214,5 +218,13 @@ package final class QEMUVirtualMachine: Sendable {
     }
 
     /// What QEMU itself said, such as an option that it refused.
-    package func complaints() -> [String] { logs.tail(configuration.consoleFile + ".qemu", lines: 5) }
+    package func complaints() -> [String] {
+        logs.tail(configuration.consoleFile + ".qemu", lines: 5).map { line in
+            // It knows the files by their descriptors alone.
+            configuration.bootFiles.reduce(line) { line, file in
+                line.split(separator: QEMUArguments.path(file.key), omittingEmptySubsequences: false)
+                    .joined(separator: file.value.path)
+            }
+        }
+    }
 }

@@ -10,7 +10,7 @@ package struct RootImage: Sendable, Equatable {
         case block = "virtio-blk-pci"
     }
 
-    package var path: String
+    package var file: OpenFile
     package var bytes: Int
     package var fileSystem: FileSystem
     /// Behind a partition table, as Kata's own images are.
@@ -21,28 +21,33 @@ package struct RootImage: Sendable, Equatable {
     static let granule = 2 << 20
 
     package init(
-        path: String, bytes: Int, fileSystem: FileSystem, isPartitioned: Bool = false, driver: Driver = .pmem
+        _ file: OpenFile, bytes: Int, fileSystem: FileSystem, isPartitioned: Bool = false, driver: Driver = .pmem
     ) {
-        self.path = path
+        self.file = file
         self.bytes = bytes
         self.fileSystem = fileSystem
         self.isPartitioned = isPartitioned
         self.driver = driver
     }
 
+    package var path: String { file.path }
+
     /// Looks at the file's first blocks.
     /// - Parameters:
+    ///   - isMappable: QEMU may open it again, by whatever user it is; else it is a disk.
     ///   - type: the file system that it should have; empty: any.
     ///   - driver: a `Driver`; empty: persistent memory where the image's size allows it.
     /// - Throws: for a file that is no image, or another one than asked for.
-    package init(path: String, type: String, driver: String) throws(SystemError) {
-        func wrong(_ reason: String) -> SystemError { SystemError("use the image (\(reason))", path, errno: EINVAL) }
-        let file = try FileDescriptor.open(path, O_RDONLY)
+    package init(_ file: OpenFile, type: String, driver: String, isMappable: Bool = true) throws(SystemError) {
+        func wrong(_ reason: String) -> SystemError {
+            SystemError("use the image (\(reason))", file.path, errno: EINVAL)
+        }
+        guard let open = file.file else { throw wrong("it is not open") }
         func read(_ count: Int, at offset: Int) -> [UInt8] {
             var bytes = [UInt8](repeating: 0, count: count)
-            return pread(file.raw, &bytes, count, offset) == count ? bytes : []
+            return pread(open.raw, &bytes, count, offset) == count ? bytes : []
         }
-        let bytes = Int(lseek(file.raw, 0, SEEK_END))
+        let bytes = file.size
         var found = Self.fileSystem { read(2048, at: $0) }
         // The first entry of a partition table: eight bytes in, the sector where it starts.
         let table = read(512, at: 0)
@@ -55,13 +60,18 @@ package struct RootImage: Sendable, Equatable {
         guard type.isEmpty || type == found.rawValue else {
             throw wrong("rootfs_type is \(type), the image holds \(found.rawValue)")
         }
-        let fits = bytes % Self.granule == 0
+        let fits = bytes % Self.granule == 0 && isMappable
+        guard driver != Driver.pmem.rawValue || isMappable else {
+            throw wrong(
+                "with rootless, persistent memory must be readable by everybody; vm_rootfs_driver = \"virtio-blk-pci\" needs not"
+            )
+        }
         guard driver != Driver.pmem.rawValue || fits else {
             throw wrong(
                 "persistent memory comes in 2 MiB, its size is \(bytes); vm_rootfs_driver = \"virtio-blk-pci\" takes any"
             )
         }
-        self.path = path
+        self.file = file
         self.bytes = bytes
         fileSystem = found
         self.driver = Driver(rawValue: driver) ?? (fits ? .pmem : .block)
@@ -82,17 +92,19 @@ package struct RootImage: Sendable, Equatable {
     var memoryMiB: Int { driver == .pmem ? (bytes + Self.granule - 1) / Self.granule * 2 : 0 }
 
     var arguments: [String] {
-        let file = QEMUArguments.escaped(path)
         switch driver {
         case .pmem:
             return [
-                "-object", "memory-backend-file,id=image,mem-path=\(file),size=\(bytes),share=on,readonly=on",
+                "-object",
+                "memory-backend-file,id=image,mem-path=\(QEMUArguments.path(QEMUArguments.imageDescriptor)),size=\(bytes),share=on,readonly=on",
                 "-device",
                 "virtio-pmem-pci,memdev=image",
             ]
         case .block:
+            // Through the descriptor itself, which asks no permission. Disks that come later have sets from 1 on (`Disk`).
             return [
-                "-drive", "if=none,id=image,file=\(file),format=raw,readonly=on", "-device",
+                "-add-fd", "fd=\(QEMUArguments.imageDescriptor),set=0", "-drive",
+                "if=none,id=image,file=/dev/fdset/0,format=raw,readonly=on", "-device",
                 "virtio-blk-pci,drive=image",
             ]
         }

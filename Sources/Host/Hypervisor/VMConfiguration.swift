@@ -11,6 +11,14 @@ package enum Memory: Sendable, Equatable {
     case saved
 }
 
+/// What a machine runs before its kernel.
+package enum Firmware: Sendable, Equatable {
+    case fastest
+    /// A file of QEMU's own, which finds it.
+    case named(String)
+    case file(OpenFile)
+}
+
 /// A virtual machine to start: everything is decided, nothing is looked up.
 package struct VMConfiguration: Sendable, Equatable {
     package var name: String
@@ -19,11 +27,11 @@ package struct VMConfiguration: Sendable, Equatable {
     package var machineAccelerators = ""
     package var accelerator: Accelerator = .tcg
     package var cpuFeatures = ""
-    package var kernel: String
-    package var initrd: String?
+    package var kernel: OpenFile
+    package var initrd: OpenFile?
     package var image: RootImage?
     package var kernelParameters: [String] = []
-    package var firmware = ""
+    package var firmware = Firmware.fastest
     package var memoryMiB = 2048
     package var maxMemoryMiB = 2048
     package var memorySlots = 0
@@ -57,7 +65,7 @@ package struct VMConfiguration: Sendable, Equatable {
     /// Where QEMU's own view of the host's files is put together.
     package var rootDirectory: String { Files.absolute(pidFile + "/../root") }
 
-    package init(name: String, executable: String, kernel: String, consoleFile: String, pidFile: String) {
+    package init(name: String, executable: String, kernel: OpenFile, consoleFile: String, pidFile: String) {
         self.name = name
         self.executable = executable
         self.kernel = kernel
@@ -67,13 +75,22 @@ package struct VMConfiguration: Sendable, Equatable {
 }
 
 extension VMConfiguration {
-    /// All that QEMU finds by a path: itself with its libraries and firmware, and what the guest boots. Sockets, disks, memory and logs come
-    /// as open descriptors.
-    var privateRoot: PrivateRoot {
-        var paths = ["/lib", "/lib64", "/usr/lib", "/usr/lib64", "/etc/ld.so.cache"] + Self.installation(executable)
-        for file in [kernel, initrd, image?.path, firmware] {
-            if let file, file.hasPrefix("/") { paths.append(file) }
+    /// What the guest boots, by the numbers that QEMU's descriptors of them have. A saved machine has kernel and initrd in its memory.
+    var bootFiles: [Int32: OpenFile] {
+        var files: [Int32: OpenFile] = [:]
+        if memory != .saved {
+            files[QEMUArguments.kernelDescriptor] = kernel
+            files[QEMUArguments.initrdDescriptor] = initrd
         }
+        files[QEMUArguments.imageDescriptor] = image?.file
+        if case .file(let file) = firmware { files[QEMUArguments.firmwareDescriptor] = file }
+        return files
+    }
+
+    /// All that QEMU finds by a path: itself with its libraries and firmware. What the guest boots, sockets, disks, memory and logs come as
+    /// open descriptors.
+    var privateRoot: PrivateRoot {
+        let paths = ["/lib", "/lib64", "/usr/lib", "/usr/lib64", "/etc/ld.so.cache"] + Self.installation(executable)
         var devices = ["/dev/null", entropySource]
         if accelerator == .kvm { devices.append("/dev/kvm") }
         if hostVsockCID != nil { devices.append("/dev/vhost-vsock") }

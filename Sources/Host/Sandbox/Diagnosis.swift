@@ -67,7 +67,7 @@ struct Diagnosis: Equatable, Sendable {
 
     private static func cause(_ symptoms: Symptoms) -> String? {
         let machine = symptoms.machine
-        let root = machine.image?.path ?? machine.initrd ?? ""
+        let root = machine.image?.path ?? machine.initrd?.path ?? ""
         if symptoms.isOutOfHostMemory {
             return
                 "the host's kernel killed QEMU: a control group's limit of memory is below what the machine needs (\(machine.memoryMiB) MiB and some 50 for QEMU)"
@@ -80,7 +80,7 @@ struct Diagnosis: Equatable, Sendable {
         }
         if machine.user != nil, symptoms.complaints.contains(where: { $0.mentions("Permission denied") }) {
             return
-                "with rootless = true QEMU runs as another user, who can't read what it boots: make that, and the directories above, readable by everybody"
+                "with rootless = true QEMU runs as another user, who may not open one of its own files: make hypervisor.qemu.path and its libraries readable by everybody"
         }
         // A kernel that has no room beside itself ends before it has a console.
         if symptoms.console.isEmpty, symptoms.complaints.isEmpty, symptoms.end == .exited(0),
@@ -119,7 +119,9 @@ struct Diagnosis: Equatable, Sendable {
         [
             Meaning(
                 "could not load kernel", "without PVH ELF Note", "too old to load a ram disk", "loading elf kernel",
-                means: "\(machine.kernel) is no kernel that QEMU starts: a whole bzImage, or a vmlinux with a PVH note"),
+                means:
+                    "\(machine.kernel.path) is no kernel that QEMU starts: a whole bzImage, or a vmlinux with a PVH note"
+            ),
             Meaning(
                 "initrd is too large", means: "the initrd is too large for the machine's memory: raise default_memory"),
             Meaning(
@@ -159,7 +161,7 @@ struct Diagnosis: Equatable, Sendable {
             Meaning(
                 "kata-agent: load module", "version magic",
                 means:
-                    "the modules in \(root) are not those of the kernel \(machine.kernel): build it with --modules of that kernel"
+                    "the modules in \(root) are not those of the kernel \(machine.kernel.path): build it with --modules of that kernel"
             ),
             // Its own words are the reason, and stand behind this.
             Meaning(
@@ -172,8 +174,8 @@ struct Diagnosis: Equatable, Sendable {
             Meaning(
                 "Unable to mount root fs", "Cannot open root device",
                 means: machine.image == nil
-                    ? "the initrd \(root) has no agent (/init, or what kernel_params name), or the kernel \(machine.kernel) can't read it: that takes BLK_DEV_INITRD and its compression"
-                    : "the kernel \(machine.kernel) can't read the image \(root): it needs its drivers built in (kata-osbuilder kernel check; make kernel builds one that has them)"
+                    ? "the initrd \(root) has no agent (/init, or what kernel_params name), or the kernel \(machine.kernel.path) can't read it: that takes BLK_DEV_INITRD and its compression"
+                    : "the kernel \(machine.kernel.path) can't read the image \(root): it needs its drivers built in (kata-osbuilder kernel check; make kernel builds one that has them)"
             ),
             Meaning(
                 "No working init found", "Requested init", "Failed to execute",

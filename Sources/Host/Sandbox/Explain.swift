@@ -34,7 +34,7 @@ extension Sandbox {
 
     private func symptoms(of machine: QEMUVirtualMachine) async -> Symptoms {
         var symptoms = Symptoms(machine: plan.machine)
-        symptoms.bootBytes = [plan.machine.kernel, plan.machine.initrd ?? ""].reduce(0) { $0 + Files.size(of: $1) }
+        symptoms.bootBytes = plan.machine.kernel.size + (plan.machine.initrd?.size ?? 0)
         symptoms.processor = await machine.processorState()
         (symptoms.end, symptoms.complaints) = (machine.end, machine.complaints())
         if loss != nil { symptoms.complaints += logs?.tail(paths.shareLog, lines: 3) ?? [] }

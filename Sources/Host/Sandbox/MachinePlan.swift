@@ -1,5 +1,6 @@
 import Configuration
 import Hypervisor
+import Linux
 
 // Of the configuration and the host, pure values.
 
@@ -10,7 +11,8 @@ extension VMConfiguration {
         _ sizing: Sizing
     ) {
         self.init(
-            name: paths.sandbox, executable: configuration.text(Keys.path), kernel: configuration.text(Keys.kernel),
+            name: paths.sandbox, executable: configuration.text(Keys.path),
+            kernel: host.files?.kernel ?? OpenFile(named: configuration.text(Keys.kernel)),
             consoleFile: paths.console, pidFile: paths.machine + "/qemu.pid")
         accelerator = host.accelerator.accelerator
         machineType = configuration.text(Keys.machineType)
@@ -18,14 +20,19 @@ extension VMConfiguration {
         // pmu=off is the host processor's property; TCG's has none.
         let features = configuration.text(Keys.cpuFeatures)
         cpuFeatures = accelerator == .tcg && !configuration.isSet(Keys.cpuFeatures) ? "" : features
-        if !configuration.text(Keys.initrd).isEmpty { initrd = configuration.text(Keys.initrd) }
+        let root = configuration.text(Keys.initrd)
+        if !root.isEmpty { initrd = host.files?.initrd ?? OpenFile(named: root) }
         image = host.image
         kernelParameters = configuration.text(Keys.kernelParameters).split(separator: " ").map(String.init)
         if configuration.flag(Keys.agentDebug) { kernelParameters.append("agent.log=debug") }
         if configuration.flag(Keys.debugConsole) {
             kernelParameters += ["agent.debug_console", "agent.debug_console_vport=\(DebugConsoleDoor.port)"]
         }
-        firmware = configuration.text(Keys.firmware)
+        let program = configuration.text(Keys.firmware)
+        if !program.isEmpty {
+            firmware =
+                program.hasPrefix("/") ? .file(host.files?.firmware ?? OpenFile(named: program)) : .named(program)
+        }
         (vcpus, memoryMiB) = (size.vcpus, size.memoryMiB)
         (maxVCPUs, maxMemoryMiB) = (sizing.most.vcpus, sizing.most.memoryMiB)
         virtioMem = configuration.flag(Keys.virtioMem)
@@ -80,11 +87,12 @@ extension Disk.Settings {
 
 extension RootImage {
     /// What the configuration names as the guest's root; nil for an initrd.
-    init?(_ configuration: Configuration) throws {
-        let path = configuration.text(Keys.image)
-        guard !path.isEmpty else { return nil }
+    init?(_ configuration: Configuration, _ file: OpenFile?) throws {
+        guard let file else { return nil }
         let driver =
             configuration.flag(Keys.disableImageNVDIMM) ? Driver.block.rawValue : configuration.text(Keys.rootfsDriver)
-        try self.init(path: path, type: configuration.text(Keys.rootfsType), driver: driver)
+        try self.init(
+            file, type: configuration.text(Keys.rootfsType), driver: driver,
+            isMappable: file.isReadableByAll || !configuration.flag(Keys.rootless))
     }
 }

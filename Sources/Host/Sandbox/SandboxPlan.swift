@@ -41,6 +41,8 @@ package struct SandboxPlan: Sendable, Equatable {
         package var vsockCID: UInt32 = 3
         /// Nobody else's, for a QEMU that doesn't run as root; and the group that may use /dev/kvm.
         package var user = ProcessUser(user: 65534, group: 65534)
+        /// What the guest boots from; nil in plans that start nothing.
+        package var files: BootFiles?
         /// The guest's root file system, when it isn't an initrd.
         package var image: RootImage?
 
@@ -54,15 +56,16 @@ package struct SandboxPlan: Sendable, Equatable {
             self.accelerator = accelerator
         }
 
-        /// This host and the guest's image on it, looked at now.
+        /// This host and the guest's files on it, looked at now.
         /// - Throws: for an image that is none.
-        package static func current(_ configuration: Configuration) throws -> Host {
-            var host = withoutImage(configuration)
-            host.image = try RootImage(configuration)
+        package static func current(_ configuration: Configuration, booting files: BootFiles) throws -> Host {
+            var host = withoutFiles(configuration)
+            host.files = files
+            host.image = try RootImage(configuration, files.image)
             return host
         }
 
-        package static func withoutImage(_ configuration: Configuration) -> Host {
+        package static func withoutFiles(_ configuration: Configuration) -> Host {
             var kilohertz = 0
             for line in ((try? Files.readText("/proc/cpuinfo")) ?? "").split(separator: "\n")
             where line.hasPrefix("bogomips") {

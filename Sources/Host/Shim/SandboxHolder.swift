@@ -57,13 +57,13 @@ package final class SandboxHolder: Sendable {
             try RuntimeOptions.configurationPath(request.options) ?? configurationPath
         ).applying(spec.annotations ?? [:], source: request.bundle + "/config.json")
         for warning in configuration.warnings { log.warning("\(warning)") }
-        try configuration.checkFiles()
+        let files = try configuration.openFiles()
         let network = try SandboxPlan.Network(
             spec, process: process, configuration: configuration, host: .current,
             source: request.bundle + "/config.json")
         let plan = SandboxPlan(
             sandbox: identifier, hostname: spec.hostname ?? "", network: network, configuration: configuration,
-            host: try .current(configuration), demand: Demand(beforeBoot: spec),
+            host: try .current(configuration, booting: files), demand: Demand(beforeBoot: spec),
             groups: SandboxPlan.Groups(spec.linux, sandbox: identifier, configuration: configuration))
         // What can be refused is refused before anything is started.
         _ = try plan.guestSpec(spec, container: request.id, bundle: request.bundle)

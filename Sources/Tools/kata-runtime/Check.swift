@@ -33,11 +33,11 @@ struct Check: ParsableCommand {
         let configuration = try Configuration.load(runtime.global.config)
         for warning in configuration.warnings { print("warning: \(warning)") }
         var sound = true
-        do { try configuration.checkFiles() } catch {
+        do { _ = try configuration.openFiles() } catch {
             sound = false
             print("failed: \(error)")
         }
-        let choice = SandboxPlan.Host.withoutImage(configuration).accelerator
+        let choice = SandboxPlan.Host.withoutFiles(configuration).accelerator
         print("accelerator: \(choice.accelerator.rawValue) (\(choice.reason))")
         if getuid() != 0 {
             sound = false

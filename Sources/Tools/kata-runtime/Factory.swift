@@ -39,8 +39,8 @@ private struct FactoryPlan {
             template = nil
             return
         }
-        try configuration.checkFiles()
-        template = MachineTemplate(configuration, host: try .current(configuration))
+        let files = try configuration.openFiles()
+        template = MachineTemplate(configuration, host: try .current(configuration, booting: files))
         guard template != nil else {
             throw RuntimeError("hypervisor.qemu.guest_channel: only vhost-user-vsock can be plugged into a clone")
         }
@@ -69,7 +69,6 @@ struct FactoryInit: ParsableCommand {
             print("vm factory initialized")
             return
         }
-        try plan.configuration.checkFiles()
         let server = try CacheServer(
             plan.configuration, path: plan.configuration.sources.first, shim: try ShimProcess.executable(), bell: bell)
         try server.run {

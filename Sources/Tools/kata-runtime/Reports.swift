@@ -117,7 +117,7 @@ struct Env: ParsableCommand {
 
     func run() throws {
         let configuration = try Configuration.load(runtime.global.config)
-        let host = SandboxPlan.Host.withoutImage(configuration)
+        let host = SandboxPlan.Host.withoutFiles(configuration)
         print("[Runtime]\n  Version = \"\(Version.current)\"\n  OCI = \"\(Spec.version)\"")
         print("  Config = \(Value.list(configuration.sources))\n")
         print("[Host]\n  VirtualCPUs = \(host.processors)\n  MemoryMiB = \(host.memoryMiB)")

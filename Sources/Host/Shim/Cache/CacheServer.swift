@@ -15,7 +15,8 @@ package final class CacheServer {
         let name: String
         let process: ChildProcess
         let control: SharedDescriptor
-        let label: MachineLabel
+        /// nil: its files could not be opened.
+        let label: MachineLabel?
         /// Once it is ready.
         var facts: CachedMachine?
         var isTaken = false
@@ -25,7 +26,6 @@ package final class CacheServer {
     private let path: String?
     private let shim: String
     private let endpoint: String
-    private let plan: SandboxPlan
     private let number: Int
     private let listener: FileDescriptor
     private let bell: SharedDescriptor
@@ -46,8 +46,7 @@ package final class CacheServer {
         (self.path, self.shim, self.bell) = (path, shim, bell)
         endpoint = configuration.text(Keys.cacheEndpoint)
         number = configuration.number(Keys.cacheNumber)
-        let host = try SandboxPlan.Host.current(configuration)
-        plan = SandboxPlan(spare: SandboxPaths(sandbox: "cached"), configuration: configuration, host: host)
+        _ = try Self.label(of: configuration.openFiles(), configuration)
         if let other = try? MachineCache.status(at: endpoint) {
             throw CacheError("a VM cache server (process \(other.server)) answers at \(endpoint) already")
         }
@@ -100,7 +99,7 @@ package final class CacheServer {
         command.newSession = true
         command.descriptors = [2: 2, 3: ends.theirs.raw]
         // Before the files are read: one that changes meanwhile makes another machine.
-        let label = plan.label(version: Version.current)
+        let label = label
         let process = try ChildProcess(command)
         try process.whenEnded("shim") { _ in }
         let control = SharedDescriptor(ends.keepingOurs())
@@ -209,9 +208,21 @@ package final class CacheServer {
         return MountView.firstUnseen(of: theirs, in: ours)
     }
 
+    /// What a machine would be made from that is made now.
+    private var label: MachineLabel? {
+        try? Self.label(of: configuration.openFiles(checkingHashes: false), configuration)
+    }
+
+    private static func label(of files: BootFiles, _ configuration: Configuration) throws -> MachineLabel {
+        SandboxPlan(
+            spare: SandboxPaths(sandbox: "cached"), configuration: configuration,
+            host: try .current(configuration, booting: files)
+        ).label(version: Version.current)
+    }
+
     /// Ends what was made from files that are others by now.
     private func dropStale() {
-        let now = plan.label(version: Version.current)
+        let now = label
         for machine in waiting where machine.label != now {
             machines.removeAll { $0.name == machine.name }
             end(machine)

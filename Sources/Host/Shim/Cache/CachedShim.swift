@@ -73,8 +73,7 @@ package enum CachedShim {
         _ control: SharedDescriptor, _ offered: EventLoopPromise<Offer>
     ) async throws -> Spare {
         let configuration = try Configuration.load(path)
-        try configuration.checkFiles()
-        let host = try SandboxPlan.Host.current(configuration)
+        let host = try SandboxPlan.Host.current(configuration, booting: configuration.openFiles())
         // The directory's name changes, its descriptor doesn't.
         let directory = try FileDescriptor.open(ledger.directory, O_RDONLY | O_DIRECTORY).take()
         let plan = SandboxPlan(

@@ -1,0 +1,95 @@
+/// The annotation of a key that names no file of the host.
+struct Annotation: Sendable {
+    /// The last part of its name.
+    let name: String
+    let rule: AnnotationRule
+
+    /// Any value of the key: it concerns the pod's own machine alone.
+    static func free(_ name: String) -> Annotation { Annotation(name: name, rule: .free) }
+    /// This value alone; the other one takes something from the host's safety or from the operator's say.
+    static func only(_ flag: Bool, _ name: String) -> Annotation { Annotation(name: name, rule: .only(flag)) }
+    /// A number no greater than the files'.
+    static func atMost(_ name: String) -> Annotation { Annotation(name: name, rule: .atMost) }
+    /// More words of a comma list.
+    static func words(_ name: String, _ words: CommaWords) -> Annotation {
+        Annotation(name: name, rule: .words(words))
+    }
+    /// Some options of virtiofsd.
+    static func daemonOptions(_ name: String) -> Annotation { Annotation(name: name, rule: .daemonOptions) }
+}
+
+/// What an annotation may say once `enable_annotations` has its name: nothing that loosens what the operator's files demand.
+enum AnnotationRule: Sendable {
+    case free
+    case only(Bool)
+    case atMost
+    case words(CommaWords)
+    case daemonOptions
+    /// The path of a file that matches a pattern of the key with this path.
+    case listed(String)
+
+    /// For docs/configuration.md; empty where all is allowed.
+    var help: String {
+        switch self {
+        case .free: ""
+        case .only(let flag): " By annotation: only \(flag)."
+        case .atMost: " By annotation: no more than the file's value."
+        case .words(let words): " By annotation: added to the file's list; \(words.help)."
+        case .daemonOptions: " By annotation: added to the file's list; only \(DaemonOptions.help)."
+        case .listed(let list): " By annotation: only what `\(list.split(separator: ".").last ?? "")` lists."
+        }
+    }
+}
+
+/// Words of one of QEMU's comma lists: `name`, `+name`, `-name`, `name=value`.
+struct CommaWords: Sendable {
+    /// Allowed names; empty: any of letters, digits, "-", "_" and ".".
+    let names: [String]
+    /// Allowed values; empty: any of the same characters.
+    let values: [String]
+
+    var help: String { names.isEmpty ? "no path" : "only \(names.joined(separator: ", "))" }
+
+    /// The list with the annotation's words behind it. A name that the list has keeps its value.
+    /// - Throws: the reason.
+    func adding(_ text: String, to list: String) throws(Refusal) -> String {
+        var words = list.split(separator: ",").map(String.init)
+        let fixed = words
+        for word in text.split(separator: ",").map(String.init) where !fixed.contains(word) {
+            let name = Self.name(word)
+            guard isAllowed(word) else { throw Refusal("\"\(word)\" is not allowed: \(help)") }
+            if let other = fixed.first(where: { Self.name($0) == name }) {
+                throw Refusal("\"\(word)\" would replace \"\(other)\"")
+            }
+            words.append(word)
+        }
+        return words.joined(separator: ",")
+    }
+
+    private func isAllowed(_ word: String) -> Bool {
+        let name = Self.name(word)
+        let isPlain = word.utf8.allSatisfy {
+            switch $0 {
+            case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
+                UInt8(ascii: "0")...UInt8(ascii: "9"):
+                true
+            default: "+-_.=".utf8.contains($0)
+            }
+        }
+        guard isPlain, names.isEmpty || names.contains(name) else { return false }
+        let parts = word.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
+        return parts.count < 2 || values.isEmpty || values.contains(String(parts[1]))
+    }
+
+    /// QEMU reads "_" as "-".
+    private static func name(_ word: String) -> String {
+        let sign = word.hasPrefix("+") || word.hasPrefix("-")
+        return String(word.dropFirst(sign ? 1 : 0).prefix { $0 != "=" }.map { $0 == "_" ? "-" : $0 })
+    }
+}
+
+/// Why a value is not taken.
+struct Refusal: Error {
+    let reason: String
+    init(_ reason: String) { self.reason = reason }
+}
