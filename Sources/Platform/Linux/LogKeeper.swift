@@ -63,16 +63,15 @@ package final class LogKeeper: Sendable {
             bytes = (try? file.readAll(path, limit: 1 << 20)) ?? []
         }
         bytes += state.withLock { $0.lost[path] ?? [] }
-        let text = String(
-            decoding: bytes.map { $0 == 10 || (0x20..<0x7f).contains($0) ? $0 : 0x20 }, as: UTF8.self)
-        return text.split(separator: "\n").map { line in
-            var line = line.prefix(200)
+        return bytes.split(separator: 10).map { line in
+            var line = String(decoding: line, as: UTF8.self).printable(limit: Self.longestLine)
             while line.last == " " { line.removeLast() }
-            return String(line)
+            return line
         }.filter { !$0.isEmpty }.suffix(lines)
     }
 
     private static let mostTold = 16 << 10
+    private static let longestLine = 200
 
     package func stop() {
         state.withLock { $0.isStopped = true }
