@@ -124,7 +124,7 @@ let package = Package(
         .executableTarget(name: "bench-peer", path: "Benchmarks/Peer", swiftSettings: strict),
         // Unit tests
         .target(
-            name: "TestSupport", dependencies: ["AgentAPI", "CLinux", "Linux", "VhostUser", protobuf],
+            name: "TestSupport", dependencies: ["AgentAPI", "CLinux", "Linux", "TTRPC", "VhostUser", protobuf],
             path: "Tests/TestSupport", swiftSettings: strict),
         unitTests("Linux", ["CLinux", "TestSupport"]),
         unitTests("Netlink", ["Linux", "CLinux", "TestSupport"]),
@@ -148,10 +148,15 @@ let package = Package(
         unitTests(
             "Sandbox",
             [
-                "AgentAPI", "CLinux", "Configuration", "ControlGroups", "Hypervisor", "OCISpec", "Linux", "TestSupport",
-                nioPosix,
+                "AgentAPI", "CLinux", "Configuration", "ControlGroups", "EventLoop", "Hypervisor", "Ledger", "OCISpec",
+                "Linux", "TTRPC", "TestSupport", nioPosix, log,
             ]),
-        unitTests("Shim", ["AgentAPI", "Configuration", "Linux", "Sandbox", "ShimAPI", "TestSupport", protobuf]),
+        unitTests(
+            "Shim",
+            [
+                "AgentAPI", "Configuration", "EventLoop", "Linux", "OCISpec", "Sandbox", "ShimAPI", "TTRPC",
+                "TestSupport", nioPosix, log, protobuf,
+            ]),
         // Tests with real guests
         .testTarget(
             name: "VMTests",

@@ -43,7 +43,13 @@ enum Inbound: Sendable {
 struct FrameDecoder: ByteToMessageDecoder {
     typealias InboundOut = Inbound
 
+    /// Longest data of a frame, by its stream and type; `Frame.maximumLength` bounds it in any case.
+    private let limit: (_ stream: UInt32, _ kind: UInt8) -> Int
     private var discarding = 0
+
+    init(limit: @escaping (_ stream: UInt32, _ kind: UInt8) -> Int = { _, _ in Frame.maximumLength }) {
+        self.limit = limit
+    }
 
     mutating func decode(context: ChannelHandlerContext, buffer: inout ByteBuffer) throws -> DecodingState {
         guard let inbound = next(&buffer) else { return .needMoreData }
@@ -71,7 +77,7 @@ struct FrameDecoder: ByteToMessageDecoder {
             let kind = buffer.getInteger(at: start + 8, as: UInt8.self),
             let flags = buffer.getInteger(at: start + 9, as: UInt8.self)
         else { return nil }
-        if length > Frame.maximumLength {
+        if length > min(limit(stream, kind), Frame.maximumLength) {
             buffer.moveReaderIndex(forwardBy: Frame.headerLength)
             discarding = Int(length)
             return .oversize(stream: stream, kind: kind, length: length)

@@ -15,12 +15,16 @@ package final class RPCClient: Sendable {
     }
 
     /// Over a connected stream socket, which it takes.
-    package static func connect(socket: Int32, on loop: any EventLoop) async throws -> RPCClient {
-        let calls = try await loop.submit { NIOLoopBound(ClientConnection(), eventLoop: loop) }.get()
+    package static func connect(socket: Int32, limits: ReplyLimits = .standard, on loop: any EventLoop) async throws
+        -> RPCClient
+    {
+        let calls = try await loop.submit { NIOLoopBound(ClientConnection(limits), eventLoop: loop) }.get()
         let channel = try await ClientBootstrap(group: loop)
             .channelInitializer { channel in
                 channel.eventLoop.makeCompletedFuture {
-                    try channel.pipeline.syncOperations.addHandlers([ByteToMessageHandler(FrameDecoder()), calls.value])
+                    let connection = calls.value
+                    let decoder = FrameDecoder { stream, kind in connection.longestData(of: stream, kind) }
+                    try channel.pipeline.syncOperations.addHandlers([ByteToMessageHandler(decoder), connection])
                 }
             }
             .withConnectedSocket(socket).get()
@@ -67,7 +71,11 @@ package final class RPCClient: Sendable {
         }
         let promise = channel.eventLoop.makePromise(of: [UInt8].self)
         let once = Once(promise)
-        channel.eventLoop.execute { [calls, channel] in calls.value.send(data, once, on: channel) }
+        channel.eventLoop.execute { [calls, channel] in
+            calls.value.send(
+                ClientConnection.Call(name: service + "/" + method, method: method, data: data, once: once), on: channel
+            )
+        }
         let timer = timeout.map { limit in
             channel.eventLoop.scheduleTask(in: TimeAmount(limit)) {
                 once.complete(.failure(RPCError(.deadlineExceeded, "\(service)/\(method): no answer within \(limit)")))
@@ -76,7 +84,7 @@ package final class RPCClient: Sendable {
         defer { timer?.cancel() }
         do { return try await promise.futureResult.get() } catch {
             // An answer that comes too late finds nobody; one that never comes leaves nothing behind.
-            channel.eventLoop.execute { [calls] in calls.value.forget(once) }
+            channel.eventLoop.execute { [calls, channel] in calls.value.forget(once, on: channel) }
             throw error
         }
     }
@@ -90,62 +98,4 @@ package final class RPCClient: Sendable {
     package var closed: EventLoopFuture<Void> { channel.closeFuture }
 
     package func close() async { try? await channel.close().get() }
-}
-
-/// The client's end of a connection: which call waits on which stream.
-private final class ClientConnection: ChannelInboundHandler {
-    typealias InboundIn = Inbound
-    typealias OutboundOut = ByteBuffer
-
-    private var waiting: [UInt32: Once<[UInt8]>] = [:]
-    // Streams of a client are odd and rise (ttrpc PROTOCOL.md).
-    private var nextStream: UInt32 = 1
-    private var ended = false
-
-    func send(_ data: [UInt8], _ once: Once<[UInt8]>, on channel: any Channel) {
-        guard !ended, channel.isActive else { return once.complete(.failure(Self.closedError)) }
-        let stream = nextStream
-        nextStream &+= 2
-        waiting[stream] = once
-        var buffer = channel.allocator.buffer(capacity: Frame.headerLength + data.count)
-        Frame(stream: stream, kind: .request, data: data).write(to: &buffer)
-        channel.writeAndFlush(buffer, promise: nil)
-    }
-
-    var count: Int { waiting.count }
-
-    func forget(_ once: Once<[UInt8]>) {
-        if let stream = waiting.first(where: { $0.value === once })?.key { waiting[stream] = nil }
-    }
-
-    func channelRead(context: ChannelHandlerContext, data: NIOAny) {
-        switch unwrapInboundIn(data) {
-        case .oversize(let stream, _, let length):
-            let error = RPCError(.resourceExhausted, "reply of \(length) bytes is longer than \(Frame.maximumLength)")
-            waiting.removeValue(forKey: stream)?.complete(.failure(error))
-        case .frame(let frame):
-            guard frame.kind == Frame.Kind.response.rawValue, let once = waiting.removeValue(forKey: frame.stream)
-            else { return }
-            guard let response = try? Ttrpc_Response(serializedBytes: frame.data) else {
-                return once.complete(.failure(RPCError(.internal, "not a ttrpc response")))
-            }
-            if response.hasStatus, response.status.code != 0 {
-                let code = RPCError.Code(rawValue: response.status.code) ?? .unknown
-                once.complete(.failure(RPCError(code, response.status.message)))
-            } else {
-                once.complete(.success(Array(response.payload)))
-            }
-        }
-    }
-
-    func channelInactive(context: ChannelHandlerContext) {
-        ended = true
-        for once in waiting.values { once.complete(.failure(Self.closedError)) }
-        waiting = [:]
-        context.fireChannelInactive()
-    }
-
-    func errorCaught(context: ChannelHandlerContext, error: any Error) { context.close(promise: nil) }
-
-    private static var closedError: RPCError { RPCError(.unavailable, "connection closed") }
 }

@@ -1,0 +1,97 @@
+import TTRPC
+
+/// Limits on what the host takes of a guest: every one is here, and in docs/reliability.md by the table that comes from here.
+package enum GuestLimit: String, CaseIterable, Sendable {
+    case reply
+    case figures = "figures reply"
+    case text = "text reply"
+    case largeCalls = "large calls"
+    case errorText = "error text"
+    case unknownContainer = "out of memory, unknown container"
+    case outOfMemory = "out of memory, rate"
+    case exitStatus = "exit status"
+    case socketClients = "socket clients"
+    case socketIdentity = "socket identity"
+
+    package struct Facts: Sendable {
+        /// What is bounded.
+        package let what: String
+        package let value: Int
+        package let unit: String
+        /// What happens beyond it.
+        package let then: String
+
+        fileprivate init(_ what: String, _ value: Int, _ unit: String, then: String) {
+            (self.what, self.value, self.unit, self.then) = (what, value, unit, then)
+        }
+    }
+
+    package var value: Int { facts.value }
+
+    package var facts: Facts {
+        switch self {
+        case .reply:
+            Facts("an agent's reply", 64 << 10, "bytes", then: "the call fails; nothing of the reply is kept")
+        case .figures:
+            Facts("a container's figures; links and routes", 256 << 10, "bytes", then: "as above")
+        case .text:
+            Facts("a guest's metrics, a list of processes", (4 << 20) - 64, "bytes", then: "as above")
+        case .largeCalls:
+            Facts("calls under way whose reply may be longer than the first limit", 8, "", then: "further ones wait")
+        case .errorText:
+            Facts("text of an agent's error", 1 << 10, "bytes", then: "it is cut")
+        case .unknownContainer:
+            Facts(
+                "reports of memory that has run out, of containers that the sandbox doesn't have", 0, "",
+                then: "they are dropped")
+        case .outOfMemory:
+            Facts(
+                "reports of memory that has run out, for a container", 1, "a second", then: "further ones are dropped")
+        case .exitStatus:
+            Facts("an exit status", 255, "", then: "another number counts as 255")
+        case .socketClients:
+            Facts("connections to a socket of the host", 512, "at a time", then: "further ones are closed")
+        case .socketIdentity:
+            Facts(
+                "identities of clients of a socket of the host that no process of the container was given", 0, "",
+                then: "the connection is the overflow user's, 65534:65534")
+        }
+    }
+
+    /// docs/reliability.md's.
+    package static let table =
+        "| limit | of | value | beyond it |\n|---|---|---|---|\n"
+        + allCases.map { limit in
+            let facts = limit.facts
+            let value = "\(facts.value)" + (facts.unit.isEmpty ? "" : " \(facts.unit)")
+            return "| \(limit.rawValue) | \(facts.what) | \(value) | \(facts.then) |\n"
+        }.joined()
+}
+
+extension ReplyLimits {
+    /// For a guest's agent.
+    /// - Parameter reached: hears of every limit that is reached, each time.
+    package static func agent(_ reached: @escaping @Sendable (_ limit: GuestLimit, _ call: String) -> Void)
+        -> ReplyLimits
+    {
+        ReplyLimits(
+            ordinary: GuestLimit.reply.value, reply: { reply(of: $0).value }, largeCalls: GuestLimit.largeCalls.value,
+            errorText: GuestLimit.errorText.value,
+            reached: { limit, call in
+                switch limit {
+                case .reply: reached(reply(of: String(call.split(separator: "/").last ?? "")), call)
+                case .largeCalls: reached(.largeCalls, call)
+                case .errorText: reached(.errorText, call)
+                }
+            })
+    }
+
+    /// What decoding makes of a reply may be thirty times as long: only plain text may be of megabytes.
+    private static func reply(of method: String) -> GuestLimit {
+        switch method {
+        case "GetMetrics", "ListProcesses": .text
+        case "StatsContainer", "ListInterfaces", "UpdateInterface", "ListRoutes", "UpdateRoutes": .figures
+        default: .reply
+        }
+    }
+}
