@@ -2,25 +2,35 @@ import AgentAPI
 import CLinux
 import Glibc
 import Linux
+import Logging
 import OCISpec
+import TestSupport
 import Testing
 
 @testable import Sandbox
 
-@Suite("Sockets of the host for a guest")
+@Suite(
+    "Sockets of the host for a guest", .serialized, .timeLimit(.minutes(2)),
+    .enabled(if: geteuid() == 0, "only root can connect as another user"))
 struct HostSocketTests {
     /// A directory with a socket of the host in it.
     private final class Place {
-        let path: String
+        private let scratch = Scratch()
+        var path: String { scratch.path + "/s" }
         let relay: StreamRelay
-        var listener: Int32 = -1
+        let greeter: SocketGreeter
+        let lines = LogLines()
+        private(set) var listener: Int32 = -1
 
-        init(_ type: Int32 = Int32(SOCK_STREAM.rawValue), listening: Bool = true) throws {
-            var template = Array("/tmp/kata-socket-XXXXXX".utf8CString)
-            path = String(cString: mkdtemp(&template)) + "/s"
+        init(_ type: Int32 = Int32(SOCK_STREAM.rawValue), listening: Bool = true, backlog: Int32 = 128) throws {
             relay = try StreamRelay()
+            let lines = lines
+            greeter = try SocketGreeter(
+                relay: relay, limits: LimitLog(Logger(label: "test") { _ in CollectedLog(lines: lines) }))
+            // Everybody may look for it; whether they may use it is the socket's mode to say.
+            chmod(scratch.path, 0o755)
             if type == Int32(SOCK_STREAM.rawValue) {
-                listener = try UnixSocket.listen(path).take()
+                listener = try UnixSocket.listen(path, backlog: backlog).take()
             } else {
                 listener = socket(AF_UNIX, type, 0)
                 var address = sockaddr_un()
@@ -32,14 +42,24 @@ struct HostSocketTests {
                     }
                 }
             }
-            if !listening { close(listener) }
+            if !listening {
+                close(listener)
+                listener = -1
+            }
         }
 
         deinit {
+            greeter.stop()
             relay.stop()
             close(listener)
-            unlink(path)
-            rmdir(String(path.dropLast(2)))
+        }
+
+        /// - Parameter config: of the container that has the socket.
+        func offer(_ config: String = HostSocketTests.root) throws -> (HostSocket, ContainerIdentities) {
+            let spec = try Spec.decode(json: Array(config.utf8), source: "config.json")
+            let identities = ContainerIdentities(IDMaps(spec))
+            if let process = spec.process { identities.give("", process) }
+            return (try HostSocket(path, for: identities, greeter: greeter), identities)
         }
 
         /// The guest's end of a stream that the host has been given.
@@ -53,17 +73,43 @@ struct HostSocketTests {
             if let client { _ = send(ends[0], client.bytes, 8, 0) }
             return ends[0]
         }
+
+        /// What the listener sees of a client that the guest says is so; nil when it is refused.
+        func seen(_ socket: HostSocket, _ user: UInt32, _ group: UInt32) -> String? {
+            let guest = stream(to: socket, from: .init(user: user, group: group))
+            defer { close(guest) }
+            var ready = [
+                pollfd(fd: listener, events: Int16(POLLIN), revents: 0),
+                pollfd(fd: guest, events: Int16(POLLIN), revents: 0),
+            ]
+            guard poll(&ready, 2, 10_000) > 0, ready[0].revents != 0 else { return nil }
+            let served = clx_accept(listener)
+            defer { close(served) }
+            var (user, group): (UInt32, UInt32) = (0, 0)
+            guard clx_peer_identity(served, &user, &group) == 0 else { return nil }
+            var groups = [gid_t](repeating: 0, count: 16)
+            var length = socklen_t(groups.count * MemoryLayout<gid_t>.size)
+            guard getsockopt(served, SOL_SOCKET, SO_PEERGROUPS, &groups, &length) == 0 else { return nil }
+            return "\(user):\(group) \(groups.prefix(Int(length) / MemoryLayout<gid_t>.size))"
+        }
     }
+
+    /// process with a user, more members of it, and members of linux.
+    private static func config(_ user: String, _ process: String = "", _ linux: String = "") -> String {
+        #"{"ociVersion":"1.2.0","process":{"cwd":"/","args":["a"],"user":{\#(user)}\#(process)},"linux":{\#(linux)}}"#
+    }
+    fileprivate static let root = config(#""uid":0,"gid":0"#)
 
     private func text(_ socket: Int32) -> String {
         var bytes = [UInt8](repeating: 0, count: 100)
         return String(decoding: bytes[..<max(0, read(socket, &bytes, 100))], as: UTF8.self)
     }
 
-    @Test("bytes go both ways, each way ends by itself, and the listener sees who the guest says is there")
+    @Test("bytes go both ways, each way ends by itself, and the process keeps its own user")
     func joined() throws {
         let place = try Place()
-        let socket = try HostSocket(place.path, relay: place.relay)
+        let (socket, _) = try place.offer(Self.config(#""uid":1000,"gid":50"#))
+        chmod(place.path, 0o666)
         #expect(socket.options == ["uid=0", "gid=0", "mode=600"])
         let guest = place.stream(to: socket, from: .init(user: 1000, group: 50))
         defer { close(guest) }
@@ -82,25 +128,130 @@ struct HostSocketTests {
         #expect(geteuid() == 0, "the process stays root's")
     }
 
-    @Test("a user namespace's guest is nobody outside it")
+    @Test("a guest that says its client is somebody whom no process of the container was given is nobody")
+    func forged() throws {
+        let place = try Place()
+        chmod(place.path, 0o666)
+        let (socket, _) = try place.offer(Self.config(#""uid":65533,"gid":100,"additionalGids":[5,6]"#))
+        #expect(place.seen(socket, 65533, 100) == "65533:100 [5, 6]")
+        for (user, group): (UInt32, UInt32) in [(0, 0), (65533, 0), (0, 100), (65533, 5), (1000, 1000), (.max, .max)] {
+            #expect(place.seen(socket, user, group) == "65534:65534 []")
+        }
+        #expect(place.lines.all.filter { $0.contains("limit=socket identity") }.count == 1)
+        // Root's container is root, and nobody else.
+        let (roots, _) = try place.offer()
+        #expect(place.seen(roots, 0, 0) == "0:0 []" && place.seen(roots, 1000, 1000) == "65534:65534 []")
+    }
+
+    @Test(
+        "the socket's own mode counts: root's is closed to a container of nobody, a group's open to a supplementary one"
+    )
+    func modes() throws {
+        let place = try Place()
+        let (nobody, _) = try place.offer(Self.config(#""uid":65534,"gid":65534"#))
+        let (member, _) = try place.offer(Self.config(#""uid":1000,"gid":1000,"additionalGids":[50]"#))
+        chmod(place.path, 0o600)
+        #expect(place.seen(nobody, 65534, 65534) == nil && place.seen(nobody, 0, 0) == nil)
+        #expect(place.seen(member, 1000, 1000) == nil)
+        chown(place.path, 0, 50)
+        chmod(place.path, 0o660)
+        #expect(place.seen(nobody, 65534, 65534) == nil)
+        #expect(place.seen(member, 1000, 1000) == "1000:1000 [50]")
+        // Root is bound by a mode too, unless config.json gives it the capability not to be.
+        chown(place.path, 1000, 1000)
+        chmod(place.path, 0o600)
+        let (bare, _) = try place.offer()
+        #expect(place.seen(bare, 0, 0) == nil)
+        let capability = #","capabilities":{"effective":["CAP_DAC_OVERRIDE"],"permitted":["CAP_DAC_OVERRIDE"]}"#
+        let (able, _) = try place.offer(Self.config(#""uid":0,"gid":0"#, capability))
+        #expect(place.seen(able, 0, 0) == "0:0 []")
+        // Another user's is gone with the program's start.
+        let (other, _) = try place.offer(Self.config(#""uid":1001,"gid":1001"#, capability))
+        #expect(place.seen(other, 1001, 1001) == nil)
+    }
+
+    @Test(
+        "in a user namespace a container's users are those of the host that it is mapped to, and what is not mapped is nobody"
+    )
     func mapped() throws {
         let place = try Place()
-        let map = [IDMapping(containerID: 0, hostID: 100000, size: 1000)]
-        let socket = try HostSocket(place.path, users: map, groups: map, relay: place.relay)
-        for (user, group, isServed) in [
-            (0, 100000, false), (100000, 0, false), (101000, 100000, false), (100999, 100000, true),
-        ] {
-            let guest = place.stream(to: socket, from: .init(user: UInt32(user), group: UInt32(group)))
-            defer { close(guest) }
-            if isServed { close(clx_accept(place.listener)) }
-            #expect(text(guest) == "")
+        chmod(place.path, 0o666)
+        let maps =
+            #""namespaces":[{"type":"user"}],"uidMappings":[{"containerID":0,"hostID":100000,"size":1000}],"#
+            + #""gidMappings":[{"containerID":0,"hostID":200000,"size":1000}]"#
+        let (socket, _) = try place.offer(Self.config(#""uid":7,"gid":8,"additionalGids":[9,5000]"#, "", maps))
+        #expect(place.seen(socket, 100_007, 200_008) == "100007:200008 [200009]")
+        #expect(place.seen(socket, 7, 8) == "65534:65534 []" && place.seen(socket, 0, 0) == "65534:65534 []")
+        let (unmapped, _) = try place.offer(Self.config(#""uid":0,"gid":0"#, "", #""namespaces":[{"type":"user"}]"#))
+        #expect(place.seen(unmapped, 0, 0) == "65534:65534 []")
+    }
+
+    @Test("an exec's user is known for as long as the exec runs")
+    func execs() throws {
+        let place = try Place()
+        chmod(place.path, 0o666)
+        let (socket, identities) = try place.offer(Self.config(#""uid":1000,"gid":1000"#))
+        #expect(place.seen(socket, 0, 0) == "65534:65534 []")
+        var exec = OCISpec.Process(args: ["sh"])
+        exec.user.additionalGids = [3]
+        identities.give("e1", exec)
+        #expect(place.seen(socket, 0, 0) == "0:0 [3]" && place.seen(socket, 1000, 1000) == "1000:1000 []")
+        identities.withdraw("e1")
+        #expect(place.seen(socket, 0, 0) == "65534:65534 []")
+    }
+
+    @Test("hundreds of clients that say nothing cost one thread for all sockets, and others are served beside them")
+    func silent() throws {
+        let place = try Place()
+        let sockets = try (0..<4).map { _ in try place.offer().0 }
+        func threads() -> Int {
+            Files.list("/proc/self/task").filter {
+                (try? Files.readText("/proc/self/task/\($0)/comm"))?.hasPrefix("socket") == true
+            }.count
         }
+        let before = threads()
+        let silent = sockets.flatMap { socket in (0..<100).map { _ in place.stream(to: socket, from: nil) } }
+        #expect(threads() <= before + 1)
+        #expect(place.seen(sockets[0], 0, 0) == "0:0 []")
+        for socket in sockets { socket.close() }
+        for stream in silent {
+            #expect(text(stream) == "")
+            close(stream)
+        }
+    }
+
+    @Test("clients beyond the limit are closed, with one line in the log")
+    func tooMany() throws {
+        let place = try Place()
+        let (socket, _) = try place.offer()
+        let streams = (0..<520).map { _ in place.stream(to: socket, from: nil) }
+        for stream in streams.suffix(8) { #expect(text(stream) == "") }
+        #expect(place.lines.all.filter { $0.contains("limit=socket clients") }.count == 1)
+        socket.close()
+        for stream in streams { close(stream) }
+    }
+
+    @Test("a service that accepts nobody for a while is waited for, and holds up no other client")
+    func busy() throws {
+        let place = try Place(backlog: 0)
+        let (socket, _) = try place.offer()
+        let other = try Place()
+        let (free, _) = try other.offer()
+        let streams = (0..<5).map { _ in place.stream(to: socket) }
+        #expect(other.seen(free, 0, 0) == "0:0 []")
+        for stream in streams { send(stream, "x", 1, 0) }
+        for _ in streams {
+            let served = clx_accept(place.listener)
+            #expect(text(served) == "x")
+            close(served)
+        }
+        for stream in streams { close(stream) }
     }
 
     @Test("who finds nobody, goes before he has said who he is, or comes when it is over, is sent away")
     func refused() throws {
         let place = try Place(listening: false)
-        let socket = try HostSocket(place.path, relay: place.relay)
+        let socket = try place.offer().0
         for client in [SocketRelay.Client(user: 0, group: 0), nil] {
             let guest = place.stream(to: socket, from: client)
             if client == nil { shutdown(guest, Int32(SHUT_WR)) }
@@ -116,7 +267,7 @@ struct HostSocketTests {
     @Test("streams of a container that goes are ended at both ends")
     func ended() throws {
         let place = try Place()
-        let socket = try HostSocket(place.path, relay: place.relay)
+        let socket = try place.offer().0
         let guests = (0..<20).map { _ in place.stream(to: socket) }
         let served = guests.map { _ in clx_accept(place.listener) }
         for guest in guests { send(guest, "x", 1, 0) }
@@ -134,7 +285,7 @@ struct HostSocketTests {
     func otherTypes(_ type: Int32, _ word: String) throws {
         let place = try Place(type)
         if word == "packets" { listen(place.listener, 5) }
-        let error = #expect(throws: SandboxError.self) { try HostSocket(place.path, relay: place.relay) }
+        let error = #expect(throws: SandboxError.self) { try place.offer().0 }
         #expect(error?.description.contains("\(place.path) is a socket for \(word)") == true)
     }
 

@@ -61,7 +61,8 @@ extension Sandbox {
             }
             let socket = try await dialled
             phases.end("guest")
-            let connection = try await RPCClient.connect(socket: socket, on: loop)
+            let connection = try await RPCClient.connect(
+                socket: socket, limits: .agent { [limits] in limits.reached($0, $1) }, on: loop)
             self.connection = connection
             try await join(AgentServiceClient(client: connection), by: device)
             phases.end("setup")
@@ -203,7 +204,7 @@ extension Sandbox {
         _ = try await created
         _ = await set
         guard let details = await details else { return }
-        agentFeatures = details.agentDetails.extraFeatures
+        agentFeatures = AgentFeature.known(in: details.agentDetails.extraFeatures)
         // From a hostile guest, any number.
         let block = details.memBlockSizeBytes >> 20
         if (2...4096).contains(block) { memoryBlockMiB = Int(block) }

@@ -26,6 +26,8 @@ final class Container {
     var disks: [HostDisk.Identity] = []
     /// Sockets of the host that its programs may connect to, by the ports that stand for them.
     var sockets: [(port: UInt32, socket: HostSocket)] = []
+    /// As which its programs connect to those.
+    var identities = ContainerIdentities(IDMaps())
     /// What the guest sees of the host for it, and perhaps for others.
     var shown: [ShownPath.Identity] = []
     /// What was made for it alone on the host, in order.

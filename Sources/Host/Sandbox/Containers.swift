@@ -42,6 +42,9 @@ extension Sandbox {
         record.resolverConfiguration = spec.mounts?.last { $0.destination == "/etc/resolv.conf" }?.source
         record.hooks = HostHooks(spec, container: container, bundle: bundle, pid: process ?? pid, paths: paths)
         record.demand = Demand(spec.linux?.resources)
+        record.identities = ContainerIdentities(
+            IDMaps(spec, joined: joins["user"].flatMap { containers[$0]?.identities.maps }))
+        if let process = spec.process { record.identities.give("", process) }
         let agent = try agent()
         var rootDisk: DiskImage?
         if case .disk(let image) = rootfs { rootDisk = image }
@@ -87,7 +90,7 @@ extension Sandbox {
             try await fitMachine()
             (request.devices, request.storages) = try await attach(guest.disks, for: record)
             request.storages += guest.memories.map(\.storage)
-            request.storages += try offer(guest.sockets, spec, for: record)
+            request.storages += try offer(guest.sockets, for: record)
             let ports = try prepare(record.initial)
             request.stdinPort = ports.stdin
             request.stdoutPort = ports.stdout
@@ -182,12 +185,6 @@ extension Sandbox {
             request.resources = try Grpc_LinuxResources(checking: resources, source: "resources")
         }
         _ = try await agent().updateContainer(request, timeout: Deadline.change.limit)
-    }
-
-    /// Waits until the kernel of the guest has killed in a container for want of memory. Returns the container's id.
-    /// - Throws: when the guest has gone.
-    package func nextOutOfMemory() async throws -> String {
-        try await agent().getOOMEvent(Grpc_GetOOMEventRequest(), timeout: nil).containerID
     }
 
     /// Hands a call to the agent unread.

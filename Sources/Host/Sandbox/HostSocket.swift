@@ -1,6 +1,5 @@
 import AgentAPI
 import CLinux
-import Deadlines
 import Glibc
 import Linux
 import OCISpec
@@ -11,25 +10,22 @@ import Synchronization
 /// It is held open from the beginning, as a bind mount would hold it: what is put at its path later is another file, which the
 /// guest may have put there.
 final class HostSocket: Sendable {
-    private static let mostClients = 512
-
     private struct State: Sendable {
         var clients: [Int: [StreamRelay.Handle]] = [:]
         var last = 0
         var isClosed = false
     }
     private let state = Mutex(State())
+    private let path: String
     private let file: FileDescriptor
-    private let relay: StreamRelay
-    /// What the users and groups of the container's namespace are outside; empty without one.
-    private let users: [IDMapping]
-    private let groups: [IDMapping]
+    private let identities: ContainerIdentities
+    private let greeter: SocketGreeter
 
     /// Owner and mode, as an agent's storage has them.
     let options: [String]
 
-    init(_ path: String, users: [IDMapping] = [], groups: [IDMapping] = [], relay: StreamRelay) throws {
-        (self.relay, self.users, self.groups) = (relay, users, groups)
+    init(_ path: String, for identities: ContainerIdentities, greeter: SocketGreeter) throws {
+        (self.path, self.identities, self.greeter) = (path, identities, greeter)
         file = try FileDescriptor.open(path, Int32(clx_open_path))
         var facts = stat()
         let raw = file.raw
@@ -38,81 +34,65 @@ final class HostSocket: Sendable {
         options = ["uid=\(facts.st_uid)", "gid=\(facts.st_gid)", "mode=" + String(facts.st_mode & 0o7777, radix: 8)]
         // A socket of another type says so and does not hear of it (unix(7)).
         for (type, name) in [(Int32(SOCK_DGRAM.rawValue), "datagrams"), (Int32(SOCK_SEQPACKET.rawValue), "packets")] {
-            let answer = clx_connect_unix(Self.path(of: raw), type, 0, 0, 1)
-            guard answer >= 0 else { continue }
-            close(answer)
+            let answer = clx_connect_unix(Self.path(of: raw), type)
+            if answer >= 0 { close(answer) }
+            guard answer >= 0 || answer == -EAGAIN else { continue }
             throw SandboxError(
                 .invalid, "\(path) is a socket for \(name): only those for streams reach into a machine; leave it out")
         }
     }
 
+    /// Of an open socket: its own path needs no permission on the way.
     private static func path(of descriptor: Int32) -> String { "/proc/self/fd/\(descriptor)" }
+
+    // MARK: Clients
 
     /// Joins a stream of the guest with the socket. Does not block; a stream too many is closed.
     func serve(_ stream: Int32) {
         let number = state.withLock { state -> Int? in
-            guard !state.isClosed, state.clients.count < Self.mostClients else { return nil }
+            guard !state.isClosed, state.clients.count < GuestLimit.socketClients.value else { return nil }
             state.last += 1
             state.clients[state.last] = []
             return state.last
         }
-        guard let number else {
-            close(stream)
-            return
-        }
-        let isServed: Void? = try? startThread("socket") { [self] in
-            let stream = FileDescriptor(owning: stream)
-            guard let socket = connect(for: stream.raw) else { return leave(number) }
-            keep(relay.join(stream, socket), number)
-        }
-        if isServed == nil {
-            close(stream)
-            leave(number)
-        }
+        if let number { return greeter.take(SocketGreeter.Arrival(stream: stream, number: number, socket: self)) }
+        close(stream)
+        if !isClosed { greeter.limits.reached(.socketClients, path) }
     }
 
-    /// - Returns: a connection to the socket for who is at the other end; nil when it is refused.
-    private func connect(for stream: Int32) -> FileDescriptor? {
-        guard let client = greeting(of: stream), isInside(client.user, users), isInside(client.group, groups) else {
-            return nil
+    var isClosed: Bool { state.withLock { $0.isClosed } }
+
+    /// Connects for a client, as the identity that a process of the container was given, or as nobody.
+    ///
+    /// On a thread of its own, which ends with that identity. Does not wait for the listener.
+    /// - Throws: EAGAIN when the listener's backlog is full, EACCES when the socket's mode refuses the identity.
+    func connect(for client: SocketRelay.Client) throws(SystemError) -> FileDescriptor {
+        let identity = identities.identity(claimed: client)
+        if identity == nil { greeter.limits.reached(.socketIdentity, "\(path) by \(client.user):\(client.group)") }
+        let who = identity ?? .overflow
+        let result = Atomic<Int32>(0)
+        try runThread("socket") { [self] in
+            let connected = who.groups.withUnsafeBufferPointer { groups in
+                var identity = clx_identity(
+                    user: who.user, group: who.group, groups: groups.baseAddress, group_count: groups.count,
+                    overrides_modes: who.overridesModes ? 1 : 0)
+                return clx_connect_unix_as(Self.path(of: file.raw), &identity)
+            }
+            result.store(connected, ordering: .releasing)
         }
-        let socket = clx_connect_unix(
-            Self.path(of: file.raw), Int32(SOCK_STREAM.rawValue), client.user, client.group,
-            Int32(Deadline.socket.seconds))
-        return socket < 0 ? nil : FileDescriptor(owning: socket)
+        return FileDescriptor(owning: try checkNegated("connect to", path, result.load(ordering: .acquiring)))
     }
 
-    private func greeting(of stream: Int32) -> SocketRelay.Client? {
-        let deadline = ContinuousClock.now + Deadline.socket.limit
-        var bytes: [UInt8] = []
-        while bytes.count < SocketRelay.Client.length {
-            let left = (deadline - ContinuousClock.now) / .milliseconds(1)
-            var ready = pollfd(fd: stream, events: Int16(POLLIN), revents: 0)
-            guard left > 0, poll(&ready, 1, Int32(left)) != 0 else { return nil }
-            var chunk = [UInt8](repeating: 0, count: SocketRelay.Client.length - bytes.count)
-            let count = read(stream, &chunk, chunk.count)
-            if count < 0, errno == EAGAIN || errno == EINTR { continue }
-            guard count > 0 else { return nil }
-            bytes += chunk[..<count]
-        }
-        return SocketRelay.Client(bytes)
-    }
-
-    /// A guest may claim to be anybody: in a user namespace, nobody beyond it.
-    private func isInside(_ number: UInt32, _ mapped: [IDMapping]) -> Bool {
-        mapped.isEmpty || mapped.contains { number >= $0.hostID && number - $0.hostID < $0.size }
-    }
-
-    private func keep(_ handles: [StreamRelay.Handle], _ number: Int) {
+    func joined(_ handles: [StreamRelay.Handle], _ number: Int) {
         let isClosed = state.withLock { state in
             state.clients[number] = handles
             return state.isClosed
         }
-        if isClosed { for handle in handles { relay.end(handle) } }
+        if isClosed { for handle in handles { greeter.relay.end(handle) } }
         handles[0].whenEnded { [self] in handles[1].whenEnded { [self] in leave(number) } }
     }
 
-    private func leave(_ number: Int) { state.withLock { $0.clients[number] = nil } }
+    func leave(_ number: Int) { state.withLock { $0.clients[number] = nil } }
 
     /// Ends all streams. Idempotent.
     func close() {
@@ -120,35 +100,9 @@ final class HostSocket: Sendable {
             state.isClosed = true
             return state.clients.values.flatMap(\.self)
         }
-        for handle in handles { relay.end(handle) }
+        for handle in handles { greeter.relay.end(handle) }
+        greeter.wake()
     }
 
     private func close(_ descriptor: Int32) { Glibc.close(descriptor) }
-}
-
-extension Sandbox {
-    /// Listens for clients of the sockets of a container, and says to the agent where they are to be.
-    func offer(_ sockets: [GuestSpec.Socket], _ spec: Spec, for record: Container) throws -> [Grpc_Storage] {
-        guard let dialer, let relay else { throw SandboxError(.wrongState, "sandbox \(id) has no channel") }
-        return try sockets.map { wanted in
-            let socket = try HostSocket(
-                wanted.source, users: spec.linux?.uidMappings ?? [], groups: spec.linux?.gidMappings ?? [], relay: relay
-            )
-            let port = nextPort()
-            try dialer.listen(port: port) { socket.serve($0) }
-            record.sockets.append((port, socket))
-            var storage = Grpc_Storage()
-            (storage.driver, storage.source) = (SocketRelay.driver, "\(port)")
-            (storage.mountPoint, storage.options) = (wanted.path, socket.options)
-            return storage
-        }
-    }
-
-    func withdrawSockets(of record: Container) {
-        for (port, socket) in record.sockets {
-            dialer?.stopListening(port: port)
-            socket.close()
-        }
-        record.sockets = []
-    }
 }

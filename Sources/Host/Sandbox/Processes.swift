@@ -17,44 +17,7 @@ extension Sandbox {
         }
         let agent = try agent()
         let asked = ContinuousClock.now
-        if exec.isEmpty {
-            // Others give the links between create and start, by hooks or by the task's pid, and write then who resolves names there.
-            if let path = record.resolverConfiguration, let text = try? Files.readText(path),
-                NameRelay.isNeeded(by: text), let dialer, let relay
-            {
-                try await network?.relayNames(dialer, relay)
-            }
-            try await network?.follow()
-            var request = Grpc_StartContainerRequest()
-            request.containerID = container
-            do {
-                _ = try await agent.startContainer(request, timeout: record.hooks?.startLimit ?? Deadline.start.limit)
-            } catch {
-                // Whatever of it is there: it has had its start.
-                try? await signal(SIGKILL, container: container)
-                throw error
-            }
-        } else {
-            var request = Grpc_ExecProcessRequest()
-            request.containerID = container
-            request.execID = exec
-            if var specification = process.specification {
-                specification.keepHostProfiles(guestSELinux: plan.guestSELinux)
-                if agentFeatures.contains(AgentFeature.specJSON) {
-                    request.processJson = Data(specification.json())
-                } else {
-                    request.process = try Grpc_Process(checking: specification, source: "process.json")
-                }
-            }
-            let ports = try prepare(process)
-            request.stdinPort = ports.stdin
-            request.stdoutPort = ports.stdout
-            request.stderrPort = ports.stderr
-            do { _ = try await agent.execProcess(request, timeout: Deadline.start.limit) } catch {
-                ports.cancel()
-                throw error
-            }
-        }
+        if exec.isEmpty { try await start(record, agent) } else { try await start(process, in: record, agent) }
         process.state = .running
         // What the guest took, apart from what the host and its manager did.
         let start = ContinuousClock.now - asked
@@ -70,7 +33,7 @@ extension Sandbox {
             request.execID = exec.isEmpty ? container : exec
             // A wait that is lost means that the guest is lost, and with it the process: killed.
             let status = (try? await agent.waitProcess(request, timeout: nil).status) ?? 137
-            await self?.ended(process, status)
+            await self?.ended(process, of: container, status)
         }
         guard exec.isEmpty else { return }
         do { try await record.hooks?.afterStart() } catch {
@@ -79,10 +42,64 @@ extension Sandbox {
         }
     }
 
-    func ended(_ process: ContainerProcess, _ status: Int32) async {
+    /// Starts the container's own program.
+    private func start(_ record: Container, _ agent: AgentServiceClient) async throws {
+        // Others give the links between create and start, by hooks or by the task's pid, and write then who resolves names there.
+        if let path = record.resolverConfiguration, let text = try? Files.readText(path),
+            NameRelay.isNeeded(by: text), let dialer, let relay
+        {
+            try await network?.relayNames(dialer, relay)
+        }
+        try await network?.follow()
+        var request = Grpc_StartContainerRequest()
+        request.containerID = record.id
+        do {
+            _ = try await agent.startContainer(request, timeout: record.hooks?.startLimit ?? Deadline.start.limit)
+        } catch {
+            // Whatever of it is there: it has had its start.
+            try? await signal(SIGKILL, container: record.id)
+            throw error
+        }
+    }
+
+    /// Starts a program that was added by exec.
+    private func start(_ process: ContainerProcess, in record: Container, _ agent: AgentServiceClient) async throws {
+        var request = Grpc_ExecProcessRequest()
+        request.containerID = record.id
+        request.execID = process.id
+        if var specification = process.specification {
+            specification.keepHostProfiles(guestSELinux: plan.guestSELinux)
+            if agentFeatures.contains(AgentFeature.specJSON) {
+                request.processJson = Data(specification.json())
+            } else {
+                request.process = try Grpc_Process(checking: specification, source: "process.json")
+            }
+        }
+        // Its first connection to a socket of the host may be there before the agent's answer.
+        if let specification = process.specification { record.identities.give(process.id, specification) }
+        do {
+            let ports = try prepare(process)
+            request.stdinPort = ports.stdin
+            request.stdoutPort = ports.stdout
+            request.stderrPort = ports.stderr
+            do { _ = try await agent.execProcess(request, timeout: Deadline.start.limit) } catch {
+                ports.cancel()
+                throw error
+            }
+        } catch {
+            record.identities.withdraw(process.id)
+            throw error
+        }
+    }
+
+    /// - Parameter status: as the agent tells it.
+    func ended(_ process: ContainerProcess, of container: String, _ status: Int32) async {
+        if !process.id.isEmpty { containers[container]?.identities.withdraw(process.id) }
         await drained(process.outputs, quiet: Deadline.quietOutput.limit, limit: Deadline.output.limit, on: loop)
         process.endInput(relay)
-        process.end(status: status)
+        let most = Int32(GuestLimit.exitStatus.value)
+        if !(0...most).contains(status) { limits.reached(.exitStatus, "\(status) of container \(container)") }
+        process.end(status: (0...most).contains(status) ? status : most)
     }
 
     /// Of a process that nobody knows any more: what it wrote and its manager does not read is kept for a while, not for ever.

@@ -55,6 +55,11 @@ package actor Sandbox {
     var disks: [HostDisk.Identity: AttachedDisk] = [:]
     var lastDisk = 0
     var shown: [ShownPath.Identity: ShownPath] = [:]
+    /// What the guest has reached of the limits on it.
+    nonisolated let limits: LimitLog
+    var outOfMemory = OutOfMemoryReports()
+    /// Of the clients of its containers' host sockets; nil while none has any.
+    var greeter: SocketGreeter?
 
     package init(plan: SandboxPlan, ledger: Ledger, loop: any EventLoop, log: Logger) {
         id = plan.paths.sandbox
@@ -64,6 +69,7 @@ package actor Sandbox {
         beginning = ledger.mark
         self.loop = loop
         self.log = log
+        limits = LimitLog(log)
         executor = LoopExecutor(loop)
     }
 

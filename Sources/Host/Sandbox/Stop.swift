@@ -29,6 +29,7 @@ extension Sandbox {
         await machine?.stop(timeout: grace)
         await network?.close()
         for record in containers.values { withdrawSockets(of: record) }
+        greeter?.stop()
         share?.stop()
         dialer?.close()
         relay?.stop()

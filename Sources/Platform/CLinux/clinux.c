@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <malloc.h>
 #include <linux/if_tun.h>
 #include <linux/loop.h>
@@ -259,33 +260,31 @@ ssize_t clx_recv_fds(int socket, void *bytes, size_t length, int *fds, size_t *c
     return got;
 }
 
-int clx_connect_unix(const char *path, int type, uint32_t user, uint32_t group, int seconds) {
+int clx_connect_unix(const char *path, int type) {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     if (strlen(path) >= sizeof address.sun_path) return -ENAMETOOLONG;
     strcpy(address.sun_path, path);
-    int fd = socket(AF_UNIX, type | SOCK_CLOEXEC, 0);
+    int fd = socket(AF_UNIX, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (fd < 0) return -errno;
-    struct timeval limit = {.tv_sec = seconds};
-    setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit);
-    int failed = 0;
-    if (user != 0 || group != 0) {
-        // A change of the effective user makes the process undumpable.
-        int dumpable = prctl(PR_GET_DUMPABLE);
-        // Of this thread alone: the C library's functions would change all. The saved user stays root's, and with it what root
-        // may do to files, which comes back with the file system's user (credentials(7)).
-        failed = syscall(SYS_setgroups, 0, NULL) != 0 || syscall(SYS_setresgid, -1, group, -1) != 0 ||
-                 syscall(SYS_setresuid, -1, user, -1) != 0;
-        syscall(SYS_setfsuid, 0);
-        prctl(PR_SET_DUMPABLE, dumpable);
-    }
-    if (!failed && connect(fd, (struct sockaddr *)&address, sizeof address) == 0) {
-        limit.tv_sec = 0;
-        setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit);
-        return fd;
-    }
+    if (connect(fd, (struct sockaddr *)&address, sizeof address) == 0) return fd;
     int error = errno;
     close(fd);
     return -error;
+}
+
+int clx_connect_unix_as(const char *path, const struct clx_identity *identity) {
+    // A change of the effective user makes the process undumpable.
+    int dumpable = prctl(PR_GET_DUMPABLE);
+    // Raw system calls change this thread alone; the C library's functions would change all.
+    int failed = syscall(SYS_setgroups, identity->group_count, identity->groups) != 0 ||
+                 syscall(SYS_setresgid, -1, identity->group, -1) != 0 ||
+                 syscall(SYS_setresuid, -1, identity->user, -1) != 0;
+    int result = failed ? -errno : 0;
+    uint64_t kept = identity->overrides_modes ? 1ULL << CAP_DAC_OVERRIDE : 0;
+    if (result == 0) result = clx_set_capabilities(kept, kept, 0);
+    if (result == 0) result = clx_connect_unix(path, SOCK_STREAM);
+    prctl(PR_SET_DUMPABLE, dumpable);
+    return result;
 }
 
 int clx_peer_identity(int socket, uint32_t *user, uint32_t *group) {

@@ -55,9 +55,19 @@ ssize_t clx_send_fds(int socket, const void *bytes, size_t length, const int *fd
 /// Receives bytes and up to `*count` descriptors, close-on-exec; `*count` becomes the number received.
 ssize_t clx_recv_fds(int socket, void *bytes, size_t length, int *fds, size_t *count);
 
-/// Connects a socket of `type` to the Unix socket at `path`, whose listener sees `user` and `group` (SO_PEERCRED, unix(7)); whether
-/// `path` may be used is root's to decide. The calling thread is that user's from then on, unless both are 0: it must end.
-int clx_connect_unix(const char *path, int type, uint32_t user, uint32_t group, int seconds);
+/// Connects a non-blocking socket of `type` to the Unix socket at `path`; -EAGAIN when its backlog is full (connect(2)).
+int clx_connect_unix(const char *path, int type);
+/// A user as others see it.
+struct clx_identity {
+    uint32_t user, group;
+    const uint32_t *groups;
+    size_t group_count;
+    /// With CAP_DAC_OVERRIDE, as the only capability.
+    int overrides_modes;
+};
+/// The same for a stream socket, whose listener sees `identity` (SO_PEERCRED, SO_PEERGROUPS; unix(7)), and which the socket's mode must
+/// let write. The calling thread keeps that identity: it must end.
+int clx_connect_unix_as(const char *path, const struct clx_identity *identity);
 /// Who is at the other end of a connected Unix socket.
 int clx_peer_identity(int socket, uint32_t *user, uint32_t *group);
 /// Accepts a connection, close-on-exec.
