@@ -13,6 +13,8 @@ package struct SandboxPlan: Sendable, Equatable {
     package let share: VirtioFSDaemon.Plan
     package let network: Network
     package let hostname: String
+    /// It is made by a pod's sandbox container, which others of the pod name as theirs.
+    package var isPod = false
     package let dialTimeout: Duration
     package let createTimeout: Duration
     /// Processes' SELinux labels go to the guest.

@@ -4,21 +4,29 @@ import OCISpec
 import Sandbox
 import TTRPC
 
-/// Turns what went wrong into the gRPC code that containerd acts on.
+/// Turns what went wrong into the gRPC code that containerd acts on, and one line: managers print it and keep it in their logs.
 func answering<Result: Sendable>(_ body: () async throws -> Result) async throws -> Result {
-    do { return try await body() } catch let error as RPCError { throw error } catch let error as SandboxError {
-        let code: RPCError.Code =
-            switch error.kind {
-            case .notFound: .notFound
-            case .alreadyExists: .alreadyExists
-            case .wrongState: .failedPrecondition
-            case .invalid: .invalidArgument
-            case .guest, .host: .unknown
-            }
-        throw RPCError(code, error.description)
-    } catch let error as SpecError {
-        throw RPCError(.invalidArgument, error.description)
-    } catch let error as SystemError {
-        throw RPCError(error.code == ENOENT ? .notFound : .unknown, error.description)
-    } catch { throw RPCError(.unknown, "\(error)") }
+    do { return try await body() } catch {
+        throw RPCError(code(of: error), "\(error)".printable(limit: longestError))
+    }
+}
+
+/// With a guest's last words in it. In bytes.
+private let longestError = 8 << 10
+
+private func code(of error: any Error) -> RPCError.Code {
+    switch error {
+    case let error as RPCError: error.code
+    case let error as SandboxError:
+        switch error.kind {
+        case .notFound: .notFound
+        case .alreadyExists: .alreadyExists
+        case .wrongState: .failedPrecondition
+        case .invalid: .invalidArgument
+        case .guest, .host: .unknown
+        }
+    case is SpecError, is IdentifierError: .invalidArgument
+    case let error as SystemError: error.code == ENOENT ? .notFound : .unknown
+    default: .unknown
+    }
 }

@@ -52,7 +52,10 @@ package final class SandboxHolder: Sendable {
     func sandbox(for request: Containerd_Task_V2_CreateTaskRequest, spec: Spec, process: Int32?) throws -> (
         sandbox: Sandbox, isNew: Bool
     ) {
-        if let sandbox = held.withLock({ $0 }) { return (sandbox, false) }
+        if let sandbox = held.withLock({ $0 }) {
+            try refuseStranger(spec, to: sandbox, process)
+            return (sandbox, false)
+        }
         let configuration = try Configuration.load(
             try RuntimeOptions.configurationPath(request.options) ?? configurationPath
         ).applying(spec.annotations ?? [:], source: request.bundle + "/config.json")
@@ -61,10 +64,11 @@ package final class SandboxHolder: Sendable {
         let network = try SandboxPlan.Network(
             spec, process: process, configuration: configuration, host: .current,
             source: request.bundle + "/config.json")
-        let plan = SandboxPlan(
+        var plan = SandboxPlan(
             sandbox: identifier, hostname: spec.hostname ?? "", network: network, configuration: configuration,
             host: try .current(configuration, booting: files), demand: Demand(beforeBoot: spec),
             groups: SandboxPlan.Groups(spec.linux, sandbox: identifier, configuration: configuration))
+        plan.isPod = PodRole(spec) == .sandbox
         // What can be refused is refused before anything is started.
         _ = try plan.guestSpec(spec, container: request.id, bundle: request.bundle)
         if plan.accelerator.accelerator == .tcg {
@@ -73,6 +77,14 @@ package final class SandboxHolder: Sendable {
         let sandbox = Sandbox(plan: plan, ledger: ledger, loop: loop, log: log)
         held.withLock { $0 = sandbox }
         return (sandbox, true)
+    }
+
+    /// Only a pod's sandbox takes a container that names it by an annotation: anybody whose manager takes annotations could name
+    /// another's. The command line has its own rule (`Membership`), and says which process the container has.
+    private func refuseStranger(_ spec: Spec, to sandbox: Sandbox, _ process: Int32?) throws(SandboxError) {
+        guard process == nil, PodRole(spec) == .container, !sandbox.plan.isPod else { return }
+        throw SandboxError(
+            .invalid, "sandbox \(identifier), which the container's annotations name, is not a pod's: leave them out")
     }
 
     func boot(_ sandbox: Sandbox) async throws {

@@ -1,3 +1,5 @@
+import OCISpec
+
 /// What was wrong with a command line.
 package struct UsageError: Error, CustomStringConvertible {
     package let description: String
@@ -20,6 +22,15 @@ package struct ShimFlags: Equatable, Sendable {
     /// No cached machine is asked for.
     package var boots = false
     package var action = Action.serve
+
+    /// A cached shim has a name that no sandbox can have.
+    private func checkID() throws(UsageError) {
+        guard !id.isEmpty else { throw UsageError("flag -id is missing") }
+        let isCached = action == .cached && id.hasPrefix(MachineCache.prefix)
+        do { try Identifier.check(isCached ? String(id.dropFirst()) : id, "sandbox id (flag -id)") } catch {
+            throw UsageError(error.description)
+        }
+    }
 
     package init(_ arguments: [String]) throws(UsageError) {
         var rest = arguments[...]
@@ -63,6 +74,6 @@ package struct ShimFlags: Equatable, Sendable {
             default: throw UsageError("unknown flag -\(name)")
             }
         }
-        guard action == .version || !id.isEmpty else { throw UsageError("flag -id is missing") }
+        if action != .version { try checkID() }
     }
 }

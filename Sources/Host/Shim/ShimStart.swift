@@ -13,7 +13,7 @@ package enum ShimStart {
         try raiseDescriptorLimit(atLeast: ShimServer.descriptors)
         try tryThreads(ShimServer.threads)
         let parameters = try StartParameters(StartParameters.readInput(), flags: flags)
-        let group = group(of: flags)
+        let group = try group(of: flags)
         let address = SocketAddress.path(
             in: parameters.socketDirectory, containerd: flags.address, namespace: flags.namespace, group: group)
         if (try? UnixSocket.connect(address).raw) != nil {
@@ -81,9 +81,19 @@ package enum ShimStart {
     }
 
     /// The containers of a pod share a shim: the group is the sandbox that the manager's annotations name.
-    private static func group(of flags: ShimFlags) -> String {
-        guard let spec = try? Spec.load(bundle: "."), PodRole(spec) == .container else { return flags.id }
-        return PodRole.sandboxID(in: spec.annotations ?? [:])
-            ?? flags.id
+    private static func group(of flags: ShimFlags) throws(SpecError) -> String {
+        guard let spec = try? Spec.load(bundle: ".") else { return flags.id }
+        return try group(of: spec) ?? flags.id
+    }
+
+    /// The sandbox that a container of a pod names as its own; nil where it is no such container.
+    static func group(of spec: Spec) throws(SpecError) -> String? {
+        guard PodRole(spec) == .container, let sandbox = PodRole.sandboxID(in: spec.annotations ?? [:]) else {
+            return nil
+        }
+        do { try Identifier.check(sandbox, "sandbox id") } catch {
+            throw SpecError("config.json", "annotations (io.kubernetes.cri.sandbox-id)", error.description)
+        }
+        return sandbox
     }
 }

@@ -41,6 +41,10 @@ package final class ContainerdTasks: TaskService, Sendable {
         -> Containerd_Task_V2_CreateTaskResponse
     {
         try await answering {
+            try Identifier.check(request.id, "container id")
+            guard request.bundle.hasPrefix("/") else {
+                throw SandboxError(.invalid, "bundle \"\(request.bundle)\" is not an absolute path")
+            }
             let spec = try Spec.load(bundle: request.bundle)
             let process = context.metadata[Self.processKey]?.first.flatMap(Int32.init)
             let joins = (context.metadata[Self.joinsKey] ?? []).map {
@@ -230,6 +234,7 @@ package final class ContainerdTasks: TaskService, Sendable {
         -> Google_Protobuf_Empty
     {
         try await answering {
+            try Identifier.check(request.execID, "exec id")
             let process = try OCISpec.Process.decode(json: Array(request.spec.value), source: "process.json")
             try await sandboxes.current().addExec(
                 container: request.id, exec: request.execID, process: process,

@@ -1,6 +1,7 @@
 import FoundationEssentials
 import Glibc
 import Linux
+import OCISpec
 
 /// A failure that a person reads as one line.
 struct RuntimeError: Error, CustomStringConvertible {
@@ -52,19 +53,10 @@ struct ContainerState: Codable {
 
     static func directory(root: String, id: String) -> String { root + "/" + id }
 
-    /// Names that can't leave the state directory (runc's rule).
-    static func validate(id: String) throws(RuntimeError) {
-        let allowed = id.utf8.allSatisfy { byte in
-            (0x30...0x39).contains(byte) || (0x41...0x5a).contains(byte) || (0x61...0x7a).contains(byte)
-                || [0x5f, 0x2b, 0x2d, 0x2e].contains(byte)
-        }
-        guard allowed, !id.isEmpty, id != ".", id != ".." else {
-            throw RuntimeError("invalid container id \"\(id)\": letters, digits, and _ + - . only")
-        }
-        guard id.utf8.count <= 1024 else { throw RuntimeError("container id is longer than 1024 bytes") }
-    }
+    /// Names that can't leave the state directory.
+    static func validate(id: String) throws(IdentifierError) { try Identifier.check(id, "container id") }
 
-    static func load(root: String, id: String) throws(RuntimeError) -> ContainerState {
+    static func load(root: String, id: String) throws -> ContainerState {
         try validate(id: id)
         let path = directory(root: root, id: id) + "/state.json"
         guard let bytes = try? Files.read(path) else { throw RuntimeError("container \"\(id)\" does not exist") }
@@ -87,7 +79,7 @@ struct ContainerState: Codable {
     }
 
     /// nil where there is none, or none that can be read: what there is of the container is removed without it.
-    static func forRemoval(root: String, id: String) throws(RuntimeError) -> ContainerState? {
+    static func forRemoval(root: String, id: String) throws -> ContainerState? {
         let path = directory(root: root, id: id) + "/state.json"
         if let bytes = try? Files.read(path) { try checkVersion(bytes, path) }
         return try? load(root: root, id: id)

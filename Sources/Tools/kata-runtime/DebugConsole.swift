@@ -38,6 +38,7 @@ enum DebugConsole {
         try ContainerState.validate(id: id)
         let state = try? ContainerState.load(root: root, id: id)
         let sandbox = state.flatMap { PodRole.sandboxID(in: $0.annotations) } ?? state?.sandboxName ?? id
+        try Identifier.check(sandbox, "sandbox id")
         let paths = SandboxPaths(sandbox: sandbox)
         guard Files.isDirectory(paths.machine) else { throw RuntimeError("there is no sandbox \"\(sandbox)\"") }
         guard Files.exists(paths.debugConsole) else {

@@ -7,6 +7,7 @@ import Glibc
 import Hypervisor
 import Ledger
 import Linux
+import OCISpec
 import Sandbox
 
 import protocol NIOCore.EventLoop
@@ -107,7 +108,8 @@ package enum CachedShim {
         _ control: SharedDescriptor, _ ledger: Ledger, _ offered: EventLoopPromise<Offer>
     ) {
         let message = try? control.descriptor.receive(limit: CacheRequest.longest)
-        guard let message, let taker = decodeMessage(CacheTaker.self, message.bytes), message.descriptors.count == 3
+        guard let message, let taker = decodeMessage(CacheTaker.self, message.bytes), message.descriptors.count == 3,
+            (try? Identifier.check(taker.id, "sandbox id")) != nil
         else {
             // Nobody is to hear of an end that was meant.
             if let null = try? FileDescriptor.open("/dev/null", O_WRONLY) { dup2(null.raw, 2) }

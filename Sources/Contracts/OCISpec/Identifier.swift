@@ -1,0 +1,32 @@
+import Linux
+
+/// Names of sandboxes, containers and execs. They become parts of paths, of the host's and of the guest's.
+package enum Identifier {
+    /// containerd's own maximum (identifiers.Validate). With it the paths of a sandbox's sockets fit into an address (unix(7)).
+    package static let longest = 76
+
+    /// A letter or a digit, then those and `_ . + -` (runc's characters; containerd has no `+`).
+    /// - Parameter what: names it in the error, such as "container id".
+    package static func check(_ id: String, _ what: String) throws(IdentifierError) {
+        guard !id.isEmpty else { throw IdentifierError("\(what) is empty") }
+        guard id.utf8.count <= longest else {
+            throw IdentifierError("\(what) of \(id.utf8.count) bytes is longer than \(longest): choose a shorter one")
+        }
+        func isAlphanumeric(_ byte: UInt8) -> Bool {
+            (0x30...0x39).contains(byte) || (0x41...0x5a).contains(byte) || (0x61...0x7a).contains(byte)
+        }
+        guard let first = id.utf8.first, isAlphanumeric(first),
+            id.utf8.allSatisfy({ isAlphanumeric($0) || [0x5f, 0x2b, 0x2d, 0x2e].contains($0) })
+        else {
+            throw IdentifierError(
+                "invalid \(what) \"\(id.printable())\": a letter or digit first, then letters, digits, and _ + - . only"
+            )
+        }
+    }
+}
+
+/// Why a name can't be one, in one line.
+package struct IdentifierError: Error, Equatable, CustomStringConvertible {
+    package let description: String
+    init(_ description: String) { self.description = description }
+}
