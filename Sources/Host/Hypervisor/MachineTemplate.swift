@@ -40,9 +40,13 @@ package struct MachineTemplate: Sendable, Equatable {
 
     /// Why there is no template to go on from; nil when there is one.
     package func obstacle(version: String) -> String? {
-        guard let bytes = try? Files.read(directory + "/" + Self.label) else {
-            return "there is none in \(directory): kata-runtime factory init makes it"
-        }
+        let label = directory + "/" + Self.label
+        guard Files.exists(label) else { return "there is none in \(directory): kata-runtime factory init makes it" }
+        let bytes: [UInt8]
+        do {
+            try FileOwner.checkDirectory(directory)
+            bytes = try FileOwner.open(label).readAll(label, limit: 1 << 20)
+        } catch { return "\(error)" }
         guard let made = try? JSONDecoder().decode(MachineLabel.self, from: Data(bytes)) else {
             return "\(directory)/\(Self.label) is no label of a template"
         }
@@ -143,14 +147,15 @@ package struct MachineTemplate: Sendable, Equatable {
     /// As large as the memory, and empty: `fill` copies what there is. QEMU may have it before; it can't make it shorter, and the channel's
     /// device takes no other memory.
     package func emptyMemory() throws(SystemError) -> SharedDescriptor {
+        let source = try FileOwner.open(memory)
         var facts = stat()
-        try check("look at", memory) { stat(memory, &facts) }
+        try check("look at", memory) { fstat(source.raw, &facts) }
         return SharedDescriptor(try FileDescriptor.memory("clone", size: facts.st_size))
     }
 
     /// Copies the pages that hold something. Blocks.
     package func fill(_ copy: SharedDescriptor) throws(SystemError) {
-        let source = try FileDescriptor.open(memory, O_RDONLY)
+        let source = try FileOwner.open(memory)
         var end: off_t = 0
         while true {
             // ENXIO: nothing but holes behind (lseek(2)).
@@ -168,7 +173,7 @@ package struct MachineTemplate: Sendable, Equatable {
 
     /// Brings a clone, whose memory is there, to where the template was.
     package func restore(_ clone: QEMUVirtualMachine) async throws {
-        let state = try FileDescriptor.open(state, O_RDONLY)
+        let state = try FileOwner.open(state)
         try await clone.migrate("migrate-incoming", through: state, within: Deadline.saving.limit)
     }
 

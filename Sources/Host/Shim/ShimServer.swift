@@ -45,7 +45,7 @@ package enum ShimServer {
     }
 
     static func log(_ flags: ShimFlags) -> Logger {
-        var log = Logger(label: "containerd-shim-kata-v2")
+        var log = Logger(label: "containerd-shim-kata-v2") { PrintableLog(StreamLogHandler.standardError(label: $0)) }
         log.logLevel = flags.debug ? .debug : .info
         log[metadataKey: "sandbox"] = "\(flags.id)"
         return log

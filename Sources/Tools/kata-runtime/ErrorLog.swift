@@ -31,13 +31,18 @@ final class ErrorLog: Sendable {
         return buffer.withUnsafeBufferPointer { String(cString: $0.baseAddress!) }
     }
 
+    /// One word of a text line: what is inside can't end it, nor begin another line.
+    private static func quoted(_ message: String) -> String {
+        "\"" + message.printable().replacing("\\", by: "\\\\").replacing("\"", by: "\\\"") + "\""
+    }
+
     func warn(_ message: String) { write("warning", message, shown: "warning: " + message) }
 
     func report(_ message: String) { write("error", message, shown: message) }
 
     private func write(_ level: String, _ message: String, shown: String) {
         let target = target.withLock { $0 }
-        writeError(shown)
+        writeError(shown.printable(keepsLines: true))
         guard let path = target.path,
             let file = try? FileDescriptor.open(path, O_WRONLY | O_CREAT | O_APPEND, mode: 0o640)
         else { return }
@@ -46,10 +51,10 @@ final class ErrorLog: Sendable {
         if target.json {
             let encoder = JSONEncoder()
             encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
-            let bytes = try? encoder.encode(Line(level: level, msg: message, time: stamp))
+            let bytes = try? encoder.encode(Line(level: level, msg: message.printable(), time: stamp))
             line = bytes.map { String(decoding: $0, as: UTF8.self) } ?? ""
         } else {
-            line = "time=\"\(stamp)\" level=\(level) msg=\"\(message)\""
+            line = "time=\"\(stamp)\" level=\(level) msg=\(Self.quoted(message))"
         }
         _ = (line + "\n").withCString { Glibc.write(file.raw, $0, strlen($0)) }
     }

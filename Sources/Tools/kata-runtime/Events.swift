@@ -36,7 +36,7 @@ struct Events: ParsableCommand {
     }
 
     private func write(_ event: some Encodable) throws {
-        print(String(decoding: event.json(), as: UTF8.self))
+        show(event.json())
         fflush(nil)
     }
 

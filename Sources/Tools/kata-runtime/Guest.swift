@@ -43,7 +43,7 @@ struct Ps: ParsableCommand {
         request.format = format
         request.args = options
         let answer: Grpc_ListProcessesResponse = try task.ask("ListProcesses", request)
-        print(String(decoding: answer.processList, as: UTF8.self), terminator: "")
+        show(Array(answer.processList), terminator: "")
     }
 }
 
@@ -55,6 +55,6 @@ struct Metrics: ParsableCommand {
     func run() throws {
         let task = try runtime.global.running(id)
         let answer: Grpc_Metrics = try task.ask("GetMetrics", Grpc_GetMetricsRequest())
-        print(answer.metrics, terminator: "")
+        show(answer.metrics, terminator: "")
     }
 }

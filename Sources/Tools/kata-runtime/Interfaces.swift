@@ -31,7 +31,7 @@ extension Network {
                 guard let link = links.interfaces.first(where: { $0.name == setting.name }) else {
                     throw RuntimeError("the guest has no link \(setting.name)")
                 }
-                print(String(decoding: InterfaceRow(link).json(), as: UTF8.self))
+                show(InterfaceRow(link).json())
             } catch {
                 // As it came: the guest does not get it later, when nobody expects it.
                 try? state.inNetworkNamespace { try LinkSetting.release(setting.name, nil) }
@@ -66,7 +66,7 @@ extension Network {
             // By its name: on the host it may have another address meanwhile (macvtap).
             try state.inNetworkNamespace { try LinkSetting.release(link.name, nil) }
             let _: Grpc_Interfaces = try task.ask(GuestQueries.follow, Grpc_ListInterfacesRequest())
-            print(String(decoding: InterfaceRow(link).json(), as: UTF8.self))
+            show(InterfaceRow(link).json())
         }
     }
 }

@@ -34,7 +34,7 @@ struct Network: ParsableCommand {
         func run() throws {
             let task = try network.runtime.global.running(id)
             let answer: Grpc_Interfaces = try task.ask("ListInterfaces", Grpc_ListInterfacesRequest())
-            print(String(decoding: answer.interfaces.map(InterfaceRow.init).json(), as: UTF8.self))
+            show(answer.interfaces.map(InterfaceRow.init).json())
         }
     }
 
@@ -47,7 +47,7 @@ struct Network: ParsableCommand {
         func run() throws {
             let task = try network.runtime.global.running(id)
             let answer: Grpc_Routes = try task.ask("ListRoutes", Grpc_ListRoutesRequest())
-            print(String(decoding: answer.routes.map(RouteRow.init).json(), as: UTF8.self))
+            show(answer.routes.map(RouteRow.init).json())
         }
     }
 
@@ -67,7 +67,7 @@ struct Network: ParsableCommand {
             var request = Grpc_UpdateRoutesRequest()
             request.routes.routes = rows.map(\.wire)
             let answer: Grpc_Routes = try network.runtime.global.running(id).ask("UpdateRoutes", request)
-            print(String(decoding: answer.routes.map(RouteRow.init).json(), as: UTF8.self))
+            show(answer.routes.map(RouteRow.init).json())
         }
     }
 }

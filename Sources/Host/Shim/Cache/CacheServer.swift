@@ -146,6 +146,7 @@ package final class CacheServer {
         let raw = clx_accept(listener.raw)
         guard raw >= 0 else { return false }
         let client = FileDescriptor(owning: raw)
+        guard let user = client.peer, FileOwner.isTrusted(user) else { return false }
         client.setReadLimit(Deadline.cacheRequest.limit)
         guard let message = try? client.receive(limit: CacheRequest.longest) else { return false }
         let descriptors = message.descriptors.map { SharedDescriptor(FileDescriptor(owning: $0)) }

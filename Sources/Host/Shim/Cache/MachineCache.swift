@@ -58,11 +58,18 @@ package enum MachineCache {
     }
 
     private static func connect(_ endpoint: String) throws -> FileDescriptor {
-        do { return try UnixSocket.connect(endpoint, .messages) } catch {
+        let server: FileDescriptor
+        do { server = try UnixSocket.connect(endpoint, .messages) } catch {
             throw CacheError(
                 "no VM cache server answers at \(endpoint) (\(SystemError.text(of: error.code))): start it with kata-runtime factory init, or set factory.vm_cache_number to 0"
             )
         }
+        guard let user = server.peer, FileOwner.isTrusted(user) else {
+            throw CacheError(
+                "user \(server.peer.map { "\($0)" } ?? "unknown") listens at \(endpoint), not root: set factory.vm_cache_endpoint to a path in a directory of root's"
+            )
+        }
+        return server
     }
 
     /// The server's pid, and what waits there.

@@ -1,0 +1,42 @@
+import Linux
+import Logging
+
+/// The shim's log, one line for each message whatever is in it: words of guests and of helpers are among the metadata.
+struct PrintableLog: LogHandler {
+    private var handler: any LogHandler
+    /// Of one text, in bytes.
+    private static let longest = 8 << 10
+
+    init(_ handler: any LogHandler) { self.handler = handler }
+
+    var logLevel: Logger.Level {
+        get { handler.logLevel }
+        set { handler.logLevel = newValue }
+    }
+    var metadata: Logger.Metadata {
+        get { handler.metadata }
+        set { handler.metadata = Self.printable(newValue) }
+    }
+    subscript(metadataKey key: String) -> Logger.Metadata.Value? {
+        get { handler[metadataKey: key] }
+        set { handler[metadataKey: key] = newValue.map(Self.printable) }
+    }
+
+    func log(event: LogEvent) {
+        var event = event
+        event.message = "\(event.message.description.printable(limit: Self.longest))"
+        event.metadata = event.metadata.map(Self.printable)
+        handler.log(event: event)
+    }
+
+    private static func printable(_ metadata: Logger.Metadata) -> Logger.Metadata { metadata.mapValues(printable) }
+
+    private static func printable(_ value: Logger.MetadataValue) -> Logger.MetadataValue {
+        switch value {
+        case .string(let text): .string(text.printable(limit: longest))
+        case .stringConvertible(let value): .string(value.description.printable(limit: longest))
+        case .array(let values): .array(values.map(printable))
+        case .dictionary(let values): .dictionary(printable(values))
+        }
+    }
+}
