@@ -141,10 +141,9 @@ let package = Package(
         unitTests("Hypervisor", ["EventLoop", "Linux", "TestSupport", nioPosix]),
         unitTests("Network", ["Netlink", "Linux", "TestSupport"]),
         unitTests("ControlGroups", ["Linux", "TestSupport"]),
-        unitTests("Storage", ["Linux", "TestSupport"]),
+        unitTests("Storage", ["CLinux", "Linux", "TestSupport"]),
         unitTests("Ledger", ["Linux", "Network", "TestSupport"]),
         unitTests("Images", ["Linux", "TestSupport"]),
-        unitTests("Storage", ["Linux", "TestSupport"]),
         unitTests(
             "Sandbox",
             [

@@ -93,6 +93,7 @@ package final class FakeAgent: Sendable {
         while bytes.count < count {
             var chunk = [UInt8](repeating: 0, count: count - bytes.count)
             let got = Glibc.read(guest.raw, &chunk, chunk.count)
+            if got < 0, errno == EINTR { continue }
             guard got > 0 else { return nil }
             bytes += chunk[..<got]
         }
