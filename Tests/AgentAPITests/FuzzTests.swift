@@ -6,14 +6,6 @@ import Testing
 
 @Suite("Replies of an agent", .timeLimit(.minutes(10)))
 struct FuzzTests {
-    /// What the host reads of an agent's answers.
-    private static let kinds: [any Message.Type] = [
-        Grpc_StatsContainerResponse.self, Grpc_GuestDetailsResponse.self, Grpc_Metrics.self, Grpc_Interfaces.self,
-        Grpc_Routes.self,
-        Grpc_WaitProcessResponse.self, Grpc_ReadStreamResponse.self, Grpc_WriteStreamResponse.self, Grpc_OOMEvent.self,
-        Types_Interface.self,
-    ]
-
     @Test("a reply is read or refused, however it is nested and whatever lengths it tells")
     func fuzzReplies() throws {
         var stats = Grpc_StatsContainerResponse()
@@ -39,7 +31,7 @@ struct FuzzTests {
             try Grpc_Metrics.with { $0.metrics = "a{b=\"c\"} 1" }.serializedBytes(),
         ]
         for input in try Fuzz.inputs("protobuf replies", corpus: "ttrpc", more: more + deep, rounds: 2000) {
-            for kind in Self.kinds { _ = try? kind.init(serializedBytes: input) }
+            for kind in AgentReplies.kinds { _ = try? kind.init(serializedBytes: input) }
         }
     }
 }

@@ -57,6 +57,15 @@ struct RootfsTests {
         Files.kind(of: path) == .characterDevice(major: 1, minor: 3) && !Files.isLink(path)
     }
 
+    @Test("a directory over a file, or a file over a directory, is told as mount(2) tells it")
+    func kinds() throws {
+        try Files.write(root + "/file", [])
+        let directory = Mount(destination: "/file", type: "bind", source: "/usr", options: ["bind"])
+        #expect(try refusal([directory]) == "mount /usr on /file: not a directory")
+        let file = Mount(destination: "/vol", type: "bind", source: root + "/file", options: ["bind"])
+        #expect(try refusal([file]) == "mount \(root)/file on /vol: not a directory")
+    }
+
     // MARK: Links in the image
 
     @Test("the kernel's files are mounted on an ordinary directory alone, whatever the image has in its place")

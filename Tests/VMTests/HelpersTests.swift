@@ -82,16 +82,16 @@ struct HelpersTests {
     @Test("a share daemon that its group's limit ends is named with the limit's key")
     func outOfMemory() throws {
         let outcome = try beside(
-            "t-oom", keys: "overhead_memory_limit = 32",
+            "t-helpers-oom", keys: "overhead_memory_limit = 32",
             change: #".mounts += [{destination: "/shm", type: "bind", source: "/dev/shm", options: ["rbind"]}]"#,
             """
-            trap 'k delete --force t-oom; rm -f /dev/shm/kata-test-oom' EXIT
-            k exec t-oom dd if=/dev/zero of=/shm/kata-test-oom bs=1M count=600 || echo $?
-            k exec t-oom true 2>&1 || true
+            trap 'k delete --force t-helpers-oom; rm -f /dev/shm/kata-test-helpers-oom' EXIT
+            k exec t-helpers-oom dd if=/dev/zero of=/shm/kata-test-helpers-oom bs=1M count=600 || echo $?
+            k exec t-helpers-oom true 2>&1 || true
             """)
         let ends = "not running: virtiofsd, which serves the guest its files, "
         let cause =
-            ": the control group /kata_overhead/kata_t-oom reached its limit of memory (runtime.overhead_memory_limit)"
+            ": the control group /kata_overhead/kata_t-helpers-oom reached its limit of memory (runtime.overhead_memory_limit)"
         // The kernel kills the process that serves, or the first one, which waits for that.
         #expect(outcome.output.hasPrefix("137\n") && outcome.output.contains(ends), "\(outcome)")
         #expect(outcome.output.contains(cause), "\(outcome)")

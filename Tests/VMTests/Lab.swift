@@ -141,6 +141,8 @@ struct Lab: Sendable {
         let output = try FileDescriptor.open(base + ".out", O_WRONLY | O_CREAT | O_TRUNC)
         let errors = try FileDescriptor.open(base + ".err", O_WRONLY | O_CREAT | O_TRUNC)
         var command = Command("/usr/bin/timeout", ["-k", "20", "\(seconds)", "/bin/bash", "-c", script])
+        // What it starts has the limits that a user's shell would give it.
+        command.mayDumpCore = true
         command.descriptors = [1: output.raw, 2: errors.raw]
         let end = try ChildProcess(command).wait()
         return Outcome(

@@ -14,6 +14,7 @@ struct Program {
         set variables: [String: String] = [:]
     ) {
         command = Command(executable, arguments)
+        command.mayDumpCore = true
         command.directory = directory
         command.set("LC_ALL", "C")
         for (name, value) in variables { command.set(name, value) }

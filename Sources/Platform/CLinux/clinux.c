@@ -131,7 +131,7 @@ static void child(const struct clx_spawn *request, int report, int gate) {
     if (request->new_session && setsid() < 0) fail(report, 2);
     if (request->tree_count && enter_root(request) < 0) fail(report, 8);
     if (request->directory && chdir(request->directory) < 0) fail(report, 3);
-    if (clx_forbid_core_dumps() < 0) fail(report, 10);
+    if (!request->may_dump_core && clx_forbid_core_dumps() < 0) fail(report, 10);
 
     // A capability outside the bounding set doesn't come back at exec, not even to root (capabilities(7)); another user can't change the set.
     if (clx_bound_capabilities(request->bounding) < 0) fail(report, 7);
@@ -363,12 +363,7 @@ int clx_namespace_kind(int fd) {
     return kind < 0 ? -errno : kind;
 }
 
-int clx_sealable_memory(const char *label) {
-    int fd = memfd_create(label, MFD_CLOEXEC | MFD_ALLOW_SEALING);
-    return fd < 0 ? -errno : fd;
-}
-
-int clx_seal(int fd) {
+int clx_seal_contents(int fd) {
     return fcntl(fd, F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) < 0 ? -errno : 0;
 }
 
@@ -377,7 +372,7 @@ int clx_memory_file(const char *label) {
     return fd < 0 ? -errno : fd;
 }
 
-int clx_fix_size(int fd) {
+int clx_seal_size(int fd) {
     return fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) < 0 ? -errno : 0;
 }
 

@@ -41,6 +41,8 @@ package struct Command: Sendable {
     package var newSession = false
     /// Killed when the thread that starts it ends, at the latest with this process. Only behind an `admit` is there no gap.
     package var diesWithParent = false
+    /// Keeps its parent's limit of core dumps. By default a child dumps none: QEMU, virtiofsd and the shim have a guest's memory mapped.
+    package var mayDumpCore = false
     /// The capabilities that the child, and the programs that it executes, can have at most.
     package var bounding = CapabilitySet.all
     /// Without any capability, and without a way to one: a root that owns its files, and no more. Whatever `bounding` says.
@@ -81,8 +83,7 @@ package struct Command: Sendable {
 
 /// A running child, held by its pidfd: it can't be mistaken for another process that got its number.
 ///
-/// No child dumps core (RLIMIT_CORE): QEMU, virtiofsd and the shim have a guest's memory mapped. A program with CAP_SYS_RESOURCE, such as
-/// a hook, can raise the limit for itself.
+/// Unless `mayDumpCore` says so it dumps no core (RLIMIT_CORE). A program with CAP_SYS_RESOURCE, such as a hook, can raise the limit for itself.
 package final class ChildProcess: Sendable {
     package let pid: pid_t
     private let pidfd: FileDescriptor
@@ -117,6 +118,7 @@ package final class ChildProcess: Sendable {
                                     new_session: command.newSession ? 1 : 0, network_namespace: joined,
                                     cgroup: cgroup, new_namespaces: command.newNamespaces,
                                     dies_with_parent: command.diesWithParent ? 1 : 0,
+                                    may_dump_core: command.mayDumpCore ? 1 : 0,
                                     bounding: command.withoutPrivileges ? 0 : command.bounding.bits,
                                     without_privileges: command.withoutPrivileges ? 1 : 0,
                                     trees: trees.baseAddress, targets: targets, tree_count: trees.count,

@@ -8,7 +8,7 @@ extension FileDescriptor {
         let file = FileDescriptor(owning: try checkNegated("make memory", label, clx_memory_file(label)))
         let raw = file.raw
         try check("size memory", label) { ftruncate(raw, size) }
-        try checkNegated("seal memory", label, clx_fix_size(raw))
+        try checkNegated("seal memory", label, clx_seal_size(raw))
         return file
     }
 }

@@ -137,6 +137,10 @@ struct MountStep {
     }
 
     private func attach(_ mounted: borrowing FileDescriptor, to target: borrowing FileDescriptor) throws(SystemError) {
+        // As mount(2) has it; move_mount(2) would answer EINVAL.
+        guard (FileFacts(mounted.raw)?.type == S_IFDIR) == (FileFacts(target.raw)?.type == S_IFDIR) else {
+            throw SystemError(failure, mount.destination, errno: ENOTDIR)
+        }
         try checkNegated(failure, mount.destination, clx_move_mount(mounted.raw, target.raw))
     }
 

@@ -25,6 +25,7 @@ struct clx_spawn {
     int cgroup;                            // descriptor of a cgroup v2 directory to start in, or -1
     uint64_t new_namespaces;               // CLONE_NEW* flags
     int dies_with_parent;                  // SIGKILL when the thread that starts it ends
+    int may_dump_core;                     // 0: its limit becomes that of clx_forbid_core_dumps
     uint64_t bounding;                     // the capabilities that it can have at most, one bit each; ~0: as the parent
     int without_privileges;                // no capability at the start, and no_new_privs
     // Where there are trees the child has a mount namespace, and sees in it these alone, and /proc; the first is its root.
@@ -41,7 +42,7 @@ struct clx_spawn {
 /// Lets neither the calling process nor its children dump core, whether to a file or through a pipe (core(5)).
 int clx_forbid_core_dumps(void);
 
-/// Starts a child, which can't dump core. Returns its pid; `*pidfd` is close-on-exec; on failure `*stage` names the step (a static string).
+/// Starts a child. Returns its pid; `*pidfd` is close-on-exec; on failure `*stage` names the step (a static string).
 pid_t clx_spawn(const struct clx_spawn *request, int *pidfd, const char **stage);
 
 /// Gives this process the descriptors of a table, and no others.
@@ -117,14 +118,12 @@ int clx_open_tap(const char *name, int multiple);
 int clx_namespace_kind(int fd);
 /// SEEK_DATA and SEEK_HOLE of lseek(2), which Glibc's module does not show.
 enum { clx_seek_data = 3, clx_seek_hole = 4 };
-/// memfd_create(2) with MFD_ALLOW_SEALING.
-int clx_sealable_memory(const char *label);
-/// Makes such a file immutable, for good (F_ADD_SEALS, fcntl(2)).
-int clx_seal(int fd);
-/// An empty file that has no name, close-on-exec (memfd_create(2)).
+/// A file of memory without a name, close-on-exec, which may be sealed (memfd_create(2)).
 int clx_memory_file(const char *label);
-/// Lets nobody change the size of such a file any more (F_SEAL_SHRINK, F_SEAL_GROW, fcntl(2)).
-int clx_fix_size(int fd);
+/// Nobody can change its size any more (fcntl(2), F_SEAL_SHRINK, F_SEAL_GROW).
+int clx_seal_size(int fd);
+/// Nobody can change anything of it any more (fcntl(2), F_SEAL_WRITE too).
+int clx_seal_contents(int fd);
 /// 1 for a file of memory that nobody can shorten: all of its pages can be had for as long as it is mapped. 0 for any other.
 int clx_is_lasting_memory(int fd);
 char **clx_environment(void);
