@@ -3,6 +3,10 @@
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <stdint.h>
+#include <stdlib.h>
+
+// Programs that a test starts are not to be preloaded.
+__attribute__((constructor)) static void forget(void) { unsetenv("LD_PRELOAD"); }
 
 // Of ThreadSanitizer's run time; absent in processes without it.
 extern void __tsan_acquire(void *address) __attribute__((weak));
