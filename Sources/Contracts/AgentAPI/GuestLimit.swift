@@ -14,11 +14,11 @@ package enum GuestLimit: String, CaseIterable, Sendable {
     case socketIdentity = "socket identity"
 
     package struct Facts: Sendable {
-        /// What is bounded.
+        /// The thing that is bounded.
         package let what: String
         package let value: Int
         package let unit: String
-        /// What happens beyond it.
+        /// The effect when it is reached.
         package let then: String
 
         fileprivate init(_ what: String, _ value: Int, _ unit: String, then: String) {
@@ -86,7 +86,7 @@ extension ReplyLimits {
             })
     }
 
-    /// What decoding makes of a reply may be thirty times as long: only plain text may be of megabytes.
+    /// A decoded reply may be thirty times as long as its bytes: only plain text may be of megabytes.
     private static func reply(of method: String) -> GuestLimit {
         switch method {
         case "GetMetrics", "ListProcesses": .text

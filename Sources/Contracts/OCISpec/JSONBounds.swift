@@ -1,4 +1,4 @@
-/// What is asked of a JSON document before it is decoded.
+/// Checks of a JSON document before it is decoded.
 enum JSONBounds {
     /// How deep lists and objects may be nested. The specification's own documents have seven levels; a decoder that calls itself for
     /// each level needs some 5 KiB a level without optimisation, and `startThread` gives 256 KiB.

@@ -186,7 +186,7 @@ package struct Process: Codable, Equatable, Sendable {
 }
 
 extension KeyedDecodingContainer {
-    /// What the decoders of this module call for `Process.user`: a process without one is root's.
+    /// Called by this module's decoders for `Process.user`: a process without one is root's.
     func decode(_ type: Process.User.Type, forKey key: Key) throws -> Process.User {
         try decodeIfPresent(type, forKey: key) ?? Process.User()
     }

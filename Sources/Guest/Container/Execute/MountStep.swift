@@ -92,7 +92,7 @@ struct MountStep {
     }
 
     private func make(_ data: String) throws(SystemError) -> FileDescriptor {
-        // What is copied up must be written first.
+        // A file system that is copied up to stays writable until it is filled.
         let flags = mount.copiesUp ? flags & ~UInt(MS_RDONLY) : flags
         if Glibc.mount(source, Self.workshop, type, flags, data.isEmpty ? nil : data) == 0 {
             return try FileDescriptor.open(Self.workshop, Int32(clx_open_path))
@@ -137,7 +137,7 @@ struct MountStep {
     }
 
     private func attach(_ mounted: borrowing FileDescriptor, to target: borrowing FileDescriptor) throws(SystemError) {
-        // As mount(2) has it; move_mount(2) would answer EINVAL.
+        // Fails as mount(2) does; move_mount(2) would answer EINVAL.
         guard (FileFacts(mounted.raw)?.type == S_IFDIR) == (FileFacts(target.raw)?.type == S_IFDIR) else {
             throw SystemError(failure, mount.destination, errno: ENOTDIR)
         }

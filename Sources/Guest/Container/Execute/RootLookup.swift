@@ -108,7 +108,7 @@ struct RootLookup {
     }
 }
 
-/// What fstat(2) says of an open file.
+/// Facts of an open file, from fstat(2).
 struct FileFacts: Equatable {
     /// S_IFDIR and its kin.
     let type: mode_t
