@@ -1,6 +1,6 @@
 import Digest
 import Glibc
-import Linux
+import LinuxKernel
 import TestSupport
 import Testing
 

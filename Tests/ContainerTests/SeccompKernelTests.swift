@@ -5,7 +5,7 @@ import Synchronization
 import Testing
 
 @testable import Container
-@testable import Linux
+@testable import LinuxKernel
 
 @Suite("Filters of system calls in the kernel")
 struct SeccompKernelTests {

@@ -2,7 +2,7 @@ import Glibc
 import Testing
 
 @testable import Container
-@testable import Linux
+@testable import LinuxKernel
 
 @Suite("The agent's conversation with a process's first steps")
 struct SyncSocketTests {

@@ -1,5 +1,5 @@
 import Glibc
-import Linux
+import LinuxKernel
 
 /// libFuzzer as a library (https://llvm.org/docs/LibFuzzer.html): reads the options, then calls `body` with one input after the other.
 /// Its arguments are pointers and its answer is a number, which Swift and C pass in the same way.

@@ -1,6 +1,6 @@
 import AgentAPI
 import Glibc
-import Linux
+import LinuxKernel
 import Netlink
 import TTRPC
 import TestSupport

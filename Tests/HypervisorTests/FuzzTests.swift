@@ -1,7 +1,7 @@
 import EventLoop
 import FoundationEssentials
 import Glibc
-import Linux
+import LinuxKernel
 import NIOPosix
 import TestSupport
 import Testing

@@ -1,5 +1,5 @@
 import Glibc
-import Linux
+import LinuxKernel
 import Synchronization
 import TestSupport
 import Testing

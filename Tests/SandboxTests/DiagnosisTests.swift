@@ -1,5 +1,5 @@
 import Hypervisor
-import Linux
+import LinuxKernel
 import TestSupport
 import Testing
 
@@ -12,7 +12,7 @@ struct DiagnosisTests {
         let testDescription: String
         var console: [String] = []
         var complaints: [String] = []
-        var end: ProcessEnd? = .exited(0)
+        var end: ProcessExit? = .exited(0)
         var processor: ProcessorState?
         var hasImage = false
         var isRootless = false

@@ -1,7 +1,7 @@
 import AgentAPI
 import CLinux
 import Glibc
-import Linux
+import LinuxKernel
 import Logging
 import OCISpec
 import TestSupport

@@ -2,7 +2,7 @@ import AgentAPI
 import Configuration
 import EventLoop
 import Ledger
-import Linux
+import LinuxKernel
 import Logging
 import NIOPosix
 import OCISpec

@@ -2,7 +2,7 @@ import AgentAPI
 import Configuration
 import ControlGroups
 import Hypervisor
-import Linux
+import LinuxKernel
 import OCISpec
 import Testing
 

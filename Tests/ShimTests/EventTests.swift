@@ -1,5 +1,5 @@
 import EventLoop
-import Linux
+import LinuxKernel
 import Logging
 import NIOPosix
 import ShimAPI

@@ -1,5 +1,5 @@
 import AgentAPI
-import Linux
+import LinuxKernel
 import Logging
 import OCISpec
 import Sandbox

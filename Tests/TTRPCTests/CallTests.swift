@@ -1,7 +1,7 @@
 import AgentAPI
 import EventLoop
 import Glibc
-import Linux
+import LinuxKernel
 import NIOCore
 import NIOPosix
 import Testing

@@ -1,6 +1,6 @@
 import AgentAPI
 import Glibc
-import Linux
+import LinuxKernel
 import NIOPosix
 import SwiftProtobuf
 import TestSupport

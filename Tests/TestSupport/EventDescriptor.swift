@@ -1,5 +1,5 @@
 import Glibc
-import Linux
+import LinuxKernel
 
 /// An eventfd, as QEMU makes them for kicks and calls. Swift's C library doesn't show the call (eventfd(2)).
 package func eventDescriptor(_ flags: Int32 = O_NONBLOCK | O_CLOEXEC) throws -> SharedDescriptor {

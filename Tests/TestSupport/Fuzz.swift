@@ -1,5 +1,5 @@
 import Glibc
-import Linux
+import LinuxKernel
 
 /// How long fuzz tests go on, and what they try: `make fuzz` gives them more than `make test` does, and counts.
 package enum Fuzz {

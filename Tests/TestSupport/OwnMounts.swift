@@ -1,6 +1,6 @@
 import CLinux
 import Glibc
-import Linux
+import LinuxKernel
 import Synchronization
 
 /// Runs `body` on a thread in a mount namespace of its own, which may change its mounts and its root. Needs root.
@@ -8,7 +8,7 @@ package func inOwnMounts<Result: Sendable>(_ body: @escaping @Sendable () throws
     let holder = Holder<Result>()
     try runThread("own mounts") {
         let result = Swift.Result {
-            try checkNegated("make", "mount namespace", clx_unshare(Int32(clx_new_mount.rawValue)))
+            try checkNegativeErrno("make", "mount namespace", clx_unshare(Int32(clx_new_mount.rawValue)))
             try check("set propagation of", "/") { mount(nil, "/", nil, UInt(MS_PRIVATE) | UInt(MS_REC), nil) }
             return try body()
         }

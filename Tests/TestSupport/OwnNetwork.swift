@@ -1,5 +1,5 @@
 import Glibc
-import Linux
+import LinuxKernel
 
 /// Runs a body on a thread with a network namespace of its own; the thread takes the namespace with it when it ends.
 package func inOwnNetwork(_ body: @escaping @Sendable () throws -> Void) throws {

@@ -1,5 +1,5 @@
 import Glibc
-import Linux
+import LinuxKernel
 
 /// A directory of a test's own, which goes with the test.
 package final class Scratch: Sendable {

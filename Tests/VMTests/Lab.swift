@@ -1,6 +1,6 @@
 import Foundation
 import Images
-import Linux
+import LinuxKernel
 import Testing
 
 /// A place for tests with real guests: a root file system, a configuration, and shells with deadlines.

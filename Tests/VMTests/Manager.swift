@@ -1,6 +1,6 @@
 import EventLoop
 import Foundation
-import Linux
+import LinuxKernel
 import NIOCore
 import NIOPosix
 import OCISpec

@@ -1,4 +1,4 @@
-import Linux
+import LinuxKernel
 import Testing
 
 /// Suites run side by side, on one host.

@@ -1,5 +1,5 @@
 import Glibc
-import Linux
+import LinuxKernel
 import Synchronization
 
 @testable import VhostUser

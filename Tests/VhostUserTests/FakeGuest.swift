@@ -1,6 +1,6 @@
 import CLinux
 import Glibc
-import Linux
+import LinuxKernel
 import TestSupport
 
 @testable import VhostUser

@@ -1,6 +1,6 @@
 import CLinux
 import Glibc
-import Linux
+import LinuxKernel
 import TestSupport
 import Testing
 
@@ -40,7 +40,7 @@ extension VsockDeviceTests {
         func shrinking() async throws {
             try await withDevice { device, guest in
                 let sealed = try FileDescriptor.memory("sealed", size: 1 << 20)
-                let open = FileDescriptor(owning: try checkNegated("make", "memory", clx_memory_file("open")))
+                let open = FileDescriptor(owning: try checkNegativeErrno("make", "memory", clx_memory_file("open")))
                 try check("size", "memory") { ftruncate(open.raw, 1 << 20) }
                 let scratch = Scratch()
                 let file = try FileDescriptor.open(scratch.path + "/file", O_RDWR | O_CREAT)
@@ -125,7 +125,7 @@ private final class PassedFiles {
 
     init(sizes: [Int]) throws {
         shrinking = try sizes.map { size in
-            let file = FileDescriptor(owning: try checkNegated("make", "memory", clx_memory_file("open")))
+            let file = FileDescriptor(owning: try checkNegativeErrno("make", "memory", clx_memory_file("open")))
             try check("size", "memory") { ftruncate(file.raw, size) }
             return SharedDescriptor(file)
         }

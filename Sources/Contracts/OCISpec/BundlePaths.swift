@@ -1,4 +1,4 @@
-import Linux
+import LinuxKernel
 
 extension Spec {
     /// Reads and validates a bundle's config.json. Its paths are absolute then: nothing of the bundle's is looked up from the working

@@ -1,5 +1,5 @@
 import FoundationEssentials
-import Linux
+import LinuxKernel
 
 /// Why a document is not a specification: which file, where in it, and what is expected.
 package struct SpecError: Error, Equatable, CustomStringConvertible {

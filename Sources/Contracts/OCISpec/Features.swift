@@ -1,4 +1,4 @@
-import Linux
+import LinuxKernel
 
 /// What a runtime tells of itself before any container is there (features.md, features-linux.md).
 package struct Features: Encodable, Sendable {

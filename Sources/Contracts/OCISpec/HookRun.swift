@@ -1,6 +1,6 @@
 import Deadlines
 import Glibc
-import Linux
+import LinuxKernel
 
 extension [Hook] {
     /// What all of them may take.
@@ -16,13 +16,13 @@ extension Hook {
     package func run(
         _ stage: String, _ state: State, standard: Duration = Deadline.hook.limit,
         place: (inout Command) -> Void = { _ in },
-        collect: (ChildProcess) -> ProcessEnd = { $0.wait() }
+        collect: (ChildProcess) -> ProcessExit = { $0.wait() }
     ) throws(HookError) {
         // args holds the program's own name first (config.md, "POSIX-platform Hooks").
         var command = Command(path, Array((args ?? [path]).dropFirst()), environment: env ?? [])
         command.name = args?.first
         place(&command)
-        let outcome: (end: ProcessEnd, output: String)
+        let outcome: (end: ProcessExit, output: String)
         let limit = timeout.map { Duration.seconds($0) } ?? standard
         do { outcome = try command.run(input: state.json(), within: limit, collect: collect) } catch {
             let reason = error.code == ETIMEDOUT ? "took longer than \(limit)" : "\(error)"

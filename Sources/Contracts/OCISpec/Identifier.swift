@@ -1,4 +1,4 @@
-import Linux
+import LinuxKernel
 
 /// Names of sandboxes, containers and execs. They become parts of paths, of the host's and of the guest's.
 package enum Identifier {

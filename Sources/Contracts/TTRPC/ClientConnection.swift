@@ -1,4 +1,4 @@
-import Linux
+import LinuxKernel
 import NIOCore
 
 /// The client's end of a connection: which call waits on which stream. It belongs to the connection's event loop.
@@ -12,7 +12,7 @@ final class ClientConnection: ChannelInboundHandler {
         let method: String
         /// The encoded request.
         let data: [UInt8]
-        let once: Once<[UInt8]>
+        let once: OneShotPromise<[UInt8]>
     }
 
     private let limits: ReplyLimits
@@ -56,7 +56,7 @@ final class ClientConnection: ChannelInboundHandler {
 
     var count: Int { waiting.count + queued.count }
 
-    func forget(_ once: Once<[UInt8]>, on channel: any Channel) {
+    func forget(_ once: OneShotPromise<[UInt8]>, on channel: any Channel) {
         queued.removeAll { $0.once === once }
         if let stream = waiting.first(where: { $0.value.once === once })?.key { _ = take(stream, channel) }
     }

@@ -1,5 +1,5 @@
 import EventLoop
-import Linux
+import LinuxKernel
 import NIOCore
 import NIOPosix
 import SwiftProtobuf
@@ -70,7 +70,7 @@ package final class RPCClient: Sendable {
             throw RPCError(.resourceExhausted, "request of \(data.count) bytes is longer than \(Frame.maximumLength)")
         }
         let promise = channel.eventLoop.makePromise(of: [UInt8].self)
-        let once = Once(promise)
+        let once = OneShotPromise(promise)
         channel.eventLoop.execute { [calls, channel] in
             calls.value.send(
                 ClientConnection.Call(name: service + "/" + method, method: method, data: data, once: once), on: channel

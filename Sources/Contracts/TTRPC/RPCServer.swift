@@ -1,5 +1,5 @@
 import EventLoop
-import Linux
+import LinuxKernel
 import NIOCore
 import NIOPosix
 import SwiftProtobuf
@@ -134,7 +134,7 @@ private final class ServerConnection: ChannelInboundHandler {
             self.used = .now()
             self.answer(result, stream: stream, on: channel)
         }
-        let once = Once(reply)
+        let once = OneShotPromise(reply)
         let timer = timeout.map { limit in
             channel.eventLoop.scheduleTask(in: TimeAmount(limit)) {
                 once.complete(

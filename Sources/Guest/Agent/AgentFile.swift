@@ -1,6 +1,6 @@
 import CLinux
 import Glibc
-import Linux
+import LinuxKernel
 
 /// The agent's own file. A process that begins as the agent's copy leads to it by /proc/PID/exe: it must be on a mount that can't
 /// be written, or a container's process could write the agent (CVE-2019-5736).
@@ -8,7 +8,7 @@ enum AgentFile {
     /// Makes the mount read-only from which the kernel executed the agent.
     /// - Parameter root: of that mount, opened before the agent moved to another one of the same files.
     static func protect(_ root: borrowing FileDescriptor) throws(SystemError) {
-        try checkNegated(
+        try checkNegativeErrno(
             "make read-only", "the agent's file", clx_mount_setattr("/proc/self/fd/\(root.raw)", 1, 0, 0))
     }
 

@@ -4,7 +4,7 @@ import Container
 import Deadlines
 import EventLoop
 import Glibc
-import Linux
+import LinuxKernel
 import NIOCore
 import NIOPosix
 import SwiftProtobuf
@@ -16,7 +16,7 @@ package enum AgentServer {
 
     package static func run() throws {
         signal(SIGPIPE, SIG_IGN)
-        try checkNegated("hide", "the agent", clx_set_dumpable(0))
+        try checkNegativeErrno("hide", "the agent", clx_set_dumpable(0))
         let isInit = getpid() == 1
         let began = GuestMetrics.uptime()
         // As a unit of systemd it finds the guest prepared; what its containers leave behind comes to it all the same.

@@ -1,6 +1,6 @@
 import CLinux
 import Glibc
-import Linux
+import LinuxKernel
 import Synchronization
 
 /// A shell of the guest itself for whoever the host lets connect: each stream has its own terminal.
@@ -8,7 +8,7 @@ enum DebugConsole {
     private static let shells = ["/bin/bash", "/usr/bin/bash", "/bin/sh", "/usr/bin/sh"]
 
     static func serve(port: UInt32, relay: StreamRelay, reaper: Reaper) throws(SystemError) {
-        let listener = try checkNegated("listen on", "vsock port \(port)", clx_listen_vsock(port))
+        let listener = try checkNegativeErrno("listen on", "vsock port \(port)", clx_listen_vsock(port))
         detachThread("console") {
             while true {
                 var cid: UInt32 = 0

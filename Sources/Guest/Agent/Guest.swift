@@ -3,7 +3,7 @@ import Container
 import EventLoop
 import Glibc
 import GuestStorage
-import Linux
+import LinuxKernel
 import NIOCore
 import OCISpec
 import Synchronization

@@ -1,7 +1,7 @@
 import Deadlines
 import EventLoop
 import Glibc
-import Linux
+import LinuxKernel
 import OCISpec
 
 /// Programs of the guest's image that run for every container (`guest_hook_path`): what an image's maker adds, as drivers need it.

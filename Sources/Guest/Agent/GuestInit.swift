@@ -1,6 +1,6 @@
 import CLinux
 import Glibc
-import Linux
+import LinuxKernel
 
 /// What pid 1 of the guest does before it serves: file systems, modules, loopback.
 enum GuestInit {

@@ -1,5 +1,5 @@
 import Deadlines
-import Linux
+import LinuxKernel
 
 /// What the host tells the agent by words of the kernel's command line.
 struct KernelCommandLine: Sendable, Equatable {

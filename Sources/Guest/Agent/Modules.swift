@@ -1,7 +1,7 @@
 import CLinux
 import Deadlines
 import Glibc
-import Linux
+import LinuxKernel
 import Synchronization
 
 /// The kernel modules that the image lists, in the order they need one another.

@@ -1,6 +1,6 @@
 import Container
 import Glibc
-import Linux
+import LinuxKernel
 import Synchronization
 
 /// Tells of containers in which the kernel has killed for want of memory (cgroup v2, memory.events).

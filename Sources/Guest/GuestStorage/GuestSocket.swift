@@ -1,7 +1,7 @@
 import AgentAPI
 import CLinux
 import Glibc
-import Linux
+import LinuxKernel
 import TTRPC
 
 /// Stands in the guest for a Unix socket of the host: each of its clients has a stream to it.

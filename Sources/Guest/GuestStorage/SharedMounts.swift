@@ -1,5 +1,5 @@
 import AgentAPI
-import Linux
+import LinuxKernel
 import Synchronization
 
 /// File systems in memory that several containers of a sandbox see: mounted for the first that names one, gone with the last.

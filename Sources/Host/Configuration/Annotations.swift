@@ -1,5 +1,5 @@
 import Glibc
-import Linux
+import LinuxKernel
 
 /// Annotations of a sandbox that set keys for it alone, where the configuration allows it. Names are Kata's; so are the rules, but that
 /// those of the runtime and the agent need permission too, and none loosens what the files demand (`AnnotationRule`).

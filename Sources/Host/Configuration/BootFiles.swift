@@ -1,6 +1,6 @@
 import Digest
 import Glibc
-import Linux
+import LinuxKernel
 
 /// What a machine boots from, each file opened once: its hash is taken of the descriptor that QEMU gets.
 package struct BootFiles: Sendable, Equatable {

@@ -1,4 +1,4 @@
-import Linux
+import LinuxKernel
 
 /// configuration.toml, checked; a key that isn't there has its standard value.
 package struct Configuration: Sendable {

@@ -1,5 +1,5 @@
 import Glibc
-import Linux
+import LinuxKernel
 
 /// A kind of file of the host that a key's value names.
 enum HostFile: Sendable {

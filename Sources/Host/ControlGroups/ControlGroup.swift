@@ -1,5 +1,5 @@
 import Glibc
-import Linux
+import LinuxKernel
 
 /// A control group of the host, by its path below each hierarchy.
 package struct ControlGroup: Sendable, Equatable {

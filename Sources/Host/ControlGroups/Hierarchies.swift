@@ -1,4 +1,4 @@
-import Linux
+import LinuxKernel
 
 /// Where control groups of the host are mounted (cgroups(7)): version 2's one hierarchy, or version 1's, one for each controller.
 package struct Hierarchies: Sendable, Equatable {

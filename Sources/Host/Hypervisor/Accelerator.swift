@@ -1,6 +1,6 @@
 import CLinux
 import Glibc
-import Linux
+import LinuxKernel
 
 /// What runs the guest's instructions.
 package enum Accelerator: String, Sendable, CaseIterable {
@@ -16,7 +16,7 @@ package enum Accelerator: String, Sendable, CaseIterable {
         }
     }
 
-    /// Turns of the probe's loop, and the longest a usable KVM takes for them: hardware needs some 10 µs, software emulation 17 ms.
+    /// SerialQueue of the probe's loop, and the longest a usable KVM takes for them: hardware needs some 10 µs, software emulation 17 ms.
     private static let turns: UInt32 = 20_000
     private static let limitMicroseconds: Int64 = 1000
 

@@ -1,6 +1,6 @@
 import Deadlines
 import EventLoop
-import Linux
+import LinuxKernel
 
 /// A disk to add to a machine: an open block device or image file of the host.
 package struct Disk: Sendable {

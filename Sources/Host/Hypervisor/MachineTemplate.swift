@@ -3,7 +3,7 @@ import Deadlines
 import EventLoop
 import FoundationEssentials
 import Glibc
-import Linux
+import LinuxKernel
 
 import protocol NIOCore.EventLoop
 

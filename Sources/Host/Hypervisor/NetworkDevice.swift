@@ -1,6 +1,6 @@
 import Deadlines
 import Glibc
-import Linux
+import LinuxKernel
 
 /// A network card to add to a machine.
 package struct NetworkDevice: Sendable {

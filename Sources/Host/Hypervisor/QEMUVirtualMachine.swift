@@ -2,7 +2,7 @@ import CLinux
 import Deadlines
 import EventLoop
 import Glibc
-import Linux
+import LinuxKernel
 import Synchronization
 
 import protocol NIOCore.EventLoop
@@ -29,7 +29,7 @@ package final class QEMUVirtualMachine: Sendable {
         var isBeingSaved = false
     }
     private let facts = Mutex(Facts())
-    private let ending = Ending()
+    private let exit = OneShot<ProcessExit>()
     private let logs: LogKeeper
 
     private init(
@@ -92,7 +92,7 @@ package final class QEMUVirtualMachine: Sendable {
             // Why it ended is read there.
             logs.settle(
                 [configuration.consoleFile, configuration.consoleFile + ".qemu"], within: Deadline.lastWords.limit)
-            machine.ending.tell(end)
+            machine.exit.complete(end)
         }
         let socket = monitor.take()
         machine.qmp.withLock {
@@ -183,8 +183,8 @@ package final class QEMUVirtualMachine: Sendable {
         try await gone.futureResult.get()
     }
 
-    package var end: ProcessEnd? { ending.end }
-    package func waitForExit() async -> ProcessEnd { await ending.wait() }
+    package var end: ProcessExit? { exit.value }
+    package func waitForExit() async -> ProcessExit { await exit.wait() }
 
     /// Somebody has stopped QEMU with a signal: nothing in the guest moves.
     package var isHalted: Bool { end == nil && ProcessIdentity(pid)?.life == .stopped }

@@ -1,5 +1,5 @@
 import Glibc
-import Linux
+import LinuxKernel
 
 /// A guest's root file system in a file of the host, and how the guest sees it.
 package struct RootImage: Sendable, Equatable {

@@ -1,5 +1,5 @@
 import Glibc
-import Linux
+import LinuxKernel
 
 /// Where a machine's memory is.
 package enum Memory: Sendable, Equatable {

@@ -1,7 +1,7 @@
 import CLinux
 import Deadlines
 import Glibc
-import Linux
+import LinuxKernel
 
 /// A program of the host that makes a part of an image.
 struct Program {
@@ -29,9 +29,9 @@ struct Program {
     }
 
     /// What it writes to its standard output.
-    func output(input: [UInt8], accepting: (ProcessEnd) -> Bool = { $0 == .exited(0) }, task: String) throws -> [UInt8]
+    func output(input: [UInt8], accepting: (ProcessExit) -> Bool = { $0 == .exited(0) }, task: String) throws -> [UInt8]
     {
-        let result = FileDescriptor(owning: try checkNegated("make", "output", clx_memory_file("output")))
+        let result = FileDescriptor(owning: try checkNegativeErrno("make", "output", clx_memory_file("output")))
         var command = command
         command.descriptors[1] = result.raw
         let (end, text) = try launch(task) { try command.run(input: input, within: limit, collecting: [2]) }
@@ -46,7 +46,7 @@ struct Program {
         }
     }
 
-    private func failure(_ task: String, _ end: ProcessEnd, _ output: String) -> ImageError {
+    private func failure(_ task: String, _ end: ProcessExit, _ output: String) -> ImageError {
         let words = output.split(separator: "\n").suffix(3).joined(separator: " | ")
         return ImageError("\(task): \(command.executable) \(end)\(words.isEmpty ? "" : ": " + words)")
     }

@@ -1,6 +1,6 @@
 import Deadlines
 import Glibc
-import Linux
+import LinuxKernel
 
 /// The right to take a sandbox away, which one process has at a time (flock(2)).
 enum Claim {

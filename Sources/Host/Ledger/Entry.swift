@@ -1,7 +1,7 @@
 import ControlGroups
 import Deadlines
 import Glibc
-import Linux
+import LinuxKernel
 import Network
 
 extension Ledger {

@@ -1,5 +1,5 @@
 import Glibc
-import Linux
+import LinuxKernel
 
 /// Something of a sandbox that no longer lives.
 package struct Leak: Sendable, CustomStringConvertible {

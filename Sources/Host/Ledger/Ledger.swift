@@ -1,5 +1,5 @@
 import Glibc
-import Linux
+import LinuxKernel
 import Synchronization
 
 /// What a sandbox makes on the host, on disk before it is made: read backwards, by whatever process, it is taken away.
@@ -22,7 +22,7 @@ package final class Ledger: Sendable {
     }
 
     /// An entry's number.
-    package struct Number: Sendable, Equatable { fileprivate let value: Int }
+    package struct RecordID: Sendable, Equatable { fileprivate let value: Int }
 
     private init(_ directory: String, _ page: Page, size: Int) throws(SystemError) {
         let file = try FileDescriptor.open(Self.file(in: directory), O_WRONLY | O_APPEND)
@@ -81,11 +81,11 @@ package final class Ledger: Sendable {
     package func move(to name: String, save: (String) -> Void = { _ in }) throws {
         let (lines, from) = state.withLock { ($0.page.lines, $0.directory) }
         let old = from.split(separator: "/").last.map(String.init) ?? ""
-        var numbers: [Number] = []
+        var numbers: [RecordID] = []
         for line in lines {
             guard let renamed = line.entry?.renamed(from: old, to: name) else { continue }
             try add(renamed)
-            numbers.append(Number(value: line.number))
+            numbers.append(RecordID(value: line.number))
         }
         let target = Files.parent(of: from) + "/" + name
         try Self.rename(from, target, save: save)
@@ -99,15 +99,15 @@ package final class Ledger: Sendable {
 
     /// To be called before the thing is made.
     @discardableResult
-    package func add(_ entry: Entry) throws(SystemError) -> Number {
+    package func add(_ entry: Entry) throws(SystemError) -> RecordID {
         try write(entry, as: nil)
     }
 
     /// What has this number is another thing from now on, in the same place. Neither is there yet.
-    package func replace(_ number: Number, by entry: Entry) throws(SystemError) { try write(entry, as: number) }
+    package func replace(_ number: RecordID, by entry: Entry) throws(SystemError) { try write(entry, as: number) }
 
     @discardableResult
-    private func write(_ entry: Entry, as number: Number?) throws(SystemError) -> Number {
+    private func write(_ entry: Entry, as number: RecordID?) throws(SystemError) -> RecordID {
         try state.withLock { (state) throws(SystemError) in
             let path = Self.file(in: state.directory)
             // Nobody would read it: the thing may not be made.
@@ -117,19 +117,19 @@ package final class Ledger: Sendable {
             try state.file.writeAll(bytes, to: path)
             state.page.apply(line)
             state.size += bytes.count
-            return Number(value: line.number)
+            return RecordID(value: line.number)
         }
     }
 
     /// Takes one thing away.
-    package func undo(_ number: Number) {
+    package func undo(_ number: RecordID) {
         guard let entry = state.withLock({ $0.page.lines.first { $0.number == number.value } })?.entry else { return }
         entry.undo()
         forget(number)
     }
 
     /// What has this number is gone already.
-    package func forget(_ number: Number) {
+    package func forget(_ number: RecordID) {
         state.withLock { state in
             let line = Page.Line(number: number.value)
             let bytes = Page.encode(line)
@@ -157,12 +157,12 @@ package final class Ledger: Sendable {
     // MARK: End
 
     /// Where the ledger stands: `undo(after:)` goes back to here.
-    package var mark: Number { state.withLock { Number(value: $0.page.last) } }
+    package var mark: RecordID { state.withLock { RecordID(value: $0.page.last) } }
 
     /// Takes away, backwards, all that was made after `mark`.
-    package func undo(after mark: Number) {
+    package func undo(after mark: RecordID) {
         let lines = state.withLock { $0.page.lines }
-        for line in lines.reversed() where line.number > mark.value { undo(Number(value: line.number)) }
+        for line in lines.reversed() where line.number > mark.value { undo(RecordID(value: line.number)) }
     }
 
     /// Takes everything away, the ledger and its directory last. The processes that keep it go first, but for this one.

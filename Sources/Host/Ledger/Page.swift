@@ -1,5 +1,5 @@
 import FoundationEssentials
-import Linux
+import LinuxKernel
 
 extension Ledger {
     /// What a ledger's file says: a head, then one JSON object a line, of something made, or of something undone. A number that comes again stands for what its last line says.

@@ -1,5 +1,5 @@
 import Glibc
-import Linux
+import LinuxKernel
 import Netlink
 
 /// An endpoint that is ready for a guest: queues to read and write frames, and what was set up for them on the host.

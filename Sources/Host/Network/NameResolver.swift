@@ -1,6 +1,6 @@
 import Deadlines
 import Glibc
-import Linux
+import LinuxKernel
 import Netlink
 import Synchronization
 
@@ -16,7 +16,7 @@ package final class NameResolver: Sendable {
         var isClosed = false
     }
     private let inbox = Mutex(Inbox())
-    private let bell: Doorbell
+    private let wakeUp: WakeUp
     private let address: String
     private let port: UInt16
     private let relay: StreamRelay
@@ -31,7 +31,7 @@ package final class NameResolver: Sendable {
 
     package init(_ address: String, _ port: UInt16, in namespace: NetworkNamespace, relay: StreamRelay) throws {
         (self.address, self.port, self.relay) = (address, port, relay)
-        bell = try Doorbell()
+        wakeUp = try WakeUp()
         try startThread("names") { [self] in
             guard (try? namespace.enter()) != nil else { return }
             run()
@@ -41,25 +41,25 @@ package final class NameResolver: Sendable {
     /// Takes a stream of framed datagrams.
     package func serve(datagrams stream: Int32) {
         inbox.withLock { $0.datagramStreams.append(stream) }
-        bell.ring()
+        wakeUp.signal()
     }
 
     /// Takes a stream that stands for a TCP connection.
     package func serve(connection stream: Int32) {
         inbox.withLock { $0.connections.append(stream) }
-        bell.ring()
+        wakeUp.signal()
     }
 
     package func close() {
         inbox.withLock { $0.isClosed = true }
-        bell.ring()
+        wakeUp.signal()
     }
 
     private func run() {
         var flows: [Flow] = []
         defer { for flow in flows { Self.end(flow) } }
         while true {
-            var polled = [pollfd(fd: bell.descriptor, events: Int16(POLLIN), revents: 0)]
+            var polled = [pollfd(fd: wakeUp.descriptor, events: Int16(POLLIN), revents: 0)]
             for flow in flows {
                 polled.append(pollfd(fd: flow.stream, events: Int16(POLLIN), revents: 0))
                 polled.append(pollfd(fd: flow.socket, events: Int16(POLLIN), revents: 0))
@@ -84,7 +84,7 @@ package final class NameResolver: Sendable {
 
     /// New flows; nil when it is over.
     private func drain() -> [Flow]? {
-        bell.answer()
+        wakeUp.drain()
         let news = inbox.withLock { inbox in
             defer { inbox = Inbox(isClosed: inbox.isClosed) }
             return inbox

@@ -1,7 +1,7 @@
 import AgentAPI
 import Deadlines
 import EventLoop
-import Linux
+import LinuxKernel
 import NIOCore
 import TTRPC
 

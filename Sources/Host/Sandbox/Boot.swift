@@ -5,7 +5,7 @@ import FoundationEssentials
 import Glibc
 import Hypervisor
 import Ledger
-import Linux
+import LinuxKernel
 import Logging
 import Network
 import Storage
@@ -122,7 +122,7 @@ extension Sandbox {
     }
 
     /// A guest without its files can only fail, at whatever it does next: it ends now, for a reason that is told.
-    private func shareEnded(_ end: ProcessEnd) async {
+    private func shareEnded(_ end: ProcessExit) async {
         // It ends with its machine too, and may be heard of first.
         if end == .exited(0) { try? await sleep(Deadline.lastWords.limit, on: loop) }
         // It may have brought QEMU to its end; what we end because its machine has ended is no reason.

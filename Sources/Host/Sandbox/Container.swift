@@ -1,6 +1,6 @@
 import Glibc
 import Ledger
-import Linux
+import LinuxKernel
 import OCISpec
 import Storage
 import Synchronization
@@ -31,7 +31,7 @@ final class Container {
     /// What the guest sees of the host for it, and perhaps for others.
     var shown: [ShownPath.Identity] = []
     /// What was made for it alone on the host, in order.
-    var made: [Ledger.Number] = []
+    var made: [Ledger.RecordID] = []
 
     init(id: String, bundle: String, streams: StreamPaths) {
         self.id = id

@@ -3,7 +3,7 @@ import Deadlines
 import FoundationEssentials
 import Glibc
 import Ledger
-import Linux
+import LinuxKernel
 import OCISpec
 import TTRPC
 
@@ -31,7 +31,7 @@ extension Sandbox {
     ///   - made: what the caller has made for it on the host; it goes with the container, also when that can't be created.
     package func createContainer(
         _ container: String, bundle: String, rootfs: RootSource, spec: Spec, process: Int32? = nil,
-        joins: [String: String] = [:], made: [Ledger.Number] = []
+        joins: [String: String] = [:], made: [Ledger.RecordID] = []
     ) async throws {
         guard let record = containers[container], record.initial.ended == nil else {
             for number in made.reversed() { ledger.undo(number) }

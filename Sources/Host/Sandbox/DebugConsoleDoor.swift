@@ -1,7 +1,7 @@
 import Deadlines
 import EventLoop
 import Glibc
-import Linux
+import LinuxKernel
 
 import protocol NIOCore.EventLoop
 

@@ -1,5 +1,5 @@
 import Hypervisor
-import Linux
+import LinuxKernel
 
 /// What is known of a machine whose guest did not come up.
 struct Symptoms: Sendable {
@@ -10,7 +10,7 @@ struct Symptoms: Sendable {
     var console: [String] = []
     /// QEMU's own words.
     var complaints: [String] = []
-    var end: ProcessEnd?
+    var end: ProcessExit?
     /// Where its processor was, while QEMU lived.
     var processor: ProcessorState?
     /// The agent has answered.

@@ -1,7 +1,7 @@
 import Deadlines
 import EventLoop
 import Hypervisor
-import Linux
+import LinuxKernel
 import Network
 import TTRPC
 import VhostUser

@@ -1,6 +1,6 @@
 import CLinux
 import Glibc
-import Linux
+import LinuxKernel
 import VhostUser
 
 /// Opens streams to ports of the guest, and takes the streams that the guest opens to ports of the host.

@@ -1,4 +1,4 @@
-import Linux
+import LinuxKernel
 import OCISpec
 
 /// A file system on a block device or in an image file, as a mount describes it.

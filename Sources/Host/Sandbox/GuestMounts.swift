@@ -1,5 +1,5 @@
 import AgentAPI
-import Linux
+import LinuxKernel
 import OCISpec
 
 /// The mounts of a container as its guest is to make them, and what each of them needs of the host.

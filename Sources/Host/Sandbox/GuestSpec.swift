@@ -1,5 +1,5 @@
 import AgentAPI
-import Linux
+import LinuxKernel
 import OCISpec
 
 /// What of a bundle's specification goes to the guest, with host paths replaced by guest paths.

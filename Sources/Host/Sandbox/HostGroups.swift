@@ -2,7 +2,7 @@ import Configuration
 import ControlGroups
 import EventLoop
 import Glibc
-import Linux
+import LinuxKernel
 import OCISpec
 
 extension SandboxPlan {
@@ -145,14 +145,14 @@ extension Sandbox {
     /// - Parameters: as for `HostGroups.enter`.
     func enterGroups(machine: Int32? = nil, helpers: [Int32] = []) throws {
         guard let groups else { return }
-        move = try Begun("groups", on: loop) { try groups.enter(machine: machine, helpers: helpers) }
+        move = try BackgroundCall("groups", on: loop) { try groups.enter(machine: machine, helpers: helpers) }
     }
 
     /// Moves the shim out of its group again, after it has come to be there.
-    func leaveGroup() async -> Begun<Void>? {
+    func leaveGroup() async -> BackgroundCall<Void>? {
         guard let groups else { return nil }
         try? await move?.result()
-        return try? Begun("groups", on: loop) { groups.helpers.leave(getpid()) }
+        return try? BackgroundCall("groups", on: loop) { groups.helpers.leave(getpid()) }
     }
 
     /// Waits for `enterGroups`.

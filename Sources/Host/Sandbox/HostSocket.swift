@@ -1,7 +1,7 @@
 import AgentAPI
 import CLinux
 import Glibc
-import Linux
+import LinuxKernel
 import OCISpec
 import Synchronization
 
@@ -80,7 +80,7 @@ final class HostSocket: Sendable {
             }
             result.store(connected, ordering: .releasing)
         }
-        return FileDescriptor(owning: try checkNegated("connect to", path, result.load(ordering: .acquiring)))
+        return FileDescriptor(owning: try checkNegativeErrno("connect to", path, result.load(ordering: .acquiring)))
     }
 
     func joined(_ handles: [StreamRelay.Handle], _ number: Int) {

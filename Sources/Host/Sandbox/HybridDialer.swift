@@ -1,6 +1,6 @@
 import EventLoop
 import Glibc
-import Linux
+import LinuxKernel
 import Synchronization
 
 import protocol NIOCore.EventLoop

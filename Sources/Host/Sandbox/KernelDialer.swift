@@ -1,7 +1,7 @@
 import CLinux
 import EventLoop
 import Glibc
-import Linux
+import LinuxKernel
 import Synchronization
 
 import protocol NIOCore.EventLoop
@@ -32,7 +32,7 @@ package final class KernelDialer: GuestDialer {
     package func listen(port: UInt32, _ accept: @escaping @Sendable (Int32) -> Void) throws {
         // The thread owns the descriptor: nobody else closes the number while accept(2) uses it.
         let listener = SharedDescriptor(
-            FileDescriptor(owning: try checkNegated("listen on", "vsock port \(port)", clx_listen_vsock(port))))
+            FileDescriptor(owning: try checkNegativeErrno("listen on", "vsock port \(port)", clx_listen_vsock(port))))
         try startThread("vsock-\(port)") { [guest] in
             while true {
                 var peer: UInt32 = 0

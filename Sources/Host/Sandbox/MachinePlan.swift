@@ -1,6 +1,6 @@
 import Configuration
 import Hypervisor
-import Linux
+import LinuxKernel
 
 // Of the configuration and the host, pure values.
 

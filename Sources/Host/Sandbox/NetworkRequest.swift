@@ -1,7 +1,7 @@
 import Configuration
 import EventLoop
 import Glibc
-import Linux
+import LinuxKernel
 import Network
 import OCISpec
 

@@ -1,5 +1,5 @@
 import EventLoop
-import Linux
+import LinuxKernel
 
 import protocol NIOCore.EventLoop
 

@@ -2,7 +2,7 @@ import AgentAPI
 import EventLoop
 import Hypervisor
 import Ledger
-import Linux
+import LinuxKernel
 import Logging
 import NIOCore
 import Storage
@@ -23,7 +23,7 @@ package actor Sandbox {
     package nonisolated let plan: SandboxPlan
     package nonisolated let ledger: Ledger
     /// What the ledger holds from here on is the sandbox's.
-    var beginning: Ledger.Number
+    var beginning: Ledger.RecordID
     let log: Logger
     package internal(set) var state = State.empty
 
@@ -35,7 +35,7 @@ package actor Sandbox {
     /// nil where the host lets us have none.
     var groups: HostGroups?
     /// Of processes into the groups.
-    var move: Begun<Void>?
+    var move: BackgroundCall<Void>?
     var connection: RPCClient?
     var relay: StreamRelay?
     var debugConsole: DebugConsoleDoor?
@@ -51,7 +51,7 @@ package actor Sandbox {
     /// What the guest can add of memory at once, in MiB.
     var memoryBlockMiB = 128
     /// What is plugged in and out comes one after the other.
-    var hardware = Turns()
+    var hardware = SerialQueue()
     var disks: [HostDisk.Identity: AttachedDisk] = [:]
     var lastDisk = 0
     var shown: [ShownPath.Identity: ShownPath] = [:]

@@ -4,7 +4,7 @@ import EventLoop
 import Glibc
 import Hypervisor
 import Ledger
-import Linux
+import LinuxKernel
 import Logging
 import NIOCore
 import Netlink
@@ -29,11 +29,11 @@ actor SandboxNetwork {
     private var attachments: [Attachment] = []
     private let ledger: Ledger
     /// The ledger's numbers of attachments, by theirs.
-    private var written: [Int: Ledger.Number] = [:]
+    private var written: [Int: Ledger.RecordID] = [:]
     private var lastNumber = -1
     /// What the agent knows.
     private var told = NetworkPlan.empty
-    private var turns = Turns()
+    private var turns = SerialQueue()
     private var isClosed = false
     /// Closed, it ends the thread that hears of changes.
     private var watcher: Pipe?

@@ -1,7 +1,7 @@
 import Configuration
 import Glibc
 import Hypervisor
-import Linux
+import LinuxKernel
 import OCISpec
 import Storage
 

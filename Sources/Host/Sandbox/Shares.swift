@@ -1,6 +1,6 @@
 import Glibc
 import Ledger
-import Linux
+import LinuxKernel
 import OCISpec
 
 /// A file or directory of the host that the guest sees, for one container or for several.
@@ -17,7 +17,7 @@ struct ShownPath: Sendable {
     }
 
     let mounted: String
-    let made: Ledger.Number
+    let made: Ledger.RecordID
     var users: Int
 }
 
@@ -104,7 +104,7 @@ extension Sandbox {
         container.made.append(try attach(SourceCopy(share, seenBy: container.process), at: share.mounted))
     }
 
-    private func attach(_ copy: borrowing SourceCopy, at target: String) throws -> Ledger.Number {
+    private func attach(_ copy: borrowing SourceCopy, at target: String) throws -> Ledger.RecordID {
         let facts = try copy.tree.facts(target)
         let made = try ledger.add(.mount(path: target, namespace: Mounts.namespace))
         do {

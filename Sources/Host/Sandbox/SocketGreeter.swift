@@ -1,7 +1,7 @@
 import AgentAPI
 import Deadlines
 import Glibc
-import Linux
+import LinuxKernel
 import Synchronization
 
 /// Hears who the clients of a sandbox's host sockets are, and connects them.
@@ -21,13 +21,13 @@ final class SocketGreeter: Sendable {
         var isStopped = false
     }
     private let inbox = Mutex(Inbox())
-    private let bell: Doorbell
+    private let wakeUp: WakeUp
     let relay: StreamRelay
     let limits: LimitLog
 
     init(relay: StreamRelay, limits: LimitLog) throws(SystemError) {
         (self.relay, self.limits) = (relay, limits)
-        bell = try Doorbell()
+        wakeUp = try WakeUp()
         try startThread("sockets") { [self] in run() }
     }
 
@@ -41,7 +41,7 @@ final class SocketGreeter: Sendable {
     }
 
     /// Has the thread look again which sockets are closed.
-    func wake() { bell.ring() }
+    func wake() { wakeUp.signal() }
 
     func stop() {
         inbox.withLock { $0.isStopped = true }
@@ -105,12 +105,12 @@ final class SocketGreeter: Sendable {
             // A negative descriptor is left out (poll(2)).
             pollfd(fd: each.client == nil ? each.arrival.stream : -1, events: Int16(POLLIN), revents: 0)
         }
-        polled.append(pollfd(fd: bell.descriptor, events: Int16(POLLIN), revents: 0))
+        polled.append(pollfd(fd: wakeUp.descriptor, events: Int16(POLLIN), revents: 0))
         var pause = waiting.map { $0.deadline - .now }.min()
         if waiting.contains(where: { $0.client != nil }) { pause = min(pause ?? Self.retryPause, Self.retryPause) }
         let milliseconds = pause.map { Int32(clamping: Int(max(.zero, $0) / .milliseconds(1)) + 1) } ?? -1
         guard poll(&polled, nfds_t(polled.count), milliseconds) > 0 else { return waiting.map { _ in false } }
-        if polled.last?.revents != 0 { bell.answer() }
+        if polled.last?.revents != 0 { wakeUp.drain() }
         return polled.dropLast().map { $0.revents != 0 }
     }
 

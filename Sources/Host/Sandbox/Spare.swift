@@ -3,7 +3,7 @@ import EventLoop
 import Glibc
 import Hypervisor
 import Ledger
-import Linux
+import LinuxKernel
 import OCISpec
 import Storage
 import TTRPC
@@ -35,7 +35,7 @@ struct SpareParts: Sendable {
     let agentFeatures: [String]
     let memoryBlockMiB: Int
     let lastPort: UInt32
-    let beginning: Ledger.Number
+    let beginning: Ledger.RecordID
 }
 
 extension Sandbox {

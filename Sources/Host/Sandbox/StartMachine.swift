@@ -1,7 +1,7 @@
 import AgentAPI
 import EventLoop
 import Hypervisor
-import Linux
+import LinuxKernel
 
 extension Sandbox {
     /// The machine: gone on from the template where there is one, else booted.

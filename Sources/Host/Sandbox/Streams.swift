@@ -1,6 +1,6 @@
 import CLinux
 import Glibc
-import Linux
+import LinuxKernel
 import Synchronization
 
 /// Where a process's standard streams lead on the host: paths of fifos, files or terminals; empty means nowhere.
@@ -51,8 +51,8 @@ enum HostStream {
         guard kind == S_IFREG || kind == S_IFSOCK, parts.count == 4, parts[0] == "proc", parts[2] == "fd",
             let pid = Int32(parts[1]), let number = Int32(parts[3])
         else { return nil }
-        let process = FileDescriptor(owning: try checkNegated("find", path, clx_pidfd_open(pid)))
-        return FileDescriptor(owning: try checkNegated("take over", path, clx_pidfd_getfd(process.raw, number)))
+        let process = FileDescriptor(owning: try checkNegativeErrno("find", path, clx_pidfd_open(pid)))
+        return FileDescriptor(owning: try checkNegativeErrno("take over", path, clx_pidfd_getfd(process.raw, number)))
     }
 }
 

@@ -1,10 +1,10 @@
 import Glibc
-import Linux
+import LinuxKernel
 import OCISpec
 import Sandbox
 import TTRPC
 
-/// Turns what went wrong into the gRPC code that containerd acts on, and one line: managers print it and keep it in their logs.
+/// SerialQueue what went wrong into the gRPC code that containerd acts on, and one line: managers print it and keep it in their logs.
 func answering<Result: Sendable>(_ body: () async throws -> Result) async throws -> Result {
     do { return try await body() } catch {
         throw RPCError(code(of: error), "\(error)".printable(limit: longestError))

@@ -1,6 +1,6 @@
 import Deadlines
 import EventLoop
-import Linux
+import LinuxKernel
 import Logging
 import NIOCore
 import ShimAPI
@@ -20,7 +20,7 @@ package actor EventPublisher {
     private nonisolated let executor: LoopExecutor
     package nonisolated var unownedExecutor: UnownedSerialExecutor { executor.asUnownedSerialExecutor() }
     private nonisolated let unsent = Mutex(Unsent())
-    private nonisolated let bell: AsyncStream<Void>.Continuation
+    private nonisolated let wakeUp: AsyncStream<Void>.Continuation
     private let namespace: String
     private nonisolated let address: String?
     private let loop: any EventLoop
@@ -36,7 +36,7 @@ package actor EventPublisher {
         self.log = log
         executor = LoopExecutor(loop)
         let (stream, continuation) = AsyncStream.makeStream(of: Void.self, bufferingPolicy: .bufferingNewest(1))
-        bell = continuation
+        wakeUp = continuation
         Task(executorPreference: executor) { [weak self] in
             for await _ in stream { await self?.forwardAll() }
         }
@@ -61,7 +61,7 @@ package actor EventPublisher {
                 "events wait and too many come: some are dropped; this is not logged again",
                 metadata: ["events": "\(EventQueue.mostEvents)", "bytes": "\(EventQueue.mostBytes)"])
         }
-        bell.yield()
+        wakeUp.yield()
     }
 
     private func forwardAll() async {

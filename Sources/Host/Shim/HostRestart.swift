@@ -1,5 +1,5 @@
 import Ledger
-import Linux
+import LinuxKernel
 import Sandbox
 
 /// The first command after a start of the host takes away what sandboxes had left before it, and runs the hooks that were due.

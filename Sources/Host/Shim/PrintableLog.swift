@@ -1,4 +1,4 @@
-import Linux
+import LinuxKernel
 import Logging
 
 /// The shim's log, one line for each message whatever is in it: words of guests and of helpers are among the metadata.

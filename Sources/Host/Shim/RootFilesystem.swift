@@ -1,6 +1,6 @@
 import Glibc
 import Ledger
-import Linux
+import LinuxKernel
 import OCISpec
 import Sandbox
 import ShimAPI
@@ -23,14 +23,14 @@ enum RootFilesystem {
     /// - Returns: what it is, and what of it is in the ledger.
     static func prepare(
         _ mounts: [Containerd_Types_Mount], bundle: String, spec: Spec, ledger: Ledger, plugsDisks: Bool
-    ) throws -> (source: RootSource, made: [Ledger.Number]) {
+    ) throws -> (source: RootSource, made: [Ledger.RecordID]) {
         if plugsDisks, let disk = disk(mounts) { return (.disk(disk), []) }
         let (path, made) = try mount(mounts, bundle: bundle, spec: spec, ledger: ledger)
         return (.directory(path), made)
     }
 
     private static func mount(_ mounts: [Containerd_Types_Mount], bundle: String, spec: Spec, ledger: Ledger) throws
-        -> (path: String, made: [Ledger.Number])
+        -> (path: String, made: [Ledger.RecordID])
     {
         guard !mounts.isEmpty else {
             let path = spec.root?.path ?? "rootfs"
@@ -42,7 +42,7 @@ enum RootFilesystem {
         }
         let target = bundle + "/rootfs"
         try Files.makeDirectory(target, mode: 0o711)
-        var made: [Ledger.Number] = []
+        var made: [Ledger.RecordID] = []
         do {
             for mount in mounts {
                 let options = MountOptions(mount.options.filter { $0 != "loop" })

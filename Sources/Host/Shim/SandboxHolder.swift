@@ -4,7 +4,7 @@ import Configuration
 import EventLoop
 import Hypervisor
 import Ledger
-import Linux
+import LinuxKernel
 import Logging
 import NIOCore
 import OCISpec

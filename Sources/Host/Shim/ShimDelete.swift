@@ -1,7 +1,7 @@
 import Deadlines
 import Glibc
 import Ledger
-import Linux
+import LinuxKernel
 import Sandbox
 import ShimAPI
 import SwiftProtobuf
@@ -40,7 +40,7 @@ package enum ShimDelete {
         let deadline = ContinuousClock.now + limit
         while (try? output.isReadable("the helper's words", by: deadline)) == true {
             let raw = output.raw
-            let words = written(4096) { read(raw, $0.baseAddress, $0.count) }.bytes
+            let words = readBytes(upTo: 4096) { read(raw, $0.baseAddress, $0.count) }.bytes
             if words.isEmpty { return true }
             _ = write(2, words, words.count)
         }

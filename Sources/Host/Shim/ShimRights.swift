@@ -1,5 +1,5 @@
 import CLinux
-import Linux
+import LinuxKernel
 
 /// The capabilities of root that the shim keeps (capabilities(7)).
 ///
@@ -14,9 +14,9 @@ enum ShimRights {
 
     /// Reduces the rights of the calling thread and of those that it starts: call it before there are others.
     static func drop() throws(SystemError) {
-        try checkNegated("limit", "core dumps", clx_forbid_core_dumps())
+        try checkNegativeErrno("limit", "core dumps", clx_forbid_core_dumps())
         let status = try Files.readText("/proc/thread-self/status")
         guard let kept = CapabilitySet("CapPrm:", in: status)?.intersection(needed) else { return }
-        try checkNegated("drop", "capabilities", clx_set_capabilities(kept.bits, kept.bits, 0))
+        try checkNegativeErrno("drop", "capabilities", clx_set_capabilities(kept.bits, kept.bits, 0))
     }
 }

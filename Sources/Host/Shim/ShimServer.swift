@@ -4,7 +4,7 @@ import Configuration
 import EventLoop
 import Glibc
 import Ledger
-import Linux
+import LinuxKernel
 import Logging
 import NIOCore
 import Sandbox
@@ -32,14 +32,14 @@ package enum ShimServer {
         clx_set_thread_name("containerd-shim-kata-v2")
         try ShimRights.drop()
         // Mounts made for this sandbox live and die with this process, wherever it is killed.
-        try checkNegated("make a mount namespace for", name, clx_unshare(Int32(clx_new_mount.rawValue)))
+        try checkNegativeErrno("make a mount namespace for", name, clx_unshare(Int32(clx_new_mount.rawValue)))
         try Mounts.mount("none", at: "/", flags: UInt(MS_REC) | UInt(MS_SLAVE))
         // Shared again among its own children: what is mounted later reaches virtiofsd's namespace.
         try Mounts.mount("none", at: "/", flags: UInt(MS_REC) | UInt(MS_SHARED))
     }
 
     /// Where a manager that wants to hear of its shim listens: a fifo in the shim's working directory (containerd's shim protocol, "Logging").
-    static func openLog(in directory: String) throws(SystemError) -> Linux.FileDescriptor {
+    static func openLog(in directory: String) throws(SystemError) -> LinuxKernel.FileDescriptor {
         let path = directory + "/log"
         return try FileDescriptor.open(Files.exists(path) ? path : "/dev/null", O_RDWR | O_NONBLOCK)
     }

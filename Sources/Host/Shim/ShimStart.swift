@@ -1,7 +1,7 @@
 import CLinux
 import Glibc
 import Ledger
-import Linux
+import LinuxKernel
 import OCISpec
 import Sandbox
 

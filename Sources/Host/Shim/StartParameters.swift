@@ -1,6 +1,6 @@
 import Deadlines
 import Glibc
-import Linux
+import LinuxKernel
 import ShimAPI
 import SwiftProtobuf
 
@@ -53,7 +53,7 @@ package struct StartParameters: Equatable, Sendable {
         while bytes.count <= lengthLimit {
             var ready = pollfd(fd: 0, events: Int16(POLLIN), revents: 0)
             guard poll(&ready, 1, Int32(seconds * 1000)) > 0 else { break }
-            let chunk = written(65536) { read(0, $0.baseAddress, $0.count) }.bytes
+            let chunk = readBytes(upTo: 65536) { read(0, $0.baseAddress, $0.count) }.bytes
             guard !chunk.isEmpty else { break }
             bytes += chunk
         }

@@ -2,7 +2,7 @@ import Configuration
 import Deadlines
 import EventLoop
 import Glibc
-import Linux
+import LinuxKernel
 import Logging
 import NIOCore
 import OCISpec

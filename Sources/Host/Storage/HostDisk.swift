@@ -1,5 +1,5 @@
 import Glibc
-import Linux
+import LinuxKernel
 
 /// A block device or an image file of the host, open for a machine.
 package struct HostDisk: Sendable {

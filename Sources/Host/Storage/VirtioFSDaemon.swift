@@ -1,11 +1,11 @@
 import CLinux
 import Glibc
-import Linux
+import LinuxKernel
 
 /// virtiofsd, which serves one directory of the host to one guest.
 package final class VirtioFSDaemon: Sendable {
     private let process: ChildProcess
-    private let ending = Ending()
+    private let exit = OneShot<ProcessExit>()
 
     private init(_ process: ChildProcess) { self.process = process }
 
@@ -52,11 +52,11 @@ package final class VirtioFSDaemon: Sendable {
         command.diesWithParent = true
         command.bounding = capabilities
         let daemon = VirtioFSDaemon(try ChildProcess(command, admit: admit))
-        try daemon.process.whenEnded("virtiofsd") { daemon.ending.tell($0) }
+        try daemon.process.whenEnded("virtiofsd") { daemon.exit.complete($0) }
         return daemon
     }
 
-    package func waitForExit() async -> ProcessEnd { await ending.wait() }
+    package func waitForExit() async -> ProcessExit { await exit.wait() }
 
     /// The daemon and its sandboxed child.
     package var processes: [Int32] {

@@ -1,6 +1,6 @@
 import CMessageDigest
 import Glibc
-import Linux
+import LinuxKernel
 
 /// SHA-512, as Kata's hashes of kernels and images are.
 package enum SHA512 {

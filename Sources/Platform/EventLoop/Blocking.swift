@@ -1,4 +1,4 @@
-import Linux
+import LinuxKernel
 import NIOCore
 
 /// Runs a call that blocks on a thread of its own.
@@ -13,7 +13,7 @@ package func blocking<Result: Sendable>(_ name: String, _ body: @escaping @Senda
 }
 
 /// A call that blocks, begun at once on a thread of its own, while its caller does something else.
-package struct Begun<Result: Sendable>: Sendable {
+package struct BackgroundCall<Result: Sendable>: Sendable {
     private let promise: EventLoopPromise<Result>
 
     /// - Throws: where the host has no thread for it.

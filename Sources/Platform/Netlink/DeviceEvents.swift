@@ -1,13 +1,14 @@
 import CLinux
 import Glibc
-import Linux
+import LinuxKernel
 
 /// Hears that devices come and go (NETLINK_KOBJECT_UEVENT, netlink(7)).
 package struct DeviceEvents: ~Copyable {
     private let descriptor: FileDescriptor
 
     package init() throws(SystemError) {
-        descriptor = FileDescriptor(owning: try checkNegated("open", "the kernel's device events", clx_kernel_events()))
+        descriptor = FileDescriptor(
+            owning: try checkNegativeErrno("open", "the kernel's device events", clx_kernel_events()))
     }
 
     /// Looks at once and after each event, until there is something or the time is over: then nil. Blocks.

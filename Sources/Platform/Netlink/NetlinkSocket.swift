@@ -1,6 +1,6 @@
 import CLinux
 import Glibc
-import Linux
+import LinuxKernel
 
 /// A conversation with the kernel about links, addresses, routes and neighbours of the calling thread's network namespace
 /// (rtnetlink(7)). Calls block, at most five seconds for each answer.
@@ -9,7 +9,7 @@ package final class NetlinkSocket {
     private var sequence: UInt32 = 0
 
     package init() throws(SystemError) {
-        descriptor = FileDescriptor(owning: try checkNegated("open", "rtnetlink", clx_netlink_route(5, 0)))
+        descriptor = FileDescriptor(owning: try checkNegativeErrno("open", "rtnetlink", clx_netlink_route(5, 0)))
     }
 
     // MARK: Links
@@ -166,8 +166,8 @@ package final class NetlinkSocket {
     }
 
     private func receive() throws(SystemError) -> [NetlinkMessage] {
-        let (bytes, count) = written(65536) { recv(descriptor.raw, $0.baseAddress, $0.count, 0) }
-        try checkNegated("hear from", "rtnetlink", count)
+        let (bytes, count) = readBytes(upTo: 65536) { recv(descriptor.raw, $0.baseAddress, $0.count, 0) }
+        try checkNegativeErrno("hear from", "rtnetlink", count)
         return NetlinkMessage.parse(bytes)
     }
 
@@ -217,7 +217,7 @@ package struct NetworkMonitor: ~Copyable, Sendable {
 
     package init(_ groups: Groups) throws(SystemError) {
         descriptor = FileDescriptor(
-            owning: try checkNegated("open", "rtnetlink", clx_netlink_route(0, groups.rawValue)))
+            owning: try checkNegativeErrno("open", "rtnetlink", clx_netlink_route(0, groups.rawValue)))
     }
 
     /// Blocks until something is said: true. False when the time is over, or `stop` can be read.
@@ -236,7 +236,7 @@ package struct NetworkMonitor: ~Copyable, Sendable {
             return false
         }
         // Lost messages (ENOBUFS) say as much: look again.
-        _ = written(65536) { recv(descriptor.raw, $0.baseAddress, $0.count, 0) }
+        _ = readBytes(upTo: 65536) { recv(descriptor.raw, $0.baseAddress, $0.count, 0) }
         return true
     }
 }

@@ -1,4 +1,4 @@
-import Linux
+import LinuxKernel
 
 /// What becomes of packets that arrive at a link before the network stack sees them: a u32 filter of its ingress queueing
 /// discipline (tc(8), tc-u32(8), tc-mirred(8)).

@@ -1,5 +1,5 @@
 import Glibc
-import Linux
+import LinuxKernel
 import Synchronization
 
 /// Calls what the device's users gave it. The device's own thread calls nothing: it may make few system calls, a thread that it started could
@@ -14,10 +14,10 @@ final class CallbackThread: Sendable {
     }
 
     private let queue = Mutex(Queue())
-    private let bell: Doorbell
+    private let wakeUp: WakeUp
 
     init() throws(SystemError) {
-        bell = try Doorbell()
+        wakeUp = try WakeUp()
         try startThread("vsock-calls") { [self] in run() }
     }
 
@@ -26,13 +26,13 @@ final class CallbackThread: Sendable {
 
     func add(_ call: @escaping @Sendable () -> Void) {
         queue.withLock { $0.calls.append(call) }
-        bell.ring()
+        wakeUp.signal()
     }
 
     /// Ends the thread once it has made all calls.
     func end() {
         queue.withLock { $0.ended = true }
-        bell.ring()
+        wakeUp.signal()
     }
 
     private func run() {
@@ -44,8 +44,8 @@ final class CallbackThread: Sendable {
             for call in calls { call() }
             if calls.isEmpty {
                 if ended { return }
-                var ring = pollfd(fd: bell.descriptor, events: Int16(POLLIN), revents: 0)
-                if poll(&ring, 1, -1) > 0 { bell.answer() }
+                var ring = pollfd(fd: wakeUp.descriptor, events: Int16(POLLIN), revents: 0)
+                if poll(&ring, 1, -1) > 0 { wakeUp.drain() }
             }
         }
     }

@@ -1,5 +1,5 @@
 import Glibc
-import Linux
+import LinuxKernel
 
 /// One stream between a socket of ours and a port of the guest, with its credit (virtio 1.2, 5.10.6.3).
 final class Connection {

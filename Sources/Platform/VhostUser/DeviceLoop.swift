@@ -1,6 +1,6 @@
 import CLinux
 import Glibc
-import Linux
+import LinuxKernel
 
 /// The device's thread: the VMM's messages, the rings, and the sockets of all streams. It waits in poll(2) alone.
 final class DeviceLoop {
@@ -60,7 +60,7 @@ final class DeviceLoop {
 
     /// What is waited for. Those that the VMM may exchange are held here, so that their numbers stay theirs.
     private enum Source {
-        case bell, listener
+        case wakeUp, listener
         case frontEnd(FrontEnd)
         case kick(Int, SharedDescriptor)
         case stream(Connection)
@@ -68,7 +68,7 @@ final class DeviceLoop {
 
     private func wait() {
         polled.removeAll()
-        polled.add(device.bell.descriptor, POLLIN, .bell)
+        polled.add(device.wakeUp.descriptor, POLLIN, .wakeUp)
         let pause = idling.pause()
         if pause == nil { pollAll() }
         let limit = transmitQueueIsBusy ? 0 : timeoutMilliseconds
@@ -104,7 +104,7 @@ final class DeviceLoop {
 
     private func handle(_ source: Source, _ events: Int32) {
         switch source {
-        case .bell: device.bell.answer()
+        case .wakeUp: device.wakeUp.drain()
         case .listener: accept()
         case .frontEnd(let frontEnd): serve(frontEnd)
         case .kick(let index, let kick): if state.kicks[index] === kick { kicked(index) }
@@ -173,7 +173,7 @@ final class DeviceLoop {
     }
 }
 
-/// Turns of the loop in which nothing was done: descriptors that are ready again at once, as those of a VMM that was taken over may be, and a
+/// SerialQueue of the loop in which nothing was done: descriptors that are ready again at once, as those of a VMM that was taken over may be, and a
 /// listener for which no descriptor is left.
 struct Idling {
     private static let most = 64

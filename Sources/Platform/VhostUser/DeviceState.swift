@@ -1,6 +1,6 @@
 import CLinux
 import Glibc
-import Linux
+import LinuxKernel
 
 /// What the VMM sets up: memory, the three queues (receive, transmit, event) and their eventfds.
 final class DeviceState {

@@ -1,5 +1,5 @@
 import Glibc
-import Linux
+import LinuxKernel
 
 /// Somebody who waits for a stream to the guest.
 final class Dial: Sendable {

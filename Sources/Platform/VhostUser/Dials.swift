@@ -1,4 +1,4 @@
-import Linux
+import LinuxKernel
 
 /// Streams that are asked of the guest.
 extension DeviceLoop {

@@ -1,5 +1,5 @@
 import Glibc
-import Linux
+import LinuxKernel
 
 /// The transmit queue: packets of the guest, and bytes for the sockets.
 extension DeviceLoop {

@@ -1,6 +1,6 @@
 import CLinux
 import Glibc
-import Linux
+import LinuxKernel
 
 /// The VMM's side of the vhost-user protocol (QEMU docs/interop/vhost-user.rst). Never waits: a message may come in any number of pieces, and a
 /// VMM that doesn't take its answers has left the protocol.
@@ -62,7 +62,9 @@ final class FrontEnd {
     private func receive(_ most: Int) -> Int {
         var numbers = [Int32](repeating: -1, count: Self.mostDescriptors)
         var count = numbers.count
-        let (more, result) = written(most) { clx_recv_fds(socket.raw, $0.baseAddress, $0.count, &numbers, &count) }
+        let (more, result) = readBytes(upTo: most) {
+            clx_recv_fds(socket.raw, $0.baseAddress, $0.count, &numbers, &count)
+        }
         guard result > 0 else { return result }
         descriptors += numbers[..<count].map { SharedDescriptor(FileDescriptor(owning: $0)) }
         bytes += more

@@ -1,6 +1,6 @@
 import CLinux
 import Glibc
-import Linux
+import LinuxKernel
 
 /// The guest's memory as the VMM shared it. Every access is checked against the regions: the addresses come from the guest.
 final class GuestMemory {

@@ -1,4 +1,4 @@
-import Linux
+import LinuxKernel
 
 /// What the VMM may ask for.
 private enum Request: UInt32 {

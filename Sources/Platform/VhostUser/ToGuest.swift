@@ -1,5 +1,5 @@
 import Glibc
-import Linux
+import LinuxKernel
 
 /// The receive queue: answers, and the bytes of the sockets.
 extension DeviceLoop {

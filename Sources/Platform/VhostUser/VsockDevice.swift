@@ -1,5 +1,5 @@
 import Glibc
-import Linux
+import LinuxKernel
 import Synchronization
 
 /// A vsock device for one guest, in user space: needs no kernel module and takes no host-wide CID.
@@ -15,13 +15,13 @@ package final class VsockDevice: Sendable {
     }
 
     let inbox = Mutex(Inbox())
-    let bell: Doorbell
+    let wakeUp: WakeUp
     let callbacks: CallbackThread
     private let path: String
 
     /// Binds and listens; a stale file at `socketPath` is replaced.
     package init(socketPath: String, guestCID: UInt64 = 3) throws {
-        bell = try Doorbell()
+        wakeUp = try WakeUp()
         path = socketPath
         let listener = SharedDescriptor(try UnixSocket.listen(socketPath, backlog: 1))
         callbacks = try CallbackThread()
@@ -46,7 +46,7 @@ package final class VsockDevice: Sendable {
                 if !inbox.closed { inbox.dials.append(dial) }
                 return inbox.closed
             }
-            if closed { dial.answer(.failure(.closed)) } else { bell.ring() }
+            if closed { dial.answer(.failure(.closed)) } else { wakeUp.signal() }
         }
     }
 
@@ -66,6 +66,6 @@ package final class VsockDevice: Sendable {
         }
         guard first else { return }
         unlink(path)
-        bell.ring()
+        wakeUp.signal()
     }
 }

@@ -1,6 +1,6 @@
 import AgentAPI
 import Glibc
-import Linux
+import LinuxKernel
 import Shim
 
 /// containerd's shim protocol: flags in Go's syntax, then an action (reference: containerd runtime v2).

@@ -1,7 +1,7 @@
 import Agent
 import AgentAPI
 import Glibc
-import Linux
+import LinuxKernel
 
 /// The guest's agent.
 @main

@@ -1,6 +1,6 @@
 import ArgumentParser
 import Images
-import Linux
+import LinuxKernel
 
 struct Describe: ParsableCommand {
     static let configuration = CommandConfiguration(

@@ -1,7 +1,7 @@
 import ArgumentParser
 import Glibc
 import Images
-import Linux
+import LinuxKernel
 
 extension GuestImage.Initial: ExpressibleByArgument {}
 extension DiskImage.Format: ExpressibleByArgument {}

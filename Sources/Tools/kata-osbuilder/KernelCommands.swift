@@ -1,7 +1,7 @@
 import ArgumentParser
 import Glibc
 import Images
-import Linux
+import LinuxKernel
 
 struct Kernel: ParsableCommand {
     static let configuration = CommandConfiguration(

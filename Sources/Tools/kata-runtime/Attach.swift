@@ -2,7 +2,7 @@ import ArgumentParser
 import CLinux
 import Deadlines
 import Glibc
-import Linux
+import LinuxKernel
 import OCISpec
 
 /// The process whose pid managers see: ends with the container's status.

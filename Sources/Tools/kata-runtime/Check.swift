@@ -2,7 +2,7 @@ import ArgumentParser
 import Configuration
 import Glibc
 import Ledger
-import Linux
+import LinuxKernel
 import Sandbox
 
 struct Check: ParsableCommand {

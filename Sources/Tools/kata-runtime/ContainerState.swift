@@ -1,6 +1,6 @@
 import FoundationEssentials
 import Glibc
-import Linux
+import LinuxKernel
 import OCISpec
 
 /// A failure that a person reads as one line.

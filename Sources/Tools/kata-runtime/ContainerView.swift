@@ -1,6 +1,6 @@
 import CLinux
 import Glibc
-import Linux
+import LinuxKernel
 import OCISpec
 import Sandbox
 
@@ -48,12 +48,12 @@ struct ContainerView {
     /// - Parameter bundle: of a container that has been created; its mount points are there.
     static func enter(bundle: String) throws {
         let view = try ContainerView(bundle: bundle)
-        try checkNegated("make", "mount namespace", clx_unshare(Int32(clx_new_mount.rawValue)))
+        try checkNegativeErrno("make", "mount namespace", clx_unshare(Int32(clx_new_mount.rawValue)))
         try check("set propagation of", "/") { mount(nil, "/", nil, UInt(MS_PRIVATE) | UInt(MS_REC), nil) }
         try Mounts.attach(view.root, at: view.rootPath)
         close(view.root)
         try check("enter", view.rootPath) { chdir(view.rootPath) }
-        try checkNegated("pivot root to", view.rootPath, clx_pivot_root(".", "."))
+        try checkNegativeErrno("pivot root to", view.rootPath, clx_pivot_root(".", "."))
         try check("leave", "old root") { umount2(".", Int32(MNT_DETACH)) }
         try check("enter", "/") { chdir("/") }
         view.show()

@@ -3,7 +3,7 @@ import Configuration
 import Deadlines
 import Glibc
 import Ledger
-import Linux
+import LinuxKernel
 import OCISpec
 import Sandbox
 import Shim

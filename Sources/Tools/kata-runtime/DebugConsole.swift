@@ -1,6 +1,6 @@
 import Deadlines
 import Glibc
-import Linux
+import LinuxKernel
 import OCISpec
 import Sandbox
 

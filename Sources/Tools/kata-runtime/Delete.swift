@@ -1,6 +1,6 @@
 import ArgumentParser
 import Glibc
-import Linux
+import LinuxKernel
 import ShimAPI
 
 struct Delete: ParsableCommand {

@@ -1,6 +1,6 @@
 import FoundationEssentials
 import Glibc
-import Linux
+import LinuxKernel
 import Synchronization
 
 /// Errors go to stderr for a person, and to the manager's log file when it named one.

@@ -1,7 +1,7 @@
 import ArgumentParser
 import CLinux
 import Glibc
-import Linux
+import LinuxKernel
 import OCISpec
 import Sandbox
 import Shim

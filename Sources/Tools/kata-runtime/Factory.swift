@@ -4,7 +4,7 @@ import Configuration
 import EventLoop
 import Glibc
 import Hypervisor
-import Linux
+import LinuxKernel
 import NIOCore
 import Sandbox
 import Shim
@@ -59,18 +59,19 @@ struct FactoryInit: ParsableCommand {
         let plan = try FactoryPlan(factory.runtime.global.config)
         if let obstacle = plan.obstacle { throw RuntimeError(obstacle) }
         // Before any thread is started.
-        let bell = try plan.cached > 0 ? EndSignals.ring() : nil
+        let stopSignal = try plan.cached > 0 ? EndSignals.ring() : nil
         if let template = plan.template {
             let limit = Duration.seconds(plan.configuration.number(Keys.dialTimeout))
             let loop = try makeEventLoop(descriptors: 64)
             try waiting(on: loop) { try await template.make(version: Version.current, within: limit, on: loop) }
         }
-        guard let bell else {
+        guard let stopSignal else {
             print("vm factory initialized")
             return
         }
         let server = try CacheServer(
-            plan.configuration, path: plan.configuration.sources.first, shim: try ShimProcess.executable(), bell: bell)
+            plan.configuration, path: plan.configuration.sources.first, shim: try ShimProcess.executable(),
+            stopSignal: stopSignal)
         try server.run {
             print("vm factory initialized")
             fflush(nil)

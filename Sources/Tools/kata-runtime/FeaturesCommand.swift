@@ -1,5 +1,5 @@
 import ArgumentParser
-import Linux
+import LinuxKernel
 import OCISpec
 
 struct FeaturesCommand: ParsableCommand {

@@ -1,6 +1,6 @@
 import CLinux
 import Glibc
-import Linux
+import LinuxKernel
 import TTRPC
 
 /// Stands for a process of a container: passes signals and resizes on, ends with its status.

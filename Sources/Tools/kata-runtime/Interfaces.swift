@@ -2,7 +2,7 @@ import AgentAPI
 import ArgumentParser
 import EventLoop
 import Glibc
-import Linux
+import LinuxKernel
 import Netlink
 import Network
 import OCISpec

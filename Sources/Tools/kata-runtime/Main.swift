@@ -3,7 +3,7 @@ import ArgumentParser
 import Configuration
 import Glibc
 import Ledger
-import Linux
+import LinuxKernel
 import OCISpec
 import Shim
 

@@ -2,7 +2,7 @@ import AgentAPI
 import ArgumentParser
 import FoundationEssentials
 import Glibc
-import Linux
+import LinuxKernel
 import OCISpec
 
 struct Network: ParsableCommand {

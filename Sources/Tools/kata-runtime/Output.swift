@@ -1,4 +1,4 @@
-import Linux
+import LinuxKernel
 
 /// Prints what a guest has said. Nothing of it steers the terminal.
 func show(_ text: String, terminator: String = "\n") {

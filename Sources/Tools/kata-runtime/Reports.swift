@@ -2,7 +2,7 @@ import AgentAPI
 import ArgumentParser
 import Configuration
 import Glibc
-import Linux
+import LinuxKernel
 import OCISpec
 import Sandbox
 import Shim

@@ -1,6 +1,6 @@
 import ArgumentParser
 import Glibc
-import Linux
+import LinuxKernel
 
 struct Run: ParsableCommand {
     static let configuration = CommandConfiguration(abstract: "Creates and starts a container; ends with its status.")

@@ -1,6 +1,6 @@
 import Deadlines
 import Glibc
-import Linux
+import LinuxKernel
 import Shim
 
 /// The shim of an OCI container: the same process that containerd starts, under a namespace of its own.

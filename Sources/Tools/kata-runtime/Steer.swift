@@ -2,7 +2,7 @@ import ArgumentParser
 import Deadlines
 import Glibc
 import Ledger
-import Linux
+import LinuxKernel
 import Sandbox
 import ShimAPI
 

@@ -1,6 +1,6 @@
 import CLinux
 import Glibc
-import Linux
+import LinuxKernel
 
 /// The host's side of a container's terminal: raw, as the guest's own terminal does the cooking.
 enum Terminal {

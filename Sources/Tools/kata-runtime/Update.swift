@@ -1,7 +1,7 @@
 import ArgumentParser
 import Deadlines
 import Glibc
-import Linux
+import LinuxKernel
 import OCISpec
 import ShimAPI
 

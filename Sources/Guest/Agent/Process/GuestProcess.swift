@@ -1,7 +1,7 @@
 import Container
 import Deadlines
 import Glibc
-import Linux
+import LinuxKernel
 import Synchronization
 
 import protocol NIOCore.EventLoop

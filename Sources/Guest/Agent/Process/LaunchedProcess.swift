@@ -2,7 +2,7 @@ import CLinux
 import Container
 import Deadlines
 import Glibc
-import Linux
+import LinuxKernel
 
 /// What a process of a container begins from.
 enum Launch: Sendable {
@@ -70,7 +70,7 @@ struct LaunchedProcess: ~Copyable {
             case .ready:
                 // From outside: root of a user namespace may not raise what it has (prlimit(2)).
                 for limit in order.process.limits {
-                    try checkNegated(
+                    try checkNegativeErrno(
                         "set limit (process.rlimits)", "\(limit.resource)",
                         clx_set_rlimit(pid, limit.resource, limit.soft, limit.hard))
                 }
@@ -121,7 +121,7 @@ private struct Order: ~Copyable {
             cgroup = Cgroup(group).joinable(beside: first).path
             namespaces = 0
             (users, groups) = ("", "")
-            target = FileDescriptor(owning: try checkNegated("find", "process \(first)", clx_pidfd_open(first)))
+            target = FileDescriptor(owning: try checkNegativeErrno("find", "process \(first)", clx_pidfd_open(first)))
         }
     }
 

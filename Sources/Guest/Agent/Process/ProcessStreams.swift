@@ -2,7 +2,7 @@ import CLinux
 import Deadlines
 import EventLoop
 import Glibc
-import Linux
+import LinuxKernel
 import Synchronization
 
 import protocol NIOCore.EventLoop
@@ -93,7 +93,7 @@ final class ProcessStreams: Sendable {
             guard let master = ends.terminal.raw else {
                 throw SystemError("resize", "a process without terminal", errno: ENOTTY)
             }
-            try checkNegated("resize", "terminal", clx_set_window_size(master, rows, columns))
+            try checkNegativeErrno("resize", "terminal", clx_set_window_size(master, rows, columns))
         }
     }
 
@@ -109,7 +109,7 @@ final class ProcessStreams: Sendable {
     /// Blocks until there is something; empty at the end.
     func read(_ stream: Standard, limit: Int) throws(SystemError) -> [UInt8] {
         let end = try copy(of: stream)
-        return written(min(max(limit, 1), 1 << 20)) { Glibc.read(end.raw, $0.baseAddress, $0.count) }.bytes
+        return readBytes(upTo: min(max(limit, 1), 1 << 20)) { Glibc.read(end.raw, $0.baseAddress, $0.count) }.bytes
     }
 
     // MARK: The end

@@ -1,6 +1,6 @@
 import CLinux
 import Glibc
-import Linux
+import LinuxKernel
 import Synchronization
 
 /// Collects every child that ends, ours and orphans, on one thread.

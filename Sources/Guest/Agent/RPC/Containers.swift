@@ -5,7 +5,7 @@ import EventLoop
 import Glibc
 import GuestNetwork
 import GuestStorage
-import Linux
+import LinuxKernel
 import OCISpec
 import SwiftProtobuf
 import TTRPC

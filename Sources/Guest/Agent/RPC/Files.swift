@@ -1,7 +1,7 @@
 import AgentAPI
 import EventLoop
 import Glibc
-import Linux
+import LinuxKernel
 import SwiftProtobuf
 import TTRPC
 

@@ -2,7 +2,7 @@ import AgentAPI
 import Container
 import EventLoop
 import Glibc
-import Linux
+import LinuxKernel
 import OCISpec
 import SwiftProtobuf
 import TTRPC

@@ -4,7 +4,7 @@ import Container
 import EventLoop
 import Glibc
 import GuestStorage
-import Linux
+import LinuxKernel
 import Netlink
 import SwiftProtobuf
 import TTRPC
@@ -82,7 +82,7 @@ extension Service {
         -> Google_Protobuf_Empty
     {
         try await guest.answering {
-            try checkNegated("set", "clock", clx_set_clock(request.sec, request.usec))
+            try checkNegativeErrno("set", "clock", clx_set_clock(request.sec, request.usec))
             return Google_Protobuf_Empty()
         }
     }
@@ -92,7 +92,7 @@ extension Service {
     {
         try await guest.answering {
             let bytes = Array(request.data)
-            try checkNegated("reseed", "/dev/random", clx_add_entropy(bytes, bytes.count))
+            try checkNegativeErrno("reseed", "/dev/random", clx_add_entropy(bytes, bytes.count))
             return Google_Protobuf_Empty()
         }
     }

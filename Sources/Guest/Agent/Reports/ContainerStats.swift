@@ -1,6 +1,6 @@
 import AgentAPI
 import Container
-import Linux
+import LinuxKernel
 
 /// A container's figures from the files of its cgroup (Documentation/admin-guide/cgroup-v2.rst), and of the guest's links.
 enum ContainerStats {

@@ -1,5 +1,5 @@
 import Glibc
-import Linux
+import LinuxKernel
 
 /// Figures of the guest and of the agent in Prometheus' text format, under Kata's names.
 package struct GuestMetrics: Sendable {

@@ -1,5 +1,5 @@
 import Glibc
-import Linux
+import LinuxKernel
 
 /// One process as proc(5) tells of it.
 package struct ProcessEntry: Equatable, Sendable {

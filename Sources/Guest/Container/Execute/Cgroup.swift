@@ -1,6 +1,6 @@
 import CLinux
 import Glibc
-import Linux
+import LinuxKernel
 
 /// A container's directory below /sys/fs/cgroup (cgroup v2).
 package struct Cgroup: Sendable {
@@ -49,7 +49,7 @@ package struct Cgroup: Sendable {
         guard !filter.isOpen else { return }
         let directory = try FileDescriptor.open(path, O_RDONLY | O_DIRECTORY)
         let program = filter.program
-        try checkNegated(
+        try checkNegativeErrno(
             "attach device rules to", path, clx_attach_device_filter(directory.raw, program, program.count))
     }
 

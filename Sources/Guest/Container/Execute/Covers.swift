@@ -1,6 +1,6 @@
 import CLinux
 import Glibc
-import Linux
+import LinuxKernel
 
 /// Hides and protects files of a container by mounts of the guest's own, placed by descriptor: no path is followed that the
 /// container could change (CVE-2025-31133).
@@ -29,7 +29,7 @@ struct Covers: ~Copyable {
 
     func makeReadOnly(_ place: borrowing FileDescriptor, _ path: String) throws(SystemError) {
         try cover(place, with: place.raw, recursive: 1, path) { copy throws(SystemError) in
-            try checkNegated("make read-only", path, clx_mount_setattr("/proc/self/fd/\(copy)", 1, 0, 0))
+            try checkNegativeErrno("make read-only", path, clx_mount_setattr("/proc/self/fd/\(copy)", 1, 0, 0))
         }
     }
 
@@ -37,8 +37,8 @@ struct Covers: ~Copyable {
         _ place: borrowing FileDescriptor, with file: Int32, recursive: Int32, _ path: String,
         _ prepare: (_ copy: Int32) throws(SystemError) -> Void = { _ in }
     ) throws(SystemError) {
-        let copy = FileDescriptor(owning: try checkNegated("cover", path, clx_copy_mount(file, recursive)))
+        let copy = FileDescriptor(owning: try checkNegativeErrno("cover", path, clx_copy_mount(file, recursive)))
         try prepare(copy.raw)
-        try checkNegated("cover", path, clx_move_mount(copy.raw, place.raw))
+        try checkNegativeErrno("cover", path, clx_move_mount(copy.raw, place.raw))
     }
 }

@@ -1,6 +1,6 @@
 import CLinux
 import Glibc
-import Linux
+import LinuxKernel
 
 /// Makes the device nodes of a plan, and the links of config-linux.md, "/dev symbolic links".
 struct DeviceNodes {
@@ -83,8 +83,8 @@ struct DeviceNodes {
             throw SystemError("show the guest's device", device.path, errno: ENODEV)
         }
         let target = try lookup.open(device.path, missing: .file, links: .refused)
-        let copy = FileDescriptor(owning: try checkNegated("show", device.path, clx_copy_mount(node.raw, 0)))
-        try checkNegated("show", device.path, clx_move_mount(copy.raw, target.raw))
+        let copy = FileDescriptor(owning: try checkNegativeErrno("show", device.path, clx_copy_mount(node.raw, 0)))
+        try checkNegativeErrno("show", device.path, clx_move_mount(copy.raw, target.raw))
     }
 }
 

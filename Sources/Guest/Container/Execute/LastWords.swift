@@ -1,6 +1,6 @@
 import CLinux
 import Glibc
-import Linux
+import LinuxKernel
 
 /// What the first steps of a process have to say when nothing lets them speak any more: a page of memory that the agent reads.
 ///
@@ -13,7 +13,8 @@ package enum LastWords {
 
     /// An empty page.
     package static func make() throws(SystemError) -> FileDescriptor {
-        let page = FileDescriptor(owning: try checkNegated("make", "page of last words", clx_memory_file("words")))
+        let page = FileDescriptor(
+            owning: try checkNegativeErrno("make", "page of last words", clx_memory_file("words")))
         try check("size", "page of last words") { ftruncate(page.raw, off_t(size)) }
         return page
     }

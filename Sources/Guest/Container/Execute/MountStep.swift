@@ -1,6 +1,6 @@
 import CLinux
 import Glibc
-import Linux
+import LinuxKernel
 
 /// Makes one mount of a container.
 ///
@@ -51,7 +51,7 @@ struct MountStep {
 
     private func copy(_ origin: borrowing FileDescriptor, recursive: Bool) throws(SystemError) -> FileDescriptor {
         FileDescriptor(
-            owning: try checkNegated(failure, mount.destination, clx_copy_mount(origin.raw, recursive ? 1 : 0)))
+            owning: try checkNegativeErrno(failure, mount.destination, clx_copy_mount(origin.raw, recursive ? 1 : 0)))
     }
 
     /// Changes the flags of a bind mount.
@@ -84,7 +84,7 @@ struct MountStep {
                     "copy up (\(error.operation) \(error.object)) to", mount.destination, errno: error.code)
             }
             if flags & UInt(MS_RDONLY) != 0 {
-                try checkNegated("make read-only", mount.destination, clx_mount_setattr(mounted.name, 1, 0, 0))
+                try checkNegativeErrno("make read-only", mount.destination, clx_mount_setattr(mounted.name, 1, 0, 0))
             }
         }
         try setAttributes(of: mounted)
@@ -105,7 +105,7 @@ struct MountStep {
     /// A user namespace may not mount sysfs without a network namespace of its own; it may see the guest's.
     private func copyGuestsDevices() throws(SystemError) -> FileDescriptor {
         let copied = try copy(FileDescriptor.open("/sys", Int32(clx_open_path)), recursive: true)
-        try checkNegated("make read-only", mount.destination, clx_mount_setattr(copied.name, 1, 0, 1))
+        try checkNegativeErrno("make read-only", mount.destination, clx_mount_setattr(copied.name, 1, 0, 1))
         return copied
     }
 
@@ -141,13 +141,13 @@ struct MountStep {
         guard (FileFacts(mounted.raw)?.type == S_IFDIR) == (FileFacts(target.raw)?.type == S_IFDIR) else {
             throw SystemError(failure, mount.destination, errno: ENOTDIR)
         }
-        try checkNegated(failure, mount.destination, clx_move_mount(mounted.raw, target.raw))
+        try checkNegativeErrno(failure, mount.destination, clx_move_mount(mounted.raw, target.raw))
     }
 
     private func setAttributes(of mounted: borrowing FileDescriptor) throws(SystemError) {
         let path = mounted.name
         if mount.recursiveAttributes != 0 || mount.recursiveCleared != 0 {
-            try checkNegated(
+            try checkNegativeErrno(
                 "set attributes of", mount.destination,
                 clx_mount_setattr(path, mount.recursiveAttributes, mount.recursiveCleared, 1))
         }

@@ -1,6 +1,6 @@
 import CLinux
 import Glibc
-import Linux
+import LinuxKernel
 
 /// The last steps of a process before its program: user, capabilities, directory, exec.
 enum ProcessSetup {
@@ -17,10 +17,10 @@ enum ProcessSetup {
             var attributes = clx_scheduler(
                 policy: wanted.policy, priority: wanted.priority, nice: wanted.nice, flags: wanted.flags,
                 runtime: wanted.runtime, deadline: wanted.deadline, period: wanted.period)
-            try checkNegated("set (process.scheduler)", "policy \(wanted.policy)", clx_set_scheduler(&attributes))
+            try checkNegativeErrno("set (process.scheduler)", "policy \(wanted.policy)", clx_set_scheduler(&attributes))
         }
         if let wanted = plan.ioPriority {
-            try checkNegated(
+            try checkNegativeErrno(
                 "set (process.ioPriority)", "class \(wanted.class), priority \(wanted.level)",
                 clx_set_io_priority(wanted.class, wanted.level))
         }
@@ -57,13 +57,13 @@ enum ProcessSetup {
     }
 
     private static func setAffinity(_ processors: [Int32], _ field: String) throws(SystemError) {
-        try checkNegated(
+        try checkNegativeErrno(
             "use processors (process.execCPUAffinity.\(field))", "\(processors)",
             clx_set_affinity(processors, processors.count))
     }
 
     static func setPersonality(_ domain: UInt) throws(SystemError) {
-        try checkNegated("set (linux.personality)", "domain \(domain)", clx_set_personality(domain))
+        try checkNegativeErrno("set (linux.personality)", "domain \(domain)", clx_set_personality(domain))
     }
 
     /// Becomes the terminal's leader, with the terminal as standard streams. Returns the terminal's two ends.
@@ -75,14 +75,14 @@ enum ProcessSetup {
         if master == -ENOENT || master == -ENOTDIR { (path, master) = ("/dev/ptmx", open("/dev/ptmx")) }
         let terminal: PseudoTerminal
         do throws(SystemError) {
-            let master = FileDescriptor(owning: try checkNegated("open a terminal from", path, master))
+            let master = FileDescriptor(owning: try checkNegativeErrno("open a terminal from", path, master))
             terminal = try PseudoTerminal(master: master, name: path)
         } catch {
             throw SystemError(error.operation, error.object + " (is devpts mounted on /dev/pts?)", errno: error.code)
         }
         let slave = terminal.slave.raw
         if plan.rows > 0 { _ = clx_set_window_size(terminal.master.raw, plan.rows, plan.columns) }
-        try checkNegated("control", "terminal", clx_set_controlling_terminal(slave))
+        try checkNegativeErrno("control", "terminal", clx_set_controlling_terminal(slave))
         for standard in Int32(0)...2 { try check("use", "terminal") { dup2(slave, standard) } }
         fchown(slave, plan.user, gid_t(bitPattern: -1))
         return terminal
@@ -107,21 +107,22 @@ enum ProcessSetup {
             plan.capabilities
             ?? ProcessPlan.Capabilities(bounding: 0, effective: 0, inheritable: 0, permitted: 0, ambient: 0)
         // Before the user changes: dropping needs CAP_SETPCAP (capabilities(7)).
-        try checkNegated("bound", "capabilities", clx_bound_capabilities(sets.bounding))
-        try checkNegated("keep", "capabilities", clx_set_keep_capabilities(1))
+        try checkNegativeErrno("bound", "capabilities", clx_bound_capabilities(sets.bounding))
+        try checkNegativeErrno("keep", "capabilities", clx_set_keep_capabilities(1))
         try check("set", "additional groups") { setgroups(plan.groups.count, plan.groups) }
         try check("set", "group \(plan.group)") { setgid(plan.group) }
         try check("set", "user \(plan.user)") { setuid(plan.user) }
         // A change of user sets what fs.suid_dumpable says (prctl(2)).
-        try checkNegated("hide", "the process", clx_set_dumpable(0))
-        try checkNegated("set", "capabilities", clx_set_capabilities(sets.effective, sets.permitted, sets.inheritable))
+        try checkNegativeErrno("hide", "the process", clx_set_dumpable(0))
+        try checkNegativeErrno(
+            "set", "capabilities", clx_set_capabilities(sets.effective, sets.permitted, sets.inheritable))
         // An ambient one must be permitted and inheritable too (capabilities(7)); runc leaves others out, and so do bundles of its own.
         let ambient = sets.ambient & sets.permitted & sets.inheritable
-        try checkNegated("set", "ambient capabilities", clx_set_ambient_capabilities(ambient))
-        try checkNegated("drop", "kept capabilities", clx_set_keep_capabilities(0))
+        try checkNegativeErrno("set", "ambient capabilities", clx_set_ambient_capabilities(ambient))
+        try checkNegativeErrno("drop", "kept capabilities", clx_set_keep_capabilities(0))
         if !entered { try check("change to directory (process.cwd)", plan.directory) { chdir(plan.directory) } }
         try checkDirectory(plan.directory)
-        if plan.noNewPrivileges { try checkNegated("set", "no_new_privs", clx_set_no_new_privileges()) }
+        if plan.noNewPrivileges { try checkNegativeErrno("set", "no_new_privs", clx_set_no_new_privileges()) }
         umask(mode_t(plan.umask))
 
         var environment = plan.environment

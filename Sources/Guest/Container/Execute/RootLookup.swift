@@ -1,6 +1,6 @@
 import CLinux
 import Glibc
-import Linux
+import LinuxKernel
 
 /// Finds paths below a container's root, which may hold hostile links, and makes what is missing.
 ///
@@ -25,7 +25,7 @@ struct RootLookup {
         if whole >= 0 { return FileDescriptor(owning: whole) }
         guard missing != .fails, whole == -ENOENT else { throw SystemError("open", path, errno: -whole) }
         let found = try walk(path, last: missing, links)
-        return FileDescriptor(owning: try checkNegated("open", path, descriptor(found, links)))
+        return FileDescriptor(owning: try checkNegativeErrno("open", path, descriptor(found, links)))
     }
 
     /// Permissions of what is at a path; nil when nothing is there.
@@ -83,7 +83,7 @@ struct RootLookup {
             }
             let parentPath = "/" + done.joined(separator: "/")
             let directory = FileDescriptor(
-                owning: try checkNegated(
+                owning: try checkNegativeErrno(
                     "open", parentPath, clx_open_in_root(root, parentPath, Int32(clx_open_path) | O_DIRECTORY, 0)))
             let parent = directory.raw
             var facts = stat()

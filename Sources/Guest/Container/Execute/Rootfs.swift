@@ -1,6 +1,6 @@
 import CLinux
 import Glibc
-import Linux
+import LinuxKernel
 
 /// Builds a container's view of files, in the mount namespace that is already its own.
 ///
@@ -60,8 +60,8 @@ struct Rootfs: ~Copyable {
     /// No link is followed: the image would choose which file the terminal covers (CVE-2025-52565).
     private func show(_ file: borrowing FileDescriptor, at path: String) throws(SystemError) {
         let target = try lookup.open(path, missing: .file, links: .refused)
-        let copy = FileDescriptor(owning: try checkNegated("copy mount of", path, clx_copy_mount(file.raw, 0)))
-        try checkNegated("show", path, clx_move_mount(copy.raw, target.raw))
+        let copy = FileDescriptor(owning: try checkNegativeErrno("copy mount of", path, clx_copy_mount(file.raw, 0)))
+        try checkNegativeErrno("show", path, clx_move_mount(copy.raw, target.raw))
     }
 
     /// After everything is mounted: what the container may see but not write, or not see.
@@ -73,7 +73,7 @@ struct Rootfs: ~Copyable {
         for path in plan.masked {
             if let place = try find(path) { try covers.mask(place, path) }
         }
-        if plan.readOnlyRoot { try checkNegated("make read-only", "/", clx_mount_setattr(root.name, 1, 0, 0)) }
+        if plan.readOnlyRoot { try checkNegativeErrno("make read-only", "/", clx_mount_setattr(root.name, 1, 0, 0)) }
     }
 
     /// Looks a path up from the proc or sysfs that it belongs to, wherever that mount's directory was moved meanwhile.
@@ -88,7 +88,7 @@ struct Rootfs: ~Copyable {
     func enter() throws(SystemError) {
         let root = root.raw
         try check("enter", plan.rootfs) { fchdir(root) }
-        try checkNegated("pivot root to", plan.rootfs, clx_pivot_root(".", "."))
+        try checkNegativeErrno("pivot root to", plan.rootfs, clx_pivot_root(".", "."))
         try check("leave", "old root") { umount2(".", Int32(MNT_DETACH)) }
         try check("enter", "/") { chdir("/") }
         try check("set propagation of", "/") { mount(nil, "/", nil, plan.rootPropagation, nil) }

@@ -1,7 +1,7 @@
 import CLinux
 import CSeccomp
 import Glibc
-import Linux
+import LinuxKernel
 
 /// A compiled filter: instructions of classic BPF, ready for seccomp(2).
 package struct SeccompFilter: Equatable, Sendable {
@@ -39,8 +39,8 @@ package struct SeccompFilter: Equatable, Sendable {
                 throw SystemError("filter (linux.seccomp.syscalls)", rule.name, errno: -result)
             }
         }
-        let file = FileDescriptor(owning: try checkNegated("make", "filter", clx_memory_file("filter")))
-        try checkNegated("export", "seccomp filter", seccomp_export_bpf(context, file.raw))
+        let file = FileDescriptor(owning: try checkNegativeErrno("make", "filter", clx_memory_file("filter")))
+        try checkNegativeErrno("export", "seccomp filter", seccomp_export_bpf(context, file.raw))
         lseek(file.raw, 0, SEEK_SET)
         let bytes = try file.readAll("seccomp filter", limit: 1 << 20)
         let compiled = bytes.withUnsafeBytes { Array($0.bindMemory(to: UInt64.self)) }
@@ -91,7 +91,7 @@ package struct SeccompFilter: Equatable, Sendable {
 
     /// Takes effect for this thread and all it becomes (seccomp(2)).
     package func load() throws(SystemError) {
-        try checkNegated(
+        try checkNegativeErrno(
             "load", "seccomp filter of \(instructions.count) instructions (linux.seccomp)",
             clx_load_seccomp(instructions, instructions.count, flags))
     }

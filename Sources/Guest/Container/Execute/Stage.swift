@@ -1,6 +1,6 @@
 import CLinux
 import Glibc
-import Linux
+import LinuxKernel
 
 /// A process that joins a running container.
 package struct ExecPlan: Equatable, Sendable {
@@ -74,7 +74,7 @@ package enum Stage: UInt8, Sendable {
         try ProcessSetup.beforeRoot(plan.process)
         if !plan.namespaces.isOneClone { try enterNamespaces(plan.namespaces, sync) }
         if plan.namespaces.newCgroup {
-            try checkNegated("make", "cgroup namespace", clx_unshare(Int32(clx_new_cgroup.rawValue)))
+            try checkNegativeErrno("make", "cgroup namespace", clx_unshare(Int32(clx_new_cgroup.rawValue)))
         }
         if !plan.hostname.isEmpty {
             try check("set hostname", plan.hostname) { sethostname(plan.hostname, plan.hostname.utf8.count) }
@@ -114,14 +114,14 @@ package enum Stage: UInt8, Sendable {
             joined.append((namespace.flag, try FileDescriptor.open(namespace.path, O_RDONLY).take()))
         }
         for (index, namespace) in joined.enumerated() {
-            try checkNegated(
+            try checkNegativeErrno(
                 "join", plan.joined[index].path, clx_setns(namespace.descriptor, Int32(namespace.flag)))
             close(namespace.descriptor)
         }
         let users = UInt64(clx_new_user.rawValue)
         let offsets = try openTimeOffsets(plan)
         if plan.new & users != 0 {
-            try checkNegated("make", "user namespace", clx_unshare(Int32(users)))
+            try checkNegativeErrno("make", "user namespace", clx_unshare(Int32(users)))
             try sync.send(.mapUsers)
             guard sync.waitForGo() else { _exit(1) }
         }
@@ -130,7 +130,7 @@ package enum Stage: UInt8, Sendable {
             try check("become", "root of the user namespace") { setuid(0) }
         }
         let rest = plan.new & ~users
-        try checkNegated("make", "namespaces", clx_unshare(Int32(rest)))
+        try checkNegativeErrno("make", "namespaces", clx_unshare(Int32(rest)))
         if let offsets = offsets.raw { try set(plan.timeOffsets, offsets) }
         try continueInChild(sync)
     }
@@ -151,7 +151,7 @@ package enum Stage: UInt8, Sendable {
 
     /// A new pid or time namespace is its maker's children's (unshare(2)). The child belongs to the agent, as this process does.
     private static func continueInChild(_ sync: borrowing SyncSocket) throws {
-        let child = try checkNegated("fork", "into the container", clx_fork_sibling(0, -1))
+        let child = try checkNegativeErrno("fork", "into the container", clx_fork_sibling(0, -1))
         if child > 0 {
             try sync.send(.process(child))
             _exit(0)
@@ -165,7 +165,7 @@ package enum Stage: UInt8, Sendable {
         let plan = try sync.receive(ExecPlan.self)
         let filter = try sync.receiveFilter()
         try ProcessSetup.beforeRoot(plan.process)
-        try checkNegated("join", "the container", clx_setns(targetNumber, Int32(plan.namespaces)))
+        try checkNegativeErrno("join", "the container", clx_setns(targetNumber, Int32(plan.namespaces)))
         try continueInChild(sync)
         if let personality = plan.personality { try ProcessSetup.setPersonality(personality) }
         if plan.process.terminal {

@@ -1,6 +1,6 @@
 import CLinux
 import Glibc
-import Linux
+import LinuxKernel
 
 /// The conversation between the agent and the first steps of a process, over a socket pair that its exec closes.
 ///
@@ -106,7 +106,7 @@ package struct SyncSocket: ~Copyable, Sendable {
     private func receive() -> (bytes: [UInt8], passed: Int32) {
         var passed: Int32 = -1
         var count = 1
-        let (bytes, got) = written(65536) {
+        let (bytes, got) = readBytes(upTo: 65536) {
             count = 1
             return clx_recv_fds(descriptor.raw, $0.baseAddress, $0.count, &passed, &count)
         }

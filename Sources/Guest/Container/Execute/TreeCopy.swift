@@ -1,6 +1,6 @@
 import CLinux
 import Glibc
-import Linux
+import LinuxKernel
 
 /// Copies what is in one directory into another: for `tmpcopyup`, where a tmpfs starts with what it covers.
 enum TreeCopy {

@@ -1,6 +1,6 @@
 import CLinux
 import Glibc
-import Linux
+import LinuxKernel
 import Synchronization
 
 /// A single-threaded copy of the agent, made before that has threads, of which every process of a container begins as a copy.
@@ -25,7 +25,7 @@ package final class Zygote: Sendable {
     /// - Parameter limit: how long a process may take to be made.
     package init(limit: Duration) throws(SystemError) {
         let ends = try SocketPair()
-        if try checkNegated("fork", "the zygote", clx_fork()) == 0 { Self.serve(ends.keepingTheirs()) }
+        if try checkNegativeErrno("fork", "the zygote", clx_fork()) == 0 { Self.serve(ends.keepingTheirs()) }
         let ours = ends.keepingOurs()
         ours.setReadLimit(limit)
         socket = Mutex(ours)
@@ -88,7 +88,7 @@ package final class Zygote: Sendable {
         while true {
             var descriptors = [Int32](repeating: -1, count: 16)
             var count = descriptors.count
-            let (bytes, got) = written(65536) { buffer in
+            let (bytes, got) = readBytes(upTo: 65536) { buffer in
                 descriptors.withUnsafeMutableBufferPointer {
                     clx_recv_fds(socket.raw, buffer.baseAddress, buffer.count, $0.baseAddress, &count)
                 }

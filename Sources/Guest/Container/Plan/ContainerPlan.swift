@@ -1,6 +1,6 @@
 import CLinux
 import Glibc
-import Linux
+import LinuxKernel
 import OCISpec
 
 /// Everything that is done to create a container, decided before anything is done: a pure value of the specification.

@@ -1,5 +1,5 @@
 import Glibc
-import Linux
+import LinuxKernel
 import OCISpec
 
 /// One mount of a container, as mount(2) and mount_setattr(2) want it.

@@ -1,4 +1,4 @@
-import Linux
+import LinuxKernel
 
 /// A cpio archive in the kernel's "newc" format (Documentation/driver-api/early-userspace/buffer-format.rst).
 ///

@@ -1,5 +1,5 @@
 import Glibc
-import Linux
+import LinuxKernel
 
 /// A root file system of Debian's packages with systemd as process 1 and the agent as one of its units. Making it needs root.
 package struct DebianImage: Sendable {

@@ -1,5 +1,5 @@
 import Glibc
-import Linux
+import LinuxKernel
 
 /// A file system in a file, for a guest's root: ext4, or EROFS, which is smaller and always the same for the same files.
 package enum DiskImage {

@@ -1,5 +1,5 @@
 import Glibc
-import Linux
+import LinuxKernel
 
 /// What will be in an image: paths from its root, without a leading slash, in the order they were added.
 package struct FileTree: Sendable {

@@ -1,4 +1,4 @@
-import Linux
+import LinuxKernel
 
 /// What a guest boots beside its kernel.
 package struct GuestImage: Sendable {

@@ -1,5 +1,5 @@
 import Glibc
-import Linux
+import LinuxKernel
 
 /// /var/lib/osbuilder/osbuilder.yaml in an image: what it was made of, in the shape that Kata's tools read.
 package struct Metadata: Sendable, Equatable {

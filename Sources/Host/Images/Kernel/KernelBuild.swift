@@ -1,7 +1,7 @@
 import Deadlines
 import Digest
 import Glibc
-import Linux
+import LinuxKernel
 
 /// A guest's kernel built from the distribution's sources: what goes in decides its name, and a name is built once a machine.
 package struct KernelBuild: Sendable, Equatable {

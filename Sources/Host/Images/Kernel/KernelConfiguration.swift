@@ -1,4 +1,4 @@
-import Linux
+import LinuxKernel
 
 /// What a kernel was built with: the lines of its .config.
 package struct KernelConfiguration: Sendable, Equatable {

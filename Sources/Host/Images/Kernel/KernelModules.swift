@@ -1,4 +1,4 @@
-import Linux
+import LinuxKernel
 
 /// The modules of a distribution's kernel, and which of them a guest needs.
 package struct KernelModules {

@@ -1,7 +1,7 @@
 import Configuration
 import FoundationEssentials
 import Glibc
-import Linux
+import LinuxKernel
 
 /// What a server of cached machines is asked, in one message of its socket.
 struct CacheRequest: Codable, Sendable {

@@ -6,7 +6,7 @@ import FoundationEssentials
 import Glibc
 import Hypervisor
 import Ledger
-import Linux
+import LinuxKernel
 import Sandbox
 
 /// Keeps machines ready, each with its shim, and hands them out: one thread, which waits in poll(2).
@@ -28,7 +28,7 @@ package final class CacheServer {
     private let endpoint: String
     private let number: Int
     private let listener: FileDescriptor
-    private let bell: SharedDescriptor
+    private let stopSignal: SharedDescriptor
     private var machines: [Machine] = []
     private var last = 0
     /// Not before, after one that could not be made.
@@ -40,10 +40,10 @@ package final class CacheServer {
 
     /// - Parameters:
     ///   - shim: path of containerd-shim-kata-v2.
-    ///   - bell: readable when the server is to end.
-    package init(_ configuration: Configuration, path: String?, shim: String, bell: SharedDescriptor) throws {
+    ///   - stopSignal: readable when the server is to end.
+    package init(_ configuration: Configuration, path: String?, shim: String, stopSignal: SharedDescriptor) throws {
         self.configuration = configuration
-        (self.path, self.shim, self.bell) = (path, shim, bell)
+        (self.path, self.shim, self.stopSignal) = (path, shim, stopSignal)
         endpoint = configuration.text(Keys.cacheEndpoint)
         number = configuration.number(Keys.cacheNumber)
         _ = try Self.label(of: configuration.openFiles(), configuration)
@@ -68,7 +68,7 @@ package final class CacheServer {
                 wasFull = true
                 full()
             }
-            var polled = [bell.raw, listener.raw].map { pollfd(fd: $0, events: Int16(POLLIN), revents: 0) }
+            var polled = [stopSignal.raw, listener.raw].map { pollfd(fd: $0, events: Int16(POLLIN), revents: 0) }
             polled += machines.map { pollfd(fd: $0.control.raw, events: Int16(POLLIN), revents: 0) }
             let pause = max(.zero, nextTry - .now) / .milliseconds(1)
             guard poll(&polled, nfds_t(polled.count), pause > 0 ? Int32(pause) + 1 : -1) > 0 else { continue }

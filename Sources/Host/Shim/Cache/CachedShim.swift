@@ -6,7 +6,7 @@ import EventLoop
 import Glibc
 import Hypervisor
 import Ledger
-import Linux
+import LinuxKernel
 import OCISpec
 import Sandbox
 
@@ -124,7 +124,7 @@ package enum CachedShim {
     // MARK: From then on
 
     private static func become(
-        _ offer: Offer, _ control: SharedDescriptor, _ ledger: Ledger, _ socket: Ledger.Number, _ spare: Spare,
+        _ offer: Offer, _ control: SharedDescriptor, _ ledger: Ledger, _ socket: Ledger.RecordID, _ spare: Spare,
         _ loop: any EventLoop
     ) throws {
         let taker = offer.taker

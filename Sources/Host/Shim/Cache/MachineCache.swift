@@ -3,7 +3,7 @@ import Configuration
 import Deadlines
 import Glibc
 import Ledger
-import Linux
+import LinuxKernel
 
 /// What asks a server of cached machines.
 package enum MachineCache {

@@ -45,7 +45,7 @@ package func check<Result: SignedInteger>(
 
 /// The same for functions that return -errno.
 @discardableResult
-package func checkNegated<Result: SignedInteger>(
+package func checkNegativeErrno<Result: SignedInteger>(
     _ operation: String, _ object: @autoclosure () -> String, _ result: Result
 ) throws(SystemError) -> Result {
     if result >= 0 { return result }

@@ -131,10 +131,10 @@ package final class StreamRelay: Sendable {
     }
 
     private let inbox = Mutex(Inbox())
-    private let bell: Doorbell
+    private let wakeUp: WakeUp
 
     package init() throws(SystemError) {
-        bell = try Doorbell()
+        wakeUp = try WakeUp()
         try startThread("stdio") { [self] in run() }
     }
 
@@ -157,18 +157,18 @@ package final class StreamRelay: Sendable {
 
     private func take(_ added: [Added]) {
         inbox.withLock { $0.added += added }
-        bell.ring()
+        wakeUp.signal()
     }
 
     /// Ends a stream from this side: what was read but not written yet is lost.
     package func end(_ handle: Handle) {
         inbox.withLock { $0.ended.append(handle) }
-        bell.ring()
+        wakeUp.signal()
     }
 
     package func stop() {
         inbox.withLock { $0.stopped = true }
-        bell.ring()
+        wakeUp.signal()
     }
 
     private static let mostBytes = 64 << 10
@@ -200,7 +200,7 @@ package final class StreamRelay: Sendable {
             if stopped { return }
             streams.removeAll { stream in ended.contains { $0 === stream.handle } }
 
-            var polled = [pollfd(fd: bell.descriptor, events: Int16(POLLIN), revents: 0)]
+            var polled = [pollfd(fd: wakeUp.descriptor, events: Int16(POLLIN), revents: 0)]
             for stream in streams {
                 polled.append(
                     stream.waitsForWriter
@@ -208,7 +208,7 @@ package final class StreamRelay: Sendable {
                         : pollfd(fd: stream.source, events: Int16(POLLIN), revents: 0))
             }
             if poll(&polled, nfds_t(polled.count), -1) < 0 { continue }
-            if polled[0].revents != 0 { bell.answer() }
+            if polled[0].revents != 0 { wakeUp.drain() }
             let share = UnsafeMutableRawBufferPointer(rebasing: space[..<Self.share(among: streams.count)])
             var finished: Set<ObjectIdentifier> = []
             for (stream, result) in zip(streams, polled.dropFirst()) where result.revents != 0 {

@@ -1,7 +1,7 @@
 import Glibc
 import Testing
 
-@testable import Linux
+@testable import LinuxKernel
 
 @Suite("logs of others")
 struct LogKeeperTests {

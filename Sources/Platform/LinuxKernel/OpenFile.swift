@@ -27,7 +27,8 @@ package struct OpenFile: Sendable, Equatable {
         let flags = O_RDONLY | O_NOCTTY | O_NONBLOCK | O_NOFOLLOW
         try self.init(
             SharedDescriptor(
-                FileDescriptor(owning: try checkNegated("open", path, clx_open_without_links(real, flags)))), path)
+                FileDescriptor(owning: try checkNegativeErrno("open", path, clx_open_without_links(real, flags)))), path
+        )
     }
 
     private init(_ file: SharedDescriptor, _ path: String) throws(SystemError) {
@@ -49,14 +50,14 @@ extension OpenFile {
     /// - Parameter limit: in bytes; a larger file is EFBIG.
     package func sealedCopy(limit: Int) throws(SystemError) -> OpenFile {
         guard let source = file?.raw else { throw SystemError("copy (it is not open)", path, errno: EBADF) }
-        let copy = FileDescriptor(owning: try checkNegated("make", "copy of \(path)", clx_memory_file("boot")))
+        let copy = FileDescriptor(owning: try checkNegativeErrno("make", "copy of \(path)", clx_memory_file("boot")))
         var offset: off_t = 0
         while true {
             let count = try check("copy", path) { sendfile(copy.raw, source, &offset, 16 << 20) }
             if count == 0 { break }
             guard Int(offset) <= limit else { throw SystemError("copy", path, errno: EFBIG) }
         }
-        try checkNegated("seal", "copy of \(path)", clx_seal_contents(copy.raw))
+        try checkNegativeErrno("seal", "copy of \(path)", clx_seal_contents(copy.raw))
         let readable = try FileDescriptor.open("/proc/self/fd/\(copy.raw)", O_RDONLY)
         return OpenFile(copy: SharedDescriptor(readable), of: self)
     }

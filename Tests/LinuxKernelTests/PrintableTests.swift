@@ -2,7 +2,7 @@ import Glibc
 import TestSupport
 import Testing
 
-@testable import Linux
+@testable import LinuxKernel
 
 @Suite("Text of others, for terminals and logs")
 struct PrintableTests {

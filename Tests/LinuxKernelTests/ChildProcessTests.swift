@@ -3,7 +3,7 @@ import Glibc
 import TestSupport
 import Testing
 
-@testable import Linux
+@testable import LinuxKernel
 
 @Suite("child processes")
 struct ChildProcessTests {

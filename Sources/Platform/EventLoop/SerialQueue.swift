@@ -1,7 +1,7 @@
 /// Lets calls have their turns: each begins when the one before has ended, however it ended.
 ///
 /// For an actor: its methods let others in wherever they wait.
-package struct Turns: Sendable {
+package struct SerialQueue: Sendable {
     private var last: Task<Void, Never>?
 
     package init() {}

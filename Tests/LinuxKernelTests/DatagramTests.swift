@@ -1,7 +1,7 @@
 import TestSupport
 import Testing
 
-@testable import Linux
+@testable import LinuxKernel
 
 @Suite("datagrams in a stream")
 struct DatagramTests {

@@ -18,13 +18,13 @@ package final class NetworkNamespace: Sendable {
 
     /// Makes one, and moves the calling thread into it.
     package static func make() throws(SystemError) -> NetworkNamespace {
-        try checkNegated("make", "network namespace", clx_unshare(Int32(clx_new_net.rawValue)))
+        try checkNegativeErrno("make", "network namespace", clx_unshare(Int32(clx_new_net.rawValue)))
         return try open("/proc/thread-self/ns/net")
     }
 
     /// Moves the calling thread into it: a thread of the caller's own, that does nothing else afterwards.
     package func enter() throws(SystemError) {
-        try checkNegated("enter", "network namespace", clx_setns(descriptor.raw, Int32(clx_new_net.rawValue)))
+        try checkNegativeErrno("enter", "network namespace", clx_setns(descriptor.raw, Int32(clx_new_net.rawValue)))
     }
 
     /// For this process and for children that it starts.
@@ -44,7 +44,7 @@ package enum TapDevice {
     package static func open(_ name: String, queues: Int) throws(SystemError) -> [SharedDescriptor] {
         var opened: [SharedDescriptor] = []
         for _ in 0..<max(1, queues) {
-            let raw = try checkNegated("open tap", name, clx_open_tap(name, queues > 1 ? 1 : 0))
+            let raw = try checkNegativeErrno("open tap", name, clx_open_tap(name, queues > 1 ? 1 : 0))
             opened.append(SharedDescriptor(FileDescriptor(owning: raw)))
         }
         return opened

@@ -21,7 +21,7 @@ package enum FileOwner {
 
     private static func check(_ descriptor: Int32, _ path: String, _ kind: mode_t) throws(SystemError) {
         var facts = stat()
-        try Linux.check("look at", path) { fstat(descriptor, &facts) }
+        try LinuxKernel.check("look at", path) { fstat(descriptor, &facts) }
         guard facts.st_mode & S_IFMT == kind, isTrusted(facts.st_uid), facts.st_mode & 0o022 == 0 else {
             throw SystemError("trust (it is not root's alone to write)", path, errno: EPERM)
         }

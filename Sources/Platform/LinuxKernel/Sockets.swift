@@ -98,7 +98,7 @@ package enum Vsock {
     /// A stream to `port` of the host, or of one of its guests.
     package static func connect(_ machine: UInt32 = host, port: UInt32) throws(SystemError) -> FileDescriptor {
         let peer = machine == host ? "host port \(port)" : "vsock port \(port) of guest \(machine)"
-        return FileDescriptor(owning: try checkNegated("connect to", peer, clx_connect_vsock(machine, port)))
+        return FileDescriptor(owning: try checkNegativeErrno("connect to", peer, clx_connect_vsock(machine, port)))
     }
 }
 
@@ -125,7 +125,7 @@ package struct SocketPair: ~Copyable, Sendable {
 extension FileDescriptor {
     package func send(_ bytes: [UInt8], descriptors: [Int32]) throws(SystemError) {
         let sent = bytes.withUnsafeBytes { clx_send_fds(raw, $0.baseAddress, $0.count, descriptors, descriptors.count) }
-        try checkNegated("send descriptors on", "socket \(raw)", sent)
+        try checkNegativeErrno("send descriptors on", "socket \(raw)", sent)
     }
 
     /// How long `receive` and what else reads may wait; nil: for ever.
@@ -136,11 +136,11 @@ extension FileDescriptor {
     package func receive(limit: Int) throws(SystemError) -> (bytes: [UInt8], descriptors: [Int32]) {
         var descriptors = [Int32](repeating: -1, count: 8)
         var count = 0
-        let (bytes, got) = written(limit) {
+        let (bytes, got) = readBytes(upTo: limit) {
             count = descriptors.count
             return clx_recv_fds(raw, $0.baseAddress, $0.count, &descriptors, &count)
         }
-        try checkNegated("read", "socket \(raw)", got)
+        try checkNegativeErrno("read", "socket \(raw)", got)
         return (bytes, Array(descriptors[..<count]))
     }
 }

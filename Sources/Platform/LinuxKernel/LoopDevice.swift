@@ -13,7 +13,7 @@ package struct LoopDevice: ~Copyable {
         let file = try found.open(readOnly ? O_RDONLY : O_RDWR)
         var number: Int32 = -1
         device = FileDescriptor(
-            owning: try checkNegated(
+            owning: try checkNegativeErrno(
                 "make a loop device of", image, clx_attach_loop(file.raw, readOnly ? 1 : 0, &number)))
         path = "/dev/loop\(number)"
     }

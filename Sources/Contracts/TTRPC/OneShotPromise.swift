@@ -2,7 +2,7 @@ import NIOCore
 import Synchronization
 
 /// A promise that several parties may try to keep: the first one does.
-final class Once<Value: Sendable>: Sendable {
+final class OneShotPromise<Value: Sendable>: Sendable {
     private let promise: Mutex<EventLoopPromise<Value>?>
 
     init(_ promise: EventLoopPromise<Value>) { self.promise = Mutex(promise) }

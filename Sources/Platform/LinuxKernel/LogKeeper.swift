@@ -19,12 +19,12 @@ package final class LogKeeper: Sendable {
         var isStopped = false
     }
     private let state = Mutex(State())
-    private let bell: Doorbell
+    private let wakeUp: WakeUp
     /// Of what is remembered in the place of a full disk, in bytes.
     private static let mostLost = 4096
 
     package init() throws(SystemError) {
-        bell = try Doorbell()
+        wakeUp = try WakeUp()
         try startThread("logs") { [self] in run() }
     }
 
@@ -44,7 +44,7 @@ package final class LogKeeper: Sendable {
             $0.added.append(source)
             $0.open.insert(path)
         }
-        bell.ring()
+        wakeUp.signal()
         return written
     }
 
@@ -75,7 +75,7 @@ package final class LogKeeper: Sendable {
 
     package func stop() {
         state.withLock { $0.isStopped = true }
-        bell.ring()
+        wakeUp.signal()
     }
 
     private func run() {
@@ -88,10 +88,10 @@ package final class LogKeeper: Sendable {
             }
             sources += added.map { ($0, try? BoundedFile($0.path, limit: $0.limit)) }
             if isStopped { break }
-            var polled = [pollfd(fd: bell.descriptor, events: Int16(POLLIN), revents: 0)]
+            var polled = [pollfd(fd: wakeUp.descriptor, events: Int16(POLLIN), revents: 0)]
             polled += sources.map { pollfd(fd: $0.source.descriptor, events: Int16(POLLIN), revents: 0) }
             if poll(&polled, nfds_t(polled.count), -1) < 0 { continue }
-            if polled[0].revents != 0 { bell.answer() }
+            if polled[0].revents != 0 { wakeUp.drain() }
             for ((source, file), result) in zip(sources, polled.dropFirst()) where result.revents != 0 {
                 let count = read(source.descriptor, &chunk, chunk.count)
                 if count > 0, let lost = file?.append(chunk[..<count]), !lost.isEmpty {

@@ -1,4 +1,4 @@
-import Linux
+import LinuxKernel
 import NIOCore
 import NIOPosix
 

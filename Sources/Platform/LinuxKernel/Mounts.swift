@@ -36,7 +36,7 @@ package enum Mounts {
         let (below, propagation) = (Int32(recursive ? 1 : 0), alone ? UInt64(MS_PRIVATE) : 0)
         guard let process else {
             return FileDescriptor(
-                owning: try checkNegated(
+                owning: try checkNegativeErrno(
                     "copy mounts of", source, clx_copy_tree(-1, source, below, attributes, propagation)))
         }
         let theirs = try FileDescriptor.open("/proc/\(process)/ns/mnt", O_RDONLY)
@@ -45,7 +45,7 @@ package enum Mounts {
         try runThread("mounts") {
             outcome.value.withLock { $0 = clx_copy_tree(raw, source, below, attributes, propagation) }
         }
-        return FileDescriptor(owning: try checkNegated("copy mounts of", source, outcome.value.withLock { $0 }))
+        return FileDescriptor(owning: try checkNegativeErrno("copy mounts of", source, outcome.value.withLock { $0 }))
     }
 
     private final class Outcome: Sendable { let value = Mutex<Int32>(-EIO) }
@@ -55,7 +55,7 @@ package enum Mounts {
     }
 
     package static func attach(_ copy: Int32, at target: String) throws(SystemError) {
-        try checkNegated("attach mounts at", target, clx_attach_tree(copy, target))
+        try checkNegativeErrno("attach mounts at", target, clx_attach_tree(copy, target))
     }
 
     /// MOUNT_ATTR_* (mount_setattr(2)).

@@ -9,12 +9,12 @@ extension Command {
     /// - Throws: ETIMEDOUT past the limit.
     package func run(
         input: [UInt8], within limit: Duration, collecting: [Int32] = [1, 2],
-        collect: (ChildProcess) -> ProcessEnd = { $0.wait() }
-    ) throws(SystemError) -> (end: ProcessEnd, output: String) {
+        collect: (ChildProcess) -> ProcessExit = { $0.wait() }
+    ) throws(SystemError) -> (end: ProcessExit, output: String) {
         let deadline = ContinuousClock.now + limit
         // A file without a name: the program may read it late, in part, or never.
         let document = FileDescriptor(
-            owning: try checkNegated("make", "input of \(executable)", clx_memory_file("input")))
+            owning: try checkNegativeErrno("make", "input of \(executable)", clx_memory_file("input")))
         try document.writeAll(input, to: "input of \(executable)")
         lseek(document.raw, 0, SEEK_SET)
         var command = self

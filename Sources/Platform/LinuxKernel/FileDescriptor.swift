@@ -56,8 +56,8 @@ extension FileDescriptor {
             if let deadline, try !isReadable(object, by: deadline) {
                 throw SystemError("read", object, errno: ETIMEDOUT)
             }
-            let (chunk, count) = written(room) { Glibc.read(raw, $0.baseAddress, $0.count) }
-            try checkNegated("read", object, count)
+            let (chunk, count) = readBytes(upTo: room) { Glibc.read(raw, $0.baseAddress, $0.count) }
+            try checkNegativeErrno("read", object, count)
             if chunk.isEmpty { return bytes }
             bytes = bytes.isEmpty ? chunk : bytes + chunk
             room = min(2 * room, 65536)
@@ -88,7 +88,8 @@ extension FileDescriptor {
 
 /// The bytes that a call writes into room that nobody has cleared, and its result: their count, or -errno. Interrupted, it is made again.
 /// - Parameter call: fails as system calls do, with a negative number and errno.
-package func written(_ room: Int, by call: (UnsafeMutableRawBufferPointer) -> Int) -> (bytes: [UInt8], result: Int) {
+package func readBytes(upTo room: Int, by call: (UnsafeMutableRawBufferPointer) -> Int) -> (bytes: [UInt8], result: Int)
+{
     var result = 0
     let bytes = [UInt8](unsafeUninitializedCapacity: room) { buffer, count in
         repeat {
@@ -112,7 +113,7 @@ package struct Pipe: ~Copyable, Sendable {
 
     package init(nonBlocking: Bool = false) throws(SystemError) {
         var ends: [Int32] = [-1, -1]
-        try checkNegated("create", "pipe", clx_pipe(&ends, nonBlocking ? O_NONBLOCK : 0))
+        try checkNegativeErrno("create", "pipe", clx_pipe(&ends, nonBlocking ? O_NONBLOCK : 0))
         readEnd = FileDescriptor(owning: ends[0])
         writeEnd = FileDescriptor(owning: ends[1])
     }
@@ -122,22 +123,22 @@ package struct Pipe: ~Copyable, Sendable {
     package consuming func keepingWriteEnd() -> FileDescriptor { writeEnd }
 }
 
-/// Wakes a thread that waits in poll(2): any number of rings before it answers are one.
-package struct Doorbell: ~Copyable, Sendable {
+/// Wakes a thread that waits in poll(2): signals before it drains them count as one.
+package struct WakeUp: ~Copyable, Sendable {
     private let pipe: Pipe
 
     package init() throws(SystemError) { pipe = try Pipe(nonBlocking: true) }
 
-    /// Readable once it has rung.
+    /// The descriptor to poll: readable after `signal`.
     package var descriptor: Int32 { pipe.readEnd.raw }
 
-    package func ring() {
+    package func signal() {
         var byte: UInt8 = 1
         _ = write(pipe.writeEnd.raw, &byte, 1)
     }
 
-    package func answer() {
-        var rings = [UInt8](repeating: 0, count: 64)
-        _ = read(pipe.readEnd.raw, &rings, rings.count)
+    package func drain() {
+        var signals = [UInt8](repeating: 0, count: 64)
+        _ = read(pipe.readEnd.raw, &signals, signals.count)
     }
 }

@@ -2,7 +2,7 @@ import CLinux
 import Glibc
 
 /// How a process ended.
-package enum ProcessEnd: Equatable, Sendable, CustomStringConvertible {
+package enum ProcessExit: Equatable, Sendable, CustomStringConvertible {
     case exited(Int32)
     case signalled(Int32)
 
@@ -173,7 +173,7 @@ package final class ChildProcess: Sendable {
 
     /// Calls `body`, on a thread that waits for it, when the child has ended. Where there can be no such thread the child is ended: nobody
     /// would learn of its end.
-    package func whenEnded(_ thread: String, _ body: @escaping @Sendable (ProcessEnd) -> Void) throws(SystemError) {
+    package func whenEnded(_ thread: String, _ body: @escaping @Sendable (ProcessExit) -> Void) throws(SystemError) {
         do { try startThread(thread) { [self] in body(wait()) } } catch {
             signal(SIGKILL)
             _ = wait()
@@ -182,7 +182,7 @@ package final class ChildProcess: Sendable {
     }
 
     /// Blocks until the child ends. Called once, on a thread that may wait.
-    package func wait() -> ProcessEnd {
+    package func wait() -> ProcessExit {
         var code: Int32 = 0
         var status: Int32 = 0
         guard clx_wait_pidfd(pidfd.raw, &code, &status) == 0 else { return .exited(255) }

@@ -15,13 +15,15 @@ package struct PseudoTerminal: ~Copyable, Sendable {
     ///   - master: a multiplexer, just opened for reading and writing.
     ///   - name: what errors call it.
     package init(master: consuming FileDescriptor, name: String) throws(SystemError) {
-        slave = FileDescriptor(owning: try checkNegated("open a terminal from", name, clx_open_slave(master.raw)))
+        slave = FileDescriptor(owning: try checkNegativeErrno("open a terminal from", name, clx_open_slave(master.raw)))
         self.master = master
     }
 
     /// Path of the slave.
     package var path: String {
-        get throws(SystemError) { "/dev/pts/\(try checkNegated("name", "terminal", clx_terminal_number(master.raw)))" }
+        get throws(SystemError) {
+            "/dev/pts/\(try checkNegativeErrno("name", "terminal", clx_terminal_number(master.raw)))"
+        }
     }
 
     /// Closes the other end.
