@@ -8,11 +8,12 @@ let strict: [SwiftSetting] = [
 ]
 
 func room(
-    _ name: String, in storey: String, _ dependencies: [Target.Dependency] = [], resources: [Resource]? = nil
+    _ name: String, in storey: String, _ dependencies: [Target.Dependency] = [], exclude: [String] = [],
+    resources: [Resource]? = nil
 ) -> Target {
     .target(
-        name: name, dependencies: dependencies, path: "Sources/\(storey)/\(name)", resources: resources,
-        swiftSettings: strict)
+        name: name, dependencies: dependencies, path: "Sources/\(storey)/\(name)", exclude: exclude,
+        resources: resources, swiftSettings: strict)
 }
 
 func tool(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
@@ -80,7 +81,17 @@ let package = Package(
             ]),
         // Host
         room("Configuration", in: "Host", ["Deadlines", "Digest", "LinuxKernel"]),
-        room("Hypervisor", in: "Host", ["Deadlines", "LinuxKernel", "CLinux", "EventLoop", nioCore, nioPosix]),
+        room("Hypervisor", in: "Host", ["Deadlines", "LinuxKernel", nioCore], exclude: ["QEMU"]),
+        .target(
+            name: "QEMU",
+            dependencies: [
+                "CLinux", "Configuration", "Deadlines", "EventLoop", "Hypervisor", "LinuxKernel", nioCore, nioPosix,
+            ],
+            path: "Sources/Host/Hypervisor/QEMU", swiftSettings: strict),
+        room(
+            "Snapshot", in: "Host",
+            ["AgentAPI", "CLinux", "Deadlines", "EventLoop", "Hypervisor", "LinuxKernel", nioCore, protobuf]),
+        room("Diagnosis", in: "Host", ["Hypervisor", "LinuxKernel"]),
         room("Storage", in: "Host", ["CLinux", "LinuxKernel"]),
         room("Network", in: "Host", ["Deadlines", "LinuxKernel", "Netlink"]),
         room(
@@ -93,22 +104,28 @@ let package = Package(
         room("ControlGroups", in: "Host", ["LinuxKernel"]),
         room("Ledger", in: "Host", ["ControlGroups", "Deadlines", "LinuxKernel", "Network"]),
         room(
+            "Channel", in: "Host",
+            ["AgentAPI", "CLinux", "Deadlines", "EventLoop", "LinuxKernel", "VhostUser", log, nioCore]),
+        room("Stdio", in: "Host", ["Channel", "CLinux", "LinuxKernel"]),
+        room(
+            "SocketForward", in: "Host", ["AgentAPI", "Channel", "CLinux", "Deadlines", "LinuxKernel", "OCISpec"]),
+        room("Pod", in: "Host", ["AgentAPI", "Configuration", "Hypervisor", "LinuxKernel", "OCISpec"]),
+        room("GuestSpec", in: "Host", ["AgentAPI", "Ledger", "LinuxKernel", "OCISpec", "Pod"]),
+        room("Share", in: "Host", ["AgentAPI", "CLinux", "GuestSpec", "Ledger", "LinuxKernel"]),
+        room(
             "Sandbox", in: "Host",
             [
-                "Configuration", "ControlGroups", "Deadlines", "Hypervisor", "Ledger", "Network", "Netlink", "Storage",
-                "VhostUser",
-                "AgentAPI",
-                "OCISpec",
-                "TTRPC", "EventLoop",
-                "LinuxKernel", "CLinux", nioCore, log, protobuf,
+                "Channel", "Configuration", "ControlGroups", "Deadlines", "Diagnosis", "GuestSpec", "Hypervisor",
+                "Ledger", "Network", "Netlink", "Pod", "Share", "Snapshot", "SocketForward", "Stdio", "Storage",
+                "VhostUser", "AgentAPI", "OCISpec", "TTRPC", "EventLoop", "LinuxKernel", "CLinux", nioCore, log,
+                protobuf,
             ]),
         room(
             "Shim", in: "Host",
             [
-                "Sandbox", "Configuration", "Deadlines", "Hypervisor", "Ledger", "ShimAPI", "AgentAPI", "TTRPC",
-                "EventLoop",
-                "OCISpec",
-                "LinuxKernel", "CLinux", nioCore, nioPosix, log, protobuf,
+                "Sandbox", "Configuration", "Deadlines", "GuestSpec", "Hypervisor", "Ledger", "Pod", "QEMU", "Snapshot",
+                "Stdio", "ShimAPI", "AgentAPI", "TTRPC", "EventLoop", "OCISpec", "LinuxKernel", "CLinux", nioCore,
+                nioPosix, log, protobuf,
             ]),
         // Tools
         tool("kata-agent", ["Agent", "AgentAPI", "LinuxKernel"]),
@@ -116,7 +133,8 @@ let package = Package(
         tool(
             "kata-runtime",
             [
-                "Shim", "Sandbox", "Deadlines", "Ledger", "Network", "Netlink", "AgentAPI", "ShimAPI", "TTRPC",
+                "Shim", "Sandbox", "Channel", "GuestSpec", "Hypervisor", "Pod", "QEMU", "Snapshot", "Stdio",
+                "Deadlines", "Ledger", "Network", "Netlink", "AgentAPI", "ShimAPI", "TTRPC",
                 "EventLoop",
                 "Configuration", "OCISpec", "LinuxKernel", "CLinux", arguments, nioCore, nioPosix, protobuf,
             ]),
@@ -124,7 +142,12 @@ let package = Package(
         .executableTarget(name: "bench-peer", path: "Benchmarks/Peer", swiftSettings: strict),
         // Unit tests
         .target(
-            name: "TestSupport", dependencies: ["AgentAPI", "CLinux", "LinuxKernel", "TTRPC", "VhostUser", protobuf],
+            name: "TestSupport",
+            dependencies: [
+                "AgentAPI", "CLinux", "Channel", "Configuration", "EventLoop", "GuestSpec", "Hypervisor", "Ledger",
+                "LinuxKernel", "OCISpec", "Pod", "Sandbox", "Share", "Stdio", "TTRPC", "VhostUser", log, nioCore,
+                nioPosix, protobuf,
+            ],
             path: "Tests/TestSupport", swiftSettings: strict),
         unitTests("LinuxKernel", ["CLinux", "TestSupport"]),
         unitTests("Netlink", ["LinuxKernel", "CLinux", "TestSupport"]),
@@ -138,7 +161,17 @@ let package = Package(
         unitTests("Agent", ["GuestStorage", "OCISpec", "TestSupport"]),
         unitTests("Configuration", ["Digest", "LinuxKernel", "TestSupport"]),
         unitTests("GuestStorage", ["LinuxKernel"]),
-        unitTests("Hypervisor", ["EventLoop", "LinuxKernel", "TestSupport", nioPosix]),
+        unitTests("Hypervisor", ["LinuxKernel", "TestSupport"]),
+        unitTests("QEMU", ["EventLoop", "Hypervisor", "LinuxKernel", "TestSupport", nioPosix]),
+        unitTests("Snapshot", ["Hypervisor", "LinuxKernel", "QEMU"]),
+        unitTests("Diagnosis", ["Hypervisor", "LinuxKernel", "QEMU", "TestSupport"]),
+        unitTests("Channel", ["LinuxKernel", nioPosix]),
+        unitTests(
+            "SocketForward",
+            ["AgentAPI", "CLinux", "Channel", "GuestSpec", "Ledger", "LinuxKernel", "OCISpec", "TestSupport", log]),
+        unitTests("Share", ["GuestSpec", "LinuxKernel", "TestSupport"]),
+        unitTests("GuestSpec", ["AgentAPI", "Ledger", "LinuxKernel", "OCISpec", "Pod"]),
+        unitTests("Pod", ["Configuration", "Hypervisor", "OCISpec"]),
         unitTests("Network", ["Netlink", "LinuxKernel", "TestSupport"]),
         unitTests("ControlGroups", ["LinuxKernel", "TestSupport"]),
         unitTests("Storage", ["CLinux", "LinuxKernel", "TestSupport"]),
@@ -147,20 +180,24 @@ let package = Package(
         unitTests(
             "Sandbox",
             [
-                "AgentAPI", "CLinux", "Configuration", "ControlGroups", "EventLoop", "Hypervisor", "Ledger", "OCISpec",
-                "LinuxKernel", "TTRPC", "TestSupport", nioPosix, log,
+                "AgentAPI", "CLinux", "Channel", "Configuration", "ControlGroups", "EventLoop", "GuestSpec",
+                "Hypervisor",
+                "Ledger", "OCISpec", "Pod", "QEMU", "Share", "Stdio", "LinuxKernel", "TTRPC", "TestSupport", nioPosix,
+                log,
             ]),
         unitTests(
             "Shim",
             [
-                "AgentAPI", "Configuration", "EventLoop", "LinuxKernel", "OCISpec", "Sandbox", "ShimAPI", "TTRPC",
-                "TestSupport", nioPosix, log, protobuf,
+                "AgentAPI", "Configuration", "EventLoop", "GuestSpec", "Ledger", "LinuxKernel", "OCISpec", "Pod",
+                "Sandbox",
+                "ShimAPI", "Stdio", "TTRPC", "TestSupport", nioPosix, log, protobuf,
             ]),
         // Tests with real guests
         .testTarget(
             name: "VMTests",
             dependencies: [
-                "TestSupport", "Sandbox", "Ledger", "AgentAPI", "ShimAPI", "TTRPC", "EventLoop", "Configuration",
+                "TestSupport", "Sandbox", "Shim", "Ledger", "AgentAPI", "ShimAPI", "TTRPC", "EventLoop",
+                "Configuration",
                 "Images",
                 "OCISpec", "LinuxKernel",
                 nioCore, nioPosix, protobuf, log,

@@ -59,24 +59,4 @@ struct RootImageTests {
         try withFile(4, []) { #expect(reason($0, "", "").contains("none of the file systems")) }
         #expect(reason("/nowhere/image", "", "").contains("/nowhere/image"))
     }
-
-    @Test("persistent memory has its place behind what memory may grow to; a disk needs none")
-    func arguments() {
-        var machine = VMConfiguration(
-            name: "s", executable: "/q", kernel: OpenFile(named: "/k"), consoleFile: "/c", pidFile: "/p")
-        (machine.memoryMiB, machine.maxMemoryMiB) = (256, 256)
-        machine.image = RootImage(OpenFile(named: "/i,j"), bytes: 22 << 20, fileSystem: .erofs)
-        var words = QEMUArguments.build(machine)
-        #expect(words.contains("256M,slots=1,maxmem=278M"))
-        #expect(
-            words.contains("memory-backend-file,id=image,mem-path=/proc/self/fd/10,size=23068672,share=on,readonly=on")
-                && words.contains("virtio-pmem-pci,memdev=image"))
-        let append = words[words.firstIndex(of: "-append")! + 1]
-        #expect(append.contains(" root=/dev/pmem0 rootflags=dax ro rootfstype=erofs init=/sbin/init systemd.unit="))
-        machine.image?.driver = .block
-        words = QEMUArguments.build(machine)
-        #expect(words.contains("256M") && words.contains("virtio-blk-pci,drive=image"))
-        #expect(words.contains("fd=10,set=0") && words.contains { $0.contains("file=/dev/fdset/0,") })
-        #expect(!words.contains { $0.contains("/i,") })
-    }
 }

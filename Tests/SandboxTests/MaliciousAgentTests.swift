@@ -1,11 +1,9 @@
 import AgentAPI
-import Configuration
 import EventLoop
 import Ledger
 import LinuxKernel
-import Logging
-import NIOPosix
 import OCISpec
+import Stdio
 import Synchronization
 import TTRPC
 import TestSupport
@@ -14,66 +12,37 @@ import Testing
 @testable import OCISpec
 @testable import Sandbox
 
-/// A sandbox whose agent is the test's; it has no machine.
+/// A sandbox that is ready, with the test's agent; nothing was asked of that yet.
 final class AgentSandbox: Sendable {
-    let sandbox: Sandbox
-    private let ledger: Ledger
-    private let scratch = Scratch()
-    let lines = LogLines()
+    private let fakes: FakeSandbox
+    var sandbox: Sandbox { fakes.sandbox }
+    var lines: LogLines { fakes.lines }
 
     init(_ agent: FakeAgent) async throws {
-        let loop = MultiThreadedEventLoopGroup(numberOfThreads: 1).next()
-        let configuration = Configuration()
-        let host = SandboxPlan.Host(
-            processors: 1, memoryMiB: 1000, kilohertz: 1_000_000, accelerator: .init(.tcg, "a test"))
-        let network = try SandboxPlan.Network(
-            Spec.example, process: nil, configuration: configuration,
-            host: .init(namespace: 1, hasVhost: false, identity: { _ in 1 }), source: "config.json")
-        let plan = SandboxPlan(
-            sandbox: "s1", hostname: "h", network: network, configuration: configuration, host: host,
-            groups: .init(nil, sandbox: "s1", configuration: configuration))
-        ledger = try Ledger.begin(in: scratch.path + "/s1")
-        let lines = lines
-        sandbox = Sandbox(
-            plan: plan, ledger: ledger, loop: loop, log: Logger(label: "test") { _ in CollectedLog(lines: lines) })
-        let limits = sandbox.limits
-        await sandbox.answered(
-            by: try await RPCClient.connect(
-                socket: agent.host, limits: .agent { limits.reached($0, $1) }, on: loop))
+        fakes = try FakeSandbox()
+        let (sandbox, limits, loop) = (fakes.sandbox, fakes.sandbox.limits, fakes.sandbox.loop)
+        let vm = try await fakes.hypervisor.start(
+            fakes.plan.machine, logs: LogKeeper(), memory: nil, on: loop, admit: { _ in })
+        let connection = try await RPCClient.connect(
+            socket: agent.host, limits: .agent { limits.reached($0, $1) }, on: loop)
+        await sandbox.adopt(
+            RunningMachine(
+                vm: vm, fileServer: FakeFileServer(), channel: fakes.channel, connection: connection,
+                relay: try StreamRelay(), logs: try LogKeeper(), origin: .booted, beginning: fakes.ledger.mark))
     }
 
-    deinit { ledger.end() }
+    deinit { fakes.end() }
 }
 
 extension Sandbox {
-    fileprivate func answered(by connection: RPCClient) {
-        self.connection = connection
-        state = .ready
-    }
+    fileprivate func adopt(_ machine: RunningMachine) { (self.machine, state) = (machine, .ready) }
 
-    fileprivate func setUp() async throws { try await createSandbox(agent()) }
-    fileprivate var features: [String] { agentFeatures }
-}
-
-/// The messages of a log and their metadata.
-final class LogLines: Sendable {
-    private let lines = Mutex<[String]>([])
-    var all: [String] { lines.withLock { $0 } }
-    func add(_ line: String) { lines.withLock { $0.append(line) } }
-}
-
-struct CollectedLog: LogHandler {
-    let lines: LogLines
-    var metadata: Logger.Metadata = [:]
-    var logLevel = Logger.Level.info
-    subscript(metadataKey key: String) -> Logger.Metadata.Value? {
-        get { metadata[key] }
-        set { metadata[key] = newValue }
+    fileprivate func setUp() async throws {
+        guard var machine else { return }
+        try await createGuestSandbox(&machine)
+        self.machine = machine
     }
-    func log(event: LogEvent) {
-        let metadata = (event.metadata ?? [:]).sorted { $0.key < $1.key }.map { "\($0.key)=\($0.value)" }
-        lines.add(([event.message.description] + metadata).joined(separator: " "))
-    }
+    fileprivate var features: [String] { machine?.agentFeatures ?? [] }
 }
 
 @Suite("agents that answer as agents do, and lie", .timeLimit(.minutes(2)))
@@ -108,7 +77,7 @@ struct MaliciousAgentTests {
 
     @Test("one report a second, of the containers that there are")
     func reports() {
-        var reports = OutOfMemoryReports()
+        var reports = OOMReports()
         let now = ContinuousClock.now
         #expect(reports.judge("c", known: ["c"], at: now) == .passes)
         #expect(reports.judge("c", known: ["c", "d"], at: now + .milliseconds(999)) == .refused(.outOfMemory))

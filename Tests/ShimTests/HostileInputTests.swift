@@ -2,6 +2,7 @@ import AgentAPI
 import LinuxKernel
 import Logging
 import OCISpec
+import Pod
 import Sandbox
 import ShimAPI
 import SwiftProtobuf
@@ -50,12 +51,15 @@ struct HostileInputTests {
     func sandboxes() throws {
         let kind = "io.kubernetes.cri.container-type"
         let name = "io.kubernetes.cri.sandbox-id"
-        #expect(try ShimStart.group(of: spec([kind: "container", name: "pod"])) == "pod")
-        #expect(try ShimStart.group(of: spec([kind: "sandbox", name: "../.."])) == nil)
-        #expect(try ShimStart.group(of: spec([name: "pod"])) == nil)
+        func sandbox(_ annotations: [String: String]) throws -> String {
+            try SandboxMembership(annotationsOf: spec(annotations), id: "own").sandbox
+        }
+        #expect(try sandbox([kind: "container", name: "pod"]) == "pod")
+        #expect(try sandbox([kind: "sandbox", name: "../.."]) == "own")
+        #expect(try sandbox([name: "pod"]) == "own")
         for wrong in Self.wrong {
             let error = #expect(throws: SpecError.self) {
-                try ShimStart.group(of: spec([kind: "container", name: wrong]))
+                try sandbox([kind: "container", name: wrong])
             }
             #expect(error?.description.hasPrefix("config.json: annotations (\(name)): ") == true)
         }

@@ -1,4 +1,5 @@
 import AgentAPI
+import GuestSpec
 import Sandbox
 import ShimAPI
 import SwiftProtobuf

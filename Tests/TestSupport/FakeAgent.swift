@@ -48,6 +48,9 @@ package final class FakeAgent: Sendable {
         }
     }
 
+    /// Ends the connection from the guest's side.
+    package func hangUp() { shutdown(guest.raw, Int32(SHUT_RDWR)) }
+
     /// How often a method was called.
     package func count(_ method: String) -> Int { counts.withLock { $0[method] ?? 0 } }
 

@@ -6,6 +6,7 @@ import Logging
 import NIOPosix
 import OCISpec
 import Sandbox
+import Shim
 import SwiftProtobuf
 import Testing
 
@@ -25,9 +26,9 @@ struct AgentContractTests {
         let network = try SandboxPlan.Network(
             Spec.example, process: nil, configuration: configuration, host: .current, source: "config.json")
         let plan = SandboxPlan(
-            sandbox: "t-contract", hostname: "", network: network, configuration: configuration,
-            host: try .current(configuration, booting: configuration.openFiles()),
-            groups: SandboxPlan.Groups(nil, sandbox: "t-contract", configuration: configuration))
+            sandbox: "t-contract", hostname: "", network: network,
+            basis: try SandboxPlan.Basis(configuration, files: configuration.openFiles()),
+            cgroups: SandboxPlan.Cgroups(nil, sandbox: "t-contract", configuration: configuration))
         let ledger = try Ledger.begin(in: plan.paths.machine)
         defer { ledger.end() }
         let sandbox = Sandbox(

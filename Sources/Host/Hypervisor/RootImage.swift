@@ -4,8 +4,9 @@ import LinuxKernel
 /// A guest's root file system in a file of the host, and how the guest sees it.
 package struct RootImage: Sendable, Equatable {
     package enum FileSystem: String, Sendable { case ext4, xfs, erofs }
+    /// How the guest sees the file; the names are those of `vm_rootfs_driver`.
     package enum Driver: String, Sendable {
-        /// The guest reads the host's page cache in place, which all guests share.
+        /// Persistent memory. The guest reads the host's page cache in place, which all guests share.
         case pmem = "virtio-pmem"
         case block = "virtio-blk-pci"
     }
@@ -17,7 +18,7 @@ package struct RootImage: Sendable, Equatable {
     package var isPartitioned: Bool
     package var driver: Driver
 
-    /// Persistent memory comes in such pieces.
+    /// The unit of persistent memory, in bytes.
     static let granule = 2 << 20
 
     package init(
@@ -34,7 +35,7 @@ package struct RootImage: Sendable, Equatable {
 
     /// Looks at the file's first blocks.
     /// - Parameters:
-    ///   - isMappable: QEMU may open it again, by whatever user it is; else it is a disk.
+    ///   - isMappable: the hypervisor's user may open it again; else it becomes a disk.
     ///   - type: the file system that it should have; empty: any.
     ///   - driver: a `Driver`; empty: persistent memory where the image's size allows it.
     /// - Throws: for a file that is no image, or another one than asked for.
@@ -88,30 +89,11 @@ package struct RootImage: Sendable, Equatable {
 
     // MARK: In a machine
 
-    /// The room in the guest's address space that it takes.
-    var memoryMiB: Int { driver == .pmem ? (bytes + Self.granule - 1) / Self.granule * 2 : 0 }
+    /// The room in the guest's address space that it takes, in MiB.
+    package var memoryMiB: Int { driver == .pmem ? (bytes + Self.granule - 1) / Self.granule * 2 : 0 }
 
-    var arguments: [String] {
-        switch driver {
-        case .pmem:
-            return [
-                "-object",
-                "memory-backend-file,id=image,mem-path=\(QEMUArguments.path(QEMUArguments.imageDescriptor)),size=\(bytes),share=on,readonly=on",
-                "-device",
-                "virtio-pmem-pci,memdev=image",
-            ]
-        case .block:
-            // Through the descriptor itself, which asks no permission. Disks that come later have sets from 1 on (`Disk`).
-            return [
-                "-add-fd", "fd=\(QEMUArguments.imageDescriptor),set=0", "-drive",
-                "if=none,id=image,file=/dev/fdset/0,format=raw,readonly=on", "-device",
-                "virtio-blk-pci,drive=image",
-            ]
-        }
-    }
-
-    /// For the kernel, and for systemd where that is process 1: the agent's unit and what it needs.
-    func kernelParameters(debug: Bool) -> [String] {
+    /// Words for the kernel, and for systemd where that is process 1: the agent's unit and what it needs.
+    package func kernelParameters(debug: Bool) -> [String] {
         let device = driver == .pmem ? (isPartitioned ? "pmem0p1" : "pmem0") : (isPartitioned ? "vda1" : "vda")
         var words = ["root=/dev/\(device)"]
         if driver == .pmem { words.append(fileSystem == .xfs ? "rootflags=dax=always" : "rootflags=dax") }

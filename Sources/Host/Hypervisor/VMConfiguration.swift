@@ -1,114 +1,84 @@
-import Glibc
 import LinuxKernel
 
 /// Where a machine's memory is.
 package enum Memory: Sendable, Equatable {
-    /// New, and nobody else's.
+    /// In memory of the host that no other machine has.
     case own
-    /// In a file that stays: a template's.
+    /// In a file that remains after the machine: a template's.
     case file(String)
-    /// In the file that QEMU gets as descriptor `QEMUArguments.memoryDescriptor`; the machine waits for the rest of its state.
+    /// In a file that is handed over at the start; the machine waits for the rest of its state.
     case saved
 }
 
 /// What a machine runs before its kernel.
 package enum Firmware: Sendable, Equatable {
+    /// The one that starts the kernel soonest.
     case fastest
-    /// A file of QEMU's own, which finds it.
+    /// A file that was installed with the hypervisor, by its name.
     case named(String)
     case file(OpenFile)
 }
 
 /// A virtual machine to start: everything is decided, nothing is looked up.
+///
+/// Settings of one kind of hypervisor are not here but in that kind's type.
 package struct VMConfiguration: Sendable, Equatable {
     package var name: String
-    package var executable: String
-    package var machineType = "q35"
-    package var machineAccelerators = ""
-    package var accelerator: Accelerator = .tcg
-    package var cpuFeatures = ""
+    /// Directory of the machine's sockets and pid file.
+    package var directory: String
+    package var consoleFile: String
+
     package var kernel: OpenFile
     package var initrd: OpenFile?
     package var image: RootImage?
-    package var kernelParameters: [String] = []
     package var firmware = Firmware.fastest
+    /// Words of the user for the guest's kernel; they come last and win.
+    package var kernelParameters: [String] = []
+    /// The guest's kernel and init write all they do to the console.
+    package var debug = false
+
     package var memoryMiB = 2048
     package var maxMemoryMiB = 2048
+    /// How many times memory can be added as a module.
     package var memorySlots = 0
     package var memory = Memory.own
-    /// Memory is added by a virtio-mem device instead of modules (pc-dimm).
+    /// Memory is added by a virtio-mem device instead of modules.
     package var virtioMem = false
-    /// The guest tells which pages it has freed, and the host takes them.
+    /// The guest reports the pages that it has freed, and the host takes them back.
     package var reclaimsMemory = false
     package var vcpus = 1
     package var maxVCPUs = 1
-    package var rootPorts = 4
+    /// How many devices can be added while the machine runs.
+    package var hotPlugPorts = 4
     package var entropySource = "/dev/urandom"
-    package var seccompSandbox = "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"
-    /// Half the host's bogomips × 1000; TCG's guests are told, as their own calibration is off.
-    package var hostKilohertz = 0
-    package var debug = false
 
-    /// Unix sockets of the vhost-user devices; nil for none.
+    /// Unix socket of the vhost-user vsock device; nil for none.
     package var vsockSocket: String?
-    /// The guest's number on the host's own vsock instead of a device of ours.
+    /// The guest's number on the host's own vsock, instead of a device of ours.
     package var hostVsockCID: UInt32?
+    /// Unix socket of the vhost-user device of shared files; nil for none.
     package var shareSocket: String?
-    package var shareTag = "kataShared"
+    /// The name by which the guest mounts the shared files.
+    package var shareTag = ""
     package var shareQueueSize = 1024
+
     /// Path of the network namespace to start in; nil for an empty one.
     package var networkNamespace: String?
-    /// Whom QEMU runs as; nil: root, without its rights.
+    /// The user that the hypervisor runs as; nil: root, without its capabilities.
     package var user: ProcessUser?
-    package var consoleFile: String
-    package var pidFile: String
-    /// Where QEMU's own view of the host's files is put together.
-    package var rootDirectory: String { Files.absolute(pidFile + "/../root") }
 
-    package init(name: String, executable: String, kernel: OpenFile, consoleFile: String, pidFile: String) {
-        self.name = name
-        self.executable = executable
-        self.kernel = kernel
-        self.consoleFile = consoleFile
-        self.pidFile = pidFile
+    package init(name: String, directory: String, consoleFile: String, kernel: OpenFile) {
+        (self.name, self.directory, self.consoleFile, self.kernel) = (name, directory, consoleFile, kernel)
     }
-}
 
-extension VMConfiguration {
-    /// What the guest boots, by the numbers that QEMU's descriptors of them have. A saved machine has kernel and initrd in its memory.
-    var bootFiles: [Int32: OpenFile] {
-        var files: [Int32: OpenFile] = [:]
-        if memory != .saved {
-            files[QEMUArguments.kernelDescriptor] = kernel
-            files[QEMUArguments.initrdDescriptor] = initrd
-        }
-        files[QEMUArguments.imageDescriptor] = image?.file
-        if case .file(let file) = firmware { files[QEMUArguments.firmwareDescriptor] = file }
+    /// Where the hypervisor's own view of the host's files is put together.
+    package var rootDirectory: String { directory + "/root" }
+
+    /// Files of the host that the guest boots from, but for those that a saved machine has in its memory.
+    package var bootFiles: [OpenFile] {
+        var files = memory == .saved ? [] : [kernel] + (initrd.map { [$0] } ?? [])
+        if let image { files.append(image.file) }
+        if case .file(let file) = firmware { files.append(file) }
         return files
-    }
-
-    /// All that QEMU finds by a path: itself with its libraries and firmware. What the guest boots, sockets, disks, memory and logs come as
-    /// open descriptors.
-    var privateRoot: PrivateRoot {
-        let paths = ["/lib", "/lib64", "/usr/lib", "/usr/lib64", "/etc/ld.so.cache"] + Self.installation(executable)
-        var devices = ["/dev/null", entropySource]
-        if accelerator == .kvm { devices.append("/dev/kvm") }
-        if hostVsockCID != nil { devices.append("/dev/vhost-vsock") }
-        return PrivateRoot(directory: rootDirectory, paths: paths, devices: devices)
-    }
-
-    /// A program and what was installed with it, where it lies as installed programs do (hier(7)).
-    private static func installation(_ executable: String) -> [String] {
-        // A script wants a shell and whatever it runs.
-        var start: [UInt8] = [0, 0]
-        if let file = try? FileDescriptor.open(executable, O_RDONLY), read(file.raw, &start, 2) == 2,
-            start == Array("#!".utf8)
-        {
-            return [executable, "/bin", "/sbin", "/usr"]
-        }
-        let names = executable.split(separator: "/")
-        guard names.count > 1, ["bin", "sbin", "libexec"].contains(names[names.count - 2]) else { return [executable] }
-        let prefix = names.dropLast(2).map { "/" + $0 }.joined()
-        return [executable, prefix + "/lib", prefix + "/lib64", prefix + "/share"]
     }
 }

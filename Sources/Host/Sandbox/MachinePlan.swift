@@ -1,74 +1,82 @@
+import AgentAPI
 import Configuration
 import Hypervisor
+import Ledger
 import LinuxKernel
+import Pod
+import Snapshot
 
-// Of the configuration and the host, pure values.
+// Values from the configuration and the host; nothing is started.
 
 extension VMConfiguration {
     /// The machine of a sandbox.
-    init(
-        _ configuration: Configuration, host: SandboxPlan.Host, paths: SandboxPaths, size: MachineSize,
-        _ sizing: Sizing
-    ) {
+    init(_ basis: SandboxPlan.Basis, paths: SandboxPaths, size: MachineSize, _ sizing: Sizing) {
+        let (configuration, host) = (basis.configuration, basis.host)
         self.init(
-            name: paths.sandbox, executable: configuration.text(Keys.path),
-            kernel: host.files?.kernel ?? OpenFile(named: configuration.text(Keys.kernel)),
-            consoleFile: paths.console, pidFile: paths.machine + "/qemu.pid")
-        accelerator = host.accelerator.accelerator
-        machineType = configuration.text(Keys.machineType)
-        machineAccelerators = configuration.text(Keys.machineAccelerators)
-        // pmu=off is the host processor's property; TCG's has none.
-        let features = configuration.text(Keys.cpuFeatures)
-        cpuFeatures = accelerator == .tcg && !configuration.isSet(Keys.cpuFeatures) ? "" : features
+            name: paths.sandbox, directory: paths.machine, consoleFile: paths.console,
+            kernel: basis.files?.kernel ?? OpenFile(named: configuration.text(Keys.kernel)))
         let root = configuration.text(Keys.initrd)
-        if !root.isEmpty { initrd = host.files?.initrd ?? OpenFile(named: root) }
-        image = host.image
-        kernelParameters = configuration.text(Keys.kernelParameters).split(separator: " ").map(String.init)
-        if configuration.flag(Keys.agentDebug) { kernelParameters.append("agent.log=debug") }
-        if configuration.flag(Keys.debugConsole) {
-            kernelParameters += ["agent.debug_console", "agent.debug_console_vport=\(DebugConsoleDoor.port)"]
-        }
+        if !root.isEmpty { initrd = basis.files?.initrd ?? OpenFile(named: root) }
+        image = basis.image
         let program = configuration.text(Keys.firmware)
         if !program.isEmpty {
             firmware =
-                program.hasPrefix("/") ? .file(host.files?.firmware ?? OpenFile(named: program)) : .named(program)
+                program.hasPrefix("/") ? .file(basis.files?.firmware ?? OpenFile(named: program)) : .named(program)
         }
+        kernelParameters = Self.kernelParameters(configuration)
+        debug = configuration.flag(Keys.hypervisorDebug)
         (vcpus, memoryMiB) = (size.vcpus, size.memoryMiB)
-        (maxVCPUs, maxMemoryMiB) = (sizing.most.vcpus, sizing.most.memoryMiB)
+        (maxVCPUs, maxMemoryMiB) = (sizing.maximum.vcpus, sizing.maximum.memoryMiB)
         virtioMem = configuration.flag(Keys.virtioMem)
         reclaimsMemory = configuration.flag(Keys.reclaimMemory)
         memorySlots = configuration.number(Keys.memorySlots)
-        rootPorts = configuration.number(Keys.rootPorts)
-        seccompSandbox = configuration.text(Keys.seccompSandbox)
+        hotPlugPorts = configuration.number(Keys.rootPorts)
         entropySource = configuration.text(Keys.entropySource)
-        if configuration.flag(Keys.rootless) {
-            var user = host.user
-            let (given, group) = (configuration.number(Keys.rootlessUser), configuration.number(Keys.rootlessGroup))
-            if given > 0 { (user.user, user.group) = (UInt32(given), UInt32(group > 0 ? group : given)) }
-            self.user = user
-        }
-        hostKilohertz = host.kilohertz
-        debug = configuration.flag(Keys.hypervisorDebug)
+        user = Self.user(configuration, host)
         if configuration.text(Keys.guestChannel) == "vhost-vsock" {
-            // One number for the whole host (vsock(7)): two sandboxes that draw the same one are told apart by QEMU's refusal.
+            // The number is the whole host's (vsock(7)): of two sandboxes that draw the same one, the second is refused.
             hostVsockCID = host.vsockCID
         } else {
             vsockSocket = paths.vsock
         }
-        shareSocket = paths.virtiofs
+        (shareSocket, shareTag) = (paths.virtiofs, GuestPaths.shareTag)
         shareQueueSize = configuration.number(Keys.virtioFSQueueSize)
+    }
+
+    private static func kernelParameters(_ configuration: Configuration) -> [String] {
+        var words = configuration.text(Keys.kernelParameters).split(separator: " ").map(String.init)
+        if configuration.flag(Keys.agentDebug) { words.append(KernelArguments.log + "=debug") }
+        if configuration.flag(Keys.debugConsole) {
+            words += [
+                KernelArguments.debugConsole, "\(KernelArguments.debugConsolePort)=\(GuestPort.debugConsole)",
+            ]
+        }
+        return words
+    }
+
+    /// The user that the hypervisor runs as; nil: root.
+    private static func user(_ configuration: Configuration, _ host: HostFacts) -> ProcessUser? {
+        guard configuration.flag(Keys.rootless) else { return nil }
+        var user = host.user
+        let (given, group) = (configuration.number(Keys.rootlessUser), configuration.number(Keys.rootlessGroup))
+        if given > 0 { (user.user, user.group) = (UInt32(given), UInt32(group > 0 ? group : given)) }
+        return user
     }
 }
 
-extension MachineTemplate {
-    /// What machines go on from, if they do: of the size that all begin with, as what containers ask for is plugged in.
-    package init?(_ configuration: Configuration, host: SandboxPlan.Host) {
-        let sizing = Sizing(configuration, host: host)
+extension VMTemplate {
+    /// The VM template of the configuration; nil where machines boot. It has the size with which all machines begin: what containers ask
+    /// for is added later.
+    package init?(_ basis: SandboxPlan.Basis) {
+        let configuration = basis.configuration
+        let sizing = Sizing(configuration, host: basis.host)
         let machine = VMConfiguration(
-            configuration, host: host, paths: SandboxPaths(sandbox: "template"), size: sizing.size(for: []), sizing)
-        // The host's own vsock can't be plugged in later.
-        guard configuration.flag(Keys.enableTemplate), machine.hostVsockCID == nil else { return nil }
-        self.init(directory: configuration.text(Keys.templatePath), of: machine)
+            basis, paths: SandboxPaths(sandbox: "template"), size: sizing.size(for: []), sizing)
+        // The host's own vsock can't be added to a clone.
+        guard configuration.flag(Keys.enableTemplate), machine.hostVsockCID == nil,
+            basis.hypervisor.capabilities.hasSnapshots
+        else { return nil }
+        self.init(directory: configuration.text(Keys.templatePath), of: machine, by: basis.hypervisor)
     }
 }
 
@@ -78,7 +86,9 @@ extension Disk.Settings {
         driver = configuration.text(Keys.blockDriver) == "virtio-scsi" ? .scsi : .blk
         asynchronousIO = configuration.text(Keys.blockAIO)
         if configuration.flag(Keys.blockCacheSet) {
-            cache = (configuration.flag(Keys.blockCacheDirect), configuration.flag(Keys.blockCacheNoFlush))
+            cache = Cache(
+                direct: configuration.flag(Keys.blockCacheDirect),
+                noFlush: configuration.flag(Keys.blockCacheNoFlush))
         }
         logicalSector = configuration.number(Keys.blockLogicalSector)
         physicalSector = configuration.number(Keys.blockPhysicalSector)
@@ -86,7 +96,7 @@ extension Disk.Settings {
 }
 
 extension RootImage {
-    /// What the configuration names as the guest's root; nil for an initrd.
+    /// The guest's root file system, as the configuration names it; nil for an initrd.
     init?(_ configuration: Configuration, _ file: OpenFile?) throws {
         guard let file else { return nil }
         let driver =

@@ -5,9 +5,12 @@ import FoundationEssentials
 import Glibc
 import LinuxKernel
 import OCISpec
+import Stdio
 import TTRPC
 
 extension Sandbox {
+    /// Starts a created process.
+    /// - Throws: `SandboxError` in another state, `RPCError` with the agent's refusal, `HookError` of a poststart hook.
     package func start(container: String, exec: String = "") async throws {
         let record = try self.container(container)
         let process = try record.process(exec)
@@ -19,7 +22,6 @@ extension Sandbox {
         let asked = ContinuousClock.now
         if exec.isEmpty { try await start(record, agent) } else { try await start(process, in: record, agent) }
         process.state = .running
-        // What the guest took, apart from what the host and its manager did.
         let start = ContinuousClock.now - asked
         log.info(
             "process runs",
@@ -31,8 +33,8 @@ extension Sandbox {
             var request = Grpc_WaitProcessRequest()
             request.containerID = container
             request.execID = exec.isEmpty ? container : exec
-            // A wait that is lost means that the guest is lost, and with it the process: killed.
-            let status = (try? await agent.waitProcess(request, timeout: nil).status) ?? 137
+            // A lost wait means a lost guest, and a killed process.
+            let status = (try? await agent.waitProcess(request, timeout: nil).status) ?? Self.killedStatus
             await self?.ended(process, of: container, status)
         }
         guard exec.isEmpty else { return }
@@ -44,19 +46,19 @@ extension Sandbox {
 
     /// Starts the container's own program.
     private func start(_ record: Container, _ agent: AgentServiceClient) async throws {
-        // Others give the links between create and start, by hooks or by the task's pid, and write then who resolves names there.
+        // Managers may add links and write resolv.conf between create and start.
         if let path = record.resolverConfiguration, let text = try? Files.readText(path),
-            NameRelay.isNeeded(by: text), let dialer, let relay
+            NameRelay.isNeeded(by: text), let machine
         {
-            try await network?.relayNames(dialer, relay)
+            try await network?.relayNames(machine.channel, machine.relay)
         }
-        try await network?.follow()
+        try await network?.reconcile()
         var request = Grpc_StartContainerRequest()
         request.containerID = record.id
         do {
             _ = try await agent.startContainer(request, timeout: record.hooks?.startLimit ?? Deadline.start.limit)
         } catch {
-            // Whatever of it is there: it has had its start.
+            // Parts of it may run: a container is started once.
             try? await signal(SIGKILL, container: record.id)
             throw error
         }
@@ -68,8 +70,8 @@ extension Sandbox {
         request.containerID = record.id
         request.execID = process.id
         if var specification = process.specification {
-            specification.keepHostProfiles(guestSELinux: plan.guestSELinux)
-            if agentFeatures.contains(AgentFeature.specJSON) {
+            specification.removeHostProfiles(guestSELinux: plan.guestSELinux)
+            if hasFeature(AgentFeature.specJSON) {
                 request.processJson = Data(specification.json())
             } else {
                 request.process = try Grpc_Process(checking: specification, source: "process.json")
@@ -92,26 +94,30 @@ extension Sandbox {
         }
     }
 
-    /// - Parameter status: as the agent tells it.
+    /// Records the end of a process after its last output.
+    /// - Parameter status: the agent's; a hostile guest may say any number.
     func ended(_ process: ContainerProcess, of container: String, _ status: Int32) async {
         if !process.id.isEmpty { containers[container]?.identities.withdraw(process.id) }
         await drained(process.outputs, quiet: Deadline.quietOutput.limit, limit: Deadline.output.limit, on: loop)
-        process.endInput(relay)
-        let most = Int32(GuestLimit.exitStatus.value)
-        if !(0...most).contains(status) { limits.reached(.exitStatus, "\(status) of container \(container)") }
-        process.end(status: (0...most).contains(status) ? status : most)
+        process.endInput(parts.relay)
+        let maximum = Int32(GuestLimit.exitStatus.value)
+        let isValid = (0...maximum).contains(status)
+        if !isValid { limits.reached(.exitStatus, "\(status) of container \(container)") }
+        process.end(status: isValid ? status : maximum)
     }
 
-    /// Of a process that nobody knows any more: what it wrote and its manager does not read is kept for a while, not for ever.
-    func giveUp(_ process: ContainerProcess) {
+    /// Ends the output of a deleted process that its manager has not read after a while.
+    func abandonOutput(of process: ContainerProcess) {
         let outputs = process.outputs.filter(\.isUnread).map { (stream: $0, moved: $0.moved) }
         guard !outputs.isEmpty else { return }
-        Task(executorPreference: executor) { [relay, loop] in
+        Task(executorPreference: executor) { [relay = parts.relay, loop] in
             try? await sleep(Deadline.unread.limit, on: loop)
             for (stream, moved) in outputs where stream.isUnread && stream.moved == moved { relay?.end(stream) }
         }
     }
 
+    /// Adds a process to a running container; `start` runs it.
+    /// - Parameter exec: its id, which no other process of the container has.
     package func addExec(container: String, exec: String, process: OCISpec.Process, streams: StreamPaths) throws {
         let record = try self.container(container)
         guard record.processes[exec] == nil else {
@@ -128,10 +134,13 @@ extension Sandbox {
         record.processes[exec] = ContainerProcess(id: exec, streams: streams, specification: process)
     }
 
-    package func wait(container: String, exec: String = "") async throws -> (status: Int32, at: timespec) {
+    /// Waits for the end of a process.
+    package func wait(container: String, exec: String = "") async throws -> ContainerProcess.End {
         await (try self.container(container).process(exec)).waitForEnd()
     }
 
+    /// Sends a signal to a process.
+    /// - Parameter all: to all processes of the container.
     package func signal(_ number: Int32, container: String, exec: String = "", all: Bool = false) async throws {
         let record = try self.container(container)
         let process = try record.process(exec)
@@ -141,7 +150,7 @@ extension Sandbox {
         }
         if process.state == .created, number == SIGKILL || number == SIGTERM, exec.isEmpty {
             process.end(status: 128 + number)
-            // Before there is a guest that would know it.
+            // There is no guest yet that knows the container.
             if state != .ready { return }
         }
         var request = Grpc_SignalProcessRequest()
@@ -154,15 +163,16 @@ extension Sandbox {
                 try await $0.signalProcess(order, timeout: $1)
             }
         } catch let error as RPCError where error.code == .deadlineExceeded && number == SIGKILL && exec.isEmpty {
-            // Nothing outlives SIGKILL: where the guest can't do it, the host does.
+            // Nothing outlives SIGKILL: where the guest can't kill, the host does.
             log.error("the guest can't kill a container: its machine is ended", metadata: ["error": "\(error)"])
             loss = error.message
-            guard let machine else { return }
-            machine.kill()
-            machineEnded("\(await machine.waitForExit())")
+            guard let vm = parts.vm else { return }
+            vm.kill()
+            machineEnded(await vm.waitForExit())
         }
     }
 
+    /// Sets the size of a process's terminal, in characters.
     package func resize(container: String, exec: String, rows: UInt32, columns: UInt32) async throws {
         var request = Grpc_TtyWinResizeRequest()
         request.containerID = container
@@ -172,8 +182,8 @@ extension Sandbox {
         _ = try await agent().ttyWinResize(request, timeout: Deadline.change.limit)
     }
 
-    /// The manager writes no more. What is in its fifo still goes in: the relay meets the end of file behind it, as the
-    /// manager's end is closed by now (containerd closes the fifo before it calls CloseIO).
+    /// The manager writes no more. The relay still passes what is in the fifo, then meets the end of file: the manager's end is closed by
+    /// now (containerd closes the fifo before it calls CloseIO).
     package func closeInput(container: String, exec: String) throws {
         _ = try self.container(container).process(exec)
     }
@@ -182,8 +192,8 @@ extension Sandbox {
 
     /// Reserves a host port for each stream that leads somewhere; the agent connects to it before the process starts.
     func prepare(_ process: ContainerProcess) throws -> ReservedStreams {
-        guard let dialer, let relay else { throw SandboxError(.wrongState, "sandbox \(id) has no channel") }
-        let streams = ReservedStreams(dialer)
+        guard let machine else { throw SandboxError(.wrongState, "sandbox \(id) has no channel") }
+        let (streams, relay) = (ReservedStreams(machine.channel), machine.relay)
         do {
             let paths = process.streams
             if !paths.stdin.isEmpty {
@@ -206,8 +216,9 @@ extension Sandbox {
         }
     }
 
+    /// A host port that no stream has had.
     func nextPort() -> UInt32 {
-        lastPort &+= 1
-        return lastPort
+        machine?.lastPort &+= 1
+        return machine?.lastPort ?? 0
     }
 }

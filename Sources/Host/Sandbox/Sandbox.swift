@@ -1,64 +1,55 @@
 import AgentAPI
+import Channel
 import EventLoop
-import Hypervisor
 import Ledger
 import LinuxKernel
 import Logging
 import NIOCore
-import Storage
-import TTRPC
+import Share
+import SocketForward
+import Stdio
 
 /// One VM and the containers in it: empty → booting → ready → stopping → gone.
 package actor Sandbox {
     package enum State: String, Sendable { case empty, booting, ready, stopping, gone }
-    /// Where the machine comes from: from a template, or from a sandbox that had it ready for whoever comes.
-    enum Origin: Sendable { case booted, clone, spare }
 
     package nonisolated let id: String
     package nonisolated let paths: SandboxPaths
+    package nonisolated let plan: SandboxPlan
+    package nonisolated let ledger: Ledger
     nonisolated let executor: LoopExecutor
     nonisolated let loop: any EventLoop
     package nonisolated var unownedExecutor: UnownedSerialExecutor { executor.asUnownedSerialExecutor() }
-
-    package nonisolated let plan: SandboxPlan
-    package nonisolated let ledger: Ledger
-    /// What the ledger holds from here on is the sandbox's.
-    var beginning: Ledger.RecordID
-    let log: Logger
-    package internal(set) var state = State.empty
-
-    var dialer: (any GuestDialer)?
-    var machine: QEMUVirtualMachine?
-    var share: VirtioFSDaemon?
-    var network: SandboxNetwork?
-    var origin = Origin.booted
-    /// nil where the host lets us have none.
-    var groups: HostGroups?
-    /// Of processes into the groups.
-    var move: BackgroundCall<Void>?
-    var connection: RPCClient?
-    var relay: StreamRelay?
-    var debugConsole: DebugConsoleDoor?
-    var logs: LogKeeper?
-    var containers: [String: Container] = [:]
-    /// Why the machine was ended, where that was not its own affair.
-    var loss: String?
-    /// The guest let the last call wait until its time was over: the next one doesn't wait as long.
-    var isSilent = false
-    var lastPort: UInt32 = 2000
-    /// What the agent says it can do beside the API (AgentFeature).
-    var agentFeatures: [String] = []
-    /// What the guest can add of memory at once, in MiB.
-    var memoryBlockMiB = 128
-    /// What is plugged in and out comes one after the other.
-    var hardware = SerialQueue()
-    var disks: [HostDisk.Identity: AttachedDisk] = [:]
-    var lastDisk = 0
-    var shown: [ShownPath.Identity: ShownPath] = [:]
-    /// What the guest has reached of the limits on it.
+    nonisolated let log: Logger
+    /// Logs the limits that the guest has reached.
     nonisolated let limits: LimitLog
-    var outOfMemory = OutOfMemoryReports()
-    /// Of the clients of its containers' host sockets; nil while none has any.
+
+    package internal(set) var state = State.empty
+    /// The machine of a sandbox that is ready.
+    var machine: RunningMachine?
+    /// The start that has led to the machine, or is to lead to it.
+    var start: MachineStart?
+    /// Why we ended the machine; nil while it runs, or where it ended by itself.
+    var loss: String?
+    /// The last call to the agent timed out: the next one waits a shorter time.
+    var isSilent = false
+    /// Everything in the ledger after this record is the machine's.
+    let beginning: Ledger.RecordID
+
+    /// nil where the host lets us have none.
+    var cgroups: SandboxCgroups?
+    /// Moves processes into the cgroups.
+    var cgroupMove: BackgroundCall<Void>?
+    var network: SandboxNetwork?
+    var debugConsole: DebugConsoleSocket?
+
+    var containers: [String: Container] = [:]
+    var sharedPaths: SharedPaths
+    var disks = AttachedDisks()
+    /// Changes of the machine's devices and size, one after the other.
+    var hardware = SerialQueue()
+    var oomReports = OOMReports()
+    /// Connects clients of the containers' host sockets; nil while no container has any.
     var greeter: SocketGreeter?
 
     package init(plan: SandboxPlan, ledger: Ledger, loop: any EventLoop, log: Logger) {
@@ -71,29 +62,26 @@ package actor Sandbox {
         self.log = log
         limits = LimitLog(log)
         executor = LoopExecutor(loop)
+        sharedPaths = SharedPaths(plan.paths, ledger, plan.mounts)
     }
 
-    /// The VMM's pid: the one a manager sees for every process of the sandbox.
-    package var pid: Int32 { machine?.pid ?? 0 }
+    /// What there is of the machine, also while it starts.
+    var parts: MachineParts { machine?.parts ?? start?.parts ?? MachineParts() }
 
-    func agent() throws -> AgentServiceClient {
-        guard state == .ready, let connection else {
-            throw SandboxError(.wrongState, "sandbox \(id) is \(state.rawValue), not ready")
-        }
-        return AgentServiceClient(client: connection)
-    }
+    /// The hypervisor's pid: the one that managers see for every process of the sandbox. 0 without a machine.
+    package var pid: Int32 { parts.vm?.pid ?? 0 }
 
     func container(_ id: String) throws -> Container {
         guard let container = containers[id] else { throw SandboxError(.notFound, "container \(id) does not exist") }
         return container
     }
 
-    /// Brings the guest to what the network namespace holds now.
-    package func followNetwork() async throws { try await network?.follow() }
+    /// Brings the guest's network to the present state of the network namespace.
+    package func reconcileNetwork() async throws { try await network?.reconcile() }
 
     package var isEmpty: Bool { containers.isEmpty }
 
-    /// Its containers, when all of them have ended and wait to be deleted.
+    /// The sandbox's containers, when all of them have ended and wait for their deletion.
     package var ended: (ids: [String], bundles: [String])? {
         guard state == .ready, !containers.isEmpty, containers.values.allSatisfy({ $0.initial.ended != nil }) else {
             return nil
@@ -101,7 +89,7 @@ package actor Sandbox {
         return (containers.keys.sorted(), containers.values.map(\.bundle))
     }
 
-    /// A process as it stands now.
+    /// The present state of a process.
     package func report(container: String, exec: String = "") throws -> ProcessReport {
         let record = try self.container(container)
         let process = try record.process(exec)

@@ -1,4 +1,5 @@
 import AgentAPI
+import Channel
 import Deadlines
 import EventLoop
 import Glibc
@@ -10,11 +11,11 @@ import NIOCore
 import Netlink
 import Network
 
-/// The network of a sandbox: what its namespace on the host holds, the guest has.
+/// The network of a sandbox: the guest mirrors the sandbox's network namespace on the host.
 ///
-/// Links, addresses and routes travel one way. `follow` looks at the namespace, adds and takes away the guest's cards, and
-/// tells the agent what changed; it is called when the machine starts, when the guest is up, before a container starts, and
-/// whenever the kernel tells of a change.
+/// Links, addresses and routes travel one way. `reconcile` reads the namespace, adds and removes the guest's cards, and sends the agent
+/// what has changed. It is called when the machine starts, when the guest is up, before a container starts, and whenever the kernel
+/// reports a change.
 actor SandboxNetwork {
     private nonisolated let executor: LoopExecutor
     nonisolated var unownedExecutor: UnownedSerialExecutor { executor.asUnownedSerialExecutor() }
@@ -23,7 +24,7 @@ actor SandboxNetwork {
     private let loop: any EventLoop
     private let log: Logger
     nonisolated let namespace: NetworkNamespace
-    private let machine: QEMUVirtualMachine
+    private let machine: any VirtualMachine
     private var agent: AgentServiceClient?
 
     private var attachments: [Attachment] = []
@@ -31,16 +32,16 @@ actor SandboxNetwork {
     /// The ledger's numbers of attachments, by theirs.
     private var written: [Int: Ledger.RecordID] = [:]
     private var lastNumber = -1
-    /// What the agent knows.
-    private var told = NetworkPlan.empty
+    /// What was sent to the agent last.
+    private var lastSent = NetworkPlan.empty
     private var turns = SerialQueue()
     private var isClosed = false
-    /// Closed, it ends the thread that hears of changes.
+    /// Closing it ends the thread that waits for changes.
     private var watcher: Pipe?
     private var resolver: NameResolver?
 
     init(
-        _ plan: SandboxPlan.Network, namespace: NetworkNamespace, ledger: Ledger, machine: QEMUVirtualMachine,
+        _ plan: SandboxPlan.Network, namespace: NetworkNamespace, ledger: Ledger, machine: any VirtualMachine,
         loop: any EventLoop, log: Logger
     ) {
         (self.plan, self.namespace, self.ledger, self.machine) = (plan, namespace, ledger, machine)
@@ -48,16 +49,16 @@ actor SandboxNetwork {
         executor = LoopExecutor(loop)
     }
 
-    /// From now on the guest is told.
+    /// From now on changes are sent to the guest.
     func connect(_ agent: AgentServiceClient) { self.agent = agent }
 
-    /// Brings the guest to what the namespace holds now. Calls take their turns.
-    func follow() async throws {
-        let turn = turns.take(on: executor) { try await self.pass() }
+    /// Brings the guest to the present state of the namespace, one call after the other.
+    func reconcile() async throws {
+        let turn = turns.take(on: executor) { try await self.apply() }
         try await turn.value
     }
 
-    private func pass() async throws {
+    private func apply() async throws {
         guard !isClosed else { return }
         let model = plan.model
         let present = attachments
@@ -70,18 +71,16 @@ actor SandboxNetwork {
         for endpoint in wanted.endpoints where !attachments.contains(where: { $0.endpoint.isSameCard(as: endpoint) }) {
             try await add(endpoint)
         }
-        if let agent { try await tell(agent, wanted) }
+        if let agent { try await send(wanted, to: agent) }
     }
 
     private func add(_ endpoint: NetworkPlan.Endpoint) async throws {
-        guard machine.hasFreePort else {
-            throw NetworkError(
-                "link \(endpoint.name): the machine has no free PCIe root port for it; raise hypervisor.qemu.pcie_root_port"
-            )
+        if let reason = machine.unavailableReason(for: .network) {
+            throw NetworkError("link \(endpoint.name): \(reason)")
         }
         lastNumber += 1
         let (number, queues, resolver) = (lastNumber, plan.queues, resolver != nil)
-        // Only in a namespace that others keep: one of our own takes everything with it.
+        // Only in a namespace that outlives the sandbox: our own takes everything with it.
         if case .path(let path) = plan.namespace {
             written[number] = try ledger.add(
                 .link(
@@ -111,7 +110,7 @@ actor SandboxNetwork {
 
     private func remove(_ attachment: Attachment) async throws {
         attachments.removeAll { $0.number == attachment.number }
-        defer { told = told.without(attachment.endpoint.link) }
+        defer { lastSent = lastSent.without(attachment.endpoint.link) }
         try? await inNamespace { attachment.undo() }
         forget(attachment.number)
         try await machine.removeNetworkDevice("net\(attachment.number)")
@@ -122,45 +121,45 @@ actor SandboxNetwork {
         if let line = written.removeValue(forKey: number) { ledger.forget(line) }
     }
 
-    // MARK: What the agent is told
+    // MARK: The agent
 
-    private func tell(_ agent: AgentServiceClient, _ wanted: NetworkPlan) async throws {
-        for endpoint in wanted.endpoints where !told.endpoints.contains(endpoint) {
+    private func send(_ wanted: NetworkPlan, to agent: AgentServiceClient) async throws {
+        for endpoint in wanted.endpoints where !lastSent.endpoints.contains(endpoint) {
             var request = Grpc_UpdateInterfaceRequest()
             request.interface = Types_Interface(endpoint)
             _ = try await agent.updateInterface(request, timeout: Deadline.network.limit)
         }
         let names = Dictionary(wanted.endpoints.map { ($0.link, $0.name) }) { first, _ in first }
-        if wanted.routes != told.routes || wanted.endpoints != told.endpoints, !wanted.endpoints.isEmpty {
+        if wanted.routes != lastSent.routes || wanted.endpoints != lastSent.endpoints, !wanted.endpoints.isEmpty {
             var request = Grpc_UpdateRoutesRequest()
             request.routes.routes = wanted.routes.map { Types_Route($0, device: names[$0.link] ?? "") }
             _ = try await agent.updateRoutes(request, timeout: Deadline.network.limit)
         }
-        let news = wanted.neighbors.filter { !told.neighbors.contains($0) }
+        let news = wanted.neighbors.filter { !lastSent.neighbors.contains($0) }
         if !news.isEmpty {
             var request = Grpc_AddARPNeighborsRequest()
             request.neighbors.arpneighbors = news.map { Types_ARPNeighbor($0, device: names[$0.link] ?? "") }
             _ = try await agent.addARPNeighbors(request, timeout: Deadline.network.limit)
         }
-        told = wanted
+        lastSent = wanted
     }
 
     // MARK: Names
 
-    /// Lets the guest ask the namespace's own resolver, where there is one for it.
-    func relayNames(_ dialer: any GuestDialer, _ relay: StreamRelay) async throws {
+    /// Lets the guest ask the namespace's own resolver.
+    func relayNames(_ channel: any GuestChannel, _ relay: StreamRelay) async throws {
         guard resolver == nil else { return }
         let resolver = try NameResolver(NameRelay.address, NameRelay.port, in: namespace, relay: relay)
         self.resolver = resolver
-        try dialer.listen(port: NameRelay.datagrams) { resolver.serve(datagrams: $0) }
-        try dialer.listen(port: NameRelay.connections) { resolver.serve(connection: $0) }
+        try channel.listen(port: NameRelay.datagrams) { resolver.serve(datagrams: $0) }
+        try channel.listen(port: NameRelay.connections) { resolver.serve(connection: $0) }
         let present = attachments
         try await inNamespace { for attachment in present { try attachment.letResolverHear() } }
     }
 
     // MARK: Changes
 
-    /// Follows the namespace until `close`. Changes come in bursts: a link is made, named, addressed, raised.
+    /// Watches the namespace until `close`. Changes come in bursts: a link is made, named, addressed, raised.
     /// - Throws: where the host has no thread for it.
     func watch() throws(SystemError) {
         guard watcher == nil, !isClosed, let pipe = try? Pipe() else { return }
@@ -179,13 +178,14 @@ actor SandboxNetwork {
 
     private nonisolated func changed() {
         Task(executorPreference: executor) {
-            do { try await self.follow() } catch {
-                self.log.warning("the guest could not follow a change of its network: \(error)")
+            do { try await self.reconcile() } catch {
+                self.log.warning(
+                    "a change of the network namespace did not reach the guest", metadata: ["error": "\(error)"])
             }
         }
     }
 
-    /// Gives the links back.
+    /// Gives the links back to the namespace.
     func close() async {
         isClosed = true
         watcher = nil
@@ -197,7 +197,7 @@ actor SandboxNetwork {
         self.attachments = []
     }
 
-    /// On a thread of its own, which the namespace keeps to its end.
+    /// Runs `body` on a new thread in the namespace; the thread ends with it.
     private func inNamespace<Result: Sendable>(_ body: @escaping @Sendable () throws -> Result) async throws -> Result {
         let namespace = namespace
         return try await blocking("network") {

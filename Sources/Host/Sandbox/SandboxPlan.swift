@@ -1,101 +1,71 @@
+import Channel
 import Configuration
-import Glibc
+import GuestSpec
 import Hypervisor
+import Ledger
 import LinuxKernel
 import OCISpec
-import Storage
+import Pod
+import Share
+import Snapshot
 
-/// All that is decided before anything is started: a pure value.
-package struct SandboxPlan: Sendable, Equatable {
+/// Everything that is decided before anything is started: a value, made from the configuration, the specification and the host.
+package struct SandboxPlan: Sendable {
     package let paths: SandboxPaths
+    /// The kind of hypervisor, with its settings.
+    package let hypervisor: any Hypervisor
     package let machine: VMConfiguration
-    package let accelerator: Accelerator.Choice
-    package let share: VirtioFSDaemon.Plan
+    /// The VM template to clone; nil: the machine boots.
+    package let template: VMTemplate?
+    /// How the host reaches the guest.
+    package var channel: any GuestChannelKind
+    /// How the guest gets files of the host.
+    package var share: any SharedFileSystem
+    /// Makes the mounts of shared paths.
+    package var mounts: any ShareMounts = KernelMounts()
     package let network: Network
     package let hostname: String
-    /// It is made by a pod's sandbox container, which others of the pod name as theirs.
+    /// A pod's sandbox container makes the sandbox, and other containers name it as theirs.
     package var isPod = false
+    /// How long the guest may take to announce itself.
     package let dialTimeout: Duration
+    /// How long the guest may take to create a container.
     package let createTimeout: Duration
-    /// Processes' SELinux labels go to the guest.
+    /// SELinux labels of processes go to the guest.
     package let guestSELinux: Bool
     /// Filters of system calls go to the guest.
     package let guestSeccomp: Bool
     package let guestHookPath: String
-    /// What the machine goes on from; nil: it boots.
-    package let template: MachineTemplate?
     package let disks: Disk.Settings
-    /// A container's root file system that is a disk becomes the guest's own.
+    /// A container's root file system on a disk is mounted by the guest.
     package let plugsRootDisks: Bool
-    /// nil: a spare machine's processes stay where they are until somebody takes it.
-    package let groups: Groups?
-    /// How the machine's size follows from what its containers ask.
+    /// nil for a warm sandbox: its processes stay where they are until a sandbox takes the machine.
+    package var cgroups: Cgroups?
+    /// The rule for the machine's size.
     package let sizing: Sizing
     /// The guest's shell can be reached from the host.
     package let debugConsole: Bool
 
-    /// What of the host decides about a machine.
-    package struct Host: Sendable, Equatable {
-        package var processors: Int
-        package var memoryMiB: Int
-        package var kilohertz: Int
-        package var accelerator: Accelerator.Choice
-        package var vsockCID: UInt32 = 3
-        /// Nobody else's, for a QEMU that doesn't run as root; and the group that may use /dev/kvm.
-        package var user = ProcessUser(user: 65534, group: 65534)
-        /// What the guest boots from; nil in plans that start nothing.
+    /// What a plan is made from, beside the container.
+    package struct Basis: Sendable {
+        package var configuration: Configuration
+        package var host: HostFacts
+        package var hypervisor: any Hypervisor
+        /// The files that the guest boots from; nil in plans that start nothing.
         package var files: BootFiles?
-        /// The guest's root file system, when it isn't an initrd.
+        /// The guest's root file system; nil: an initrd.
         package var image: RootImage?
 
-        package init(
-            processors: Int, memoryMiB: Int, kilohertz: Int, accelerator: Accelerator.Choice, vsockCID: UInt32 = 3
-        ) {
-            self.vsockCID = vsockCID
-            self.processors = processors
-            self.memoryMiB = memoryMiB
-            self.kilohertz = kilohertz
-            self.accelerator = accelerator
-        }
-
-        /// This host and the guest's files on it, looked at now.
         /// - Throws: for an image that is none.
-        package static func current(_ configuration: Configuration, booting files: BootFiles) throws -> Host {
-            var host = withoutFiles(configuration)
-            host.files = files
-            host.image = try RootImage(configuration, files.image)
-            return host
-        }
-
-        package static func withoutFiles(_ configuration: Configuration) -> Host {
-            var kilohertz = 0
-            for line in ((try? Files.readText("/proc/cpuinfo")) ?? "").split(separator: "\n")
-            where line.hasPrefix("bogomips") {
-                // Twice the clock, in MHz (arch/x86/kernel/cpu/proc.c).
-                if let value = line.split(separator: ":").last,
-                    let mega = Double(value.filter { $0 != " " && $0 != "\t" })
-                {
-                    kilohertz = Int(mega * 500)
-                }
-                break
-            }
-            let pages = sysconf(Int32(_SC_PHYS_PAGES)) * sysconf(Int32(_SC_PAGESIZE))
-            var host = Host(
-                processors: max(1, sysconf(Int32(_SC_NPROCESSORS_ONLN))), memoryMiB: pages >> 20, kilohertz: kilohertz,
-                accelerator: Accelerator.choose(configuration.text(Keys.accelerator)),
-                vsockCID: UInt32.random(in: 3...0x7fff_ffff))
-            // From 0x70000000 on the numbers are nobody's by convention (systemd, "Users, Groups, UIDs and GIDs"); of two living shims
-            // none has the other's, as none has its pid.
-            let own = 0x7000_0000 + UInt32(getpid())
-            var device = stat()
-            host.user = ProcessUser(
-                user: own, group: own,
-                groups: stat("/dev/kvm", &device) == 0 && device.st_gid != 0 ? [device.st_gid] : [])
-            return host
+        package init(
+            _ configuration: Configuration, host: HostFacts, hypervisor: any Hypervisor, files: BootFiles? = nil
+        ) throws {
+            (self.configuration, self.host, self.hypervisor, self.files) = (configuration, host, hypervisor, files)
+            image = try RootImage(configuration, files?.image)
         }
     }
 
-    /// What of a bundle's specification goes to this sandbox's guest.
+    /// The part of a bundle's specification that goes to this sandbox's guest.
     package func guestSpec(
         _ spec: Spec, container: String, bundle: String, rootDisk: DiskImage? = nil, joins: [String: String] = [:]
     ) throws(SpecError) -> GuestSpec {
@@ -104,54 +74,50 @@ package struct SandboxPlan: Sendable, Equatable {
             guestSeccomp: guestSeccomp, source: bundle + "/config.json")
     }
 
-    /// - Parameter demand: what is known before the machine is booted: of its first container, or of its pod.
+    /// - Parameter demand: what is known before the boot: of the first container, or of its pod.
     package init(
-        sandbox: String, hostname: String, network: Network, configuration: Configuration, host: Host,
-        demand: Demand = Demand(), groups: Groups
+        sandbox: String, hostname: String, network: Network, basis: Basis, demand: Demand = Demand(), cgroups: Cgroups?,
+        paths: SandboxPaths? = nil
     ) {
         self.init(
-            paths: SandboxPaths(sandbox: sandbox), hostname: hostname, network: network, configuration: configuration,
-            host: host, demand: demand, groups: groups)
+            paths: paths ?? SandboxPaths(sandbox: sandbox), hostname: hostname, network: network, basis: basis,
+            demand: demand, cgroups: cgroups)
     }
 
-    /// Of a machine that waits for whoever comes.
-    package init(spare paths: SandboxPaths, configuration: Configuration, host: Host) {
-        self.init(
-            paths: paths, hostname: "", network: .none, configuration: configuration, host: host, demand: Demand(),
-            groups: nil)
+    /// The plan of a warm sandbox.
+    package init(warm paths: SandboxPaths, basis: Basis) {
+        self.init(paths: paths, hostname: "", network: .none, basis: basis, demand: Demand(), cgroups: nil)
     }
 
     private init(
-        paths: SandboxPaths, hostname: String, network: Network, configuration: Configuration, host: Host,
-        demand: Demand, groups: Groups?
+        paths: SandboxPaths, hostname: String, network: Network, basis: Basis, demand: Demand, cgroups: Cgroups?
     ) {
-        self.groups = groups
-        self.network = network
-        self.paths = paths
-        accelerator = host.accelerator
-        self.hostname = hostname
+        let configuration = basis.configuration
+        (self.paths, self.hostname, self.network, self.cgroups) = (paths, hostname, network, cgroups)
+        hypervisor = basis.hypervisor
+        sizing = Sizing(configuration, host: basis.host)
+        machine = VMConfiguration(basis, paths: paths, size: sizing.size(for: [demand]), sizing)
+        template = VMTemplate(basis)
+        channel =
+            if let cid = machine.hostVsockCID { VhostVsock(cid: cid) } else { VhostUserVsock(socketPath: paths.vsock) }
+        share = VirtioFS(
+            executable: configuration.text(Keys.virtioFSDaemon), cache: configuration.text(Keys.virtioFSCache),
+            extraArguments: configuration.list(Keys.virtioFSExtraArguments))
         dialTimeout = .seconds(configuration.number(Keys.dialTimeout))
         createTimeout = .seconds(configuration.number(Keys.createTimeout))
         guestHookPath = configuration.text(Keys.guestHookPath)
         guestSeccomp = !configuration.flag(Keys.disableGuestSeccomp)
         guestSELinux = !configuration.flag(Keys.disableGuestSELinux)
-        share = VirtioFSDaemon.Plan(
-            executable: configuration.text(Keys.virtioFSDaemon), cache: configuration.text(Keys.virtioFSCache),
-            extraArguments: configuration.list(Keys.virtioFSExtraArguments))
-
         debugConsole = configuration.flag(Keys.debugConsole)
         disks = Disk.Settings(configuration)
         plugsRootDisks = !configuration.flag(Keys.disableBlockDevices)
-        sizing = Sizing(configuration, host: host)
-        machine = VMConfiguration(configuration, host: host, paths: paths, size: sizing.size(for: [demand]), sizing)
-        template = MachineTemplate(configuration, host: host)
     }
 
-    /// What the machine is made from. Its size counts as that with which all begin, where what containers ask for is plugged in.
-    package func label(version: String) -> MachineLabel {
+    /// What the machine is made from. Its size counts as the smallest where memory and processors are added later.
+    package func fingerprint(version: String) -> VMFingerprint {
         var machine = machine
         let base = sizing.size(for: [])
         if !sizing.isStatic { (machine.vcpus, machine.memoryMiB) = (base.vcpus, base.memoryMiB) }
-        return MachineLabel(machine, helpers: [share.executable, share.cache] + share.extraArguments, version: version)
+        return hypervisor.fingerprint(of: machine, helpers: share.words, version: version)
     }
 }

@@ -8,35 +8,42 @@ extension Sandbox {
     package func stop() async {
         guard state != .gone, state != .stopping else { return }
         state = .stopping
-        // Meanwhile: the group of a process that is in it can't be removed.
-        let left = await leaveGroup()
+        start?.cancel()
+        let parts = parts
+        // In the background: the cgroup of a process that is in it can't be removed.
+        let left = await leaveCgroup()
         var grace = Duration.zero
-        if let connection {
-            let agent = AgentServiceClient(client: connection)
-            // A guest that has answered has unmounted and written everything: nothing is left that its power-off could do.
-            do {
-                _ = try await ask(agent, within: Deadline.farewell.limit) {
-                    try await $0.destroySandbox(Grpc_DestroySandboxRequest(), timeout: $1)
-                }
-            } catch let error as RPCError where error.code != .deadlineExceeded {
-                grace = Deadline.powerOff.limit
-            } catch {}
+        if let connection = parts.connection {
+            grace = await sayGoodbye(AgentServiceClient(client: connection))
             await connection.close()
         }
         debugConsole?.close()
         // Beside the machine, unless that is to end by itself: it would need its files.
-        if grace == .zero { share?.stop() }
-        await machine?.stop(timeout: grace)
+        if grace == .zero { parts.fileServer?.stop() }
+        await parts.vm?.stop(timeout: grace)
         await network?.close()
-        for record in containers.values { withdrawSockets(of: record) }
+        for container in containers.values { withdrawSockets(of: container) }
         greeter?.stop()
-        share?.stop()
-        dialer?.close()
-        relay?.stop()
+        parts.fileServer?.stop()
+        parts.channel?.close()
+        parts.relay?.stop()
         for container in containers.values { await container.hooks?.afterDeletion(log) }
-        logs?.stop()
+        parts.logs?.stop()
         try? await left?.result()
-        ledger.undo(after: beginning)
+        ledger.undo(after: parts.beginning ?? beginning)
         state = .gone
+    }
+
+    /// Lets the guest end its containers and write everything.
+    /// - Returns: how long the machine may take to power off. A guest that has answered has unmounted everything: its power-off does nothing.
+    private func sayGoodbye(_ agent: AgentServiceClient) async -> Duration {
+        do {
+            _ = try await ask(agent, within: Deadline.farewell.limit) {
+                try await $0.destroySandbox(Grpc_DestroySandboxRequest(), timeout: $1)
+            }
+        } catch let error as RPCError where error.code != .deadlineExceeded {
+            return Deadline.powerOff.limit
+        } catch {}
+        return .zero
     }
 }

@@ -18,7 +18,7 @@ package enum GuestQueries {
             return try await answering {
                 let sandbox = try sandboxes.current()
                 guard method == follow else { return try await sandbox.ask(agent: method, payload) }
-                try await sandbox.followNetwork()
+                try await sandbox.reconcileNetwork()
                 return try await sandbox.ask(agent: "ListInterfaces", payload)
             }
         }

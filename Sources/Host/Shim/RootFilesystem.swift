@@ -1,4 +1,5 @@
 import Glibc
+import GuestSpec
 import Ledger
 import LinuxKernel
 import OCISpec

@@ -8,6 +8,7 @@ import LinuxKernel
 import Logging
 import NIOCore
 import OCISpec
+import Pod
 import Sandbox
 import ShimAPI
 import SwiftProtobuf
@@ -19,7 +20,8 @@ package final class SandboxHolder: Sendable {
     package static let configurationVariable = "KATA_RUNTIME_CONFIG"
 
     private let held = Mutex<Sandbox?>(nil)
-    private let spare: Mutex<Spare?>
+    /// A machine that was booted in advance, until the sandbox takes it.
+    private let warm: Mutex<WarmSandbox?>
     private let loop: any EventLoop
     private let executor: LoopExecutor
     private let identifier: String
@@ -28,10 +30,10 @@ package final class SandboxHolder: Sendable {
     private let log: Logger
 
     package init(
-        identifier: String, configurationPath: String?, spare: Spare? = nil, ledger: Ledger, loop: any EventLoop,
+        identifier: String, configurationPath: String?, warm: WarmSandbox? = nil, ledger: Ledger, loop: any EventLoop,
         log: Logger
     ) {
-        self.spare = Mutex(spare)
+        self.warm = Mutex(warm)
         self.identifier = identifier
         self.ledger = ledger
         self.configurationPath = configurationPath
@@ -47,82 +49,78 @@ package final class SandboxHolder: Sendable {
         return sandbox
     }
 
-    /// The sandbox for a container: the one that is there, or a new one, which is to be booted.
-    /// - Parameter process: stands for the container on the host.
+    /// The sandbox for a container: the present one, or a new one, which the caller boots.
+    /// - Parameter process: pid of the attach process.
+    /// - Throws: for a container that the sandbox refuses, and for everything that can be refused before a start.
     func sandbox(for request: Containerd_Task_V2_CreateTaskRequest, spec: Spec, process: Int32?) throws -> (
         sandbox: Sandbox, isNew: Bool
     ) {
         if let sandbox = held.withLock({ $0 }) {
-            try refuseStranger(spec, to: sandbox, process)
+            if let reason = SandboxMembership.refusal(
+                of: spec, by: identifier, isPod: sandbox.plan.isPod, hasProcess: process != nil)
+            {
+                throw SandboxError(.invalid, reason)
+            }
             return (sandbox, false)
         }
         let configuration = try Configuration.load(
             try RuntimeOptions.configurationPath(request.options) ?? configurationPath
         ).applying(spec.annotations ?? [:], source: request.bundle + "/config.json")
-        for warning in configuration.warnings { log.warning("\(warning)") }
+        for warning in configuration.warnings { log.warning("the configuration", metadata: ["warning": "\(warning)"]) }
         let files = try configuration.openFiles()
         let network = try SandboxPlan.Network(
             spec, process: process, configuration: configuration, host: .current,
             source: request.bundle + "/config.json")
         var plan = SandboxPlan(
-            sandbox: identifier, hostname: spec.hostname ?? "", network: network, configuration: configuration,
-            host: try .current(configuration, booting: files), demand: Demand(beforeBoot: spec),
-            groups: SandboxPlan.Groups(spec.linux, sandbox: identifier, configuration: configuration))
+            sandbox: identifier, hostname: spec.hostname ?? "", network: network,
+            basis: try SandboxPlan.Basis(configuration, files: files), demand: Demand(beforeBoot: spec),
+            cgroups: SandboxPlan.Cgroups(spec.linux, sandbox: identifier, configuration: configuration))
         plan.isPod = PodRole(spec) == .sandbox
-        // What can be refused is refused before anything is started.
+        // Refusals come before anything is started.
         _ = try plan.guestSpec(spec, container: request.id, bundle: request.bundle)
-        if plan.accelerator.accelerator == .tcg {
-            log.warning("guests run without hardware virtualisation: \(plan.accelerator.reason)")
+        if !plan.hypervisor.acceleration.isHardware {
+            log.warning(
+                "guests run without hardware virtualisation",
+                metadata: ["reason": "\(plan.hypervisor.acceleration.reason)"])
         }
         let sandbox = Sandbox(plan: plan, ledger: ledger, loop: loop, log: log)
         held.withLock { $0 = sandbox }
         return (sandbox, true)
     }
 
-    /// Only a pod's sandbox takes a container that names it by an annotation: anybody whose manager takes annotations could name
-    /// another's. The command line has its own rule (`Membership`), and says which process the container has.
-    private func refuseStranger(_ spec: Spec, to sandbox: Sandbox, _ process: Int32?) throws(SandboxError) {
-        guard process == nil, PodRole(spec) == .container, !sandbox.plan.isPod else { return }
-        throw SandboxError(
-            .invalid, "sandbox \(identifier), which the container's annotations name, is not a pod's: leave them out")
-    }
-
     func boot(_ sandbox: Sandbox) async throws {
-        do { if try await !takeSpare(sandbox) { try await sandbox.boot() } } catch {
+        do { if try await !takeWarm(sandbox) { try await sandbox.boot() } } catch {
             held.withLock { $0 = nil }
             throw error
         }
     }
 
-    /// Gives the sandbox the machine that is there already, if it is the one that would be booted.
-    private func takeSpare(_ sandbox: Sandbox) async throws -> Bool {
-        let taken = spare.withLock { spare in
-            defer { spare = nil }
-            return spare
-        }
-        guard let spare = taken else { return false }
-        if let obstacle = spare.obstacle(to: sandbox.plan, version: Version.current) {
-            log.warning("the cached machine is not used, the sandbox boots its own: \(obstacle)")
-            await spare.sandbox.stop()
+    /// Gives the sandbox the warm machine, if it is the one that would be booted.
+    private func takeWarm(_ sandbox: Sandbox) async throws -> Bool {
+        guard let warm = removeWarm() else { return false }
+        if let reason = warm.unavailableReason(for: sandbox.plan, version: Version.current) {
+            log.warning("the cached machine is not used, the sandbox boots its own", metadata: ["reason": "\(reason)"])
+            await warm.sandbox.stop()
             return false
         }
-        try await sandbox.takeOver(spare)
+        try await sandbox.takeOver(warm)
         return true
     }
 
-    /// Ends the machine that no sandbox has taken.
-    func dropSpare() async {
-        let left = spare.withLock { spare in
-            defer { spare = nil }
-            return spare
+    /// Ends a warm machine that no sandbox has taken.
+    func stopWarm() async { await removeWarm()?.sandbox.stop() }
+
+    private func removeWarm() -> WarmSandbox? {
+        warm.withLock { warm in
+            defer { warm = nil }
+            return warm
         }
-        await left?.sandbox.stop()
     }
 
-    /// Once the start is over, most of the program has been run for the last time.
+    /// Gives memory back to the host a second after a start, when most of the program has been used for the last time.
     func trimWhenIdle() { loop.scheduleTask(in: .seconds(1)) { clx_trim_memory() } }
 
-    /// - Returns: true, for a loop to go on.
+    /// Waits, and returns true, for the condition of a loop.
     func pause(_ time: Duration) async -> Bool {
         (try? await sleep(time, on: loop)) != nil
     }

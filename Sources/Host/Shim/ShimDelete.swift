@@ -52,7 +52,7 @@ package enum ShimDelete {
         let paths = SandboxPaths(sandbox: sandbox)
         var due: [DueHooks] = []
         if Ledger.owns(socket: socket, paths.machine) {
-            if let cause = SandboxPlan.Groups.helpersLackOfMemory(of: sandbox) {
+            if let cause = SandboxPlan.Cgroups.helpersLackOfMemory(of: sandbox) {
                 writeError("containerd-shim-kata-v2: sandbox \(sandbox) has ended: \(cause)")
             }
             Ledger.takeAway(paths.machine) { due = DueHooks.claimAll(in: $0) }

@@ -54,15 +54,15 @@ package enum ShimServer {
     /// Returns when the manager has said Shutdown.
     /// - Parameters:
     ///   - publisher: containerd's ttrpc socket.
-    ///   - spare: a machine that is there already, for the sandbox to come.
+    ///   - warm: a machine that was booted in advance, for the sandbox to come.
     static func serve(
         _ flags: ShimFlags, publisher: String?, configuration: String?, _ ledger: Ledger, listener: Int32,
-        _ loop: any EventLoop, _ spare: Spare?
+        _ loop: any EventLoop, _ warm: WarmSandbox?
     ) throws {
         let log = log(flags)
         let done = loop.makePromise(of: Void.self)
         let sandboxes = SandboxHolder(
-            identifier: flags.id, configurationPath: configuration, spare: spare, ledger: ledger, loop: loop, log: log)
+            identifier: flags.id, configurationPath: configuration, warm: warm, ledger: ledger, loop: loop, log: log)
         let events = EventPublisher(address: publisher, namespace: flags.namespace, loop: loop, log: log)
         let forget = { @Sendable (container: String) in
             // Of the command line, whose containers these are.

@@ -3,6 +3,7 @@ import Glibc
 import Ledger
 import LinuxKernel
 import OCISpec
+import Pod
 import Sandbox
 
 /// `start`: makes the socket, leaves a serving process behind, prints the socket's address.
@@ -83,17 +84,6 @@ package enum ShimStart {
     /// The containers of a pod share a shim: the group is the sandbox that the manager's annotations name.
     private static func group(of flags: ShimFlags) throws(SpecError) -> String {
         guard let spec = try? Spec.load(bundle: ".") else { return flags.id }
-        return try group(of: spec) ?? flags.id
-    }
-
-    /// The sandbox that a container of a pod names as its own; nil where it is no such container.
-    static func group(of spec: Spec) throws(SpecError) -> String? {
-        guard PodRole(spec) == .container, let sandbox = PodRole.sandboxID(in: spec.annotations ?? [:]) else {
-            return nil
-        }
-        do { try Identifier.check(sandbox, "sandbox id") } catch {
-            throw SpecError("config.json", "annotations (io.kubernetes.cri.sandbox-id)", error.description)
-        }
-        return sandbox
+        return try SandboxMembership(annotationsOf: spec, id: flags.id).sandbox
     }
 }

@@ -8,6 +8,7 @@ import NIOCore
 import OCISpec
 import Sandbox
 import ShimAPI
+import Stdio
 import SwiftProtobuf
 import TTRPC
 
@@ -62,10 +63,11 @@ package final class ContainerdTasks: TaskService, Sendable {
                 let rootfs = try RootFilesystem.prepare(
                     request.rootfs, bundle: request.bundle, spec: spec, ledger: sandbox.ledger,
                     plugsDisks: sandbox.plan.plugsRootDisks)
-                try await sandbox.createContainer(
-                    request.id, bundle: request.bundle, rootfs: rootfs.source, spec: spec, process: process,
-                    joins: Dictionary(joins.filter { $0.count == 2 }.map { ($0[0], $0[1]) }) { first, _ in first },
-                    made: rootfs.made)
+                try await sandbox.create(
+                    ContainerRequest(
+                        request.id, bundle: request.bundle, rootfs: rootfs.source, spec: spec, attachProcess: process,
+                        joins: Dictionary(joins.filter { $0.count == 2 }.map { ($0[0], $0[1]) }) { first, _ in first },
+                        made: rootfs.made))
             } catch {
                 await sandbox.release(request.id)
                 throw error
@@ -341,7 +343,7 @@ package final class ContainerdTasks: TaskService, Sendable {
             guard await sandbox.isEmpty || request.now else { return Google_Protobuf_Empty() }
             await sandbox.stop()
         }
-        await sandboxes.dropSpare()
+        await sandboxes.stopWarm()
         await events.flush(within: Deadline.event.limit)
         shutdownRequested()
         return Google_Protobuf_Empty()

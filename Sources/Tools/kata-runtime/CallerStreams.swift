@@ -1,5 +1,5 @@
 import Glibc
-import Sandbox
+import Stdio
 
 /// Where a process's standard streams lead: to a terminal of their own, or to this program's.
 enum CallerStreams {

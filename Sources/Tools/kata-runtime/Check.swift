@@ -37,8 +37,8 @@ struct Check: ParsableCommand {
             sound = false
             print("failed: \(error)")
         }
-        let choice = SandboxPlan.Host.withoutFiles(configuration).accelerator
-        print("accelerator: \(choice.accelerator.rawValue) (\(choice.reason))")
+        let choice = try SandboxPlan.Basis(configuration, files: nil).hypervisor.acceleration
+        print("accelerator: \(choice.name) (\(choice.reason))")
         if getuid() != 0 {
             sound = false
             print("failed: mounting containers' files needs root")

@@ -1,8 +1,8 @@
 import CLinux
 import Glibc
+import GuestSpec
 import LinuxKernel
 import OCISpec
-import Sandbox
 
 /// The files that managers find in the mount namespace of the process that stands for a container: the container's, as far as the
 /// host has them.

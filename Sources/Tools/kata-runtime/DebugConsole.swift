@@ -1,7 +1,11 @@
+import AgentAPI
+import Channel
 import Deadlines
 import Glibc
+import Ledger
 import LinuxKernel
 import OCISpec
+import Pod
 import Sandbox
 
 /// `kata-runtime exec SANDBOX`: the caller's terminal on a shell of the guest itself.
@@ -9,12 +13,12 @@ enum DebugConsole {
     /// - Parameter id: a sandbox, or a container that is one.
     static func run(root: String, id: String, port: UInt32) throws {
         let path = try socket(root: root, id: id)
-        guard port == DebugConsoleDoor.port else {
+        guard port == GuestPort.debugConsole else {
             throw RuntimeError(
-                "--kata-debug-port \(port): the guest's debug console is on port \(DebugConsoleDoor.port)")
+                "--kata-debug-port \(port): the guest's debug console is on port \(GuestPort.debugConsole)")
         }
         let stream: FileDescriptor
-        do { stream = try HybridDialer.connect(path, port, until: .now + Deadline.console.limit * 2) } catch {
+        do { stream = try HybridVsockChannel.connect(path, port, until: .now + Deadline.console.limit * 2) } catch {
             throw RuntimeError("the guest of \"\(id)\" does not answer on its debug console: \(error)")
         }
         let before = Terminal.makeRaw(0)

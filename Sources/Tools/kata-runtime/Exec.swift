@@ -1,3 +1,4 @@
+import AgentAPI
 import ArgumentParser
 import CLinux
 import Glibc
@@ -38,7 +39,7 @@ struct Exec: ParsableCommand {
     func run() throws {
         let root = runtime.global.root
         if kataDebugPort != nil || command.isEmpty && process == nil {
-            return try DebugConsole.run(root: root, id: id, port: kataDebugPort ?? DebugConsoleDoor.port)
+            return try DebugConsole.run(root: root, id: id, port: kataDebugPort ?? GuestPort.debugConsole)
         }
         Follower.blockSignals()
         let state = try ContainerState.load(root: root, id: id).here()

@@ -3,11 +3,11 @@ import ArgumentParser
 import Configuration
 import EventLoop
 import Glibc
-import Hypervisor
 import LinuxKernel
 import NIOCore
 import Sandbox
 import Shim
+import Snapshot
 
 /// Kata's words for what gets machines ready before they are wanted.
 struct Factory: ParsableCommand {
@@ -21,7 +21,7 @@ struct Factory: ParsableCommand {
 private struct FactoryPlan {
     let configuration: Configuration
     /// What others go on from; nil: they boot.
-    let template: MachineTemplate?
+    let template: VMTemplate?
     /// How many wait; 0: none.
     var cached: Int { configuration.number(Keys.cacheNumber) }
     var endpoint: String { configuration.text(Keys.cacheEndpoint) }
@@ -40,7 +40,7 @@ private struct FactoryPlan {
             return
         }
         let files = try configuration.openFiles()
-        template = MachineTemplate(configuration, host: try .current(configuration, booting: files))
+        template = VMTemplate(try SandboxPlan.Basis(configuration, files: files))
         guard template != nil else {
             throw RuntimeError("hypervisor.qemu.guest_channel: only vhost-user-vsock can be plugged into a clone")
         }
@@ -131,6 +131,8 @@ struct FactoryStatus: ParsableCommand {
             } catch { print("vm cache is off: \(error)") }
         }
         guard let template = plan.template else { return }
-        print(template.obstacle(version: Version.current).map { "vm factory is off: \($0)" } ?? "vm factory is on")
+        print(
+            template.unavailableReason(version: Version.current).map { "vm factory is off: \($0)" }
+                ?? "vm factory is on")
     }
 }

@@ -1,7 +1,7 @@
 import Glibc
 import LinuxKernel
 import OCISpec
-import Sandbox
+import Pod
 
 /// Which sandbox a new container belongs to: one of its own, or, when its network is that of another container, that one's.
 struct Membership: Equatable {

@@ -117,12 +117,13 @@ struct Env: ParsableCommand {
 
     func run() throws {
         let configuration = try Configuration.load(runtime.global.config)
-        let host = SandboxPlan.Host.withoutFiles(configuration)
+        let basis = try SandboxPlan.Basis(configuration, files: nil)
+        let (host, acceleration) = (basis.host, basis.hypervisor.acceleration)
         print("[Runtime]\n  Version = \"\(Version.current)\"\n  OCI = \"\(Spec.version)\"")
         print("  Config = \(Value.list(configuration.sources))\n")
         print("[Host]\n  VirtualCPUs = \(host.processors)\n  MemoryMiB = \(host.memoryMiB)")
         print(
-            "  Accelerator = \"\(host.accelerator.accelerator.rawValue)\"\n  AcceleratorReason = \(Value.text(host.accelerator.reason))"
+            "  Accelerator = \"\(acceleration.name)\"\n  AcceleratorReason = \(Value.text(acceleration.reason))"
         )
         var table = ""
         for key in Keys.all {

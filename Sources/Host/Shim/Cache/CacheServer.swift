@@ -15,8 +15,8 @@ package final class CacheServer {
         let name: String
         let process: ChildProcess
         let control: SharedDescriptor
-        /// nil: its files could not be opened.
-        let label: MachineLabel?
+        /// nil: the guest's files could not be opened.
+        let fingerprint: VMFingerprint?
         /// Once it is ready.
         var facts: CachedMachine?
         var isTaken = false
@@ -46,7 +46,7 @@ package final class CacheServer {
         (self.path, self.shim, self.stopSignal) = (path, shim, stopSignal)
         endpoint = configuration.text(Keys.cacheEndpoint)
         number = configuration.number(Keys.cacheNumber)
-        _ = try Self.label(of: configuration.openFiles(), configuration)
+        _ = try Self.fingerprint(of: configuration.openFiles(), configuration)
         if let other = try? MachineCache.status(at: endpoint) {
             throw CacheError("a VM cache server (process \(other.server)) answers at \(endpoint) already")
         }
@@ -91,7 +91,7 @@ package final class CacheServer {
         last += 1
         let name = "\(MachineCache.prefix)\(getpid())-\(last)"
         let ends = try SocketPair()
-        var command = Command(shim, ["-id", name, "-cached", CachedShim.room])
+        var command = Command(shim, ["-id", name, "-cached", CachedShim.argvPadding])
         command.set("TTRPC_ADDRESS", nil)
         command.set(SandboxHolder.configurationVariable, path)
         command.name = "containerd-shim-kata-v2"
@@ -99,11 +99,11 @@ package final class CacheServer {
         command.newSession = true
         command.descriptors = [2: 2, 3: ends.theirs.raw]
         // Before the files are read: one that changes meanwhile makes another machine.
-        let label = label
+        let fingerprint = fingerprint
         let process = try ChildProcess(command)
         try process.whenEnded("shim") { _ in }
         let control = SharedDescriptor(ends.keepingOurs())
-        machines.append(Machine(name: name, process: process, control: control, label: label))
+        machines.append(Machine(name: name, process: process, control: control, fingerprint: fingerprint))
     }
 
     /// It is ready, or it has ended, or it is another's now.
@@ -167,7 +167,7 @@ package final class CacheServer {
     }
 
     private func hand(to taker: CacheTaker, _ descriptors: [SharedDescriptor]) throws {
-        if let reason = obstacle(to: taker) { throw CacheError(reason) }
+        if let reason = refusal(of: taker) { throw CacheError(reason) }
         dropStale()
         while let machine = waiting.first {
             if let point = unseenMount(of: taker, by: machine) {
@@ -187,7 +187,7 @@ package final class CacheServer {
         throw CacheError("none of the \(number) is ready (factory.vm_cache_number)")
     }
 
-    private func obstacle(to taker: CacheTaker) -> String? {
+    private func refusal(of taker: CacheTaker) -> String? {
         if taker.version != Version.current {
             return
                 "those of the server at \(endpoint) are of version \(Version.current): start kata-runtime factory init again"
@@ -209,22 +209,21 @@ package final class CacheServer {
         return MountView.firstUnseen(of: theirs, in: ours)
     }
 
-    /// What a machine would be made from that is made now.
-    private var label: MachineLabel? {
-        try? Self.label(of: configuration.openFiles(checkingHashes: false), configuration)
+    /// The fingerprint of a machine that is made now.
+    private var fingerprint: VMFingerprint? {
+        try? Self.fingerprint(of: configuration.openFiles(checkingHashes: false), configuration)
     }
 
-    private static func label(of files: BootFiles, _ configuration: Configuration) throws -> MachineLabel {
+    private static func fingerprint(of files: BootFiles, _ configuration: Configuration) throws -> VMFingerprint {
         SandboxPlan(
-            spare: SandboxPaths(sandbox: "cached"), configuration: configuration,
-            host: try .current(configuration, booting: files)
-        ).label(version: Version.current)
+            warm: SandboxPaths(sandbox: "cached"), basis: try SandboxPlan.Basis(configuration, files: files)
+        ).fingerprint(version: Version.current)
     }
 
     /// Ends what was made from files that are others by now.
     private func dropStale() {
-        let now = label
-        for machine in waiting where machine.label != now {
+        let now = fingerprint
+        for machine in waiting where machine.fingerprint != now {
             machines.removeAll { $0.name == machine.name }
             end(machine)
         }

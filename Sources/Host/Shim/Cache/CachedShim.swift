@@ -41,15 +41,14 @@ package enum CachedShim {
             try startThread("control") { waitForOffer(control, ledger, offered) }
             let configuration = ShimServer.environment(SandboxHolder.configurationVariable)
             let ready = Task(executorPreference: LoopExecutor(loop)) {
-                do { return try await makeSpare(flags, configuration, ledger, loop, priority, control, offered) } catch
-                {
+                do { return try await makeWarm(flags, configuration, ledger, loop, priority, control, offered) } catch {
                     offered.fail(error)
                     throw error
                 }
             }
             let offer = try offered.futureResult.wait()
-            let spare = try waiting(on: loop) { try await ready.value }
-            try become(offer, control, ledger, socket, spare, loop)
+            let warm = try waiting(on: loop) { try await ready.value }
+            try become(offer, control, ledger, socket, warm, loop)
         } catch {
             try? control.descriptor.tell(CacheAnswer(refusal: "\(error)"))
             ledger.end()
@@ -57,8 +56,8 @@ package enum CachedShim {
         }
     }
 
-    /// Room for the words of the shim that a cached one becomes: its own last word.
-    static let room = String(repeating: " ", count: 500)
+    /// A last argument that leaves room for the command line of the shim that a cached one becomes.
+    static let argvPadding = String(repeating: " ", count: 500)
 
     /// What operators see of this process.
     private static func setCommandLine(_ words: [String]) {
@@ -69,21 +68,20 @@ package enum CachedShim {
 
     // MARK: Until it is wanted
 
-    private static func makeSpare(
+    private static func makeWarm(
         _ flags: ShimFlags, _ path: String?, _ ledger: Ledger, _ loop: any EventLoop, _ priority: Int32,
         _ control: SharedDescriptor, _ offered: EventLoopPromise<Offer>
-    ) async throws -> Spare {
+    ) async throws -> WarmSandbox {
         let configuration = try Configuration.load(path)
-        let host = try SandboxPlan.Host.current(configuration, booting: configuration.openFiles())
+        let basis = try SandboxPlan.Basis(configuration, files: configuration.openFiles())
         // The directory's name changes, its descriptor doesn't.
         let directory = try FileDescriptor.open(ledger.directory, O_RDONLY | O_DIRECTORY).take()
         let plan = SandboxPlan(
-            spare: SandboxPaths(sandbox: flags.id, logs: "/proc/self/fd/\(directory)"), configuration: configuration,
-            host: host)
+            warm: SandboxPaths(sandbox: flags.id, logs: "/proc/self/fd/\(directory)"), basis: basis)
         let sandbox = Sandbox(plan: plan, ledger: ledger, loop: loop, log: ShimServer.log(flags))
-        let spare = Spare(sandbox, version: Version.current)
+        let warm = WarmSandbox(sandbox, version: Version.current)
         try await sandbox.boot()
-        try await sandbox.rehearse()
+        try await sandbox.warmUp()
         let machine = CachedMachine(
             process: await sandbox.pid, vcpus: plan.machine.vcpus, memoryMiB: plan.machine.memoryMiB)
         for process in await sandbox.processes { setPriority(of: process, priority) }
@@ -93,7 +91,7 @@ package enum CachedShim {
             offered.fail(CacheError("the machine ended while it waited"))
         }
         try control.descriptor.tell(CacheAnswer(machines: [machine]))
-        return spare
+        return warm
     }
 
     /// Of every thread (setpriority(2), "C library/kernel differences").
@@ -124,7 +122,7 @@ package enum CachedShim {
     // MARK: From then on
 
     private static func become(
-        _ offer: Offer, _ control: SharedDescriptor, _ ledger: Ledger, _ socket: Ledger.RecordID, _ spare: Spare,
+        _ offer: Offer, _ control: SharedDescriptor, _ ledger: Ledger, _ socket: Ledger.RecordID, _ warm: WarmSandbox,
         _ loop: any EventLoop
     ) throws {
         let taker = offer.taker
@@ -140,7 +138,7 @@ package enum CachedShim {
             try Files.makeDirectory(Files.parent(of: taker.socket))
             listener = try UnixSocket.listen(taker.socket).take()
             if let score = taker.killFirst {
-                for process in try waiting(on: loop, { await spare.sandbox.processes }) {
+                for process in try waiting(on: loop, { await warm.sandbox.processes }) {
                     // Only with CAP_SYS_RESOURCE it can be lowered.
                     try? Files.write("/proc/\(process)/oom_score_adj", score)
                 }
@@ -164,6 +162,6 @@ package enum CachedShim {
         ])
         try ShimServer.serve(
             flags, publisher: taker.publisher, configuration: taker.configuration, ledger, listener: listener,
-            loop, spare)
+            loop, warm)
     }
 }

@@ -1,0 +1,60 @@
+import AgentAPI
+import Deadlines
+import EventLoop
+import Glibc
+import LinuxKernel
+
+import protocol NIOCore.EventLoop
+
+/// A Unix socket on which the host's root opens a stream to the guest's debug console, by the protocol of Firecracker's vsock:
+/// `CONNECT 1026`, answered by `OK` and a number. It leads to no other port of the guest.
+package final class DebugConsoleSocket: Sendable {
+    private static let port = GuestPort.debugConsole
+
+    private let listener: FileDescriptor
+    private let path: String
+    private let relay: StreamRelay
+
+    package init(_ path: String, channel: any GuestChannel, loop: any EventLoop) throws(SystemError) {
+        self.path = path
+        listener = try UnixSocket.listen(path)
+        relay = try StreamRelay()
+        try startThread("debug-console") { [self] in
+            UnixSocket.acceptAll(listener.raw) { socket in
+                Task(executorPreference: LoopExecutor(loop)) { [relay] in await Self.answer(socket, channel, relay) }
+            }
+        }
+    }
+
+    private static func answer(_ socket: Int32, _ channel: any GuestChannel, _ relay: StreamRelay) async {
+        let client = FileDescriptor(owning: socket)
+        do {
+            // A client that sends no request in time is dropped.
+            try await blocking("debug-console") { try readRequest(socket) }
+            let guest = FileDescriptor(owning: try await channel.dial(port: port, timeout: Deadline.console.limit))
+            let answer = "OK \(port)\n"
+            _ = send(client.raw, answer, answer.utf8.count, Int32(MSG_NOSIGNAL))
+            relay.join(client, guest)
+        } catch {}
+    }
+
+    private static func readRequest(_ socket: Int32) throws {
+        UnixSocket.setReadLimit(socket, Deadline.console.limit)
+        var line: [UInt8] = []
+        var byte: UInt8 = 0
+        while line.last != UInt8(ascii: "\n"), line.count < 32 {
+            guard try check("read", "debug console", { read(socket, &byte, 1) }) == 1 else { break }
+            line.append(byte)
+        }
+        guard line == Array("CONNECT \(port)\n".utf8) else {
+            throw ChannelError("the debug console was asked for something else")
+        }
+    }
+
+    /// Ends the socket and every stream through it. Closing the descriptor would race with accept(2) on it.
+    package func close() {
+        shutdown(listener.raw, Int32(SHUT_RDWR))
+        unlink(path)
+        relay.stop()
+    }
+}

@@ -1,0 +1,50 @@
+import LinuxKernel
+import VhostUser
+
+import protocol NIOCore.EventLoop
+
+/// Streams between host and guest, by vsock port numbers.
+package protocol GuestChannel: Sendable {
+    /// A connected, non-blocking stream socket to `port` in the guest; the caller owns it.
+    /// - Throws: when the guest does not answer within `timeout`, or the channel is closed.
+    func dial(port: UInt32, timeout: Duration) async throws -> Int32
+    /// Hands every connection that the guest makes to `port` of the host to `accept`, which owns it.
+    func listen(port: UInt32, _ accept: @escaping @Sendable (Int32) -> Void) throws
+    func stopListening(port: UInt32)
+    /// Ends waiting dials and all listeners.
+    func close()
+}
+
+/// A kind of channel that is not open yet.
+package protocol GuestChannelKind: Sendable {
+    /// Opens the host's side, before the machine starts.
+    func open(on loop: any EventLoop) throws -> any GuestChannel
+}
+
+/// Our own vhost-user device: the guest's traffic stays out of the host's kernel.
+package struct VhostUserVsock: GuestChannelKind, Equatable {
+    /// Unix socket on which the hypervisor finds the device.
+    let socketPath: String
+    package init(socketPath: String) { self.socketPath = socketPath }
+
+    package func open(on loop: any EventLoop) throws -> any GuestChannel { try VsockDevice(socketPath: socketPath) }
+}
+
+/// The host kernel's vhost-vsock.
+package struct VhostVsock: GuestChannelKind, Equatable {
+    /// The guest's number.
+    let cid: UInt32
+    package init(cid: UInt32) { self.cid = cid }
+
+    package func open(on loop: any EventLoop) throws -> any GuestChannel {
+        try VhostVsockChannel(guest: cid, loop: loop)
+    }
+}
+
+extension VsockDevice: GuestChannel {}
+
+/// Why a channel could not be used.
+package struct ChannelError: Error, CustomStringConvertible {
+    package let description: String
+    package init(_ description: String) { self.description = description }
+}

@@ -1,0 +1,79 @@
+import EventLoop
+import Glibc
+import LinuxKernel
+import Synchronization
+
+import protocol NIOCore.EventLoop
+
+/// The vsock of Firecracker and Cloud Hypervisor: a Unix socket on which a line of text names the guest's port
+/// (Firecracker docs/vsock.md). The guest's own streams arrive at `<socket>_<port>`.
+package final class HybridVsockChannel: GuestChannel {
+    private let socketPath: String
+    private let loop: any EventLoop
+    private let listeners = Mutex<[UInt32: Listener]>([:])
+    private let closed = Mutex(false)
+
+    /// Closing the descriptor would race with accept(2) on it; shutting it down ends the accept.
+    private final class Listener: Sendable {
+        let socket: FileDescriptor
+        let path: String
+        init(_ path: String) throws(SystemError) {
+            self.path = path
+            socket = try UnixSocket.listen(path)
+        }
+
+        func end() {
+            shutdown(socket.raw, Int32(SHUT_RDWR))
+            unlink(path)
+        }
+    }
+
+    package init(socketPath: String, loop: any EventLoop) {
+        self.socketPath = socketPath
+        self.loop = loop
+    }
+
+    package func dial(port: UInt32, timeout: Duration) async throws -> Int32 {
+        let dial = RetriedDial(port: port, timeout: timeout, loop: loop) { [self] in closed.withLock { $0 } }
+        return try await dial { [socketPath] deadline in try Self.connect(socketPath, port, until: deadline) }
+    }
+
+    /// Opens a stream to `port` over a socket of this kind.
+    package static func connect(_ path: String, _ port: UInt32, until deadline: ContinuousClock.Instant) throws
+        -> FileDescriptor
+    {
+        let socket = try UnixSocket.connect(path)
+        socket.setReadLimit(deadline - .now)
+        try socket.send(Array("CONNECT \(port)\n".utf8), descriptors: [])
+        // One byte at a time: what follows the line is the stream's already.
+        var line: [UInt8] = []
+        var byte: UInt8 = 0
+        while line.count < 32 {
+            guard try check("read", path, { read(socket.raw, &byte, 1) }) == 1 else { break }
+            if byte == UInt8(ascii: "\n") {
+                guard line.starts(with: Array("OK ".utf8)) else { break }
+                socket.setReadLimit(nil)
+                return socket
+            }
+            line.append(byte)
+        }
+        throw ChannelError("\(path) refused vsock port \(port)")
+    }
+
+    package func listen(port: UInt32, _ accept: @escaping @Sendable (Int32) -> Void) throws {
+        let listener = try Listener("\(socketPath)_\(port)")
+        listeners.withLock { $0[port] = listener }
+        try startThread("hybrid-\(port)") { UnixSocket.acceptAll(listener.socket.raw, accept) }
+    }
+
+    package func stopListening(port: UInt32) { listeners.withLock { $0.removeValue(forKey: port) }?.end() }
+
+    package func close() {
+        closed.withLock { $0 = true }
+        let all = listeners.withLock { listeners in
+            defer { listeners = [:] }
+            return Array(listeners.values)
+        }
+        for listener in all { listener.end() }
+    }
+}

@@ -1,0 +1,145 @@
+import AgentAPI
+import Ledger
+import LinuxKernel
+import OCISpec
+
+/// The mounts of a container as the guest makes them, and what each needs of the host.
+struct GuestMounts {
+    private(set) var mounts: [Mount] = []
+    private(set) var shares: [GuestSpec.HostPathShare] = []
+    private(set) var disks: [GuestSpec.Disk] = []
+    private(set) var sockets: [GuestSpec.Socket] = []
+    private(set) var memories: [GuestSpec.Memory] = []
+    /// Destinations of binds that were left out: of devices of the host, or among the files of the guest's own kernel.
+    private(set) var dropped: [String] = []
+
+    private let container: String
+    private let paths: SandboxPaths
+    /// The container may use all devices: those of the host are dropped (`GuestSpec`).
+    private let privileged: Bool
+    /// The file that errors name.
+    private let file: String
+    private let kind: @Sendable (String) -> Files.Kind?
+    private let memory: @Sendable (String) -> Files.EmptyMemory?
+
+    init(
+        _ original: [Mount], container: String, paths: SandboxPaths, privileged: Bool, file: String,
+        kind: @escaping @Sendable (String) -> Files.Kind?, memory: @escaping @Sendable (String) -> Files.EmptyMemory?
+    ) throws(SpecError) {
+        (self.container, self.paths, self.file, self.kind) = (container, paths, file, kind)
+        (self.privileged, self.memory) = (privileged, memory)
+        for (index, mount) in original.enumerated() {
+            try add(mount, index)
+            // Bound, the host's /dev would have brought the mounts below it.
+            guard mount.destination == "/dev", mount.guestsOwn != nil else { continue }
+            mounts += (Spec.example.mounts ?? []).filter { own in
+                own.destination.hasPrefix("/dev/") && !original.contains { $0.destination == own.destination }
+            }
+        }
+    }
+
+    private mutating func add(_ mount: Mount, _ index: Int) throws(SpecError) {
+        guard let source = mount.source else { return mounts.append(mount) }
+        if let disk = GuestSpec.Disk(mount, index: index, container: container) {
+            disks.append(disk)
+            if let mount = disk.mount(at: mount.destination) { mounts.append(mount) }
+            return
+        }
+        guard mount.isBind else {
+            guard mount.isOverlay else { return mounts.append(mount) }
+            return share(mount, index)
+        }
+        if let memory = mount.guestsMemory(memory) {
+            let path = GuestPaths.memory(memory.device)
+            memories.append(GuestSpec.Memory(path: path, bytes: memory.bytes))
+            return mounts.append(
+                Mount(destination: mount.destination, type: "bind", source: path, options: mount.options))
+        }
+        let found = kind(source)
+        if found == .socket {
+            let path = GuestPaths.socket(of: container, index: index)
+            sockets.append(GuestSpec.Socket(source: source, path: path))
+            return mounts.append(
+                Mount(destination: mount.destination, type: "bind", source: path, options: mount.options))
+        }
+        if let own = mount.guestsOwn { return mounts.append(own) }
+        guard !mount.destination.hasPrefix("/proc/"), !mount.destination.hasPrefix("/sys/") else {
+            return dropped.append(mount.destination)
+        }
+        switch found {
+        case .blockDevice where privileged && mount.destination.hasPrefix("/dev/"):
+            return dropped.append(mount.destination)
+        case .blockDevice:
+            disks.append(
+                GuestSpec.Disk(source: .path(source), use: .device(mount.destination), readOnly: mount.isReadOnly))
+            // The agent replaces the source by the guest's device.
+            return mounts.append(mount)
+        case .characterDevice(let major, let minor):
+            let device = OCISpec.Linux.Device(type: "c", path: source, major: major, minor: minor)
+            guard device.isUniversal else {
+                if privileged { return dropped.append(mount.destination) }
+                throw SpecError(file, "mounts[\(index)].source", device.refusal)
+            }
+        default: break
+        }
+        share(mount, index)
+    }
+
+    private mutating func share(_ mount: Mount, _ index: Int) {
+        let mounted = paths.sharedMount(of: container, index: index, destination: mount.destination)
+        let layers = mount.isOverlay ? mount.options : nil
+        shares.append(
+            GuestSpec.HostPathShare(
+                source: mount.source ?? "", mounted: mounted, readOnly: mount.isReadOnly,
+                recursive: mount.isRecursive, layers: layers))
+        var rewritten = mount
+        rewritten.type = "bind"
+        rewritten.source = GuestPaths.path(of: mounted, below: paths.mounts)
+        if layers != nil { rewritten.options = (mount.options ?? []).filter { !$0.mentions("=") } + ["bind"] }
+        mounts.append(rewritten)
+    }
+}
+
+extension OCISpec.Linux.Device {
+    /// The number means the same device in every kernel: memory devices, terminals, and the fixed numbers of misc.
+    package var isUniversal: Bool {
+        switch (type, major ?? -1, minor ?? -1) {
+        case ("p", _, _): true
+        case ("b", _, _): false
+        // From 200 to 249 misc numbers are given out for good: tun, fuse and kin (Documentation/admin-guide/devices.txt).
+        case (_, 1, _), (_, 5, _), (_, 10, 200...249), (_, 108, 0): true
+        default: false
+        }
+    }
+
+    var refusal: String { "\(path) (\(type) \(major ?? 0):\(minor ?? 0)) belongs to the host and is not in the guest" }
+}
+
+extension Mount {
+    package var isReadOnly: Bool { options?.contains("ro") ?? false }
+    /// A bind with all that is mounted below its source.
+    package var isRecursive: Bool { options?.contains("rbind") ?? false }
+
+    /// Directories of the host, in layers: Podman's volumes that keep no change (`-v …:O`), and images as volumes.
+    package var isOverlay: Bool { type == "overlay" }
+
+    /// The memory file system that a manager has made at /dev/shm, if one is bound there. It is moved into the guest's memory: programs of
+    /// several containers see each other's changes there, and would not in a file of the host that each maps by its own share.
+    package func guestsMemory(_ memory: (String) -> Files.EmptyMemory?) -> Files.EmptyMemory? {
+        guard isBind, destination == "/dev/shm", let source, source != destination else { return nil }
+        return memory(source)
+    }
+
+    /// The guest's own file system in place of a bind of the host kernel's (/proc, /sys, /dev and so on); nil for any other mount.
+    package var guestsOwn: Mount? {
+        let always = ["/proc", "/sys", "/sys/fs/cgroup"]
+        guard isBind, always.contains(destination) || destination == source,
+            var own = Spec.example.mounts?.first(where: { $0.destination == destination })
+        else { return nil }
+        // Memory is as large as the guest's; read-only is what was asked for.
+        let isMemory = destination == "/dev/shm"
+        own.options = own.options?.filter { $0 != "ro" && !(isMemory && $0.hasPrefix("size=")) }
+        if isReadOnly { own.options = (own.options ?? []) + ["ro"] }
+        return own
+    }
+}

@@ -1,0 +1,204 @@
+import AgentAPI
+import Ledger
+import LinuxKernel
+import OCISpec
+import Pod
+
+/// The part of a bundle's specification that goes to the guest, with host paths replaced by guest paths.
+///
+/// Left out: the host's part (its hooks), the network namespace (the VM is one), numbers of the host's processors, and profiles of the
+/// host's security modules, which the wall of the VM replaces. What neither side can do is refused. Everything else is kept.
+///
+/// The order of the rewrites, from config.json to the process in the guest:
+/// 1. `Spec.load(bundle:)` makes paths absolute against the bundle.
+/// 2. `GuestSpec.init` rewrites root, hooks, namespaces, processors, devices, security profiles; `GuestMounts` rewrites the mounts.
+/// 3. `moved` puts in where a share really is, as containers share one mount of a path.
+/// 4. The agent resolves joined namespaces and disks' device numbers, and sets up the container.
+package struct GuestSpec: Sendable {
+    package private(set) var spec: Spec
+    /// Host paths to share, each with its mount point for that.
+    package private(set) var shares: [HostPathShare]
+    /// The container lives in the pid namespace of the sandbox's first container.
+    package let sharesProcesses: Bool
+    /// Disks of the host that the machine gets for the container.
+    package let disks: [Disk]
+    /// Sockets of the host that its programs may connect to.
+    package let sockets: [Socket]
+    /// File systems in the guest's memory that it may share with others of its sandbox.
+    package let memories: [Memory]
+    /// Devices that were left out of a privileged container.
+    package let droppedDevices: Int
+    /// Destinations of binds that were left out: of devices of the host, or among the files of the guest's own kernel.
+    package let droppedMounts: [String]
+
+    /// A path of the host that the guest gets.
+    package struct HostPathShare: Sendable, Equatable {
+        package init(source: String, mounted: String, readOnly: Bool, recursive: Bool, layers: [String]? = nil) {
+            (self.source, self.mounted, self.readOnly) = (source, mounted, readOnly)
+            (self.recursive, self.layers) = (recursive, layers)
+        }
+
+        package let source: String
+        package fileprivate(set) var mounted: String
+        package let readOnly: Bool
+        /// Mounts below the source are shared too.
+        package let recursive: Bool
+        /// Options of the overlay to mount; nil: the source itself is shared.
+        package var layers: [String]?
+    }
+
+    /// A memory file system of the guest's, which containers of a sandbox may share.
+    package struct Memory: Sendable, Equatable {
+        package let path: String
+        /// nil: as large as the guest's kernel allows.
+        package let bytes: UInt64?
+    }
+
+    package struct Socket: Sendable, Equatable {
+        package let source: String
+        /// Where the agent listens in its place.
+        package let path: String
+    }
+
+    /// - Parameters:
+    ///   - rootDisk: the container's root file system, where that is a disk.
+    ///   - joins: by type of namespace, the container of the same sandbox whose namespace it is.
+    ///   - guestSELinux: labels go to the guest (`disable_guest_selinux` is false).
+    ///   - guestSeccomp: filters of system calls go to the guest (`disable_guest_seccomp` is false).
+    package init(
+        _ original: Spec, container: String, paths: SandboxPaths, rootDisk: DiskImage? = nil,
+        joins: [String: String] = [:], guestSELinux: Bool = false, guestSeccomp: Bool = true,
+        source: String = "config.json",
+        kind: @escaping @Sendable (String) -> Files.Kind? = { Files.kind(of: $0) },
+        memory: @escaping @Sendable (String) -> Files.EmptyMemory? = { Files.emptyMemory(at: $0) }
+    ) throws(SpecError) {
+        var spec = original
+        var disks: [Disk] = []
+        spec.root?.path = GuestPaths.rootfs(of: container)
+        if let rootDisk {
+            let path = GuestPaths.rootDisk(of: container)
+            disks.append(Disk(rootDisk, mountPoint: path))
+            spec.root?.path = path
+        }
+        spec.hooks = original.hooks?.startContainer.map { Hooks(startContainer: $0) }
+        let namespaces = try GuestNamespaces(original, joins: joins, source: source)
+        spec.linux?.namespaces = namespaces.list
+        sharesProcesses = namespaces.sharesProcesses
+        spec.linux?.resources?.cpu?.cpus = nil
+        spec.linux?.resources?.cpu?.mems = nil
+        let (devices, given, dropped) = try Self.devices(original, source, kind)
+        spec.linux?.devices = devices
+        disks += given
+        try Self.refuseDevices(of: original.linux?.resources?.blockIO, but: given, source)
+        droppedDevices = dropped
+        if guestSeccomp {
+            try original.linux?.seccomp?.refuseListener(source: source)
+        } else {
+            spec.linux?.seccomp = nil
+        }
+        // Without a call that asks it, there is no listener.
+        spec.linux?.seccomp?.listenerPath = nil
+        spec.linux?.seccomp?.listenerMetadata = nil
+        spec.process?.removeHostProfiles(guestSELinux: guestSELinux)
+        if !guestSELinux {
+            spec.linux?.mountLabel = nil
+        } else if let label = original.linux?.mountLabel, !label.isEmpty {
+            throw SpecError(source, "linux.mountLabel", "\"\(label)\": shared files keep the host's labels")
+        }
+        let guest = try GuestMounts(
+            original.mounts ?? [], container: container, paths: paths,
+            privileged: Self.isPrivileged(original), file: source, kind: kind, memory: memory)
+        spec.mounts = original.mounts.map { _ in guest.mounts }
+        disks += guest.disks
+        self.spec = spec
+        shares = guest.shares
+        self.disks = disks
+        sockets = guest.sockets
+        memories = guest.memories
+        droppedMounts = guest.dropped
+    }
+
+    /// The specification with the real mount points of shares.
+    /// - Parameter places: by the planned mount point, the real one.
+    package func moved(_ places: [String: String], paths: SandboxPaths) -> GuestSpec {
+        var moved = self
+        let inGuest = Dictionary(
+            uniqueKeysWithValues: places.map { wanted, place in
+                (GuestPaths.path(of: wanted, below: paths.mounts), GuestPaths.path(of: place, below: paths.mounts))
+            })
+        for index in shares.indices {
+            moved.shares[index].mounted = places[shares[index].mounted] ?? shares[index].mounted
+        }
+        moved.spec.mounts = spec.mounts?.map { mount in
+            var mount = mount
+            mount.source = mount.source.map { inGuest[$0] ?? $0 }
+            return mount
+        }
+        return moved
+    }
+
+    /// Replaces guest paths by the host's in a message of the agent, for a reader who knows only those.
+    /// - Returns: the message.
+    package func translatePaths(in message: String, paths: SandboxPaths) -> String {
+        shares.reduce(message) { message, share in
+            message.replacing(GuestPaths.path(of: share.mounted, below: paths.mounts), by: share.source)
+        }
+    }
+
+    private static func isPrivileged(_ spec: Spec) -> Bool {
+        (spec.linux?.resources?.devices ?? []).contains {
+            $0.allow && ["a", ""].contains($0.type ?? "a") && $0.major ?? -1 < 0 && $0.minor ?? -1 < 0
+        }
+    }
+
+    /// Devices of the host don't exist in the guest, except disks, which the machine gets. Privileged containers list every device of the
+    /// host: those are dropped. Devices that the user requested remain: they have a path that the host lacks, or are listed twice.
+    private static func devices(_ spec: Spec, _ source: String, _ kind: (String) -> Files.Kind?) throws(SpecError) -> (
+        kept: [OCISpec.Linux.Device]?, disks: [Disk], dropped: Int
+    ) {
+        guard let given = spec.linux?.devices else { return (nil, [], 0) }
+        let isPrivileged = isPrivileged(spec)
+        var kept: [OCISpec.Linux.Device] = []
+        var (disks, dropped): ([Disk], Int) = ([], 0)
+        var seen: Set<String> = []
+        for (index, device) in given.enumerated() {
+            if !device.isUniversal, isPrivileged, seen.insert(device.path).inserted, kind(device.path) != nil {
+                dropped += 1
+                continue
+            }
+            kept.append(device)
+            guard !device.isUniversal else { continue }
+            if device.type == "b" {
+                disks.append(Disk(device, rules: spec.linux?.resources?.devices ?? []))
+                continue
+            }
+            throw SpecError(source, "linux.devices[\(index)]", device.refusal)
+        }
+        return (kept, disks, dropped)
+    }
+
+    /// Refuses limits of disks that the guest does not get.
+    private static func refuseDevices(of limits: OCISpec.Linux.Resources.BlockIO?, but disks: [Disk], _ source: String)
+        throws(SpecError)
+    {
+        let weights = (limits?.weightDevice ?? []).map { ($0.major, $0.minor) }
+        func numbers(_ list: [OCISpec.Linux.Resources.BlockIO.ThrottleDevice]?) -> [(Int64, Int64)] {
+            (list ?? []).map { ($0.major, $0.minor) }
+        }
+        let lists = [
+            ("weightDevice", weights), ("throttleReadBpsDevice", numbers(limits?.throttleReadBpsDevice)),
+            ("throttleWriteBpsDevice", numbers(limits?.throttleWriteBpsDevice)),
+            ("throttleReadIOPSDevice", numbers(limits?.throttleReadIOPSDevice)),
+            ("throttleWriteIOPSDevice", numbers(limits?.throttleWriteIOPSDevice)),
+        ]
+        for (name, list) in lists {
+            for (major, minor) in list
+            where !disks.contains(where: { $0.source == .number(major: major, minor: minor) }) {
+                throw SpecError(
+                    source, "linux.resources.blockIO." + name,
+                    "\(major):\(minor) is a disk of the host that the container doesn't have: give it with linux.devices"
+                )
+            }
+        }
+    }
+}

@@ -1,0 +1,46 @@
+import Glibc
+import LinuxKernel
+
+/// Facts of the host that decide about a machine.
+package struct HostFacts: Sendable, Equatable {
+    package var processors: Int
+    package var memoryMiB: Int
+    /// Half the host's bogomips × 1000, about the clock of its processors; 0 where it is not known.
+    package var kilohertz: Int
+    /// A number on the host's vsock (vsock(7)) that no other guest is likely to have.
+    package var vsockCID: UInt32 = 3
+    /// A user that nothing else runs as, for a hypervisor without root, and the group that may use /dev/kvm.
+    package var user = ProcessUser(user: 65534, group: 65534)
+
+    package init(processors: Int, memoryMiB: Int, kilohertz: Int, vsockCID: UInt32 = 3) {
+        (self.processors, self.memoryMiB, self.kilohertz) = (processors, memoryMiB, kilohertz)
+        self.vsockCID = vsockCID
+    }
+
+    /// This host.
+    package static var current: HostFacts {
+        let pages = sysconf(Int32(_SC_PHYS_PAGES)) * sysconf(Int32(_SC_PAGESIZE))
+        var host = HostFacts(
+            processors: max(1, sysconf(Int32(_SC_NPROCESSORS_ONLN))), memoryMiB: pages >> 20, kilohertz: clock(),
+            vsockCID: UInt32.random(in: 3...0x7fff_ffff))
+        // From 0x70000000 on no user has a number by convention (systemd, "Users, Groups, UIDs and GIDs"). Two living shims have two pids.
+        let own = firstFreeUser + UInt32(getpid())
+        var device = stat()
+        host.user = ProcessUser(
+            user: own, group: own,
+            groups: stat("/dev/kvm", &device) == 0 && device.st_gid != 0 ? [device.st_gid] : [])
+        return host
+    }
+
+    private static let firstFreeUser: UInt32 = 0x7000_0000
+
+    /// By the line `bogomips`, which is twice the clock in MHz (arch/x86/kernel/cpu/proc.c).
+    private static func clock() -> Int {
+        for line in ((try? Files.readText("/proc/cpuinfo")) ?? "").split(separator: "\n")
+        where line.hasPrefix("bogomips") {
+            let text = line.split(separator: ":").last?.filter { $0 != " " && $0 != "\t" } ?? ""
+            return Double(text).map { Int($0 * 500) } ?? 0
+        }
+        return 0
+    }
+}

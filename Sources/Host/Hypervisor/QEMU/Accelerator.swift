@@ -1,0 +1,57 @@
+import CLinux
+import Glibc
+import LinuxKernel
+
+/// What runs the guest's instructions: hardware, or QEMU's own translator.
+package enum Accelerator: String, Sendable, CaseIterable {
+    case kvm, tcg
+
+    /// The choice for this host, and the reason in one line.
+    package struct Choice: Sendable, Equatable {
+        package let accelerator: Accelerator
+        package let reason: String
+        package init(_ accelerator: Accelerator, _ reason: String) {
+            self.accelerator = accelerator
+            self.reason = reason
+        }
+    }
+
+    /// SerialQueue of the probe's loop, and the longest a usable KVM takes for them: hardware needs some 10 µs, software emulation 17 ms.
+    private static let turns: UInt32 = 20_000
+    /// The most that a usable KVM takes.
+    private static let limitMicroseconds: Int64 = 1000
+
+    /// - Parameters:
+    ///   - wanted: `auto`, `kvm` or `tcg`.
+    ///   - note: the file that keeps the result: a probe of a device that emulates takes 20 ms.
+    package static func choose(_ wanted: String, device: String = "/dev/kvm", note: String = "/run/vc/kvm") -> Choice {
+        if let forced = Accelerator(rawValue: wanted) { return Choice(forced, "the configuration asks for \(wanted)") }
+        // The node is new after a start of the host or of the module.
+        var facts = stat()
+        guard stat(device, &facts) == 0 else { return judge(microseconds: -Int64(errno), device: device) }
+        let node = "\(device) \(facts.st_ino) \(facts.st_ctim.tv_sec).\(facts.st_ctim.tv_nsec) "
+        if let known = try? Files.readText(note), known.hasPrefix(node), let time = Int64(known.dropFirst(node.count)) {
+            return judge(microseconds: time, device: device)
+        }
+        // The host may have been busy: the fastest of three counts.
+        var time = clx_kvm_loop_microseconds(device, turns)
+        for _ in 1..<3 where time > limitMicroseconds { time = min(time, clx_kvm_loop_microseconds(device, turns)) }
+        if time >= 0 {
+            try? Files.makeDirectory(Files.parent(of: note))
+            try? Files.replace(note, "\(node)\(time)")
+        }
+        return judge(microseconds: time, device: device)
+    }
+
+    /// The rule by itself: an open device proves nothing, a loop that runs at the speed of hardware does.
+    static func judge(microseconds time: Int64, device: String) -> Choice {
+        if time < 0 { return Choice(.tcg, "\(device) can't be used: \(SystemError.text(of: Int32(-time)))") }
+        if time > limitMicroseconds {
+            return Choice(
+                .tcg,
+                "\(device) emulates in software: \(turns) turns of a loop took \(time) µs, hardware takes less than \(limitMicroseconds)"
+            )
+        }
+        return Choice(.kvm, "\(device) runs guest code in hardware: \(turns) turns of a loop took \(time) µs")
+    }
+}

@@ -1,0 +1,44 @@
+import CLinux
+import Glibc
+import Hypervisor
+import LinuxKernel
+
+/// What a guest that has taken QEMU over can reach: no file, process or network of the host.
+extension QEMU {
+    func confine(_ command: inout Command, _ configuration: VMConfiguration) {
+        command.newSession = true
+        command.diesWithParent = true
+        command.withoutPrivileges = true
+        command.user = configuration.user
+        command.root = privateRoot(configuration)
+        let namespaces =
+            [clx_new_pid, clx_new_ipc, clx_new_uts] + (configuration.networkNamespace == nil ? [clx_new_net] : [])
+        command.newNamespaces = namespaces.reduce(0) { $0 | UInt64($1.rawValue) }
+        command.networkNamespace = configuration.networkNamespace
+    }
+
+    /// All that QEMU finds by a path: itself with its libraries and firmware, and devices. Files that the guest boots, sockets, disks, memory
+    /// and logs come as open descriptors.
+    func privateRoot(_ configuration: VMConfiguration) -> PrivateRoot {
+        let paths = ["/lib", "/lib64", "/usr/lib", "/usr/lib64", "/etc/ld.so.cache"] + Self.installation(executable)
+        var devices = ["/dev/null", configuration.entropySource]
+        if accelerator.accelerator == .kvm { devices.append("/dev/kvm") }
+        if configuration.hostVsockCID != nil { devices.append("/dev/vhost-vsock") }
+        return PrivateRoot(directory: configuration.rootDirectory, paths: paths, devices: devices)
+    }
+
+    /// A program and what was installed with it, where it lies as installed programs do (hier(7)).
+    private static func installation(_ executable: String) -> [String] {
+        // A script needs a shell and whatever it runs.
+        var start: [UInt8] = [0, 0]
+        if let file = try? FileDescriptor.open(executable, O_RDONLY), read(file.raw, &start, 2) == 2,
+            start == Array("#!".utf8)
+        {
+            return [executable, "/bin", "/sbin", "/usr"]
+        }
+        let names = executable.split(separator: "/")
+        guard names.count > 1, ["bin", "sbin", "libexec"].contains(names[names.count - 2]) else { return [executable] }
+        let prefix = names.dropLast(2).map { "/" + $0 }.joined()
+        return [executable, prefix + "/lib", prefix + "/lib64", prefix + "/share"]
+    }
+}

@@ -1,0 +1,51 @@
+import Hypervisor
+import LinuxKernel
+
+import protocol NIOCore.EventLoop
+
+/// QEMU as a hypervisor, with the settings of `[hypervisor.qemu]` that no other kind has.
+package struct QEMU: Hypervisor, Equatable {
+    package var executable: String
+    package var machineType = "q35"
+    /// A comma list that is added to -machine.
+    package var machineAccelerators = ""
+    package var accelerator: Accelerator.Choice
+    /// A comma list that is added to -cpu.
+    package var cpuFeatures = ""
+    /// The value of -sandbox.
+    package var seccompSandbox = "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"
+    /// Half the host's bogomips × 1000. TCG's guests get it on their command line: their own calibration is off.
+    package var hostKilohertz = 0
+
+    package init(executable: String, accelerator: Accelerator.Choice) {
+        (self.executable, self.accelerator) = (executable, accelerator)
+    }
+
+    package var name: String { "QEMU" }
+
+    package var capabilities: Capabilities {
+        Capabilities(
+            hotPlug: Set(Capabilities.Device.allCases), hotUnplug: [.disk, .network],
+            channels: [.vhostUserVsock, .vhostVsock], shares: [.virtioFS], hasSnapshots: true)
+    }
+
+    package var acceleration: Acceleration {
+        Acceleration(
+            name: accelerator.accelerator.rawValue, isHardware: accelerator.accelerator == .kvm,
+            reason: accelerator.reason)
+    }
+
+    package func start(
+        _ configuration: VMConfiguration, logs: LogKeeper, memory: Int32?, on loop: any EventLoop,
+        admit: @escaping (ProcessIdentity) throws(SystemError) -> Void
+    ) async throws -> any VirtualMachine {
+        try QEMUMachine.start(self, configuration, logs: logs, memory: memory, on: loop, admit: admit)
+    }
+
+    package func fingerprint(of configuration: VMConfiguration, helpers: [String], version: String) -> VMFingerprint {
+        let machine = configuration.anonymous
+        return VMFingerprint(
+            version: version, arguments: QEMUArguments.build(self, machine) + helpers, booted: machine,
+            programs: [executable] + helpers)
+    }
+}

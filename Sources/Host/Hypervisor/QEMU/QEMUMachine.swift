@@ -1,0 +1,197 @@
+import Deadlines
+import EventLoop
+import Glibc
+import Hypervisor
+import LinuxKernel
+import Synchronization
+
+import protocol NIOCore.EventLoop
+
+/// A running QEMU.
+package final class QEMUMachine: VirtualMachine {
+    package let pid: Int32
+    let qemu: QEMU
+    let configuration: VMConfiguration
+    let loop: any EventLoop
+    private let process: ChildProcess
+    private let logs: LogKeeper
+    private let exited = OneShot<ProcessExit>()
+    /// The monitor, once QEMU answers.
+    private let qmp: Mutex<Task<Monitor, any Error>?>
+    let events = MachineEvents()
+    private let slots: Mutex<DeviceSlots>
+    let growth = Mutex(Growth())
+    let disks = Mutex(DiskTable())
+
+    package var name: String { qemu.name }
+    package var capabilities: Capabilities { qemu.capabilities }
+
+    private init(
+        _ process: ChildProcess, _ qemu: QEMU, _ configuration: VMConfiguration, _ logs: LogKeeper,
+        _ loop: any EventLoop
+    ) {
+        (self.process, self.qemu, self.configuration) = (process, qemu, configuration)
+        (self.logs, self.loop) = (logs, loop)
+        pid = process.pid
+        qmp = Mutex(nil)
+        slots = Mutex(DeviceSlots(ports: configuration.hotPlugPorts))
+    }
+
+    // MARK: Start
+
+    /// - Parameters: as for `Hypervisor.start`.
+    static func start(
+        _ qemu: QEMU, _ configuration: VMConfiguration, logs: LogKeeper, memory: Int32?, on loop: any EventLoop,
+        admit: @escaping (ProcessIdentity) throws(SystemError) -> Void
+    ) throws -> QEMUMachine {
+        guard access(qemu.executable, X_OK) == 0 else {
+            throw SystemError("run the hypervisor (hypervisor.qemu.path)", qemu.executable, errno: errno)
+        }
+        let listener = try UnixSocket.listen(configuration.monitorSocket)
+        // Our connection waits in the listener's queue before QEMU runs: nothing has to be polled for.
+        let monitor = try UnixSocket.connect(configuration.monitorSocket)
+        let console = try logs.open(configuration.consoleFile)
+        let log = try logs.open(configuration.stderrFile, limit: stderrLimit)
+        let devices = try deviceDescriptors(configuration)
+        var command = Command(qemu.executable, QEMUArguments.build(qemu, configuration), environment: [])
+        command.descriptors = devices.mapValues(\.raw)
+        command.descriptors[1] = log.raw
+        command.descriptors[2] = log.raw
+        command.descriptors[QEMUDescriptor.monitor] = listener.raw
+        command.descriptors[QEMUDescriptor.console] = console.raw
+        if let memory { command.descriptors[QEMUDescriptor.memory] = memory }
+        for (number, file) in configuration.bootDescriptors {
+            guard let open = file.file else { throw SystemError("boot from (it is not open)", file.path, errno: EBADF) }
+            command.descriptors[number] = open.raw
+        }
+        qemu.confine(&command, configuration)
+        // The descriptors are ours until QEMU has its own.
+        let process = try withExtendedLifetime((devices, configuration)) { try ChildProcess(command, admit: admit) }
+        try Files.replace(configuration.pidFile, "\(process.pid)\n")
+        let machine = QEMUMachine(process, qemu, configuration, logs, loop)
+        try machine.watch()
+        machine.open(monitor.take())
+        return machine
+    }
+
+    /// The most that is kept of what QEMU itself writes, in bytes.
+    private static let stderrLimit = 64 << 10
+
+    /// Connections to the vhost-user devices, and the file of a template's memory.
+    private static func deviceDescriptors(_ configuration: VMConfiguration) throws -> [Int32: SharedDescriptor] {
+        var devices: [Int32: SharedDescriptor] = [:]
+        if case .file(let path) = configuration.memory {
+            devices[QEMUDescriptor.memory] = SharedDescriptor(try .open(path, O_RDWR | O_CREAT))
+        }
+        if let socket = configuration.vsockSocket {
+            devices[QEMUDescriptor.vsock] = SharedDescriptor(try UnixSocket.connect(socket))
+        }
+        if let socket = configuration.shareSocket {
+            devices[QEMUDescriptor.share] = SharedDescriptor(try UnixSocket.connect(socket))
+        }
+        return devices
+    }
+
+    private func watch() throws {
+        try process.whenEnded("qemu") { [self] end in
+            events.end()
+            // The reason of the end is read there.
+            logs.settle([configuration.consoleFile, configuration.stderrFile], within: Deadline.lastWords.limit)
+            exited.complete(end)
+        }
+    }
+
+    private func open(_ socket: Int32) {
+        qmp.withLock {
+            $0 = Task(executorPreference: LoopExecutor(loop)) { [self] in
+                try await Monitor.connect(socket: socket, on: loop) { [self] event in
+                    if events.isFatal(event) { process.signal(SIGKILL) } else { events.happened(event) }
+                }
+            }
+        }
+    }
+
+    func monitor() async throws -> Monitor {
+        guard let task = qmp.withLock({ $0 }) else { throw VMError("the machine has no monitor") }
+        return try await task.value
+    }
+
+    // MARK: Ports
+
+    package func unavailableReason(for device: Capabilities.Device) -> String? {
+        guard device == .network, !slots.withLock({ $0.hasFree }) else { return nil }
+        return "the machine has no free PCIe root port for it; raise hypervisor.qemu.pcie_root_port"
+    }
+
+    func takePort(_ device: String) throws(VMError) -> String {
+        try slots.withLock { (slots) throws(VMError) in try slots.take(device) }
+    }
+
+    func releasePort(_ device: String) { slots.withLock { $0.release(device) } }
+
+    /// Takes a device out of the machine; returns when the guest has released it.
+    func remove(device: String, timeout: Duration) async throws {
+        let gone = loop.makePromise(of: Void.self)
+        events.waitForRemoval(device, gone)
+        let timer = loop.scheduleTask(in: .init(timeout)) { [events] in
+            events.takeRemoval(device)
+            gone.fail(VMError("device_del \(device): the guest did not release it within \(timeout)"))
+        }
+        defer { timer.cancel() }
+        do { try await monitor().execute(QMP.DeviceDelete(id: device)) } catch {
+            events.takeRemoval(device)?.fail(error)
+        }
+        try await gone.futureResult.get()
+    }
+
+    // MARK: Its end
+
+    package var exit: ProcessExit? { exited.value }
+    package func waitForExit() async -> ProcessExit { await exited.wait() }
+    package var isHalted: Bool { exit == nil && ProcessIdentity(pid)?.life == .stopped }
+    package func kill() { process.signal(SIGKILL) }
+
+    package func stop(timeout: Duration) async {
+        let timer = loop.scheduleTask(in: .init(timeout)) { [process] in process.signal(SIGKILL) }
+        let over = loop.makePromise(of: Void.self)
+        // The kernel may not be able to end a process: one that waits for a file system that is gone.
+        let last = loop.scheduleTask(in: .init(timeout + Deadline.machineEnd.limit)) { over.succeed() }
+        Task(executorPreference: LoopExecutor(loop)) {
+            _ = await self.waitForExit()
+            over.succeed()
+        }
+        try? await over.futureResult.get()
+        timer.cancel()
+        last.cancel()
+        try? await monitor().close()
+    }
+
+    package func removeFiles() {
+        for path in [
+            configuration.consoleFile, configuration.stderrFile, configuration.monitorSocket, configuration.pidFile,
+        ] { unlink(path) }
+        Files.removeTree(configuration.rootDirectory)
+    }
+
+    // MARK: What it says
+
+    /// After a panic: the lines up to the one that says so, not the registers behind it.
+    package func consoleTail(lines: Int) -> [String] {
+        let tail = logs.tail(configuration.consoleFile, lines: Self.consoleLines)
+        let end = tail.lastIndex { $0.contains("Kernel panic") }.map { $0 + 1 } ?? tail.count
+        return Array(tail[..<end].suffix(lines))
+    }
+
+    /// How far back a panic is looked for.
+    private static let consoleLines = 400
+
+    /// QEMU knows the files of a boot by their descriptors alone: the paths are put in.
+    package func stderrTail() -> [String] {
+        logs.tail(configuration.stderrFile, lines: 5).map { line in
+            configuration.bootDescriptors.reduce(line) { line, file in
+                line.split(separator: QEMUDescriptor.path(file.key), omittingEmptySubsequences: false)
+                    .joined(separator: file.value.path)
+            }
+        }
+    }
+}

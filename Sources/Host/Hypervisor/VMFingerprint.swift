@@ -1,0 +1,51 @@
+import Glibc
+
+/// What a machine is made from. A machine with the same fingerprint is the same machine, but for its names and later additions.
+package struct VMFingerprint: Codable, Equatable, Sendable {
+    /// Of this program.
+    private var version: String
+    private var arguments: [String]
+    /// Size, time and inode of each file that a boot reads.
+    private var files: [String: String]
+
+    /// - Parameters:
+    ///   - arguments: the hypervisor's command line, without what is one sandbox's alone.
+    ///   - booted: files that the guest boots from.
+    ///   - programs: paths of programs.
+    package init(version: String, arguments: [String], booted: VMConfiguration, programs: [String]) {
+        (self.version, self.arguments) = (version, arguments)
+        files = [:]
+        var boots = booted
+        // The files decide, also where a saved machine has them in its memory.
+        boots.memory = .own
+        for file in boots.bootFiles { files[file.path] = file.identity }
+        for path in programs where path.hasPrefix("/") {
+            var facts = stat()
+            files[path] =
+                stat(path, &facts) == 0
+                ? "\(facts.st_size) \(facts.st_mtim.tv_sec).\(facts.st_mtim.tv_nsec) \(facts.st_ino)" : "missing"
+        }
+    }
+
+    /// How this machine differs from another one that is wanted, as "made …"; nil where it doesn't.
+    package func mismatch(with wanted: VMFingerprint) -> String? {
+        if self == wanted { return nil }
+        if version != wanted.version { return "by version \(version)" }
+        return arguments != wanted.arguments
+            ? "with other settings" : "from other files (kernel, image or hypervisor)"
+    }
+}
+
+extension VMConfiguration {
+    /// The same machine without the names and paths that are one sandbox's alone.
+    package var anonymous: VMConfiguration {
+        var machine = self
+        (machine.name, machine.directory, machine.consoleFile) = ("", "", "")
+        machine.networkNamespace = nil
+        // Whether there is one matters, not where.
+        machine.vsockSocket = vsockSocket.map { _ in "vsock" }
+        machine.shareSocket = shareSocket.map { _ in "share" }
+        machine.hostVsockCID = hostVsockCID.map { _ in 3 }
+        return machine
+    }
+}

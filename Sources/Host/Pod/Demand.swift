@@ -1,0 +1,78 @@
+import OCISpec
+
+/// The processors and memory that a container asks of its machine.
+package struct Demand: Sendable, Equatable {
+    /// Limit in bytes; 0: none.
+    package var memory: Int64 = 0
+    /// Processors' time by the quota; 0: no quota.
+    package var processors: Double = 0
+    /// Number of processors in the set; 0: no set.
+    package var processorSet = 0
+    /// The quota's period in microseconds.
+    private var period = Self.defaultPeriod
+    /// The kernel's default (cgroup-v2.rst, cpu.max).
+    private static let defaultPeriod: UInt64 = 100_000
+
+    package init(memory: Int64 = 0, processors: Double = 0, processorSet: Int = 0) {
+        (self.memory, self.processors, self.processorSet) = (memory, processors, processorSet)
+    }
+
+    package init(_ resources: OCISpec.Linux.Resources?) {
+        memory = max(0, resources?.memory?.limit ?? 0)
+        if let given = resources?.cpu?.period, given != 0 { period = given }
+        processors = Self.processors(quota: resources?.cpu?.quota ?? 0, period: period)
+        processorSet = Self.count(resources?.cpu?.cpus ?? "")
+    }
+
+    /// The sum that a pod's annotations announce for all its containers (containerd's CRI).
+    package init(annotations: [String: String]) {
+        func number(_ name: String) -> Int64 { Int64(annotations["io.kubernetes.cri.sandbox-" + name] ?? "") ?? 0 }
+        memory = max(0, number("memory"))
+        let (quota, shares) = (number("cpu-quota"), number("cpu-shares"))
+        processors = Self.processors(quota: quota, period: UInt64(max(0, number("cpu-period"))))
+        // No limit, but shares.
+        if quota < 0, shares > 0 { processors = (Double(shares) / Self.sharesPerProcessor).rounded(.up) }
+    }
+
+    /// CPU shares that Kubernetes gives for one processor.
+    private static let sharesPerProcessor = 1024.0
+
+    /// The demand that is known before the boot: of the first container, and of the pod that this one opens.
+    package init(beforeBoot spec: Spec) {
+        let (own, pod) = (Demand(spec.linux?.resources), Demand(annotations: spec.annotations ?? [:]))
+        self.init(
+            memory: max(own.memory, pod.memory), processors: max(own.processors, pod.processors),
+            processorSet: max(own.processorSet, pod.processorSet))
+    }
+
+    private static func processors(quota: Int64, period: UInt64) -> Double {
+        quota > 0 ? Double(quota) / Double(period == 0 ? defaultPeriod : period) : 0
+    }
+
+    /// Counts the numbers of a list such as `0-3,7` (cpuset(7), "List format").
+    static func count(_ list: String) -> Int {
+        list.split(separator: ",").reduce(0) { sum, part in
+            let ends = part.split(separator: "-").compactMap { Int($0.filter(\.isNumber)) }
+            guard let first = ends.first, let last = ends.last, last >= first, last - first < 1 << 16 else {
+                return sum
+            }
+            return sum + last - first + 1
+        }
+    }
+
+    /// The demand after an update; values that it does not mention remain.
+    package func updated(by resources: OCISpec.Linux.Resources) -> Demand {
+        var result = self
+        let news = Demand(resources)
+        if let limit = resources.memory?.limit, limit != 0 { result.memory = max(0, limit) }
+        if let given = resources.cpu?.period, given != 0 {
+            result.period = given
+            result.processors *= Double(period) / Double(given)
+        }
+        if let quota = resources.cpu?.quota, quota != 0 {
+            result.processors = Self.processors(quota: quota, period: result.period)
+        }
+        if let set = resources.cpu?.cpus, !set.isEmpty { result.processorSet = news.processorSet }
+        return result
+    }
+}

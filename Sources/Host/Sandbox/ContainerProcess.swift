@@ -1,0 +1,68 @@
+import Glibc
+import LinuxKernel
+import OCISpec
+import Stdio
+import Synchronization
+
+/// A process in a container: the first, or an added one.
+package final class ContainerProcess: Sendable {
+    package enum State: String, Sendable { case created, running, stopped }
+
+    package let id: String
+    package let streams: StreamPaths
+    package let specification: OCISpec.Process?
+
+    /// The end of a process.
+    package struct End: Sendable {
+        package let status: Int32
+        package let at: timespec
+    }
+
+    private struct Facts: Sendable {
+        var state = State.created
+        var outputs: [StreamRelay.Handle] = []
+        var input: StreamRelay.Handle?
+    }
+    private let facts = Mutex(Facts())
+    private let end = OneShot<End>()
+
+    init(id: String, streams: StreamPaths, specification: OCISpec.Process?) {
+        self.id = id
+        self.streams = streams
+        self.specification = specification
+    }
+
+    package var state: State {
+        get { facts.withLock { $0.state } }
+        set { facts.withLock { $0.state = newValue } }
+    }
+    /// nil while it lives.
+    package var ended: End? { end.value }
+
+    /// Records the end once, and wakes all that wait for it.
+    func end(status: Int32) {
+        if end.complete(End(status: status, at: timeOfDay())) { state = .stopped }
+    }
+
+    func waitForEnd() async -> End { await end.wait() }
+
+    /// Streams of the process's output.
+    var outputs: [StreamRelay.Handle] { facts.withLock { $0.outputs } }
+
+    func connected(output: StreamRelay.Handle) { facts.withLock { $0.outputs.append(output) } }
+    func connected(input: StreamRelay.Handle) { facts.withLock { $0.input = input } }
+
+    /// Ends the input of a process that has ended.
+    func endInput(_ relay: StreamRelay?) {
+        if let input = facts.withLock({ $0.input }) { relay?.end(input) }
+    }
+}
+
+/// The state of a process, for managers.
+package struct ProcessReport: Sendable {
+    package let bundle: String
+    package let streams: StreamPaths
+    package let state: ContainerProcess.State
+    package let paused: Bool
+    package let ended: ContainerProcess.End?
+}

@@ -1,0 +1,205 @@
+import AgentAPI
+import Deadlines
+import FoundationEssentials
+import Glibc
+import GuestSpec
+import Ledger
+import LinuxKernel
+import OCISpec
+import Pod
+import Share
+import SocketForward
+import Stdio
+import Storage
+import TTRPC
+
+/// What a manager wants to be created.
+package struct ContainerRequest: Sendable {
+    package let id: String
+    package let bundle: String
+    package let rootfs: RootSource
+    package let spec: Spec
+    /// Pid of the attach process; nil under containerd, which watches the hypervisor.
+    package var attachProcess: Int32?
+    /// By type of namespace, the container of this sandbox whose namespace it is.
+    package var joins: [String: String] = [:]
+    /// Records of what the caller has made for it on the host. It goes with the container, also when that can't be created.
+    package var made: [Ledger.RecordID] = []
+
+    package init(
+        _ id: String, bundle: String, rootfs: RootSource, spec: Spec, attachProcess: Int32? = nil,
+        joins: [String: String] = [:], made: [Ledger.RecordID] = []
+    ) {
+        (self.id, self.bundle, self.rootfs, self.spec) = (id, bundle, rootfs, spec)
+        (self.attachProcess, self.joins, self.made) = (attachProcess, joins, made)
+    }
+}
+
+extension Sandbox {
+    /// Reserves a container's name before it is created, even before there is a machine: from now on a manager may ask for it, wait for its
+    /// end, and end it.
+    /// - Throws: where the name is in use.
+    package func reserve(_ container: String, bundle: String, streams: StreamPaths) throws {
+        guard containers[container] == nil else {
+            throw SandboxError(.alreadyExists, "container \(container) exists already")
+        }
+        containers[container] = Container(id: container, bundle: bundle, streams: streams)
+    }
+
+    /// Frees a reserved name after the creation has failed.
+    package func release(_ container: String) {
+        guard let record = containers.removeValue(forKey: container) else { return }
+        sharedPaths.release(&record.shares)
+        record.initial.end(status: 128 + SIGKILL)
+    }
+
+    /// Creates a container whose name is reserved; the caller releases the name when this fails.
+    /// - Throws: `SandboxError`, `SpecError` for what the container can't have, `RPCError` with the agent's refusal, `HookError`.
+    package func create(_ request: ContainerRequest) async throws {
+        guard let record = containers[request.id], record.initial.ended == nil else {
+            for made in request.made.reversed() { ledger.undo(made) }
+            throw SandboxError(.notFound, "container \(request.id) was ended before it was created")
+        }
+        describe(record, request)
+        let agent = try agent()
+        let guest = try guestSpec(request)
+        report(guest, request)
+        try await withUndo { undo in
+            undo.add { [id = request.id] in await self.releaseShares(of: id) }
+            if let process = request.attachProcess { try follow(process, of: request.id) }
+            let guest = try share(guest, request, for: record)
+            undo.add { [id = request.id] in await self.runLastHooks(of: id) }
+            try await record.hooks?.beforeCreation(network: network?.namespace.path)
+            // A manager's hook may have moved links into the namespace.
+            try await network?.reconcile()
+            try await resizeMachine()
+            undo.add { [id = request.id] in await self.releaseDisks(of: id) }
+            let (devices, disks) = try await attach(guest.disks, for: record)
+            undo.add { [id = request.id] in await self.withdrawSockets(of: id) }
+            let sockets = try offer(guest.sockets, for: record)
+            let ports = try prepare(record.initial)
+            var message = try agentRequest(request, guest, ports)
+            (message.devices, message.storages) = (devices, disks + guest.memories.map(Grpc_Storage.init) + sockets)
+            let asked = ContinuousClock.now
+            do { _ = try await agent.createContainer(message, timeout: plan.createTimeout) } catch {
+                ports.cancel()
+                throw await explainLoss(translated(error, guest), "create container \(request.id)")
+            }
+            record.creation = ContinuousClock.now - asked
+        }
+    }
+
+    /// Notes what the specification says of the container.
+    private func describe(_ record: Container, _ request: ContainerRequest) {
+        let spec = request.spec
+        record.shares = SharedPaths.Use(own: request.made)
+        record.attachProcess = request.attachProcess
+        record.resolverConfiguration = spec.mounts?.last { $0.destination == "/etc/resolv.conf" }?.source
+        record.hooks = HostHooks(
+            spec, container: request.id, bundle: request.bundle, pid: request.attachProcess ?? pid, paths: paths)
+        record.demand = Demand(spec.linux?.resources)
+        record.identities = ContainerIdentities(
+            IDMaps(spec, joined: request.joins["user"].flatMap { containers[$0]?.identities.maps }))
+        if let process = spec.process { record.identities.give("", process) }
+    }
+
+    private func guestSpec(_ request: ContainerRequest) throws -> GuestSpec {
+        var rootDisk: DiskImage?
+        if case .disk(let image) = request.rootfs { rootDisk = image }
+        return try plan.guestSpec(
+            request.spec, container: request.id, bundle: request.bundle, rootDisk: rootDisk, joins: request.joins)
+    }
+
+    /// Logs what the guest does not get.
+    private func report(_ guest: GuestSpec, _ request: ContainerRequest) {
+        if guest.droppedDevices > 0 {
+            log.info(
+                "devices of the host are not in the guest",
+                metadata: ["container": "\(request.id)", "devices": "\(guest.droppedDevices)"])
+        }
+        if !guest.droppedMounts.isEmpty {
+            log.warning(
+                "mounts left out: they are devices of the host, or lie among the files of the guest's own kernel",
+                metadata: ["container": "\(request.id)", "mounts": "\(guest.droppedMounts)"])
+        }
+        for warning in request.spec.process?.warnings(at: "process.") ?? [] {
+            log.warning(
+                "config.json asks for something unusual",
+                metadata: ["container": "\(request.id)", "warning": "\(warning)"])
+        }
+    }
+
+    private func share(_ guest: GuestSpec, _ request: ContainerRequest, for record: Container) throws -> GuestSpec {
+        if case .directory(let path) = request.rootfs {
+            try sharedPaths.shareRoot(path, of: request.id, seenBy: record.attachProcess, for: &record.shares)
+        }
+        return try sharedPaths.share(guest, seenBy: record.attachProcess, for: &record.shares)
+    }
+
+    private func agentRequest(_ request: ContainerRequest, _ guest: GuestSpec, _ ports: ReservedStreams) throws
+        -> Grpc_CreateContainerRequest
+    {
+        var message = Grpc_CreateContainerRequest()
+        message.containerID = request.id
+        message.execID = request.id
+        message.sandboxPidns = guest.sharesProcesses
+        if hasFeature(AgentFeature.specJSON) {
+            message.specJson = Data(guest.spec.json())
+        } else {
+            message.oci = try Grpc_Spec(checking: guest.spec, source: request.bundle + "/config.json")
+        }
+        (message.stdinPort, message.stdoutPort, message.stderrPort) = (ports.stdin, ports.stdout, ports.stderr)
+        return message
+    }
+
+    /// The agent's refusal with the host's paths.
+    private func translated(_ error: any Error, _ guest: GuestSpec) -> any Error {
+        guard let error = error as? RPCError else { return error }
+        return RPCError(error.code, guest.translatePaths(in: error.message, paths: paths))
+    }
+
+    // MARK: Undo
+
+    private func releaseShares(of container: String) {
+        if let record = containers[container] { sharedPaths.release(&record.shares) }
+    }
+
+    private func runLastHooks(of container: String) async {
+        guard let record = containers[container] else { return }
+        await record.hooks?.afterDeletion(log)
+        record.hooks = nil
+    }
+
+    private func releaseDisks(of container: String) async {
+        if let record = containers[container] { await releaseDisks(of: record) }
+    }
+
+    private func withdrawSockets(of container: String) {
+        if let record = containers[container] { withdrawSockets(of: record) }
+    }
+
+    // MARK: The attach process
+
+    /// Puts the attach process into the machine's cgroup. Killing it means killing the container.
+    private func follow(_ process: Int32, of container: String) throws {
+        try cgroups?.machine.add(process)
+        guard let identity = ProcessIdentity(process) else { return }
+        try identity.whenEnded { [weak self, executor] in
+            Task(executorPreference: executor) { await self?.attachProcessEnded(container) }
+        }
+    }
+
+    private func attachProcessEnded(_ container: String) async {
+        guard let process = containers[container]?.initial, process.ended == nil else { return }
+        try? await signal(SIGKILL, container: container, all: true)
+    }
+}
+
+extension Grpc_Storage {
+    /// A memory file system in the guest.
+    init(_ memory: GuestSpec.Memory) {
+        self.init()
+        (driver, source, fstype, mountPoint) = (StorageDriver.ephemeral, "shm", "tmpfs", memory.path)
+        options = ["mode=1777"] + (memory.bytes.map { ["size=\($0)"] } ?? [])
+    }
+}

@@ -1,0 +1,47 @@
+import AgentAPI
+import Deadlines
+import Glibc
+
+extension Sandbox {
+    /// Removes an ended process; for a container's first process, the whole container.
+    /// - Returns: how it ended; status 0 for one that was never started.
+    /// - Throws: `SandboxError` where it runs, or does not exist.
+    package func delete(container: String, exec: String = "") async throws -> ContainerProcess.End {
+        let record = try self.container(container)
+        let process = try record.process(exec)
+        guard process.state != .running else {
+            throw SandboxError(.wrongState, "container \(container) is running; stop it first")
+        }
+        let end = process.ended ?? ContainerProcess.End(status: 0, at: timespec())
+        if exec.isEmpty {
+            await remove(record)
+        } else {
+            record.processes[exec] = nil
+            abandonOutput(of: process)
+        }
+        return end
+    }
+
+    private func remove(_ record: Container) async {
+        let request = Grpc_RemoveContainerRequest.with {
+            $0.containerID = record.id
+            $0.timeout = Self.guestRemovalSeconds
+        }
+        if let agent = try? agent() {
+            _ = try? await ask(agent, within: Deadline.removal.limit) {
+                try await $0.removeContainer(request, timeout: $1)
+            }
+        }
+        withdrawSockets(of: record)
+        sharedPaths.release(&record.shares)
+        containers[record.id] = nil
+        for process in record.processes.values { abandonOutput(of: process) }
+        await releaseDisks(of: record)
+        // Its memory is given back. The last container takes the machine with it.
+        if !containers.isEmpty { try? await resizeMachine() }
+        await record.hooks?.afterDeletion(log)
+    }
+
+    /// How long the agent waits for the container's processes.
+    private static let guestRemovalSeconds: UInt32 = 10
+}

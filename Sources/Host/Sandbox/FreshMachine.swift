@@ -1,0 +1,143 @@
+import AgentAPI
+import Channel
+import Deadlines
+import EventLoop
+import Hypervisor
+import LinuxKernel
+import Logging
+import Share
+import Snapshot
+import TTRPC
+
+/// A new machine: cloned from the template where there is a usable one, else booted.
+struct FreshMachine: MachineSource {
+    func acquire(_ start: MachineStart) async throws -> RunningMachine {
+        var phases = Phases()
+        let relay = try StreamRelay()
+        try start.has(\.relay, relay)
+        let logs = try LogKeeper()
+        try start.has(\.logs, logs)
+        let channel = try start.plan.channel.open(on: start.loop)
+        do { try start.has(\.channel, channel) } catch {
+            channel.close()
+            throw error
+        }
+        let fileServer = try startFileServer(start, logs)
+        phases.end("share")
+        let (vm, origin) = try await startMachine(start, logs)
+        phases.end("vmm")
+        // Ends when the guest answers, when its time is over, or at once when the hypervisor ends: that closes the channel.
+        async let dialled = channel.dial(port: GuestPort.agent, timeout: start.plan.dialTimeout)
+        do { try await start.vmStarted(vm, origin) } catch {
+            channel.close()
+            throw error
+        }
+        let socket = try await dialled
+        phases.end("guest")
+        let limits = start.limits
+        let connection = try await RPCClient.connect(
+            socket: socket, limits: .agent { limits.reached($0, $1) }, on: start.loop)
+        try start.has(\.connection, connection)
+        start.log.info("the guest is up", metadata: phases.metadata)
+        return RunningMachine(
+            vm: vm, fileServer: fileServer, channel: channel, connection: connection, relay: relay, logs: logs,
+            origin: origin, beginning: start.beginning)
+    }
+
+    private func startFileServer(_ start: MachineStart, _ logs: LogKeeper) throws -> any FileServer {
+        let (ledger, cgroups, paths) = (start.ledger, start.cgroups, start.paths)
+        let server = try start.plan.share.start(
+            exporting: paths.exported, socketPath: paths.virtiofs,
+            log: try logs.open(paths.shareLog, limit: Self.shareLogLimit)
+        ) { process throws(SystemError) in
+            try ledger.add(.process(id: process, name: "virtiofsd"))
+            SandboxCgroups.preferAsVictims([process.pid])
+            try cgroups?.helpers.add(process.pid)
+        }
+        do { try start.has(\.fileServer, server) } catch {
+            server.stop()
+            throw error
+        }
+        start.fileServerStarted(server)
+        return server
+    }
+
+    /// The most that is kept of what the file server writes, in bytes.
+    private static let shareLogLimit = 64 << 10
+
+    // MARK: The machine
+
+    private func startMachine(_ start: MachineStart, _ logs: LogKeeper) async throws -> (
+        any VirtualMachine, RunningMachine.Origin
+    ) {
+        var configuration = start.plan.machine
+        configuration.networkNamespace = start.networkNamespace
+        if let template = start.plan.template {
+            if let reason = template.unavailableReason(version: Version.current) {
+                start.log.warning("no template is used, the machine boots: \(reason)")
+            } else {
+                do { return (try await clone(template, as: configuration, start, logs), .clone) } catch let error
+                    as UnusableTemplate
+                {
+                    start.log.warning("the template can't be used, the machine boots: \(error.reason)")
+                }
+            }
+        }
+        return (try await run(configuration, start, logs), .booted)
+    }
+
+    private func run(
+        _ configuration: VMConfiguration, _ start: MachineStart, _ logs: LogKeeper, memory: SharedDescriptor? = nil
+    ) async throws -> any VirtualMachine {
+        let (ledger, cgroups, hypervisor) = (start.ledger, start.cgroups, start.plan.hypervisor)
+        let vm = try await hypervisor.start(configuration, logs: logs, memory: memory?.raw, on: start.loop) {
+            process throws(SystemError) in
+            try ledger.add(.process(id: process, name: hypervisor.name))
+            try cgroups?.machine.add(process.pid)
+        }
+        do { try start.has(\.vm, vm) } catch {
+            vm.kill()
+            throw error
+        }
+        return vm
+    }
+
+    /// Nothing of the sandbox was given to the clone yet: a machine may still be booted.
+    private struct UnusableTemplate: Error { let reason: String }
+
+    private func clone(
+        _ template: VMTemplate, as configuration: VMConfiguration, _ start: MachineStart, _ logs: LogKeeper
+    ) async throws -> any VirtualMachine {
+        let vm: any VirtualMachine
+        do {
+            let memory = try template.emptyMemory()
+            vm = try await run(template.configuration(for: configuration), start, logs, memory: memory)
+            do {
+                // While the hypervisor starts.
+                try await blocking("memory") { try template.fill(memory) }
+                try await template.restore(vm)
+            } catch {
+                await vm.stop(timeout: .zero)
+                throw error
+            }
+        } catch { throw UnusableTemplate(reason: "\(error)") }
+        do { try await template.resume(vm, as: configuration) } catch {
+            await vm.stop(timeout: .zero)
+            throw error
+        }
+        start.log.info("the machine is a clone of a template", metadata: ["template": "\(template.directory)"])
+        return vm
+    }
+
+    /// The times of a start, for the log (`make bench` draws them).
+    private struct Phases {
+        private(set) var metadata: Logger.Metadata = [:]
+        private var began = ContinuousClock.now
+
+        mutating func end(_ name: String) {
+            let now = ContinuousClock.now
+            metadata[name + "_ms"] = "\(Int((now - began) / .milliseconds(1)))"
+            began = now
+        }
+    }
+}

@@ -1,0 +1,62 @@
+import Deadlines
+import EventLoop
+import Hypervisor
+import LinuxKernel
+import Share
+
+/// The end of a part that the sandbox can't do without.
+extension Sandbox {
+    nonisolated func watch(_ server: any FileServer) {
+        Task(executorPreference: executor) { [weak self] in
+            let exit = await server.waitForExit()
+            await self?.fileServerEnded(server.name, exit)
+        }
+    }
+
+    nonisolated func watch(_ vm: any VirtualMachine) {
+        Task(executorPreference: executor) { [weak self] in
+            let exit = await vm.waitForExit()
+            await self?.machineEnded(exit)
+        }
+    }
+
+    /// A guest without its files can only fail, whatever it does next: it is ended now, with the reason in the log.
+    private func fileServerEnded(_ name: String, _ exit: ProcessExit) async {
+        // It ends with its machine too, and its end may be noticed first.
+        if exit == .exited(0) { try? await sleep(Deadline.lastWords.limit, on: loop) }
+        let vm = parts.vm
+        // It may have brought the hypervisor down. What we end because its machine has ended is no reason.
+        guard state == .booting || state == .ready, vm?.exit == nil || exit.isFailure else { return }
+        let cause = cgroups?.helpersLackOfMemory
+        loss = "\(name), which serves the guest its files, \(exit)" + (cause.map { ": " + $0 } ?? "")
+        log.error(
+            "the guest has lost its files",
+            metadata: ["sandbox": "\(id)", "\(name)": "\(exit)", "cause": "\(cause ?? "")"])
+        vm?.kill()
+    }
+
+    /// Nothing in a guest without its agent can be controlled or waited for any more.
+    func agentEnded() async {
+        // The end of the machine ends the connection too, and is noticed in a moment.
+        try? await sleep(Deadline.lastWords.limit, on: loop)
+        guard state == .ready, let vm = machine?.vm, vm.exit == nil else { return }
+        loss = "the guest's agent has ended"
+        log.error("the guest's agent has ended: its machine is ended too", metadata: ["console": "\(consoleTail(vm))"])
+        vm.kill()
+    }
+
+    func machineEnded(_ exit: ProcessExit) {
+        guard state != .gone else { return }
+        if state != .stopping {
+            let cause = cgroups?.machine.hasKilledForMemory == true ? "a control group's limit of memory" : ""
+            log.error(
+                "the virtual machine ended", metadata: ["sandbox": "\(id)", "end": "\(exit)", "cause": "\(cause)"])
+        }
+        parts.channel?.close()
+        parts.fileServer?.stop()
+        for process in containers.values.flatMap(\.processes.values) { process.end(status: Self.killedStatus) }
+    }
+
+    /// The exit status of a process that was ended by SIGKILL, as shells report it.
+    static let killedStatus: Int32 = 137
+}

@@ -1,0 +1,73 @@
+import Channel
+import EventLoop
+import Hypervisor
+import Ledger
+import LinuxKernel
+import Logging
+import Share
+import Synchronization
+import TTRPC
+
+import protocol NIOCore.EventLoop
+
+/// A way to get the machine of a sandbox.
+protocol MachineSource: Sendable {
+    /// Returns when the guest answers. Parts are reported to `start` as soon as they are there, also when this throws later.
+    func acquire(_ start: MachineStart) async throws -> RunningMachine
+}
+
+/// One start of a sandbox's machine: what a source may use, and the parts that there are so far.
+final class MachineStart: Sendable {
+    let plan: SandboxPlan
+    let ledger: Ledger
+    /// The ledger's last record before the sandbox.
+    let beginning: Ledger.RecordID
+    let limits: LimitLog
+    let log: Logger
+    let loop: any EventLoop
+    let cgroups: SandboxCgroups?
+    /// Path of the sandbox's network namespace; nil for none.
+    let networkNamespace: String?
+    /// Is called when the file server runs.
+    let fileServerStarted: @Sendable (any FileServer) -> Void
+    /// Is called when the machine runs, beside the guest's boot. An error ends the start.
+    let vmStarted: @Sendable (any VirtualMachine, RunningMachine.Origin) async throws -> Void
+
+    private let state = Mutex(State())
+    private struct State: Sendable {
+        var parts = MachineParts()
+        var isCancelled = false
+    }
+
+    init(
+        _ plan: SandboxPlan, ledger: Ledger, beginning: Ledger.RecordID, limits: LimitLog, log: Logger,
+        loop: any EventLoop,
+        cgroups: SandboxCgroups?, networkNamespace: String?,
+        fileServerStarted: @escaping @Sendable (any FileServer) -> Void,
+        vmStarted: @escaping @Sendable (any VirtualMachine, RunningMachine.Origin) async throws -> Void
+    ) {
+        (self.plan, self.ledger, self.beginning, self.limits) = (plan, ledger, beginning, limits)
+        (self.log, self.loop) = (log, loop)
+        (self.cgroups, self.networkNamespace) = (cgroups, networkNamespace)
+        (self.fileServerStarted, self.vmStarted) = (fileServerStarted, vmStarted)
+    }
+
+    var paths: SandboxPaths { plan.paths }
+
+    var parts: MachineParts { state.withLock { $0.parts } }
+
+    /// Reports a part.
+    /// - Throws: when the sandbox was stopped meanwhile. The caller ends the part then.
+    func has<Part>(_ key: WritableKeyPath<MachineParts, Part?> & Sendable, _ part: Part) throws(SandboxError) {
+        let isCancelled = state.withLock { state in
+            if !state.isCancelled { state.parts[keyPath: key] = part }
+            return state.isCancelled
+        }
+        if isCancelled {
+            throw SandboxError(.wrongState, "sandbox \(plan.paths.sandbox) was stopped while it started")
+        }
+    }
+
+    /// No part is taken from now on.
+    func cancel() { state.withLock { $0.isCancelled = true } }
+}

@@ -1,0 +1,47 @@
+import AgentAPI
+import Deadlines
+import Hypervisor
+
+extension Sandbox {
+    /// Brings the machine to the size that its containers ask for, one call after the other.
+    ///
+    /// The first container finds that size: the machine was booted with it. Processors that are no longer needed stay: the containers'
+    /// quotas bound their time, and an idle one costs nothing.
+    func resizeMachine() async throws {
+        guard !plan.sizing.isStatic, machine?.vm.capabilities.hotPlug.contains(.memory) == true else { return }
+        let turn = hardware.take(on: executor) { [weak self] in try await self?.resize() }
+        try await turn.value
+    }
+
+    private func resize() async throws {
+        guard let machine else { return }
+        let vm = machine.vm
+        let wanted = plan.sizing.size(for: containers.values.map(\.demand))
+        let before = vm.size
+        if wanted.memoryMiB > before.memoryMiB { limitHelpers(machineMiB: wanted.memoryMiB) }
+        do {
+            try await vm.addProcessors(upTo: wanted.vcpus)
+            if try await !vm.setMemory(wanted.memoryMiB, block: machine.memoryBlockMiB) {
+                log.warning(
+                    "the guest has not taken all memory yet",
+                    metadata: ["sandbox": "\(id)", "wanted_mib": "\(wanted.memoryMiB)"])
+            }
+        } catch {
+            throw SandboxError(
+                .host,
+                "resize the machine of sandbox \(id) from \(before.vcpus) processors, \(before.memoryMiB) MiB to \(wanted.vcpus), \(wanted.memoryMiB): \(error)"
+            )
+        }
+        let now = vm.size
+        guard now != before else { return }
+        log.info(
+            "machine resized",
+            metadata: ["sandbox": "\(id)", "vcpus": "\(now.vcpus)", "memory_mib": "\(now.memoryMiB)"])
+        guard now.vcpus > before.vcpus || now.memoryMiB > before.memoryMiB else { return }
+        var request = Grpc_OnlineCPUMemRequest()
+        request.wait = true
+        request.nbCpus = UInt32(now.vcpus)
+        request.cpuOnly = now.memoryMiB <= before.memoryMiB
+        _ = try await agent().onlineCPUMem(request, timeout: Deadline.onlining.limit)
+    }
+}

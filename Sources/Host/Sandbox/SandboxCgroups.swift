@@ -1,0 +1,120 @@
+import ControlGroups
+import EventLoop
+import Glibc
+import LinuxKernel
+import Logging
+
+/// The cgroups of a running sandbox on the host.
+struct SandboxCgroups: Sendable {
+    let machine: ControlGroup
+    let helpers: ControlGroup
+
+    /// Moves the shim into its cgroup, and processes that run already into theirs.
+    func enter(machine pid: Int32? = nil, helpers others: [Int32] = []) throws(SystemError) {
+        try helpers.add(getpid())
+        if let pid { try machine.add(pid) }
+        for process in others { try helpers.add(process) }
+    }
+
+    /// Why a helper was killed; nil when the kernel has not killed one for lack of memory.
+    var helpersLackOfMemory: String? { Self.lackOfMemory(of: helpers, isTheirOwn: machine != helpers) }
+
+    /// - Parameter isTheirOwn: no machine is in the cgroup.
+    static func lackOfMemory(of helpers: ControlGroup, isTheirOwn: Bool) -> String? {
+        guard helpers.hasKilledForMemory else { return nil }
+        return "the control group \(helpers.path) reached its limit of memory"
+            + (isTheirOwn ? " (runtime.overhead_memory_limit)" : "")
+    }
+
+    /// Lets the kernel kill these before this process when their cgroup lacks memory (proc_pid_oom_score_adj(5)): the shim can then report
+    /// the reason and clean up.
+    static func preferAsVictims(_ processes: [Int32]) {
+        guard
+            let own = (try? Files.readText("/proc/self/oom_score_adj"))?.split(separator: "\n").first.flatMap({
+                Int($0)
+            })
+        else { return }
+        for process in processes { try? Files.write("/proc/\(process)/oom_score_adj", "\(min(1000, own + 100))") }
+    }
+
+    /// Whether the error means that the host lets us have no cgroups.
+    static func areRefused(by error: SystemError) -> Bool {
+        [EROFS, EACCES, EPERM, ENOENT, ENOSPC].contains(error.code)
+    }
+}
+
+extension Sandbox {
+    /// Makes the sandbox's cgroups. Where the host lets us have none (in a container, say), the sandbox runs without.
+    func makeCgroups() throws {
+        let hierarchies = Hierarchies.current
+        guard let wanted = plan.cgroups, !hierarchies.all.isEmpty else { return }
+        let made = SandboxCgroups(
+            machine: ControlGroup(wanted.machine, hierarchies),
+            helpers: ControlGroup(wanted.helpers, hierarchies))
+        do {
+            for group in made.machine == made.helpers ? [made.machine] : [made.machine, made.helpers] {
+                try ledger.add(.controlGroup(path: group.path))
+                try group.make()
+            }
+        } catch { return try runWithoutCgroups(error) }
+        cgroups = made
+        let lacking = limitHelpers(machineMiB: plan.machine.memoryMiB)
+        if !lacking.isEmpty {
+            log.warning(
+                "the host lacks controllers of control groups: the shim and virtiofsd are not limited by them",
+                metadata: ["controllers": "\(lacking.joined(separator: ", "))"])
+        }
+        try limitMachine(wanted.processors, wanted.nodes, wanted.cpuShares)
+    }
+
+    /// Raises the helpers' limits before the machine gets this much memory. They never shrink: below what is in use the kernel would kill.
+    /// - Returns: the controllers that the host lacks.
+    @discardableResult
+    func limitHelpers(machineMiB: Int) -> [String] {
+        guard let cgroups, let overhead = plan.cgroups?.overhead else { return [] }
+        do { return try cgroups.helpers.set(overhead.limits(machineMiB: machineMiB)) } catch {
+            log.warning("the shim and virtiofsd are not limited", metadata: ["error": "\(error)"])
+            return []
+        }
+    }
+
+    private func runWithoutCgroups(_ error: SystemError) throws(SystemError) {
+        guard SandboxCgroups.areRefused(by: error) else { throw error }
+        log.warning("the sandbox has no control group of its own on the host", metadata: ["error": "\(error)"])
+        cgroups = nil
+    }
+
+    /// Moves processes in the background: each move waits for an RCU grace period (cgroup_threadgroup_rwsem).
+    /// - Parameters: as for `SandboxCgroups.enter`.
+    func enterCgroups(machine: Int32? = nil, helpers: [Int32] = []) throws {
+        guard let cgroups else { return }
+        cgroupMove = try BackgroundCall("cgroups", on: loop) { try cgroups.enter(machine: machine, helpers: helpers) }
+    }
+
+    /// Moves the shim out of its cgroup in the background, after it has entered it.
+    func leaveCgroup() async -> BackgroundCall<Void>? {
+        guard let cgroups else { return nil }
+        try? await cgroupMove?.result()
+        return try? BackgroundCall("cgroups", on: loop) { cgroups.helpers.leave(getpid()) }
+    }
+
+    /// Waits for `enterCgroups`.
+    func cgroupsEntered() async throws {
+        guard let cgroupMove else { return }
+        defer { self.cgroupMove = nil }
+        do { try await cgroupMove.result() } catch {
+            guard let error = error as? SystemError else { throw error }
+            try runWithoutCgroups(error)
+        }
+    }
+
+    /// Binds the machine's threads to processors of the host.
+    func limitMachine(_ processors: String?, _ nodes: String?, _ shares: UInt64?) throws {
+        do { try cgroups?.machine.set(processors: processors, nodes: nodes, shares: shares) } catch {
+            let reason =
+                error.code == ENOENT
+                ? "the host gives its control groups no such controller" : "these are the host's numbers"
+            throw SandboxError(.invalid, "linux.resources.cpu: \(error): \(reason)")
+        }
+    }
+}

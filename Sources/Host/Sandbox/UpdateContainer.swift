@@ -1,0 +1,71 @@
+import AgentAPI
+import Deadlines
+import FoundationEssentials
+import Glibc
+import OCISpec
+import Pod
+
+extension Sandbox {
+    /// Freezes all processes of a container.
+    package func pause(container: String) async throws {
+        let record = try self.container(container)
+        guard record.initial.state == .running, !record.paused else {
+            let state = record.paused ? "paused" : record.initial.state.rawValue
+            throw SandboxError(.wrongState, "container \(container) is \(state), not running")
+        }
+        var request = Grpc_PauseContainerRequest()
+        request.containerID = container
+        _ = try await agent().pauseContainer(request, timeout: Deadline.change.limit)
+        record.paused = true
+    }
+
+    /// Lets a paused container run.
+    package func resume(container: String) async throws {
+        let record = try self.container(container)
+        guard record.paused else { throw SandboxError(.wrongState, "container \(container) is not paused") }
+        var request = Grpc_ResumeContainerRequest()
+        request.containerID = container
+        _ = try await agent().resumeContainer(request, timeout: Deadline.change.limit)
+        record.paused = false
+    }
+
+    /// What the container uses, as the agent measures it.
+    package func stats(container: String) async throws -> Grpc_StatsContainerResponse {
+        var request = Grpc_StatsContainerRequest()
+        request.containerID = container
+        return try await agent().statsContainer(request, timeout: Deadline.change.limit)
+    }
+
+    /// Sets new limits of a running container.
+    package func update(container: String, resources: OCISpec.Linux.Resources) async throws {
+        let record = try self.container(container)
+        let before = record.demand
+        record.demand = before.updated(by: resources)
+        do {
+            // The machine grows before the higher limit applies.
+            if record.demand != before { try await resizeMachine() }
+            if containers.count == 1 {
+                try limitMachine(resources.cpu?.cpus, resources.cpu?.mems, resources.cpu?.shares)
+            }
+            try await updateGuest(resources, of: container)
+        } catch {
+            record.demand = before
+            throw error
+        }
+    }
+
+    /// Processors and memory nodes are the host's numbers: the guest does not get them.
+    private func updateGuest(_ resources: OCISpec.Linux.Resources, of container: String) async throws {
+        var request = Grpc_UpdateContainerRequest()
+        request.containerID = container
+        var resources = resources
+        resources.cpu?.cpus = nil
+        resources.cpu?.mems = nil
+        if hasFeature(AgentFeature.specJSON) {
+            request.resourcesJson = Data(resources.json())
+        } else {
+            request.resources = try Grpc_LinuxResources(checking: resources, source: "resources")
+        }
+        _ = try await agent().updateContainer(request, timeout: Deadline.change.limit)
+    }
+}

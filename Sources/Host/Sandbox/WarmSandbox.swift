@@ -1,0 +1,112 @@
+import AgentAPI
+import EventLoop
+import Glibc
+import Hypervisor
+import Ledger
+import LinuxKernel
+import OCISpec
+import Stdio
+import TTRPC
+
+/// A warm sandbox: booted in advance under a name of its own, until a sandbox takes its machine.
+package struct WarmSandbox: Sendable {
+    package let sandbox: Sandbox
+    package let fingerprint: VMFingerprint
+
+    /// - Parameter version: of this program.
+    package init(_ sandbox: Sandbox, version: String) {
+        self.sandbox = sandbox
+        fingerprint = sandbox.plan.fingerprint(version: version)
+    }
+
+    /// Why a sandbox of this plan can't have the machine; nil where it can.
+    package func unavailableReason(for plan: SandboxPlan, version: String) -> String? {
+        fingerprint.mismatch(with: plan.fingerprint(version: version)).map { "it was made \($0)" }
+    }
+}
+
+/// The machine of a warm sandbox. The ledger has this sandbox's name already.
+struct WarmMachine: MachineSource {
+    let warm: WarmSandbox
+
+    func acquire(_ start: MachineStart) async throws -> RunningMachine {
+        var machine = try await warm.sandbox.giveMachine()
+        machine.origin = .warm
+        try start.has(\.beginning, machine.beginning)
+        try start.has(\.logs, machine.logs)
+        try start.has(\.relay, machine.relay)
+        try start.has(\.channel, machine.channel)
+        try start.has(\.fileServer, machine.fileServer)
+        try start.has(\.connection, machine.connection)
+        try start.has(\.vm, machine.vm)
+        SandboxCgroups.preferAsVictims(machine.fileServer.processes)
+        start.fileServerStarted(machine.fileServer)
+        try await start.vmStarted(machine.vm, .warm)
+        start.log.info("the machine was warm", metadata: ["warm": "\(warm.sandbox.id)"])
+        return machine
+    }
+}
+
+extension Sandbox {
+    /// Runs a first container that has no user, and removes it: the first time, host and guest take several times as long.
+    package func warmUp() async throws {
+        guard machine?.agentFeatures.contains(AgentFeature.specJSON) == true else {
+            throw SandboxError(.guest, "the guest's agent is another one: a machine with it can't be had ready")
+        }
+        let id = "rehearsal"
+        let bundle = paths.machine + "/" + id
+        try Files.makeDirectory(bundle + "/rootfs")
+        defer { Files.removeTree(bundle) }
+        try Files.write(bundle + "/rootfs/program", WarmUpProgram.bytes, mode: 0o755)
+        var spec = Spec.example
+        spec.process?.args = ["/program"]
+        spec.process?.terminal = false
+        // The streams of a real container; the machine's own network is not used.
+        try reserve(
+            id, bundle: bundle, streams: StreamPaths(stdin: "/dev/null", stdout: "/dev/null", stderr: "/dev/null"))
+        do {
+            try await create(
+                ContainerRequest(id, bundle: bundle, rootfs: .directory(bundle + "/rootfs"), spec: spec))
+            try await start(container: id)
+            let end = try await wait(container: id)
+            guard end.status == 0 else {
+                throw SandboxError(.guest, "the rehearsal's program ended with status \(end.status), not 0")
+            }
+            _ = try await delete(container: id)
+        } catch {
+            release(id)
+            throw error
+        }
+    }
+
+    /// Returns when the machine has ended.
+    package func waitForMachine() async { _ = await machine?.vm.waitForExit() }
+
+    /// This process and the machine's, on the host.
+    package var processes: [Int32] {
+        [getpid()] + (machine.map { [$0.vm.pid] + $0.fileServer.processes } ?? [])
+    }
+}
+
+enum WarmUpProgram {
+    /// An ELF executable (elf(5)) of one segment for x86-64: writes a line, then exits with 0.
+    static let bytes: [UInt8] = {
+        let code: [UInt8] =
+            // write(1, message, 10)
+            [0xb8, 1, 0, 0, 0, 0xbf, 1, 0, 0, 0, 0x48, 0x8d, 0x35, 0x10, 0, 0, 0, 0xba, 10, 0, 0, 0, 0x0f, 0x05]
+            // exit(0)
+            + [0xb8, 60, 0, 0, 0, 0x31, 0xff, 0x0f, 0x05] + Array("rehearsal\n".utf8)
+        func word<Value: FixedWidthInteger>(_ value: Value) -> [UInt8] {
+            withUnsafeBytes(of: value.littleEndian) { Array($0) }
+        }
+        let (base, headers) = (UInt64(0x40_0000), UInt64(64 + 56))
+        let size = headers + UInt64(code.count)
+        var file: [UInt8] = [0x7f, 0x45, 0x4c, 0x46, 2, 1, 1, 0] + [UInt8](repeating: 0, count: 8)
+        file += word(UInt16(2)) + word(UInt16(62)) + word(UInt32(1)) + word(base + headers) + word(UInt64(64))
+        file += word(UInt64(0)) + word(UInt32(0)) + word(UInt16(64)) + word(UInt16(56)) + word(UInt16(1))
+        file += word(UInt16(64)) + word(UInt16(0)) + word(UInt16(0))
+        file += word(UInt32(1)) + word(UInt32(5)) + word(UInt64(0)) + word(base) + word(base) + word(size) + word(size)
+        file += word(UInt64(0x1000))
+        return file + code
+    }()
+}

@@ -1,0 +1,94 @@
+import Glibc
+import GuestSpec
+import LinuxKernel
+
+/// The mounts that shared paths need.
+package protocol ShareMounts: Sendable {
+    /// Shows the tree `mounts` at `exported`, read-only.
+    func export(_ mounts: String, at exported: String) throws
+    /// Copies the mounts of a share's source.
+    /// - Parameter process: whose mounts count; nil: this process's.
+    func copy(_ share: GuestSpec.HostPathShare, seenBy process: Int32?) throws(SystemError) -> SourceCopy
+    func attach(_ copy: borrowing SourceCopy, at target: String) throws
+    func overlay(_ options: MountOptions, at target: String) throws
+}
+
+/// The mounts of a share's source, copied and not attached yet.
+package struct SourceCopy: ~Copyable {
+    /// Equal for shares that are the same file or directory in the same way.
+    package struct Identity: Hashable, Sendable {
+        let source: String
+        let device: UInt64
+        let inode: UInt64
+        let readOnly: Bool
+        let recursive: Bool
+
+        package init(_ share: GuestSpec.HostPathShare, _ tree: borrowing FileDescriptor) throws(SystemError) {
+            let facts = try tree.facts(share.source)
+            (device, inode) = (UInt64(facts.st_dev), UInt64(facts.st_ino))
+            (source, readOnly, recursive) = (share.source, share.readOnly, share.recursive)
+        }
+    }
+
+    package let tree: FileDescriptor
+    /// The identity of `tree`; nil for a source that only the container's manager sees.
+    package let identity: Identity?
+
+    package init(_ tree: consuming FileDescriptor, _ identity: Identity?) {
+        self.tree = tree
+        self.identity = identity
+    }
+
+    /// - Parameter copy: copies the source's mounts, as a process sees them.
+    init(
+        _ share: GuestSpec.HostPathShare, seenBy process: Int32?,
+        copy: (Int32?) throws(SystemError) -> FileDescriptor
+    ) throws(SystemError) {
+        let first = try copy(process)
+        let seen = try Identity(share, first)
+        guard process != nil else {
+            self.init(first, seen)
+            return
+        }
+        // This process sees the same: its own copy is taken, so that later mounts of hooks below it come along. The path may lead elsewhere
+        // at any time: the two copies are compared, and not the path.
+        if let own = try? copy(nil), try Identity(share, own) == seen {
+            self.init(own, seen)
+        } else {
+            self.init(first, nil)
+        }
+    }
+}
+
+/// The kernel's mounts (mount(2), open_tree(2), move_mount(2)).
+package struct KernelMounts: ShareMounts {
+    package init() {}
+
+    /// Mounts below `mounts` propagate to `exported` and keep their own permission to write. The tree itself is read-only: a guest that
+    /// could write there could put a link where the host mounts next.
+    package func export(_ mounts: String, at exported: String) throws {
+        try Mounts.lend(mounts, at: exported, readOnly: true)
+        try Mounts.mount("none", at: exported, flags: UInt(MS_SLAVE))
+    }
+
+    package func copy(_ share: GuestSpec.HostPathShare, seenBy process: Int32?) throws(SystemError) -> SourceCopy {
+        try SourceCopy(share, seenBy: process) { (process) throws(SystemError) in
+            try Mounts.copy(share.source, readOnly: share.readOnly, recursive: share.recursive, seenBy: process)
+        }
+    }
+
+    package func attach(_ copy: borrowing SourceCopy, at target: String) throws {
+        try Mounts.attach(copy.tree, at: target)
+    }
+
+    package func overlay(_ options: MountOptions, at target: String) throws {
+        do {
+            try Mounts.mount("overlay", at: target, type: "overlay", flags: options.flags, data: options.data)
+        } catch { throw ShareError(description: "mount overlay of \(options.data ?? ""): \(error)") }
+    }
+}
+
+/// Why a path of the host can't be shared.
+package struct ShareError: Error, CustomStringConvertible {
+    package let description: String
+}

@@ -1,0 +1,127 @@
+import Glibc
+import GuestSpec
+import Ledger
+import LinuxKernel
+
+/// The paths of the host that a sandbox's guest sees, and the containers' parts in them.
+///
+/// To the guest a file is another one by each way that leads to it: programs that lock or map it by two ways would not notice each other.
+/// So a path that several containers have is shared once.
+package struct SharedPaths: Sendable {
+    /// One path of the host in the guest, for one container or for several.
+    private struct Entry: Sendable {
+        let mounted: String
+        let record: Ledger.RecordID
+        var users: Int
+    }
+
+    /// What was shared for one container.
+    package struct Use: Sendable {
+        /// Paths that other containers may use too.
+        fileprivate var common: [SourceCopy.Identity] = []
+        /// Records of what is the container's alone, in the order in which it was made.
+        fileprivate var own: [Ledger.RecordID] = []
+        package init() {}
+        /// - Parameter own: records of what a caller has made for the container already.
+        package init(own: [Ledger.RecordID]) { self.own = own }
+    }
+
+    private let paths: SandboxPaths
+    private let ledger: Ledger
+    private let mounts: any ShareMounts
+    private var entries: [SourceCopy.Identity: Entry] = [:]
+
+    package init(_ paths: SandboxPaths, _ ledger: Ledger, _ mounts: any ShareMounts) {
+        (self.paths, self.ledger, self.mounts) = (paths, ledger, mounts)
+    }
+
+    /// Makes the directory that the guest sees, and behind it the one in which the host mounts.
+    package func export() throws {
+        try ledger.add(.directory(path: paths.shareParent))
+        try Files.makeDirectory(paths.shareParent)
+        // Behind that closed door every user may pass: users of a container are not root.
+        for directory in [paths.mounts, paths.exported] { try Files.makeDirectory(directory, mode: 0o755) }
+        try ledger.add(.mount(path: paths.exported, namespace: Mounts.namespace))
+        try mounts.export(paths.mounts, at: paths.exported)
+    }
+
+    /// Shares a container's root file system.
+    package mutating func shareRoot(_ path: String, of container: String, seenBy process: Int32?, for use: inout Use)
+        throws
+    {
+        use.own.append(try ledger.add(.directory(path: paths.mounts + "/" + container)))
+        let share = GuestSpec.HostPathShare(
+            source: path, mounted: paths.sharedRootfs(of: container), readOnly: false, recursive: true)
+        use.own.append(try attach(mounts.copy(share, seenBy: process), at: share.mounted))
+    }
+
+    /// Shares what a container's specification wants of the host.
+    /// - Returns: the specification with the paths where the shares really are.
+    package mutating func share(_ guest: GuestSpec, seenBy process: Int32?, for use: inout Use) throws -> GuestSpec {
+        var places: [String: String] = [:]
+        for share in guest.shares {
+            if let layers = share.layers {
+                try mountLayers(layers, at: share.mounted, for: &use)
+            } else {
+                places[share.mounted] = try self.share(share, seenBy: process, for: &use)
+            }
+        }
+        return guest.moved(places, paths: paths)
+    }
+
+    private mutating func share(_ share: GuestSpec.HostPathShare, seenBy process: Int32?, for use: inout Use) throws
+        -> String
+    {
+        let copy = try mounts.copy(share, seenBy: process)
+        let identity = copy.identity
+        if let identity, let known = entries[identity], !share.recursive || !Mounts.mayBe(below: share.source) {
+            entries[identity]?.users += 1
+            use.common.append(identity)
+            return known.mounted
+        }
+        // A container's name may be used again while others still have what the first one shared.
+        var target = share.mounted
+        while entries.values.contains(where: { $0.mounted == target }) { target += "+" }
+        let record = try attach(copy, at: target)
+        if let identity, entries[identity] == nil {
+            entries[identity] = Entry(mounted: target, record: record, users: 1)
+            use.common.append(identity)
+        } else {
+            use.own.append(record)
+        }
+        return target
+    }
+
+    private func attach(_ copy: borrowing SourceCopy, at target: String) throws -> Ledger.RecordID {
+        let isDirectory = try copy.tree.facts(target).st_mode & S_IFMT == S_IFDIR
+        let record = try ledger.add(.mount(path: target, namespace: Mounts.namespace))
+        do {
+            if isDirectory { try Files.makeDirectory(target, mode: 0o755) } else { try Files.write(target, "") }
+            try mounts.attach(copy, at: target)
+        } catch {
+            ledger.undo(record)
+            throw error
+        }
+        return record
+    }
+
+    /// Mounts an overlay on the host: its directories are the host's.
+    private func mountLayers(_ layers: [String], at target: String, for use: inout Use) throws {
+        try Files.makeDirectory(target, mode: 0o755)
+        use.own.append(try ledger.add(.mount(path: target, namespace: Mounts.namespace)))
+        try mounts.overlay(MountOptions(layers), at: target)
+    }
+
+    /// Removes from the host what was shared for a container, except what others use too.
+    package mutating func release(_ use: inout Use) {
+        for record in use.own.reversed() { ledger.undo(record) }
+        for identity in use.common.reversed() {
+            guard let entry = entries[identity] else { continue }
+            entries[identity]?.users -= 1
+            guard entry.users == 1 else { continue }
+            entries[identity] = nil
+            ledger.undo(entry.record)
+        }
+        use = Use()
+    }
+}

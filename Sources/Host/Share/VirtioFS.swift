@@ -1,0 +1,79 @@
+import AgentAPI
+import CLinux
+import Glibc
+import LinuxKernel
+
+/// virtio-fs: virtiofsd serves the directory to the guest over a vhost-user socket.
+package struct VirtioFS: SharedFileSystem, Equatable {
+    package var executable: String
+    /// As `virtio_fs_cache` has it.
+    package var cache: String
+    package var extraArguments: [String]
+
+    package init(executable: String, cache: String, extraArguments: [String]) {
+        (self.executable, self.cache, self.extraArguments) = (executable, cache, extraArguments)
+    }
+
+    package var driver: String { StorageDriver.virtioFS }
+    package var fileSystemType: String { "virtiofs" }
+    package var words: [String] { [executable, cache] + extraArguments }
+
+    /// The command line of QEMU's daemon and of the Rust one. Of two options of one name the later wins: what is served, how the daemon is
+    /// confined and where it listens come after everything that the configuration adds.
+    package func arguments(directory: String, descriptor: Int32) -> [String] {
+        ["-o", "cache=\(cache == "never" ? "none" : cache)"] + extraArguments
+            + ["-o", "sandbox=namespace", "-o", "source=\(directory)", "--fd=\(descriptor)"]
+    }
+
+    /// The capabilities that the daemon can have: those over files, for its work, and those with which it makes its sandbox. The ones over
+    /// files and `sysAdmin` are also those that `modcaps` in its arguments may add.
+    static let capabilities = CapabilitySet([
+        .chown, .dacOverride, .dacReadSearch, .fowner, .fsetid, .setgid, .setuid, .setpcap, .sysChroot, .sysAdmin,
+        .sysResource, .mknod, .setfcap,
+    ])
+
+    /// The daemon gets a socket that listens already: a client that connects first waits for it, and nothing is polled for.
+    package func start(
+        exporting directory: String, socketPath: String, log: borrowing FileDescriptor,
+        admit: @escaping (ProcessIdentity) throws(SystemError) -> Void
+    ) throws -> any FileServer {
+        guard access(executable, X_OK) == 0 else {
+            throw SystemError("run virtiofsd (hypervisor.qemu.virtio_fs_daemon)", executable, errno: errno)
+        }
+        let listener = try UnixSocket.listen(socketPath)
+        var command = Command(executable, arguments(directory: directory, descriptor: 3), environment: [])
+        command.descriptors = [1: log.raw, 2: log.raw, 3: listener.raw]
+        command.newSession = true
+        // Its sandboxed child is in these namespaces with it and ends with it; that one has files and network of its own too.
+        command.newNamespaces = UInt64(clx_new_pid.rawValue | clx_new_ipc.rawValue | clx_new_uts.rawValue)
+        command.diesWithParent = true
+        command.bounding = Self.capabilities
+        return try VirtioFSDaemon(ChildProcess(command, admit: admit))
+    }
+}
+
+/// A running virtiofsd.
+final class VirtioFSDaemon: FileServer {
+    private let process: ChildProcess
+    private let exit = OneShot<ProcessExit>()
+
+    init(_ process: ChildProcess) throws {
+        self.process = process
+        try process.whenEnded("virtiofsd") { [exit] in exit.complete($0) }
+    }
+
+    var name: String { "virtiofsd" }
+
+    func waitForExit() async -> ProcessExit { await exit.wait() }
+
+    /// The daemon and its sandboxed child.
+    var processes: [Int32] {
+        let children = (try? Files.readText("/proc/\(process.pid)/task/\(process.pid)/children")) ?? ""
+        return [process.pid] + children.split(separator: " ").compactMap { Int32($0) }
+    }
+
+    var isHalted: Bool { processes.contains { ProcessIdentity($0)?.life == .stopped } }
+
+    /// Its sandboxed child ends with it. What the guest has written is with the host's kernel already.
+    func stop() { process.signal(SIGKILL) }
+}

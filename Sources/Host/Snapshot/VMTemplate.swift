@@ -1,0 +1,191 @@
+import AgentAPI
+import CLinux
+import Deadlines
+import EventLoop
+import FoundationEssentials
+import Glibc
+import Hypervisor
+import LinuxKernel
+
+import protocol NIOCore.EventLoop
+
+/// A VM template: a machine that was booted once, without any sandbox's share or channel, and saved. Clones start from there.
+///
+/// Its directory holds the memory, the rest of the state, and a fingerprint. vhost-user devices are not migratable: a clone gets its own
+/// before it resumes.
+package struct VMTemplate: Sendable {
+    package let directory: String
+    private let hypervisor: any Hypervisor
+    /// The configuration of the saved machine, and of its clones.
+    private let machine: VMConfiguration
+
+    private var memory: String { directory + "/memory" }
+    private var state: String { directory + "/state" }
+    private static let fingerprintFile = "template.json"
+
+    /// Ports for the channel and the share, beside those of the configuration.
+    private static let portsForDevices = 2
+    private static let maxPorts = 16
+
+    /// - Parameter machine: a sandbox's; the template leaves out what is only that sandbox's.
+    package init(directory: String, of machine: VMConfiguration, by hypervisor: any Hypervisor) {
+        (self.directory, self.hypervisor) = (directory, hypervisor)
+        var machine = machine
+        (machine.name, machine.directory, machine.consoleFile) = ("template", "", "")
+        (machine.vsockSocket, machine.shareSocket, machine.hostVsockCID) = (nil, nil, nil)
+        (machine.networkNamespace, machine.user) = (nil, nil)
+        machine.hotPlugPorts = min(Self.maxPorts, machine.hotPlugPorts + Self.portsForDevices)
+        self.machine = machine
+    }
+
+    // MARK: Fingerprint
+
+    private func fingerprint(version: String) -> VMFingerprint {
+        hypervisor.fingerprint(of: machine, helpers: [], version: version)
+    }
+
+    /// Why the template can't be used; nil where it can.
+    package func unavailableReason(version: String) -> String? {
+        let path = directory + "/" + Self.fingerprintFile
+        guard Files.exists(path) else { return "there is none in \(directory): kata-runtime factory init makes it" }
+        let bytes: [UInt8]
+        do {
+            try FileOwner.checkDirectory(directory)
+            bytes = try FileOwner.open(path).readAll(path, limit: 1 << 20)
+        } catch { return "\(error)" }
+        guard let made = try? JSONDecoder().decode(VMFingerprint.self, from: Data(bytes)) else {
+            return "\(path) is no label of a template"
+        }
+        return made.mismatch(with: fingerprint(version: version)).map {
+            "that in \(directory) was made \($0): kata-runtime factory init makes it anew"
+        }
+    }
+
+    func writeFingerprint(version: String, in directory: String) throws {
+        let encoder = JSONEncoder()
+        encoder.outputFormatting = [.sortedKeys, .prettyPrinted, .withoutEscapingSlashes]
+        try Files.write(
+            directory + "/" + Self.fingerprintFile, Array(try encoder.encode(fingerprint(version: version))))
+    }
+
+    /// Whether a directory is a template's, and nothing else's.
+    package static func isTemplate(_ directory: String) -> Bool { Files.exists(directory + "/" + fingerprintFile) }
+
+    // MARK: Make
+
+    /// Boots a machine, waits until its agent is ready, and saves it. An older template in the directory is replaced in one step at the end.
+    /// - Throws: where the directory holds something else, the machine does not come up within `limit`, or can't be saved.
+    package func make(version: String, within limit: Duration, on loop: any EventLoop) async throws {
+        guard !Files.exists(directory) || Self.isTemplate(directory) else {
+            throw SystemError("make a template in (it holds something else)", directory, errno: EEXIST)
+        }
+        removeUnfinished()
+        let work = directory + ".new-\(getpid())"
+        try Files.makeDirectory(work)
+        defer { Files.removeTree(work) }
+        // Before the files are read: a file that changes meanwhile makes another template.
+        try writeFingerprint(version: version, in: work)
+        var machine = machine
+        machine.memory = .file(work + "/memory")
+        (machine.directory, machine.consoleFile) = (work, work + "/console.log")
+        let logs = try LogKeeper()
+        defer { logs.stop() }
+        let running = try await hypervisor.start(machine, logs: logs, memory: nil, on: loop) { _ in }
+        do {
+            try await Self.waitUntilReady(running, console: machine.consoleFile, within: limit, loop)
+            let state = try FileDescriptor.open(work + "/state", O_RDWR | O_CREAT | O_TRUNC)
+            try await running.saveState(to: state, within: Deadline.saving.limit)
+        } catch {
+            await running.stop(timeout: .zero)
+            throw error
+        }
+        await running.stop(timeout: .zero)
+        running.removeFiles()
+        try remove()
+        try check("rename", work) { rename(work, directory) }
+    }
+
+    /// Removes directories of a `make` that was killed.
+    private func removeUnfinished() {
+        let (parent, own) = (Files.parent(of: directory), directory.split(separator: "/").last ?? "")
+        for name in Files.list(parent) where name.hasPrefix(own + ".new-") {
+            if !ProcessIdentity.isAtWork(endOf: name) { Files.removeTree(parent + "/" + name) }
+        }
+    }
+
+    /// The guest has no channel yet: its console alone tells, and nothing reports a new line there.
+    private static func waitUntilReady(
+        _ machine: any VirtualMachine, console: String, within limit: Duration, _ loop: any EventLoop
+    ) async throws {
+        let deadline = ContinuousClock.now + limit
+        while !((try? Files.readText(console)) ?? "").contains(ConsoleLine.templateReady) {
+            guard machine.exit == nil, .now < deadline else {
+                let end = machine.exit.map { "\(machine.name) \($0)" } ?? "its agent was not ready within \(limit)"
+                let words = machine.stderrTail() + machine.consoleTail(lines: 4)
+                throw VMError("the template's machine: \(end); it said: \(words.joined(separator: " | "))")
+            }
+            try await sleep(consolePause, on: loop)
+        }
+    }
+
+    private static let consolePause = Duration.milliseconds(20)
+
+    /// Removes the directory, if it is a template's.
+    package func remove() throws {
+        guard Files.exists(directory) else { return }
+        guard Self.isTemplate(directory) else {
+            throw SystemError("remove (it is no template)", directory, errno: EPERM)
+        }
+        Files.removeTree(directory)
+    }
+
+    // MARK: Clone
+
+    /// A clone's configuration, in place of `machine`, which would be booted.
+    package func configuration(for machine: VMConfiguration) -> VMConfiguration {
+        var clone = self.machine
+        (clone.name, clone.directory, clone.consoleFile) = (machine.name, machine.directory, machine.consoleFile)
+        (clone.networkNamespace, clone.user) = (machine.networkNamespace, machine.user)
+        clone.memory = .saved
+        return clone
+    }
+
+    /// A file as large as the memory, and empty: `fill` copies the contents. The hypervisor may have it before; it can't shorten it, and the
+    /// channel's device accepts no other memory.
+    package func emptyMemory() throws(SystemError) -> SharedDescriptor {
+        let source = try FileOwner.open(memory)
+        var facts = stat()
+        try check("look at", memory) { fstat(source.raw, &facts) }
+        return SharedDescriptor(try FileDescriptor.memory("clone", size: facts.st_size))
+    }
+
+    /// Copies the pages that hold something. Blocks.
+    package func fill(_ copy: SharedDescriptor) throws(SystemError) {
+        let source = try FileOwner.open(memory)
+        var end: off_t = 0
+        while true {
+            // ENXIO: nothing but holes behind (lseek(2)).
+            let start = lseek(source.raw, end, Int32(clx_seek_data))
+            guard start >= 0 else { return }
+            end = lseek(source.raw, start, Int32(clx_seek_hole))
+            var offset = start
+            lseek(copy.raw, start, SEEK_SET)
+            while offset < end {
+                let count = try check("copy", memory) { sendfile(copy.raw, source.raw, &offset, Int(end - offset)) }
+                if count == 0 { throw SystemError("copy (it became shorter)", memory, errno: EIO) }
+            }
+        }
+    }
+
+    /// Loads the rest of the template's state into a clone that has its memory.
+    package func restore(_ clone: any VirtualMachine) async throws {
+        let state = try FileOwner.open(state)
+        try await clone.loadState(from: state, within: Deadline.saving.limit)
+    }
+
+    /// Connects a clone to its own channel and share, and resumes it.
+    package func resume(_ clone: any VirtualMachine, as machine: VMConfiguration) async throws {
+        try await clone.connect(machine)
+        try await clone.resume()
+    }
+}

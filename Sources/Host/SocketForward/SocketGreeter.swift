@@ -1,0 +1,135 @@
+import AgentAPI
+import Channel
+import Deadlines
+import Glibc
+import LinuxKernel
+import Synchronization
+
+/// Reads which user each client of a sandbox's host sockets is, and connects it.
+///
+/// One thread does it for all sockets of the sandbox: a guest that opens streams and says nothing costs descriptors, no threads.
+package final class SocketGreeter: Sendable {
+    /// A stream of the guest; its holder closes it.
+    struct Arrival: Sendable {
+        let stream: Int32
+        /// The socket's number for it.
+        let number: Int
+        let socket: HostSocket
+    }
+
+    private struct Inbox: Sendable {
+        var arrivals: [Arrival] = []
+        var isStopped = false
+    }
+    private let inbox = Mutex(Inbox())
+    private let wakeUp: WakeUp
+    let relay: StreamRelay
+    let limits: LimitLog
+
+    package init(relay: StreamRelay, limits: LimitLog) throws(SystemError) {
+        (self.relay, self.limits) = (relay, limits)
+        wakeUp = try WakeUp()
+        try startThread("sockets") { [self] in run() }
+    }
+
+    func take(_ arrival: Arrival) {
+        let isStopped = inbox.withLock { inbox in
+            if !inbox.isStopped { inbox.arrivals.append(arrival) }
+            return inbox.isStopped
+        }
+        if isStopped { return Waiting(arrival).refuse() }
+        wake()
+    }
+
+    /// Lets the thread check again which sockets are closed.
+    func wake() { wakeUp.signal() }
+
+    package func stop() {
+        inbox.withLock { $0.isStopped = true }
+        wake()
+    }
+
+    // MARK: The thread
+
+    /// A stream that is not joined with its socket yet.
+    private struct Waiting {
+        let arrival: Arrival
+        let deadline = ContinuousClock.now + Deadline.socket.limit
+        private var greeting: [UInt8] = []
+        /// Once it has said so.
+        private(set) var client: SocketRelay.Client?
+
+        init(_ arrival: Arrival) { self.arrival = arrival }
+
+        func refuse() {
+            close(arrival.stream)
+            arrival.socket.leave(arrival.number)
+        }
+
+        /// Reads what there is of the greeting, and nothing of what follows it.
+        /// - Returns: false when the stream has ended.
+        mutating func read() -> Bool {
+            var chunk = [UInt8](repeating: 0, count: SocketRelay.Client.length - greeting.count)
+            let count = recv(arrival.stream, &chunk, chunk.count, Int32(MSG_DONTWAIT))
+            if count < 0 { return errno == EAGAIN || errno == EINTR }
+            greeting += chunk[..<count]
+            client = SocketRelay.Client(greeting)
+            return count > 0
+        }
+    }
+
+    private func run() {
+        var waiting: [Waiting] = []
+        while true {
+            let (arrivals, isStopped) = inbox.withLock { inbox in
+                defer { inbox.arrivals = [] }
+                return (inbox.arrivals, inbox.isStopped)
+            }
+            waiting += arrivals.map(Waiting.init)
+            if isStopped {
+                for each in waiting { each.refuse() }
+                return
+            }
+            let readable = wait(for: waiting)
+            var rest: [Waiting] = []
+            for (var each, isReadable) in zip(waiting, readable) where !settle(&each, isReadable) { rest.append(each) }
+            waiting = rest
+        }
+    }
+
+    /// Between two tries to connect to a socket whose backlog is full: nothing tells when it is not (connect(2)).
+    private static let retryPause = Duration.milliseconds(20)
+
+    /// Waits until there is something to do. Returns which streams can be read.
+    private func wait(for waiting: [Waiting]) -> [Bool] {
+        var polled = waiting.map { each in
+            // A negative descriptor is left out (poll(2)).
+            pollfd(fd: each.client == nil ? each.arrival.stream : -1, events: Int16(POLLIN), revents: 0)
+        }
+        polled.append(pollfd(fd: wakeUp.descriptor, events: Int16(POLLIN), revents: 0))
+        var pause = waiting.map { $0.deadline - .now }.min()
+        if waiting.contains(where: { $0.client != nil }) { pause = min(pause ?? Self.retryPause, Self.retryPause) }
+        let milliseconds = pause.map { Int32(clamping: Int(max(.zero, $0) / .milliseconds(1)) + 1) } ?? -1
+        guard poll(&polled, nfds_t(polled.count), milliseconds) > 0 else { return waiting.map { _ in false } }
+        if polled.last?.revents != 0 { wakeUp.drain() }
+        return polled.dropLast().map { $0.revents != 0 }
+    }
+
+    /// - Returns: whether the stream is joined or refused.
+    private func settle(_ waiting: inout Waiting, _ isReadable: Bool) -> Bool {
+        let arrival = waiting.arrival
+        guard !arrival.socket.isClosed, waiting.deadline > .now, !isReadable || waiting.read() else {
+            waiting.refuse()
+            return true
+        }
+        guard let client = waiting.client else { return false }
+        do {
+            let socket = try arrival.socket.connect(for: client)
+            arrival.socket.joined(relay.join(FileDescriptor(owning: arrival.stream), socket), arrival.number)
+        } catch {
+            if error.code == EAGAIN { return false }
+            waiting.refuse()
+        }
+        return true
+    }
+}

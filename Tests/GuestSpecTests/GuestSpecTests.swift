@@ -1,0 +1,272 @@
+import AgentAPI
+import Ledger
+import LinuxKernel
+import OCISpec
+import Pod
+import Testing
+
+@testable import GuestSpec
+@testable import OCISpec
+
+@Suite("The specification that goes to the guest")
+struct GuestSpecTests {
+    @Test("the guest's specification has the guest's paths, and shares what the host binds")
+    func guestSpec() throws {
+        var spec = Spec.example
+        spec.mounts?.append(Mount(destination: "/data", type: "bind", source: "/host/dir", options: ["rbind", "ro"]))
+        spec.linux?.namespaces?.append(.init(type: "user"))
+        let guest = try GuestSpec(spec, container: "c1", paths: SandboxPaths(sandbox: "s1"))
+        #expect(guest.spec.root?.path == "/run/kata-containers/shared/containers/c1/rootfs")
+        #expect(guest.spec.linux?.namespaces?.map(\.type) == ["pid", "ipc", "uts", "mount", "cgroup", "user"])
+        #expect(
+            guest.spec.mounts?.last
+                == Mount(
+                    destination: "/data", type: "bind", source: "/run/kata-containers/shared/containers/c1-7-data",
+                    options: ["rbind", "ro"]))
+        #expect(
+            guest.shares == [
+                GuestSpec.HostPathShare(
+                    source: "/host/dir", mounted: "/run/kata-containers/shared/sandboxes/s1/mounts/c1-7-data",
+                    readOnly: true, recursive: true)
+            ])
+        #expect(
+            guest.translatePaths(
+                in: "mount /run/kata-containers/shared/containers/c1-7-data on /data: x", paths: .init(sandbox: "s1"))
+                == "mount /host/dir on /data: x")
+    }
+
+    @Test(
+        "what is bound over the kernel's own files is the guest's; other files of the host are shared, wherever they go"
+    )
+    func boundFiles() throws {
+        func bind(_ source: String, _ destination: String, _ kind: Files.Kind = .directory, _ option: String = "rbind")
+            throws
+            -> (guest: GuestSpec, mount: Mount?)
+        {
+            var spec = Spec.example
+            spec.mounts = [Mount(destination: destination, type: "bind", source: source, options: [option])]
+            let guest = try GuestSpec(spec, container: "c1", paths: SandboxPaths(sandbox: "s1"), kind: { _ in kind })
+            return (guest, guest.spec.mounts?.first)
+        }
+        for (source, destination, type) in [
+            ("/sys/fs/cgroup", "/sys/fs/cgroup", "cgroup"), ("/x", "/proc", "proc"), ("/dev", "/dev", "tmpfs"),
+            ("/dev/shm", "/dev/shm", "tmpfs"), ("/dev/mqueue", "/dev/mqueue", "mqueue"),
+        ] {
+            let (guest, mount) = try bind(source, destination, .directory, "ro")
+            #expect(mount?.type == type && mount?.isReadOnly == true && guest.shares.isEmpty, "\(destination)")
+        }
+        #expect(try bind("/dev/shm", "/dev/shm").mount?.options == ["nosuid", "noexec", "nodev", "mode=1777"])
+        for (source, destination, kind) in [
+            ("/x", "/dev/x", Files.Kind.directory), ("/log", "/dev/termination-log", .other),
+            ("/x/shm", "/dev/shm", .directory),
+            ("/proc", "/host/proc", .directory),
+            ("/dev/net/tun", "/dev/net/tun", .characterDevice(major: 10, minor: 200)),
+        ] {
+            #expect(try bind(source, destination, kind).guest.shares.map(\.source) == [source])
+        }
+        #expect(try bind("/x", "/x", .directory, "bind").guest.shares.map(\.recursive) == [false])
+        for destination in ["/proc/cpuinfo", "/sys/module"] {
+            let (guest, mount) = try bind("/x", destination)
+            #expect(mount == nil && guest.droppedMounts == [destination] && guest.shares.isEmpty)
+        }
+        let error = #expect(throws: SpecError.self) {
+            try bind("/dev/sg0", "/s", .characterDevice(major: 21, minor: 0))
+        }
+        #expect(error?.path == "mounts[0].source" && error?.reason.contains("(c 21:0) belongs to the host") == true)
+    }
+
+    @Test(
+        "memory that programs are to share is the guest's, the same for all who name it; a directory with files is the host's"
+    )
+    func sharedMemory() throws {
+        func bind(_ destination: String, _ found: Files.EmptyMemory?) throws -> GuestSpec {
+            var spec = Spec.example
+            spec.mounts = [
+                Mount(destination: destination, type: "bind", source: "/pod/shm", options: ["rbind", "nodev"])
+            ]
+            return try GuestSpec(
+                spec, container: "c1", paths: SandboxPaths(sandbox: "s1"), kind: { _ in .directory },
+                memory: { _ in found })
+        }
+        let memory = Files.EmptyMemory(device: 57, bytes: 8 << 20)
+        let guest = try bind("/dev/shm", memory)
+        let path = "/run/kata-containers/sandbox/shm57"
+        #expect(guest.memories == [GuestSpec.Memory(path: path, bytes: 8 << 20)] && guest.shares.isEmpty)
+        #expect(
+            guest.spec.mounts == [
+                Mount(destination: "/dev/shm", type: "bind", source: path, options: ["rbind", "nodev"])
+            ])
+        for other in [try bind("/dev/shm", nil), try bind("/data", memory)] {
+            #expect(other.memories.isEmpty && other.shares.map(\.source) == ["/pod/shm"])
+        }
+    }
+
+    @Test("an overlay is put together on the host, where its directories are, and shared")
+    func layers() throws {
+        let options = ["lowerdir=/a:/b", "upperdir=/u", "workdir=/w", "private", "ro"]
+        let guest = try guestSpec {
+            $0.mounts = [Mount(destination: "/o", type: "overlay", source: "/merged", options: options)]
+        }
+        #expect(guest.shares.map(\.layers) == [options] && guest.shares.map(\.readOnly) == [true])
+        #expect(
+            guest.spec.mounts == [
+                Mount(
+                    destination: "/o", type: "bind", source: "/run/kata-containers/shared/containers/c1-0-o",
+                    options: ["private", "ro", "bind"])
+            ])
+    }
+
+    @Test("what another container has in the guest already is found there, and errors still name the host's path")
+    func shown() throws {
+        let paths = SandboxPaths(sandbox: "s1")
+        let guest = try guestSpec {
+            $0.mounts = ["/a", "/b"].map {
+                Mount(destination: $0, type: "bind", source: "/host" + $0, options: ["rbind"])
+            }
+        }
+        let wanted = guest.shares.map(\.mounted)
+        let moved = guest.moved([wanted[0]: wanted[1], wanted[1]: wanted[1] + "+"], paths: paths)
+        #expect(
+            moved.shares.map(\.mounted) == [wanted[1], wanted[1] + "+"]
+                && moved.shares.map(\.source) == ["/host/a", "/host/b"])
+        let inGuest = GuestPaths.path(of: wanted[1], below: paths.mounts)
+        #expect(moved.spec.mounts?.map(\.source) == [inGuest, inGuest + "+"])
+        #expect(moved.translatePaths(in: "mount \(inGuest) on /a: x", paths: paths) == "mount /host/a on /a: x")
+        #expect(guest.moved([:], paths: paths).spec == guest.spec)
+    }
+
+    @Test("with the host's /dev come the guest's terminals, memory and queues, unless others are asked for")
+    func wholeDev() throws {
+        let guest = try guestSpec {
+            $0.mounts = [
+                Mount(destination: "/dev", type: "bind", source: "/dev", options: ["rbind"]),
+                Mount(destination: "/dev/shm", type: "tmpfs", source: "shm", options: ["size=1m"]),
+            ]
+        }
+        #expect(guest.spec.mounts?.map(\.destination) == ["/dev", "/dev/pts", "/dev/mqueue", "/dev/shm"])
+    }
+
+    private func guestSpec(_ change: (inout Spec) -> Void) throws -> GuestSpec {
+        var spec = Spec.example
+        change(&spec)
+        return try GuestSpec(spec, container: "c1", paths: SandboxPaths(sandbox: "s1"), kind: { _ in .other })
+    }
+
+    @Test("what belongs to the host is refused with its field, or its place is the guest's")
+    func hostThings() throws {
+        func field(_ change: (inout Spec) -> Void) -> String? {
+            do {
+                _ = try guestSpec(change)
+                return nil
+            } catch { return (error as? SpecError)?.path }
+        }
+        let disk = Linux.Device(type: "c", path: "/dev/sg0", major: 21, minor: 0)
+        let fuse = Linux.Device(type: "c", path: "/dev/fuse", major: 10, minor: 229)
+        #expect(field { $0.linux?.devices = [fuse, disk] } == "linux.devices[1]")
+        #expect(
+            field { $0.linux?.namespaces = [.init(type: "ipc", path: "/proc/1/ns/ipc")] } == "linux.namespaces[0].path")
+        var limits = Linux.Resources()
+        limits.blockIO = .init()
+        limits.blockIO?.throttleReadBpsDevice = [.init(major: 8, minor: 0, rate: 1)]
+        #expect(field { $0.linux?.resources = limits } == "linux.resources.blockIO.throttleReadBpsDevice")
+
+        let privileged = try guestSpec {
+            $0.linux?.devices = [fuse, disk]
+            $0.linux?.resources = Linux.Resources()
+            $0.linux?.resources?.devices = [.init(allow: true, access: "rwm")]
+        }
+        #expect(privileged.droppedDevices == 1 && privileged.spec.linux?.devices == [fuse])
+    }
+
+    @Test("of all devices of its host, a privileged container gets those that were asked for beside")
+    func askedDevices() throws {
+        func privileged(_ devices: [Linux.Device], has paths: [String]) throws -> GuestSpec {
+            var spec = Spec.example
+            spec.linux?.devices = devices
+            spec.linux?.resources = Linux.Resources()
+            spec.linux?.resources?.devices = [.init(allow: true, access: "rwm")]
+            return try GuestSpec(
+                spec, container: "c1", paths: SandboxPaths(sandbox: "s1"),
+                kind: { paths.contains($0) ? .blockDevice : nil })
+        }
+        let (all, once) = (
+            Linux.Device(type: "b", path: "/dev/sda", major: 8, minor: 0),
+            Linux.Device(type: "b", path: "/dev/mine", major: 8, minor: 16)
+        )
+        for devices in [[all, once], [all, all]] {
+            let guest = try privileged(devices, has: ["/dev/sda"])
+            #expect(guest.droppedDevices == 1 && guest.spec.linux?.devices == [devices[1]])
+            #expect(guest.disks.map(\.use) == [.device(devices[1].path)] && guest.disks.map(\.readOnly) == [false])
+        }
+        let error = #expect(throws: SpecError.self) {
+            try privileged([Linux.Device(type: "c", path: "/dev/modem", major: 4, minor: 64)], has: [])
+        }
+        #expect(error?.path == "linux.devices[0]")
+    }
+
+    @Test("a filter that asks a listener is refused, unless filters stay out of the guest")
+    func seccompListener() throws {
+        var spec = Spec.example
+        var profile = Linux.Seccomp(defaultAction: "SCMP_ACT_ALLOW")
+        profile.listenerPath = "/run/l.sock"
+        spec.linux?.seccomp = profile
+        func guest(_ filtered: Bool) throws -> GuestSpec {
+            try GuestSpec(spec, container: "c1", paths: SandboxPaths(sandbox: "s1"), guestSeccomp: filtered)
+        }
+        #expect(try guest(true).spec.linux?.seccomp == Linux.Seccomp(defaultAction: "SCMP_ACT_ALLOW"))
+        spec.linux?.seccomp?.syscalls = [.init(names: ["mount"], action: "SCMP_ACT_NOTIFY")]
+        #expect(throws: SpecError.self) { try guest(true) }
+        #expect(try guest(false).spec.linux?.seccomp == nil)
+    }
+
+    @Test("in a pod, a namespace's path is the sandbox's; the guest's own stands for it")
+    func pods() throws {
+        let guest = try guestSpec {
+            $0.annotations = ["io.kubernetes.cri.container-type": "container"]
+            $0.linux?.namespaces = ["ipc", "uts", "network", "pid"].map { .init(type: $0, path: "/proc/7/ns/\($0)") }
+            $0.hostname = nil
+        }
+        #expect(guest.spec.linux?.namespaces == [] && guest.sharesProcesses)
+    }
+
+    @Test(
+        "a namespace that is another container's of the guest is named by that container; any other path is the host's")
+    func joined() throws {
+        func namespaces(_ joins: [String: String]) throws -> [OCISpec.Linux.Namespace]? {
+            var spec = Spec.example
+            spec.linux?.namespaces = ["network", "ipc", "mount", "pid"].map {
+                .init(type: $0, path: $0 == "mount" ? nil : "/proc/7/ns/\($0)")
+            }
+            return try GuestSpec(spec, container: "c2", paths: SandboxPaths(sandbox: "c1"), joins: joins).spec.linux?
+                .namespaces
+        }
+        let path = "/run/kata-containers/c1/namespaces/"
+        #expect(
+            try namespaces(["ipc": "c1", "pid": "c1"])
+                == [
+                    .init(type: "ipc", path: path + "ipc"), .init(type: "mount"),
+                    .init(type: "pid", path: path + "pid"),
+                ])
+        let error = #expect(throws: SpecError.self) { try namespaces(["ipc": "c1"]) }
+        #expect(error?.path == "linux.namespaces[3].path")
+        #expect(ContainerNamespace.container(of: path + "ipc") == "c1")
+        for other in ["/proc/7/ns/ipc", "/run/kata-containers/c1/rootfs", "/run/kata-containers/a/b/namespaces/ipc"] {
+            #expect(ContainerNamespace.container(of: other) == nil)
+        }
+    }
+
+    @Test("a manager's standard AppArmor profile stays on the host, another goes to the guest")
+    func profiles() throws {
+        #expect(try guestSpec { $0.process?.apparmorProfile = "docker-default" }.spec.process?.apparmorProfile == nil)
+        #expect(try guestSpec { $0.process?.apparmorProfile = "mine" }.spec.process?.apparmorProfile == "mine")
+        #expect(try guestSpec { $0.process?.selinuxLabel = "u:r:t:s0" }.spec.process?.selinuxLabel == nil)
+    }
+
+    @Test("hooks of the host stay there, those of the container go along")
+    func hooks() throws {
+        let hooks = try guestSpec {
+            $0.hooks = Hooks(prestart: [Hook(path: "/p")], startContainer: [Hook(path: "/s")])
+        }.spec.hooks
+        #expect(hooks == Hooks(startContainer: [Hook(path: "/s")]))
+    }
+}

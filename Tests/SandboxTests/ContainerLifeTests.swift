@@ -1,0 +1,242 @@
+import Glibc
+import Hypervisor
+import LinuxKernel
+import OCISpec
+import Stdio
+import TTRPC
+import TestSupport
+import Testing
+
+@testable import OCISpec
+@testable import Sandbox
+
+@Suite("The life of containers", .timeLimit(.minutes(1)))
+struct ContainerLifeTests {
+    private func ready(toml: String = "") async throws -> (FakeSandbox, FakeGuest) {
+        let guest = try FakeGuest()
+        let fakes = try FakeSandbox(guest.agent, toml: toml)
+        try await fakes.sandbox.boot()
+        return (fakes, guest)
+    }
+
+    @Test("create, start, exit, delete: the status is the guest's, and the name is free again")
+    func whole() async throws {
+        let (fakes, guest) = try await ready()
+        let sandbox = fakes.sandbox
+        try await fakes.create("c1")
+        #expect(try await sandbox.report(container: "c1").state == .created)
+        try await sandbox.start(container: "c1")
+        #expect(try await sandbox.report(container: "c1").state == .running)
+        guest.end("c1", status: 7)
+        #expect(try await sandbox.wait(container: "c1").status == 7)
+        #expect(await sandbox.ended?.ids == ["c1"])
+        #expect(try await sandbox.delete(container: "c1").status == 7)
+        #expect(await sandbox.isEmpty)
+        try await fakes.create("c1")
+        await sandbox.stop()
+    }
+
+    @Test("two containers: one ends, the other lives; each has its own status")
+    func two() async throws {
+        let (fakes, guest) = try await ready()
+        for id in ["c1", "c2"] {
+            try await fakes.create(id)
+            try await fakes.sandbox.start(container: id)
+        }
+        guest.end("c1", status: 1)
+        #expect(try await fakes.sandbox.wait(container: "c1").status == 1)
+        #expect(try await fakes.sandbox.report(container: "c2").state == .running)
+        _ = try await fakes.sandbox.delete(container: "c1")
+        guest.end("c2", status: 2)
+        #expect(try await fakes.sandbox.wait(container: "c2").status == 2)
+        await fakes.sandbox.stop()
+    }
+
+    @Test("a name is used once at a time")
+    func names() async throws {
+        let (fakes, _) = try await ready()
+        try await fakes.create("c1")
+        let error = await #expect(throws: SandboxError.self) {
+            try await fakes.sandbox.reserve("c1", bundle: "/b", streams: StreamPaths())
+        }
+        #expect(error?.kind == .alreadyExists)
+        await fakes.sandbox.stop()
+    }
+
+    @Test("a step in the wrong state says which it is")
+    func wrongStates() async throws {
+        let (fakes, guest) = try await ready()
+        let sandbox = fakes.sandbox
+        await #expect(throws: SandboxError.self) { try await sandbox.start(container: "none") }
+        try await fakes.create("c1")
+        await #expect(throws: SandboxError.self) { try await sandbox.pause(container: "c1") }
+        await #expect(throws: SandboxError.self) {
+            try await sandbox.addExec(
+                container: "c1", exec: "e", process: Spec.example.process!, streams: StreamPaths())
+        }
+        try await sandbox.start(container: "c1")
+        let again = await #expect(throws: SandboxError.self) { try await sandbox.start(container: "c1") }
+        #expect(again?.description.contains("is running, not created") == true)
+        await #expect(throws: SandboxError.self) { try await sandbox.delete(container: "c1") }
+        try await sandbox.pause(container: "c1")
+        await #expect(throws: SandboxError.self) { try await sandbox.pause(container: "c1") }
+        try await sandbox.resume(container: "c1")
+        await #expect(throws: SandboxError.self) { try await sandbox.resume(container: "c1") }
+        guest.end("c1", status: 0)
+        _ = try await sandbox.wait(container: "c1")
+        try await sandbox.signal(SIGKILL, container: "c1")
+        let late = await #expect(throws: SandboxError.self) { try await sandbox.signal(SIGHUP, container: "c1") }
+        #expect(late?.kind == .notFound)
+        await sandbox.stop()
+    }
+
+    @Test("an agent that refuses a container: nothing of it is left, and the name is free")
+    func refused() async throws {
+        let (fakes, guest) = try await ready()
+        guest.refuse("CreateContainer", RPCError(.invalidArgument, "no such user"))
+        let error = await #expect(throws: RPCError.self) { try await fakes.create("c1") }
+        #expect(error?.message == "no such user")
+        #expect(await fakes.sandbox.isEmpty && fakes.channel.ports.isEmpty)
+        guest.accept("CreateContainer")
+        try await fakes.create("c1")
+        await fakes.sandbox.stop()
+    }
+
+    @Test("the agent's refusal names the host's paths, not the guest's")
+    func translated() async throws {
+        let (fakes, guest) = try await ready()
+        let data = fakes.scratch.path + "/data"
+        try Files.makeDirectory(data)
+        guest.refuse(
+            "CreateContainer",
+            RPCError(.invalidArgument, "mount /run/kata-containers/shared/containers/c1-0-data on /data: no"))
+        let error = await #expect(throws: RPCError.self) {
+            try await fakes.create("c1") {
+                $0.mounts = [Mount(destination: "/data", type: "bind", source: data, options: ["rbind"])]
+            }
+        }
+        #expect(error?.message == "mount \(data) on /data: no")
+        await fakes.sandbox.stop()
+    }
+
+    @Test("a refused start kills what there may be of the container; it ends like any other")
+    func refusedStart() async throws {
+        let (fakes, guest) = try await ready()
+        try await fakes.create("c1")
+        guest.refuse("StartContainer", RPCError(.unknown, "exec: no such file"))
+        await #expect(throws: RPCError.self) { try await fakes.sandbox.start(container: "c1") }
+        #expect(try await fakes.sandbox.wait(container: "c1").status == 137)
+        _ = try await fakes.sandbox.delete(container: "c1")
+        await fakes.sandbox.stop()
+    }
+
+    @Test("a container that is killed before its machine is there is never created")
+    func killedEarly() async throws {
+        let guest = try FakeGuest()
+        let fakes = try FakeSandbox(guest.agent)
+        try await fakes.sandbox.reserve("c1", bundle: "/b", streams: StreamPaths())
+        try await fakes.sandbox.signal(SIGKILL, container: "c1")
+        #expect(try await fakes.sandbox.wait(container: "c1").status == 137)
+        try await fakes.sandbox.boot()
+        let error = await #expect(throws: SandboxError.self) {
+            try await fakes.sandbox.create(
+                ContainerRequest("c1", bundle: "/b", rootfs: .directory("/b"), spec: Spec.example))
+        }
+        #expect(error?.description == "container c1 was ended before it was created")
+        #expect(!guest.calls.contains("CreateContainer"))
+        await fakes.sandbox.stop()
+    }
+
+    @Test("a signal to a created container, a running one and one that waits: killed is killed")
+    func kills() async throws {
+        let (fakes, guest) = try await ready()
+        try await fakes.create("c1")
+        try await fakes.sandbox.signal(SIGTERM, container: "c1")
+        #expect(try await fakes.sandbox.wait(container: "c1").status == 128 + SIGTERM)
+        try await fakes.create("c2")
+        try await fakes.sandbox.start(container: "c2")
+        async let end = fakes.sandbox.wait(container: "c2")
+        try await fakes.sandbox.signal(SIGKILL, container: "c2")
+        #expect(try await end.status == 137)
+        #expect(guest.phase("c2") == .ended(137))
+        await fakes.sandbox.stop()
+    }
+
+    @Test("an exec has its own id, status and end; the container's end is another")
+    func execs() async throws {
+        let (fakes, guest) = try await ready()
+        let sandbox = fakes.sandbox
+        try await fakes.create("c1")
+        try await sandbox.start(container: "c1")
+        try await sandbox.addExec(
+            container: "c1", exec: "e1", process: Spec.example.process!, streams: StreamPaths())
+        let twice = await #expect(throws: SandboxError.self) {
+            try await sandbox.addExec(
+                container: "c1", exec: "e1", process: Spec.example.process!, streams: StreamPaths())
+        }
+        #expect(twice?.kind == .alreadyExists)
+        try await sandbox.start(container: "c1", exec: "e1")
+        guest.end("e1", status: 3)
+        #expect(try await sandbox.wait(container: "c1", exec: "e1").status == 3)
+        #expect(try await sandbox.delete(container: "c1", exec: "e1").status == 3)
+        #expect(try await sandbox.report(container: "c1").state == .running)
+        await #expect(throws: SandboxError.self) { try await sandbox.wait(container: "c1", exec: "e1") }
+        await sandbox.stop()
+    }
+
+    @Test("concurrent calls about one container: one creation, one start, one deletion succeed")
+    func concurrent() async throws {
+        let (fakes, guest) = try await ready()
+        let sandbox = fakes.sandbox
+        func succeeded(_ count: Int, _ body: @escaping @Sendable () async throws -> Void) async -> Int {
+            await withTaskGroup(of: Bool.self) { group in
+                for _ in 0..<count { group.addTask { (try? await body()) != nil } }
+                return await group.reduce(0) { $0 + ($1 ? 1 : 0) }
+            }
+        }
+        let reserved = await succeeded(8) {
+            try await sandbox.reserve("c1", bundle: "/b", streams: StreamPaths())
+        }
+        #expect(reserved == 1)
+        await sandbox.release("c1")
+        try await fakes.create("c1")
+        #expect(await succeeded(8) { try await sandbox.start(container: "c1") } == 1)
+        guest.end("c1", status: 0)
+        _ = try await sandbox.wait(container: "c1")
+        #expect(await succeeded(8) { _ = try await sandbox.delete(container: "c1") } >= 1)
+        #expect(await sandbox.isEmpty)
+        await sandbox.stop()
+    }
+
+    @Test("the machine grows for a container's limits, and is told to the guest; a refused growth ends the creation")
+    func growth() async throws {
+        let (fakes, guest) = try await ready()
+        func limited(_ spec: inout Spec) {
+            spec.linux?.resources = .init()
+            spec.linux?.resources?.memory = .init()
+            spec.linux?.resources?.memory?.limit = 256 << 20
+        }
+        try await fakes.create("c1", limited)
+        let vm = fakes.hypervisor.machines[0]
+        #expect(vm.size.memoryMiB == 2048 + 256 && guest.calls.contains("OnlineCPUMem"))
+        vm.failAdditions(VMError("no slot"))
+        let error = await #expect(throws: SandboxError.self) { try await fakes.create("c2", limited) }
+        #expect(error?.description.contains("no slot") == true)
+        #expect(vm.size.memoryMiB == 2048 + 256)
+        await fakes.sandbox.stop()
+    }
+
+    @Test("a path that two containers have is shared once, and goes with the second one")
+    func sharedOnce() async throws {
+        let (fakes, _) = try await ready()
+        let data = fakes.scratch.path + "/data"
+        try Files.makeDirectory(data)
+        for id in ["c1", "c2"] {
+            try await fakes.create(id) {
+                $0.mounts = [Mount(destination: "/data", type: "bind", source: data, options: ["bind"])]
+            }
+        }
+        #expect(fakes.share.attached.filter { $0.hasSuffix("-data") }.count == 1)
+        await fakes.sandbox.stop()
+    }
+}

@@ -1,0 +1,127 @@
+import AgentAPI
+import LinuxKernel
+import SwiftProtobuf
+import Synchronization
+import TTRPC
+
+/// An agent that keeps containers as a guest does: what was created can be started, what runs can be killed, and a wait returns at the end.
+package final class FakeGuest: Sendable {
+    package enum Phase: Equatable, Sendable {
+        case created, running
+        case ended(Int32)
+    }
+
+    private struct State: Sendable {
+        var processes: [String: Phase] = [:]
+        var waits: [String: [UInt32]] = [:]
+        var refusals: [String: RPCError] = [:]
+        var silent: Set<String> = []
+        var calls: [String] = []
+    }
+    private let state = Mutex(State())
+    private let holder = Mutex<FakeAgent?>(nil)
+
+    /// The agent, for a channel.
+    package var agent: FakeAgent { holder.withLock { $0! } }
+
+    package init() throws {
+        // The agent's thread keeps both until the host has closed the connection.
+        let agent = try FakeAgent { [self] call in answer(call) }
+        holder.withLock { $0 = agent }
+    }
+
+    // MARK: The test's side
+
+    /// Lets every call of a method fail.
+    package func refuse(_ method: String, _ error: RPCError = RPCError(.unknown, "no")) {
+        state.withLock { $0.refusals[method] = error }
+    }
+
+    /// Leaves every call of a method without an answer.
+    package func ignore(_ method: String) { _ = state.withLock { $0.silent.insert(method) } }
+    package func accept(_ method: String) {
+        state.withLock { state in
+            state.refusals[method] = nil
+            state.silent.remove(method)
+        }
+    }
+
+    /// The methods in the order of their calls.
+    package var calls: [String] { state.withLock { $0.calls } }
+    package func phase(_ process: String) -> Phase? { state.withLock { $0.processes[process] } }
+
+    /// Ends a process by itself.
+    package func end(_ process: String, status: Int32) {
+        let waits = state.withLock { state -> [UInt32] in
+            state.processes[process] = .ended(status)
+            return state.waits.removeValue(forKey: process) ?? []
+        }
+        for stream in waits {
+            let reply = Ttrpc_Response.with {
+                $0.payload =
+                    (try? Grpc_WaitProcessResponse.with { $0.status = status }.serializedData()) ?? .init()
+            }
+            agent.send(FakeAgent.frame(stream, (try? reply.serializedBytes()) ?? []))
+        }
+    }
+
+    // MARK: The agent's side
+
+    private func answer(_ call: FakeAgent.Call) -> FakeAgent.Answer {
+        let early = state.withLock { state -> FakeAgent.Answer? in
+            state.calls.append(call.method)
+            if let error = state.refusals[call.method] { return .failure(error) }
+            return state.silent.contains(call.method) ? .silence : nil
+        }
+        if let early { return early }
+        switch call.method {
+        case "GetGuestDetails":
+            return .reply(
+                Grpc_GuestDetailsResponse.with {
+                    $0.memBlockSizeBytes = 128 << 20
+                    $0.agentDetails.extraFeatures = [AgentFeature.specJSON]
+                })
+        case "CreateContainer":
+            guard let request = try? Grpc_CreateContainerRequest(serializedBytes: call.payload) else { break }
+            state.withLock { $0.processes[request.containerID] = .created }
+        case "StartContainer":
+            guard let request = try? Grpc_StartContainerRequest(serializedBytes: call.payload) else { break }
+            return run(request.containerID, from: .created)
+        case "ExecProcess":
+            guard let request = try? Grpc_ExecProcessRequest(serializedBytes: call.payload) else { break }
+            return run(request.execID, from: nil)
+        case "WaitProcess": return wait(call)
+        case "SignalProcess":
+            guard let request = try? Grpc_SignalProcessRequest(serializedBytes: call.payload) else { break }
+            let process = request.execID.isEmpty ? request.containerID : request.execID
+            if request.signal == 9 { end(process, status: 137) }
+        case "RemoveContainer":
+            guard let request = try? Grpc_RemoveContainerRequest(serializedBytes: call.payload) else { break }
+            state.withLock { $0.processes[request.containerID] = nil }
+        case "GetOOMEvent": return .silence
+        default: break
+        }
+        return .reply([])
+    }
+
+    private func run(_ process: String, from phase: Phase?) -> FakeAgent.Answer {
+        state.withLock { state in
+            guard state.processes[process] == phase else {
+                return .failure(RPCError(.failedPrecondition, "\(process) is in another state"))
+            }
+            state.processes[process] = .running
+            return .reply([])
+        }
+    }
+
+    private func wait(_ call: FakeAgent.Call) -> FakeAgent.Answer {
+        guard let request = try? Grpc_WaitProcessRequest(serializedBytes: call.payload) else { return .reply([]) }
+        return state.withLock { state in
+            if case .ended(let status) = state.processes[request.execID] {
+                return .reply(Grpc_WaitProcessResponse.with { $0.status = status })
+            }
+            state.waits[request.execID, default: []].append(call.stream)
+            return .silence
+        }
+    }
+}

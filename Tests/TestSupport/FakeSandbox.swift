@@ -1,0 +1,94 @@
+import Channel
+import Configuration
+import EventLoop
+import GuestSpec
+import Hypervisor
+import Ledger
+import LinuxKernel
+import Logging
+import NIOPosix
+import OCISpec
+import Pod
+import Sandbox
+import Share
+import Stdio
+
+/// A sandbox on fakes: no virtual machine, no daemon, no mount, no root.
+package final class FakeSandbox: Sendable {
+    package let sandbox: Sandbox
+    package let hypervisor: FakeHypervisor
+    package let share = FakeShare()
+    package let channel: FakeChannel
+    package let ledger: Ledger
+    package let lines = LogLines()
+    package let scratch = Scratch()
+    package let plan: SandboxPlan
+
+    /// - Parameters:
+    ///   - agents: one for each dial; without one the guest never announces itself.
+    ///   - toml: a configuration.
+    package init(_ agents: FakeAgent..., id: String = "s1", toml: String = "") throws {
+        var configuration = Configuration()
+        try configuration.merge(text: toml, file: "c.toml")
+        let network = try SandboxPlan.Network(
+            Spec.example, process: nil, configuration: try Self.withoutNetwork,
+            host: .init(namespace: 1, hasVhost: false, identity: { _ in 1 }), source: "config.json")
+        let channel = FakeChannel(agents)
+        self.channel = channel
+        // The end of a hypervisor closes its devices, and with them the guest's streams.
+        hypervisor = FakeHypervisor {
+            channel.close()
+            for agent in agents { agent.hangUp() }
+        }
+        let paths = SandboxPaths(sandbox: id, root: scratch.path)
+        var plan = SandboxPlan(
+            sandbox: id, hostname: "h", network: network,
+            basis: try .init(
+                configuration, host: HostFacts(processors: 4, memoryMiB: 8000, kilohertz: 0), hypervisor: hypervisor),
+            cgroups: nil, paths: paths)
+        (plan.channel, plan.share, plan.mounts) = (channel, share, share)
+        self.plan = plan
+        ledger = try Ledger.begin(in: paths.machine)
+        let lines = lines
+        sandbox = Sandbox(
+            plan: plan, ledger: ledger, loop: MultiThreadedEventLoopGroup.singleton.next(),
+            log: Logger(label: "test") { _ in CollectedLog(lines: lines) })
+    }
+
+    private static var withoutNetwork: Configuration {
+        get throws {
+            var configuration = Configuration()
+            try configuration.merge(
+                text: "[runtime]\ndisable_new_netns = true\ninternetworking_model = \"none\"\n", file: "c.toml")
+            return configuration
+        }
+    }
+
+    /// Removes what the ledger has.
+    package func end() { ledger.end() }
+
+    /// A bundle with a root file system, for a container.
+    package func bundle(_ container: String) throws -> String {
+        let path = scratch.path + "/bundles/" + container
+        try Files.makeDirectory(path + "/rootfs")
+        return path
+    }
+
+    /// Reserves and creates a container.
+    package func create(
+        _ container: String, in sandbox: Sandbox? = nil, _ change: (inout Spec) -> Void = { _ in }
+    ) async throws {
+        let (sandbox, bundle) = (sandbox ?? self.sandbox, try bundle(container))
+        var spec = Spec.example
+        spec.process?.terminal = false
+        change(&spec)
+        try await sandbox.reserve(container, bundle: bundle, streams: StreamPaths())
+        do {
+            try await sandbox.create(
+                ContainerRequest(container, bundle: bundle, rootfs: .directory(bundle + "/rootfs"), spec: spec))
+        } catch {
+            await sandbox.release(container)
+            throw error
+        }
+    }
+}
