@@ -1,16 +1,16 @@
-# Every verb of the house. `make help` lists them.
+# All make targets. `make help` lists them.
 PREFIX ?= /usr/local
 DESTDIR ?=
 SWIFT ?= swift
 RELEASE = $(SWIFT) build -c release --scratch-path .build-release \
 	-Xswiftc -static-executable -Xswiftc -Osize -Xlinker --gc-sections -Xlinker -s
-# What people wrote: generated code is as its generator leaves it.
+# Hand-written sources. Generated code is not formatted.
 WRITTEN = $(shell find Sources Tests -name '*.swift' -not -path '*/Generated/*')
 TOOLS = kata-agent kata-osbuilder kata-runtime containerd-shim-kata-v2
 
 .PHONY: help dependencies build release kernel guest quickstart install test unit vm bench soak crash fuzz fuzz-guided sanitize fmt lint proto proto-check clean
 
-help: ## list the verbs
+help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST)
 
 dependencies:
@@ -22,7 +22,7 @@ build: dependencies ## build everything for development
 release: dependencies ## build the static binaries that are installed
 	for tool in $(TOOLS); do $(RELEASE) --product $$tool || exit 1; done
 
-kernel: release ## build the guest's own kernel, once a machine (a quarter of an hour); everything uses it from then on
+kernel: release ## build the guest's own kernel, once per machine (a quarter of an hour); everything uses it from then on
 	scripts/build-kernel
 
 guest: release ## make the guest's kernel, initrd and (with our own kernel) image in out/guest
@@ -47,15 +47,15 @@ install: guest ## install binaries, configuration and guest (PREFIX, DESTDIR)
 		sed -i 's|^initrd = .*|image = "/usr/share/kata-containers/kata-containers.img"|' $(DESTDIR)/usr/share/defaults/kata-containers/configuration.toml; \
 	fi
 
-test: ## all tests
+test: ## run all tests
 	scripts/install-dependencies test
 	$(MAKE) unit
 	$(MAKE) vm
 
-unit: dependencies ## tests that need no root
+unit: dependencies ## run the tests that need no root
 	$(SWIFT) test --skip VMTests
 
-vm: ## tests with real guests; needs root
+vm: ## run the tests with real guests; needs root
 	scripts/install-dependencies test
 	$(MAKE) guest
 	scripts/build-systemd-rootfs
@@ -66,15 +66,15 @@ bench: guest ## measure against a bare VM and runc, in the same run, and draw ou
 	$(RELEASE) --product bench-peer
 	Benchmarks/run
 
-soak: guest ## run RUNS containers, EXECS programs in one, ROUNDS side by side, and look for what is left; needs root
+soak: guest ## run RUNS containers, EXECS programs in one, ROUNDS side by side, and look for leftovers; needs root
 	scripts/install-dependencies test
 	scripts/soak $(RUNS) $(EXECS) $(ROUNDS)
 
-crash: guest ## strike everything at every moment, and write the table into docs/reliability.md; needs root
+crash: guest ## inject faults into every process at every moment, and write the table of docs/reliability.md; needs root
 	scripts/install-dependencies test
 	KATA_CRASH=full KATA_VM_TESTS=$(CURDIR) $(SWIFT) test --filter VMTests.CrashTests
 
-fuzz: dependencies ## try all decoders of what comes from outside: FUZZ (20) times as long as the tests do
+fuzz: dependencies ## fuzz all decoders of outside data, FUZZ (20) times as long as the tests do
 	scripts/fuzz $(FUZZ)
 
 fuzz-guided: dependencies ## fuzz the decoders of a guest's bytes with libFuzzer and AddressSanitizer: SECONDS (60) each, DECODERS (all)
@@ -86,15 +86,16 @@ sanitize: dependencies ## run the unit tests under ThreadSanitizer and AddressSa
 fmt: ## format the sources
 	@$(SWIFT) format -i Package.swift $(WRITTEN)
 
-lint: ## check the format
+lint: ## check the format of the sources, and line widths and links of the docs
 	@$(SWIFT) format lint --strict Package.swift $(WRITTEN)
+	@scripts/check-docs
 
 proto: ## regenerate the wire contracts from protos/
 	scripts/generate-protos
 
-proto-check: ## compare the wire contracts with what protos/ gives
+proto-check: ## check that the wire contracts are what protos/ gives
 	scripts/install-dependencies proto
 	scripts/generate-protos --check
 
-clean: ## remove what was built
+clean: ## remove all build results
 	rm -rf .build .build-release .build-protoc out
