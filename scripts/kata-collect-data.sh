@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# Collects what a report of a problem needs, as Markdown on standard output: configuration, image, logs, managers, packages.
+# Collects data for a problem report, as Markdown on standard output: configuration, image, logs, managers, packages.
 set -uo pipefail
 
 version=@VERSION@
 usage() {
     cat <<T
 Usage: kata-collect-data.sh [-d] [-h] [-v]
-Prints, as Markdown, what a report of a problem needs; look through it before you publish it. Needs root.
+Prints data for a problem report, as Markdown. Read it before you publish it. Needs root.
   -d  trace this script
   -h  this help
   -v  the version
@@ -24,7 +24,7 @@ if [ "$(id -u)" != 0 ]; then
     echo "kata-collect-data.sh: Need to run as root" >&2
     exit 1
 fi
-# Beside this script first: it belongs to that runtime.
+# Looks beside this script first: that runtime belongs to it.
 PATH=$(cd "$(dirname "$0")" && pwd):$PATH
 
 heading() { printf '\n# %s\n\n' "$1"; }
@@ -84,7 +84,7 @@ section_ksm() {
     if have kata-ksm-throttler; then output kata-ksm-throttler --version; else echo 'No `kata-ksm-throttler`'; fi
 }
 
-# What the configuration that is in use says of a key.
+# Prints the value of a key in the configuration in use.
 configured() { kata-runtime kata-env 2>/dev/null | sed -n "s/^  $1 = \"\(.*\)\"$/\1/p" | head -1; }
 
 yaml() { # the metadata in an image or initrd
