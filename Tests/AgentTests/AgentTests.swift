@@ -13,8 +13,8 @@ struct AgentTests {
     func commandLine(text: String, port: UInt32?) { #expect(KernelCommandLine(text).debugConsolePort == port) }
 
     @Test("what the agent rehearses is a container that it could make")
-    func rehearsal() throws {
-        let plan = try Rehearsal.plan()
+    func warmUp() throws {
+        let plan = try WarmUp.plan()
         #expect(plan.process.arguments == ["sh"])
         #expect(plan.mounts.contains { $0.destination == "/dev/mqueue" })
         #expect(plan.limits.contains { $0.path == "memory.max" })

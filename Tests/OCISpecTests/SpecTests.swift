@@ -190,9 +190,9 @@ struct SpecTests {
 
     @Test("lists of processors are what taskset(1) takes")
     func processors() {
-        #expect(Vocabulary.processors("0-2,7") == [0, 1, 2, 7])
+        #expect(KernelNames.processors("0-2,7") == [0, 1, 2, 7])
         for wrong in ["", "-", "1-", "-1", "3-2", "a", "1,,2", "1-2-3", "0-9999999999999999999"] {
-            #expect(Vocabulary.processors(wrong) == nil, "\(wrong)")
+            #expect(KernelNames.processors(wrong) == nil, "\(wrong)")
         }
     }
 

@@ -54,7 +54,7 @@ extension Linux.Seccomp {
 
     func validate(source: String) throws(SpecError) {
         let path = "linux.seccomp."
-        let actions = Vocabulary.seccompActions.map(\.name)
+        let actions = KernelNames.seccompActions.map(\.name)
         func action(
             _ field: String, _ name: String, _ errnoField: String, _ errno: UInt32?
         ) throws(SpecError) {
@@ -69,10 +69,10 @@ extension Linux.Seccomp {
         }
         try action("defaultAction", defaultAction, "defaultErrnoRet", defaultErrnoRet)
         for (index, name) in (architectures ?? []).enumerated() {
-            try member(source, path + "architectures[\(index)]", name, Vocabulary.seccompArchitectures)
+            try member(source, path + "architectures[\(index)]", name, KernelNames.seccompArchitectures)
         }
         for (index, name) in (flags ?? []).enumerated() {
-            try member(source, path + "flags[\(index)]", name, Vocabulary.seccompFlags.map(\.name))
+            try member(source, path + "flags[\(index)]", name, KernelNames.seccompFlags.map(\.name))
         }
         if let listenerMetadata, !listenerMetadata.isEmpty, (listenerPath ?? "").isEmpty {
             throw SpecError(source, path + "listenerMetadata", "given without listenerPath (config-linux.md, Seccomp)")
@@ -90,7 +90,7 @@ extension Linux.Seccomp {
                         source, path + place + "args[\(number)].index",
                         "\(argument.index) is above 5, the last argument")
                 }
-                try member(source, path + place + "args[\(number)].op", argument.op, Vocabulary.seccompOperators)
+                try member(source, path + place + "args[\(number)].op", argument.op, KernelNames.seccompOperators)
             }
         }
     }

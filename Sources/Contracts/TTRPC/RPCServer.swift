@@ -12,11 +12,11 @@ package final class RPCServer: Sendable {
 
     /// - Parameters:
     ///   - services: by their full names.
-    ///   - mostConnections: one more, and one makes room that has never called, or else that has no call under way for longest.
-    package init(eventLoop: any EventLoop, services: [String: RPCService], mostConnections: Int = 512) {
+    ///   - maxConnections: one more, and one makes room that has never called, or else that has no call under way for longest.
+    package init(eventLoop: any EventLoop, services: [String: RPCService], maxConnections: Int = 512) {
         loop = eventLoop
         self.services = services
-        connections = .makeBoxSendingValue(Connections(most: mostConnections), eventLoop: eventLoop)
+        connections = .makeBoxSendingValue(Connections(most: maxConnections), eventLoop: eventLoop)
     }
 
     /// Serves one connected stream socket, which it takes.

@@ -50,10 +50,10 @@ package enum AgentServer {
         if let port = KernelCommandLine.current.debugConsolePort {
             try DebugConsole.serve(port: port, relay: guest.relay, reaper: guest.reaper)
         }
-        detachThread("rehearsal") {
+        detachThread("warmUp") {
             // While the host gets the first container ready.
             Cgroup.passDown()
-            Rehearsal.run(zygote)
+            WarmUp.run(zygote)
             // No host, no channel: this machine is to be saved, and others go on from here (MachineTemplate).
             guard isAlone else { return }
             Modules.wait()

@@ -14,13 +14,13 @@ package final class SharedMounts: Sendable {
     package func mount(_ storage: Grpc_Storage) throws {
         try users.withLock { users in
             let before = users[storage.mountPoint, default: 0]
-            if before == 0 { try GuestStorage.mount(storage, hotPlugTimeout: .zero) }
+            if before == 0 { try StorageMounter.mount(storage, hotPlugTimeout: .zero) }
             users[storage.mountPoint] = before + 1
         }
     }
 
     /// - Returns: somebody else has it still, and so it stays.
-    package func isLeft(_ mountPoint: String) -> Bool {
+    package func release(_ mountPoint: String) -> Bool {
         users.withLock { users in
             guard let count = users[mountPoint] else { return false }
             users[mountPoint] = count > 1 ? count - 1 : nil

@@ -10,8 +10,8 @@ import protocol NIOCore.EventLoop
 final class GuestProcess: Sendable {
     let pid: pid_t
     let streams: ProcessStreams
-    private let conversation: SyncSocket
-    private let lastWords: FileDescriptor
+    private let syncSocket: SyncSocket
+    private let errorPage: FileDescriptor
 
     private struct End: Sendable {
         var status: Int32?
@@ -24,8 +24,8 @@ final class GuestProcess: Sendable {
     init(_ launch: Launch, in guest: Guest, filter: SeccompFilter?, ports: StreamPorts) throws {
         let launched = try LaunchedProcess(launch, guest.zygote, filter: filter, reaper: guest.reaper)
         pid = launched.pid
-        conversation = launched.conversation
-        lastWords = launched.lastWords
+        syncSocket = launched.syncSocket
+        errorPage = launched.errorPage
         do { streams = try ProcessStreams(launched.ends, ports, relay: guest.relay) } catch {
             kill(pid, SIGKILL)
             guest.reaper.watch(pid) { _ in }
@@ -37,13 +37,13 @@ final class GuestProcess: Sendable {
     /// Lets the stage exec its program. Blocks until it runs.
     /// - Parameter hookSeconds: what programs that run before it may take.
     func start(hookSeconds: Int = 0) throws {
-        conversation.setLimit(Deadline.stage.limit + .seconds(hookSeconds))
-        try conversation.sendGo()
-        switch conversation.next() {
-        case .failure(let text): throw StageError(text: text)
+        syncSocket.setLimit(Deadline.stage.limit + .seconds(hookSeconds))
+        try syncSocket.sendGo()
+        switch syncSocket.next() {
+        case .failure(let text): throw InitError(text: text)
         default:
-            let text = LastWords.read(lastWords)
-            guard text.isEmpty else { throw StageError(text: text) }
+            let text = ErrorPage.read(errorPage)
+            guard text.isEmpty else { throw InitError(text: text) }
         }
     }
 

@@ -14,18 +14,18 @@ enum Launch: Sendable {
 /// A process that has done everything but the exec of its program.
 struct LaunchedProcess: ~Copyable {
     let pid: pid_t
-    let conversation: SyncSocket
-    let lastWords: FileDescriptor
+    let syncSocket: SyncSocket
+    let errorPage: FileDescriptor
     let ends: ProcessStreams.Ends
 
     /// Starts its stage, and talks to it until it is ready. Blocks; what was started ends when it throws.
     /// - Parameter filter: of system calls, compiled once for all processes of a container.
     init(_ launch: Launch, _ zygote: Zygote, filter: SeccompFilter?, reaper: Reaper) throws {
         let order = try Order(launch)
-        let lastWords = try LastWords.make()
+        let errorPage = try ErrorPage.make()
         let pair = try SocketPair()
-        var table = [SyncSocket.number: pair.theirs.raw, LastWords.number: lastWords.raw]
-        if let target = order.target.raw { table[Stage.targetNumber] = target }
+        var table = [SyncSocket.number: pair.theirs.raw, ErrorPage.number: errorPage.raw]
+        if let target = order.target.raw { table[ContainerInit.targetNumber] = target }
         let stage: pid_t
         var ends = ProcessStreams.Ends()
         if order.process.terminal {
@@ -40,19 +40,19 @@ struct LaunchedProcess: ~Copyable {
             ends.stdout = stdout.keepingReadEnd()
             ends.stderr = stderr.keepingReadEnd()
         }
-        let conversation = SyncSocket(pair.keepingOurs())
-        conversation.setLimit(Deadline.stage.limit)
+        let syncSocket = SyncSocket(pair.keepingOurs())
+        syncSocket.setLimit(Deadline.stage.limit)
         var pid = stage
         do {
-            try Self.prepare(&pid, &ends.terminal, order, filter, conversation, reaper)
+            try Self.prepare(&pid, &ends.terminal, order, filter, syncSocket, reaper)
         } catch {
             kill(pid, SIGKILL)
             reaper.watch(pid) { _ in }
             throw error
         }
         self.pid = pid
-        self.conversation = conversation
-        self.lastWords = lastWords
+        self.syncSocket = syncSocket
+        self.errorPage = errorPage
         self.ends = ends
     }
 
@@ -61,12 +61,12 @@ struct LaunchedProcess: ~Copyable {
     ///   - terminal: becomes the terminal's master, if there is one.
     private static func prepare(
         _ pid: inout pid_t, _ terminal: inout FileDescriptor?, _ order: borrowing Order, _ filter: SeccompFilter?,
-        _ conversation: borrowing SyncSocket, _ reaper: Reaper
+        _ syncSocket: borrowing SyncSocket, _ reaper: Reaper
     ) throws {
-        try conversation.send(document: order.document)
-        try conversation.send(filter)
+        try syncSocket.send(document: order.document)
+        try syncSocket.send(filter)
         while true {
-            switch conversation.next() {
+            switch syncSocket.next() {
             case .ready:
                 // From outside: root of a user namespace may not raise what it has (prlimit(2)).
                 for limit in order.process.limits {
@@ -83,10 +83,10 @@ struct LaunchedProcess: ~Copyable {
                 // Only a process outside of a new user namespace may say which ids it has.
                 try Files.write("/proc/\(pid)/uid_map", order.users)
                 try Files.write("/proc/\(pid)/gid_map", order.groups)
-                try conversation.sendGo()
-            case .failure(let text): throw StageError(text: text)
+                try syncSocket.sendGo()
+            case .failure(let text): throw InitError(text: text)
             case .end:
-                throw StageError(
+                throw InitError(
                     text: "the first step of the process ended without a word"
                         + (filter == nil ? "" : ": does linux.seccomp allow what sets it up?"))
             }
@@ -96,7 +96,7 @@ struct LaunchedProcess: ~Copyable {
 
 /// What a launch asks of the zygote, and tells the stage.
 private struct Order: ~Copyable {
-    let stage: Stage
+    let stage: ContainerInit
     let process: ProcessPlan
     /// Path of the cgroup that it begins in.
     let cgroup: String
@@ -111,14 +111,14 @@ private struct Order: ~Copyable {
     init(_ launch: Launch) throws(SystemError) {
         switch launch {
         case .container(let plan):
-            (stage, process, document) = (.container, plan.process, plan.passed)
+            (stage, process, document) = (.container, plan.process, plan.encoded)
             cgroup = Cgroup(plan.cgroup).path
             namespaces = plan.namespaces.isOneClone ? plan.namespaces.new : 0
             (users, groups) = (plan.namespaces.userMap, plan.namespaces.groupMap)
             target = nil
         case .exec(let plan, let first, let group):
-            (stage, process, document) = (.exec, plan.process, plan.passed)
-            cgroup = Cgroup(group).joinable(beside: first).path
+            (stage, process, document) = (.exec, plan.process, plan.encoded)
+            cgroup = Cgroup(group).cgroupForExec(of: first).path
             namespaces = 0
             (users, groups) = ("", "")
             target = FileDescriptor(owning: try checkNegativeErrno("find", "process \(first)", clx_pidfd_open(first)))
@@ -131,7 +131,7 @@ private struct Order: ~Copyable {
 }
 
 /// What the stage said when it failed.
-struct StageError: Error, CustomStringConvertible {
+struct InitError: Error, CustomStringConvertible {
     let text: String
     var description: String { text }
 }

@@ -47,7 +47,7 @@ extension Service {
                     try await blocking("mount") { [guest] in
                         guard !SharedMounts.isShared(storage) else { return try guest.sharedMounts.mount(storage) }
                         Modules.wait()
-                        try GuestStorage.mount(storage, hotPlugTimeout: Self.hotPlugTimeout)
+                        try StorageMounter.mount(storage, hotPlugTimeout: Self.hotPlugTimeout)
                     }
                     mounted.append(storage.mountPoint)
                 }
@@ -76,7 +76,7 @@ extension Service {
                 try? await blocking("clean") { [guest] in
                     for socket in unused { socket.close() }
                     cgroup.remove()
-                    for path in undone.reversed() where !guest.sharedMounts.isLeft(path) { Mounts.detach(path) }
+                    for path in undone.reversed() where !guest.sharedMounts.release(path) { Mounts.detach(path) }
                 }
                 throw error
             }
@@ -89,7 +89,7 @@ extension Service {
         for device in devices {
             let disk = try await blocking("disk") {
                 Modules.wait()
-                return try GuestStorage.find(device, hotPlugTimeout: Self.hotPlugTimeout)
+                return try StorageMounter.find(device, hotPlugTimeout: Self.hotPlugTimeout)
             }
             specification.replace(device: device.containerPath, by: disk)
         }
@@ -102,7 +102,7 @@ extension Service {
         else { return }
         try guest.state.withLock { state in
             guard !state.servesNames else { return }
-            try NameService.start(relay: guest.relay)
+            try DNSForwarder.start(relay: guest.relay)
             state.servesNames = true
         }
     }
@@ -172,7 +172,7 @@ extension Service {
             try await blocking("remove") { [guest] in
                 record.cgroup.remove()
                 for socket in record.sockets { socket.close() }
-                for path in record.mounts.reversed() where !guest.sharedMounts.isLeft(path) {
+                for path in record.mounts.reversed() where !guest.sharedMounts.release(path) {
                     // Whoever still has it open: the host may take the disk away now.
                     Files.sync(path)
                     Mounts.detach(path)

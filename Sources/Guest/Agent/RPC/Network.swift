@@ -8,25 +8,25 @@ import TTRPC
 extension Service {
     func updateInterface(_ request: Grpc_UpdateInterfaceRequest, _ context: CallContext) async throws -> Types_Interface
     {
-        try await network { try GuestNetwork.update(request.interface, timeout: Self.hotPlugTimeout) }
+        try await network { try NetworkSettings.update(request.interface, timeout: Self.hotPlugTimeout) }
     }
 
     func listInterfaces(_ request: Grpc_ListInterfacesRequest, _ context: CallContext) async throws -> Grpc_Interfaces {
-        try await network { try GuestNetwork.interfaces() }
+        try await network { try NetworkSettings.interfaces() }
     }
 
     func updateRoutes(_ request: Grpc_UpdateRoutesRequest, _ context: CallContext) async throws -> Grpc_Routes {
-        try await network { try GuestNetwork.update(request.routes.routes) }
+        try await network { try NetworkSettings.update(request.routes.routes) }
     }
 
     func listRoutes(_ request: Grpc_ListRoutesRequest, _ context: CallContext) async throws -> Grpc_Routes {
-        try await network { try GuestNetwork.routes() }
+        try await network { try NetworkSettings.routes() }
     }
 
     func addARPNeighbors(_ request: Grpc_AddARPNeighborsRequest, _ context: CallContext) async throws
         -> Google_Protobuf_Empty
     {
-        try await network { try GuestNetwork.add(request.neighbors.arpneighbors) }
+        try await network { try NetworkSettings.add(request.neighbors.arpneighbors) }
         return Google_Protobuf_Empty()
     }
 

@@ -35,7 +35,7 @@ extension Service {
         // virtiofs asks the host: on a thread, so that a share that doesn't answer holds up nothing else.
         try await blocking("mount") {
             if storage.fstype != "virtiofs" { Modules.wait() }
-            try GuestStorage.mount(storage, hotPlugTimeout: Self.hotPlugTimeout)
+            try StorageMounter.mount(storage, hotPlugTimeout: Self.hotPlugTimeout)
         }
         guest.state.withLock { $0.mounts.append(storage.mountPoint) }
     }
@@ -65,8 +65,8 @@ extension Service {
         response.supportMemHotplugProbe = Files.exists("/sys/devices/system/memory/probe")
         response.agentDetails.version = Version.current
         response.agentDetails.initDaemon = getpid() == 1
-        response.agentDetails.storageHandlers = GuestStorage.handlers
-        response.agentDetails.deviceHandlers = GuestStorage.deviceHandlers
+        response.agentDetails.storageHandlers = StorageMounter.handlers
+        response.agentDetails.deviceHandlers = StorageMounter.deviceHandlers
         response.agentDetails.supportsSeccomp = Files.exists("/proc/sys/kernel/seccomp/actions_avail")
         response.agentDetails.extraFeatures = [AgentFeature.specJSON]
         return response

@@ -6,7 +6,8 @@ package enum Capability {
     static func mask(_ names: [String]?) -> UInt64 {
         (names ?? []).reduce(0) { mask, name in
             mask
-                | (Vocabulary.number(of: name, prefix: "CAP_", in: Vocabulary.capabilities).map { 1 << UInt64($0) } ?? 0)
+                | (KernelNames.number(of: name, prefix: "CAP_", in: KernelNames.capabilities).map { 1 << UInt64($0) }
+                    ?? 0)
         }
     }
 }

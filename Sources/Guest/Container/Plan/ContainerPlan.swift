@@ -101,7 +101,7 @@ package struct ContainerPlan: Equatable, Sendable {
     /// It mounts, or may mount, file systems that the kernel has as modules: what is in every kernel is told apart.
     package var mayNeedModules: Bool {
         let builtIn = ["", "proc", "sysfs", "tmpfs", "devpts", "devtmpfs", "mqueue", "cgroup", "cgroup2", "bind"]
-        let administrator = UInt64(1) << UInt64(Vocabulary.capabilities.firstIndex(of: "SYS_ADMIN") ?? 0)
+        let administrator = UInt64(1) << UInt64(KernelNames.capabilities.firstIndex(of: "SYS_ADMIN") ?? 0)
         return mounts.contains { !builtIn.contains($0.type) }
             || (process.capabilities?.bounding ?? 0) & administrator != 0
     }
@@ -109,36 +109,36 @@ package struct ContainerPlan: Equatable, Sendable {
 
 // MARK: To the container's first process
 
-extension ContainerPlan: Passed {
+extension ContainerPlan: PlanCodable {
     /// What the agent does itself stays behind: the group with its limits and devices, and the rules of the filter, which it compiles.
-    mutating func pass(_ passage: inout Passage) {
-        passage.pass(&rootfs)
-        passage.pass(&readOnlyRoot)
-        passage.pass(&rootPropagation)
-        passage.pass(&mounts)
-        passage.pass(&masked)
-        passage.pass(&readOnly)
-        passage.pass(&hostname)
-        passage.pass(&domainname)
-        passage.pass(&sysctls)
-        passage.pass(&namespaces)
-        passage.pass(&devices)
-        passage.pass(&personality)
-        passage.pass(&startHooks)
-        passage.pass(&state)
-        passage.pass(&cgroup)
-        passage.pass(&process)
+    mutating func code(_ coder: inout PlanCoder) {
+        coder.code(&rootfs)
+        coder.code(&readOnlyRoot)
+        coder.code(&rootPropagation)
+        coder.code(&mounts)
+        coder.code(&masked)
+        coder.code(&readOnly)
+        coder.code(&hostname)
+        coder.code(&domainname)
+        coder.code(&sysctls)
+        coder.code(&namespaces)
+        coder.code(&devices)
+        coder.code(&personality)
+        coder.code(&startHooks)
+        coder.code(&state)
+        coder.code(&cgroup)
+        coder.code(&process)
     }
 
-    package var passed: [UInt8] { Passage.write(self) }
+    package var encoded: [UInt8] { PlanCoder.write(self) }
 }
 
-extension ContainerPlan.Setting: Passed {
+extension ContainerPlan.Setting: PlanCodable {
     init() { self.init("", "") }
 
-    mutating func pass(_ passage: inout Passage) {
-        passage.pass(&path)
-        passage.pass(&value)
-        passage.pass(&optional)
+    mutating func code(_ coder: inout PlanCoder) {
+        coder.code(&path)
+        coder.code(&value)
+        coder.code(&optional)
     }
 }

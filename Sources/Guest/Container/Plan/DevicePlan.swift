@@ -41,14 +41,14 @@ package struct DevicePlan: Equatable, Sendable {
     }
 }
 
-extension DevicePlan: Passed {
-    mutating func pass(_ passage: inout Passage) {
-        passage.pass(&path)
-        passage.pass(&mode)
-        passage.pass(&major)
-        passage.pass(&minor)
-        passage.pass(&user)
-        passage.pass(&group)
-        passage.pass(&isDefault)
+extension DevicePlan: PlanCodable {
+    mutating func code(_ coder: inout PlanCoder) {
+        coder.code(&path)
+        coder.code(&mode)
+        coder.code(&major)
+        coder.code(&minor)
+        coder.code(&user)
+        coder.code(&group)
+        coder.code(&isDefault)
     }
 }

@@ -53,16 +53,16 @@ package struct MountPlan: Equatable, Sendable {
     }
 }
 
-extension MountPlan: Passed {
-    mutating func pass(_ passage: inout Passage) {
-        passage.pass(&destination)
-        passage.pass(&source)
-        passage.pass(&type)
-        passage.pass(&flags)
-        passage.pass(&data)
-        passage.pass(&propagation)
-        passage.pass(&recursiveAttributes)
-        passage.pass(&recursiveCleared)
-        passage.pass(&copiesUp)
+extension MountPlan: PlanCodable {
+    mutating func code(_ coder: inout PlanCoder) {
+        coder.code(&destination)
+        coder.code(&source)
+        coder.code(&type)
+        coder.code(&flags)
+        coder.code(&data)
+        coder.code(&propagation)
+        coder.code(&recursiveAttributes)
+        coder.code(&recursiveCleared)
+        coder.code(&copiesUp)
     }
 }

@@ -75,20 +75,20 @@ package struct NamespacePlan: Equatable, Sendable {
     }
 }
 
-extension NamespacePlan: Passed {
-    mutating func pass(_ passage: inout Passage) {
-        passage.pass(&new)
-        passage.pass(&newCgroup)
-        passage.pass(&joined)
-        passage.pass(&userMap)
-        passage.pass(&groupMap)
-        passage.pass(&timeOffsets)
+extension NamespacePlan: PlanCodable {
+    mutating func code(_ coder: inout PlanCoder) {
+        coder.code(&new)
+        coder.code(&newCgroup)
+        coder.code(&joined)
+        coder.code(&userMap)
+        coder.code(&groupMap)
+        coder.code(&timeOffsets)
     }
 }
 
-extension NamespacePlan.Joined: Passed {
-    mutating func pass(_ passage: inout Passage) {
-        passage.pass(&path)
-        passage.pass(&flag)
+extension NamespacePlan.Joined: PlanCodable {
+    mutating func code(_ coder: inout PlanCoder) {
+        coder.code(&path)
+        coder.code(&flag)
     }
 }

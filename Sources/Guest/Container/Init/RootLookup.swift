@@ -35,7 +35,7 @@ struct RootLookup {
     }
 
     /// Says what keeps a path from being an ordinary directory: `/proc is a symbolic link to /vol/p`.
-    func obstacle(to path: String) -> String {
+    func unavailableReason(of path: String) -> String {
         var place = ""
         for name in path.split(separator: "/") {
             place += "/" + name

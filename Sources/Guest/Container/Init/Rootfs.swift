@@ -40,7 +40,7 @@ struct Rootfs: ~Copyable {
             if isCovered { close(place.root) }
             return isCovered
         }
-        if step.isKernels { kernelFiles.append((mount.destination, mounted.take())) }
+        if step.isKernelFileSystem { kernelFiles.append((mount.destination, mounted.take())) }
     }
 
     /// A missing working directory is made, as runc does it; where it can't be, the change to it tells why.
@@ -66,7 +66,7 @@ struct Rootfs: ~Copyable {
 
     /// After everything is mounted: what the container may see but not write, or not see.
     func restrict() throws {
-        let covers = try Covers()
+        let covers = try RestrictedPaths()
         for path in plan.readOnly {
             if let place = try find(path) { try covers.makeReadOnly(place, path) }
         }

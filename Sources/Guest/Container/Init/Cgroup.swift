@@ -55,7 +55,7 @@ package struct Cgroup: Sendable {
 
     /// Where a further process of the container may be. A container that has handed its controllers on to groups of its own (systemd does)
     /// holds no process itself any more (cgroups(7), "no internal processes"): then where its first process went.
-    package func joinable(beside first: Int32) -> Cgroup {
+    package func cgroupForExec(of first: Int32) -> Cgroup {
         guard !text("cgroup.subtree_control").allSatisfy(\.isWhitespace) else { return self }
         let line = ((try? Files.readText("/proc/\(first)/cgroup")) ?? "").split(separator: "\n").first {
             $0.hasPrefix("0::/")

@@ -3,14 +3,14 @@ import OCISpec
 
 /// Reads and plans a container that nobody wants, while the host gets the first one ready: what a process does for the first time takes five
 /// times as long as the second.
-enum Rehearsal {
+enum WarmUp {
     static func run(_ zygote: Zygote) {
-        if let plan = try? plan() { zygote.rehearse(plan) }
+        if let plan = try? plan() { zygote.warmUp(plan) }
     }
 
     static func plan() throws -> ContainerPlan {
         try ContainerPlan(
-            OCISpec.Spec.decode(json: Array(document.utf8), source: "rehearsal"), container: "rehearsal")
+            OCISpec.Spec.decode(json: Array(document.utf8), source: "warmUp"), container: "warmUp")
     }
 
     /// As managers write it. A text, as what encodes one is of no further use here.
@@ -34,7 +34,7 @@ enum Rehearsal {
          "linux":{"maskedPaths":["/proc/acpi","/proc/asound","/proc/kcore","/proc/keys","/proc/latency_stats","/proc/timer_list","/proc/timer_stats","/proc/sched_debug","/sys/firmware","/proc/scsi"],
           "namespaces":[{"type":"pid"},{"type":"network"},{"type":"ipc"},{"type":"uts"},{"type":"mount"},{"type":"cgroup"}],
           "readonlyPaths":["/proc/bus","/proc/fs","/proc/irq","/proc/sys","/proc/sysrq-trigger"],
-          "cgroupsPath":"/rehearsal",
+          "cgroupsPath":"/warmUp",
           "resources":{"devices":[{"allow":false,"access":"rwm"},{"allow":true,"type":"c","major":1,"minor":3,"access":"rwm"}],"memory":{"limit":268435456},"cpu":{"shares":1024,"quota":100000,"period":100000}}}}
         """#
 }

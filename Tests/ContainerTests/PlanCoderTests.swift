@@ -5,7 +5,7 @@ import Testing
 @testable import Container
 
 @Suite("A plan on its way to the process")
-struct PassageTests {
+struct PlanCoderTests {
     /// One with every field set.
     private static let full: ContainerPlan = {
         var plan = try! ContainerPlan(Spec.example, container: "c1")
@@ -34,27 +34,27 @@ struct PassageTests {
     @Test("every field of it arrives, but what the agent does itself")
     func arrives() throws {
         let plan = Self.full
-        #expect(Passage.read(ContainerPlan.self, plan.passed) == plan)
+        #expect(PlanCoder.read(ContainerPlan.self, plan.encoded) == plan)
         var more = plan
         more.limits = [.init("memory.max", "1")]
         more.deviceFilter = DeviceFilter([.init(allow: true)])
-        #expect(Passage.read(ContainerPlan.self, more.passed) == plan)
+        #expect(PlanCoder.read(ContainerPlan.self, more.encoded) == plan)
         let exec = ExecPlan(plan.process, in: plan)
-        #expect(Passage.read(ExecPlan.self, exec.passed) == exec)
-        let request = Zygote.Request(stage: 1, namespaces: 1 << 29, targets: [0, 1, 2, 5], rehearsal: plan)
-        #expect(Passage.read(Zygote.Request.self, Passage.write(request)) == request)
+        #expect(PlanCoder.read(ExecPlan.self, exec.encoded) == exec)
+        let request = Zygote.Request(stage: 1, namespaces: 1 << 29, targets: [0, 1, 2, 5], warmUp: plan)
+        #expect(PlanCoder.read(Zygote.Request.self, PlanCoder.write(request)) == request)
     }
 
     @Test("bytes that are none of a plan are no plan")
     func broken() throws {
-        let bytes = Self.full.passed
-        for count in 0..<bytes.count { #expect(Passage.read(ContainerPlan.self, Array(bytes[..<count])) == nil) }
-        #expect(Passage.read(ContainerPlan.self, bytes + [0]) == nil)
+        let bytes = Self.full.encoded
+        for count in 0..<bytes.count { #expect(PlanCoder.read(ContainerPlan.self, Array(bytes[..<count])) == nil) }
+        #expect(PlanCoder.read(ContainerPlan.self, bytes + [0]) == nil)
         for index in bytes.indices {
             var other = bytes
             other[index] ^= 0xff
             // Another plan or none.
-            if let plan = Passage.read(ContainerPlan.self, other) { #expect(plan != Self.full) }
+            if let plan = PlanCoder.read(ContainerPlan.self, other) { #expect(plan != Self.full) }
         }
     }
 }

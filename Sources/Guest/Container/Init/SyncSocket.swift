@@ -2,7 +2,7 @@ import CLinux
 import Glibc
 import LinuxKernel
 
-/// The conversation between the agent and the first steps of a process, over a socket pair that its exec closes.
+/// The syncSocket between the agent and the first steps of a process, over a socket pair that its exec closes.
 ///
 /// Agent: the plan, the compiled filter of system calls, then a go-ahead for each `mapUsers` and for `ready`. The other side: `mapUsers` in a new user namespace,
 /// `terminal` with a descriptor, `process` with a pid, `ready`; the end of the stream after the last go-ahead means that the
@@ -37,8 +37,8 @@ package struct SyncSocket: ~Copyable, Sendable {
         }
     }
 
-    func receive<Plan: Passed>(_ type: Plan.Type) throws(SystemError) -> Plan {
-        guard let plan = Passage.read(type, try receiveDocument()) else {
+    func receive<Plan: PlanCodable>(_ type: Plan.Type) throws(SystemError) -> Plan {
+        guard let plan = PlanCoder.read(type, try receiveDocument()) else {
             throw SystemError("read", "plan", errno: EBADMSG)
         }
         return plan

@@ -6,7 +6,7 @@ import LinuxKernel
 
 /// Stands in the guest for the resolver of the sandbox's network namespace: what its clients ask goes to the host, over the
 /// guest's own channel.
-package enum NameService {
+package enum DNSForwarder {
     private static let limit = 128
 
     /// A client's datagrams.

@@ -6,7 +6,7 @@ import LinuxKernel
 ///
 /// A filter of system calls may forbid the exec and every way to tell of it. Memory needs no call to be written, and a program that
 /// was started has no part in it.
-package enum LastWords {
+package enum ErrorPage {
     /// The descriptor's number in the started process.
     package static let number: Int32 = 5
     private static let size = 4096
@@ -33,8 +33,8 @@ package enum LastWords {
 
         /// Takes the descriptor over.
         init() throws(SystemError) {
-            defer { close(LastWords.number) }
-            let mapped = mmap(nil, LastWords.size, PROT_READ | PROT_WRITE, MAP_SHARED, LastWords.number, 0)
+            defer { close(ErrorPage.number) }
+            let mapped = mmap(nil, ErrorPage.size, PROT_READ | PROT_WRITE, MAP_SHARED, ErrorPage.number, 0)
             guard let mapped, mapped != MAP_FAILED else {
                 throw SystemError("map", "page of last words", errno: errno)
             }
@@ -44,7 +44,7 @@ package enum LastWords {
         }
 
         func write(_ text: String) {
-            let bytes = Array(text.utf8.prefix(LastWords.size - 1))
+            let bytes = Array(text.utf8.prefix(ErrorPage.size - 1))
             memory.copyMemory(from: bytes, byteCount: bytes.count)
         }
     }

@@ -5,7 +5,7 @@ import Netlink
 import TTRPC
 
 /// What the host asks of the guest's links, done with the kernel. Calls block; one at a time.
-package enum GuestNetwork {
+package enum NetworkSettings {
     // MARK: Links
 
     /// Makes the link with the interface's hardware address what the interface says: name, addresses, MTU, and up.

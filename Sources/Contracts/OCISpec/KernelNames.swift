@@ -1,5 +1,5 @@
 /// Names that the specification takes from the kernel, in the kernel's order: the index is the number.
-package enum Vocabulary {
+package enum KernelNames {
     /// Capabilities without CAP_ (capabilities(7)).
     package static let capabilities = [
         "CHOWN", "DAC_OVERRIDE", "DAC_READ_SEARCH", "FOWNER", "FSETID", "KILL", "SETGID", "SETUID", "SETPCAP",

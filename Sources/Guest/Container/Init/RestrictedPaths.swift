@@ -4,7 +4,7 @@ import LinuxKernel
 
 /// Hides and protects files of a container by mounts of the guest's own, placed by descriptor: no path is followed that the
 /// container could change (CVE-2025-31133).
-struct Covers: ~Copyable {
+struct RestrictedPaths: ~Copyable {
     private let null: FileDescriptor
 
     /// Opens the guest's /dev/null: it is what a masked file becomes.

@@ -3,27 +3,27 @@ import OCISpec
 /// A plan's way to another process of the same executable: field after field, without names.
 ///
 /// `Codable` would search all of the program's conformances for every type, in each new process: a quarter of what such a process does.
-struct Passage {
+struct PlanCoder {
     private(set) var bytes: [UInt8] = []
     private var position = 0
     private let isReading: Bool
     /// What was read was not what is written: values are empty from there on.
     private(set) var isBroken = false
 
-    static func write<Value: Passed>(_ value: Value) -> [UInt8] {
-        var passage = Passage(isReading: false)
+    static func write<Value: PlanCodable>(_ value: Value) -> [UInt8] {
+        var coder = PlanCoder(isReading: false)
         var value = value
-        value.pass(&passage)
-        return passage.bytes
+        value.code(&coder)
+        return coder.bytes
     }
 
     /// - Returns: nil for bytes that `write` has not made.
-    static func read<Value: Passed>(_ type: Value.Type, _ bytes: [UInt8]) -> Value? {
-        var passage = Passage(isReading: true)
-        passage.bytes = bytes
+    static func read<Value: PlanCodable>(_ type: Value.Type, _ bytes: [UInt8]) -> Value? {
+        var coder = PlanCoder(isReading: true)
+        coder.bytes = bytes
         var value = Value()
-        value.pass(&passage)
-        return passage.isBroken || passage.position != bytes.count ? nil : value
+        value.code(&coder)
+        return coder.isBroken || coder.position != bytes.count ? nil : value
     }
 
     private init(isReading: Bool) { self.isReading = isReading }
@@ -47,7 +47,7 @@ struct Passage {
         }
     }
 
-    @inline(__always) mutating func pass<Number: FixedWidthInteger>(_ value: inout Number) {
+    @inline(__always) mutating func code<Number: FixedWidthInteger>(_ value: inout Number) {
         var word = UInt64(truncatingIfNeeded: value)
         self.word(&word)
         if !isReading { return }
@@ -55,16 +55,16 @@ struct Passage {
         if UInt64(truncatingIfNeeded: value) != word { isBroken = true }
     }
 
-    mutating func pass(_ value: inout Bool) {
+    mutating func code(_ value: inout Bool) {
         var number: UInt8 = value ? 1 : 0
-        pass(&number)
+        code(&number)
         value = number == 1
         if number > 1 { isBroken = true }
     }
 
-    mutating func pass(_ value: inout String) {
+    mutating func code(_ value: inout String) {
         var count = value.utf8.count
-        pass(&count)
+        code(&count)
         if isReading {
             value = ""
             guard count >= 0, count <= bytes.count - position else {
@@ -81,11 +81,12 @@ struct Passage {
     /// - Parameters:
     ///   - empty: a value to be read into.
     ///   - element: passes one.
-    @inline(__always) mutating func pass<Element>(
-        _ values: inout [Element], empty: @autoclosure () -> Element, by element: (inout Passage, inout Element) -> Void
+    @inline(__always) mutating func code<Element>(
+        _ values: inout [Element], empty: @autoclosure () -> Element,
+        by element: (inout PlanCoder, inout Element) -> Void
     ) {
         var count = values.count
-        pass(&count)
+        code(&count)
         // Each takes a byte at least.
         guard !isReading || (count >= 0 && count <= bytes.count - position) else {
             values = []
@@ -100,11 +101,11 @@ struct Passage {
         }
     }
 
-    @inline(__always) mutating func pass<Value>(
-        _ value: inout Value?, empty: @autoclosure () -> Value, by body: (inout Passage, inout Value) -> Void
+    @inline(__always) mutating func code<Value>(
+        _ value: inout Value?, empty: @autoclosure () -> Value, by body: (inout PlanCoder, inout Value) -> Void
     ) {
         var isThere = value != nil
-        pass(&isThere)
+        code(&isThere)
         guard isThere, !isBroken else {
             value = nil
             return
@@ -114,19 +115,19 @@ struct Passage {
         value = inner
     }
 
-    mutating func pass(_ values: inout [String]) { pass(&values, empty: "") { $0.pass(&$1) } }
-    mutating func pass(_ values: inout [String]?) { pass(&values, empty: []) { $0.pass(&$1) } }
+    mutating func code(_ values: inout [String]) { code(&values, empty: "") { $0.code(&$1) } }
+    mutating func code(_ values: inout [String]?) { code(&values, empty: []) { $0.code(&$1) } }
 
-    mutating func pass<Number: FixedWidthInteger>(_ values: inout [Number]) { pass(&values, empty: 0) { $0.pass(&$1) } }
-    mutating func pass<Number: FixedWidthInteger>(_ value: inout Number?) { pass(&value, empty: 0) { $0.pass(&$1) } }
+    mutating func code<Number: FixedWidthInteger>(_ values: inout [Number]) { code(&values, empty: 0) { $0.code(&$1) } }
+    mutating func code<Number: FixedWidthInteger>(_ value: inout Number?) { code(&value, empty: 0) { $0.code(&$1) } }
 
-    mutating func pass<Value: Passed>(_ value: inout Value) { value.pass(&self) }
-    mutating func pass<Value: Passed>(_ values: inout [Value]) { pass(&values, empty: Value()) { $1.pass(&$0) } }
-    mutating func pass<Value: Passed>(_ value: inout Value?) { pass(&value, empty: Value()) { $1.pass(&$0) } }
+    mutating func code<Value: PlanCodable>(_ value: inout Value) { value.code(&self) }
+    mutating func code<Value: PlanCodable>(_ values: inout [Value]) { code(&values, empty: Value()) { $1.code(&$0) } }
+    mutating func code<Value: PlanCodable>(_ value: inout Value?) { code(&value, empty: Value()) { $1.code(&$0) } }
 
-    mutating func pass(_ values: inout [String: String]?) {
+    mutating func code(_ values: inout [String: String]?) {
         var pairs = values?.sorted { $0.key < $1.key }.flatMap { [$0.key, $0.value] }
-        pass(&pairs)
+        code(&pairs)
         guard isReading else { return }
         guard let pairs else {
             values = nil
@@ -139,33 +140,33 @@ struct Passage {
 }
 
 /// Its fields in one order, whether they are written or read.
-protocol Passed {
+protocol PlanCodable {
     init()
-    mutating func pass(_ passage: inout Passage)
+    mutating func code(_ coder: inout PlanCoder)
 }
 
 // MARK: What the specification's own types have to say to a process
 
-extension OCISpec.Hook: Passed {
+extension OCISpec.Hook: PlanCodable {
     package init() { self.init(path: "") }
 
-    mutating func pass(_ passage: inout Passage) {
-        passage.pass(&path)
-        passage.pass(&args)
-        passage.pass(&env)
-        passage.pass(&timeout)
+    mutating func code(_ coder: inout PlanCoder) {
+        coder.code(&path)
+        coder.code(&args)
+        coder.code(&env)
+        coder.code(&timeout)
     }
 }
 
-extension OCISpec.State: Passed {
+extension OCISpec.State: PlanCodable {
     package init() { self.init(Spec(), id: "", bundle: "") }
 
     /// Its status is told by whoever runs a hook.
-    mutating func pass(_ passage: inout Passage) {
-        passage.pass(&ociVersion)
-        passage.pass(&id)
-        passage.pass(&pid)
-        passage.pass(&bundle)
-        passage.pass(&annotations)
+    mutating func code(_ coder: inout PlanCoder) {
+        coder.code(&ociVersion)
+        coder.code(&id)
+        coder.code(&pid)
+        coder.code(&bundle)
+        coder.code(&annotations)
     }
 }

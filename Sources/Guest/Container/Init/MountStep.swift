@@ -8,7 +8,7 @@ import LinuxKernel
 /// is done by its descriptor.
 struct MountStep {
     /// A directory of the guest's at which a new file system appears before it is moved.
-    private static let workshop = "/tmp"
+    private static let stagingDirectory = "/tmp"
 
     private let mount: MountPlan
     private let plan: ContainerPlan
@@ -19,7 +19,7 @@ struct MountStep {
 
     private var isBind: Bool { flags & UInt(MS_BIND) != 0 }
     /// The files of proc(5) or sysfs(5), whose restrictions other runtimes were led away from by links.
-    var isKernels: Bool { !isBind && (type == "proc" || type == "sysfs") }
+    var isKernelFileSystem: Bool { !isBind && (type == "proc" || type == "sysfs") }
 
     init(_ mount: MountPlan, _ plan: ContainerPlan, _ lookup: RootLookup) {
         (self.mount, self.plan, self.lookup) = (mount, plan, lookup)
@@ -94,8 +94,8 @@ struct MountStep {
     private func make(_ data: String) throws(SystemError) -> FileDescriptor {
         // A file system that is copied up to stays writable until it is filled.
         let flags = mount.copiesUp ? flags & ~UInt(MS_RDONLY) : flags
-        if Glibc.mount(source, Self.workshop, type, flags, data.isEmpty ? nil : data) == 0 {
-            return try FileDescriptor.open(Self.workshop, Int32(clx_open_path))
+        if Glibc.mount(source, Self.stagingDirectory, type, flags, data.isEmpty ? nil : data) == 0 {
+            return try FileDescriptor.open(Self.stagingDirectory, Int32(clx_open_path))
         }
         let code = errno
         if type == "sysfs", code == EPERM, plan.namespaces.has(clx_new_user) { return try copyGuestsDevices() }
@@ -115,13 +115,13 @@ struct MountStep {
 
     /// Finds the place, or makes it.
     private func findTarget(_ missing: RootLookup.Missing) throws -> FileDescriptor {
-        if isKernels { return try findOrdinaryDirectory() }
+        if isKernelFileSystem { return try findOrdinaryDirectory() }
         let target = try lookup.open(mount.destination, missing: missing)
         guard clx_is_kernel_file(target.raw) == 1, (try? lookup.find(mount.destination, links: .refused)) == nil else {
             return target
         }
         throw MountPointError(
-            mount: failure, destination: mount.destination, obstacle: lookup.obstacle(to: mount.destination),
+            mount: failure, destination: mount.destination, reason: lookup.unavailableReason(of: mount.destination),
             rule: "a link must not lead among the files of /proc or /sys")
     }
 
@@ -132,7 +132,7 @@ struct MountStep {
             if FileFacts(target.raw)?.type == S_IFDIR { return target }
         } catch  where error.code != ELOOP && error.code != ENOTDIR { throw error } catch {}
         throw MountPointError(
-            mount: failure, destination: mount.destination, obstacle: lookup.obstacle(to: mount.destination),
+            mount: failure, destination: mount.destination, reason: lookup.unavailableReason(of: mount.destination),
             rule: "an ordinary directory is needed, reached without links")
     }
 
@@ -174,7 +174,7 @@ struct MountPointError: Error, CustomStringConvertible {
     let mount: String
     let destination: String
     /// `/proc is a symbolic link to /vol/p`
-    let obstacle: String
+    let reason: String
     let rule: String
-    var description: String { "\(mount) \(destination): \(obstacle): \(rule)" }
+    var description: String { "\(mount) \(destination): \(reason): \(rule)" }
 }

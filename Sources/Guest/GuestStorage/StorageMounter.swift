@@ -5,7 +5,7 @@ import Netlink
 import TTRPC
 
 /// What the host gives a sandbox or a container beside its files: disks, and file systems to mount.
-package enum GuestStorage {
+package enum StorageMounter {
     /// Names that the agent announces (GetGuestDetails).
     package static let handlers = ["virtio-fs", "9p", "ephemeral", "local", "bind", "blk", "scsi", SocketRelay.driver]
     package static let deviceHandlers = ["blk", "scsi"]

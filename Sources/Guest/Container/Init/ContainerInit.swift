@@ -25,18 +25,18 @@ package struct ExecPlan: Equatable, Sendable {
     }
 }
 
-extension ExecPlan: Passed {
-    mutating func pass(_ passage: inout Passage) {
-        passage.pass(&process)
-        passage.pass(&namespaces)
-        passage.pass(&personality)
+extension ExecPlan: PlanCodable {
+    mutating func code(_ coder: inout PlanCoder) {
+        coder.code(&process)
+        coder.code(&namespaces)
+        coder.code(&personality)
     }
 
-    package var passed: [UInt8] { Passage.write(self) }
+    package var encoded: [UInt8] { PlanCoder.write(self) }
 }
 
 /// The first steps of a container's process, in a copy of the zygote: single-threaded, so that Swift may do them.
-package enum Stage: UInt8, Sendable {
+package enum ContainerInit: UInt8, Sendable {
     case container
     case exec
 
@@ -48,7 +48,7 @@ package enum Stage: UInt8, Sendable {
         let sync = SyncSocket(FileDescriptor(owning: SyncSocket.number))
         // The number came through dup2 and so without the flag; exec must close it.
         _ = fcntl(SyncSocket.number, F_SETFD, FD_CLOEXEC)
-        let words = try? LastWords.Page()
+        let words = try? ErrorPage.Page()
         do {
             switch self {
             case .container: try Self.runContainer(sync)

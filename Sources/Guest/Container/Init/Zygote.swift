@@ -18,7 +18,7 @@ package final class Zygote: Sendable {
         /// The new process's number for each descriptor but the last, which is the cgroup's directory.
         var targets: [Int32] = []
         /// To have been read: nothing comes of it.
-        var rehearsal: ContainerPlan?
+        var warmUp: ContainerPlan?
     }
 
     /// Forks it: the caller has no other thread yet.
@@ -37,7 +37,7 @@ package final class Zygote: Sendable {
     ///   - namespaces: CLONE_NEW* flags (clone(2)).
     ///   - descriptors: its number → one of ours. Standard streams that aren't named are /dev/null.
     package func start(
-        _ stage: Stage, in cgroup: String, namespaces: UInt64 = 0, descriptors: [Int32: Int32]
+        _ stage: ContainerInit, in cgroup: String, namespaces: UInt64 = 0, descriptors: [Int32: Int32]
     ) throws(SystemError) -> pid_t {
         let null = try FileDescriptor.open("/dev/null", O_RDWR)
         let group = try FileDescriptor.open(cgroup, O_RDONLY | O_DIRECTORY)
@@ -55,15 +55,15 @@ package final class Zygote: Sendable {
     }
 
     /// Lets it learn what a plan is made of, which takes longer the first time.
-    package func rehearse(_ plan: ContainerPlan) {
-        _ = try? ask(Request(rehearsal: plan), [])
+    package func warmUp(_ plan: ContainerPlan) {
+        _ = try? ask(Request(warmUp: plan), [])
     }
 
     private func ask(_ request: Request, _ descriptors: [Int32]) throws(SystemError) -> Int32 {
         try socket.withLock { socket throws(SystemError) in
             var answer: Int32 = 0
             do throws(SystemError) {
-                try socket.send(Passage.write(request), descriptors: descriptors)
+                try socket.send(PlanCoder.write(request), descriptors: descriptors)
                 let count = try check("read", "its answer") { recv(socket.raw, &answer, 4, 0) }
                 guard count == 4 else { throw SystemError("read", "its answer", errno: EPIPE) }
             } catch {
@@ -94,7 +94,7 @@ package final class Zygote: Sendable {
                 }
             }
             guard got > 0 else { _exit(0) }
-            var answer = perform(Passage.read(Request.self, bytes), Array(descriptors.prefix(count)))
+            var answer = perform(PlanCoder.read(Request.self, bytes), Array(descriptors.prefix(count)))
             for descriptor in descriptors.prefix(count) { close(descriptor) }
             guard send(socket.raw, &answer, 4, Int32(MSG_NOSIGNAL)) == 4 else { _exit(0) }
         }
@@ -104,7 +104,7 @@ package final class Zygote: Sendable {
     private static func perform(_ request: Request?, _ descriptors: [Int32]) -> Int32 {
         guard let request else { return -EBADMSG }
         guard let number = request.stage else { return 0 }
-        guard let stage = Stage(rawValue: number), let group = descriptors.last,
+        guard let stage = ContainerInit(rawValue: number), let group = descriptors.last,
             descriptors.count == request.targets.count + 1
         else { return -EBADMSG }
         let pid = clx_fork_sibling(request.namespaces, group)
@@ -117,11 +117,11 @@ package final class Zygote: Sendable {
     }
 }
 
-extension Zygote.Request: Passed {
-    mutating func pass(_ passage: inout Passage) {
-        passage.pass(&stage)
-        passage.pass(&namespaces)
-        passage.pass(&targets)
-        passage.pass(&rehearsal)
+extension Zygote.Request: PlanCodable {
+    mutating func code(_ coder: inout PlanCoder) {
+        coder.code(&stage)
+        coder.code(&namespaces)
+        coder.code(&targets)
+        coder.code(&warmUp)
     }
 }
