@@ -135,9 +135,14 @@ let package = Package(
         unitTests("TTRPC", ["EventLoop", "AgentAPI", "LinuxKernel", "TestSupport", nioCore, nioPosix]),
         unitTests("AgentAPI", ["OCISpec", "TestSupport", protobuf]),
         unitTests("Container", ["OCISpec", "CLinux", "LinuxKernel", "TestSupport"]),
-        unitTests("Agent", ["GuestStorage", "OCISpec", "TestSupport"]),
+        unitTests(
+            "Agent",
+            [
+                "AgentAPI", "CLinux", "Container", "EventLoop", "GuestStorage", "LinuxKernel", "OCISpec", "TTRPC",
+                "TestSupport", nioCore, nioPosix, protobuf,
+            ]),
         unitTests("Configuration", ["Digest", "LinuxKernel", "TestSupport"]),
-        unitTests("GuestStorage", ["LinuxKernel"]),
+        unitTests("GuestStorage", ["AgentAPI", "LinuxKernel"]),
         unitTests("Hypervisor", ["EventLoop", "LinuxKernel", "TestSupport", nioPosix]),
         unitTests("Network", ["Netlink", "LinuxKernel", "TestSupport"]),
         unitTests("ControlGroups", ["LinuxKernel", "TestSupport"]),

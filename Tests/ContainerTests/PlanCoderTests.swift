@@ -41,7 +41,7 @@ struct PlanCoderTests {
         #expect(PlanCoder.read(ContainerPlan.self, more.encoded) == plan)
         let exec = ExecPlan(plan.process, in: plan)
         #expect(PlanCoder.read(ExecPlan.self, exec.encoded) == exec)
-        let request = Zygote.Request(stage: 1, namespaces: 1 << 29, targets: [0, 1, 2, 5], warmUp: plan)
+        let request = Zygote.Request(role: 1, namespaces: 1 << 29, targets: [0, 1, 2, 5], warmUp: plan)
         #expect(PlanCoder.read(Zygote.Request.self, PlanCoder.write(request)) == request)
     }
 

@@ -15,12 +15,12 @@ struct SyncSocketTests {
         try other.send(.ready)
         #expect(agent.next() == .ready)
         agent.setLimit(.seconds(1))
-        #expect(agent.next() == .failure("the process's first steps took too long"))
+        #expect(agent.next() == .failure("the process's init took too long"))
         _ = consume other
         #expect(agent.next() == .end)
     }
 
-    @Test("last words need no system call, and are gone with nobody to say them")
+    @Test("an error page needs no system call, and is empty at first")
     func errorPage() throws {
         let page = try ErrorPage.make()
         #expect(ErrorPage.read(page) == "")

@@ -199,11 +199,11 @@ struct SpecTests {
     @Test("a hook gets the state, and ends with its status or at its limit")
     func hooks() throws {
         let state = State(Spec.example, id: "c1", bundle: "/b", pid: 7)
-        try Hook(path: "/bin/sh", args: ["sh", "-c", "grep -q '\"id\":\"c1\"'"], env: ["PATH=/bin:/usr/bin"]).run(
-            "prestart", state)
+        try Hook(path: "/bin/sh", args: ["sh", "-c", "grep -q '\"id\":\"c1\"'"], env: ["PATH=/bin:/usr/bin"]).program
+            .run("prestart", input: state.json(), within: Hook.defaultLimit)
         func failure(_ hook: Hook) -> String {
             do {
-                try hook.run("prestart", state)
+                try hook.program.run("prestart", input: state.json(), within: Hook.defaultLimit)
                 return ""
             } catch { return error.description }
         }

@@ -3,13 +3,31 @@ import CLinux
 import Deadlines
 import Glibc
 import LinuxKernel
+import Synchronization
 
-/// Stands in the guest for the resolver of the sandbox's network namespace: what its clients ask goes to the host, over the
-/// guest's own channel.
+/// Answers DNS in the guest in place of the resolver in the sandbox's network namespace: forwards queries to the host over vsock.
 package enum DNSForwarder {
-    private static let limit = 128
+    /// Serves from now on: datagrams on one thread, TCP clients on another.
+    /// - Throws: when the address is taken.
+    package static func start(relay: StreamRelay) throws {
+        let datagrams = try InternetSocket.bind(.datagrams, NameRelay.address, NameRelay.port)
+        let listener = try Listener(InternetSocket.bind(.connections, NameRelay.address, NameRelay.port))
+        try listener.forEachConnection(thread: "names-tcp") { client in
+            // Without a relay on the host, the client sees its connection close.
+            guard let stream = try? Vsock.connect(port: NameRelay.connections) else { return }
+            relay.join(client, stream)
+        }
+        let forwarder = DatagramForwarder(datagrams)
+        detachThread("names") { forwarder.run() }
+    }
+}
 
-    /// A client's datagrams.
+/// Forwards the datagrams of each client over a stream of its own.
+private final class DatagramForwarder: Sendable {
+    private static let maxFlows = 128
+    private static let maxDatagram = 65535
+
+    /// A client's address and its stream to the host.
     private struct Flow {
         let client: [UInt8]
         let stream: Int32
@@ -17,64 +35,63 @@ package enum DNSForwarder {
         var used = ContinuousClock.now
     }
 
-    /// Serves from now on, on a thread of its own.
-    /// - Throws: when the address is taken.
-    package static func start(relay: StreamRelay) throws {
-        let datagrams = try InternetSocket.bind(.datagrams, NameRelay.address, NameRelay.port).take()
-        let listener: Int32
-        do { listener = try InternetSocket.bind(.connections, NameRelay.address, NameRelay.port).take() } catch {
-            close(datagrams)
-            throw error
-        }
-        detachThread("names") { run(datagrams, listener, relay) }
-    }
+    private let socket: FileDescriptor
 
-    private static func run(_ datagrams: Int32, _ listener: Int32, _ relay: StreamRelay) {
+    init(_ socket: consuming FileDescriptor) { self.socket = socket }
+
+    func run() -> Never {
         var flows: [Flow] = []
         while true {
-            var polled = [datagrams, listener].map { pollfd(fd: $0, events: Int16(POLLIN), revents: 0) }
-            polled += flows.map { pollfd(fd: $0.stream, events: Int16(POLLIN), revents: 0) }
-            _ = poll(&polled, nfds_t(polled.count), flows.isEmpty ? -1 : 1000)
+            var polled = ([socket.raw] + flows.map(\.stream)).map { pollfd(fd: $0, events: Int16(POLLIN), revents: 0) }
+            _ = poll(&polled, nfds_t(polled.count), Self.milliseconds(untilEndOf: flows))
             var ended: [Int] = []
             for index in flows.indices {
-                if polled[2 + index].revents != 0, !answer(&flows[index], datagrams) {
+                if polled[1 + index].revents != 0, !answer(&flows[index]) {
                     ended.append(index)
                 } else if .now - flows[index].used > Deadline.guestNames.limit {
                     ended.append(index)
                 }
             }
             for index in ended.reversed() { close(flows.remove(at: index).stream) }
-            if polled[0].revents != 0 { ask(datagrams, &flows) }
-            if polled[1].revents != 0 { join(listener, relay) }
-            while flows.count > limit { close(flows.removeFirst().stream) }
+            if polled[0].revents != 0 { forward(&flows) }
+            while flows.count > Self.maxFlows { close(flows.removeFirst().stream) }
         }
     }
 
-    /// A client's datagram to the host.
-    private static func ask(_ socket: Int32, _ flows: inout [Flow]) {
-        var buffer = [UInt8](repeating: 0, count: 65535)
+    /// The time until the first flow is unused for too long; -1 without flows.
+    private static func milliseconds(untilEndOf flows: [Flow]) -> Int32 {
+        guard let oldest = flows.map(\.used).min() else { return -1 }
+        let rest = oldest + Deadline.guestNames.limit - .now
+        return Int32(clamping: Int(max(.zero, rest) / .milliseconds(1)) + 1)
+    }
+
+    /// Sends a client's datagram to the host.
+    private func forward(_ flows: inout [Flow]) {
+        var buffer = [UInt8](repeating: 0, count: Self.maxDatagram)
         var name = [UInt8](repeating: 0, count: MemoryLayout<sockaddr_in>.size)
         var length = socklen_t(name.count)
         let count = name.withUnsafeMutableBytes { name in
             recvfrom(
-                socket, &buffer, buffer.count, Int32(MSG_DONTWAIT),
+                socket.raw, &buffer, buffer.count, Int32(MSG_DONTWAIT),
                 name.baseAddress!.assumingMemoryBound(to: sockaddr.self), &length)
         }
-        guard count > 0 else { return }
-        var index = flows.firstIndex { $0.client == name }
-        if index == nil {
-            // No relay on the host: the client's time runs out.
-            guard let stream = try? Vsock.connect(port: NameRelay.datagrams) else { return }
-            flows.append(Flow(client: name, stream: stream.take()))
-            index = flows.count - 1
-        }
+        guard count > 0, var flow = takeFlow(of: name, from: &flows) else { return }
+        flow.used = .now
+        flows.append(flow)
         let frame = DatagramFrames.frame(Array(buffer.prefix(count)))
-        flows[index!].used = .now
-        _ = send(flows[index!].stream, frame, frame.count, Int32(MSG_NOSIGNAL))
+        _ = send(flow.stream, frame, frame.count, Int32(MSG_NOSIGNAL))
     }
 
-    /// What the host answers to the client; false at the end.
-    private static func answer(_ flow: inout Flow, _ socket: Int32) -> Bool {
+    /// The client's flow, out of the list, or a new one; nil without a relay on the host: the client times out.
+    private func takeFlow(of client: [UInt8], from flows: inout [Flow]) -> Flow? {
+        if let index = flows.firstIndex(where: { $0.client == client }) { return flows.remove(at: index) }
+        guard let stream = try? Vsock.connect(port: NameRelay.datagrams) else { return nil }
+        return Flow(client: client, stream: stream.take())
+    }
+
+    /// Sends the host's answers to the client.
+    /// - Returns: false when the stream has ended.
+    private func answer(_ flow: inout Flow) -> Bool {
         var buffer = [UInt8](repeating: 0, count: 8192)
         let count = recv(flow.stream, &buffer, buffer.count, Int32(MSG_DONTWAIT))
         guard count > 0 else { return count < 0 && errno == EAGAIN }
@@ -82,19 +99,10 @@ package enum DNSForwarder {
         for datagram in flow.frames.receive(buffer.prefix(count)) {
             _ = flow.client.withUnsafeBytes { name in
                 sendto(
-                    socket, datagram, datagram.count, Int32(MSG_DONTWAIT),
+                    socket.raw, datagram, datagram.count, Int32(MSG_DONTWAIT),
                     name.baseAddress!.assumingMemoryBound(to: sockaddr.self), socklen_t(name.count))
             }
         }
         return true
-    }
-
-    /// A TCP client, and a stream of its own.
-    private static func join(_ listener: Int32, _ relay: StreamRelay) {
-        let socket = clx_accept(listener)
-        guard socket >= 0 else { return }
-        let client = FileDescriptor(owning: socket)
-        guard let stream = try? Vsock.connect(port: NameRelay.connections) else { return }
-        relay.join(client, stream)
     }
 }

@@ -4,11 +4,14 @@ import LinuxKernel
 import Netlink
 import TTRPC
 
-/// What the host asks of the guest's links, done with the kernel. Calls block; one at a time.
+/// Applies the host's network settings to the guest's kernel. Calls block.
 package enum NetworkSettings {
     // MARK: Links
 
-    /// Makes the link with the interface's hardware address what the interface says: name, addresses, MTU, and up.
+    /// Gives the link with the interface's hardware address its name, addresses and MTU, and sets it up.
+    /// - Parameter timeout: how long to wait for the link to appear.
+    /// - Returns: the interface as it is then.
+    /// - Throws: `RPCError` with `invalidArgument` or `notFound`; `SystemError` of the kernel.
     package static func update(_ interface: Types_Interface, timeout: Duration) throws
         -> Types_Interface
     {
@@ -21,8 +24,9 @@ package enum NetworkSettings {
         settings.flags = plan.flags
         settings.isUp = true
         let present = try socket.addresses().filter { $0.link == link.index }
-        // Link-local addresses of IPv6 are the kernel's own affair (scope 253).
-        for address in present where address.scope != 253 && !plan.addresses.contains(address.prefix) {
+        // The kernel manages IPv6 link-local addresses.
+        for address in present where address.scope != RouteNumbers.linkScope && !plan.addresses.contains(address.prefix)
+        {
             try socket.delete(address)
         }
         try socket.change(link.index, settings)
@@ -30,11 +34,11 @@ package enum NetworkSettings {
         return try describe(try socket.link(named: plan.name), socket.addresses())
     }
 
-    /// The link may still be on its way: plugging in is the host's, probing the kernel's.
+    /// Finds the link, or waits for it: after the host has plugged it in, the kernel still has to probe it.
     private static func find(_ plan: InterfacePlan, _ socket: NetlinkSocket, _ deadline: ContinuousClock.Instant) throws
         -> Link
     {
-        // Before the first look: nothing that comes in between is missed.
+        // Monitor before the first look, to miss no link that appears in between.
         let monitor = try NetworkMonitor(.links)
         while true {
             if let link = try socket.links().first(where: {
@@ -50,7 +54,7 @@ package enum NetworkSettings {
         }
     }
 
-    /// A link keeps its name while it is up. One that has the wanted name already gives it away.
+    /// Renames a link, which must be down for that. Another link that has the name gets a temporary one.
     private static func rename(_ link: Link, to name: String, _ socket: NetlinkSocket) throws {
         var down = NetlinkSocket.Change()
         down.isUp = false
@@ -70,6 +74,7 @@ package enum NetworkSettings {
         try socket.change(link.index, named)
     }
 
+    /// All links with their addresses.
     package static func interfaces() throws -> Grpc_Interfaces {
         let socket = try NetlinkSocket()
         let addresses = try socket.addresses()
@@ -91,7 +96,9 @@ package enum NetworkSettings {
 
     // MARK: Routes
 
-    /// Replaces the routes of all links but the kernel's own. Returns what is there then.
+    /// Replaces all routes but loopback's and the kernel's own.
+    /// - Returns: the routes as they are then.
+    /// - Throws: `RPCError` with `invalidArgument`; `SystemError` of the kernel.
     package static func update(_ routes: [Types_Route]) throws -> Grpc_Routes {
         let socket = try NetlinkSocket()
         let links = try socket.links()
@@ -99,12 +106,13 @@ package enum NetworkSettings {
         for (index, route) in routes.enumerated() { plans.append(try RoutePlan(route, index: index, links: links)) }
         let loopback = Set(links.filter(\.isLoopback).map(\.index))
         let present = try socket.routes().filter(\.isOrdinary)
-        for route in present where route.protocol != 2 && !loopback.contains(route.link) {
-            // A route may go with another one that was deleted just before.
+        for route in present where route.protocol != RouteNumbers.kernelProtocol && !loopback.contains(route.link) {
+            // ESRCH: the route went with another one that was just deleted.
             do { try socket.delete(route) } catch { if error.code != ESRCH { throw error } }
         }
-        // Those that the kernel made of addresses stay its own: replaced, they would go with the next update.
-        let kernels = Set(present.filter { $0.protocol == 2 && $0.gateway == nil }.map { KernelRoute($0) })
+        // Keeps the routes that the kernel made for addresses: a replacement would be deleted by the next update.
+        let kernels = Set(
+            present.filter { $0.protocol == RouteNumbers.kernelProtocol && $0.gateway == nil }.map { KernelRoute($0) })
         for plan in RoutePlan.ordered(plans)
         where plan.route.gateway != nil || !kernels.contains(KernelRoute(plan.route)) {
             try socket.add(plan.route)
@@ -119,6 +127,7 @@ package enum NetworkSettings {
         init(_ route: Route) { (link, destination) = (route.link, route.destination) }
     }
 
+    /// All routes but loopback's.
     package static func routes() throws -> Grpc_Routes { try routes(NetlinkSocket()) }
 
     private static func routes(_ socket: NetlinkSocket) throws -> Grpc_Routes {
@@ -134,6 +143,8 @@ package enum NetworkSettings {
 
     // MARK: Neighbours
 
+    /// Adds entries to the neighbour tables.
+    /// - Throws: `RPCError` with `invalidArgument`; `SystemError` of the kernel.
     package static func add(_ neighbors: [Types_ARPNeighbor]) throws {
         let socket = try NetlinkSocket()
         let links = try socket.links()
@@ -151,7 +162,8 @@ package enum NetworkSettings {
             try socket.add(
                 Neighbor(
                     link: link.index, address: address, hardwareAddress: hardware,
-                    state: wire.state == 0 ? 0x80 : UInt16(clamping: wire.state), flags: UInt8(clamping: wire.flags)))
+                    state: wire.state == 0 ? RouteNumbers.permanent : UInt16(clamping: wire.state),
+                    flags: UInt8(clamping: wire.flags)))
         }
     }
 }

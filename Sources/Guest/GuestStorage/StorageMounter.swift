@@ -4,13 +4,18 @@ import LinuxKernel
 import Netlink
 import TTRPC
 
-/// What the host gives a sandbox or a container beside its files: disks, and file systems to mount.
+/// Mounts the storages of a request and finds its disks.
 package enum StorageMounter {
-    /// Names that the agent announces (GetGuestDetails).
-    package static let handlers = ["virtio-fs", "9p", "ephemeral", "local", "bind", "blk", "scsi", SocketRelay.driver]
-    package static let deviceHandlers = ["blk", "scsi"]
+    /// Drivers of storages that the agent announces (GetGuestDetails).
+    package static let handlers = [
+        StorageDriver.virtioFS, StorageDriver.nineP, StorageDriver.ephemeral, StorageDriver.local, StorageDriver.bind,
+        StorageDriver.block, StorageDriver.scsi, SocketRelay.driver,
+    ]
+    /// Drivers of devices that the agent announces.
+    package static let deviceHandlers = [StorageDriver.block, StorageDriver.scsi]
 
-    /// Mounts what a storage describes. Blocks.
+    /// Mounts a storage's file system. Blocks, at most `hotPlugTimeout` for a device to appear.
+    /// - Throws: `RPCError` with `unimplemented`, `invalidArgument` or `deadlineExceeded`; `SystemError` of the mount.
     package static func mount(_ storage: Grpc_Storage, hotPlugTimeout: Duration) throws {
         guard storage.driver.isEmpty || handlers.contains(storage.driver) else {
             throw RPCError(.unimplemented, "storage driver \(storage.driver) is not implemented")
@@ -24,7 +29,7 @@ package enum StorageMounter {
                 source, at: storage.mountPoint, type: storage.fstype, flags: options.flags, data: options.data)
         }
         guard storage.fstype == "virtiofs" else { return try mount() }
-        // EINVAL: no share of that name yet (fs/fuse/virtio_fs.c); one that was plugged in may still be on its way.
+        // EINVAL: no share of that name yet (fs/fuse/virtio_fs.c). A hot-plugged share may still appear.
         let mounted: Void? = try DeviceEvents().wait(until: .now + hotPlugTimeout) {
             do { try mount() } catch let error as SystemError where error.code == EINVAL { return nil }
             return ()
@@ -32,7 +37,8 @@ package enum StorageMounter {
         if mounted == nil { throw SystemError("mount virtiofs \(source) on", storage.mountPoint, errno: EINVAL) }
     }
 
-    /// The guest's own disk for a device of a request. Blocks until it is there.
+    /// Finds the guest's disk for a device of a request. Blocks until the disk is there.
+    /// - Throws: `RPCError` with `unimplemented`, `invalidArgument` or `deadlineExceeded`.
     package static func find(_ device: Grpc_Device, hotPlugTimeout: Duration) throws -> BlockDevice {
         guard let disk = try find(device.type, device.id, hotPlugTimeout, field: "device.id") else {
             throw RPCError(.unimplemented, "device type \(device.type) is not implemented")
@@ -43,16 +49,16 @@ package enum StorageMounter {
     /// - Returns: nil for drivers without disks.
     private static func find(_ driver: String, _ text: String, _ limit: Duration, field: String) throws -> BlockDevice?
     {
-        let place: BlockDevice.Place?
+        let address: BlockDevice.Address?
         switch driver {
-        case "blk": place = BlockDevice.Place(pci: text)
-        case "scsi": place = BlockDevice.Place(scsi: text)
+        case StorageDriver.block: address = PCIPath(text).map { .pci($0) }
+        case StorageDriver.scsi: address = SCSIAddress(text).map { .scsi($0) }
         default: return nil
         }
-        guard let place else {
+        guard let address else {
             throw RPCError(.invalidArgument, "\(field): \"\(text)\" is no place of a disk of driver \(driver)")
         }
-        guard let disk = try BlockDevice.wait(at: place, until: .now + limit) else {
+        guard let disk = try BlockDevice.wait(at: address, until: .now + limit) else {
             throw RPCError(.deadlineExceeded, "\(field): no disk has appeared at \(driver) \(text) within \(limit)")
         }
         return disk

@@ -57,7 +57,11 @@ struct HostHooks: Sendable {
         var state = state
         state.status = status
         let told = state
-        try await blocking("hooks") { for hook in hooks { try hook.run(stage, told, place: place) } }
+        try await blocking("hooks") {
+            for hook in hooks {
+                try hook.program.run(stage, input: told.json(), within: Hook.defaultLimit, place: place)
+            }
+        }
     }
 }
 
@@ -96,7 +100,9 @@ package struct DueHooks: Codable, Sendable {
     /// One that fails is only told of: the others run (runtime.md, "Lifecycle").
     package func run(_ warn: (HookError) -> Void) {
         for hook in hooks {
-            do { try hook.run("poststop", state) } catch { warn(error) }
+            do { try hook.program.run("poststop", input: state.json(), within: Hook.defaultLimit) } catch {
+                warn(error)
+            }
         }
     }
 }

@@ -8,7 +8,8 @@ import TTRPC
 extension Service {
     func updateInterface(_ request: Grpc_UpdateInterfaceRequest, _ context: CallContext) async throws -> Types_Interface
     {
-        try await network { try NetworkSettings.update(request.interface, timeout: Self.hotPlugTimeout) }
+        let timeout = KernelCommandLine.current.hotPlugTimeout
+        return try await network { try NetworkSettings.update(request.interface, timeout: timeout) }
     }
 
     func listInterfaces(_ request: Grpc_ListInterfacesRequest, _ context: CallContext) async throws -> Grpc_Interfaces {
@@ -31,9 +32,9 @@ extension Service {
     }
 
     private func network<Result: Sendable>(_ body: @escaping @Sendable () throws -> Result) async throws -> Result {
-        try await guest.answering {
+        try await mappingErrorsToRPC {
             try await blocking("network") {
-                // The driver of a link may be among the later modules.
+                // A link's driver may be among the modules that are loaded after boot.
                 Modules.wait()
                 return try body()
             }

@@ -1,67 +1,37 @@
 import CLinux
 import Glibc
 import LinuxKernel
+import OCISpec
 
-/// A process that joins a running container.
-package struct ExecPlan: Equatable, Sendable {
-    package var process = ProcessPlan()
-    /// CLONE_NEW* flags of the container's namespaces.
-    package var namespaces: UInt64 = 0
-    package var personality: UInt?
-
-    init() {}
-
-    /// - Parameter container: whose namespaces and personality the process shares.
-    package init(_ process: ProcessPlan, in container: ContainerPlan) {
-        self.process = process
-        personality = container.personality
-        namespaces = [clx_new_ipc, clx_new_uts, clx_new_pid, clx_new_mount, clx_new_cgroup].reduce(0) {
-            $0 | UInt64($1.rawValue)
-        }
-        // Its own user namespace can't be joined again (setns(2)); a time namespace needs a kernel that has them.
-        for flag in [clx_new_user, clx_new_time] where container.namespaces.has(flag) {
-            namespaces |= UInt64(flag.rawValue)
-        }
-    }
-}
-
-extension ExecPlan: PlanCodable {
-    mutating func code(_ coder: inout PlanCoder) {
-        coder.code(&process)
-        coder.code(&namespaces)
-        coder.code(&personality)
-    }
-
-    package var encoded: [UInt8] { PlanCoder.write(self) }
-}
-
-/// The first steps of a container's process, in a copy of the zygote: single-threaded, so that Swift may do them.
+/// The first steps of a container's process, in a copy of the zygote. It has one thread, so Swift code is safe between fork and exec.
 package enum ContainerInit: UInt8, Sendable {
+    /// Builds a new container.
     case container
+    /// Joins a running one.
     case exec
 
-    /// In an exec stage: a pidfd of the container's first process.
+    /// Descriptor number of an exec's pidfd of the container's first process.
     package static let targetNumber: Int32 = 4
 
-    /// Ends with the process's program.
+    /// Executes the process's program in the end.
     func run() -> Never {
         let sync = SyncSocket(FileDescriptor(owning: SyncSocket.number))
-        // The number came through dup2 and so without the flag; exec must close it.
+        // dup2 cleared the flag; exec must close the descriptor.
         _ = fcntl(SyncSocket.number, F_SETFD, FD_CLOEXEC)
-        let words = try? ErrorPage.Page()
+        let page = try? ErrorPage.Page()
         do {
             switch self {
             case .container: try Self.runContainer(sync)
             case .exec: try Self.runExec(sync)
             }
         } catch {
-            words?.write("\(error)")
+            page?.write("\(error)")
             try? sync.send(.failure("\(error)"))
             _exit(1)
         }
     }
 
-    /// The file of this program, as long as /proc is the guest's.
+    /// The agent's executable file. Read it while /proc is still the guest's.
     private static var agent: FileFacts? {
         guard let file = try? FileDescriptor.open("/proc/self/exe", Int32(clx_open_path)) else { return nil }
         return FileFacts(file.raw)
@@ -100,16 +70,19 @@ package enum ContainerInit: UInt8, Sendable {
             guard (try? sync.send(.ready)) != nil, sync.waitForGo() else { return false }
             var state = plan.state
             (state.status, state.pid) = (.created, getpid())
-            for hook in plan.startHooks { try hook.run("startContainer", state) }
+            let input = state.json()
+            for hook in plan.startHooks {
+                try hook.program.run("startContainer", input: input, within: Hook.defaultLimit)
+            }
             return true
         }
     }
 
-    /// Joins what is there and makes what is new, in the order that user_namespaces(7) asks for: whoever owns a namespace must be
-    /// there first. Returns in the process that is to become the container's.
+    /// Joins existing namespaces and makes new ones; a user namespace first, as it owns the others (user_namespaces(7)).
+    /// Returns in the process that becomes the container's.
     private static func enterNamespaces(_ plan: NamespacePlan, _ sync: borrowing SyncSocket) throws {
         var joined: [(flag: UInt64, descriptor: Int32)] = []
-        // All of them first: the paths are the guest's.
+        // Open all before joining any: the paths are the guest's.
         for namespace in plan.joined {
             joined.append((namespace.flag, try FileDescriptor.open(namespace.path, O_RDONLY).take()))
         }
@@ -135,8 +108,8 @@ package enum ContainerInit: UInt8, Sendable {
         try continueInChild(sync)
     }
 
-    /// Opens what takes a new time namespace's clocks. In a user namespace the process can't: its files below /proc are not its own
-    /// as long as it is not dumpable; the kernel asks for the rights of who opened the file (time_namespaces(7)).
+    /// Opens the file that sets a new time namespace's clocks. Inside a user namespace the open would fail: the process isn't dumpable,
+    /// so it doesn't own its files below /proc. A write needs the opener's rights only (time_namespaces(7)).
     private static func openTimeOffsets(_ plan: NamespacePlan) throws(SystemError) -> FileDescriptor? {
         guard plan.new & UInt64(clx_new_time.rawValue) != 0, !plan.timeOffsets.isEmpty else { return nil }
         return try FileDescriptor.open("/proc/self/timens_offsets", O_WRONLY)
@@ -149,7 +122,7 @@ package enum ContainerInit: UInt8, Sendable {
         }
     }
 
-    /// A new pid or time namespace is its maker's children's (unshare(2)). The child belongs to the agent, as this process does.
+    /// Goes on in a child: a new pid or time namespace holds only children of its maker (unshare(2)). The child's parent is the agent.
     private static func continueInChild(_ sync: borrowing SyncSocket) throws {
         let child = try checkNegativeErrno("fork", "into the container", clx_fork_sibling(0, -1))
         if child > 0 {

@@ -8,7 +8,7 @@ struct DeviceNodes {
     let lookup: RootLookup
 
     func make() throws(SystemError) {
-        // A /dev that comes from outside has its own.
+        // A bind mount on /dev brings its own nodes.
         let bound = plan.mounts.contains { $0.destination == "/dev" && $0.isBind }
         for device in plan.devices where !(device.isDefault && (bound || isMounted(device.path))) { try make(device) }
         if !bound { try makeLinks() }
@@ -37,14 +37,14 @@ struct DeviceNodes {
             if device.isLike(there) { return }
             // "If a file already exists at path that does not match the requested device, the runtime MUST generate an error."
             guard device.isDefault else { throw SystemError("make device", path, errno: EEXIST) }
-            // A default is expected by programs: what an image has in its place is not trusted.
+            // Programs rely on default devices, so don't trust another file of an image in that place.
             try check("replace what is no device \(device.major):\(device.minor):", path) {
                 unlinkat(parent.raw, name, 0)
             }
         }
         switch clx_make_device(parent.raw, name, mode_t(device.mode), device.major, device.minor) {
         case 0...: try own(device, name, in: parent)
-        case -EPERM where plan.namespaces.has(clx_new_user): try showGuests(device)
+        case -EPERM where plan.namespaces.has(clx_new_user): try mountGuests(device)
         case let failure: throw SystemError("make device", path, errno: -failure)
         }
     }
@@ -61,7 +61,7 @@ struct DeviceNodes {
         return FileFacts(file.raw)
     }
 
-    /// By descriptor: a name could be a link by now, which would lead among the guest's own files.
+    /// Sets owner and mode, by descriptor: the name may be a link to one of the guest's files by now.
     private func own(_ device: DevicePlan, _ name: String, in parent: borrowing FileDescriptor) throws(SystemError) {
         let node = FileDescriptor(
             owning: try check("open", device.path) {
@@ -76,8 +76,8 @@ struct DeviceNodes {
         }
     }
 
-    /// No nodes are made in a user namespace: the guest's own is shown.
-    private func showGuests(_ device: DevicePlan) throws(SystemError) {
+    /// Mounts the guest's own node: the kernel makes no nodes in a user namespace.
+    private func mountGuests(_ device: DevicePlan) throws(SystemError) {
         let node = try FileDescriptor.open(device.path, Int32(clx_open_path) | O_NOFOLLOW)
         guard let facts = FileFacts(node.raw), device.isLike(facts) else {
             throw SystemError("show the guest's device", device.path, errno: ENODEV)
@@ -89,12 +89,12 @@ struct DeviceNodes {
 }
 
 extension DevicePlan {
-    /// As makedev(3) puts it together.
+    /// The device number as makedev(3) composes it.
     static func number(_ major: UInt32, _ minor: UInt32) -> UInt64 {
         UInt64(major & 0xfff) << 8 | UInt64(minor & 0xff) | UInt64(minor >> 8) << 20
     }
 
-    /// Whether a file is the node that is planned, whatever its owner and permissions.
+    /// Whether a file is the planned node, apart from owner and permissions.
     func isLike(_ file: FileFacts) -> Bool {
         let type = mode_t(mode) & S_IFMT
         return file.type == type && (type == S_IFIFO || file.number == Self.number(major, minor))

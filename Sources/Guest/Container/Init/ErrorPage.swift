@@ -2,10 +2,10 @@ import CLinux
 import Glibc
 import LinuxKernel
 
-/// What the first steps of a process have to say when nothing lets them speak any more: a page of memory that the agent reads.
+/// A page of shared memory where a process's init writes an error that it can't send.
 ///
-/// A filter of system calls may forbid the exec and every way to tell of it. Memory needs no call to be written, and a program that
-/// was started has no part in it.
+/// A filter of system calls may forbid the exec and every call that could report it. Writing memory needs no call, and exec unmaps the
+/// page.
 package enum ErrorPage {
     /// The descriptor's number in the started process.
     package static let number: Int32 = 5
@@ -14,32 +14,32 @@ package enum ErrorPage {
     /// An empty page.
     package static func make() throws(SystemError) -> FileDescriptor {
         let page = FileDescriptor(
-            owning: try checkNegativeErrno("make", "page of last words", clx_memory_file("words")))
-        try check("size", "page of last words") { ftruncate(page.raw, off_t(size)) }
+            owning: try checkNegativeErrno("make", "error page", clx_memory_file("error")))
+        try check("size", "error page") { ftruncate(page.raw, off_t(size)) }
         return page
     }
 
-    /// What was said; empty when nothing was.
+    /// The error; empty when there is none.
     package static func read(_ page: borrowing FileDescriptor) -> String {
         var bytes = [UInt8](repeating: 0, count: size)
         let count = pread(page.raw, &bytes, size, 0)
         return String(decoding: bytes.prefix(max(0, count)).prefix { $0 != 0 }, as: UTF8.self)
     }
 
-    /// The page as the process that may have to write it sees it.
+    /// The page in the process that may have to write it.
     struct Page {
-        // SAFETY: mapped once for the process's whole life; nobody else writes it.
+        // SAFETY: mapped once, for the rest of the process's life; only this process writes it.
         private let memory: UnsafeMutableRawPointer
 
-        /// Takes the descriptor over.
+        /// Maps the page and closes its descriptor.
         init() throws(SystemError) {
             defer { close(ErrorPage.number) }
             let mapped = mmap(nil, ErrorPage.size, PROT_READ | PROT_WRITE, MAP_SHARED, ErrorPage.number, 0)
             guard let mapped, mapped != MAP_FAILED else {
-                throw SystemError("map", "page of last words", errno: errno)
+                throw SystemError("map", "error page", errno: errno)
             }
             memory = mapped
-            // Made now: nothing may be left to do when the time comes.
+            // Allocates the page now: later the filter may forbid what a page fault needs.
             memory.storeBytes(of: 0, as: UInt8.self)
         }
 

@@ -4,11 +4,13 @@ import LinuxKernel
 
 /// Makes one mount of a container.
 ///
-/// The mount is made or copied where the container has no part in it, and then moved to its place: all that is done to it later
-/// is done by its descriptor.
+/// The mount is made or copied out of the container's reach and then moved to its place. Later changes use its descriptor.
 struct MountStep {
-    /// A directory of the guest's at which a new file system appears before it is moved.
+    /// The guest's directory where a new file system is mounted before it is moved.
     private static let stagingDirectory = "/tmp"
+
+    /// ST_RELATIME (bits/statvfs.h).
+    private static let statRelatime: UInt = 4096
 
     private let mount: MountPlan
     private let plan: ContainerPlan
@@ -18,7 +20,7 @@ struct MountStep {
     private let flags: UInt
 
     private var isBind: Bool { flags & UInt(MS_BIND) != 0 }
-    /// The files of proc(5) or sysfs(5), whose restrictions other runtimes were led away from by links.
+    /// Whether it is proc(5) or sysfs(5). Links have led other runtimes to restrict the wrong files of these.
     var isKernelFileSystem: Bool { !isBind && (type == "proc" || type == "sysfs") }
 
     init(_ mount: MountPlan, _ plan: ContainerPlan, _ lookup: RootLookup) {
@@ -30,7 +32,8 @@ struct MountStep {
         }
     }
 
-    /// - Returns: the root of the mount, in its place.
+    /// Makes the mount.
+    /// - Returns: its root, in its place.
     func run() throws -> FileDescriptor {
         isBind ? try bind() : try mountNew()
     }
@@ -59,13 +62,13 @@ struct MountStep {
         func attempt(_ flags: UInt) -> Bool { Glibc.mount(nil, path, nil, flags | UInt(MS_REMOUNT), nil) == 0 }
         if attempt(flags) { return }
         let failure = errno
-        // Another user namespace may not take away what the mount below has (mount_namespaces(7)): keep that too.
+        // Another user namespace may not clear locked flags of the mount (mount_namespaces(7)): keep them.
         var facts = statvfs()
         if failure == EPERM, statvfs(path, &facts) == 0 {
-            // ST_RDONLY … ST_NODIRATIME have the bits of MS_*, ST_RELATIME has one of its own (statvfs(3)).
+            // ST_RDONLY … ST_NODIRATIME have the bits of MS_*; ST_RELATIME has another (statvfs(3)).
             let locked = UInt(MS_RDONLY) | UInt(MS_NOSUID) | UInt(MS_NODEV) | UInt(MS_NOEXEC)
             var kept = UInt(facts.f_flag) & (locked | UInt(MS_NOATIME) | UInt(MS_NODIRATIME))
-            if UInt(facts.f_flag) & 4096 != 0 { kept |= UInt(MS_RELATIME) }
+            if UInt(facts.f_flag) & Self.statRelatime != 0 { kept |= UInt(MS_RELATIME) }
             if attempt(flags | kept) { return }
         }
         throw SystemError("remount", mount.destination, errno: failure)
@@ -84,7 +87,7 @@ struct MountStep {
                     "copy up (\(error.operation) \(error.object)) to", mount.destination, errno: error.code)
             }
             if flags & UInt(MS_RDONLY) != 0 {
-                try checkNegativeErrno("make read-only", mount.destination, clx_mount_setattr(mounted.name, 1, 0, 0))
+                try MountAttributes.makeReadOnly(mounted.name, called: mount.destination)
             }
         }
         try setAttributes(of: mounted)
@@ -92,20 +95,20 @@ struct MountStep {
     }
 
     private func make(_ data: String) throws(SystemError) -> FileDescriptor {
-        // A file system that is copied up to stays writable until it is filled.
+        // With tmpcopyup the file system stays writable until it is filled.
         let flags = mount.copiesUp ? flags & ~UInt(MS_RDONLY) : flags
         if Glibc.mount(source, Self.stagingDirectory, type, flags, data.isEmpty ? nil : data) == 0 {
             return try FileDescriptor.open(Self.stagingDirectory, Int32(clx_open_path))
         }
         let code = errno
-        if type == "sysfs", code == EPERM, plan.namespaces.has(clx_new_user) { return try copyGuestsDevices() }
+        if type == "sysfs", code == EPERM, plan.namespaces.has(clx_new_user) { return try copyGuestsSysfs() }
         throw SystemError(failure, mount.destination, errno: code)
     }
 
-    /// A user namespace may not mount sysfs without a network namespace of its own; it may see the guest's.
-    private func copyGuestsDevices() throws(SystemError) -> FileDescriptor {
+    /// Copies the guest's sysfs, read-only: a user namespace that shares the network namespace may not mount another.
+    private func copyGuestsSysfs() throws(SystemError) -> FileDescriptor {
         let copied = try copy(FileDescriptor.open("/sys", Int32(clx_open_path)), recursive: true)
-        try checkNegativeErrno("make read-only", mount.destination, clx_mount_setattr(copied.name, 1, 0, 1))
+        try MountAttributes.makeReadOnly(copied.name, recursive: true, called: mount.destination)
         return copied
     }
 
@@ -113,7 +116,7 @@ struct MountStep {
 
     private var failure: String { "mount \(isBind ? source : type) on" }
 
-    /// Finds the place, or makes it.
+    /// Finds the mount point, or makes it.
     private func findTarget(_ missing: RootLookup.Missing) throws -> FileDescriptor {
         if isKernelFileSystem { return try findOrdinaryDirectory() }
         let target = try lookup.open(mount.destination, missing: missing)
@@ -125,7 +128,7 @@ struct MountStep {
             rule: "a link must not lead among the files of /proc or /sys")
     }
 
-    /// Restrictions are by path: through a link they would hold elsewhere (CVE-2019-19921, CVE-2023-27561).
+    /// Finds a directory without following links: masks and read-only paths would apply elsewhere (CVE-2019-19921, CVE-2023-27561).
     private func findOrdinaryDirectory() throws -> FileDescriptor {
         do {
             let target = try lookup.open(mount.destination, missing: .directory, links: .refused)
@@ -137,7 +140,7 @@ struct MountStep {
     }
 
     private func attach(_ mounted: borrowing FileDescriptor, to target: borrowing FileDescriptor) throws(SystemError) {
-        // Fails as mount(2) does; move_mount(2) would answer EINVAL.
+        // Report ENOTDIR, as mount(2) does; move_mount(2) would say EINVAL.
         guard (FileFacts(mounted.raw)?.type == S_IFDIR) == (FileFacts(target.raw)?.type == S_IFDIR) else {
             throw SystemError(failure, mount.destination, errno: ENOTDIR)
         }
@@ -158,8 +161,8 @@ struct MountStep {
 }
 
 extension MountPlan {
-    /// The file system's own options. A tmpfs whose mode nobody states has that of the directory it covers, as under runc:
-    /// otherwise a directory of mode 0700 would be open to everybody.
+    /// The file system's options. As under runc, a tmpfs without a mode gets that of the directory it covers: the default would open
+    /// a directory of mode 0700 to everybody.
     /// - Parameter permissions: of the directory; nil when there was none.
     func data(over permissions: UInt32?) -> String {
         guard type == "tmpfs", let permissions, !data.split(separator: ",").contains(where: { $0.hasPrefix("mode=") })
@@ -168,7 +171,7 @@ extension MountPlan {
     }
 }
 
-/// Why nothing may be mounted at a destination of config.json.
+/// The reason why nothing may be mounted at a destination of config.json.
 struct MountPointError: Error, CustomStringConvertible {
     /// `mount proc on`
     let mount: String

@@ -4,9 +4,9 @@ import LinuxKernel
 
 /// The last steps of a process before its program: user, capabilities, directory, exec.
 enum ProcessSetup {
-    /// While /proc is still the guest's: it may be missing or read-only later.
+    /// Settings that need the guest's /proc: the container's may be missing or read-only.
     static func beforeRoot(_ plan: ProcessPlan) throws(SystemError) {
-        // As a unit of systemd the agent is spared; what runs in containers is not.
+        // Systemd may protect the agent from the OOM killer; processes of containers don't inherit that.
         if let adjustment = plan.oomScoreAdjustment {
             try Files.write("/proc/self/oom_score_adj", "\(adjustment)")
         } else {
@@ -24,14 +24,14 @@ enum ProcessSetup {
                 "set (process.ioPriority)", "class \(wanted.class), priority \(wanted.level)",
                 clx_set_io_priority(wanted.class, wanted.level))
         }
-        if let profile = plan.securityProfile { try announce(profile) }
+        if let profile = plan.securityProfile { try setForExec(profile) }
     }
 
-    /// What the next exec changes to. The kernel takes it from the thread's own file (proc_pid_attr(5)).
-    private static func announce(_ profile: ProcessPlan.SecurityProfile) throws(SystemError) {
+    /// Sets the security profile for the next exec, through the thread's own file (proc_pid_attr(5)).
+    private static func setForExec(_ profile: ProcessPlan.SecurityProfile) throws(SystemError) {
         switch profile {
         case .appArmor(let name):
-            // A host's profile means nothing to a guest whose kernel has no AppArmor or has not loaded it.
+            // The guest's kernel needs AppArmor and the profile; the host's profiles don't count.
             do { try Files.write("/proc/thread-self/attr/apparmor/exec", "exec " + name) } catch {
                 throw SystemError(
                     "apply profile (process.apparmorProfile), which must be loaded in the guest,", name,
@@ -42,7 +42,7 @@ enum ProcessSetup {
                 throw SystemError(
                     "apply label (process.selinuxLabel) without SELinux in the guest,", label, errno: ENOSYS)
             }
-            // Without a policy the kernel takes every label for its own, and says nothing (security_context_to_sid).
+            // Without a policy the kernel accepts every label silently (security_context_to_sid).
             let own = try Files.readText("/proc/thread-self/attr/current")
             guard own.prefix(while: { $0 != "\0" && $0 != "\n" }) != "kernel" else {
                 throw SystemError(
@@ -66,8 +66,9 @@ enum ProcessSetup {
         try checkNegativeErrno("set (linux.personality)", "domain \(domain)", clx_set_personality(domain))
     }
 
-    /// Becomes the terminal's leader, with the terminal as standard streams. Returns the terminal's two ends.
-    /// - Parameter open: opens a path of the container for reading and writing: a descriptor, or -errno.
+    /// Opens a terminal, makes it the controlling one and the standard streams.
+    /// - Parameter open: opens a path of the container for reading and writing; returns a descriptor or -errno.
+    /// - Returns: the terminal's two ends.
     static func openTerminal(_ plan: ProcessPlan, _ open: (_ path: String) -> Int32) throws(SystemError)
         -> PseudoTerminal
     {
@@ -88,12 +89,13 @@ enum ProcessSetup {
         return terminal
     }
 
-    /// Takes the plan's identity and becomes its program. Returns only by throwing.
+    /// Sets user, groups and capabilities, then executes the program. Returns only by throwing.
     ///
     /// - Parameters:
-    ///   - filter: loaded while the process may still do so: with no_new_privs that is last, so that the profile need not allow
-    ///     what is done here; without, it takes CAP_SYS_ADMIN, and the profile must allow the rest (as under runc).
-    ///   - agent: the file of this program, which is none of the container's.
+    ///   - filter: with no_new_privs it is loaded last, so that the profile need not allow the calls made here. Without, loading needs
+    ///     CAP_SYS_ADMIN, so it comes first and the profile must allow the rest (as under runc).
+    ///   - agent: the agent's file, which must not become the program.
+    ///   - go: waits for the go-ahead; false when the agent has given up.
     static func execute(
         _ plan: ProcessPlan, _ filter: SeccompFilter?, agent: FileFacts?, waitingFor go: () throws -> Bool
     ) throws -> Never {
@@ -112,11 +114,11 @@ enum ProcessSetup {
         try check("set", "additional groups") { setgroups(plan.groups.count, plan.groups) }
         try check("set", "group \(plan.group)") { setgid(plan.group) }
         try check("set", "user \(plan.user)") { setuid(plan.user) }
-        // A change of user sets what fs.suid_dumpable says (prctl(2)).
+        // The change of user reset this to fs.suid_dumpable (prctl(2)).
         try checkNegativeErrno("hide", "the process", clx_set_dumpable(0))
         try checkNegativeErrno(
             "set", "capabilities", clx_set_capabilities(sets.effective, sets.permitted, sets.inheritable))
-        // An ambient one must be permitted and inheritable too (capabilities(7)); runc leaves others out, and so do bundles of its own.
+        // An ambient capability must be permitted and inheritable too (capabilities(7)). Leave out others, as runc does.
         let ambient = sets.ambient & sets.permitted & sets.inheritable
         try checkNegativeErrno("set", "ambient capabilities", clx_set_ambient_capabilities(ambient))
         try checkNegativeErrno("drop", "kept capabilities", clx_set_keep_capabilities(0))
@@ -138,8 +140,8 @@ enum ProcessSetup {
         throw SystemError("execute", program, errno: errno)
     }
 
-    /// A directory outside of the container's root has no path there (getcwd(2)); it could only be had by a descriptor that was left
-    /// open (CVE-2024-21626).
+    /// Refuses a directory outside of the container's root: a leaked descriptor could lead there (CVE-2024-21626), and getcwd(2) then
+    /// fails with ENOENT.
     private static func checkDirectory(_ path: String) throws(SystemError) {
         guard let name = getcwd(nil, 0) else {
             guard errno == ENOENT else { return }
@@ -148,16 +150,16 @@ enum ProcessSetup {
         free(name)
     }
 
-    /// By a magic link such as /proc/self/exe, which leads to the agent, whose copy this process is (CVE-2019-5736).
+    /// Whether a path leads to `file`, also by a magic link: /proc/self/exe is the agent here (CVE-2019-5736).
     private static func isFile(_ path: String, _ file: FileFacts?) -> Bool {
         guard let file, let found = try? FileDescriptor.open(path, Int32(clx_open_path)) else { return false }
         return FileFacts(found.raw)?.isSame(as: file) ?? false
     }
 
-    /// The program's path: searched in PATH when its name has no slash (execvp(3)).
+    /// The program's path: a name without a slash is searched in PATH (execvp(3)).
     private static func find(_ name: String, environment: [String]) throws -> String {
         if name.contains("/") {
-            // Told here, it is the creation that fails. Its capabilities count, other than with access(2).
+            // Check before the go-ahead, so that creation fails. Unlike access(2), this respects the capabilities.
             if faccessat(AT_FDCWD, name, X_OK, AT_EACCESS) != 0, [ENOENT, ENOTDIR, EACCES, ELOOP].contains(errno) {
                 throw SystemError("execute", name, errno: errno)
             }
@@ -166,7 +168,7 @@ enum ProcessSetup {
         }
         let path =
             environment.last { $0.hasPrefix("PATH=") }?.dropFirst(5)
-            ?? "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+            ?? defaultPath
         var denied = false
         for directory in path.split(separator: ":", omittingEmptySubsequences: false) {
             let candidate = (directory.isEmpty ? "." : directory) + "/" + name
@@ -178,6 +180,9 @@ enum ProcessSetup {
         throw MissingProgram(name: name)
     }
 
+    private static let defaultPath: Substring = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+    /// The home directory in the container's /etc/passwd; the root without an entry.
     private static func home(of user: UInt32) -> String {
         let users = (try? Files.readText("/etc/passwd")) ?? ""
         for line in users.split(separator: "\n") {

@@ -2,12 +2,13 @@ import CLinux
 import Glibc
 import LinuxKernel
 
-/// Hides and protects files of a container by mounts of the guest's own, placed by descriptor: no path is followed that the
-/// container could change (CVE-2025-31133).
+/// Masks files of a container and makes them read-only, by mounts on top of them.
+///
+/// The mounts are placed by descriptor: no path is followed that the container could change (CVE-2025-31133).
 struct RestrictedPaths: ~Copyable {
     private let null: FileDescriptor
 
-    /// Opens the guest's /dev/null: it is what a masked file becomes.
+    /// Opens the guest's /dev/null, which replaces a masked file.
     init() throws(SystemError) {
         let null = try FileDescriptor.open("/dev/null", Int32(clx_open_path) | O_NOFOLLOW)
         guard let facts = FileFacts(null.raw), facts.type == S_IFCHR, facts.number == DevicePlan.number(1, 3) else {
@@ -16,7 +17,8 @@ struct RestrictedPaths: ~Copyable {
         self.null = null
     }
 
-    /// - Parameter path: what errors call it.
+    /// Hides a file or a directory.
+    /// - Parameter path: its name in errors.
     func mask(_ place: borrowing FileDescriptor, _ path: String) throws(SystemError) {
         if FileFacts(place.raw)?.type == S_IFDIR {
             do {
@@ -27,12 +29,14 @@ struct RestrictedPaths: ~Copyable {
         }
     }
 
+    /// Makes a file or a tree read-only.
     func makeReadOnly(_ place: borrowing FileDescriptor, _ path: String) throws(SystemError) {
         try cover(place, with: place.raw, recursive: 1, path) { copy throws(SystemError) in
-            try checkNegativeErrno("make read-only", path, clx_mount_setattr("/proc/self/fd/\(copy)", 1, 0, 0))
+            try MountAttributes.makeReadOnly("/proc/self/fd/\(copy)", called: path)
         }
     }
 
+    /// Mounts a copy of `file` on top of `place`.
     private func cover(
         _ place: borrowing FileDescriptor, with file: Int32, recursive: Int32, _ path: String,
         _ prepare: (_ copy: Int32) throws(SystemError) -> Void = { _ in }

@@ -4,9 +4,13 @@ import LinuxKernel
 
 /// Finds paths below a container's root, which may hold hostile links, and makes what is missing.
 ///
-/// Every step is opened with RESOLVE_IN_ROOT: a change of the tree meanwhile can't lead outside (openat2(2)).
+/// Every step is opened with RESOLVE_IN_ROOT, so a concurrent change of the tree can't lead outside (openat2(2)).
 struct RootLookup {
     let root: Int32
+
+    /// The kernel's own maximum (path_resolution(7)).
+    private static let maxLinks = 40
+    private static let maxLinkLength = 4096
 
     enum Missing { case fails, directory, file }
     enum Links { case followed, refused }
@@ -28,13 +32,13 @@ struct RootLookup {
         return FileDescriptor(owning: try checkNegativeErrno("open", path, descriptor(found, links)))
     }
 
-    /// Permissions of what is at a path; nil when nothing is there.
+    /// Permissions of the file at a path; nil when there is none.
     func permissions(of path: String) throws(SystemError) -> mode_t? {
         guard let found = try find(path) else { return nil }
         return FileFacts(found.raw)?.permissions
     }
 
-    /// Says what keeps a path from being an ordinary directory: `/proc is a symbolic link to /vol/p`.
+    /// Says why a path is no ordinary directory: `/proc is a symbolic link to /vol/p`.
     func unavailableReason(of path: String) -> String {
         var place = ""
         for name in path.split(separator: "/") {
@@ -59,7 +63,7 @@ struct RootLookup {
     }
 
     private func link(_ directory: Int32, _ name: String, _ path: String) throws(SystemError) -> String {
-        var buffer = [UInt8](repeating: 0, count: 4096)
+        var buffer = [UInt8](repeating: 0, count: Self.maxLinkLength)
         let length = try check("read link", path) {
             buffer.withUnsafeMutableBytes {
                 readlinkat(directory, name, $0.baseAddress!.assumingMemoryBound(to: CChar.self), $0.count)
@@ -68,7 +72,7 @@ struct RootLookup {
         return String(decoding: buffer[..<length], as: UTF8.self)
     }
 
-    /// Goes name by name, following links as the container would, making directories on the way.
+    /// Walks name by name: follows links as the container would, and makes missing directories.
     /// - Returns: the path without links.
     private func walk(_ path: String, last: Missing, _ links: Links) throws(SystemError) -> String {
         var names = path.split(separator: "/").map(String.init)
@@ -90,7 +94,9 @@ struct RootLookup {
             if fstatat(parent, name, &facts, Int32(AT_SYMLINK_NOFOLLOW)) == 0 {
                 if facts.st_mode & S_IFMT == S_IFLNK {
                     followed += 1
-                    guard links == .followed, followed <= 40 else { throw SystemError("follow", path, errno: ELOOP) }
+                    guard links == .followed, followed <= Self.maxLinks else {
+                        throw SystemError("follow", path, errno: ELOOP)
+                    }
                     let target = try link(parent, name, path)
                     if target.hasPrefix("/") { done = [] }
                     names = target.split(separator: "/").map(String.init) + names
@@ -108,12 +114,12 @@ struct RootLookup {
     }
 }
 
-/// Facts of an open file, from fstat(2).
+/// The attributes of an open file (fstat(2)).
 struct FileFacts: Equatable {
     /// S_IFDIR and its kin.
     let type: mode_t
     let permissions: mode_t
-    /// The number of a device node, as makedev(3) puts it together; 0 for other files.
+    /// The number of a device node as makedev(3) composes it; 0 for other files.
     let number: UInt64
     private let file: [UInt64]
 
@@ -131,6 +137,6 @@ struct FileFacts: Equatable {
 }
 
 extension FileDescriptor {
-    /// A name for calls that take a path, as long as /proc is the guest's own.
+    /// A path of the open file, as long as /proc is the guest's own.
     var name: String { "/proc/self/fd/\(raw)" }
 }

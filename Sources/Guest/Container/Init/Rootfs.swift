@@ -2,19 +2,19 @@ import CLinux
 import Glibc
 import LinuxKernel
 
-/// Builds a container's view of files, in the mount namespace that is already its own.
+/// Builds a container's file systems, in the container's mount namespace.
 ///
-/// The root may hold hostile links: every path below it is opened with RESOLVE_IN_ROOT and used by descriptor. All of it
-/// happens before the root is entered, where /proc and /dev are still the guest's.
+/// The root may hold hostile links: every path below it is opened with RESOLVE_IN_ROOT and used by descriptor. All of it happens before
+/// the root is entered, while /proc and /dev are still the guest's.
 struct Rootfs: ~Copyable {
     let plan: ContainerPlan
     private let root: FileDescriptor
-    /// Where a proc or sysfs was mounted, and its root: a path below it is looked up from there.
+    /// Mounts of proc and sysfs with their roots: paths below them are looked up from there.
     private var kernelFiles: [(destination: String, root: Int32)] = []
 
     var lookup: RootLookup { RootLookup(root: root.raw) }
 
-    /// Makes the root a mount of its own, that pivot_root(2) wants.
+    /// Makes the root a mount, as pivot_root(2) needs it.
     init(_ plan: ContainerPlan) throws(SystemError) {
         self.plan = plan
         try check("set propagation of", "/") { mount(nil, "/", nil, UInt(MS_SLAVE) | UInt(MS_REC), nil) }
@@ -33,7 +33,7 @@ struct Rootfs: ~Copyable {
     private mutating func add(_ mount: MountPlan) throws {
         let step = MountStep(mount, plan, lookup)
         let mounted = try step.run()
-        // What lay at or below the destination can't be seen any more.
+        // The new mount hides those at or below its destination.
         kernelFiles.removeAll { place in
             let isCovered =
                 place.destination == mount.destination || place.destination.hasPrefix(mount.destination + "/")
@@ -43,12 +43,12 @@ struct Rootfs: ~Copyable {
         if step.isKernelFileSystem { kernelFiles.append((mount.destination, mounted.take())) }
     }
 
-    /// A missing working directory is made, as runc does it; where it can't be, the change to it tells why.
+    /// Makes a missing working directory, as runc does. If that fails, the later change to the directory says why.
     func makeWorkingDirectory() {
         _ = try? lookup.open(plan.process.directory, missing: .directory)
     }
 
-    /// Opens a terminal of the container's own devpts, and shows it as /dev/console.
+    /// Opens a terminal of the container's devpts and mounts it on /dev/console.
     func openTerminal() throws(SystemError) -> PseudoTerminal {
         let terminal = try ProcessSetup.openTerminal(plan.process) { path in
             clx_open_in_root(root.raw, path, O_RDWR | O_NOCTTY, 0)
@@ -57,14 +57,14 @@ struct Rootfs: ~Copyable {
         return terminal
     }
 
-    /// No link is followed: the image would choose which file the terminal covers (CVE-2025-52565).
+    /// Mounts a file on a path. No link is followed: the image would choose the file that the terminal covers (CVE-2025-52565).
     private func show(_ file: borrowing FileDescriptor, at path: String) throws(SystemError) {
         let target = try lookup.open(path, missing: .file, links: .refused)
         let copy = FileDescriptor(owning: try checkNegativeErrno("copy mount of", path, clx_copy_mount(file.raw, 0)))
         try checkNegativeErrno("show", path, clx_move_mount(copy.raw, target.raw))
     }
 
-    /// After everything is mounted: what the container may see but not write, or not see.
+    /// Makes paths read-only and masks others. To be called after everything is mounted.
     func restrict() throws {
         let covers = try RestrictedPaths()
         for path in plan.readOnly {
@@ -73,10 +73,10 @@ struct Rootfs: ~Copyable {
         for path in plan.masked {
             if let place = try find(path) { try covers.mask(place, path) }
         }
-        if plan.readOnlyRoot { try checkNegativeErrno("make read-only", "/", clx_mount_setattr(root.name, 1, 0, 0)) }
+        if plan.readOnlyRoot { try MountAttributes.makeReadOnly(root.name, called: "/") }
     }
 
-    /// Looks a path up from the proc or sysfs that it belongs to, wherever that mount's directory was moved meanwhile.
+    /// Looks up a path, from the root of its proc or sysfs if it has one: that mount may have been moved meanwhile.
     /// - Returns: nil when nothing is there.
     private func find(_ path: String) throws(SystemError) -> FileDescriptor? {
         let place = kernelFiles.last { path.hasPrefix($0.destination + "/") }
@@ -84,7 +84,7 @@ struct Rootfs: ~Copyable {
         return try RootLookup(root: place.root).find(String(path.dropFirst(place.destination.utf8.count)))
     }
 
-    /// Leaves the old root behind.
+    /// Makes the container's root the process's root, and detaches the old one.
     func enter() throws(SystemError) {
         let root = root.raw
         try check("enter", plan.rootfs) { fchdir(root) }

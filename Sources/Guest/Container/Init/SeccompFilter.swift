@@ -3,20 +3,26 @@ import CSeccomp
 import Glibc
 import LinuxKernel
 
-/// A compiled filter: instructions of classic BPF, ready for seccomp(2).
+/// A compiled filter of system calls: instructions of classic BPF, ready for seccomp(2).
 package struct SeccompFilter: Equatable, Sendable {
     package let instructions: [UInt64]
     package let flags: UInt32
 
-    /// Compiles with libseccomp. System calls that it doesn't know are left out: this architecture has none of that name.
+    /// The value of SCMP_FLTATR_CTL_OPTIMIZE for a binary tree.
+    private static let binaryTree: UInt32 = 2
+    /// The longest program that is read back, in bytes; the kernel takes 4096 instructions of 8.
+    private static let maxBytes = 1 << 20
+
+    /// Compiles with libseccomp. Leaves out names that it doesn't know: this architecture has no such call.
+    /// - Throws: `SystemError` that names the field of linux.seccomp.
     package init(_ plan: SeccompPlan) throws(SystemError) {
         guard let context = seccomp_init(plan.defaultAction) else {
             throw SystemError(
                 "make seccomp filter (linux.seccomp.defaultAction)", "\(plan.defaultAction)", errno: EINVAL)
         }
         defer { seccomp_release(context) }
-        // Two lookups by halves instead of hundreds of comparisons.
-        seccomp_attr_set(context, SCMP_FLTATR_CTL_OPTIMIZE, 2)
+        // A binary search instead of hundreds of comparisons (seccomp_attr_set(3)).
+        seccomp_attr_set(context, SCMP_FLTATR_CTL_OPTIMIZE, Self.binaryTree)
         for name in plan.architectures {
             let token = seccomp_arch_resolve_name(name)
             guard token != 0 else { throw SystemError("filter (linux.seccomp.architectures)", name, errno: EINVAL) }
@@ -34,7 +40,7 @@ package struct SeccompFilter: Equatable, Sendable {
                     datum_b: condition.second)
             }
             let result = seccomp_rule_add_array(context, rule.action, number, UInt32(conditions.count), conditions)
-            // The same answer twice is no error to libseccomp; EEXIST is another answer to the same call.
+            // EEXIST: the call has another action already. The same action twice is no error to libseccomp.
             guard result == 0 else {
                 throw SystemError("filter (linux.seccomp.syscalls)", rule.name, errno: -result)
             }
@@ -42,7 +48,7 @@ package struct SeccompFilter: Equatable, Sendable {
         let file = FileDescriptor(owning: try checkNegativeErrno("make", "filter", clx_memory_file("filter")))
         try checkNegativeErrno("export", "seccomp filter", seccomp_export_bpf(context, file.raw))
         lseek(file.raw, 0, SEEK_SET)
-        let bytes = try file.readAll("seccomp filter", limit: 1 << 20)
+        let bytes = try file.readAll("seccomp filter", limit: Self.maxBytes)
         let compiled = bytes.withUnsafeBytes { Array($0.bindMemory(to: UInt64.self)) }
         instructions = Self.prologue(plan) + compiled
         flags = plan.flags
@@ -55,41 +61,41 @@ package struct SeccompFilter: Equatable, Sendable {
 
     private static var native: UInt32 { seccomp_arch_resolve_name("x86_64") }
 
-    /// A system call that is younger than every one the profile names answers ENOSYS: programs then try the older one, where the
-    /// profile's own answer would end them. Each architecture has numbers of its own. A profile that allows by default, or leaves
-    /// the answer to a tracer, needs none of it.
+    /// Numbers of x32 calls have this bit beside x86_64's token (__X32_SYSCALL_BIT, asm/unistd.h).
+    private static let x32Bit: UInt32 = 0x4000_0000
+    /// SECCOMP_RET_ERRNO | ENOSYS (linux/seccomp.h).
+    private static let answerENOSYS = 0x0005_0000 | UInt32(ENOSYS)
+    /// Actions from SECCOMP_RET_TRACE to SECCOMP_RET_ALLOW: a tracer answers, or the call is allowed.
+    private static let letThrough: Range<UInt32> = 0x7ff0_0000..<0x8000_0000
+
+    /// Instructions that answer ENOSYS to system calls newer than every one that the profile names.
+    ///
+    /// Programs then fall back to the older call, where the profile's default action might kill them. Each architecture has its
+    /// numbers. A profile that allows by default, or leaves the answer to a tracer, needs no such instructions.
     private static func prologue(_ plan: SeccompPlan) -> [UInt64] {
-        guard plan.defaultAction < 0x7ff0_0000 || plan.defaultAction >= 0x8000_0000 else { return [] }
+        guard !letThrough.contains(plan.defaultAction) else { return [] }
         let tokens = [native] + plan.architectures.map { seccomp_arch_resolve_name($0) }.filter { $0 != native }
         return tokens.flatMap { token in
-            younger(than: plan.named.map { seccomp_syscall_resolve_name_arch(token, $0) }.max() ?? 0, token)
+            refusal(ofCallsAbove: plan.named.map { seccomp_syscall_resolve_name_arch(token, $0) }.max() ?? 0, token)
         }
     }
 
-    /// Answers ENOSYS for numbers above `highest` of one architecture; all else goes on to what follows.
-    private static func younger(than highest: Int32, _ token: UInt32) -> [UInt64] {
-        // Negative are libseccomp's numbers of calls that the architecture doesn't have.
+    /// Answers ENOSYS to numbers above `highest` of one architecture; anything else goes on to the next instructions.
+    private static func refusal(ofCallsAbove highest: Int32, _ token: UInt32) -> [UInt64] {
+        // libseccomp gives negative numbers to calls that the architecture lacks.
         guard highest > 0 else { return [] }
-        // struct sock_filter: code 16, jump-if-true 8, jump-if-false 8, value 32 bits, from the lowest.
-        func instruction(_ code: UInt64, _ yes: UInt64, _ no: UInt64, _ value: UInt32) -> UInt64 {
-            code | yes << 16 | no << 24 | UInt64(value) << 32
-        }
-        let tail = [
-            instruction(0x25, 0, 1, UInt32(highest)), instruction(0x06, 0, 0, 0x0005_0000 | UInt32(ENOSYS)),
-        ]
-        // To the kernel x32 is x86_64 with a bit of its own in each number; for others libseccomp's names are the kernel's.
+        let answer = [BPF.skip(1, unlessGreater: UInt32(highest)), BPF.answer(answerENOSYS)]
+        // To the kernel, x32 is x86_64 with another bit in each number.
         let isX32 = token == seccomp_arch_resolve_name("x32")
-        let shared: [UInt64] =
+        let toAnswer = UInt8(answer.count)
+        let selection: [UInt64] =
             isX32 || token == native
-            ? [instruction(0x35, isX32 ? 0 : 2, isX32 ? 2 : 0, 0x4000_0000)] : []
-        let rest = [instruction(0x20, 0, 0, 0)] + shared + tail  // load seccomp_data.nr
-        return [
-            instruction(0x20, 0, 0, 4),  // load seccomp_data.arch
-            instruction(0x15, 0, UInt64(rest.count), isX32 ? native : token),
-        ] + rest
+            ? [BPF.skip(ifTrue: isX32 ? 0 : toAnswer, ifFalse: isX32 ? toAnswer : 0, atLeast: x32Bit)] : []
+        let rest = [BPF.load(.number)] + selection + answer
+        return [BPF.load(.architecture), BPF.skip(UInt8(rest.count), unlessEqual: isX32 ? native : token)] + rest
     }
 
-    /// Takes effect for this thread and all it becomes (seccomp(2)).
+    /// Applies the filter to this thread and everything it executes (seccomp(2)).
     package func load() throws(SystemError) {
         try checkNegativeErrno(
             "load", "seccomp filter of \(instructions.count) instructions (linux.seccomp)",

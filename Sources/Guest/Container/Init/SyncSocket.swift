@@ -2,11 +2,11 @@ import CLinux
 import Glibc
 import LinuxKernel
 
-/// The syncSocket between the agent and the first steps of a process, over a socket pair that its exec closes.
+/// The protocol between the agent and a process's init, over a socket pair that exec closes.
 ///
-/// Agent: the plan, the compiled filter of system calls, then a go-ahead for each `mapUsers` and for `ready`. The other side: `mapUsers` in a new user namespace,
-/// `terminal` with a descriptor, `process` with a pid, `ready`; the end of the stream after the last go-ahead means that the
-/// program runs; `failure` with a line ends any of it.
+/// The agent sends the plan, the compiled filter, then a go-ahead for each `mapUsers` and for `ready`. The init sends `mapUsers` in a new
+/// user namespace, `terminal` with a descriptor, `process` with a pid, and `ready`. End of file after the last go-ahead means that the
+/// program runs; `failure` with a line of text ends the exchange at any point.
 package struct SyncSocket: ~Copyable, Sendable {
     package enum Message: Equatable, Sendable {
         case terminal(Int32)
@@ -20,20 +20,25 @@ package struct SyncSocket: ~Copyable, Sendable {
     /// The descriptor's number in the started process.
     package static let number: Int32 = 3
 
+    /// In bytes; a packet must fit into the socket's buffer.
+    private static let maxPacket = 32768
+    /// In bytes, of an error's text.
+    private static let maxError = 16384
+
     package let descriptor: FileDescriptor
 
     package init(_ descriptor: consuming FileDescriptor) { self.descriptor = descriptor }
 
-    /// How long this end waits for the next word.
+    /// Sets how long this end waits for the next message.
     package func setLimit(_ limit: Duration) { descriptor.setReadLimit(limit) }
 
-    /// Sends bytes that may be longer than one packet: their count first.
+    /// Sends bytes of any length: their count first, then packets.
     package func send(document: [UInt8]) throws(SystemError) {
         try descriptor.send(withUnsafeBytes(of: UInt32(document.count)) { Array($0) }, descriptors: [])
         var rest = document[...]
         while !rest.isEmpty {
-            try descriptor.send(Array(rest.prefix(32768)), descriptors: [])
-            rest = rest.dropFirst(32768)
+            try descriptor.send(Array(rest.prefix(Self.maxPacket)), descriptors: [])
+            rest = rest.dropFirst(Self.maxPacket)
         }
     }
 
@@ -57,7 +62,7 @@ package struct SyncSocket: ~Copyable, Sendable {
         return document
     }
 
-    /// The flags, then the instructions; nothing for a process without a filter.
+    /// Sends the flags, then the instructions; no bytes for a process without a filter.
     package func send(_ filter: SeccompFilter?) throws(SystemError) {
         let words = filter.map { [UInt64($0.flags)] + $0.instructions } ?? []
         try send(document: words.withUnsafeBytes { Array($0) })
@@ -78,17 +83,18 @@ package struct SyncSocket: ~Copyable, Sendable {
         case .process(let pid): try descriptor.send(Array("P\(pid)".utf8), descriptors: [])
         case .mapUsers: try descriptor.send(Array("M".utf8), descriptors: [])
         case .ready: try descriptor.send(Array("R".utf8), descriptors: [])
-        case .failure(let text): try descriptor.send(Array("E\(text)".utf8.prefix(16384)), descriptors: [])
+        case .failure(let text): try descriptor.send(Array("E\(text)".utf8.prefix(Self.maxError)), descriptors: [])
         case .end: break
         }
     }
 
     package func sendGo() throws(SystemError) { try descriptor.send(Array("S".utf8), descriptors: []) }
 
-    /// Waits for the go-ahead; false when the agent has given the process up.
+    /// Waits for the go-ahead.
+    /// - Returns: false when the agent has given up.
     package func waitForGo() -> Bool { receive().bytes.first == UInt8(ascii: "S") }
 
-    /// Blocks until the other side says something.
+    /// Blocks until the next message.
     package func next() -> Message {
         let (bytes, passed) = receive()
         let text = String(decoding: bytes.dropFirst(), as: UTF8.self)
@@ -110,7 +116,7 @@ package struct SyncSocket: ~Copyable, Sendable {
             count = 1
             return clx_recv_fds(descriptor.raw, $0.baseAddress, $0.count, &passed, &count)
         }
-        if got == -Int(EAGAIN) { return (Array("Ethe process's first steps took too long".utf8), -1) }
+        if got == -Int(EAGAIN) { return (Array("Ethe process's init took too long".utf8), -1) }
         return (bytes, count == 1 ? passed : -1)
     }
 }

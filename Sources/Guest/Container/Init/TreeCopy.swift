@@ -2,11 +2,15 @@ import CLinux
 import Glibc
 import LinuxKernel
 
-/// Copies what is in one directory into another: for `tmpcopyup`, where a tmpfs starts with what it covers.
+/// Copies a directory's content for `tmpcopyup`: a tmpfs starts with a copy of the directory it covers.
 enum TreeCopy {
-    /// Both are open directories; no link is followed.
+    private static let maxDepth = 64
+
+    /// Copies between two open directories; follows no link.
     static func copy(from source: Int32, to target: Int32, depth: Int = 0) throws(SystemError) {
-        guard depth < 64 else { throw SystemError("copy", "a directory 64 levels deep", errno: ELOOP) }
+        guard depth < maxDepth else {
+            throw SystemError("copy", "a directory \(maxDepth) levels deep", errno: ELOOP)
+        }
         let listing = openat(source, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC)
         guard listing >= 0, let directory = fdopendir(listing) else {
             throw SystemError("list", "source", errno: errno)

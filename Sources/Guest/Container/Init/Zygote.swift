@@ -3,26 +3,26 @@ import Glibc
 import LinuxKernel
 import Synchronization
 
-/// A single-threaded copy of the agent, made before that has threads, of which every process of a container begins as a copy.
+/// A single-threaded copy of the agent, forked before the agent has threads. Every process of a container begins as a copy of it.
 ///
-/// Swift's own start-up is behind it, and what it has learnt of a plan's types its copies know (docs/decisions/0002).
+/// The copies skip Swift's start-up and inherit its caches of a plan's types (docs/decisions/0002).
 package final class Zygote: Sendable {
     private let socket: Mutex<FileDescriptor>
 
-    /// What is asked of it; the descriptors come beside it.
+    /// A message to the zygote; descriptors come along.
     struct Request: Equatable {
-        /// nil: nothing is to be made.
-        var stage: UInt8?
+        /// The init of the process to make; nil makes none.
+        var role: UInt8?
         /// CLONE_NEW* flags of the new process.
         var namespaces: UInt64 = 0
         /// The new process's number for each descriptor but the last, which is the cgroup's directory.
         var targets: [Int32] = []
-        /// To have been read: nothing comes of it.
+        /// A plan to decode for warm-up only.
         var warmUp: ContainerPlan?
     }
 
-    /// Forks it: the caller has no other thread yet.
-    /// - Parameter limit: how long a process may take to be made.
+    /// Forks the zygote. The caller must have one thread only.
+    /// - Parameter limit: the time that a start may take.
     package init(limit: Duration) throws(SystemError) {
         let ends = try SocketPair()
         if try checkNegativeErrno("fork", "the zygote", clx_fork()) == 0 { Self.serve(ends.keepingTheirs()) }
@@ -31,20 +31,21 @@ package final class Zygote: Sendable {
         socket = Mutex(ours)
     }
 
-    /// Makes a process, which is the agent's child, and in a session of its own.
+    /// Starts a process: a child of the agent, in a new session.
     /// - Parameters:
-    ///   - cgroup: path of the cgroup v2 directory that it begins in.
+    ///   - cgroup: path of the cgroup v2 directory that the process begins in.
     ///   - namespaces: CLONE_NEW* flags (clone(2)).
-    ///   - descriptors: its number → one of ours. Standard streams that aren't named are /dev/null.
+    ///   - descriptors: of the agent, by their numbers in the process. Standard streams that are left out are /dev/null.
+    /// - Returns: the process's pid.
     package func start(
-        _ stage: ContainerInit, in cgroup: String, namespaces: UInt64 = 0, descriptors: [Int32: Int32]
+        _ role: ContainerInit, in cgroup: String, namespaces: UInt64 = 0, descriptors: [Int32: Int32]
     ) throws(SystemError) -> pid_t {
         let null = try FileDescriptor.open("/dev/null", O_RDWR)
         let group = try FileDescriptor.open(cgroup, O_RDONLY | O_DIRECTORY)
         var table = descriptors
         for standard in Int32(0)...2 where table[standard] == nil { table[standard] = null.raw }
         let targets = table.keys.sorted()
-        let request = Request(stage: stage.rawValue, namespaces: namespaces, targets: targets)
+        let request = Request(role: role.rawValue, namespaces: namespaces, targets: targets)
         let pid = try ask(request, targets.compactMap { table[$0] } + [group.raw])
         guard pid > 0 else {
             // clone(2), cgroups(7): EAGAIN is the limit of the group, or of the guest.
@@ -54,7 +55,7 @@ package final class Zygote: Sendable {
         return pid
     }
 
-    /// Lets it learn what a plan is made of, which takes longer the first time.
+    /// Lets the zygote decode a plan, which takes longer the first time.
     package func warmUp(_ plan: ContainerPlan) {
         _ = try? ask(Request(warmUp: plan), [])
     }
@@ -67,7 +68,7 @@ package final class Zygote: Sendable {
                 let count = try check("read", "its answer") { recv(socket.raw, &answer, 4, 0) }
                 guard count == 4 else { throw SystemError("read", "its answer", errno: EPIPE) }
             } catch {
-                // An answer that comes late would be taken for the next one's.
+                // Use the socket no more: a late answer would be taken for the next one.
                 shutdown(socket.raw, Int32(SHUT_RDWR))
                 let state = error.code == EPIPE ? " (it has ended: nothing can start in this guest any more)" : ""
                 throw SystemError("ask", "the zygote" + state, errno: error.code)
@@ -78,17 +79,22 @@ package final class Zygote: Sendable {
 
     // MARK: The zygote itself
 
-    /// Serves until the agent has ended.
+    /// OOM_SCORE_ADJ_MIN (proc_pid_oom_score_adj(5)).
+    private static let neverKill = -1000
+    private static let maxDescriptors = 16
+    private static let maxRequest = 65536
+
+    /// Serves requests until the agent ends.
     private static func serve(_ socket: consuming FileDescriptor) -> Never {
-        // Its copies inherit it: in a container's namespaces they have the container's rights, and would be open to its processes.
+        // Copies inherit this. In a container's namespaces they have its rights, and its processes could trace them otherwise.
         guard clx_set_dumpable(0) == 0 else { _exit(1) }
-        // Without it nothing can be started any more; whatever begins as its copy sets its own (ProcessSetup).
-        try? Files.write("/proc/self/oom_score_adj", "-1000")
+        // Without the zygote no process can start. Copies set their own score (ProcessSetup).
+        try? Files.write("/proc/self/oom_score_adj", "\(neverKill)")
         clearenv()
         while true {
-            var descriptors = [Int32](repeating: -1, count: 16)
+            var descriptors = [Int32](repeating: -1, count: maxDescriptors)
             var count = descriptors.count
-            let (bytes, got) = readBytes(upTo: 65536) { buffer in
+            let (bytes, got) = readBytes(upTo: maxRequest) { buffer in
                 descriptors.withUnsafeMutableBufferPointer {
                     clx_recv_fds(socket.raw, buffer.baseAddress, buffer.count, $0.baseAddress, &count)
                 }
@@ -103,8 +109,8 @@ package final class Zygote: Sendable {
     /// Returns the new process's pid, or -errno.
     private static func perform(_ request: Request?, _ descriptors: [Int32]) -> Int32 {
         guard let request else { return -EBADMSG }
-        guard let number = request.stage else { return 0 }
-        guard let stage = ContainerInit(rawValue: number), let group = descriptors.last,
+        guard let number = request.role else { return 0 }
+        guard let role = ContainerInit(rawValue: number), let group = descriptors.last,
             descriptors.count == request.targets.count + 1
         else { return -EBADMSG }
         let pid = clx_fork_sibling(request.namespaces, group)
@@ -113,13 +119,13 @@ package final class Zygote: Sendable {
         guard clx_keep_only(table, table.count) == 0 else { _exit(127) }
         clx_reset_signals()
         setsid()
-        stage.run()
+        role.run()
     }
 }
 
 extension Zygote.Request: PlanCodable {
     mutating func code(_ coder: inout PlanCoder) {
-        coder.code(&stage)
+        coder.code(&role)
         coder.code(&namespaces)
         coder.code(&targets)
         coder.code(&warmUp)

@@ -1,13 +1,13 @@
 import OCISpec
 
-/// A plan's way to another process of the same executable: field after field, without names.
+/// Encodes a plan for another process of the same executable, and decodes it there: field after field, without names.
 ///
-/// `Codable` would search all of the program's conformances for every type, in each new process: a quarter of what such a process does.
+/// `Codable` would search the program's conformances for every type, in each new process: a quarter of such a process's time.
 struct PlanCoder {
     private(set) var bytes: [UInt8] = []
     private var position = 0
     private let isReading: Bool
-    /// What was read was not what is written: values are empty from there on.
+    /// The bytes were not made by `write`: values are empty from there on.
     private(set) var isBroken = false
 
     static func write<Value: PlanCodable>(_ value: Value) -> [UInt8] {
@@ -17,7 +17,7 @@ struct PlanCoder {
         return coder.bytes
     }
 
-    /// - Returns: nil for bytes that `write` has not made.
+    /// - Returns: nil for bytes that `write` did not make.
     static func read<Value: PlanCodable>(_ type: Value.Type, _ bytes: [UInt8]) -> Value? {
         var coder = PlanCoder(isReading: true)
         coder.bytes = bytes
@@ -30,7 +30,7 @@ struct PlanCoder {
 
     // MARK: Values
 
-    /// Eight bytes, the lowest first.
+    /// Codes eight bytes, the lowest first.
     private mutating func word(_ value: inout UInt64) {
         if isReading {
             value = 0
@@ -79,15 +79,15 @@ struct PlanCoder {
     }
 
     /// - Parameters:
-    ///   - empty: a value to be read into.
-    ///   - element: passes one.
+    ///   - empty: a value to decode into.
+    ///   - element: codes one element.
     @inline(__always) mutating func code<Element>(
         _ values: inout [Element], empty: @autoclosure () -> Element,
         by element: (inout PlanCoder, inout Element) -> Void
     ) {
         var count = values.count
         code(&count)
-        // Each takes a byte at least.
+        // Each element takes at least one byte.
         guard !isReading || (count >= 0 && count <= bytes.count - position) else {
             values = []
             isBroken = true
@@ -139,13 +139,13 @@ struct PlanCoder {
     }
 }
 
-/// Its fields in one order, whether they are written or read.
+/// A value that a plan coder writes and reads: `code` names its fields once, for both.
 protocol PlanCodable {
     init()
     mutating func code(_ coder: inout PlanCoder)
 }
 
-// MARK: What the specification's own types have to say to a process
+// MARK: Types of the specification
 
 extension OCISpec.Hook: PlanCodable {
     package init() { self.init(path: "") }
@@ -161,7 +161,7 @@ extension OCISpec.Hook: PlanCodable {
 extension OCISpec.State: PlanCodable {
     package init() { self.init(Spec(), id: "", bundle: "") }
 
-    /// Its status is told by whoever runs a hook.
+    /// The status is left out: the process that runs a hook sets it.
     mutating func code(_ coder: inout PlanCoder) {
         coder.code(&ociVersion)
         coder.code(&id)

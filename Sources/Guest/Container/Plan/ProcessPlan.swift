@@ -1,6 +1,6 @@
 import OCISpec
 
-/// What becomes of a process between its clone and its exec; numbers only, nothing left to look up but users' homes.
+/// The settings of a process between its clone and its exec. Names are numbers already, but for users' homes.
 package struct ProcessPlan: Equatable, Sendable {
     package var arguments: [String] = []
     package var environment: [String] = []
@@ -18,13 +18,13 @@ package struct ProcessPlan: Equatable, Sendable {
     package var oomScoreAdjustment: Int?
     package var scheduler: Scheduler?
     package var ioPriority: IOPriority?
-    /// Processors before and after the process joins its container; empty leaves them.
+    /// Processors to run on before and after the process joins its container; empty changes nothing.
     package var initialProcessors: [Int32] = []
     package var finalProcessors: [Int32] = []
-    /// What security modules are told of the next exec; empty tells nothing.
+    /// The security module's setting for the next exec; nil for none.
     package var securityProfile: SecurityProfile?
 
-    /// Bits by capability number.
+    /// Sets of capabilities; bit n for the capability of number n.
     package struct Capabilities: Equatable, Sendable {
         package var bounding: UInt64 = 0
         package var effective: UInt64 = 0

@@ -2,13 +2,12 @@ import GuestStorage
 import OCISpec
 
 extension OCISpec.Spec {
-    /// Puts a disk of the guest in the place of the host's: its numbers, wherever the specification names those of the host, or
-    /// the disk itself, where it is bound.
+    /// Replaces a disk of the host by the guest's: the source of a bind mount, or the device numbers everywhere.
     /// - Parameter path: of the device in the container.
     mutating func replace(device path: String, by disk: BlockDevice) {
         if let index = mounts?.firstIndex(where: { $0.destination == path }) {
             mounts?[index].source = disk.path
-            // A rule of its own: nobody has listed it.
+            // A mounted disk has no rule in the specification.
             linux?.resources?.devices?.append(
                 .init(allow: true, type: "b", major: disk.major, minor: disk.minor, access: "rwm"))
             return

@@ -3,7 +3,7 @@ import FoundationEssentials
 import OCISpec
 import TTRPC
 
-// A host that knows this agent sends the specification's own JSON: the older messages have no place for some of its fields, and
+// A host that knows this agent sends the specification's own JSON (`AgentFeature.specJSON`). The older messages lack some fields and
 // can't tell zero from absent.
 
 extension Grpc_CreateContainerRequest {

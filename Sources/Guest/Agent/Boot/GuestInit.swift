@@ -2,7 +2,7 @@ import CLinux
 import Glibc
 import LinuxKernel
 
-/// What pid 1 of the guest does before it serves: file systems, modules, loopback.
+/// The work of pid 1 before it serves: file systems, modules, loopback.
 enum GuestInit {
     static func run() throws(SystemError) {
         setsid()
@@ -19,23 +19,23 @@ enum GuestInit {
         for (link, target) in [("fd", ""), ("stdin", "/0"), ("stdout", "/1"), ("stderr", "/2")] {
             symlink("/proc/self/fd" + target, "/dev/" + link)
         }
-        // What a kernel calls itself that was given no name; a sandbox has its own.
+        // Replaces the kernel's name for a machine without a name. A sandbox sets its own later.
         if (try? Files.readText("/proc/sys/kernel/hostname")) == "(none)\n" { sethostname("localhost", 9) }
         setenv("PATH", "/bin:/sbin:/usr/bin:/usr/sbin", 1)
         _ = clx_loopback_up()
     }
 
-    /// Moves to a second mount of the same files: pivot_root(2) refuses to leave the kernel's first root, an initrd's.
-    /// An image's root was mounted over that one.
+    /// Moves to a second mount of the initrd's files: pivot_root(2) refuses to leave the kernel's first root.
+    /// The root of an image is a second mount already.
     private static func leaveInitialRoot() throws(SystemError) {
         guard try Files.readText("/proc/self/mounts").hasPrefix("rootfs / ") else { return }
         let first = try FileDescriptor.open("/", Int32(clx_open_path) | O_DIRECTORY)
-        let step = "/tmp"
-        try Files.makeDirectory(step, mode: 0o1777)
-        try Mounts.bind("/", at: step)
-        try check("enter", step) { chdir(step) }
+        let secondMount = "/tmp"
+        try Files.makeDirectory(secondMount, mode: 0o1777)
+        try Mounts.bind("/", at: secondMount)
+        try check("enter", secondMount) { chdir(secondMount) }
         try Mounts.mount(".", at: "/", flags: UInt(MS_MOVE))
-        try check("change root to", step) { chroot(".") }
+        try check("change root to", secondMount) { chroot(".") }
         try check("enter", "/") { chdir("/") }
         try AgentFile.protect(first)
     }
@@ -46,7 +46,7 @@ enum GuestInit {
         try Files.makeDirectory(target, mode: 0o755)
         do { try Mounts.mount(type, at: target, type: type, flags: flags, data: data) } catch  where error.code == EBUSY
         {
-            // The kernel mounted it before us (CONFIG_DEVTMPFS_MOUNT).
+            // The kernel has mounted it already (CONFIG_DEVTMPFS_MOUNT).
         }
     }
 }
