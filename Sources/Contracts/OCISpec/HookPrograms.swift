@@ -1,4 +1,3 @@
-import Deadlines
 import LinuxKernel
 
 extension Hook {

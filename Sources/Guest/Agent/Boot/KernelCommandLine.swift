@@ -1,5 +1,4 @@
 import AgentAPI
-import Deadlines
 import LinuxKernel
 
 /// The agent's settings on the guest kernel's command line.
