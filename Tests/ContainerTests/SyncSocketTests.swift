@@ -4,7 +4,7 @@ import Testing
 @testable import Container
 @testable import LinuxKernel
 
-@Suite("The agent's syncSocket with a process's first steps")
+@Suite("The agent's protocol with a process's init")
 struct SyncSocketTests {
     @Test("silence past the limit is a failure, not the end that means a started program")
     func silence() throws {

@@ -81,15 +81,15 @@ struct FuzzTests {
 
     @Test("documents that are deep, long, or full of numbers are answered at once")
     func shapes() {
-        let deep = String(repeating: "[", count: 200_000)
-        let nested = #"{"ociVersion":"# + String(repeating: #"{"a":"#, count: 100_000)
-        let numbers = #"{"ociVersion":"1.2.0","x":["# + String(repeating: "1,", count: 200_000) + #"1],"hostname":-5}"#
+        let deep = String(repeating: "[", count: 20_000)
+        let nested = #"{"ociVersion":"# + String(repeating: #"{"a":"#, count: 10_000)
+        let numbers = #"{"ociVersion":"1.2.0","x":["# + String(repeating: "1,", count: 10_000) + #"1],"hostname":-5}"#
         let misfits =
             #"{"ociVersion":"1.2.0","process":{"cwd":"/","user":{"uid":0,"gid":0,"additionalGids":["#
-            + String(repeating: "-1,", count: 100_000) + "-1]}}}"
+            + String(repeating: "-1,", count: 5000) + "-1]}}}"
         let hidden =
             #"{"ociVersion":"1.2.0","process":{"cwd":"/","user":{"uid":0,"gid":0,"additionalGids":["#
-            + String(repeating: "1,", count: 990) + #"-1]}},"x":["# + String(repeating: "1,", count: 200_000) + "1]}"
+            + String(repeating: "1,", count: 990) + #"-1]}},"x":["# + String(repeating: "1,", count: 10_000) + "1]}"
         for document in [hidden, deep, nested, numbers, misfits, "", "\0", "\u{feff}{}", "[]", "1", "null"] {
             let begin = ContinuousClock.now
             #expect(throws: SpecError.self) { try Spec.decode(json: Array(document.utf8), source: "fuzz") }

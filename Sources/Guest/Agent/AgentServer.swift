@@ -10,9 +10,6 @@ import TTRPC
 
 /// The agent. As pid 1 it prepares the guest first and powers it off at the end. It serves grpc.AgentService and grpc.Health.
 package enum AgentServer {
-    /// How long a client may take to read its last answer before the guest powers off.
-    private static let goodbyeLimit = Duration.milliseconds(100)
-
     /// Returns when the sandbox has ended.
     /// - Throws: `SystemError` of a step without which the agent can't serve.
     package static func run() throws {
@@ -48,7 +45,7 @@ package enum AgentServer {
         }
         detachThread("warm-up") { warmUp(zygote, hasHost: hasHost) }
         try finished.futureResult.wait()
-        try? waiting(on: loop) { await server.closeConnections(within: goodbyeLimit) }
+        try? waiting(on: loop) { await server.closeConnections(within: Deadline.goodbye.limit) }
         if isInit { _ = clx_power_off() }
     }
 

@@ -15,4 +15,6 @@ extension Deadline {
         .milliseconds(50), for: "another byte of that output", then: "the exit is reported")
     static let guestHook = Deadline(
         .seconds(10), for: "a hook from the guest image", then: "it is killed, with a line on the console")
+    static let goodbye = Deadline(
+        .milliseconds(100), for: "clients to read the agent's last answers and disconnect", then: "the guest powers off")
 }
