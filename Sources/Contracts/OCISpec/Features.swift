@@ -1,6 +1,6 @@
 import LinuxKernel
 
-/// What a runtime tells of itself before any container is there (features.md, features-linux.md).
+/// The features of this runtime (features.md, features-linux.md).
 package struct Features: Encodable, Sendable {
     let ociVersionMin = "1.0.0"
     let ociVersionMax = Spec.version
@@ -27,7 +27,7 @@ package struct Features: Encodable, Sendable {
         let mountExtensions = MountExtensions()
     }
 
-    /// Of the guest: the host may have either version.
+    /// The guest's cgroups; the host may have either version.
     struct Cgroup: Encodable {
         let v1 = false
         let v2 = true

@@ -18,27 +18,27 @@ package enum KernelNames {
 
     package static let namespaces = ["pid", "network", "mount", "ipc", "uts", "user", "cgroup", "time"]
 
-    /// linux/sched.h; number 4 was never given.
+    /// Scheduling policies (linux/sched.h); number 4 is unused.
     package static let schedulers = [
         "SCHED_OTHER", "SCHED_FIFO", "SCHED_RR", "SCHED_BATCH", "SCHED_ISO", "SCHED_IDLE", "SCHED_DEADLINE",
     ]
 
-    /// Bits from the lowest (linux/sched.h).
+    /// Flags of a policy, from the lowest bit (linux/sched.h).
     package static let schedulerFlags = [
         "SCHED_FLAG_RESET_ON_FORK", "SCHED_FLAG_RECLAIM", "SCHED_FLAG_DL_OVERRUN", "SCHED_FLAG_KEEP_POLICY",
         "SCHED_FLAG_KEEP_PARAMS", "SCHED_FLAG_UTIL_CLAMP_MIN", "SCHED_FLAG_UTIL_CLAMP_MAX",
     ]
 
-    /// linux/ioprio.h; 0 is no class.
+    /// I/O priority classes (linux/ioprio.h); 0 is no class.
     package static let ioClasses = ["", "IOPRIO_CLASS_RT", "IOPRIO_CLASS_BE", "IOPRIO_CLASS_IDLE"]
 
-    /// Actions of seccomp filters and their numbers (linux/seccomp.h); an errno is added to ERRNO and TRACE.
+    /// Actions of seccomp filters and their numbers (linux/seccomp.h); ERRNO and TRACE carry an errno in the low 16 bits.
     package static let seccompActions: [(name: String, number: UInt32)] = [
         ("SCMP_ACT_KILL", 0), ("SCMP_ACT_KILL_THREAD", 0), ("SCMP_ACT_KILL_PROCESS", 0x8000_0000),
         ("SCMP_ACT_TRAP", 0x0003_0000), ("SCMP_ACT_ERRNO", 0x0005_0000), ("SCMP_ACT_TRACE", 0x7ff0_0000),
         ("SCMP_ACT_LOG", 0x7ffc_0000), ("SCMP_ACT_ALLOW", 0x7fff_0000), ("SCMP_ACT_NOTIFY", 0x7fc0_0000),
     ]
-    /// In the order of libseccomp's numbers, from 1.
+    /// Comparisons in the order of libseccomp's numbers, from 1.
     package static let seccompOperators = [
         "SCMP_CMP_NE", "SCMP_CMP_LT", "SCMP_CMP_LE", "SCMP_CMP_EQ", "SCMP_CMP_GE", "SCMP_CMP_GT",
         "SCMP_CMP_MASKED_EQ",
@@ -50,7 +50,7 @@ package enum KernelNames {
         "SCMP_ARCH_S390X", "SCMP_ARCH_PARISC", "SCMP_ARCH_PARISC64", "SCMP_ARCH_RISCV64", "SCMP_ARCH_LOONGARCH64",
         "SCMP_ARCH_M68K", "SCMP_ARCH_SH", "SCMP_ARCH_SHEB",
     ]
-    /// Their bits of seccomp(2).
+    /// Flags of seccomp(2) and their bits.
     package static let seccompFlags: [(name: String, bit: UInt32)] = [
         ("SECCOMP_FILTER_FLAG_TSYNC", 1), ("SECCOMP_FILTER_FLAG_LOG", 2), ("SECCOMP_FILTER_FLAG_SPEC_ALLOW", 4),
         ("SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV", 32),
@@ -60,19 +60,22 @@ package enum KernelNames {
         "private", "rprivate", "slave", "rslave", "shared", "rshared", "unbindable", "runbindable",
     ]
 
-    /// The name without its prefix, whatever the case of its letters; nil when it is unknown.
+    /// The number of a name with or without its prefix, in any case; nil for an unknown name.
     package static func number(of name: String, prefix: String, in names: [String]) -> Int? {
         let upper = name.uppercased()
         return names.firstIndex(of: upper.hasPrefix(prefix) ? String(upper.dropFirst(prefix.count)) : upper)
     }
 
-    /// The numbers of a list such as `0-3,7`; nil when it is none, or goes beyond what a kernel has.
+    /// The largest NR_CPUS of a kernel (arch/x86/Kconfig).
+    private static let maxProcessors = 8192
+
+    /// The numbers of a list such as `0-3,7`, in order; nil for any other text, or for numbers that no kernel has.
     package static func processors(_ text: String) -> [Int]? {
         var numbers: Set<Int> = []
         for part in text.split(separator: ",", omittingEmptySubsequences: false) {
             let ends = part.split(separator: "-", omittingEmptySubsequences: false).map { Int($0) }
             guard let first = ends[0], let last = ends.last ?? nil, ends.count <= 2, 0 <= first, first <= last,
-                last < 8192
+                last < maxProcessors
             else { return nil }
             numbers.formUnion(first...last)
         }

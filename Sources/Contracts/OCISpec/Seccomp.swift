@@ -1,5 +1,5 @@
 extension Linux {
-    /// Which system calls a container may make (config-linux.md, "Seccomp").
+    /// The system calls that a container may make (config-linux.md, "Seccomp").
     package struct Seccomp: Codable, Equatable, Sendable {
         package var defaultAction: String
         package var defaultErrnoRet: UInt32?
@@ -42,7 +42,7 @@ extension Linux {
 }
 
 extension Linux.Seccomp {
-    /// Refuses what asks a listener of the host. A `listenerPath` that no action uses is ignored, as the specification asks.
+    /// Refuses actions that ask a listener on the host. Ignores a `listenerPath` that no action uses, as the specification says.
     package func refuseListener(source: String) throws(SpecError) {
         let actions =
             [("defaultAction", defaultAction)]

@@ -1,4 +1,4 @@
-/// Rules of config.md and config-linux.md that need no machine to be checked.
+/// Checks rules of config.md and config-linux.md that need no machine.
 extension Spec {
     /// - Throws: the first broken rule, with the field's path, its value and what is allowed.
     package func validate(source: String) throws(SpecError) {
@@ -38,7 +38,7 @@ extension Spec {
 }
 
 extension Hooks {
-    /// Every list of hooks that is there, by its field's name, in the order in which they run.
+    /// The lists of hooks that aren't empty, by field name, in the order in which they run.
     package var stages: [(name: String, hooks: [Hook])] {
         [
             ("prestart", prestart), ("createRuntime", createRuntime), ("createContainer", createContainer),
@@ -48,7 +48,8 @@ extension Hooks {
 }
 
 extension Process {
-    /// - Parameter prefix: where the process stands in its document, with a dot at the end.
+    /// - Parameter prefix: the process's path in its document, with a dot at the end.
+    /// - Throws: the first broken rule.
     package func validate(source: String, at prefix: String = "") throws(SpecError) {
         guard let args, let first = args.first, !first.isEmpty else {
             throw SpecError(source, prefix + "args", "no command to run")
@@ -67,8 +68,7 @@ extension Process {
         try validateScheduling(source, prefix)
     }
 
-    /// What is left out and no error: a warning for each capability that no kernel has, as the specification asks (config.md,
-    /// "Linux Process").
+    /// A warning for each unknown capability, which is left out and no error (config.md, "Linux Process").
     package func warnings(at prefix: String = "") -> [String] {
         (capabilities?.sets ?? []).flatMap { set, names in
             names.enumerated()
@@ -229,7 +229,8 @@ extension Linux {
 }
 
 extension Linux.Resources {
-    /// - Parameter prefix: where the resources stand in their document, with a dot at the end.
+    /// - Parameter prefix: the resources' path in their document, with a dot at the end.
+    /// - Throws: the first broken rule.
     package func validate(source: String, at prefix: String = "") throws(SpecError) {
         func reject(_ field: String, _ isGiven: Bool, _ reason: String) throws(SpecError) {
             if isGiven { throw SpecError(source, prefix + field, reason) }
