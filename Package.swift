@@ -12,7 +12,8 @@ func room(
 ) -> Target {
     .target(
         name: name, dependencies: dependencies, path: "Sources/\(storey)/\(name)", resources: resources,
-        swiftSettings: strict)
+        swiftSettings: storey == "Guest" || ["OCISpec", "TTRPC"].contains(name)
+            ? strict + [.strictMemorySafety()] : strict)
 }
 
 func tool(_ name: String, _ dependencies: [Target.Dependency]) -> Target {

@@ -16,5 +16,6 @@ extension Deadline {
     static let guestHook = Deadline(
         .seconds(10), for: "a hook from the guest image", then: "it is killed, with a line on the console")
     static let goodbye = Deadline(
-        .milliseconds(100), for: "clients to read the agent's last answers and disconnect", then: "the guest powers off")
+        .milliseconds(100), for: "clients to read the agent's last answers and disconnect", then: "the guest powers off"
+    )
 }

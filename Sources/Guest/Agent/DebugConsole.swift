@@ -18,7 +18,7 @@ enum DebugConsole {
     private static func open(_ socket: borrowing FileDescriptor, _ relay: StreamRelay, _ reaper: Reaper)
         throws(SystemError)
     {
-        guard let shell = shells.first(where: { access($0, X_OK) == 0 }) else {
+        guard let shell = shells.first(where: { unsafe access($0, X_OK) == 0 }) else {
             throw SystemError(
                 "open the debug console: the image has no shell (kata-osbuilder --debug-shell adds one)",
                 shells[2], errno: ENOENT)
@@ -75,6 +75,6 @@ private final class RunningShell: Sendable {
 
     private func isOver(within limit: Duration) -> Bool {
         var polled = pollfd(fd: hasEnded.descriptor, events: Int16(POLLIN), revents: 0)
-        return poll(&polled, 1, Int32(limit / .milliseconds(1))) > 0
+        return unsafe poll(&polled, 1, Int32(limit / .milliseconds(1))) > 0
     }
 }

@@ -67,7 +67,7 @@ struct LinuxGuest: GuestKernel {
         // Even if a process still holds a file open: the host may remove the disk now.
         Files.sync(mountPoint)
         Mounts.detach(mountPoint)
-        rmdir(mountPoint)
+        unsafe rmdir(mountPoint)
     }
 
     func listen(_ storage: Grpc_Storage) throws -> any RelayedSocket { try GuestSocket(storage, relay: relay) }

@@ -42,7 +42,7 @@ private final class DatagramForwarder: Sendable {
         var flows: [Flow] = []
         while true {
             var polled = ([socket.raw] + flows.map(\.stream)).map { pollfd(fd: $0, events: Int16(POLLIN), revents: 0) }
-            _ = poll(&polled, nfds_t(polled.count), Self.milliseconds(untilEndOf: flows))
+            _ = unsafe poll(&polled, nfds_t(polled.count), Self.milliseconds(untilEndOf: flows))
             var ended: [Int] = []
             for index in flows.indices {
                 if polled[1 + index].revents != 0, !answer(&flows[index]) {
@@ -69,8 +69,8 @@ private final class DatagramForwarder: Sendable {
         var buffer = [UInt8](repeating: 0, count: Self.maxDatagram)
         var name = [UInt8](repeating: 0, count: MemoryLayout<sockaddr_in>.size)
         var length = socklen_t(name.count)
-        let count = name.withUnsafeMutableBytes { name in
-            recvfrom(
+        let count = unsafe name.withUnsafeMutableBytes { name in
+            unsafe recvfrom(
                 socket.raw, &buffer, buffer.count, Int32(MSG_DONTWAIT),
                 name.baseAddress!.assumingMemoryBound(to: sockaddr.self), &length)
         }
@@ -78,7 +78,7 @@ private final class DatagramForwarder: Sendable {
         flow.used = .now
         flows.append(flow)
         let frame = DatagramFrames.frame(Array(buffer.prefix(count)))
-        _ = send(flow.stream, frame, frame.count, Int32(MSG_NOSIGNAL))
+        _ = unsafe send(flow.stream, frame, frame.count, Int32(MSG_NOSIGNAL))
     }
 
     /// The client's flow, out of the list, or a new one; nil without a relay on the host: the client times out.
@@ -92,12 +92,12 @@ private final class DatagramForwarder: Sendable {
     /// - Returns: false when the stream has ended.
     private func answer(_ flow: inout Flow) -> Bool {
         var buffer = [UInt8](repeating: 0, count: 8192)
-        let count = recv(flow.stream, &buffer, buffer.count, Int32(MSG_DONTWAIT))
+        let count = unsafe recv(flow.stream, &buffer, buffer.count, Int32(MSG_DONTWAIT))
         guard count > 0 else { return count < 0 && errno == EAGAIN }
         flow.used = .now
         for datagram in flow.frames.receive(buffer.prefix(count)) {
-            _ = flow.client.withUnsafeBytes { name in
-                sendto(
+            _ = unsafe flow.client.withUnsafeBytes { name in
+                unsafe sendto(
                     socket.raw, datagram, datagram.count, Int32(MSG_DONTWAIT),
                     name.baseAddress!.assumingMemoryBound(to: sockaddr.self), socklen_t(name.count))
             }

@@ -48,11 +48,11 @@ package final class GuestSocket: Sendable {
         let unready = "/run/socket-\(port)"
         let socket = try UnixSocket.listen(unready)
         do throws(SystemError) {
-            try check("give", unready) { chown(unready, access.owner, access.group) }
-            try check("set mode of", unready) { chmod(unready, access.mode) }
-            try check("rename \(unready) to", path) { rename(unready, path) }
+            try check("give", unready) { unsafe chown(unready, access.owner, access.group) }
+            try check("set mode of", unready) { unsafe chmod(unready, access.mode) }
+            try check("rename \(unready) to", path) { unsafe rename(unready, path) }
         } catch {
-            unlink(unready)
+            unsafe unlink(unready)
             throw error
         }
         return socket
@@ -61,17 +61,18 @@ package final class GuestSocket: Sendable {
     /// Opens a stream to the host, says who the client is, and relays.
     private static func connect(_ client: consuming FileDescriptor, _ port: UInt32, _ relay: StreamRelay) {
         var (user, group): (UInt32, UInt32) = (0, 0)
-        guard clx_peer_identity(client.raw, &user, &group) == 0, let stream = try? Vsock.connect(port: port) else {
+        guard unsafe clx_peer_identity(client.raw, &user, &group) == 0, let stream = try? Vsock.connect(port: port)
+        else {
             return
         }
         let greeting = SocketRelay.Client(user: user, group: group).bytes
-        guard send(stream.raw, greeting, greeting.count, Int32(MSG_NOSIGNAL)) == greeting.count else { return }
+        guard unsafe send(stream.raw, greeting, greeting.count, Int32(MSG_NOSIGNAL)) == greeting.count else { return }
         relay.join(client, stream)
     }
 
     /// Accepts no further clients. Those that are connected stay until they or the host end.
     package func close() {
-        unlink(path)
+        unsafe unlink(path)
         listener.stop()
     }
 }

@@ -17,11 +17,11 @@ enum GuestInit {
         try mount("tmpfs", "/dev/shm", safe, "mode=1777")
         try mount("cgroup2", "/sys/fs/cgroup", safe)
         for (link, target) in [("fd", ""), ("stdin", "/0"), ("stdout", "/1"), ("stderr", "/2")] {
-            symlink("/proc/self/fd" + target, "/dev/" + link)
+            unsafe symlink("/proc/self/fd" + target, "/dev/" + link)
         }
         // Replaces the kernel's name for a machine without a name. A sandbox sets its own later.
-        if (try? Files.readText("/proc/sys/kernel/hostname")) == "(none)\n" { sethostname("localhost", 9) }
-        setenv("PATH", "/bin:/sbin:/usr/bin:/usr/sbin", 1)
+        if (try? Files.readText("/proc/sys/kernel/hostname")) == "(none)\n" { unsafe sethostname("localhost", 9) }
+        unsafe setenv("PATH", "/bin:/sbin:/usr/bin:/usr/sbin", 1)
         _ = clx_loopback_up()
     }
 
@@ -33,10 +33,10 @@ enum GuestInit {
         let secondMount = "/tmp"
         try Files.makeDirectory(secondMount, mode: 0o1777)
         try Mounts.bind("/", at: secondMount)
-        try check("enter", secondMount) { chdir(secondMount) }
+        try check("enter", secondMount) { unsafe chdir(secondMount) }
         try Mounts.mount(".", at: "/", flags: UInt(MS_MOVE))
-        try check("change root to", secondMount) { chroot(".") }
-        try check("enter", "/") { chdir("/") }
+        try check("change root to", secondMount) { unsafe chroot(".") }
+        try check("enter", "/") { unsafe chdir("/") }
         try AgentFile.protect(first)
     }
 

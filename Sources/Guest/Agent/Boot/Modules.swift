@@ -17,12 +17,12 @@ enum Modules {
             if list == later { raisePriorityIfNeeded() }
             let path = String(line)
             let file = try FileDescriptor.open(path, O_RDONLY)
-            let result = clx_load_module(file.raw, commandLine.parameters(ofModule: path))
+            let result = unsafe clx_load_module(file.raw, commandLine.parameters(ofModule: path))
             // EEXIST: loaded already, or built into the kernel.
             if result < 0, result != -EEXIST { throw SystemError("load module", path, errno: -result) }
             log.debug("module is loaded", ["path": path])
             // In an initrd the file takes memory, and the kernel has a copy now. An image is read-only and keeps it.
-            unlink(path)
+            unsafe unlink(path)
         }
     }
 
@@ -62,6 +62,6 @@ enum Modules {
         let end = done.withLock { $0 }
         guard isPending, end >= 0 else { return }
         var ended = pollfd(fd: end, events: 0, revents: 0)
-        _ = poll(&ended, 1, Int32(Deadline.modules.seconds * 1000))
+        _ = unsafe poll(&ended, 1, Int32(Deadline.modules.seconds * 1000))
     }
 }

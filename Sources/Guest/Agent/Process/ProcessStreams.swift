@@ -114,7 +114,9 @@ final class ProcessStreams: Sendable {
     /// - Returns: at most `limit` bytes, and no more than 1 MiB; empty at the end.
     func read(_ stream: Standard, limit: Int) throws(SystemError) -> [UInt8] {
         let end = try copy(of: stream)
-        return readBytes(upTo: min(max(limit, 1), Self.maxRead)) { Glibc.read(end.raw, $0.baseAddress, $0.count) }.bytes
+        return unsafe readBytes(upTo: min(max(limit, 1), Self.maxRead)) {
+            unsafe Glibc.read(end.raw, $0.baseAddress, $0.count)
+        }.bytes
     }
 
     // MARK: End

@@ -41,7 +41,7 @@ final class Reaper: Sendable {
         }
         if let status { body(status) }
         var one: UInt8 = 1
-        _ = write(wake.writeEnd.raw, &one, 1)
+        _ = unsafe write(wake.writeEnd.raw, &one, 1)
     }
 
     /// Blocks until a child has ended.
@@ -51,17 +51,17 @@ final class Reaper: Sendable {
         let writeEnd = try pipe.writeEnd.duplicate().take()
         watch(pid) { status in
             var status = status
-            _ = write(writeEnd, &status, MemoryLayout<Int32>.size)
+            _ = unsafe write(writeEnd, &status, MemoryLayout<Int32>.size)
             close(writeEnd)
         }
         var status: Int32 = 0
-        try check("wait for", "process \(pid)") { read(pipe.readEnd.raw, &status, MemoryLayout<Int32>.size) }
+        try check("wait for", "process \(pid)") { unsafe read(pipe.readEnd.raw, &status, MemoryLayout<Int32>.size) }
         return status
     }
 
     private static let waitForAnyChild: @Sendable () -> Collected = {
         var status: Int32 = 0
-        let pid = clx_wait_any(&status)
+        let pid = unsafe clx_wait_any(&status)
         return pid == -ECHILD ? .noChildren : pid > 0 ? .exited(pid, status: status) : .interrupted
     }
 
@@ -72,7 +72,7 @@ final class Reaper: Sendable {
             case .noChildren:
                 // Sleeps until somebody starts a child and watches it.
                 var byte: UInt8 = 0
-                _ = read(wake.readEnd.raw, &byte, 1)
+                _ = unsafe read(wake.readEnd.raw, &byte, 1)
             case .exited(let pid, let status):
                 let watcher = state.withLock { state in
                     let watcher = state.watchers.removeValue(forKey: pid)

@@ -20,7 +20,7 @@ extension Service {
     {
         try await mappingErrorsToRPC {
             let bytes = Array(request.data)
-            try checkNegativeErrno("reseed", "/dev/random", clx_add_entropy(bytes, bytes.count))
+            try unsafe checkNegativeErrno("reseed", "/dev/random", clx_add_entropy(bytes, bytes.count))
             return Google_Protobuf_Empty()
         }
     }

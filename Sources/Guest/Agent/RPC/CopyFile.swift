@@ -67,7 +67,7 @@ struct FileCopy {
     private func openParent(_ root: String, _ names: ArraySlice<String>) throws(SystemError) -> FileDescriptor {
         var parent = try FileDescriptor.open(root, O_DIRECTORY)
         for name in names {
-            let isNew = mkdirat(parent.raw, name, 0o755) == 0
+            let isNew = unsafe mkdirat(parent.raw, name, 0o755) == 0
             if !isNew, errno != EEXIST { throw SystemError("make directory", path, errno: errno) }
             parent = try openDirectory(name, in: parent)
             if isNew, request.dirMode != 0 { fchmod(parent.raw, mode_t(request.dirMode & Self.permissionBits)) }
@@ -78,11 +78,11 @@ struct FileCopy {
     private func openDirectory(_ name: String, in parent: borrowing FileDescriptor) throws(SystemError)
         -> FileDescriptor
     {
-        FileDescriptor(owning: try check("open", path) { openat(parent.raw, name, Self.directoryFlags) })
+        FileDescriptor(owning: try check("open", path) { unsafe openat(parent.raw, name, Self.directoryFlags) })
     }
 
     private func makeDirectory(_ name: String, in parent: borrowing FileDescriptor) throws(SystemError) {
-        if mkdirat(parent.raw, name, 0o755) != 0, errno != EEXIST {
+        if unsafe mkdirat(parent.raw, name, 0o755) != 0, errno != EEXIST {
             throw SystemError("make directory", path, errno: errno)
         }
         try setOwnerAndMode(of: openDirectory(name, in: parent))
@@ -90,9 +90,11 @@ struct FileCopy {
 
     private func makeLink(_ name: String, in parent: borrowing FileDescriptor) throws(SystemError) {
         let target = String(decoding: request.data, as: UTF8.self)
-        if unlinkat(parent.raw, name, 0) != 0, errno != ENOENT { throw SystemError("replace", path, errno: errno) }
-        try check("make link", path) { symlinkat(target, parent.raw, name) }
-        try check("set owner of", path) { fchownat(parent.raw, name, owner, group, Int32(AT_SYMLINK_NOFOLLOW)) }
+        if unsafe unlinkat(parent.raw, name, 0) != 0, errno != ENOENT {
+            throw SystemError("replace", path, errno: errno)
+        }
+        try check("make link", path) { unsafe symlinkat(target, parent.raw, name) }
+        try check("set owner of", path) { unsafe fchownat(parent.raw, name, owner, group, Int32(AT_SYMLINK_NOFOLLOW)) }
     }
 
     /// Writes a chunk to `<path>.tmp`, which becomes `path` when it is complete.
@@ -100,13 +102,13 @@ struct FileCopy {
         let partial = name + ".tmp"
         // Without O_NONBLOCK, a fifo of that name would block the thread for ever.
         let flags = O_WRONLY | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC | (request.offset == 0 ? O_TRUNC : 0)
-        let file = FileDescriptor(owning: try check("open", path) { openat(parent.raw, partial, flags, 0o600) })
+        let file = FileDescriptor(owning: try check("open", path) { unsafe openat(parent.raw, partial, flags, 0o600) })
         try check("seek in", path) { lseek(file.raw, off_t(request.offset), SEEK_SET) < 0 ? -1 : 0 }
         try file.writeAll(Array(request.data), to: path)
         let (end, overflows) = request.offset.addingReportingOverflow(Int64(request.data.count))
         guard overflows || end >= request.fileSize else { return }
         try setOwnerAndMode(of: file)
-        try check("replace", path) { renameat(parent.raw, partial, parent.raw, name) }
+        try check("replace", path) { unsafe renameat(parent.raw, partial, parent.raw, name) }
     }
 
     private func setOwnerAndMode(of file: borrowing FileDescriptor) throws(SystemError) {

@@ -13,7 +13,7 @@ extension Service {
         try await mappingErrorsToRPC {
             if !request.hostname.isEmpty {
                 try check("set hostname", request.hostname) {
-                    sethostname(request.hostname, request.hostname.utf8.count)
+                    unsafe sethostname(request.hostname, request.hostname.utf8.count)
                 }
             }
             guest.state.withLock { $0.hooks = GuestHooks(directory: request.guestHookPath) }

@@ -18,7 +18,7 @@ extension Service {
             try await blocking("start") { [guest] in
                 // Managers write /etc/resolv.conf and /etc/hosts until now; the cache of the share may be a second old.
                 for mount in container.plan.mounts where mount.isBind && Files.kind(of: mount.source) == .file {
-                    _ = clx_refresh(mount.source)
+                    _ = unsafe clx_refresh(mount.source)
                 }
                 try Self.forwardDNS(for: container.plan, guest)
                 try container.initial.start(hookSeconds: hookSeconds)

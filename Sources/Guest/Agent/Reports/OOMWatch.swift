@@ -37,7 +37,7 @@ final class OOMWatch: Sendable {
     func add(_ container: String, _ cgroup: Cgroup) {
         state.withLock { state in
             let path = cgroup.path + "/" + Self.eventsFile
-            let watch = inotify_add_watch(descriptor.raw, path, UInt32(IN_MODIFY))
+            let watch = unsafe inotify_add_watch(descriptor.raw, path, UInt32(IN_MODIFY))
             guard watch >= 0 else { return }
             state.watched[watch] = Watched(container: container, cgroup: cgroup, kills: Self.kills(in: cgroup) ?? 0)
         }
@@ -71,7 +71,7 @@ final class OOMWatch: Sendable {
         var buffer = [UInt8](repeating: 0, count: 4096)
         while true {
             // The events are not decoded: any of them leads to a look at all containers, which are few.
-            guard read(descriptor.raw, &buffer, buffer.count) > 0 || errno == EINTR else { return }
+            guard unsafe read(descriptor.raw, &buffer, buffer.count) > 0 || errno == EINTR else { return }
             lookAtAll()
         }
     }

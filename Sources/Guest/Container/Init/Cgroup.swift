@@ -59,7 +59,7 @@ package struct Cgroup: Sendable {
         guard !filter.isOpen else { return }
         let directory = try FileDescriptor.open(path, O_RDONLY | O_DIRECTORY)
         let program = filter.program
-        try checkNegativeErrno(
+        try unsafe checkNegativeErrno(
             "attach device rules to", path, clx_attach_device_filter(directory.raw, program, program.count))
     }
 
@@ -69,9 +69,11 @@ package struct Cgroup: Sendable {
         let events = try? FileDescriptor.open(path + "/cgroup.events", O_RDONLY)
         while true {
             // Read before the attempt: from then on the kernel signals each change.
-            if let events = events.raw { _ = readBytes(upTo: 256) { pread(events, $0.baseAddress, $0.count, 0) } }
-            for group in groupsBelow.reversed() { rmdir(group) }
-            if rmdir(path) == 0 || errno == ENOENT { return }
+            if let events = events.raw {
+                _ = unsafe readBytes(upTo: 256) { unsafe pread(events, $0.baseAddress, $0.count, 0) }
+            }
+            for group in groupsBelow.reversed() { unsafe rmdir(group) }
+            if unsafe rmdir(path) == 0 || errno == ENOENT { return }
             guard let events = events.raw, Self.waitForChange(events, until: deadline) else { return }
         }
     }
@@ -80,7 +82,7 @@ package struct Cgroup: Sendable {
     private static func waitForChange(_ events: Int32, until deadline: ContinuousClock.Instant) -> Bool {
         let rest = max(.zero, deadline - .now) / .milliseconds(1)
         var polled = pollfd(fd: events, events: Int16(POLLPRI), revents: 0)
-        let ready = poll(&polled, 1, Int32(clamping: Int(rest.rounded(.up))))
+        let ready = unsafe poll(&polled, 1, Int32(clamping: Int(rest.rounded(.up))))
         return ready > 0 || (ready < 0 && errno == EINTR)
     }
 

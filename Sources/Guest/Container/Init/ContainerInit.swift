@@ -47,11 +47,11 @@ package enum ContainerInit: UInt8, Sendable {
             try checkNegativeErrno("make", "cgroup namespace", clx_unshare(Int32(clx_new_cgroup.rawValue)))
         }
         if !plan.hostname.isEmpty {
-            try check("set hostname", plan.hostname) { sethostname(plan.hostname, plan.hostname.utf8.count) }
+            try check("set hostname", plan.hostname) { unsafe sethostname(plan.hostname, plan.hostname.utf8.count) }
         }
         if !plan.domainname.isEmpty {
             try check("set domainname", plan.domainname) {
-                setdomainname(plan.domainname, plan.domainname.utf8.count)
+                unsafe setdomainname(plan.domainname, plan.domainname.utf8.count)
             }
         }
         var root = try Rootfs(plan)
@@ -118,7 +118,7 @@ package enum ContainerInit: UInt8, Sendable {
     private static func set(_ lines: String, _ offsets: Int32) throws(SystemError) {
         let bytes = Array(lines.utf8)
         try check("set (linux.timeOffsets)", lines.split(separator: "\n").joined(separator: ", ")) {
-            write(offsets, bytes, bytes.count)
+            unsafe write(offsets, bytes, bytes.count)
         }
     }
 
@@ -143,7 +143,7 @@ package enum ContainerInit: UInt8, Sendable {
         if let personality = plan.personality { try ProcessSetup.setPersonality(personality) }
         if plan.process.terminal {
             let terminal = try ProcessSetup.openTerminal(plan.process) { path in
-                let master = open(path, O_RDWR | O_NOCTTY | O_CLOEXEC)
+                let master = unsafe open(path, O_RDWR | O_NOCTTY | O_CLOEXEC)
                 return master < 0 ? -errno : master
             }
             try sync.send(.terminal(terminal.master.raw))

@@ -23,7 +23,7 @@ struct DeviceNodes {
             ("fd", "/proc/self/fd"), ("stdin", "/proc/self/fd/0"), ("stdout", "/proc/self/fd/1"),
             ("stderr", "/proc/self/fd/2"), ("ptmx", "pts/ptmx"),
         ]
-        for (name, target) in links where symlinkat(target, dev, name) != 0 && errno != EEXIST {
+        for (name, target) in links where unsafe symlinkat(target, dev, name) != 0 && errno != EEXIST {
             throw SystemError("make link", "/dev/" + name, errno: errno)
         }
     }
@@ -39,10 +39,10 @@ struct DeviceNodes {
             guard device.isDefault else { throw SystemError("make device", path, errno: EEXIST) }
             // Programs rely on default devices, so don't trust another file of an image in that place.
             try check("replace what is no device \(device.major):\(device.minor):", path) {
-                unlinkat(parent.raw, name, 0)
+                unsafe unlinkat(parent.raw, name, 0)
             }
         }
-        switch clx_make_device(parent.raw, name, mode_t(device.mode), device.major, device.minor) {
+        switch unsafe clx_make_device(parent.raw, name, mode_t(device.mode), device.major, device.minor) {
         case 0...: try own(device, name, in: parent)
         case -EPERM where plan.namespaces.has(clx_new_user): try mountGuests(device)
         case let failure: throw SystemError("make device", path, errno: -failure)
@@ -52,7 +52,7 @@ struct DeviceNodes {
     private func find(_ name: String, in parent: borrowing FileDescriptor, _ path: String) throws(SystemError)
         -> FileFacts?
     {
-        let found = openat(parent.raw, name, Int32(clx_open_path) | O_NOFOLLOW | O_CLOEXEC)
+        let found = unsafe openat(parent.raw, name, Int32(clx_open_path) | O_NOFOLLOW | O_CLOEXEC)
         guard found >= 0 else {
             if errno == ENOENT { return nil }
             throw SystemError("look at", path, errno: errno)
@@ -65,14 +65,14 @@ struct DeviceNodes {
     private func own(_ device: DevicePlan, _ name: String, in parent: borrowing FileDescriptor) throws(SystemError) {
         let node = FileDescriptor(
             owning: try check("open", device.path) {
-                openat(parent.raw, name, Int32(clx_open_path) | O_NOFOLLOW | O_CLOEXEC)
+                unsafe openat(parent.raw, name, Int32(clx_open_path) | O_NOFOLLOW | O_CLOEXEC)
             })
         guard let facts = FileFacts(node.raw), device.isLike(facts) else {
             throw SystemError("make device", device.path, errno: EEXIST)
         }
-        _ = chmod(node.name, mode_t(device.mode) & 0o7777)
+        _ = unsafe chmod(node.name, mode_t(device.mode) & 0o7777)
         try check("set owner of", device.path) {
-            fchownat(node.raw, "", device.user, device.group, Int32(clx_empty_path))
+            unsafe fchownat(node.raw, "", device.user, device.group, Int32(clx_empty_path))
         }
     }
 

@@ -13,7 +13,7 @@ package enum ErrorPage {
 
     /// An empty page.
     package static func make() throws(SystemError) -> FileDescriptor {
-        let page = FileDescriptor(
+        let page = unsafe FileDescriptor(
             owning: try checkNegativeErrno("make", "error page", clx_memory_file("error")))
         try check("size", "error page") { ftruncate(page.raw, off_t(size)) }
         return page
@@ -22,30 +22,30 @@ package enum ErrorPage {
     /// The error; empty when there is none.
     package static func read(_ page: borrowing FileDescriptor) -> String {
         var bytes = [UInt8](repeating: 0, count: size)
-        let count = pread(page.raw, &bytes, size, 0)
+        let count = unsafe pread(page.raw, &bytes, size, 0)
         return String(decoding: bytes.prefix(max(0, count)).prefix { $0 != 0 }, as: UTF8.self)
     }
 
     /// The page in the process that may have to write it.
-    struct Page {
+    @safe struct Page {
         // SAFETY: mapped once, for the rest of the process's life; only this process writes it.
         private let memory: UnsafeMutableRawPointer
 
         /// Maps the page and closes its descriptor.
         init() throws(SystemError) {
             defer { close(ErrorPage.number) }
-            let mapped = mmap(nil, ErrorPage.size, PROT_READ | PROT_WRITE, MAP_SHARED, ErrorPage.number, 0)
-            guard let mapped, mapped != MAP_FAILED else {
+            let mapped = unsafe mmap(nil, ErrorPage.size, PROT_READ | PROT_WRITE, MAP_SHARED, ErrorPage.number, 0)
+            guard let mapped = unsafe mapped, unsafe mapped != MAP_FAILED else {
                 throw SystemError("map", "error page", errno: errno)
             }
-            memory = mapped
+            unsafe memory = unsafe mapped
             // Allocates the page now: later the filter may forbid what a page fault needs.
-            memory.storeBytes(of: 0, as: UInt8.self)
+            unsafe memory.storeBytes(of: 0, as: UInt8.self)
         }
 
         func write(_ text: String) {
             let bytes = Array(text.utf8.prefix(ErrorPage.size - 1))
-            memory.copyMemory(from: bytes, byteCount: bytes.count)
+            unsafe memory.copyMemory(from: bytes, byteCount: bytes.count)
         }
     }
 }

@@ -10,6 +10,6 @@ package enum MountAttributes {
     ///   - path: of the mount, or of its descriptor below /proc/self/fd.
     ///   - name: what errors call it.
     package static func makeReadOnly(_ path: String, recursive: Bool = false, called name: String) throws(SystemError) {
-        try checkNegativeErrno("make read-only", name, clx_mount_setattr(path, readOnly, 0, recursive ? 1 : 0))
+        try unsafe checkNegativeErrno("make read-only", name, clx_mount_setattr(path, readOnly, 0, recursive ? 1 : 0))
     }
 }

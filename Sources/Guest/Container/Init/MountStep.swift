@@ -42,7 +42,7 @@ struct MountStep {
 
     private func bind() throws -> FileDescriptor {
         let origin = FileDescriptor(
-            owning: try check("bind", source) { open(source, Int32(clx_open_path) | O_CLOEXEC) })
+            owning: try check("bind", source) { unsafe open(source, Int32(clx_open_path) | O_CLOEXEC) })
         let target = try findTarget(FileFacts(origin.raw)?.type == S_IFDIR ? .directory : .file)
         let mounted = try copy(origin, recursive: flags & UInt(MS_REC) != 0)
         try attach(mounted, to: target)
@@ -59,12 +59,12 @@ struct MountStep {
 
     /// Changes the flags of a bind mount.
     private func remount(_ path: String, _ flags: UInt) throws(SystemError) {
-        func attempt(_ flags: UInt) -> Bool { Glibc.mount(nil, path, nil, flags | UInt(MS_REMOUNT), nil) == 0 }
+        func attempt(_ flags: UInt) -> Bool { unsafe Glibc.mount(nil, path, nil, flags | UInt(MS_REMOUNT), nil) == 0 }
         if attempt(flags) { return }
         let failure = errno
         // Another user namespace may not clear locked flags of the mount (mount_namespaces(7)): keep them.
         var facts = statvfs()
-        if failure == EPERM, statvfs(path, &facts) == 0 {
+        if failure == EPERM, unsafe statvfs(path, &facts) == 0 {
             // ST_RDONLY … ST_NODIRATIME have the bits of MS_*; ST_RELATIME has another (statvfs(3)).
             let locked = UInt(MS_RDONLY) | UInt(MS_NOSUID) | UInt(MS_NODEV) | UInt(MS_NOEXEC)
             var kept = UInt(facts.f_flag) & (locked | UInt(MS_NOATIME) | UInt(MS_NODIRATIME))
@@ -97,7 +97,7 @@ struct MountStep {
     private func make(_ data: String) throws(SystemError) -> FileDescriptor {
         // With tmpcopyup the file system stays writable until it is filled.
         let flags = mount.copiesUp ? flags & ~UInt(MS_RDONLY) : flags
-        if Glibc.mount(source, Self.stagingDirectory, type, flags, data.isEmpty ? nil : data) == 0 {
+        if unsafe Glibc.mount(source, Self.stagingDirectory, type, flags, data.isEmpty ? nil : data) == 0 {
             return try FileDescriptor.open(Self.stagingDirectory, Int32(clx_open_path))
         }
         let code = errno
@@ -150,12 +150,12 @@ struct MountStep {
     private func setAttributes(of mounted: borrowing FileDescriptor) throws(SystemError) {
         let path = mounted.name
         if mount.recursiveAttributes != 0 || mount.recursiveCleared != 0 {
-            try checkNegativeErrno(
+            try unsafe checkNegativeErrno(
                 "set attributes of", mount.destination,
                 clx_mount_setattr(path, mount.recursiveAttributes, mount.recursiveCleared, 1))
         }
         for bits in mount.propagation {
-            try check("set propagation of", mount.destination) { Glibc.mount(nil, path, nil, bits, nil) }
+            try check("set propagation of", mount.destination) { unsafe Glibc.mount(nil, path, nil, bits, nil) }
         }
     }
 }

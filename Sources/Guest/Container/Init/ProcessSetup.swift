@@ -17,7 +17,8 @@ enum ProcessSetup {
             var attributes = clx_scheduler(
                 policy: wanted.policy, priority: wanted.priority, nice: wanted.nice, flags: wanted.flags,
                 runtime: wanted.runtime, deadline: wanted.deadline, period: wanted.period)
-            try checkNegativeErrno("set (process.scheduler)", "policy \(wanted.policy)", clx_set_scheduler(&attributes))
+            try checkNegativeErrno(
+                "set (process.scheduler)", "policy \(wanted.policy)", unsafe clx_set_scheduler(&attributes))
         }
         if let wanted = plan.ioPriority {
             try checkNegativeErrno(
@@ -59,7 +60,7 @@ enum ProcessSetup {
     private static func setAffinity(_ processors: [Int32], _ field: String) throws(SystemError) {
         try checkNegativeErrno(
             "use processors (process.execCPUAffinity.\(field))", "\(processors)",
-            clx_set_affinity(processors, processors.count))
+            unsafe clx_set_affinity(processors, processors.count))
     }
 
     static func setPersonality(_ domain: UInt) throws(SystemError) {
@@ -99,7 +100,7 @@ enum ProcessSetup {
     static func execute(
         _ plan: ProcessPlan, _ filter: SeccompFilter?, agent: FileFacts?, waitingFor go: () throws -> Bool
     ) throws -> Never {
-        let entered = chdir(plan.directory) == 0
+        let entered = unsafe chdir(plan.directory) == 0
         if !entered, errno != EACCES {
             throw SystemError("change to directory (process.cwd)", plan.directory, errno: errno)
         }
@@ -111,7 +112,7 @@ enum ProcessSetup {
         // Before the user changes: dropping needs CAP_SETPCAP (capabilities(7)).
         try checkNegativeErrno("bound", "capabilities", clx_bound_capabilities(sets.bounding))
         try checkNegativeErrno("keep", "capabilities", clx_set_keep_capabilities(1))
-        try check("set", "additional groups") { setgroups(plan.groups.count, plan.groups) }
+        try check("set", "additional groups") { unsafe setgroups(plan.groups.count, plan.groups) }
         try check("set", "group \(plan.group)") { setgid(plan.group) }
         try check("set", "user \(plan.user)") { setuid(plan.user) }
         // The change of user reset this to fs.suid_dumpable (prctl(2)).
@@ -122,7 +123,7 @@ enum ProcessSetup {
         let ambient = sets.ambient & sets.permitted & sets.inheritable
         try checkNegativeErrno("set", "ambient capabilities", clx_set_ambient_capabilities(ambient))
         try checkNegativeErrno("drop", "kept capabilities", clx_set_keep_capabilities(0))
-        if !entered { try check("change to directory (process.cwd)", plan.directory) { chdir(plan.directory) } }
+        if !entered { try check("change to directory (process.cwd)", plan.directory) { unsafe chdir(plan.directory) } }
         try checkDirectory(plan.directory)
         if plan.noNewPrivileges { try checkNegativeErrno("set", "no_new_privs", clx_set_no_new_privileges()) }
         umask(mode_t(plan.umask))
@@ -134,8 +135,8 @@ enum ProcessSetup {
         if !plan.finalProcessors.isEmpty { try setAffinity(plan.finalProcessors, "final") }
         guard try go() else { _exit(0) }
         if plan.noNewPrivileges { try filter?.load() }
-        _ = withCStrings(plan.arguments) { arguments in
-            withCStrings(environment) { environment in execve(program, arguments, environment) }
+        _ = unsafe withCStrings(plan.arguments) { arguments in
+            unsafe withCStrings(environment) { environment in unsafe execve(program, arguments, environment) }
         }
         throw SystemError("execute", program, errno: errno)
     }
@@ -143,11 +144,12 @@ enum ProcessSetup {
     /// Refuses a directory outside of the container's root: a leaked descriptor could lead there (CVE-2024-21626), and getcwd(2) then
     /// fails with ENOENT.
     private static func checkDirectory(_ path: String) throws(SystemError) {
-        guard let name = getcwd(nil, 0) else {
+        guard let name = unsafe getcwd(nil, 0) else {
             guard errno == ENOENT else { return }
             throw SystemError("change to directory (process.cwd) outside of the container's root,", path, errno: ENOENT)
         }
-        free(name)
+        // SAFETY: getcwd(3) has allocated the name for its caller.
+        unsafe free(name)
     }
 
     /// Whether a path leads to `file`, also by a magic link: /proc/self/exe is the agent here (CVE-2019-5736).
@@ -160,7 +162,9 @@ enum ProcessSetup {
     private static func find(_ name: String, environment: [String]) throws -> String {
         if name.contains("/") {
             // Check before the go-ahead, so that creation fails. Unlike access(2), this respects the capabilities.
-            if faccessat(AT_FDCWD, name, X_OK, AT_EACCESS) != 0, [ENOENT, ENOTDIR, EACCES, ELOOP].contains(errno) {
+            if unsafe faccessat(AT_FDCWD, name, X_OK, AT_EACCESS) != 0,
+                [ENOENT, ENOTDIR, EACCES, ELOOP].contains(errno)
+            {
                 throw SystemError("execute", name, errno: errno)
             }
             guard !Files.isDirectory(name) else { throw SystemError("execute", name, errno: EACCES) }
@@ -173,7 +177,7 @@ enum ProcessSetup {
         for directory in path.split(separator: ":", omittingEmptySubsequences: false) {
             let candidate = (directory.isEmpty ? "." : directory) + "/" + name
             guard !Files.isDirectory(candidate) else { continue }
-            if access(candidate, X_OK) == 0 { return candidate }
+            if unsafe access(candidate, X_OK) == 0 { return candidate }
             if errno == EACCES { denied = true }
         }
         if denied { throw SystemError("execute", name, errno: EACCES) }

@@ -43,7 +43,7 @@ struct RootLookup {
         var place = ""
         for name in path.split(separator: "/") {
             place += "/" + name
-            let found = clx_open_plainly(root, place, Int32(clx_open_path) | O_NOFOLLOW)
+            let found = unsafe clx_open_plainly(root, place, Int32(clx_open_path) | O_NOFOLLOW)
             guard found >= 0 else { return "\(place): \(SystemError.text(of: -found))" }
             let descriptor = FileDescriptor(owning: found)
             switch FileFacts(descriptor.raw)?.type {
@@ -57,16 +57,16 @@ struct RootLookup {
 
     private func descriptor(_ path: String, _ links: Links) -> Int32 {
         switch links {
-        case .followed: clx_open_in_root(root, path, Int32(clx_open_path), 0)
-        case .refused: clx_open_plainly(root, path, Int32(clx_open_path))
+        case .followed: unsafe clx_open_in_root(root, path, Int32(clx_open_path), 0)
+        case .refused: unsafe clx_open_plainly(root, path, Int32(clx_open_path))
         }
     }
 
     private func link(_ directory: Int32, _ name: String, _ path: String) throws(SystemError) -> String {
         var buffer = [UInt8](repeating: 0, count: Self.maxLinkLength)
         let length = try check("read link", path) {
-            buffer.withUnsafeMutableBytes {
-                readlinkat(directory, name, $0.baseAddress!.assumingMemoryBound(to: CChar.self), $0.count)
+            unsafe buffer.withUnsafeMutableBytes {
+                unsafe readlinkat(directory, name, $0.baseAddress!.assumingMemoryBound(to: CChar.self), $0.count)
             }
         }
         return String(decoding: buffer[..<length], as: UTF8.self)
@@ -86,12 +86,12 @@ struct RootLookup {
                 continue
             }
             let parentPath = "/" + done.joined(separator: "/")
-            let directory = FileDescriptor(
+            let directory = unsafe FileDescriptor(
                 owning: try checkNegativeErrno(
                     "open", parentPath, clx_open_in_root(root, parentPath, Int32(clx_open_path) | O_DIRECTORY, 0)))
             let parent = directory.raw
             var facts = stat()
-            if fstatat(parent, name, &facts, Int32(AT_SYMLINK_NOFOLLOW)) == 0 {
+            if unsafe fstatat(parent, name, &facts, Int32(AT_SYMLINK_NOFOLLOW)) == 0 {
                 if facts.st_mode & S_IFMT == S_IFLNK {
                     followed += 1
                     guard links == .followed, followed <= Self.maxLinks else {
@@ -105,7 +105,7 @@ struct RootLookup {
             } else {
                 guard errno == ENOENT else { throw SystemError("look up", path, errno: errno) }
                 let isFile = names.isEmpty && last == .file
-                let made = isFile ? mknodat(parent, name, S_IFREG | 0o644, 0) : mkdirat(parent, name, 0o755)
+                let made = unsafe isFile ? mknodat(parent, name, S_IFREG | 0o644, 0) : mkdirat(parent, name, 0o755)
                 if made != 0, errno != EEXIST { throw SystemError("make mount point", path, errno: errno) }
             }
             done.append(name)
@@ -126,7 +126,7 @@ struct FileFacts: Equatable {
     /// nil for a descriptor that is not open.
     init?(_ descriptor: Int32) {
         var facts = stat()
-        guard fstat(descriptor, &facts) == 0 else { return nil }
+        guard unsafe fstat(descriptor, &facts) == 0 else { return nil }
         (type, permissions) = (facts.st_mode & S_IFMT, facts.st_mode & 0o7777)
         number = UInt64(facts.st_rdev)
         file = [UInt64(facts.st_dev), UInt64(facts.st_ino)]

@@ -17,7 +17,7 @@ struct Rootfs: ~Copyable {
     /// Makes the root a mount, as pivot_root(2) needs it.
     init(_ plan: ContainerPlan) throws(SystemError) {
         self.plan = plan
-        try check("set propagation of", "/") { mount(nil, "/", nil, UInt(MS_SLAVE) | UInt(MS_REC), nil) }
+        try check("set propagation of", "/") { unsafe mount(nil, "/", nil, UInt(MS_SLAVE) | UInt(MS_REC), nil) }
         guard Files.isDirectory(plan.rootfs) else { throw SystemError("use root", plan.rootfs, errno: ENOENT) }
         try Mounts.bind(plan.rootfs, at: plan.rootfs)
         root = try FileDescriptor.open(plan.rootfs, Int32(clx_open_path) | O_DIRECTORY)
@@ -51,7 +51,7 @@ struct Rootfs: ~Copyable {
     /// Opens a terminal of the container's devpts and mounts it on /dev/console.
     func openTerminal() throws(SystemError) -> PseudoTerminal {
         let terminal = try ProcessSetup.openTerminal(plan.process) { path in
-            clx_open_in_root(root.raw, path, O_RDWR | O_NOCTTY, 0)
+            unsafe clx_open_in_root(root.raw, path, O_RDWR | O_NOCTTY, 0)
         }
         try? show(terminal.slave, at: "/dev/console")
         return terminal
@@ -88,9 +88,9 @@ struct Rootfs: ~Copyable {
     func enter() throws(SystemError) {
         let root = root.raw
         try check("enter", plan.rootfs) { fchdir(root) }
-        try checkNegativeErrno("pivot root to", plan.rootfs, clx_pivot_root(".", "."))
-        try check("leave", "old root") { umount2(".", Int32(MNT_DETACH)) }
-        try check("enter", "/") { chdir("/") }
-        try check("set propagation of", "/") { mount(nil, "/", nil, plan.rootPropagation, nil) }
+        try unsafe checkNegativeErrno("pivot root to", plan.rootfs, clx_pivot_root(".", "."))
+        try check("leave", "old root") { unsafe umount2(".", Int32(MNT_DETACH)) }
+        try check("enter", "/") { unsafe chdir("/") }
+        try check("set propagation of", "/") { unsafe mount(nil, "/", nil, plan.rootPropagation, nil) }
     }
 }

@@ -16,40 +16,42 @@ package struct SeccompFilter: Equatable, Sendable {
     /// Compiles with libseccomp. Leaves out names that it doesn't know: this architecture has no such call.
     /// - Throws: `SystemError` that names the field of linux.seccomp.
     package init(_ plan: SeccompPlan) throws(SystemError) {
-        guard let context = seccomp_init(plan.defaultAction) else {
+        guard let context = unsafe seccomp_init(plan.defaultAction) else {
             throw SystemError(
                 "make seccomp filter (linux.seccomp.defaultAction)", "\(plan.defaultAction)", errno: EINVAL)
         }
-        defer { seccomp_release(context) }
+        defer { unsafe seccomp_release(context) }
         // A binary search instead of hundreds of comparisons (seccomp_attr_set(3)).
-        seccomp_attr_set(context, SCMP_FLTATR_CTL_OPTIMIZE, Self.binaryTree)
+        unsafe seccomp_attr_set(context, SCMP_FLTATR_CTL_OPTIMIZE, Self.binaryTree)
         for name in plan.architectures {
-            let token = seccomp_arch_resolve_name(name)
+            let token = unsafe seccomp_arch_resolve_name(name)
             guard token != 0 else { throw SystemError("filter (linux.seccomp.architectures)", name, errno: EINVAL) }
-            let result = seccomp_arch_add(context, token)
+            let result = unsafe seccomp_arch_add(context, token)
             if result != 0, result != -EEXIST {
                 throw SystemError("filter (linux.seccomp.architectures)", name, errno: -result)
             }
         }
         for rule in plan.rules {
-            let number = seccomp_syscall_resolve_name(rule.name)
+            let number = unsafe seccomp_syscall_resolve_name(rule.name)
             guard number != -1 else { continue }
             let conditions = rule.conditions.map { condition in
                 scmp_arg_cmp(
                     arg: condition.argument, op: scmp_compare(condition.comparison), datum_a: condition.value,
                     datum_b: condition.second)
             }
-            let result = seccomp_rule_add_array(context, rule.action, number, UInt32(conditions.count), conditions)
+            let result = unsafe seccomp_rule_add_array(
+                context, rule.action, number, UInt32(conditions.count), conditions)
             // EEXIST: the call has another action already. The same action twice is no error to libseccomp.
             guard result == 0 else {
                 throw SystemError("filter (linux.seccomp.syscalls)", rule.name, errno: -result)
             }
         }
-        let file = FileDescriptor(owning: try checkNegativeErrno("make", "filter", clx_memory_file("filter")))
-        try checkNegativeErrno("export", "seccomp filter", seccomp_export_bpf(context, file.raw))
+        let file = unsafe FileDescriptor(owning: try checkNegativeErrno("make", "filter", clx_memory_file("filter")))
+        try unsafe checkNegativeErrno("export", "seccomp filter", seccomp_export_bpf(context, file.raw))
         lseek(file.raw, 0, SEEK_SET)
         let bytes = try file.readAll("seccomp filter", limit: Self.maxBytes)
-        let compiled = bytes.withUnsafeBytes { Array($0.bindMemory(to: UInt64.self)) }
+        // SAFETY: the bytes are instructions of eight bytes; bindMemory ignores a rest.
+        let compiled = unsafe bytes.withUnsafeBytes { unsafe Array($0.bindMemory(to: UInt64.self)) }
         instructions = Self.prologue(plan) + compiled
         flags = plan.flags
     }
@@ -59,7 +61,7 @@ package struct SeccompFilter: Equatable, Sendable {
         self.flags = flags
     }
 
-    private static var native: UInt32 { seccomp_arch_resolve_name("x86_64") }
+    private static var native: UInt32 { unsafe seccomp_arch_resolve_name("x86_64") }
 
     /// Numbers of x32 calls have this bit beside x86_64's token (__X32_SYSCALL_BIT, asm/unistd.h).
     private static let x32Bit: UInt32 = 0x4000_0000
@@ -74,9 +76,10 @@ package struct SeccompFilter: Equatable, Sendable {
     /// numbers. A profile that allows by default, or leaves the answer to a tracer, needs no such instructions.
     private static func prologue(_ plan: SeccompPlan) -> [UInt64] {
         guard !letThrough.contains(plan.defaultAction) else { return [] }
-        let tokens = [native] + plan.architectures.map { seccomp_arch_resolve_name($0) }.filter { $0 != native }
+        let tokens = [native] + plan.architectures.map { unsafe seccomp_arch_resolve_name($0) }.filter { $0 != native }
         return tokens.flatMap { token in
-            refusal(ofCallsAbove: plan.named.map { seccomp_syscall_resolve_name_arch(token, $0) }.max() ?? 0, token)
+            refusal(
+                ofCallsAbove: plan.named.map { unsafe seccomp_syscall_resolve_name_arch(token, $0) }.max() ?? 0, token)
         }
     }
 
@@ -86,7 +89,7 @@ package struct SeccompFilter: Equatable, Sendable {
         guard highest > 0 else { return [] }
         let answer = [BPF.skip(1, unlessGreater: UInt32(highest)), BPF.answer(answerENOSYS)]
         // To the kernel, x32 is x86_64 with another bit in each number.
-        let isX32 = token == seccomp_arch_resolve_name("x32")
+        let isX32 = unsafe token == seccomp_arch_resolve_name("x32")
         let toAnswer = UInt8(answer.count)
         let selection: [UInt64] =
             isX32 || token == native
@@ -99,6 +102,6 @@ package struct SeccompFilter: Equatable, Sendable {
     package func load() throws(SystemError) {
         try checkNegativeErrno(
             "load", "seccomp filter of \(instructions.count) instructions (linux.seccomp)",
-            clx_load_seccomp(instructions, instructions.count, flags))
+            unsafe clx_load_seccomp(instructions, instructions.count, flags))
     }
 }

@@ -34,7 +34,7 @@ package struct SyncSocket: ~Copyable, Sendable {
 
     /// Sends bytes of any length: their count first, then packets.
     package func send(document: [UInt8]) throws(SystemError) {
-        try descriptor.send(withUnsafeBytes(of: UInt32(document.count)) { Array($0) }, descriptors: [])
+        try unsafe descriptor.send(withUnsafeBytes(of: UInt32(document.count)) { unsafe Array($0) }, descriptors: [])
         var rest = document[...]
         while !rest.isEmpty {
             try descriptor.send(Array(rest.prefix(Self.maxPacket)), descriptors: [])
@@ -52,7 +52,8 @@ package struct SyncSocket: ~Copyable, Sendable {
     package func receiveDocument() throws(SystemError) -> [UInt8] {
         let count = receive().bytes
         guard count.count == 4 else { throw SystemError("read", "plan", errno: EPIPE) }
-        let total = Int(count.withUnsafeBytes { $0.loadUnaligned(as: UInt32.self) })
+        // SAFETY: the guard has checked that there are four bytes.
+        let total = unsafe Int(count.withUnsafeBytes { unsafe $0.loadUnaligned(as: UInt32.self) })
         var document: [UInt8] = []
         while document.count < total {
             let (bytes, _) = receive()
@@ -65,13 +66,14 @@ package struct SyncSocket: ~Copyable, Sendable {
     /// Sends the flags, then the instructions; no bytes for a process without a filter.
     package func send(_ filter: SeccompFilter?) throws(SystemError) {
         let words = filter.map { [UInt64($0.flags)] + $0.instructions } ?? []
-        try send(document: words.withUnsafeBytes { Array($0) })
+        try unsafe send(document: words.withUnsafeBytes { unsafe Array($0) })
     }
 
     package func receiveFilter() throws(SystemError) -> SeccompFilter? {
         let bytes = try receiveDocument()
         let words = stride(from: 0, to: bytes.count - 7, by: 8).map { offset in
-            bytes.withUnsafeBytes { $0.loadUnaligned(fromByteOffset: offset, as: UInt64.self) }
+            // SAFETY: the stride leaves eight bytes at every offset.
+            unsafe bytes.withUnsafeBytes { unsafe $0.loadUnaligned(fromByteOffset: offset, as: UInt64.self) }
         }
         guard let flags = words.first else { return nil }
         return SeccompFilter(instructions: Array(words.dropFirst()), flags: UInt32(truncatingIfNeeded: flags))
@@ -112,9 +114,9 @@ package struct SyncSocket: ~Copyable, Sendable {
     private func receive() -> (bytes: [UInt8], passed: Int32) {
         var passed: Int32 = -1
         var count = 1
-        let (bytes, got) = readBytes(upTo: 65536) {
+        let (bytes, got) = unsafe readBytes(upTo: 65536) {
             count = 1
-            return clx_recv_fds(descriptor.raw, $0.baseAddress, $0.count, &passed, &count)
+            return unsafe clx_recv_fds(descriptor.raw, $0.baseAddress, $0.count, &passed, &count)
         }
         if got == -Int(EAGAIN) { return (Array("Ethe process's init took too long".utf8), -1) }
         return (bytes, count == 1 ? passed : -1)

@@ -65,7 +65,7 @@ package final class Zygote: Sendable {
             var answer: Int32 = 0
             do throws(SystemError) {
                 try socket.send(PlanCoder.write(request), descriptors: descriptors)
-                let count = try check("read", "its answer") { recv(socket.raw, &answer, 4, 0) }
+                let count = try check("read", "its answer") { unsafe recv(socket.raw, &answer, 4, 0) }
                 guard count == 4 else { throw SystemError("read", "its answer", errno: EPIPE) }
             } catch {
                 // Use the socket no more: a late answer would be taken for the next one.
@@ -94,15 +94,16 @@ package final class Zygote: Sendable {
         while true {
             var descriptors = [Int32](repeating: -1, count: maxDescriptors)
             var count = descriptors.count
-            let (bytes, got) = readBytes(upTo: maxRequest) { buffer in
-                descriptors.withUnsafeMutableBufferPointer {
-                    clx_recv_fds(socket.raw, buffer.baseAddress, buffer.count, $0.baseAddress, &count)
+            let (bytes, got) = unsafe readBytes(upTo: maxRequest) { buffer in
+                // SAFETY: `count` is the number of elements; the call returns how many it has set.
+                unsafe descriptors.withUnsafeMutableBufferPointer {
+                    unsafe clx_recv_fds(socket.raw, buffer.baseAddress, buffer.count, $0.baseAddress, &count)
                 }
             }
             guard got > 0 else { _exit(0) }
             var answer = perform(PlanCoder.read(Request.self, bytes), Array(descriptors.prefix(count)))
             for descriptor in descriptors.prefix(count) { close(descriptor) }
-            guard send(socket.raw, &answer, 4, Int32(MSG_NOSIGNAL)) == 4 else { _exit(0) }
+            guard unsafe send(socket.raw, &answer, 4, Int32(MSG_NOSIGNAL)) == 4 else { _exit(0) }
         }
     }
 
@@ -116,7 +117,7 @@ package final class Zygote: Sendable {
         let pid = clx_fork_sibling(request.namespaces, group)
         guard pid == 0 else { return pid }
         let table = zip(descriptors, request.targets).map { clx_fd_mapping(source: $0, target: $1) }
-        guard clx_keep_only(table, table.count) == 0 else { _exit(127) }
+        guard unsafe clx_keep_only(table, table.count) == 0 else { _exit(127) }
         clx_reset_signals()
         setsid()
         role.run()
