@@ -33,31 +33,3 @@ package struct SandboxPaths: Sendable, Equatable {
         return "\(mounts)/\(container)-\(index)-\(base)"
     }
 }
-
-/// Paths inside the guest, as Kata's agent expects them.
-package enum GuestPaths {
-    package static let share = "/run/kata-containers/shared/containers"
-    package static let shareTag = "kataShared"
-    package static func rootfs(of container: String) -> String { "\(share)/\(container)/rootfs" }
-
-    /// Where a container's root is mounted that is a disk of its own.
-    package static func rootDisk(of container: String) -> String { "/run/kata-containers/\(container)/rootfs" }
-
-    /// Where a file system of a container's own disk is mounted.
-    package static func disk(of container: String, index: Int) -> String {
-        "/run/kata-containers/\(container)/disk\(index)"
-    }
-
-    /// Where the agent listens in the place of a socket of the host.
-    package static func socket(of container: String, index: Int) -> String {
-        "/run/kata-containers/\(container)/socket\(index)"
-    }
-
-    /// Where the guest mounts memory in the place of a file system of the host's.
-    package static func memory(_ device: UInt64) -> String { "/run/kata-containers/sandbox/shm\(device)" }
-
-    /// The guest's name of a path below the host's mounts.
-    package static func path(of mounted: String, below mounts: String) -> String {
-        share + mounted.dropFirst(mounts.count)
-    }
-}
