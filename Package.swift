@@ -13,7 +13,9 @@ func room(
 ) -> Target {
     .target(
         name: name, dependencies: dependencies, path: "Sources/\(storey)/\(name)", exclude: exclude,
-        resources: resources, swiftSettings: strict)
+        resources: resources,
+        swiftSettings: storey == "Guest" || ["OCISpec", "TTRPC"].contains(name)
+            ? strict + [.strictMemorySafety()] : strict)
 }
 
 func tool(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
@@ -62,60 +64,59 @@ let package = Package(
         room("Netlink", in: "Platform", ["CLinux", "LinuxKernel"]),
         room("VhostUser", in: "Platform", ["CLinux", "LinuxKernel"]),
         // Contracts
-        room("Deadlines", in: "Contracts"),
-        room("OCISpec", in: "Contracts", ["Deadlines", "LinuxKernel"]),
+        room("OCISpec", in: "Contracts", ["LinuxKernel"]),
         room("TTRPC", in: "Contracts", ["EventLoop", "LinuxKernel", nioCore, nioPosix, protobuf]),
         room("AgentAPI", in: "Contracts", ["Netlink", "OCISpec", "TTRPC", protobuf]),
         room("ShimAPI", in: "Contracts", ["TTRPC", protobuf]),
         // Guest
         room("Container", in: "Guest", ["CLinux", "CSeccomp", "LinuxKernel", "OCISpec"]),
-        room("GuestNetwork", in: "Guest", ["AgentAPI", "CLinux", "Deadlines", "LinuxKernel", "Netlink", "TTRPC"]),
+        room("GuestNetwork", in: "Guest", ["AgentAPI", "CLinux", "LinuxKernel", "Netlink", "TTRPC"]),
         room("GuestStorage", in: "Guest", ["AgentAPI", "CLinux", "LinuxKernel", "Netlink", "TTRPC"]),
         room(
             "Agent", in: "Guest",
             [
-                "Container", "Deadlines", "GuestNetwork", "GuestStorage", "AgentAPI", "OCISpec", "TTRPC", "EventLoop",
+                "Container", "GuestNetwork", "GuestStorage", "AgentAPI", "OCISpec", "TTRPC", "EventLoop",
                 "Netlink",
                 "LinuxKernel", "CLinux", nioCore,
                 nioPosix, protobuf,
             ]),
         // Host
-        room("Configuration", in: "Host", ["Deadlines", "Digest", "LinuxKernel"]),
-        room("Hypervisor", in: "Host", ["Deadlines", "LinuxKernel", nioCore], exclude: ["QEMU"]),
+        room("Configuration", in: "Host", ["Digest", "LinuxKernel"]),
+        room("Hypervisor", in: "Host", ["LinuxKernel", nioCore], exclude: ["QEMU"]),
         .target(
             name: "QEMU",
             dependencies: [
-                "CLinux", "Configuration", "Deadlines", "EventLoop", "Hypervisor", "LinuxKernel", nioCore, nioPosix,
+                "CLinux", "Configuration", "EventLoop", "Hypervisor", "LinuxKernel", nioCore, nioPosix,
             ],
             path: "Sources/Host/Hypervisor/QEMU", swiftSettings: strict),
         room(
             "Snapshot", in: "Host",
-            ["AgentAPI", "CLinux", "Deadlines", "EventLoop", "Hypervisor", "LinuxKernel", nioCore, protobuf]),
+            ["AgentAPI", "CLinux", "EventLoop", "Hypervisor", "LinuxKernel", nioCore, protobuf]),
         room("Diagnosis", in: "Host", ["Hypervisor", "LinuxKernel"]),
         room("Storage", in: "Host", ["CLinux", "LinuxKernel"]),
-        room("Network", in: "Host", ["Deadlines", "LinuxKernel", "Netlink"]),
+        room("Network", in: "Host", ["LinuxKernel", "Netlink"]),
         room(
-            "Images", in: "Host", ["CLinux", "Deadlines", "Digest", "LinuxKernel"],
+            "Images", in: "Host", ["CLinux", "Digest", "LinuxKernel"],
             resources: [
                 .embedInCode("Kernel/guest.config"), .embedInCode("Kernel/patches/apic-timer.patch"),
                 .embedInCode("Kernel/patches/keep-initmem.patch"),
                 .embedInCode("Kernel/patches/known-branches.patch"),
             ]),
         room("ControlGroups", in: "Host", ["LinuxKernel"]),
-        room("Ledger", in: "Host", ["ControlGroups", "Deadlines", "LinuxKernel", "Network"]),
+        room("Ledger", in: "Host", ["ControlGroups", "LinuxKernel", "Network"]),
         room(
             "Channel", in: "Host",
-            ["AgentAPI", "CLinux", "Deadlines", "EventLoop", "LinuxKernel", "VhostUser", log, nioCore]),
+            ["AgentAPI", "CLinux", "EventLoop", "LinuxKernel", "VhostUser", log, nioCore]),
         room("Stdio", in: "Host", ["Channel", "CLinux", "LinuxKernel"]),
         room(
-            "SocketForward", in: "Host", ["AgentAPI", "Channel", "CLinux", "Deadlines", "LinuxKernel", "OCISpec"]),
+            "SocketForward", in: "Host", ["AgentAPI", "Channel", "CLinux", "LinuxKernel", "OCISpec"]),
         room("Pod", in: "Host", ["AgentAPI", "Configuration", "Hypervisor", "LinuxKernel", "OCISpec"]),
         room("GuestSpec", in: "Host", ["AgentAPI", "Ledger", "LinuxKernel", "OCISpec", "Pod"]),
         room("Share", in: "Host", ["AgentAPI", "CLinux", "GuestSpec", "Ledger", "LinuxKernel"]),
         room(
             "Sandbox", in: "Host",
             [
-                "Channel", "Configuration", "ControlGroups", "Deadlines", "Diagnosis", "GuestSpec", "Hypervisor",
+                "Channel", "Configuration", "ControlGroups", "Diagnosis", "GuestSpec", "Hypervisor",
                 "Ledger", "Network", "Netlink", "Pod", "Share", "Snapshot", "SocketForward", "Stdio", "Storage",
                 "VhostUser", "AgentAPI", "OCISpec", "TTRPC", "EventLoop", "LinuxKernel", "CLinux", nioCore, log,
                 protobuf,
@@ -123,7 +124,7 @@ let package = Package(
         room(
             "Shim", in: "Host",
             [
-                "Sandbox", "Configuration", "Deadlines", "GuestSpec", "Hypervisor", "Ledger", "Pod", "QEMU", "Snapshot",
+                "Sandbox", "Configuration", "GuestSpec", "Hypervisor", "Ledger", "Pod", "QEMU", "Snapshot",
                 "Stdio", "ShimAPI", "AgentAPI", "TTRPC", "EventLoop", "OCISpec", "LinuxKernel", "CLinux", nioCore,
                 nioPosix, log, protobuf,
             ]),
@@ -134,7 +135,7 @@ let package = Package(
             "kata-runtime",
             [
                 "Shim", "Sandbox", "Channel", "GuestSpec", "Hypervisor", "Pod", "QEMU", "Snapshot", "Stdio",
-                "Deadlines", "Ledger", "Network", "Netlink", "AgentAPI", "ShimAPI", "TTRPC",
+                "Ledger", "Network", "Netlink", "AgentAPI", "ShimAPI", "TTRPC",
                 "EventLoop",
                 "Configuration", "OCISpec", "LinuxKernel", "CLinux", arguments, nioCore, nioPosix, protobuf,
             ]),
@@ -153,14 +154,18 @@ let package = Package(
         unitTests("Netlink", ["LinuxKernel", "CLinux", "TestSupport"]),
         unitTests("GuestNetwork", ["AgentAPI", "LinuxKernel", "Netlink", "TestSupport"]),
         unitTests("VhostUser", ["LinuxKernel", "CLinux", "TestSupport"]),
-        unitTests("Deadlines", ["LinuxKernel"]),
         unitTests("OCISpec", ["LinuxKernel", "TestSupport"]),
         unitTests("TTRPC", ["EventLoop", "AgentAPI", "LinuxKernel", "TestSupport", nioCore, nioPosix]),
         unitTests("AgentAPI", ["OCISpec", "TestSupport", protobuf]),
         unitTests("Container", ["OCISpec", "CLinux", "LinuxKernel", "TestSupport"]),
-        unitTests("Agent", ["GuestStorage", "OCISpec", "TestSupport"]),
+        unitTests(
+            "Agent",
+            [
+                "AgentAPI", "CLinux", "Container", "EventLoop", "GuestStorage", "LinuxKernel", "OCISpec", "TTRPC",
+                "TestSupport", nioCore, nioPosix, protobuf,
+            ]),
         unitTests("Configuration", ["Digest", "LinuxKernel", "TestSupport"]),
-        unitTests("GuestStorage", ["LinuxKernel"]),
+        unitTests("GuestStorage", ["AgentAPI", "LinuxKernel"]),
         unitTests("Hypervisor", ["LinuxKernel", "TestSupport"]),
         unitTests("QEMU", ["EventLoop", "Hypervisor", "LinuxKernel", "TestSupport", nioPosix]),
         unitTests("Snapshot", ["Hypervisor", "LinuxKernel", "QEMU"]),

@@ -12,9 +12,9 @@ struct AgentTests {
         ] as [(String, UInt32?)])
     func commandLine(text: String, port: UInt32?) { #expect(KernelCommandLine(text).debugConsolePort == port) }
 
-    @Test("what the agent rehearses is a container that it could make")
-    func rehearsal() throws {
-        let plan = try Rehearsal.plan()
+    @Test("what the agent warms up with is a container that it could make")
+    func warmUp() throws {
+        let plan = try WarmUp.plan()
         #expect(plan.process.arguments == ["sh"])
         #expect(plan.mounts.contains { $0.destination == "/dev/mqueue" })
         #expect(plan.limits.contains { $0.path == "memory.max" })
@@ -41,14 +41,14 @@ struct AgentTests {
         func mask(_ digits: String) -> String { String(repeating: "0", count: 16 - digits.count) + digits }
         let status =
             "Name:\tx\nSigQ:\t4000/1\nSigBlk:\t\(mask(blocked))\nSigIgn:\t\(mask(ignored))\nSigCgt:\t\(mask(caught))\n"
-        #expect(GuestProcess.knows(15, status: status) == (caught != "bfff"))
+        #expect(GuestProcess.handles(15, status: status) == (caught != "bfff"))
     }
 
     @Test("a process that waits for signals is known by its system call; of one that has gone, nothing is known")
     func signalsWaited() {
         #expect(GuestProcess.isWaiting(syscall: "177 0x7ffd 0x0\n"))
         #expect(!GuestProcess.isWaiting(syscall: "running\n") && !GuestProcess.isWaiting(syscall: ""))
-        #expect(GuestProcess.knows(15, status: ""))
+        #expect(GuestProcess.handles(15, status: ""))
     }
 
     private static let shell = ProcessEntry(

@@ -193,21 +193,21 @@ struct SeccompTests {
         var random = Seeded(11)
         let names = ["read", "clone", "mmap", "socket", "nope", "", "_sysctl", "arch_prctl", "socketcall"]
         for _ in 0..<Fuzz.rounds(3000) {
-            var profile = Profile(defaultAction: Vocabulary.seccompActions.randomElement(using: &random)!.name)
+            var profile = Profile(defaultAction: KernelNames.seccompActions.randomElement(using: &random)!.name)
             profile.architectures = (0..<Int.random(in: 0...3, using: &random)).map { _ in
-                Vocabulary.seccompArchitectures.randomElement(using: &random)!
+                KernelNames.seccompArchitectures.randomElement(using: &random)!
             }
             profile.syscalls = (0..<Int.random(in: 0...4, using: &random)).map { _ in
                 Profile.Rule(
                     names: [names.randomElement(using: &random)!],
-                    action: Vocabulary.seccompActions.randomElement(using: &random)!.name,
+                    action: KernelNames.seccompActions.randomElement(using: &random)!.name,
                     errnoRet: UInt32.random(in: 0...5000, using: &random),
                     args: (0..<Int.random(in: 0...3, using: &random)).map { _ in
                         .init(
                             index: UInt32.random(in: 0...7, using: &random),
                             value: .random(in: 0 ... .max, using: &random),
                             valueTwo: .random(in: 0 ... .max, using: &random),
-                            op: Vocabulary.seccompOperators.randomElement(using: &random)!)
+                            op: KernelNames.seccompOperators.randomElement(using: &random)!)
                     })
             }
             _ = try? SeccompFilter(SeccompPlan(profile))

@@ -4,7 +4,7 @@ import Testing
 @testable import Container
 @testable import LinuxKernel
 
-@Suite("The agent's conversation with a process's first steps")
+@Suite("The agent's protocol with a process's init")
 struct SyncSocketTests {
     @Test("silence past the limit is a failure, not the end that means a started program")
     func silence() throws {
@@ -15,18 +15,18 @@ struct SyncSocketTests {
         try other.send(.ready)
         #expect(agent.next() == .ready)
         agent.setLimit(.seconds(1))
-        #expect(agent.next() == .failure("the process's first steps took too long"))
+        #expect(agent.next() == .failure("the process's init took too long"))
         _ = consume other
         #expect(agent.next() == .end)
     }
 
-    @Test("last words need no system call, and are gone with nobody to say them")
-    func lastWords() throws {
-        let page = try LastWords.make()
-        #expect(LastWords.read(page) == "")
+    @Test("an error page needs no system call, and is empty at first")
+    func errorPage() throws {
+        let page = try ErrorPage.make()
+        #expect(ErrorPage.read(page) == "")
         let mapped = try #require(mmap(nil, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, page.raw, 0))
         memcpy(mapped, "execute /x: no", 14)
         munmap(mapped, 4096)
-        #expect(LastWords.read(page) == "execute /x: no")
+        #expect(ErrorPage.read(page) == "execute /x: no")
     }
 }

@@ -56,7 +56,7 @@ struct GuestNetworkPlanTests {
             try socket.add(LinkAddress(link: left.index, prefix: Prefix("10.8.0.1/24")!))
 
             // The name is taken by another link, which gives it away; the address that was there goes.
-            let done = try GuestNetwork.update(
+            let done = try NetworkSettings.update(
                 interface { $0.hwAddr = left.hardwareAddress.description }, timeout: .seconds(3))
             #expect(done.name == "eth0" && done.mtu == 1400)
             #expect(done.ipaddresses.filter { $0.family == .v4 }.map { "\($0.address)/\($0.mask)" } == ["10.9.0.2/24"])
@@ -68,26 +68,26 @@ struct GuestNetworkPlanTests {
             var far = Types_Route()
             (far.dest, far.device, far.mtu) = ("10.77.0.0/16", "eth0", 1300)
             // The default route comes first and needs the other to be there only for its gateway.
-            let routes = try GuestNetwork.update([gateway, far]).routes
+            let routes = try NetworkSettings.update([gateway, far]).routes
             #expect(routes.contains { $0.dest == "" && $0.gateway == "10.9.0.1" && $0.device == "eth0" })
             #expect(routes.contains { $0.dest == "10.77.0.0/16" && $0.mtu == 1300 && $0.scope == 253 })
-            #expect(try GuestNetwork.update([far]).routes.allSatisfy { $0.gateway == "" })
+            #expect(try NetworkSettings.update([far]).routes.allSatisfy { $0.gateway == "" })
             // What was listed may be set: the kernel's own routes stay what they are, and outlive the next update.
-            _ = try GuestNetwork.update(GuestNetwork.routes().routes)
-            _ = try GuestNetwork.update([far])
-            #expect(try GuestNetwork.update([gateway, far]).routes.contains { $0.gateway == "10.9.0.1" })
+            _ = try NetworkSettings.update(NetworkSettings.routes().routes)
+            _ = try NetworkSettings.update([far])
+            #expect(try NetworkSettings.update([gateway, far]).routes.contains { $0.gateway == "10.9.0.1" })
             var wrong = far
             wrong.device = "eth7"
-            #expect(throws: RPCError.self) { try GuestNetwork.update([wrong]) }
+            #expect(throws: RPCError.self) { try NetworkSettings.update([wrong]) }
 
             var neighbor = Types_ARPNeighbor()
             (neighbor.device, neighbor.lladdr, neighbor.toIpaddress.address) = ("eth0", "02:00:00:00:00:09", "10.9.0.9")
-            try GuestNetwork.add([neighbor])
+            try NetworkSettings.add([neighbor])
             #expect(try socket.neighbors().contains { $0.address.description == "10.9.0.9" && $0.state == 0x80 })
 
-            #expect(try GuestNetwork.interfaces().interfaces.contains { $0.name == "eth0" && $0.type == "veth" })
+            #expect(try NetworkSettings.interfaces().interfaces.contains { $0.name == "eth0" && $0.type == "veth" })
             let absent = interface { $0.hwAddr = "02:00:00:00:00:77" }
-            #expect(throws: RPCError.self) { try GuestNetwork.update(absent, timeout: .milliseconds(50)) }
+            #expect(throws: RPCError.self) { try NetworkSettings.update(absent, timeout: .milliseconds(50)) }
         }
     }
 
@@ -106,7 +106,7 @@ struct GuestNetworkPlanTests {
                 change.hardwareAddress = HardwareAddress("02:00:00:00:00:55")
                 try? socket.change(link.index, change)
             }
-            let found = try GuestNetwork.update(interface { $0.hwAddr = "02:00:00:00:00:55" }, timeout: .seconds(3))
+            let found = try NetworkSettings.update(interface { $0.hwAddr = "02:00:00:00:00:55" }, timeout: .seconds(3))
             #expect(found.name == "eth0")
         }
     }

@@ -190,20 +190,20 @@ struct SpecTests {
 
     @Test("lists of processors are what taskset(1) takes")
     func processors() {
-        #expect(Vocabulary.processors("0-2,7") == [0, 1, 2, 7])
+        #expect(KernelNames.processors("0-2,7") == [0, 1, 2, 7])
         for wrong in ["", "-", "1-", "-1", "3-2", "a", "1,,2", "1-2-3", "0-9999999999999999999"] {
-            #expect(Vocabulary.processors(wrong) == nil, "\(wrong)")
+            #expect(KernelNames.processors(wrong) == nil, "\(wrong)")
         }
     }
 
     @Test("a hook gets the state, and ends with its status or at its limit")
     func hooks() throws {
         let state = State(Spec.example, id: "c1", bundle: "/b", pid: 7)
-        try Hook(path: "/bin/sh", args: ["sh", "-c", "grep -q '\"id\":\"c1\"'"], env: ["PATH=/bin:/usr/bin"]).run(
-            "prestart", state)
+        try Hook(path: "/bin/sh", args: ["sh", "-c", "grep -q '\"id\":\"c1\"'"], env: ["PATH=/bin:/usr/bin"]).program
+            .run("prestart", input: state.json(), within: Hook.defaultLimit)
         func failure(_ hook: Hook) -> String {
             do {
-                try hook.run("prestart", state)
+                try hook.program.run("prestart", input: state.json(), within: Hook.defaultLimit)
                 return ""
             } catch { return error.description }
         }

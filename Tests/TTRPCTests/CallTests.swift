@@ -45,11 +45,11 @@ struct CallTests {
     }
 
     /// A server at a socket of its own, and its path.
-    private func serve(mostConnections: Int, slowBegan: AsyncStream<Void>.Continuation? = nil) async throws -> String {
+    private func serve(maxConnections: Int, slowBegan: AsyncStream<Void>.Continuation? = nil) async throws -> String {
         let path = "/tmp/kata-ttrpc-\(UInt32.random(in: 0...UInt32.max))"
         let agent = Agent(loop: loop, slowBegan: slowBegan)
         let server = RPCServer(
-            eventLoop: loop, services: [Agent.serviceName: agent.answer], mostConnections: mostConnections)
+            eventLoop: loop, services: [Agent.serviceName: agent.answer], maxConnections: maxConnections)
         _ = try await server.listen(socket: try UnixSocket.listen(path).take())
         return path
     }
@@ -58,7 +58,7 @@ struct CallTests {
         "thousands that connect and say nothing, or half a frame, make room for others; who waits for an answer stays")
     func silent() async throws {
         let (began, continuation) = AsyncStream<Void>.makeStream()
-        let path = try await serve(mostConnections: 20, slowBegan: continuation)
+        let path = try await serve(maxConnections: 20, slowBegan: continuation)
         defer { unlink(path) }
         let client = try await RPCClient.connect(unixPath: path, on: loop)
         let agent = AgentServiceClient(client: client)
@@ -86,7 +86,7 @@ struct CallTests {
 
     @Test("a client that never reads its answers is not read from any more, and others are answered")
     func neverReads() async throws {
-        let path = try await serve(mostConnections: 20)
+        let path = try await serve(maxConnections: 20)
         defer { unlink(path) }
         let deaf = try UnixSocket.connect(path)
         _ = fcntl(deaf.raw, F_SETFL, O_NONBLOCK)

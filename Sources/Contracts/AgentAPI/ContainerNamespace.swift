@@ -1,8 +1,8 @@
-/// A namespace that a container shares with another one of its guest. The host names the container, the agent knows its process.
+/// A namespace that a container shares with another container of its guest. The host names the container; the agent finds its process.
 package enum ContainerNamespace {
-    private static let parent = "/run/kata-containers/"
+    private static let parent = GuestPaths.root + "/"
 
-    /// What a specification for the agent has as the namespace's path.
+    /// The namespace's path in a specification for the agent.
     package static func path(of container: String, _ type: String) -> String {
         "\(parent)\(container)/namespaces/\(type)"
     }

@@ -1,6 +1,6 @@
 import TTRPC
 
-/// Limits on what the host takes of a guest: every one is here, and in docs/reliability.md by the table that comes from here.
+/// Limits on the data that the host accepts from a guest. The table in docs/reliability.md is made from these.
 package enum GuestLimit: String, CaseIterable, Sendable {
     case reply
     case figures = "figures reply"
@@ -58,7 +58,7 @@ package enum GuestLimit: String, CaseIterable, Sendable {
         }
     }
 
-    /// docs/reliability.md's.
+    /// The table in docs/reliability.md.
     package static let table =
         "| limit | of | value | beyond it |\n|---|---|---|---|\n"
         + allCases.map { limit in
@@ -69,8 +69,8 @@ package enum GuestLimit: String, CaseIterable, Sendable {
 }
 
 extension ReplyLimits {
-    /// For a guest's agent.
-    /// - Parameter reached: hears of every limit that is reached, each time.
+    /// The limits for a guest's agent.
+    /// - Parameter reached: called each time that a limit is reached.
     package static func agent(_ reached: @escaping @Sendable (_ limit: GuestLimit, _ call: String) -> Void)
         -> ReplyLimits
     {
@@ -86,7 +86,7 @@ extension ReplyLimits {
             })
     }
 
-    /// A decoded reply may be thirty times as long as its bytes: only plain text may be of megabytes.
+    /// The limit of a method's reply. Decoded, a reply can take thirty times its bytes, so only plain text may have megabytes.
     private static func reply(of method: String) -> GuestLimit {
         switch method {
         case "GetMetrics", "ListProcesses": .text

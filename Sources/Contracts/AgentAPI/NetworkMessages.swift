@@ -1,6 +1,6 @@
 import Netlink
 
-/// What the kernel says of a network, as host and agent tell each other (types.proto).
+/// Converts the kernel's network objects to messages between host and agent (types.proto).
 extension Types_IPAddress {
     package init(_ prefix: Prefix) {
         self.init()

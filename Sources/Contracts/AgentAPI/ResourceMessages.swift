@@ -1,6 +1,6 @@
 import OCISpec
 
-// Limits as the messages of Kata's agents, and back; see SpecMessages.
+// Converts limits to the messages of Kata's agents, and back; see SpecMessages.
 
 extension Grpc_LinuxResources {
     package init(_ resources: Linux.Resources) {
@@ -9,7 +9,7 @@ extension Grpc_LinuxResources {
             var message = Grpc_LinuxDeviceCgroup()
             message.allow = rule.allow
             message.type = rule.type ?? ""
-            // Zero is a number here: what is absent means every one.
+            // Zero is a device number; -1 means every number.
             message.major = rule.major ?? -1
             message.minor = rule.minor ?? -1
             message.access = rule.access ?? ""

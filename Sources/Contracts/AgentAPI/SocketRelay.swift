@@ -1,13 +1,13 @@
-/// Unix sockets of the host for containers of a guest: the agent listens in their place, and opens a stream to a vsock port of the
-/// host for each client.
+/// Unix sockets of the host for containers: the agent listens in the guest, and opens a stream to a vsock port of the host for each
+/// client.
 ///
-/// The port stands for the one socket: no path comes from the guest.
+/// Each socket has a port, so the host takes no path from the guest.
 package enum SocketRelay {
-    /// A storage's driver. Its source is the host's port, its mount point the socket's path in the guest, its options are the
-    /// socket's owner and mode: `uid=0`, `gid=999`, `mode=660`.
+    /// The driver of such a storage. The source is the host's port and the mount point the socket's path in the guest. The options are
+    /// the socket's owner and mode: `uid=0`, `gid=999`, `mode=660`.
     package static let driver = "unix-socket"
 
-    /// Who is at the guest's end of a stream: what comes first in it, two numbers of four bytes, big-endian.
+    /// The client at the guest's end of a stream. A stream begins with it: two big-endian numbers of four bytes.
     package struct Client: Equatable, Sendable {
         package static let length = 8
 

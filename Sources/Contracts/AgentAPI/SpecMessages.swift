@@ -1,7 +1,7 @@
 import OCISpec
 
-// A specification as the messages of Kata's agents (oci.proto), and back. They can't tell zero from absent: on the way back zero and
-// empty are absent. Each type's two directions stand together.
+// Converts a specification to the messages of Kata's agents (oci.proto), and back. The messages can't tell zero from absent: converted
+// back, zero and empty are absent.
 
 extension Grpc_Spec {
     package init(_ spec: Spec) {
@@ -209,7 +209,7 @@ extension Linux {
             })
         if message.hasSeccomp { seccomp = Seccomp(message.seccomp) }
         if message.hasResources { resources = Resources(message.resources) }
-        // Not what it asks for, but that it is asked for: no guest can do it.
+        // Converts the presence only, not the content: no guest can apply it.
         if message.hasIntelRdt { intelRdt = IntelRdt() }
     }
 }
@@ -255,11 +255,11 @@ extension Linux.Seccomp {
     }
 }
 
-// MARK: What the messages can't carry
+// MARK: Fields that the messages lack
 
 extension Grpc_Spec {
-    /// For an agent that takes these messages alone.
-    /// - Throws: for the first field that they have no place for.
+    /// Checks a specification for an agent that accepts these messages only.
+    /// - Throws: the first field that the messages lack.
     package init(checking spec: Spec, source: String) throws(SpecError) {
         self.init(spec)
         try refuseLoss(spec, Spec(self), source)
@@ -282,12 +282,12 @@ extension Grpc_LinuxResources {
     }
 }
 
-/// What does not come back from the messages never gets to the guest.
+/// Finds a field that is lost on the way to the messages and back.
 private func refuseLoss<Value: Encodable>(_ value: Value, _ returned: Value, _ source: String) throws(SpecError) {
     guard let field = value.field(missingIn: returned) else { return }
     throw SpecError(source, field, "the agent in the guest's image has no message for it; use this release's agent")
 }
 
-/// Absent is what these messages call zero and empty.
+/// The value, or nil for zero and empty.
 func given<Number: BinaryInteger>(_ number: Number) -> Number? { number == 0 ? nil : number }
 func given<List: Collection>(_ list: List) -> List? { list.isEmpty ? nil : list }

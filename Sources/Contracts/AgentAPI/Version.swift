@@ -1,4 +1,4 @@
-/// The version of every program here: runtime, shim and agent are released together.
+/// The version of all programs: runtime, shim and agent are released together.
 package enum Version {
     package static let current = "0.1.0"
 }

@@ -1,8 +1,8 @@
 import LinuxKernel
 
 extension Spec {
-    /// Reads and validates a bundle's config.json. Its paths are absolute then: nothing of the bundle's is looked up from the working
-    /// directory of the program that happens to read it.
+    /// Reads and validates a bundle's config.json, and makes its paths absolute.
+    /// - Throws: `SystemError` for a missing file, `SpecError` for a wrong one.
     package static func load(bundle: String) throws -> Spec {
         let bundle = bundle.hasPrefix("/") ? bundle : Files.absolute(bundle)
         let source = bundle + "/config.json"
@@ -12,7 +12,7 @@ extension Spec {
         return spec
     }
 
-    /// config.md, "Root" and "Mounts": the root and what is bound are relative to the bundle, a destination to the container's root.
+    /// Makes paths absolute: the root and bind sources are relative to the bundle, destinations to the container's root (config.md).
     /// - Parameter bundle: an absolute path.
     mutating func resolvePaths(in bundle: String) {
         if let path = root?.path, !path.isEmpty { root?.path = Self.path(path, below: bundle) }
@@ -34,7 +34,7 @@ extension Spec {
 extension Mount {
     package var isBind: Bool { type == "bind" || options?.contains { $0 == "bind" || $0 == "rbind" } ?? false }
 
-    /// - Parameter path: where the mount stands in its document.
+    /// - Parameter path: the mount's place in its document.
     func validatePaths(source document: String, at path: String) throws(SpecError) {
         try requireAbsolute(document, path + ".destination", destination)
         if isBind {
@@ -43,7 +43,7 @@ extension Mount {
             }
             try requireAbsolute(document, path + ".source", source)
         }
-        // The kernel would look them up from the working directory of the program that mounts.
+        // The kernel would resolve relative paths from the working directory of the process that mounts.
         guard type == "overlay" else { return }
         for option in options ?? [] {
             let words = option.split(separator: "=", maxSplits: 1)

@@ -1,7 +1,7 @@
 import FoundationEssentials
 import LinuxKernel
 
-/// Why a document is not a specification: which file, where in it, and what is expected.
+/// The reason why a document is no specification: the file, the place in it, and what is expected.
 package struct SpecError: Error, Equatable, CustomStringConvertible {
     package let source: String
     /// `process.user.uid`; empty for the document itself.
@@ -18,8 +18,9 @@ package struct SpecError: Error, Equatable, CustomStringConvertible {
 }
 
 extension Decodable {
-    /// Reads a JSON document.
-    /// - Parameter source: the name that an error gives the document.
+    /// Decodes a JSON document.
+    /// - Parameter source: the document's name in errors.
+    /// - Throws: `SpecError` with the place of the first error.
     package static func decode(json: [UInt8], source: String) throws(SpecError) -> Self {
         try JSONBounds.check(json, source: source)
         do { return try JSONDecoder().decode(Self.self, from: Data(json)) } catch let error as DecodingError {
@@ -37,7 +38,7 @@ extension Decodable {
                 guard context.codingPath.isEmpty else {
                     throw SpecError(source, text(context.codingPath), context.debugDescription)
                 }
-                // The decoder says the same of a number that its field can't hold.
+                // The decoder reports a number that its field can't hold as corrupt data too.
                 guard let number = JSONValue.misfit(in: json, for: Self.self) else {
                     throw SpecError(source, "", "not valid JSON")
                 }

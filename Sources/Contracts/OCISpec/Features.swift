@@ -1,6 +1,6 @@
 import LinuxKernel
 
-/// What a runtime tells of itself before any container is there (features.md, features-linux.md).
+/// The features of this runtime (features.md, features-linux.md).
 package struct Features: Encodable, Sendable {
     let ociVersionMin = "1.0.0"
     let ociVersionMax = Spec.version
@@ -16,8 +16,8 @@ package struct Features: Encodable, Sendable {
     }
 
     struct LinuxFeatures: Encodable {
-        let namespaces = Vocabulary.namespaces.sorted()
-        let capabilities = Vocabulary.capabilities.map { "CAP_" + $0 }
+        let namespaces = KernelNames.namespaces.sorted()
+        let capabilities = KernelNames.capabilities.map { "CAP_" + $0 }
         let cgroup = Cgroup()
         let seccomp = Seccomp()
         let apparmor = Switch(enabled: true)
@@ -27,7 +27,7 @@ package struct Features: Encodable, Sendable {
         let mountExtensions = MountExtensions()
     }
 
-    /// Of the guest: the host may have either version.
+    /// The guest's cgroups; the host may have either version.
     struct Cgroup: Encodable {
         let v1 = false
         let v2 = true
@@ -38,11 +38,11 @@ package struct Features: Encodable, Sendable {
 
     struct Seccomp: Encodable {
         let enabled = true
-        let actions = Vocabulary.seccompActions.map(\.name).filter { $0 != "SCMP_ACT_NOTIFY" }
-        let operators = Vocabulary.seccompOperators
+        let actions = KernelNames.seccompActions.map(\.name).filter { $0 != "SCMP_ACT_NOTIFY" }
+        let operators = KernelNames.seccompOperators
         let archs = ["SCMP_ARCH_X32", "SCMP_ARCH_X86", "SCMP_ARCH_X86_64"]
-        let knownFlags = Vocabulary.seccompFlags.map(\.name)
-        let supportedFlags = Vocabulary.seccompFlags.map(\.name)
+        let knownFlags = KernelNames.seccompFlags.map(\.name)
+        let supportedFlags = KernelNames.seccompFlags.map(\.name)
     }
 
     struct MountExtensions: Encodable {

@@ -1,16 +1,16 @@
 import LinuxKernel
 
-/// Names of sandboxes, containers and execs. They become parts of paths, of the host's and of the guest's.
+/// Ids of sandboxes, containers and execs. They become parts of paths on the host and in the guest.
 package enum Identifier {
-    /// containerd's own maximum (identifiers.Validate). With it the paths of a sandbox's sockets fit into an address (unix(7)).
-    package static let longest = 76
+    /// containerd's maximum (identifiers.Validate). Longer ids would make socket paths too long for an address (unix(7)).
+    package static let maxLength = 76
 
-    /// A letter or a digit, then those and `_ . + -` (runc's characters; containerd has no `+`).
-    /// - Parameter what: names it in the error, such as "container id".
+    /// Checks that an id is a letter or a digit, then letters, digits and `_ . + -` (runc's characters; containerd has no `+`).
+    /// - Parameter what: the id's name in errors, such as "container id".
     package static func check(_ id: String, _ what: String) throws(IdentifierError) {
         guard !id.isEmpty else { throw IdentifierError("\(what) is empty") }
-        guard id.utf8.count <= longest else {
-            throw IdentifierError("\(what) of \(id.utf8.count) bytes is longer than \(longest): choose a shorter one")
+        guard id.utf8.count <= maxLength else {
+            throw IdentifierError("\(what) of \(id.utf8.count) bytes is longer than \(maxLength): choose a shorter one")
         }
         func isAlphanumeric(_ byte: UInt8) -> Bool {
             (0x30...0x39).contains(byte) || (0x41...0x5a).contains(byte) || (0x61...0x7a).contains(byte)
@@ -25,7 +25,7 @@ package enum Identifier {
     }
 }
 
-/// Why a name can't be one, in one line.
+/// The reason why a text is no id, in one line.
 package struct IdentifierError: Error, Equatable, CustomStringConvertible {
     package let description: String
     init(_ description: String) { self.description = description }

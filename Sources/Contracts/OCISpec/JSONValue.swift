@@ -1,15 +1,15 @@
 import FoundationEssentials
 
 extension Encodable {
-    /// The first field of this value that `other` doesn't have or has otherwise, as `linux.rdma`; nil when none is missing. Null,
-    /// zero, false and empty say nothing, and are as good as absent.
+    /// The path of the first field that `other` lacks or has with another value, such as `linux.rdma`; nil for none.
+    /// Null, zero, false and empty count as absent.
     package func field(missingIn other: Self) -> String? {
         guard let whole = JSONValue.parse(json()), let rest = JSONValue.parse(other.json()) else { return "" }
         return whole.place(missingIn: rest).map { $0.hasPrefix(".") ? String($0.dropFirst()) : $0 }
     }
 }
 
-/// A value of a document whatever its type: to find and show in an error what is wrong with it.
+/// A JSON value of any type. Errors use it to find and show the wrong value.
 enum JSONValue: Codable {
     case object([String: JSONValue])
     case list([JSONValue])
@@ -72,9 +72,9 @@ enum JSONValue: Codable {
         try? JSONDecoder().decode(JSONValue.self, from: Data(json))
     }
 
-    private var saysNothing: Bool {
+    private var countsAsAbsent: Bool {
         switch self {
-        case .object(let fields): fields.values.allSatisfy(\.saysNothing)
+        case .object(let fields): fields.values.allSatisfy(\.countsAsAbsent)
         case .list(let values): values.isEmpty
         case .text(let text): text.isEmpty
         case .truth(let truth): !truth
@@ -86,7 +86,7 @@ enum JSONValue: Codable {
     }
 
     fileprivate func place(missingIn other: JSONValue?) -> String? {
-        if saysNothing { return nil }
+        if countsAsAbsent { return nil }
         guard let other else { return "" }
         switch (self, other) {
         case (.object(let fields), .object(let others)):
@@ -105,7 +105,7 @@ enum JSONValue: Codable {
         }
     }
 
-    /// What stands at a path, short; nil when it can't be found.
+    /// A short text of the value at a path; nil when there is none.
     static func text(in json: [UInt8], at path: [any CodingKey]) -> String? {
         guard var value = parse(json) else { return nil }
         for key in path {
@@ -122,14 +122,14 @@ enum JSONValue: Codable {
         return value.short
     }
 
-    /// The number that a type's field can't hold: with every other number made 0, the document still can't be decoded.
+    /// Finds the number that a field can't hold: with every other number set to 0, decoding still fails.
     static func misfit<Value: Decodable>(in json: [UInt8], for type: Value.Type) -> (
         path: [any CodingKey], value: String
     )? {
         guard let document = parse(json) else { return nil }
         var numbers: [[Key]] = []
         document.collectNumbers([], &numbers)
-        // An error in a document of thousands of numbers is told without its place.
+        // In a document of thousands of numbers the search gives up, and the error names no place.
         let deadline = ContinuousClock.now + .seconds(1)
         for path in numbers.prefix(1000) where ContinuousClock.now < deadline {
             guard let bytes = try? JSONEncoder().encode(document.keeping(path[...])) else { continue }
@@ -163,7 +163,7 @@ enum JSONValue: Codable {
         }
     }
 
-    /// The document with every number 0 but the one at a path; nil is nowhere.
+    /// The document with every number set to 0 but the one at `path`; nil keeps none.
     private func keeping(_ path: ArraySlice<Key>?) -> JSONValue {
         func below(_ key: Key) -> ArraySlice<Key>? {
             path?.first.flatMap { $0.stringValue == key.stringValue ? path?.dropFirst() : nil }

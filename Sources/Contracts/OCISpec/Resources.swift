@@ -1,5 +1,5 @@
 extension Linux {
-    /// Limits of control groups (config-linux.md, "Control groups"). Sizes in bytes, times in microseconds.
+    /// Limits of cgroups (config-linux.md, "Control groups"). Sizes in bytes, times in microseconds.
     package struct Resources: Codable, Equatable, Sendable {
         package var devices: [DeviceRule]?
         package var memory: Memory?
@@ -98,7 +98,7 @@ extension Linux {
         }
 
         package struct HugepageLimit: Codable, Equatable, Sendable {
-            /// `2MB`, `1GB`: as in the names of the kernel's files.
+            /// `2MB` or `1GB`, as in the names of the kernel's files.
             package var pageSize: String
             package var limit: UInt64
 

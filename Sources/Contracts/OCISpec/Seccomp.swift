@@ -1,5 +1,5 @@
 extension Linux {
-    /// Which system calls a container may make (config-linux.md, "Seccomp").
+    /// The system calls that a container may make (config-linux.md, "Seccomp").
     package struct Seccomp: Codable, Equatable, Sendable {
         package var defaultAction: String
         package var defaultErrnoRet: UInt32?
@@ -42,7 +42,7 @@ extension Linux {
 }
 
 extension Linux.Seccomp {
-    /// Refuses what asks a listener of the host. A `listenerPath` that no action uses is ignored, as the specification asks.
+    /// Refuses actions that ask a listener on the host. Ignores a `listenerPath` that no action uses, as the specification says.
     package func refuseListener(source: String) throws(SpecError) {
         let actions =
             [("defaultAction", defaultAction)]
@@ -54,7 +54,7 @@ extension Linux.Seccomp {
 
     func validate(source: String) throws(SpecError) {
         let path = "linux.seccomp."
-        let actions = Vocabulary.seccompActions.map(\.name)
+        let actions = KernelNames.seccompActions.map(\.name)
         func action(
             _ field: String, _ name: String, _ errnoField: String, _ errno: UInt32?
         ) throws(SpecError) {
@@ -69,10 +69,10 @@ extension Linux.Seccomp {
         }
         try action("defaultAction", defaultAction, "defaultErrnoRet", defaultErrnoRet)
         for (index, name) in (architectures ?? []).enumerated() {
-            try member(source, path + "architectures[\(index)]", name, Vocabulary.seccompArchitectures)
+            try member(source, path + "architectures[\(index)]", name, KernelNames.seccompArchitectures)
         }
         for (index, name) in (flags ?? []).enumerated() {
-            try member(source, path + "flags[\(index)]", name, Vocabulary.seccompFlags.map(\.name))
+            try member(source, path + "flags[\(index)]", name, KernelNames.seccompFlags.map(\.name))
         }
         if let listenerMetadata, !listenerMetadata.isEmpty, (listenerPath ?? "").isEmpty {
             throw SpecError(source, path + "listenerMetadata", "given without listenerPath (config-linux.md, Seccomp)")
@@ -90,7 +90,7 @@ extension Linux.Seccomp {
                         source, path + place + "args[\(number)].index",
                         "\(argument.index) is above 5, the last argument")
                 }
-                try member(source, path + place + "args[\(number)].op", argument.op, Vocabulary.seccompOperators)
+                try member(source, path + place + "args[\(number)].op", argument.op, KernelNames.seccompOperators)
             }
         }
     }

@@ -1,4 +1,4 @@
-/// A container as its bundle's config.json describes it (OCI runtime specification 1.2, config.md).
+/// The content of a bundle's config.json (OCI runtime specification 1.2, config.md).
 package struct Spec: Codable, Equatable, Sendable {
     package var ociVersion: String
     package var process: Process?
@@ -26,7 +26,7 @@ package struct Root: Codable, Equatable, Sendable {
     }
 }
 
-/// A range of ids and what it is outside of the user namespace.
+/// A range of ids in a user namespace, and the ids outside that it maps to.
 package struct IDMapping: Codable, Equatable, Sendable {
     package var containerID: UInt32
     package var hostID: UInt32
@@ -131,7 +131,7 @@ package struct Process: Codable, Equatable, Sendable {
         package var additionalGids: [UInt32]?
         package init() {}
 
-        /// Ids that are left out are 0, as under runc and crun.
+        /// Missing ids are 0, as under runc and crun.
         package init(from decoder: any Decoder) throws {
             let values = try decoder.container(keyedBy: CodingKeys.self)
             uid = try values.decodeIfPresent(UInt32.self, forKey: .uid) ?? 0
@@ -151,7 +151,7 @@ package struct Process: Codable, Equatable, Sendable {
         package init() {}
     }
 
-    /// As sched_setattr(2) has it; times in nanoseconds.
+    /// Arguments of sched_setattr(2); times in nanoseconds.
     package struct Scheduler: Codable, Equatable, Sendable {
         package var policy: String
         package var nice: Int32?
@@ -186,7 +186,7 @@ package struct Process: Codable, Equatable, Sendable {
 }
 
 extension KeyedDecodingContainer {
-    /// Called by this module's decoders for `Process.user`: a process without one is root's.
+    /// This module's decoders call it for `Process.user`: a process without a user is root's.
     func decode(_ type: Process.User.Type, forKey key: Key) throws -> Process.User {
         try decodeIfPresent(type, forKey: key) ?? Process.User()
     }
@@ -212,7 +212,7 @@ package struct Linux: Codable, Equatable, Sendable {
 
     package init() {}
 
-    /// Fields that no guest can act on; read so that they can be refused.
+    /// Fields that no guest can apply; they are read so that they can be refused.
     package struct IntelRdt: Codable, Equatable, Sendable { package init() {} }
     package struct MemoryPolicy: Codable, Equatable, Sendable {}
 

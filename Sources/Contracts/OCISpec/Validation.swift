@@ -1,4 +1,4 @@
-/// Rules of config.md and config-linux.md that need no machine to be checked.
+/// Checks rules of config.md and config-linux.md that need no machine.
 extension Spec {
     /// - Throws: the first broken rule, with the field's path, its value and what is allowed.
     package func validate(source: String) throws(SpecError) {
@@ -38,7 +38,7 @@ extension Spec {
 }
 
 extension Hooks {
-    /// Every list of hooks that is there, by its field's name, in the order in which they run.
+    /// The lists of hooks that aren't empty, by field name, in the order in which they run.
     package var stages: [(name: String, hooks: [Hook])] {
         [
             ("prestart", prestart), ("createRuntime", createRuntime), ("createContainer", createContainer),
@@ -48,7 +48,8 @@ extension Hooks {
 }
 
 extension Process {
-    /// - Parameter prefix: where the process stands in its document, with a dot at the end.
+    /// - Parameter prefix: the process's path in its document, with a dot at the end.
+    /// - Throws: the first broken rule.
     package func validate(source: String, at prefix: String = "") throws(SpecError) {
         guard let args, let first = args.first, !first.isEmpty else {
             throw SpecError(source, prefix + "args", "no command to run")
@@ -67,12 +68,11 @@ extension Process {
         try validateScheduling(source, prefix)
     }
 
-    /// What is left out and no error: a warning for each capability that no kernel has, as the specification asks (config.md,
-    /// "Linux Process").
+    /// A warning for each unknown capability, which is left out and no error (config.md, "Linux Process").
     package func warnings(at prefix: String = "") -> [String] {
         (capabilities?.sets ?? []).flatMap { set, names in
             names.enumerated()
-                .filter { Vocabulary.number(of: $1, prefix: "CAP_", in: Vocabulary.capabilities) == nil }
+                .filter { KernelNames.number(of: $1, prefix: "CAP_", in: KernelNames.capabilities) == nil }
                 .map {
                     "\(prefix)capabilities.\(set)[\($0)]: unknown capability \"\($1)\" is left out (capabilities(7))"
                 }
@@ -84,7 +84,7 @@ extension Process {
         for (index, limit) in (rlimits ?? []).enumerated() {
             let path = "\(prefix)rlimits[\(index)]"
             guard limit.type.hasPrefix("RLIMIT_"),
-                Vocabulary.number(of: limit.type, prefix: "RLIMIT_", in: Vocabulary.limits) != nil
+                KernelNames.number(of: limit.type, prefix: "RLIMIT_", in: KernelNames.limits) != nil
             else { throw SpecError(source, path + ".type", "unknown limit \"\(limit.type)\" (getrlimit(2))") }
             guard seen.insert(limit.type).inserted else {
                 throw SpecError(source, path + ".type", "\(limit.type) is given twice")
@@ -97,9 +97,9 @@ extension Process {
 
     private func validateScheduling(_ source: String, _ prefix: String) throws(SpecError) {
         if let scheduler {
-            try member(source, prefix + "scheduler.policy", scheduler.policy, Vocabulary.schedulers)
+            try member(source, prefix + "scheduler.policy", scheduler.policy, KernelNames.schedulers)
             for (index, flag) in (scheduler.flags ?? []).enumerated() {
-                try member(source, "\(prefix)scheduler.flags[\(index)]", flag, Vocabulary.schedulerFlags)
+                try member(source, "\(prefix)scheduler.flags[\(index)]", flag, KernelNames.schedulerFlags)
             }
             if let nice = scheduler.nice, !(-20...19).contains(nice) {
                 throw SpecError(source, prefix + "scheduler.nice", "\(nice) is not within -20 to 19")
@@ -117,13 +117,13 @@ extension Process {
             }
         }
         if let ioPriority {
-            try member(source, prefix + "ioPriority.class", ioPriority.class, Array(Vocabulary.ioClasses.dropFirst()))
+            try member(source, prefix + "ioPriority.class", ioPriority.class, Array(KernelNames.ioClasses.dropFirst()))
             if let priority = ioPriority.priority, !(0...7).contains(priority) {
                 throw SpecError(source, prefix + "ioPriority.priority", "\(priority) is not within 0 to 7")
             }
         }
         for (name, list) in [("initial", execCPUAffinity?.initial), ("final", execCPUAffinity?.final)] {
-            if let list, !list.isEmpty, Vocabulary.processors(list) == nil {
+            if let list, !list.isEmpty, KernelNames.processors(list) == nil {
                 throw SpecError(
                     source, "\(prefix)execCPUAffinity.\(name)", "\"\(list)\" is no list of processors such as 0-3,7")
             }
@@ -145,7 +145,7 @@ extension Linux {
         var seen: Set<String> = []
         for (index, namespace) in (namespaces ?? []).enumerated() {
             let path = "linux.namespaces[\(index)].type"
-            try member(source, path, namespace.type, Vocabulary.namespaces)
+            try member(source, path, namespace.type, KernelNames.namespaces)
             guard seen.insert(namespace.type).inserted else {
                 throw SpecError(source, path, "\"\(namespace.type)\" is given twice")
             }
@@ -179,7 +179,7 @@ extension Linux {
             || name.contains("..") || name.utf8.contains(0)
         { throw SpecError(source, "linux.sysctl", "\"\(name)\" is no name of a setting") }
         if let name = rootfsPropagation, !name.isEmpty {
-            try member(source, "linux.rootfsPropagation", name, Vocabulary.propagations)
+            try member(source, "linux.rootfsPropagation", name, KernelNames.propagations)
         }
         for (field, paths) in [("maskedPaths", maskedPaths), ("readonlyPaths", readonlyPaths)] {
             for (index, path) in (paths ?? []).enumerated() {
@@ -229,7 +229,8 @@ extension Linux {
 }
 
 extension Linux.Resources {
-    /// - Parameter prefix: where the resources stand in their document, with a dot at the end.
+    /// - Parameter prefix: the resources' path in their document, with a dot at the end.
+    /// - Throws: the first broken rule.
     package func validate(source: String, at prefix: String = "") throws(SpecError) {
         func reject(_ field: String, _ isGiven: Bool, _ reason: String) throws(SpecError) {
             if isGiven { throw SpecError(source, prefix + field, reason) }
@@ -262,7 +263,7 @@ extension Linux.Resources {
                 throw SpecError(source, prefix + "cpu.idle", "\(idle) is neither 0 nor 1")
             }
             for (field, list) in [("cpus", cpu.cpus), ("mems", cpu.mems)] {
-                if let list, !list.isEmpty, Vocabulary.processors(list) == nil {
+                if let list, !list.isEmpty, KernelNames.processors(list) == nil {
                     throw SpecError(source, prefix + "cpu." + field, "\"\(list)\" is no list such as 0-3,7")
                 }
             }

@@ -1,7 +1,7 @@
 import LinuxKernel
 import NIOCore
 
-/// The client's end of a connection: which call waits on which stream. It belongs to the connection's event loop.
+/// The client's end of a connection: the calls that wait, by stream. It belongs to the connection's event loop.
 final class ClientConnection: ChannelInboundHandler {
     typealias InboundIn = Inbound
     typealias OutboundOut = ByteBuffer
@@ -17,7 +17,7 @@ final class ClientConnection: ChannelInboundHandler {
 
     private let limits: ReplyLimits
     private var waiting: [UInt32: Call] = [:]
-    /// Calls with a large reply that are not sent yet: others are under way.
+    /// Calls with a large reply that wait for others of them to end.
     private var queued: [Call] = []
     private var largeCalls = 0
     // Streams of a client are odd and rise (ttrpc PROTOCOL.md).
@@ -26,7 +26,7 @@ final class ClientConnection: ChannelInboundHandler {
 
     init(_ limits: ReplyLimits) { self.limits = limits }
 
-    /// Longest data of a frame: nothing is kept of a reply to a call that was never made.
+    /// The longest data that a frame may have; 0 for a reply to no call.
     func longestData(of stream: UInt32, _ kind: UInt8) -> Int {
         guard kind == Frame.Kind.response.rawValue, let call = waiting[stream] else { return 0 }
         return limits.reply(call.method) + Self.envelope
@@ -61,7 +61,7 @@ final class ClientConnection: ChannelInboundHandler {
         if let stream = waiting.first(where: { $0.value.once === once })?.key { _ = take(stream, channel) }
     }
 
-    /// The call that waits on a stream; the next one in the queue takes its place.
+    /// Ends the wait of the call on a stream, and sends the next one of the queue.
     private func take(_ stream: UInt32, _ channel: any Channel) -> Call? {
         guard let call = waiting.removeValue(forKey: stream) else { return nil }
         if isLarge(call) {

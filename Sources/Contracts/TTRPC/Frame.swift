@@ -9,7 +9,7 @@ package struct Frame: Equatable, Sendable {
     }
 
     package static let headerLength = 10
-    /// Longest data a peer may send.
+    /// The longest data that a peer may send, in bytes.
     package static let maximumLength = 4 << 20
 
     package var stream: UInt32
@@ -33,17 +33,17 @@ package struct Frame: Equatable, Sendable {
     }
 }
 
-/// What the decoder finds: a frame, or the header of one whose data was too long and is thrown away.
+/// A result of the decoder: a frame, or the header of one whose data is too long and is skipped.
 enum Inbound: Sendable {
     case frame(Frame)
     case oversize(stream: UInt32, kind: UInt8, length: UInt32)
 }
 
-/// Cuts a byte stream into frames. Total: any bytes give frames, oversize reports, or a wait for more.
+/// Cuts a byte stream into frames. Any bytes give frames, oversize reports, or a wait for more.
 struct FrameDecoder: ByteToMessageDecoder {
     typealias InboundOut = Inbound
 
-    /// Longest data of a frame, by its stream and type; `Frame.maximumLength` bounds it in any case.
+    /// The longest data of a frame, by its stream and type; `Frame.maximumLength` bounds it in any case.
     private let limit: (_ stream: UInt32, _ kind: UInt8) -> Int
     private var discarding = 0
 

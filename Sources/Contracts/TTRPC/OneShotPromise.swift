@@ -1,7 +1,7 @@
 import NIOCore
 import Synchronization
 
-/// A promise that several parties may try to keep: the first one does.
+/// A promise that several parties may complete: the first one does.
 final class OneShotPromise<Value: Sendable>: Sendable {
     private let promise: Mutex<EventLoopPromise<Value>?>
 

@@ -14,7 +14,7 @@ package final class RPCClient: Sendable {
         self.calls = calls
     }
 
-    /// Over a connected stream socket, which it takes.
+    /// Makes a client of a connected stream socket and takes it over.
     package static func connect(socket: Int32, limits: ReplyLimits = .standard, on loop: any EventLoop) async throws
         -> RPCClient
     {
@@ -36,7 +36,7 @@ package final class RPCClient: Sendable {
     }
 
     /// Calls a method and waits for its reply.
-    /// - Parameter timeout: sent along and kept on this side too; nil waits until the connection ends.
+    /// - Parameter timeout: for the server and for this side; nil waits until the connection ends.
     /// - Throws: `RPCError`, with `unavailable` when the connection ends first.
     package func call<Request: Message, Reply: Message>(
         _ service: String, _ method: String, _ request: Request, timeout: Duration?, metadata: [String: [String]] = [:]
@@ -48,7 +48,7 @@ package final class RPCClient: Sendable {
         }
     }
 
-    /// As above, for a caller that passes messages on unread.
+    /// Calls a method with encoded messages, for callers that forward them.
     package func call(
         _ service: String, _ method: String, payload: [UInt8], timeout: Duration?, metadata: [String: [String]] = [:]
     ) async throws -> [UInt8] {
@@ -83,18 +83,18 @@ package final class RPCClient: Sendable {
         }
         defer { timer?.cancel() }
         do { return try await promise.futureResult.get() } catch {
-            // An answer that comes too late finds nobody; one that never comes leaves nothing behind.
+            // Forget the call: a late answer is dropped, and no memory is kept for one that never comes.
             channel.eventLoop.execute { [calls, channel] in calls.value.forget(once, on: channel) }
             throw error
         }
     }
 
-    /// How many calls have no answer yet.
+    /// The number of calls without an answer.
     var waitingCalls: Int {
         get async throws { try await channel.eventLoop.submit { [calls] in calls.value.count }.get() }
     }
 
-    /// Completes when the connection has ended, whoever ended it.
+    /// Completes when either side has ended the connection.
     package var closed: EventLoopFuture<Void> { channel.closeFuture }
 
     package func close() async { try? await channel.close().get() }

@@ -1,4 +1,4 @@
-/// Limits on what a client takes of its server's answers. All sizes are in bytes.
+/// Limits on the answers that a client accepts. Sizes are in bytes.
 package struct ReplyLimits: Sendable {
     package enum Name: Sendable { case reply, largeCalls, errorText }
 
@@ -10,7 +10,7 @@ package struct ReplyLimits: Sendable {
     package var largeCalls: Int
     /// Longest text of an error; the rest is cut.
     package var errorText: Int
-    /// Hears of every limit that is reached, each time, with the name of the call.
+    /// Called each time that a limit is reached, with the name of the call.
     package var reached: @Sendable (_ limit: Name, _ call: String) -> Void
 
     package init(
@@ -21,7 +21,7 @@ package struct ReplyLimits: Sendable {
         (self.errorText, self.reached) = (errorText, reached)
     }
 
-    /// For a server of the host.
+    /// The limits for a server on the host.
     package static let standard = ReplyLimits(
         ordinary: Frame.maximumLength, reply: { _ in Frame.maximumLength }, largeCalls: .max, errorText: 64 << 10)
 }

@@ -1,91 +1,83 @@
+import AgentAPI
 import Glibc
 import LinuxKernel
 import Netlink
 
 /// A disk of the guest.
 package struct BlockDevice: Sendable, Equatable {
-    /// As below /dev.
+    /// Its name below /dev.
     package let name: String
     package let major: Int64
     package let minor: Int64
 
     package var path: String { "/dev/" + name }
 
-    /// Where the host has plugged it in.
-    package enum Place: Sendable, Equatable {
-        /// Slots from the root bus on: behind each but the last is a bridge.
-        case pci([String])
-        /// Target and unit of a controller of virtio.
-        case scsi(target: UInt32, unit: UInt32)
-
-        /// - Parameter pci: `0e/00`, two hexadecimal digits each (Kata's agent, PCI path); nil for anything else.
-        package init?(pci: String) {
-            let slots = pci.split(separator: "/", omittingEmptySubsequences: false).map(String.init)
-            guard slots.count <= 8, slots.allSatisfy({ $0.count == 2 && (UInt8($0, radix: 16) ?? 32) < 32 }) else {
-                return nil
-            }
-            self = .pci(slots.map { $0.lowercased() })
-        }
-
-        /// - Parameter scsi: `0:3`; nil for anything else.
-        package init?(scsi: String) {
-            let numbers = scsi.split(separator: ":", omittingEmptySubsequences: false).map { UInt32($0) }
-            guard numbers.count == 2, let target = numbers[0], let unit = numbers[1], target < 256, unit < 16384 else {
-                return nil
-            }
-            self = .scsi(target: target, unit: unit)
-        }
+    package init(name: String, major: Int64, minor: Int64) {
+        (self.name, self.major, self.minor) = (name, major, minor)
     }
 
-    /// Waits until the guest's kernel has it. Blocks.
-    /// - Returns: nil when it has not come by then.
-    package static func wait(at place: Place, until deadline: ContinuousClock.Instant, sysfs: String = "/sys") throws
+    /// Where the host has plugged the disk in.
+    package enum Address: Sendable, Equatable {
+        case pci(PCIPath)
+        case scsi(SCSIAddress)
+    }
+
+    /// Waits until the guest's kernel has the disk at `address`. Blocks.
+    /// - Returns: nil when it has not appeared by then.
+    package static func wait(at address: Address, until deadline: ContinuousClock.Instant, sysfs: String = "/sys")
+        throws
         -> BlockDevice?
     {
-        try DeviceEvents().wait(until: deadline) { find(place, sysfs: sysfs).flatMap { $0.isReady ? $0 : nil } }
+        try DeviceEvents().wait(until: deadline) { find(address, sysfs: sysfs).flatMap { $0.isReady ? $0 : nil } }
     }
 
-    /// sysfs shows it a moment before it can be opened; the kernel's event comes after both.
+    /// Whether it can be opened. sysfs shows a disk a moment earlier; the kernel's event comes after both.
     private var isReady: Bool {
-        let descriptor = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC)
+        let descriptor = unsafe open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC)
         if descriptor >= 0 { close(descriptor) }
         return descriptor >= 0 || errno != ENXIO
     }
 
-    static func find(_ place: Place, sysfs: String) -> BlockDevice? {
-        switch place {
-        case .pci(let slots):
-            var path = sysfs + "/devices/pci0000:00"
-            for slot in slots {
-                // <domain>:<bus>:<slot>.<function>; the bus's number is the kernel's choice.
-                guard let name = Files.list(path).first(where: { $0.count == 12 && $0.hasSuffix(":\(slot).0") }) else {
-                    return nil
-                }
-                path += "/" + name
-            }
-            for virtio in Files.list(path) where virtio.hasPrefix("virtio") {
-                if let device = read(path + "/\(virtio)/block") { return device }
-            }
-        case .scsi(let target, let unit):
-            let found = scsi(":0:\(target):\(unit)", sysfs)
-            if found != nil { return found }
-            // The controller's own notice may have come before its driver: look again at this unit, and at no other.
-            for host in Files.list(sysfs + "/class/scsi_host") {
-                try? Files.write(sysfs + "/class/scsi_host/\(host)/scan", "0 \(target) \(unit)")
-            }
-            return scsi(":0:\(target):\(unit)", sysfs)
+    static func find(_ address: Address, sysfs: String) -> BlockDevice? {
+        switch address {
+        case .pci(let path): find(path, sysfs)
+        case .scsi(let unit): find(unit, sysfs)
+        }
+    }
+
+    private static func find(_ pci: PCIPath, _ sysfs: String) -> BlockDevice? {
+        var path = sysfs + "/devices/pci0000:00"
+        for slot in pci.slots.map(PCIPath.digits) {
+            // <domain>:<bus>:<slot>.<function>; the kernel chooses the bus's number.
+            let function = Files.list(path).first { $0.count == "0000:00:00.0".count && $0.hasSuffix(":\(slot).0") }
+            guard let function else { return nil }
+            path += "/" + function
+        }
+        for virtio in Files.list(path) where virtio.hasPrefix("virtio") {
+            if let device = read(path + "/\(virtio)/block") { return device }
         }
         return nil
     }
 
-    private static func scsi(_ address: String, _ sysfs: String) -> BlockDevice? {
-        for name in Files.list(sysfs + "/class/scsi_device") where name.hasSuffix(address) {
+    private static func find(_ address: SCSIAddress, _ sysfs: String) -> BlockDevice? {
+        // <host>:<channel>:<target>:<unit>
+        let suffix = ":0:\(address)"
+        if let found = find(withSuffix: suffix, sysfs) { return found }
+        // The controller's event may have come before its driver was there: scan for this unit, and for no other.
+        for host in Files.list(sysfs + "/class/scsi_host") {
+            try? Files.write(sysfs + "/class/scsi_host/\(host)/scan", "0 \(address.target) \(address.unit)")
+        }
+        return find(withSuffix: suffix, sysfs)
+    }
+
+    private static func find(withSuffix suffix: String, _ sysfs: String) -> BlockDevice? {
+        for name in Files.list(sysfs + "/class/scsi_device") where name.hasSuffix(suffix) {
             if let device = read(sysfs + "/class/scsi_device/\(name)/device/block") { return device }
         }
         return nil
     }
 
-    /// The one entry of a `block` directory of sysfs.
+    /// Reads the one entry of a `block` directory of sysfs.
     private static func read(_ directory: String) -> BlockDevice? {
         guard let name = Files.list(directory).first, let text = try? Files.readText("\(directory)/\(name)/dev") else {
             return nil

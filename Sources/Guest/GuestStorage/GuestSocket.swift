@@ -4,13 +4,30 @@ import Glibc
 import LinuxKernel
 import TTRPC
 
-/// Stands in the guest for a Unix socket of the host: each of its clients has a stream to it.
+/// A Unix socket in the guest that stands in for one of the host: each client gets a vsock stream to the host's socket.
 package final class GuestSocket: Sendable {
-
     private let path: String
-    private let listener: Int32
+    private let listener: Listener
+
+    /// Owner, group and mode of the socket's file, from the options of a storage.
+    private struct Access {
+        var owner: UInt32 = 0
+        var group: UInt32 = 0
+        var mode: UInt32 = 0o600
+
+        init(_ options: [String]) {
+            func number(_ name: String, radix: Int = 10) -> UInt32? {
+                let given = options.last { $0.hasPrefix(name + "=") }
+                return given.flatMap { UInt32($0.dropFirst(name.utf8.count + 1), radix: radix) }
+            }
+            owner = number("uid") ?? owner
+            group = number("gid") ?? group
+            mode = number("mode", radix: 8) ?? mode
+        }
+    }
 
     /// Listens from now on.
+    /// - Throws: `RPCError` with `invalidArgument` for a storage that names no port or path; `SystemError`.
     package init(_ storage: Grpc_Storage, relay: StreamRelay) throws {
         guard let port = UInt32(storage.source), storage.mountPoint.hasPrefix("/") else {
             throw RPCError(
@@ -18,57 +35,44 @@ package final class GuestSocket: Sendable {
                 "storage of driver \(SocketRelay.driver): \"\(storage.source)\" is no port, or \"\(storage.mountPoint)\" no path"
             )
         }
-        func option(_ name: String, radix: Int = 10) -> UInt32? {
-            let given = storage.options.last { $0.hasPrefix(name + "=") }
-            return given.flatMap { UInt32($0.dropFirst(name.utf8.count + 1), radix: radix) }
-        }
         path = storage.mountPoint
         try Files.makeDirectory(Files.parent(of: path), mode: 0o755)
-        // Nobody connects before owner and mode are right; and this name is short enough for an address (unix(7)), as the path may not be.
+        listener = try Listener(Self.listen(at: path, port, Access(storage.options)))
+        try listener.forEachConnection(thread: "socket") { Self.connect($0, port, relay) }
+    }
+
+    /// Sets owner and mode under another name, so that nobody connects before. That name is short enough for a socket address
+    /// (unix(7)); `path` may not be.
+    private static func listen(at path: String, _ port: UInt32, _ access: Access) throws(SystemError) -> FileDescriptor
+    {
         let unready = "/run/socket-\(port)"
         let socket = try UnixSocket.listen(unready)
-        do {
-            try check("give", unready) { chown(unready, option("uid") ?? 0, option("gid") ?? 0) }
-            try check("set mode of", unready) { chmod(unready, option("mode", radix: 8) ?? 0o600) }
-            try check("rename \(unready) to", path) { [path] in rename(unready, path) }
+        do throws(SystemError) {
+            try check("give", unready) { unsafe chown(unready, access.owner, access.group) }
+            try check("set mode of", unready) { unsafe chmod(unready, access.mode) }
+            try check("rename \(unready) to", path) { unsafe rename(unready, path) }
         } catch {
-            unlink(unready)
+            unsafe unlink(unready)
             throw error
         }
-        listener = socket.take()
-        detachThread("socket") { [listener] in
-            Self.serve(listener, port, relay)
-            // Here alone, that nobody else gets the number while accept(2) uses it.
-            Glibc.close(listener)
-        }
+        return socket
     }
 
-    private static func serve(_ listener: Int32, _ port: UInt32, _ relay: StreamRelay) {
-        while true {
-            let client = clx_accept(listener)
-            switch -client {
-            case EINTR, ECONNABORTED: continue
-            // Clients wait until others have gone.
-            case EMFILE, ENFILE, ENOBUFS, ENOMEM: usleep(100_000)
-            case 1...: return
-            default: join(FileDescriptor(owning: client), port, relay)
-            }
-        }
-    }
-
-    private static func join(_ client: consuming FileDescriptor, _ port: UInt32, _ relay: StreamRelay) {
+    /// Opens a stream to the host, says who the client is, and relays.
+    private static func connect(_ client: consuming FileDescriptor, _ port: UInt32, _ relay: StreamRelay) {
         var (user, group): (UInt32, UInt32) = (0, 0)
-        guard clx_peer_identity(client.raw, &user, &group) == 0, let stream = try? Vsock.connect(port: port) else {
+        guard unsafe clx_peer_identity(client.raw, &user, &group) == 0, let stream = try? Vsock.connect(port: port)
+        else {
             return
         }
         let greeting = SocketRelay.Client(user: user, group: group).bytes
-        guard send(stream.raw, greeting, greeting.count, Int32(MSG_NOSIGNAL)) == greeting.count else { return }
+        guard unsafe send(stream.raw, greeting, greeting.count, Int32(MSG_NOSIGNAL)) == greeting.count else { return }
         relay.join(client, stream)
     }
 
-    /// Takes no more clients; those that are there stay until they or the host end.
+    /// Accepts no further clients. Those that are connected stay until they or the host end.
     package func close() {
-        unlink(path)
-        shutdown(listener, Int32(SHUT_RDWR))
+        unsafe unlink(path)
+        listener.stop()
     }
 }

@@ -2,29 +2,31 @@ import AgentAPI
 import LinuxKernel
 import Synchronization
 
-/// File systems in memory that several containers of a sandbox see: mounted for the first that names one, gone with the last.
+/// File systems in memory that several containers of a sandbox share: mounted for the first container, unmounted with the last.
 package final class SharedMounts: Sendable {
+    /// Containers that use a mount, by mount point.
     private let users = Mutex<[String: Int]>([:])
 
     package init() {}
 
-    package static func isShared(_ storage: Grpc_Storage) -> Bool { storage.driver == "ephemeral" }
+    package static func isShared(_ storage: Grpc_Storage) -> Bool { storage.driver == StorageDriver.ephemeral }
 
-    /// Blocks, though not for long: nothing of it comes from the host.
+    /// Adds a user; mounts the file system for the first one. Blocks for a moment only: the mount needs nothing of the host.
     package func mount(_ storage: Grpc_Storage) throws {
         try users.withLock { users in
             let before = users[storage.mountPoint, default: 0]
-            if before == 0 { try GuestStorage.mount(storage, hotPlugTimeout: .zero) }
+            if before == 0 { try StorageMounter.mount(storage, hotPlugTimeout: .zero) }
             users[storage.mountPoint] = before + 1
         }
     }
 
-    /// - Returns: somebody else has it still, and so it stays.
-    package func isLeft(_ mountPoint: String) -> Bool {
+    /// Removes a user.
+    /// - Returns: whether the caller must unmount it: nobody else uses it, or it was never shared.
+    package func release(_ mountPoint: String) -> Bool {
         users.withLock { users in
-            guard let count = users[mountPoint] else { return false }
+            guard let count = users[mountPoint] else { return true }
             users[mountPoint] = count > 1 ? count - 1 : nil
-            return count > 1
+            return count <= 1
         }
     }
 }

@@ -1,4 +1,3 @@
-import Deadlines
 import Diagnosis
 import EventLoop
 import Hypervisor

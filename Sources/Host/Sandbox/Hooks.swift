@@ -1,5 +1,4 @@
 import CLinux
-import Deadlines
 import EventLoop
 import FoundationEssentials
 import Glibc
@@ -58,7 +57,11 @@ struct HostHooks: Sendable {
         var state = state
         state.status = status
         let told = state
-        try await blocking("hooks") { for hook in hooks { try hook.run(stage, told, place: place) } }
+        try await blocking("hooks") {
+            for hook in hooks {
+                try hook.program.run(stage, input: told.json(), within: Hook.defaultLimit, place: place)
+            }
+        }
     }
 }
 
@@ -97,7 +100,9 @@ package struct DueHooks: Codable, Sendable {
     /// A failure is only logged: the other hooks run (runtime.md, "Lifecycle").
     package func run(_ warn: (HookError) -> Void) {
         for hook in hooks {
-            do { try hook.run("poststop", state) } catch { warn(error) }
+            do { try hook.program.run("poststop", input: state.json(), within: Hook.defaultLimit) } catch {
+                warn(error)
+            }
         }
     }
 }

@@ -1,4 +1,3 @@
-import Deadlines
 import EventLoop
 import Hypervisor
 import LinuxKernel
@@ -23,7 +22,7 @@ extension Sandbox {
     /// A guest without its files can only fail, whatever it does next: it is ended now, with the reason in the log.
     private func fileServerEnded(_ name: String, _ exit: ProcessExit) async {
         // It ends with its machine too, and its end may be noticed first.
-        if exit == .exited(0) { try? await sleep(Deadline.lastWords.limit, on: loop) }
+        if exit == .exited(0) { try? await sleep(Deadline.exitAfterShare.limit, on: loop) }
         let vm = parts.vm
         // It may have brought the hypervisor down. What we end because its machine has ended is no reason.
         guard state == .booting || state == .ready, vm?.exit == nil || exit.isFailure else { return }
@@ -38,7 +37,7 @@ extension Sandbox {
     /// Nothing in a guest without its agent can be controlled or waited for any more.
     func agentEnded() async {
         // The end of the machine ends the connection too, and is noticed in a moment.
-        try? await sleep(Deadline.lastWords.limit, on: loop)
+        try? await sleep(Deadline.exitAfterAgent.limit, on: loop)
         guard state == .ready, let vm = machine?.vm, vm.exit == nil else { return }
         loss = "the guest's agent has ended"
         log.error("the guest's agent has ended: its machine is ended too", metadata: ["console": "\(consoleTail(vm))"])

@@ -1,6 +1,5 @@
 import AgentAPI
 import Channel
-import Deadlines
 import EventLoop
 import Glibc
 import Hypervisor

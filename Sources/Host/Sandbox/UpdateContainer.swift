@@ -1,5 +1,5 @@
 import AgentAPI
-import Deadlines
+import LinuxKernel
 import FoundationEssentials
 import Glibc
 import OCISpec

@@ -1,6 +1,5 @@
 import AgentAPI
 import CLinux
-import Deadlines
 import EventLoop
 import FoundationEssentials
 import Glibc

@@ -1,6 +1,5 @@
 import AgentAPI
 import Channel
-import Deadlines
 import Glibc
 import Ledger
 import LinuxKernel

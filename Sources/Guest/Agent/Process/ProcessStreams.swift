@@ -1,5 +1,4 @@
 import CLinux
-import Deadlines
 import EventLoop
 import Glibc
 import LinuxKernel
@@ -7,20 +6,20 @@ import Synchronization
 
 import protocol NIOCore.EventLoop
 
-/// vsock ports of the host for a process's standard streams, 0 for none.
+/// Vsock ports of the host for a process's standard streams; 0 for none.
 struct StreamPorts: Sendable {
     var stdin: UInt32 = 0
     var stdout: UInt32 = 0
     var stderr: UInt32 = 0
 }
 
-/// The agent's ends of a process's standard streams: joined with ports of the host, or kept for clients that read and write by RPC.
+/// The agent's ends of a process's standard streams: connected to ports of the host, or kept for clients that read and write by calls.
 final class ProcessStreams: Sendable {
     enum Standard: Sendable { case input, output, error }
 
-    /// nil: there is none, or it is the relay's.
+    /// An end is nil if there is none, or if the relay owns it.
     struct Ends: ~Copyable, Sendable {
-        /// The master, which is all three.
+        /// The terminal's master, which serves all three streams.
         var terminal: FileDescriptor?
         var stdin: FileDescriptor?
         var stdout: FileDescriptor?
@@ -44,15 +43,19 @@ final class ProcessStreams: Sendable {
         }
     }
 
-    private struct Joined: Sendable {
+    private struct Connections: Sendable {
         var input: StreamRelay.Handle?
         var outputs: [StreamRelay.Handle] = []
     }
 
+    /// The longest answer of a read, in bytes.
+    private static let maxRead = 1 << 20
+
     private let ends: Mutex<Ends>
-    private let joined = Mutex(Joined())
+    private let connections = Mutex(Connections())
     private let relay: StreamRelay
 
+    /// Connects the streams that have a port.
     /// - Throws: when a port of the host can't be reached.
     init(_ ends: consuming Ends, _ ports: StreamPorts, relay: StreamRelay) throws(SystemError) {
         let isTerminal = ends.terminal.raw != nil
@@ -61,19 +64,19 @@ final class ProcessStreams: Sendable {
         if ports.stdin != 0 {
             let socket = try Vsock.connect(port: ports.stdin)
             let input = relay.connect(from: socket, to: try end(.input, isTerminal))
-            joined.withLock { $0.input = input }
+            connections.withLock { $0.input = input }
         }
         for (port, stream) in [(ports.stdout, Standard.output), (isTerminal ? 0 : ports.stderr, .error)] where port != 0
         {
             let socket = try Vsock.connect(port: port)
             let output = relay.connect(from: try end(stream, isTerminal), to: socket)
-            joined.withLock { $0.outputs.append(output) }
+            connections.withLock { $0.outputs.append(output) }
         }
-        // No stdin port among others: the process reads the end of file, as from /dev/null.
+        // Output without a stdin port: the process reads end of file, as from /dev/null.
         if ports.stdin == 0, ports.stdout != 0 || ports.stderr != 0 { closeInput() }
     }
 
-    /// For the relay to keep: of a terminal a copy, of a pipe the end itself.
+    /// The end that the relay will own: a copy of a terminal's, or a pipe's end itself.
     private func end(_ stream: Standard, _ isTerminal: Bool) throws(SystemError) -> FileDescriptor {
         if !isTerminal, let end = ends.withLock({ $0.take(stream) }) { return end }
         return try copy(of: stream)
@@ -97,42 +100,51 @@ final class ProcessStreams: Sendable {
         }
     }
 
-    // MARK: By RPC
+    // MARK: Calls that read and write
 
-    /// Blocks until all is written.
+    /// Blocks until all bytes are written.
+    /// - Returns: their number.
     func write(_ bytes: [UInt8]) throws(SystemError) -> Int {
         let end = try copy(of: .input)
         try end.writeAll(bytes, to: "stdin")
         return bytes.count
     }
 
-    /// Blocks until there is something; empty at the end.
+    /// Blocks until there is output.
+    /// - Returns: at most `limit` bytes, and no more than 1 MiB; empty at the end.
     func read(_ stream: Standard, limit: Int) throws(SystemError) -> [UInt8] {
         let end = try copy(of: stream)
-        return readBytes(upTo: min(max(limit, 1), 1 << 20)) { Glibc.read(end.raw, $0.baseAddress, $0.count) }.bytes
+        return unsafe readBytes(upTo: min(max(limit, 1), Self.maxRead)) {
+            unsafe Glibc.read(end.raw, $0.baseAddress, $0.count)
+        }.bytes
     }
 
-    // MARK: The end
+    // MARK: End
 
-    /// The process reads no more than what is on its way.
+    /// Ends the process's input: it still reads bytes that are on their way.
     func closeInput() {
         ends.withLock { $0.stdin = nil }
         endInput()
     }
 
-    /// The process is there no more.
+    /// Stops the relay of input: the process has ended.
     func endInput() {
-        if let input = joined.withLock({ $0.input }) { relay.end(input) }
+        if let input = connections.withLock({ $0.input }) { relay.end(input) }
     }
 
-    /// Once the process has ended: suspends until what it wrote is on its way to the host.
+    /// Suspends until the output of a process that has ended is on its way to the host.
+    ///
+    /// Guest and host both wait, for different bytes. Here: bytes between the process's pipe and vsock. A child of the process may keep
+    /// the pipe open, so the wait ends when nothing moves for `quietGuestOutput`. On the host: bytes between vsock and the manager's
+    /// fifo, whose reader may be slow. Each side sees its own half only, and the host must not trust the guest's word.
     func drain(on loop: any EventLoop) async {
         ends.withLock { $0.terminal = nil }
         await drained(
-            joined.withLock { $0.outputs }, quiet: Deadline.quietGuestOutput.limit, limit: Deadline.guestOutput.limit,
+            connections.withLock { $0.outputs }, quiet: Deadline.quietGuestOutput.limit,
+            limit: Deadline.guestOutput.limit,
             on: loop)
     }
 
-    /// Closes what clients of RPC may still hold open.
+    /// Closes the ends that are kept for calls.
     func release() { ends.withLock { $0 = Ends() } }
 }

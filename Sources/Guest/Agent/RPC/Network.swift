@@ -8,32 +8,33 @@ import TTRPC
 extension Service {
     func updateInterface(_ request: Grpc_UpdateInterfaceRequest, _ context: CallContext) async throws -> Types_Interface
     {
-        try await network { try GuestNetwork.update(request.interface, timeout: Self.hotPlugTimeout) }
+        let timeout = KernelCommandLine.current.hotPlugTimeout
+        return try await network { try NetworkSettings.update(request.interface, timeout: timeout) }
     }
 
     func listInterfaces(_ request: Grpc_ListInterfacesRequest, _ context: CallContext) async throws -> Grpc_Interfaces {
-        try await network { try GuestNetwork.interfaces() }
+        try await network { try NetworkSettings.interfaces() }
     }
 
     func updateRoutes(_ request: Grpc_UpdateRoutesRequest, _ context: CallContext) async throws -> Grpc_Routes {
-        try await network { try GuestNetwork.update(request.routes.routes) }
+        try await network { try NetworkSettings.update(request.routes.routes) }
     }
 
     func listRoutes(_ request: Grpc_ListRoutesRequest, _ context: CallContext) async throws -> Grpc_Routes {
-        try await network { try GuestNetwork.routes() }
+        try await network { try NetworkSettings.routes() }
     }
 
     func addARPNeighbors(_ request: Grpc_AddARPNeighborsRequest, _ context: CallContext) async throws
         -> Google_Protobuf_Empty
     {
-        try await network { try GuestNetwork.add(request.neighbors.arpneighbors) }
+        try await network { try NetworkSettings.add(request.neighbors.arpneighbors) }
         return Google_Protobuf_Empty()
     }
 
     private func network<Result: Sendable>(_ body: @escaping @Sendable () throws -> Result) async throws -> Result {
-        try await guest.answering {
+        try await mappingErrorsToRPC {
             try await blocking("network") {
-                // The driver of a link may be among the later modules.
+                // A link's driver may be among the modules that are loaded after boot.
                 Modules.wait()
                 return try body()
             }

@@ -23,7 +23,7 @@ package struct GuestMetrics: Sendable {
     /// Since the guest's kernel began (CLOCK_BOOTTIME).
     static func uptime() -> Double {
         var time = timespec()
-        clock_gettime(CLOCK_BOOTTIME, &time)
+        unsafe clock_gettime(CLOCK_BOOTTIME, &time)
         return Double(time.tv_sec) + Double(time.tv_nsec / 1_000_000) / 1000
     }
 

@@ -80,7 +80,7 @@ package struct ProcessTable: Sendable {
 
         static var current: Clock {
             var time = timespec()
-            clock_gettime(CLOCK_BOOTTIME, &time)
+            unsafe clock_gettime(CLOCK_BOOTTIME, &time)
             let page = UInt64(max(1, sysconf(Int32(_SC_PAGESIZE))))
             return Clock(
                 ticksPerSecond: UInt64(max(1, sysconf(Int32(_SC_CLK_TCK)))), uptime: UInt64(time.tv_sec),
@@ -210,9 +210,9 @@ package struct ProcessTable: Sendable {
 
         private static func began(_ entry: ProcessEntry, _ clock: Clock) -> String {
             var moment = clock.now - Int(clamping: elapsed(entry, clock))
-            var parts = tm()
-            gmtime_r(&moment, &parts)
-            return "\(two(UInt64(parts.tm_hour))):\(two(UInt64(parts.tm_min)))"
+            var parts = unsafe tm()
+            unsafe gmtime_r(&moment, &parts)
+            return unsafe "\(two(UInt64(parts.tm_hour))):\(two(UInt64(parts.tm_min)))"
         }
 
         /// The name of a device number, as proc_pid_stat(5) packs it.

@@ -1,25 +1,13 @@
 import OCISpec
 
-/// Capabilities by name, one bit each (capabilities(7)); the bit is the kernel's number.
+/// Sets of capabilities as the kernel has them: bit n for the capability of number n (capabilities(7)).
 package enum Capability {
-    /// The set of `names` as bits; the host has warned of unknown ones.
+    /// The bits of `names`. Unknown names are left out: the host has warned of them.
     static func mask(_ names: [String]?) -> UInt64 {
         (names ?? []).reduce(0) { mask, name in
             mask
-                | (Vocabulary.number(of: name, prefix: "CAP_", in: Vocabulary.capabilities).map { 1 << UInt64($0) } ?? 0)
+                | (KernelNames.number(of: name, prefix: "CAP_", in: KernelNames.capabilities).map { 1 << UInt64($0) }
+                    ?? 0)
         }
     }
-}
-
-/// A field of the specification that can't be done.
-package struct PlanError: Error, Equatable, CustomStringConvertible {
-    package let field: String
-    package let reason: String
-
-    package init(_ field: String, _ reason: String) {
-        self.field = field
-        self.reason = reason
-    }
-
-    package var description: String { "\(field): \(reason)" }
 }

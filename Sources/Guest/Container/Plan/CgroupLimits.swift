@@ -1,8 +1,8 @@
 import OCISpec
 
-/// Resources of the specification as files of cgroup v2 (Documentation/admin-guide/cgroup-v2.rst).
+/// Translates resources of the specification to files of cgroup v2 (Documentation/admin-guide/cgroup-v2.rst).
 package enum CgroupLimits {
-    /// The host's path, made a relative one of the guest; systemd's `slice:prefix:name` becomes `slice/prefix-name.scope`.
+    /// The guest's cgroup for the host's path, below /sys/fs/cgroup; systemd's `slice:prefix:name` becomes `slice/prefix-name.scope`.
     package static func path(_ given: String?, container: String) -> String {
         guard let given, !given.isEmpty else { return "kata/" + container }
         let parts = given.split(separator: ":", omittingEmptySubsequences: false)
@@ -11,7 +11,8 @@ package enum CgroupLimits {
         return names.isEmpty ? "kata/" + container : names.joined(separator: "/")
     }
 
-    /// In the order in which they are written; what `unified` says comes last and wins.
+    /// Files and values in the order of their writes. `unified` comes last and so overrides the others.
+    /// - Throws: `PlanError` with the field's path.
     package static func settings(_ resources: OCISpec.Linux.Resources?) throws(PlanError) -> [ContainerPlan.Setting] {
         guard let resources else { return [] }
         do { try resources.validate(source: "resources") } catch {
@@ -22,7 +23,7 @@ package enum CgroupLimits {
         if let limit = resources.pids?.limit, limit != 0 { settings.append(.init("pids.max", amount(limit))) }
         settings += resources.blockIO.map(blockIO) ?? []
         for limit in resources.hugepageLimits ?? [] {
-            // A kernel without these pages gives none of them, which is what a limit of zero asks for.
+            // A kernel without pages of this size gives none of them, as a limit of zero asks.
             settings.append(.init("hugetlb.\(limit.pageSize).max", "\(limit.limit)", optional: limit.limit == 0))
         }
         for (device, limit) in (resources.rdma ?? [:]).sorted(by: { $0.key < $1.key }) {
@@ -45,10 +46,10 @@ package enum CgroupLimits {
             settings.append(.init("memory.low", amount(reservation)))
         }
         if let limit = memory.limit, limit < 0, (memory.swap ?? 0) == 0 {
-            // As runc: without a limit of both together, both are without.
+            // As runc does: memory without a limit and no word about swap means no limit for both.
             settings.append(.init("memory.swap.max", "max", optional: true))
         } else if let swap = memory.swap, swap != 0 {
-            // The specification counts memory and swap together, the kernel swap alone.
+            // The specification's swap includes the memory; the kernel's doesn't.
             let limit = memory.limit ?? 0
             settings.append(.init("memory.swap.max", swap < 0 || limit < 0 ? "max" : "\(swap - limit)"))
         }
@@ -58,14 +59,14 @@ package enum CgroupLimits {
     private static func processors(_ cpu: OCISpec.Linux.Resources.CPU) -> [ContainerPlan.Setting] {
         var settings: [ContainerPlan.Setting] = []
         if let shares = cpu.shares, shares != 0 {
-            // 2…262144 shares onto weights 1…10000, as runc and crun do it.
+            // Maps shares 2…262144 to weights 1…10000, as runc and crun do.
             let bounded = min(max(shares, 2), 262_144)
             settings.append(.init("cpu.weight", "\(1 + ((bounded - 2) * 9999) / 262_142)"))
         }
         let period = cpu.period ?? 0
         let quota = cpu.quota ?? 0
         if quota != 0 || period != 0 {
-            // A quota alone leaves the period as it is (cgroup-v2.rst, cpu.max).
+            // Without a period the file keeps its own (cgroup-v2.rst, cpu.max).
             settings.append(
                 .init("cpu.max", (quota > 0 ? "\(quota)" : "max") + (period == 0 ? "" : " \(period)")))
         }
@@ -78,7 +79,7 @@ package enum CgroupLimits {
 
     private static func blockIO(_ limits: OCISpec.Linux.Resources.BlockIO) -> [ContainerPlan.Setting] {
         var settings: [ContainerPlan.Setting] = []
-        // 10…1000 onto 1…10000, as runc does it.
+        // Maps 10…1000 to 1…10000, as runc does.
         func weight(_ given: UInt16) -> Int { 1 + (Int(given) - 10) * 9999 / 990 }
         if let given = limits.weight, given != 0 { settings.append(.init("io.weight", "default \(weight(given))")) }
         for device in limits.weightDevice ?? [] where (device.weight ?? 0) != 0 {

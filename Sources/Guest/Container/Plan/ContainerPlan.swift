@@ -3,7 +3,7 @@ import Glibc
 import LinuxKernel
 import OCISpec
 
-/// Everything that is done to create a container, decided before anything is done: a pure value of the specification.
+/// All decisions about a container's creation, taken before anything is done: a pure value of the specification.
 package struct ContainerPlan: Equatable, Sendable {
     package var rootfs = ""
     package var readOnlyRoot = false
@@ -19,22 +19,23 @@ package struct ContainerPlan: Equatable, Sendable {
     package var devices: [DevicePlan] = []
     package var deviceFilter = DeviceFilter([])
     package var seccomp: SeccompPlan?
-    /// Argument of personality(2); nil leaves it.
+    /// Argument of personality(2); nil changes nothing.
     package var personality: UInt?
-    /// Programs of the container that run before its own (config.md, "StartContainer Hooks").
+    /// Programs of the container that run before its main one (config.md, "StartContainer Hooks").
     package var startHooks: [Hook] = []
-    /// What hooks get to know; status and pid are filled in when they run.
+    /// The state that hooks read; status and pid are set when a hook runs.
     package var state = OCISpec.State()
-    /// Below /sys/fs/cgroup, without leading slash.
+    /// Path below /sys/fs/cgroup, without a leading slash.
     package var cgroup = ""
     /// Files of the cgroup and their values.
     package var limits: [Setting] = []
     package var process = ProcessPlan()
 
+    /// A file and the text to write to it.
     package struct Setting: Equatable, Sendable {
         package var path: String
         package var value: String
-        /// Where the file is missing, the kernel does already what is asked for.
+        /// Whether a missing file is no error: the kernel does what is asked without it.
         package var optional: Bool
         package init(_ path: String, _ value: String, optional: Bool = false) {
             self.path = path
@@ -43,14 +44,18 @@ package struct ContainerPlan: Equatable, Sendable {
         }
     }
 
+    /// PER_LINUX32 (linux/personality.h).
+    private static let linux32: UInt = 8
+
     init() {}
 
-    /// - Parameter spec: as the host sent it: paths are the guest's.
+    /// - Parameter spec: with the guest's paths.
+    /// - Throws: `PlanError` with the field's path.
     package init(_ spec: Spec, container: String) throws(PlanError) {
         guard let process = spec.process else { throw PlanError("process", "missing") }
         guard let root = spec.root else { throw PlanError("root", "missing") }
         self.process = try ProcessPlan(process)
-        // For programs that join alone (config.md, "Linux Process").
+        // execCPUAffinity is for further processes only (config.md, "Linux Process").
         (self.process.initialProcessors, self.process.finalProcessors) = ([], [])
         rootfs = root.path
         readOnlyRoot = root.readonly ?? false
@@ -88,7 +93,7 @@ package struct ContainerPlan: Equatable, Sendable {
             throw PlanError(error.path, error.reason)
         }
         seccomp = linux.seccomp.map(SeccompPlan.init)
-        personality = linux.personality.map { $0.domain == "LINUX32" ? 8 : 0 }
+        personality = linux.personality.map { $0.domain == "LINUX32" ? Self.linux32 : 0 }
         startHooks = spec.hooks?.startContainer ?? []
         if let other = spec.hooks?.stages.first(where: { $0.name != "startContainer" }) {
             throw PlanError("hooks.\(other.name)", "is the host's to run; a guest runs startContainer alone")
@@ -98,47 +103,47 @@ package struct ContainerPlan: Equatable, Sendable {
         limits = try CgroupLimits.settings(linux.resources)
     }
 
-    /// It mounts, or may mount, file systems that the kernel has as modules: what is in every kernel is told apart.
+    /// Whether it mounts, or may mount, file systems that the kernel may have as modules.
     package var mayNeedModules: Bool {
         let builtIn = ["", "proc", "sysfs", "tmpfs", "devpts", "devtmpfs", "mqueue", "cgroup", "cgroup2", "bind"]
-        let administrator = UInt64(1) << UInt64(Vocabulary.capabilities.firstIndex(of: "SYS_ADMIN") ?? 0)
+        let administrator = UInt64(1) << UInt64(KernelNames.capabilities.firstIndex(of: "SYS_ADMIN") ?? 0)
         return mounts.contains { !builtIn.contains($0.type) }
             || (process.capabilities?.bounding ?? 0) & administrator != 0
     }
 }
 
-// MARK: To the container's first process
+// MARK: Transfer to the container's init
 
-extension ContainerPlan: Passed {
-    /// What the agent does itself stays behind: the group with its limits and devices, and the rules of the filter, which it compiles.
-    mutating func pass(_ passage: inout Passage) {
-        passage.pass(&rootfs)
-        passage.pass(&readOnlyRoot)
-        passage.pass(&rootPropagation)
-        passage.pass(&mounts)
-        passage.pass(&masked)
-        passage.pass(&readOnly)
-        passage.pass(&hostname)
-        passage.pass(&domainname)
-        passage.pass(&sysctls)
-        passage.pass(&namespaces)
-        passage.pass(&devices)
-        passage.pass(&personality)
-        passage.pass(&startHooks)
-        passage.pass(&state)
-        passage.pass(&cgroup)
-        passage.pass(&process)
+extension ContainerPlan: PlanCodable {
+    /// The agent keeps its own part: limits and device rules of the cgroup, and the rules of the filter, which it compiles.
+    mutating func code(_ coder: inout PlanCoder) {
+        coder.code(&rootfs)
+        coder.code(&readOnlyRoot)
+        coder.code(&rootPropagation)
+        coder.code(&mounts)
+        coder.code(&masked)
+        coder.code(&readOnly)
+        coder.code(&hostname)
+        coder.code(&domainname)
+        coder.code(&sysctls)
+        coder.code(&namespaces)
+        coder.code(&devices)
+        coder.code(&personality)
+        coder.code(&startHooks)
+        coder.code(&state)
+        coder.code(&cgroup)
+        coder.code(&process)
     }
 
-    package var passed: [UInt8] { Passage.write(self) }
+    package var encoded: [UInt8] { PlanCoder.write(self) }
 }
 
-extension ContainerPlan.Setting: Passed {
+extension ContainerPlan.Setting: PlanCodable {
     init() { self.init("", "") }
 
-    mutating func pass(_ passage: inout Passage) {
-        passage.pass(&path)
-        passage.pass(&value)
-        passage.pass(&optional)
+    mutating func code(_ coder: inout PlanCoder) {
+        coder.code(&path)
+        coder.code(&value)
+        coder.code(&optional)
     }
 }

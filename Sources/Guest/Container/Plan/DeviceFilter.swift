@@ -1,16 +1,17 @@
 import OCISpec
 
-/// Which devices a container may open or make: the rules of the specification, resolved, and as a program for the kernel.
+/// The devices that a container may open or make: the rules of the specification, resolved.
 ///
-/// A later rule changes what earlier ones said (config-linux.md, "Allowed Device list").
+/// A later rule overrides earlier ones (config-linux.md, "Allowed Device list").
 package struct DeviceFilter: Equatable, Sendable {
-    /// BPF_DEVCG_DEV_* and BPF_DEVCG_ACC_* of linux/bpf.h.
+    /// BPF_DEVCG_DEV_* (linux/bpf.h).
     package enum Kind: UInt32, Sendable {
         case any = 0
         case block = 1
         case character = 2
     }
 
+    /// BPF_DEVCG_ACC_* (linux/bpf.h).
     package struct Access: OptionSet, Hashable, Sendable {
         package let rawValue: UInt32
         package init(rawValue: UInt32) { self.rawValue = rawValue }
@@ -22,22 +23,26 @@ package struct DeviceFilter: Equatable, Sendable {
 
     package struct Exception: Equatable, Sendable {
         package var kind: Kind
-        /// nil: every number.
+        /// nil means every number.
         package var major: UInt32?
         package var minor: UInt32?
         package var access: Access
     }
 
-    /// What holds for a device without an exception.
+    /// The answer for a device without an exception.
     package private(set) var allowsByDefault = false
     package private(set) var exceptions: [Exception] = []
 
-    /// Every container has these, whatever its rules say (config-linux.md, "Default Devices"), and may make nodes.
+    /// Rules that every container gets: it may make nodes, and use the default devices (config-linux.md, "Default Devices").
     private static let always: [OCISpec.Linux.Resources.DeviceRule] =
         [.init(allow: true, type: "c", access: "m"), .init(allow: true, type: "b", access: "m")]
-        + [(1, 3), (1, 5), (1, 7), (1, 8), (1, 9), (5, 0), (5, 2), (136, nil)].map { (major: Int64, minor: Int64?) in
+        + defaultDevices.map { (major: Int64, minor: Int64?) in
             .init(allow: true, type: "c", major: major, minor: minor, access: "rwm")
         }
+
+    /// null, zero, full, random, urandom, tty, ptmx and all pts (Documentation/admin-guide/devices.txt).
+    private static let defaultDevices: [(Int64, Int64?)] =
+        [(1, 3), (1, 5), (1, 7), (1, 8), (1, 9), (5, 0), (5, 2), (136, nil)]
 
     package init(_ rules: [OCISpec.Linux.Resources.DeviceRule]) {
         for rule in rules + Self.always { apply(rule) }
@@ -72,10 +77,10 @@ package struct DeviceFilter: Equatable, Sendable {
         }
     }
 
-    /// True when nothing is forbidden: no program is needed.
+    /// Whether everything is allowed, so that no program is needed.
     package var isOpen: Bool { allowsByDefault && exceptions.isEmpty }
 
-    /// The decision that the program makes.
+    /// The program's decision for one request.
     package func allows(_ kind: Kind, _ major: UInt32, _ minor: UInt32, _ access: Access) -> Bool {
         for exception in exceptions
         where (exception.kind == .any || exception.kind == kind) && exception.major ?? major == major
@@ -89,60 +94,4 @@ package struct DeviceFilter: Equatable, Sendable {
         }
         return allowsByDefault
     }
-
-    /// Instructions of BPF_PROG_TYPE_CGROUP_DEVICE: the context is {access << 16 | kind, major, minor}, the answer 1 or 0.
-    package var program: [UInt64] {
-        var code: [UInt64] = [
-            Self.load(register: 2, offset: 0), Self.and(2, 0xffff), Self.load(register: 3, offset: 0),
-            Self.shiftRight(3, 16), Self.load(register: 4, offset: 4), Self.load(register: 5, offset: 8),
-        ]
-        for exception in exceptions {
-            // Each test jumps over the rest of its block.
-            var tests: [(Int16) -> UInt64] = []
-            if exception.kind != .any { tests.append { Self.jumpUnless(2, equals: exception.kind.rawValue, $0) } }
-            if let major = exception.major { tests.append { Self.jumpUnless(4, equals: major, $0) } }
-            if let minor = exception.minor { tests.append { Self.jumpUnless(5, equals: minor, $0) } }
-            if exception.access != .all {
-                // r1 is the part of the request that the exception speaks of.
-                let part = exception.access.rawValue
-                tests.append { _ in Self.move(1, from: 3) }
-                tests.append { _ in Self.and(1, part) }
-                tests.append { allowsByDefault ? Self.jumpIf(1, equals: 0, $0) : Self.jumpUnlessEqual(1, 3, $0) }
-            }
-            let length = tests.count + 2
-            for (index, test) in tests.enumerated() { code.append(test(Int16(length - index - 1))) }
-            code += [Self.set(0, allowsByDefault ? 0 : 1), Self.exit]
-        }
-        return code + [Self.set(0, allowsByDefault ? 1 : 0), Self.exit]
-    }
-
-    // struct bpf_insn: opcode 8, registers 4 + 4, offset 16, immediate 32 bits, from the lowest.
-    private static func instruction(
-        _ code: UInt8, to: UInt8 = 0, from: UInt8 = 0, jump: Int16 = 0, value: UInt32 = 0
-    ) -> UInt64 {
-        UInt64(code) | UInt64(to | from << 4) << 8 | UInt64(UInt16(bitPattern: jump)) << 16 | UInt64(value) << 32
-    }
-    private static func load(register: UInt8, offset: Int16) -> UInt64 {
-        instruction(0x61, to: register, from: 1, jump: offset)
-    }
-    private static func and(_ register: UInt8, _ value: UInt32) -> UInt64 {
-        instruction(0x54, to: register, value: value)
-    }
-    private static func shiftRight(_ register: UInt8, _ bits: UInt32) -> UInt64 {
-        instruction(0x74, to: register, value: bits)
-    }
-    private static func move(_ register: UInt8, from: UInt8) -> UInt64 { instruction(0xbc, to: register, from: from) }
-    private static func set(_ register: UInt8, _ value: UInt32) -> UInt64 {
-        instruction(0xb7, to: register, value: value)
-    }
-    private static func jumpUnless(_ register: UInt8, equals value: UInt32, _ jump: Int16) -> UInt64 {
-        instruction(0x55, to: register, jump: jump, value: value)
-    }
-    private static func jumpIf(_ register: UInt8, equals value: UInt32, _ jump: Int16) -> UInt64 {
-        instruction(0x15, to: register, jump: jump, value: value)
-    }
-    private static func jumpUnlessEqual(_ register: UInt8, _ other: UInt8, _ jump: Int16) -> UInt64 {
-        instruction(0x5d, to: register, from: other, jump: jump)
-    }
-    private static let exit = instruction(0x95)
 }

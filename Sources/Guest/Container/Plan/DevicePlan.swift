@@ -4,13 +4,13 @@ import OCISpec
 /// A device node of a container.
 package struct DevicePlan: Equatable, Sendable {
     package var path = ""
-    /// Type and permissions, as mknod(2) wants them.
+    /// Type and permissions, as in mknod(2).
     package var mode: UInt32 = 0
     package var major: UInt32 = 0
     package var minor: UInt32 = 0
     package var user: UInt32 = 0
     package var group: UInt32 = 0
-    /// One of the specification's own: what is there already is as good.
+    /// Whether it is a default device of the specification; a node that exists already is kept.
     package var isDefault = false
 
     /// The specification's default devices, then those of the list; a listed one replaces a default of the same path.
@@ -31,7 +31,7 @@ package struct DevicePlan: Equatable, Sendable {
         return defaults.filter { !paths.contains($0.path) } + devices
     }
 
-    /// config-linux.md, "Default Devices"; ptmx is a link and console the terminal.
+    /// The default devices (config-linux.md). Of that list, ptmx is a link and console is the terminal.
     private static let defaults: [DevicePlan] = [
         ("null", 1, 3), ("zero", 1, 5), ("full", 1, 7), ("random", 1, 8), ("urandom", 1, 9), ("tty", 5, 0),
     ].map { (name: String, major: UInt32, minor: UInt32) in
@@ -41,14 +41,14 @@ package struct DevicePlan: Equatable, Sendable {
     }
 }
 
-extension DevicePlan: Passed {
-    mutating func pass(_ passage: inout Passage) {
-        passage.pass(&path)
-        passage.pass(&mode)
-        passage.pass(&major)
-        passage.pass(&minor)
-        passage.pass(&user)
-        passage.pass(&group)
-        passage.pass(&isDefault)
+extension DevicePlan: PlanCodable {
+    mutating func code(_ coder: inout PlanCoder) {
+        coder.code(&path)
+        coder.code(&mode)
+        coder.code(&major)
+        coder.code(&minor)
+        coder.code(&user)
+        coder.code(&group)
+        coder.code(&isDefault)
     }
 }

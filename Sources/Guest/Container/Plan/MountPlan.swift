@@ -2,19 +2,19 @@ import Glibc
 import LinuxKernel
 import OCISpec
 
-/// One mount of a container, as mount(2) and mount_setattr(2) want it.
+/// One mount of a container, as arguments of mount(2) and mount_setattr(2).
 package struct MountPlan: Equatable, Sendable {
     package var destination = ""
     package var source = ""
     package var type = ""
     package var flags: UInt = 0
     package var data = ""
-    /// MS_SHARED and its kin, each a mount call of its own.
+    /// MS_SHARED and its kin; each takes another call of mount(2).
     package var propagation: [UInt] = []
     /// MOUNT_ATTR_* bits for the whole tree (rro and its kin).
     package var recursiveAttributes: UInt64 = 0
     package var recursiveCleared: UInt64 = 0
-    /// A tmpfs starts with what it covers.
+    /// Whether a tmpfs starts with a copy of the directory it covers (`tmpcopyup`).
     package var copiesUp = false
 
     package var isBind: Bool { flags & UInt(MS_BIND) != 0 }
@@ -42,7 +42,7 @@ package struct MountPlan: Equatable, Sendable {
         recursiveCleared = options.recursiveCleared
         data = options.rest.filter { $0 != "tmpcopyup" }.joined(separator: ",")
         if type == "bind" { flags |= UInt(MS_BIND) }
-        // The guest has one hierarchy of control groups, the second version.
+        // The guest has cgroup v2 only.
         if type == "cgroup" { type = "cgroup2" }
         if type == "cgroup2" { data = "" }
         guard isBind else { return }
@@ -53,16 +53,16 @@ package struct MountPlan: Equatable, Sendable {
     }
 }
 
-extension MountPlan: Passed {
-    mutating func pass(_ passage: inout Passage) {
-        passage.pass(&destination)
-        passage.pass(&source)
-        passage.pass(&type)
-        passage.pass(&flags)
-        passage.pass(&data)
-        passage.pass(&propagation)
-        passage.pass(&recursiveAttributes)
-        passage.pass(&recursiveCleared)
-        passage.pass(&copiesUp)
+extension MountPlan: PlanCodable {
+    mutating func code(_ coder: inout PlanCoder) {
+        coder.code(&destination)
+        coder.code(&source)
+        coder.code(&type)
+        coder.code(&flags)
+        coder.code(&data)
+        coder.code(&propagation)
+        coder.code(&recursiveAttributes)
+        coder.code(&recursiveCleared)
+        coder.code(&copiesUp)
     }
 }

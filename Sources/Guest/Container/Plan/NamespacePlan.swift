@@ -1,12 +1,12 @@
 import CLinux
 import OCISpec
 
-/// Which namespaces a container gets: new ones, and ones that are there already.
+/// The namespaces of a container: new ones, and existing ones that it joins.
 package struct NamespacePlan: Equatable, Sendable {
-    /// CLONE_NEW* flags of what is new, without the cgroup namespace: that one is made when the process is in its cgroup.
+    /// CLONE_NEW* flags of new namespaces, but for the cgroup namespace: it is made once the process is in its cgroup.
     package var new: UInt64 = 0
     package var newCgroup = false
-    /// Paths of namespaces to join, with their CLONE_NEW* flag; a user namespace first.
+    /// Namespaces to join; a user namespace comes first.
     package var joined: [Joined] = []
     /// Lines of uid_map and gid_map (user_namespaces(7)); empty without a new user namespace.
     package var userMap = ""
@@ -19,7 +19,7 @@ package struct NamespacePlan: Equatable, Sendable {
         package var flag: UInt64 = 0
     }
 
-    /// The kernel makes all that is new in one clone; other plans need steps in an order of their own.
+    /// Whether one clone(2) makes all namespaces; other plans need several steps in a fixed order.
     package var isOneClone: Bool {
         joined.isEmpty && new & UInt64(clx_new_user.rawValue | clx_new_time.rawValue) == 0
     }
@@ -30,7 +30,8 @@ package struct NamespacePlan: Equatable, Sendable {
 
     init() {}
 
-    /// A guest has one network and one set of containers' files: these are not chosen here.
+    /// Network namespaces are left out: the guest has one network.
+    /// - Throws: `PlanError` with the field's path.
     init(_ linux: OCISpec.Linux) throws(PlanError) {
         new = UInt64(clx_new_mount.rawValue) | UInt64(clx_new_pid.rawValue)
         for (index, namespace) in (linux.namespaces ?? []).enumerated() {
@@ -75,20 +76,20 @@ package struct NamespacePlan: Equatable, Sendable {
     }
 }
 
-extension NamespacePlan: Passed {
-    mutating func pass(_ passage: inout Passage) {
-        passage.pass(&new)
-        passage.pass(&newCgroup)
-        passage.pass(&joined)
-        passage.pass(&userMap)
-        passage.pass(&groupMap)
-        passage.pass(&timeOffsets)
+extension NamespacePlan: PlanCodable {
+    mutating func code(_ coder: inout PlanCoder) {
+        coder.code(&new)
+        coder.code(&newCgroup)
+        coder.code(&joined)
+        coder.code(&userMap)
+        coder.code(&groupMap)
+        coder.code(&timeOffsets)
     }
 }
 
-extension NamespacePlan.Joined: Passed {
-    mutating func pass(_ passage: inout Passage) {
-        passage.pass(&path)
-        passage.pass(&flag)
+extension NamespacePlan.Joined: PlanCodable {
+    mutating func code(_ coder: inout PlanCoder) {
+        coder.code(&path)
+        coder.code(&flag)
     }
 }

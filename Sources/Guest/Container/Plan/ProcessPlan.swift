@@ -1,6 +1,6 @@
 import OCISpec
 
-/// What becomes of a process between its clone and its exec; numbers only, nothing left to look up but users' homes.
+/// The settings of a process between its clone and its exec. Names are numbers already, but for users' homes.
 package struct ProcessPlan: Equatable, Sendable {
     package var arguments: [String] = []
     package var environment: [String] = []
@@ -18,13 +18,13 @@ package struct ProcessPlan: Equatable, Sendable {
     package var oomScoreAdjustment: Int?
     package var scheduler: Scheduler?
     package var ioPriority: IOPriority?
-    /// Processors before and after the process joins its container; empty leaves them.
+    /// Processors to run on before and after the process joins its container; empty changes nothing.
     package var initialProcessors: [Int32] = []
     package var finalProcessors: [Int32] = []
-    /// What security modules are told of the next exec; empty tells nothing.
+    /// The security module's setting for the next exec; nil for none.
     package var securityProfile: SecurityProfile?
 
-    /// Bits by capability number.
+    /// Sets of capabilities; bit n for the capability of number n.
     package struct Capabilities: Equatable, Sendable {
         package var bounding: UInt64 = 0
         package var effective: UInt64 = 0
@@ -79,18 +79,18 @@ package struct ProcessPlan: Equatable, Sendable {
         oomScoreAdjustment = process.oomScoreAdj
         if let given = process.scheduler {
             scheduler = Scheduler(
-                policy: UInt32(Vocabulary.schedulers.firstIndex(of: given.policy) ?? 0),
+                policy: UInt32(KernelNames.schedulers.firstIndex(of: given.policy) ?? 0),
                 priority: UInt32(clamping: given.priority ?? 0), nice: given.nice ?? 0,
                 flags: (given.flags ?? []).reduce(into: UInt64(0)) { flags, name in
-                    if let bit = Vocabulary.schedulerFlags.firstIndex(of: name) { flags |= 1 << UInt64(bit) }
+                    if let bit = KernelNames.schedulerFlags.firstIndex(of: name) { flags |= 1 << UInt64(bit) }
                 }, runtime: given.runtime ?? 0, deadline: given.deadline ?? 0, period: given.period ?? 0)
         }
         if let given = process.ioPriority {
             ioPriority = IOPriority(
-                class: Int32(Vocabulary.ioClasses.firstIndex(of: given.class) ?? 0), level: Int32(given.priority ?? 0))
+                class: Int32(KernelNames.ioClasses.firstIndex(of: given.class) ?? 0), level: Int32(given.priority ?? 0))
         }
         func processors(_ list: String?) -> [Int32] {
-            (list ?? "").isEmpty ? [] : (Vocabulary.processors(list ?? "") ?? []).map(Int32.init)
+            (list ?? "").isEmpty ? [] : (KernelNames.processors(list ?? "") ?? []).map(Int32.init)
         }
         initialProcessors = processors(process.execCPUAffinity?.initial)
         finalProcessors = processors(process.execCPUAffinity?.final)
@@ -108,7 +108,7 @@ package struct ProcessPlan: Equatable, Sendable {
                 ambient: Capability.mask(sets.ambient))
         }
         for (index, limit) in (process.rlimits ?? []).enumerated() {
-            guard let resource = Vocabulary.number(of: limit.type, prefix: "RLIMIT_", in: Vocabulary.limits) else {
+            guard let resource = KernelNames.number(of: limit.type, prefix: "RLIMIT_", in: KernelNames.limits) else {
                 throw PlanError("process.rlimits[\(index)].type", "unknown limit \"\(limit.type)\"")
             }
             limits.append(Limit(resource: Int32(resource), soft: limit.soft, hard: limit.hard))
@@ -118,78 +118,78 @@ package struct ProcessPlan: Equatable, Sendable {
 
 // MARK: To the process itself
 
-extension ProcessPlan: Passed {
-    mutating func pass(_ passage: inout Passage) {
-        passage.pass(&arguments)
-        passage.pass(&environment)
-        passage.pass(&directory)
-        passage.pass(&terminal)
-        passage.pass(&rows)
-        passage.pass(&columns)
-        passage.pass(&user)
-        passage.pass(&group)
-        passage.pass(&groups)
-        passage.pass(&umask)
-        passage.pass(&capabilities)
-        passage.pass(&limits)
-        passage.pass(&noNewPrivileges)
-        passage.pass(&oomScoreAdjustment)
-        passage.pass(&scheduler)
-        passage.pass(&ioPriority)
-        passage.pass(&initialProcessors)
-        passage.pass(&finalProcessors)
-        passage.pass(&securityProfile)
+extension ProcessPlan: PlanCodable {
+    mutating func code(_ coder: inout PlanCoder) {
+        coder.code(&arguments)
+        coder.code(&environment)
+        coder.code(&directory)
+        coder.code(&terminal)
+        coder.code(&rows)
+        coder.code(&columns)
+        coder.code(&user)
+        coder.code(&group)
+        coder.code(&groups)
+        coder.code(&umask)
+        coder.code(&capabilities)
+        coder.code(&limits)
+        coder.code(&noNewPrivileges)
+        coder.code(&oomScoreAdjustment)
+        coder.code(&scheduler)
+        coder.code(&ioPriority)
+        coder.code(&initialProcessors)
+        coder.code(&finalProcessors)
+        coder.code(&securityProfile)
     }
 }
 
-extension ProcessPlan.Capabilities: Passed {
-    mutating func pass(_ passage: inout Passage) {
-        passage.pass(&bounding)
-        passage.pass(&effective)
-        passage.pass(&inheritable)
-        passage.pass(&permitted)
-        passage.pass(&ambient)
+extension ProcessPlan.Capabilities: PlanCodable {
+    mutating func code(_ coder: inout PlanCoder) {
+        coder.code(&bounding)
+        coder.code(&effective)
+        coder.code(&inheritable)
+        coder.code(&permitted)
+        coder.code(&ambient)
     }
 }
 
-extension ProcessPlan.Limit: Passed {
-    mutating func pass(_ passage: inout Passage) {
-        passage.pass(&resource)
-        passage.pass(&soft)
-        passage.pass(&hard)
+extension ProcessPlan.Limit: PlanCodable {
+    mutating func code(_ coder: inout PlanCoder) {
+        coder.code(&resource)
+        coder.code(&soft)
+        coder.code(&hard)
     }
 }
 
-extension ProcessPlan.Scheduler: Passed {
-    mutating func pass(_ passage: inout Passage) {
-        passage.pass(&policy)
-        passage.pass(&priority)
-        passage.pass(&nice)
-        passage.pass(&flags)
-        passage.pass(&runtime)
-        passage.pass(&deadline)
-        passage.pass(&period)
+extension ProcessPlan.Scheduler: PlanCodable {
+    mutating func code(_ coder: inout PlanCoder) {
+        coder.code(&policy)
+        coder.code(&priority)
+        coder.code(&nice)
+        coder.code(&flags)
+        coder.code(&runtime)
+        coder.code(&deadline)
+        coder.code(&period)
     }
 }
 
-extension ProcessPlan.IOPriority: Passed {
-    mutating func pass(_ passage: inout Passage) {
-        passage.pass(&`class`)
-        passage.pass(&level)
+extension ProcessPlan.IOPriority: PlanCodable {
+    mutating func code(_ coder: inout PlanCoder) {
+        coder.code(&`class`)
+        coder.code(&level)
     }
 }
 
-extension ProcessPlan.SecurityProfile: Passed {
+extension ProcessPlan.SecurityProfile: PlanCodable {
     init() { self = .appArmor("") }
 
-    mutating func pass(_ passage: inout Passage) {
+    mutating func code(_ coder: inout PlanCoder) {
         var (isSELinux, name) =
             switch self {
             case .appArmor(let name): (false, name)
             case .seLinux(let label): (true, label)
             }
-        passage.pass(&isSELinux)
-        passage.pass(&name)
+        coder.code(&isSELinux)
+        coder.code(&name)
         self = isSELinux ? .seLinux(name) : .appArmor(name)
     }
 }

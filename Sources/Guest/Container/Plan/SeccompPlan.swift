@@ -29,7 +29,7 @@ package struct SeccompPlan: Equatable, Sendable {
 
     init(_ seccomp: OCISpec.Linux.Seccomp) {
         func action(_ name: String, _ errno: UInt32?) -> UInt32 {
-            let number = Vocabulary.seccompActions.first { $0.name == name }?.number ?? 0
+            let number = KernelNames.seccompActions.first { $0.name == name }?.number ?? 0
             // EPERM where the profile names none, as runc has it.
             return name == "SCMP_ACT_ERRNO" || name == "SCMP_ACT_TRACE" ? number | (errno ?? 1) : number
         }
@@ -38,7 +38,7 @@ package struct SeccompPlan: Equatable, Sendable {
         // "SPEC_ALLOW" is what a profile without flags gets; what belongs to a listener has nothing to act on.
         flags =
             seccomp.flags.map { names in
-                Vocabulary.seccompFlags.reduce(0) { names.contains($1.name) && $1.bit < 32 ? $0 | $1.bit : $0 }
+                KernelNames.seccompFlags.reduce(0) { names.contains($1.name) && $1.bit < 32 ? $0 | $1.bit : $0 }
             } ?? 4
         rules = []
         named = (seccomp.syscalls ?? []).flatMap(\.names)
@@ -46,7 +46,7 @@ package struct SeccompPlan: Equatable, Sendable {
             let action = action(syscall.action, syscall.errnoRet)
             guard action != defaultAction else { continue }
             let conditions = (syscall.args ?? []).map { argument in
-                let order = Vocabulary.seccompOperators.firstIndex(of: argument.op) ?? 0
+                let order = KernelNames.seccompOperators.firstIndex(of: argument.op) ?? 0
                 return Condition(
                     argument: argument.index, comparison: UInt32(order + 1), value: argument.value,
                     second: argument.valueTwo ?? 0)

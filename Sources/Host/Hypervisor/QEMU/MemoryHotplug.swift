@@ -1,4 +1,4 @@
-import Deadlines
+import LinuxKernel
 import EventLoop
 import Hypervisor
 import Synchronization

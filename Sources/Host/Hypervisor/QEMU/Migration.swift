@@ -1,4 +1,3 @@
-import Deadlines
 import Hypervisor
 import LinuxKernel
 import Synchronization

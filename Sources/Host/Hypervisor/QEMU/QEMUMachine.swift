@@ -1,4 +1,3 @@
-import Deadlines
 import EventLoop
 import Glibc
 import Hypervisor
@@ -96,7 +95,7 @@ package final class QEMUMachine: VirtualMachine {
         try process.whenEnded("qemu") { [self] end in
             events.end()
             // The reason of the end is read there.
-            logs.settle([configuration.consoleFile, configuration.stderrFile], within: Deadline.lastWords.limit)
+            logs.settle([configuration.consoleFile, configuration.stderrFile], within: Deadline.finalOutput.limit)
             exited.complete(end)
         }
     }

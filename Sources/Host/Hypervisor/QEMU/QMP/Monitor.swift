@@ -1,5 +1,5 @@
 import CLinux
-import Deadlines
+import LinuxKernel
 import EventLoop
 import FoundationEssentials
 import Hypervisor

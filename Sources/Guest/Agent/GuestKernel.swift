@@ -1,0 +1,99 @@
+import AgentAPI
+import Container
+import Glibc
+import GuestStorage
+import LinuxKernel
+
+/// The changes to the guest that the container verbs make. All calls block. Tests have a fake.
+protocol GuestKernel: Sendable {
+    /// Waits for a disk that the host has plugged in.
+    func findDisk(_ device: Grpc_Device) throws -> BlockDevice
+
+    func mountForSandbox(_ storage: Grpc_Storage) throws
+    func mountForContainer(_ storage: Grpc_Storage) throws
+    /// Writes back, unmounts and removes a container's mount point, unless another container still uses it.
+    func unmountForContainer(_ mountPoint: String)
+
+    /// Listens on a socket that relays its clients to the host.
+    func listen(_ storage: Grpc_Storage) throws -> any RelayedSocket
+
+    func cgroup(of plan: ContainerPlan) -> Cgroup
+    /// Makes the cgroup with its limits and device rules.
+    func create(_ cgroup: Cgroup, for plan: ContainerPlan) throws
+    func remove(_ cgroup: Cgroup)
+
+    /// Starts a process that has done everything but the exec of its program.
+    /// - Parameter filter: compiled once for all processes of a container.
+    func launch(_ launch: Launch, filter: SeccompFilter?, ports: StreamPorts) throws -> GuestProcess
+}
+
+/// A listening socket of a container.
+protocol RelayedSocket: Sendable {
+    func close()
+}
+
+extension GuestSocket: RelayedSocket {}
+
+/// The kernel that the agent runs on.
+struct LinuxGuest: GuestKernel {
+    let zygote: Zygote
+    let relay: StreamRelay
+    let reaper: Reaper
+    private let sharedMounts = SharedMounts()
+    private let hotPlugTimeout = KernelCommandLine.current.hotPlugTimeout
+
+    init(zygote: Zygote, relay: StreamRelay, reaper: Reaper) {
+        (self.zygote, self.relay, self.reaper) = (zygote, relay, reaper)
+    }
+
+    func findDisk(_ device: Grpc_Device) throws -> BlockDevice {
+        Modules.wait()
+        return try StorageMounter.find(device, hotPlugTimeout: hotPlugTimeout)
+    }
+
+    func mountForSandbox(_ storage: Grpc_Storage) throws {
+        // virtiofs is among the modules that boot needs.
+        if storage.fstype != "virtiofs" { Modules.wait() }
+        try StorageMounter.mount(storage, hotPlugTimeout: hotPlugTimeout)
+    }
+
+    func mountForContainer(_ storage: Grpc_Storage) throws {
+        guard !SharedMounts.isShared(storage) else { return try sharedMounts.mount(storage) }
+        try mountForSandbox(storage)
+    }
+
+    func unmountForContainer(_ mountPoint: String) {
+        guard sharedMounts.release(mountPoint) else { return }
+        // Even if a process still holds a file open: the host may remove the disk now.
+        Files.sync(mountPoint)
+        Mounts.detach(mountPoint)
+        unsafe rmdir(mountPoint)
+    }
+
+    func listen(_ storage: Grpc_Storage) throws -> any RelayedSocket { try GuestSocket(storage, relay: relay) }
+
+    func cgroup(of plan: ContainerPlan) -> Cgroup { Cgroup(plan.cgroup) }
+
+    func create(_ cgroup: Cgroup, for plan: ContainerPlan) throws {
+        try cgroup.create(plan.limits)
+        try cgroup.apply(plan.deviceFilter)
+    }
+
+    func remove(_ cgroup: Cgroup) { cgroup.remove() }
+
+    func launch(_ launch: Launch, filter: SeccompFilter?, ports: StreamPorts) throws -> GuestProcess {
+        if case .container(let plan) = launch, plan.mayNeedModules { Modules.wait() }
+        let launched = try LaunchedProcess(launch, zygote, filter: filter, reaper: reaper)
+        let pid = launched.pid
+        let streams: ProcessStreams
+        do { streams = try ProcessStreams(launched.ends, ports, relay: relay) } catch {
+            kill(pid, SIGKILL)
+            reaper.watch(pid) { _ in }
+            throw error
+        }
+        let process = GuestProcess(
+            pid: pid, syncSocket: launched.syncSocket, errorPage: launched.errorPage, streams: streams)
+        reaper.watch(pid) { process.hasExited($0) }
+        return process
+    }
+}

@@ -1,0 +1,34 @@
+import AgentAPI
+import Glibc
+import SwiftProtobuf
+import TTRPC
+
+extension Service {
+    /// Signals one process, or without an exec id all processes of a container.
+    func signalProcess(_ request: Grpc_SignalProcessRequest, _ context: CallContext) async throws
+        -> Google_Protobuf_Empty
+    {
+        try await mappingErrorsToRPC {
+            let container = try guest.containers.find(request.containerID)
+            let signal = Int32(bitPattern: request.signal)
+            log.debug("signal", ["container": container.id, "exec": request.execID, "signal": "\(signal)"])
+            if !request.execID.isEmpty {
+                try Self.signal(try container.process(request.execID), of: container, signal)
+            } else if signal == SIGKILL {
+                try container.cgroup.killAll()
+            } else {
+                for pid in container.cgroup.allProcesses { kill(pid, signal) }
+            }
+            return Google_Protobuf_Empty()
+        }
+    }
+
+    /// Sends SIGKILL instead of SIGTERM to a first process that doesn't handle SIGTERM.
+    ///
+    /// The kernel delivers no signal to the first process of a pid namespace whose default action would end it (pid_namespaces(7)):
+    /// a stop would last until the manager's own timeout.
+    private static func signal(_ process: GuestProcess, of container: GuestContainer, _ signal: Int32) throws {
+        let isIgnored = process === container.initial && signal == SIGTERM && !process.handles(signal)
+        try process.signal(isIgnored ? SIGKILL : signal)
+    }
+}

@@ -1,0 +1,155 @@
+import CLinux
+import Glibc
+import LinuxKernel
+
+/// A cgroup v2 directory of a container.
+package struct Cgroup: Sendable {
+    package static let root = "/sys/fs/cgroup"
+    package let path: String
+    private let root: String
+
+    /// - Parameters:
+    ///   - relative: as in `ContainerPlan.cgroup`.
+    ///   - root: where cgroup v2 is mounted; tests have another directory.
+    package init(_ relative: String, root: String = Cgroup.root) {
+        path = root + "/" + relative
+        self.root = root
+    }
+
+    // MARK: Creation and removal
+
+    /// Makes the directory, passes every controller down to it, and sets the limits.
+    /// - Throws: `SystemError` that names the file.
+    package func create(_ limits: [ContainerPlan.Setting]) throws {
+        var parent = root
+        for name in path.dropFirst(root.utf8.count + 1).split(separator: "/") {
+            Self.passDown(parent)
+            parent += "/" + name
+            try Files.makeDirectory(parent, mode: 0o755)
+        }
+        try apply(limits)
+    }
+
+    /// Enables every controller for the cgroups below `path`. The first time takes the kernel a while: the agent does the root's early.
+    package static func passDown(_ path: String = root) {
+        func words(_ file: String) -> Set<Substring> {
+            Set(((try? Files.readText(path + "/" + file)) ?? "").split(whereSeparator: \.isWhitespace))
+        }
+        let missing = words("cgroup.controllers").subtracting(words("cgroup.subtree_control"))
+        guard !missing.isEmpty else { return }
+        // Ignore failures: the limit that needs the controller reports it.
+        try? Files.write(
+            path + "/cgroup.subtree_control", missing.sorted().map { "+" + $0 }.joined(separator: " "))
+    }
+
+    package func apply(_ limits: [ContainerPlan.Setting]) throws(SystemError) {
+        for limit in limits {
+            guard Files.exists(path + "/" + limit.path) else {
+                if limit.optional { continue }
+                throw SystemError("set \(limit.path) (the guest's kernel lacks its controller) of", path, errno: ENOENT)
+            }
+            do { try Files.write(path + "/" + limit.path, limit.value) } catch {
+                throw SystemError("set \(limit.path) to \"\(limit.value)\" of", path, errno: error.code)
+            }
+        }
+    }
+
+    /// Attaches the device rules as a program of the kernel.
+    package func apply(_ filter: DeviceFilter) throws(SystemError) {
+        guard !filter.isOpen else { return }
+        let directory = try FileDescriptor.open(path, O_RDONLY | O_DIRECTORY)
+        let program = filter.program
+        try unsafe checkNegativeErrno(
+            "attach device rules to", path, clx_attach_device_filter(directory.raw, program, program.count))
+    }
+
+    /// Removes the directory once its last process has gone. Blocks, at most for `limit`; then the directory stays.
+    package func remove(within limit: Duration = .seconds(1)) {
+        let deadline = ContinuousClock.now + limit
+        let events = try? FileDescriptor.open(path + "/cgroup.events", O_RDONLY)
+        while true {
+            // Read before the attempt: from then on the kernel signals each change.
+            if let events = events.raw {
+                _ = unsafe readBytes(upTo: 256) { unsafe pread(events, $0.baseAddress, $0.count, 0) }
+            }
+            for group in groupsBelow.reversed() { unsafe rmdir(group) }
+            if unsafe rmdir(path) == 0 || errno == ENOENT { return }
+            guard let events = events.raw, Self.waitForChange(events, until: deadline) else { return }
+        }
+    }
+
+    /// Waits until cgroup.events changes, as it does when the last process has gone (cgroup-v2.rst, "Basic Operations").
+    private static func waitForChange(_ events: Int32, until deadline: ContinuousClock.Instant) -> Bool {
+        let rest = max(.zero, deadline - .now) / .milliseconds(1)
+        var polled = pollfd(fd: events, events: Int16(POLLPRI), revents: 0)
+        let ready = unsafe poll(&polled, 1, Int32(clamping: Int(rest.rounded(.up))))
+        return ready > 0 || (ready < 0 && errno == EINTR)
+    }
+
+    // MARK: Processes
+
+    /// The cgroup for a further process of the container.
+    ///
+    /// A container that has passed its controllers down (systemd does) holds no process itself any more (cgroups(7), "no internal
+    /// processes"): then the process joins the cgroup of the container's first process.
+    package func cgroupForExec(of first: Int32) -> Cgroup {
+        guard !text("cgroup.subtree_control").allSatisfy(\.isWhitespace) else { return self }
+        let unified = "0::/"
+        let line = ((try? Files.readText("/proc/\(first)/cgroup")) ?? "").split(separator: "\n").first {
+            $0.hasPrefix(unified)
+        }
+        let own = path.dropFirst(root.utf8.count + 1)
+        guard let place = line?.dropFirst(unified.utf8.count), place.hasPrefix(own) else { return self }
+        return Cgroup(String(place), root: root)
+    }
+
+    package func freeze(_ frozen: Bool) throws(SystemError) {
+        try Files.write(path + "/cgroup.freeze", frozen ? "1" : "0")
+    }
+
+    package func killAll() throws(SystemError) { try Files.write(path + "/cgroup.kill", "1") }
+
+    /// Pids of this cgroup and of those below it, which the container may have made.
+    package var allProcesses: [Int32] {
+        ([path] + groupsBelow).flatMap { group in
+            ((try? Files.readText(group + "/cgroup.procs")) ?? "").split(separator: "\n").compactMap { Int32($0) }
+        }
+    }
+
+    /// Paths of all cgroups below, each before those below it.
+    var groupsBelow: [String] {
+        var found: [String] = []
+        var next: String? = path
+        var looked = 0
+        while let group = next {
+            found += Files.list(group).map { group + "/" + $0 }.filter(Files.isDirectory)
+            next = looked < found.count ? found[looked] : nil
+            looked += 1
+        }
+        return found
+    }
+
+    // MARK: Files
+
+    /// A file's text; empty when the file is missing.
+    package func text(_ file: String) -> String { (try? Files.readText(path + "/" + file)) ?? "" }
+
+    /// A file of one number; nil for "max" and for a missing file.
+    package func number(_ file: String) -> UInt64? {
+        guard let text = try? Files.readText(path + "/" + file) else { return nil }
+        return UInt64(String(text.filter { !$0.isWhitespace }))
+    }
+
+    /// The CPU quota in microseconds a period; nil without a limit.
+    package var quota: Int64? { text("cpu.max").split(separator: " ").first.flatMap { Int64($0) } }
+
+    /// A file of `key value` lines.
+    package func table(_ file: String) -> [String: UInt64] {
+        var result: [String: UInt64] = [:]
+        for line in text(file).split(separator: "\n") {
+            let parts = line.split(separator: " ")
+            if parts.count == 2 { result[String(parts[0])] = UInt64(parts[1]) }
+        }
+        return result
+    }
+}

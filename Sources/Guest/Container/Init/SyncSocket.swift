@@ -1,0 +1,124 @@
+import CLinux
+import Glibc
+import LinuxKernel
+
+/// The protocol between the agent and a process's init, over a socket pair that exec closes.
+///
+/// The agent sends the plan, the compiled filter, then a go-ahead for each `mapUsers` and for `ready`. The init sends `mapUsers` in a new
+/// user namespace, `terminal` with a descriptor, `process` with a pid, and `ready`. End of file after the last go-ahead means that the
+/// program runs; `failure` with a line of text ends the exchange at any point.
+package struct SyncSocket: ~Copyable, Sendable {
+    package enum Message: Equatable, Sendable {
+        case terminal(Int32)
+        case process(Int32)
+        case mapUsers
+        case ready
+        case failure(String)
+        case end
+    }
+
+    /// The descriptor's number in the started process.
+    package static let number: Int32 = 3
+
+    /// In bytes; a packet must fit into the socket's buffer.
+    private static let maxPacket = 32768
+    /// In bytes, of an error's text.
+    private static let maxError = 16384
+
+    package let descriptor: FileDescriptor
+
+    package init(_ descriptor: consuming FileDescriptor) { self.descriptor = descriptor }
+
+    /// Sets how long this end waits for the next message.
+    package func setLimit(_ limit: Duration) { descriptor.setReadLimit(limit) }
+
+    /// Sends bytes of any length: their count first, then packets.
+    package func send(document: [UInt8]) throws(SystemError) {
+        try unsafe descriptor.send(withUnsafeBytes(of: UInt32(document.count)) { unsafe Array($0) }, descriptors: [])
+        var rest = document[...]
+        while !rest.isEmpty {
+            try descriptor.send(Array(rest.prefix(Self.maxPacket)), descriptors: [])
+            rest = rest.dropFirst(Self.maxPacket)
+        }
+    }
+
+    func receive<Plan: PlanCodable>(_ type: Plan.Type) throws(SystemError) -> Plan {
+        guard let plan = PlanCoder.read(type, try receiveDocument()) else {
+            throw SystemError("read", "plan", errno: EBADMSG)
+        }
+        return plan
+    }
+
+    package func receiveDocument() throws(SystemError) -> [UInt8] {
+        let count = receive().bytes
+        guard count.count == 4 else { throw SystemError("read", "plan", errno: EPIPE) }
+        // SAFETY: the guard has checked that there are four bytes.
+        let total = unsafe Int(count.withUnsafeBytes { unsafe $0.loadUnaligned(as: UInt32.self) })
+        var document: [UInt8] = []
+        while document.count < total {
+            let (bytes, _) = receive()
+            if bytes.isEmpty { throw SystemError("read", "plan", errno: EPIPE) }
+            document += bytes
+        }
+        return document
+    }
+
+    /// Sends the flags, then the instructions; no bytes for a process without a filter.
+    package func send(_ filter: SeccompFilter?) throws(SystemError) {
+        let words = filter.map { [UInt64($0.flags)] + $0.instructions } ?? []
+        try unsafe send(document: words.withUnsafeBytes { unsafe Array($0) })
+    }
+
+    package func receiveFilter() throws(SystemError) -> SeccompFilter? {
+        let bytes = try receiveDocument()
+        let words = stride(from: 0, to: bytes.count - 7, by: 8).map { offset in
+            // SAFETY: the stride leaves eight bytes at every offset.
+            unsafe bytes.withUnsafeBytes { unsafe $0.loadUnaligned(fromByteOffset: offset, as: UInt64.self) }
+        }
+        guard let flags = words.first else { return nil }
+        return SeccompFilter(instructions: Array(words.dropFirst()), flags: UInt32(truncatingIfNeeded: flags))
+    }
+
+    package func send(_ message: Message) throws(SystemError) {
+        switch message {
+        case .terminal(let master): try descriptor.send(Array("T".utf8), descriptors: [master])
+        case .process(let pid): try descriptor.send(Array("P\(pid)".utf8), descriptors: [])
+        case .mapUsers: try descriptor.send(Array("M".utf8), descriptors: [])
+        case .ready: try descriptor.send(Array("R".utf8), descriptors: [])
+        case .failure(let text): try descriptor.send(Array("E\(text)".utf8.prefix(Self.maxError)), descriptors: [])
+        case .end: break
+        }
+    }
+
+    package func sendGo() throws(SystemError) { try descriptor.send(Array("S".utf8), descriptors: []) }
+
+    /// Waits for the go-ahead.
+    /// - Returns: false when the agent has given up.
+    package func waitForGo() -> Bool { receive().bytes.first == UInt8(ascii: "S") }
+
+    /// Blocks until the next message.
+    package func next() -> Message {
+        let (bytes, passed) = receive()
+        let text = String(decoding: bytes.dropFirst(), as: UTF8.self)
+        switch bytes.first {
+        case UInt8(ascii: "T"):
+            return passed >= 0 ? .terminal(passed) : .failure("no descriptor came with the terminal")
+        case UInt8(ascii: "P"): return .process(Int32(text) ?? -1)
+        case UInt8(ascii: "M"): return .mapUsers
+        case UInt8(ascii: "R"): return .ready
+        case UInt8(ascii: "E"): return .failure(text)
+        default: return .end
+        }
+    }
+
+    private func receive() -> (bytes: [UInt8], passed: Int32) {
+        var passed: Int32 = -1
+        var count = 1
+        let (bytes, got) = unsafe readBytes(upTo: 65536) {
+            count = 1
+            return unsafe clx_recv_fds(descriptor.raw, $0.baseAddress, $0.count, &passed, &count)
+        }
+        if got == -Int(EAGAIN) { return (Array("Ethe process's init took too long".utf8), -1) }
+        return (bytes, count == 1 ? passed : -1)
+    }
+}

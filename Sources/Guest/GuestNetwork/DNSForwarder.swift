@@ -1,0 +1,107 @@
+import AgentAPI
+import CLinux
+import Glibc
+import LinuxKernel
+import Synchronization
+
+/// Answers DNS in the guest in place of the resolver in the sandbox's network namespace: forwards queries to the host over vsock.
+package enum DNSForwarder {
+    /// Serves from now on: datagrams on one thread, TCP clients on another.
+    /// - Throws: when the address is taken.
+    package static func start(relay: StreamRelay) throws {
+        let datagrams = try InternetSocket.bind(.datagrams, NameRelay.address, NameRelay.port)
+        let listener = try Listener(InternetSocket.bind(.connections, NameRelay.address, NameRelay.port))
+        try listener.forEachConnection(thread: "names-tcp") { client in
+            // Without a relay on the host, the client sees its connection close.
+            guard let stream = try? Vsock.connect(port: NameRelay.connections) else { return }
+            relay.join(client, stream)
+        }
+        let forwarder = DatagramForwarder(datagrams)
+        detachThread("names") { forwarder.run() }
+    }
+}
+
+/// Forwards the datagrams of each client over a stream of its own.
+private final class DatagramForwarder: Sendable {
+    private static let maxFlows = 128
+    private static let maxDatagram = 65535
+
+    /// A client's address and its stream to the host.
+    private struct Flow {
+        let client: [UInt8]
+        let stream: Int32
+        var frames = DatagramFrames()
+        var used = ContinuousClock.now
+    }
+
+    private let socket: FileDescriptor
+
+    init(_ socket: consuming FileDescriptor) { self.socket = socket }
+
+    func run() -> Never {
+        var flows: [Flow] = []
+        while true {
+            var polled = ([socket.raw] + flows.map(\.stream)).map { pollfd(fd: $0, events: Int16(POLLIN), revents: 0) }
+            _ = unsafe poll(&polled, nfds_t(polled.count), Self.milliseconds(untilEndOf: flows))
+            var ended: [Int] = []
+            for index in flows.indices {
+                if polled[1 + index].revents != 0, !answer(&flows[index]) {
+                    ended.append(index)
+                } else if .now - flows[index].used > Deadline.guestNames.limit {
+                    ended.append(index)
+                }
+            }
+            for index in ended.reversed() { close(flows.remove(at: index).stream) }
+            if polled[0].revents != 0 { forward(&flows) }
+            while flows.count > Self.maxFlows { close(flows.removeFirst().stream) }
+        }
+    }
+
+    /// The time until the first flow is unused for too long; -1 without flows.
+    private static func milliseconds(untilEndOf flows: [Flow]) -> Int32 {
+        guard let oldest = flows.map(\.used).min() else { return -1 }
+        let rest = oldest + Deadline.guestNames.limit - .now
+        return Int32(clamping: Int(max(.zero, rest) / .milliseconds(1)) + 1)
+    }
+
+    /// Sends a client's datagram to the host.
+    private func forward(_ flows: inout [Flow]) {
+        var buffer = [UInt8](repeating: 0, count: Self.maxDatagram)
+        var name = [UInt8](repeating: 0, count: MemoryLayout<sockaddr_in>.size)
+        var length = socklen_t(name.count)
+        let count = unsafe name.withUnsafeMutableBytes { name in
+            unsafe recvfrom(
+                socket.raw, &buffer, buffer.count, Int32(MSG_DONTWAIT),
+                name.baseAddress!.assumingMemoryBound(to: sockaddr.self), &length)
+        }
+        guard count > 0, var flow = takeFlow(of: name, from: &flows) else { return }
+        flow.used = .now
+        flows.append(flow)
+        let frame = DatagramFrames.frame(Array(buffer.prefix(count)))
+        _ = unsafe send(flow.stream, frame, frame.count, Int32(MSG_NOSIGNAL))
+    }
+
+    /// The client's flow, out of the list, or a new one; nil without a relay on the host: the client times out.
+    private func takeFlow(of client: [UInt8], from flows: inout [Flow]) -> Flow? {
+        if let index = flows.firstIndex(where: { $0.client == client }) { return flows.remove(at: index) }
+        guard let stream = try? Vsock.connect(port: NameRelay.datagrams) else { return nil }
+        return Flow(client: client, stream: stream.take())
+    }
+
+    /// Sends the host's answers to the client.
+    /// - Returns: false when the stream has ended.
+    private func answer(_ flow: inout Flow) -> Bool {
+        var buffer = [UInt8](repeating: 0, count: 8192)
+        let count = unsafe recv(flow.stream, &buffer, buffer.count, Int32(MSG_DONTWAIT))
+        guard count > 0 else { return count < 0 && errno == EAGAIN }
+        flow.used = .now
+        for datagram in flow.frames.receive(buffer.prefix(count)) {
+            _ = unsafe flow.client.withUnsafeBytes { name in
+                unsafe sendto(
+                    socket.raw, datagram, datagram.count, Int32(MSG_DONTWAIT),
+                    name.baseAddress!.assumingMemoryBound(to: sockaddr.self), socklen_t(name.count))
+            }
+        }
+        return true
+    }
+}

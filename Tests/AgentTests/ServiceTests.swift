@@ -1,0 +1,243 @@
+import AgentAPI
+import EventLoop
+import Glibc
+import LinuxKernel
+import NIOPosix
+import OCISpec
+import TTRPC
+import TestSupport
+import Testing
+
+@testable import Agent
+
+@Suite("The agent's container verbs, on a fake kernel", .timeLimit(.minutes(1)))
+struct ServiceTests {
+    private static let storages = [
+        (driver: "scsi", at: "/a"), (driver: SocketRelay.driver, at: "/s"), (driver: "ephemeral", at: "/b"),
+    ]
+
+    private func waitCode(_ agent: FakeGuest, _ id: String, _ exec: String = "") async -> RPCError.Code? {
+        await code { _ = try await agent.wait(id, exec) }
+    }
+
+    // MARK: One container
+
+    @Test("creation acquires in order, and removal gives everything back")
+    func life() async throws {
+        let agent = try FakeGuest()
+        try await agent.create("c", storages: Self.storages)
+        #expect(agent.kernel.steps == ["mount /a", "listen /s", "mount /b", "create cgroup", "launch"])
+        try await agent.start("c")
+        agent.kernel.forgetSteps()
+        try await agent.remove("c")
+        #expect(agent.kernel.steps == ["remove cgroup", "close /s", "unmount /b", "unmount /a"])
+        try await agent.create("c")
+    }
+
+    @Test(
+        "a creation that fails undoes what was done, the last first, and leaves the id free",
+        arguments: [
+            ("mount /a", []), ("listen /s", ["unmount /a"]), ("mount /b", ["close /s", "unmount /a"]),
+            ("create cgroup", ["remove cgroup", "unmount /b", "close /s", "unmount /a"]),
+            ("launch", ["remove cgroup", "unmount /b", "close /s", "unmount /a"]),
+        ] as [(String, [String])])
+    func undo(refused: String, undone: [String]) async throws {
+        let agent = try FakeGuest()
+        agent.kernel.refuse(refused)
+        let error = await #expect(throws: RPCError.self) { try await agent.create("c", storages: Self.storages) }
+        #expect(error?.message == "no \(refused)")
+        let failed = try #require(agent.kernel.steps.firstIndex(of: refused))
+        #expect(Array(agent.kernel.steps[(failed + 1)...]) == undone)
+        agent.kernel.refuse(nil)
+        try await agent.create("c", storages: Self.storages)
+    }
+
+    @Test("a filter that can't be compiled undoes the storages")
+    func filter() async throws {
+        let agent = try FakeGuest()
+        var request = FakeGuest.request("c", storages: [("scsi", "/a")])
+        var spec = Spec.example
+        spec.linux?.seccomp = try Linux.Seccomp.decode(
+            json: Array(#"{"defaultAction": "SCMP_ACT_ALLOW", "architectures": ["SCMP_ARCH_NONE"]}"#.utf8), source: "s")
+        request.specJson = .init(spec.json())
+        let refusal = await code { [request] in _ = try await agent.service.createContainer(request, CallContext()) }
+        #expect(refusal != nil)
+        // Refused in the plan, or undone.
+        #expect(agent.kernel.steps.isEmpty || agent.kernel.steps.last == "unmount /a")
+    }
+
+    @Test("refusals have the code that clients act on")
+    func refusals() async throws {
+        let agent = try FakeGuest()
+        for id in ["", "a/b"] {
+            #expect(await code { try await agent.create(id) } == .invalidArgument)
+        }
+        #expect(await code { try await agent.start("c") } == .notFound)
+        #expect(await code { try await agent.remove("c") } == .notFound)
+        #expect(await code { try await agent.signal("c", SIGKILL) } == .notFound)
+        #expect(await code { try await agent.exec("c", "e") } == .notFound)
+        #expect(await waitCode(agent, "c") == .notFound)
+        try await agent.create("c")
+        #expect(await code { try await agent.create("c") } == .alreadyExists)
+        #expect(await code { try await agent.exec("c", "") } == .alreadyExists)
+        #expect(await code { try await agent.exec("c", "c") } == .alreadyExists)
+        #expect(await code { try await agent.signal("c", exec: "e", SIGTERM) } == .notFound)
+        #expect(agent.kernel.steps.filter { $0 == "launch" }.count == 1)
+    }
+
+    @Test("signals reach one process or the cgroup; a first process that ignores SIGTERM gets SIGKILL")
+    func signals() async throws {
+        let agent = try FakeGuest()
+        try await agent.create("c")
+        try await agent.start("c")
+        try await agent.exec("c", "e")
+        let container = try agent.guest.containers.find("c")
+        let further = try container.process("e")
+        try await agent.signal("c", exec: "e", SIGTERM)
+        #expect(agent.kernel.exitStatus(of: further) == 128 + SIGTERM)
+        #expect(try await agent.wait("c", "e") == 128 + SIGTERM)
+        // A wait forgets the process.
+        #expect(await waitCode(agent, "c", "e") == .notFound)
+        try await agent.signal("c", SIGKILL)
+        #expect(try Files.readText(container.cgroup.path + "/cgroup.kill") == "1")
+        try await agent.signal("c", exec: "c", SIGTERM)
+        #expect(agent.kernel.exitStatus(of: container.initial) == 128 + SIGKILL)
+        #expect(try await agent.wait("c") == 128 + SIGKILL)
+        #expect(await code { try await agent.exec("c", "f") } == .failedPrecondition)
+    }
+
+    // MARK: The order of calls
+
+    @Test("while a container is created its id is taken, but nothing else finds it")
+    func duringCreation() async throws {
+        let agent = try FakeGuest()
+        let gate = try agent.kernel.gate(at: "launch")
+        async let created: Void = agent.create("c")
+        await gate.reached.wait()
+        #expect(await code { try await agent.create("c") } == .alreadyExists)
+        #expect(await code { try await agent.remove("c") } == .notFound)
+        #expect(await code { try await agent.signal("c", SIGKILL) } == .notFound)
+        gate.open()
+        try await created
+        try await agent.remove("c")
+    }
+
+    @Test("of two creations of one id that fail, neither disturbs the other")
+    func failedTwice() async throws {
+        let agent = try FakeGuest()
+        agent.kernel.refuse("launch")
+        let gate = try agent.kernel.gate(at: "launch")
+        async let created = code { try await agent.create("c") }
+        await gate.reached.wait()
+        #expect(await code { try await agent.create("c") } == .alreadyExists)
+        gate.open()
+        let first = await created
+        #expect(first == .internal)
+        #expect(await code { try await agent.create("c") } == .internal)
+    }
+
+    @Test("while a container is removed its id is taken, and only one removal succeeds")
+    func duringRemoval() async throws {
+        let agent = try FakeGuest()
+        try await agent.create("c")
+        let gate = try agent.kernel.gate(at: "remove cgroup")
+        async let removed: Void = agent.remove("c")
+        await gate.reached.wait()
+        #expect(await code { try await agent.remove("c") } == .notFound)
+        #expect(await code { try await agent.create("c") } == .alreadyExists)
+        #expect(await code { try await agent.signal("c", SIGKILL) } == .notFound)
+        #expect(await code { try await agent.exec("c", "e") } == .notFound)
+        gate.open()
+        try await removed
+        #expect(agent.kernel.steps.filter { $0 == "remove cgroup" }.count == 1)
+        try await agent.create("c")
+    }
+
+    @Test("a removal during an exec ends the new process")
+    func removalDuringExec() async throws {
+        let agent = try FakeGuest()
+        try await agent.create("c")
+        try await agent.start("c")
+        let gate = try agent.kernel.gate(at: "exec")
+        async let executed = code { try await agent.exec("c", "e") }
+        await gate.reached.wait()
+        #expect(await code { try await agent.exec("c", "e") } == .alreadyExists)
+        try await agent.remove("c")
+        gate.open()
+        let outcome = await executed
+        #expect(outcome == .failedPrecondition)
+    }
+
+    @Test("an exec that fails leaves its id free")
+    func failedExec() async throws {
+        let agent = try FakeGuest()
+        try await agent.create("c")
+        agent.kernel.refuse("exec")
+        #expect(await code { try await agent.exec("c", "e") } == .internal)
+        agent.kernel.refuse(nil)
+        try await agent.exec("c", "e")
+    }
+
+    // MARK: Pods
+
+    @Test("namespaces of other containers become those of running processes, and disks come last")
+    func rewrites() async throws {
+        let agent = try FakeGuest()
+        try await agent.create("a")
+        let pid = try agent.guest.containers.find("a").initial.pid
+        var request = FakeGuest.request("b")
+        var spec = Spec.example
+        spec.linux?.namespaces = [
+            .init(type: "ipc", path: ContainerNamespace.path(of: "a", "ipc")), .init(type: "pid"), .init(type: "mount"),
+        ]
+        request.specJson = .init(spec.json())
+        request.sandboxPidns = true
+        let rewritten = try await agent.service.guestSpecification(of: request)
+        #expect(
+            rewritten.linux?.namespaces?.map { $0.path ?? "" } == ["/proc/\(pid)/ns/ipc", "", "/proc/\(pid)/ns/pid"])
+        var device = Grpc_Device()
+        (device.id, device.containerPath) = ("0:1", "/dev/disk")
+        request.devices = [device]
+        spec.linux?.namespaces = [.init(type: "ipc", path: ContainerNamespace.path(of: "nobody", "ipc"))]
+        request.specJson = .init(spec.json())
+        let refusal = await code { [request] in _ = try await agent.service.guestSpecification(of: request) }
+        #expect(refusal == .failedPrecondition)
+        #expect(!agent.kernel.steps.contains("find 0:1"))
+    }
+
+    @Test("a pod's pid namespace needs its first container to run")
+    func firstContainer() async throws {
+        let agent = try FakeGuest()
+        var request = FakeGuest.request("b")
+        request.sandboxPidns = true
+        let create = { @Sendable [request] in _ = try await agent.service.createContainer(request, CallContext()) }
+        let refusal = await code(create)
+        #expect(refusal == .failedPrecondition)
+        try await agent.create("a")
+        try await create()
+        try await agent.remove("a")
+        #expect(agent.guest.containers.first == nil)
+        try await agent.remove("b")
+        try await agent.create("c")
+        #expect(agent.guest.containers.first?.id == "c")
+    }
+
+    // MARK: The end
+
+    @Test("the guest powers off once its answer is written, and not before")
+    func destruction() async throws {
+        let agent = try FakeGuest()
+        try await agent.create("c")
+        let kill = try agent.guest.containers.find("c").cgroup.path + "/cgroup.kill"
+        var ends: [Int32] = [-1, -1]
+        try #require(socketpair(AF_UNIX, Int32(SOCK_STREAM.rawValue), 0, &ends) == 0)
+        let server = RPCServer(eventLoop: agent.guest.loop, services: [Service.serviceName: agent.service.answer])
+        try await server.accept(socket: ends[0])
+        let client = try await RPCClient.connect(socket: ends[1], on: agent.guest.loop)
+        #expect(agent.hasPoweredOff.value == nil)
+        _ = try await AgentServiceClient(client: client).destroySandbox(Grpc_DestroySandboxRequest(), timeout: nil)
+        await agent.hasPoweredOff.wait()
+        #expect(try Files.readText(kill) == "1")
+        #expect(await code { try await agent.start("c") } == .notFound)
+    }
+}
