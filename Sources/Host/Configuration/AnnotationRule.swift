@@ -19,7 +19,7 @@ struct Annotation: Sendable {
 }
 
 /// What an annotation may say once `enable_annotations` has its name: nothing that loosens what the operator's files demand.
-enum AnnotationRule: Sendable {
+package enum AnnotationRule: Sendable {
     case free
     case only(Bool)
     case atMost
@@ -42,7 +42,7 @@ enum AnnotationRule: Sendable {
 }
 
 /// Words of one of QEMU's comma lists: `name`, `+name`, `-name`, `name=value`.
-struct CommaWords: Sendable {
+package struct CommaWords: Sendable {
     /// Allowed names; empty: any of letters, digits, "-", "_" and ".".
     let names: [String]
     /// Allowed values; empty: any of the same characters.

@@ -75,7 +75,7 @@ extension Configuration {
         throws(Refusal)
     {
         let key = Keys.all.first { $0.annotation == name }
-        guard key != nil || Self.isDormant(name) || Annotations.hashTypes.contains(name) else {
+        guard key != nil || Self.isWithoutEffect(name) || Annotations.hashTypes.contains(name) else {
             throw Refusal("unknown")
         }
         if name.hasPrefix(Annotations.root) { try files.checkEnabled(Annotations.lastPart(of: name)) }
@@ -90,46 +90,48 @@ extension Configuration {
 
     private func checkEnabled(_ name: String) throws(Refusal) {
         let enabled: Bool
-        do throws(Refusal) { enabled = try Annotations.isEnabled(name, by: list(Keys.enableAnnotations)) } catch {
+        do throws(Refusal) { enabled = try Annotations.isEnabled(name, by: self[Keys.enableAnnotations]) } catch {
             throw Refusal("\(named(Keys.enableAnnotations)): \(error.reason)")
         }
         if !enabled { throw Refusal("not enabled: \(named(Keys.enableAnnotations)) has no \"\(name)\"") }
     }
 
     /// One of Kata's keys on which nothing is acted yet.
-    private static func isDormant(_ name: String) -> Bool {
-        Keys.dormant.contains { table, names in
+    private static func isWithoutEffect(_ name: String) -> Bool {
+        Keys.acceptedWithoutEffect.contains { table, names in
             let prefix = Annotations.prefix(of: table)
             return name.hasPrefix(prefix) && names.contains(String(name.dropFirst(prefix.count)))
         }
     }
 
-    private mutating func set(_ key: Key, _ text: String, over files: Configuration) throws(Refusal) {
+    private mutating func set(_ key: any AnyKey, _ text: String, over files: Configuration) throws(Refusal) {
         // Nothing to be set.
-        if key.standard.kind == .text, text.isEmpty { return }
-        let given = try Self.parse(text, as: key.standard.kind)
+        if key.kind == .string, text.isEmpty { return }
+        let given = try Self.parse(text, as: key.kind)
         let value = try files.admit(given, for: key)
         if let reason = key.refusal(of: value) { throw Refusal(reason) }
         put(value, for: key, by: "annotation \(key.annotation ?? "")")
         // The file's hash belongs to the file's kernel; and a guest has one root.
-        let displaced: [String: [Key]] = [
+        let displaced: [String: [any AnyKey]] = [
             Keys.kernel.path: [Keys.kernelHash], Keys.initrd.path: [Keys.initrdHash, Keys.image, Keys.imageHash],
             Keys.image.path: [Keys.imageHash, Keys.initrd, Keys.initrdHash],
         ]
-        for other in displaced[key.path] ?? [] where !wasAnnotated(other) { put(.text(""), for: other, by: nil) }
+        for other in displaced[key.path] ?? [] where !wasAnnotated(other) { put(.string(""), for: other, by: nil) }
     }
 
     private static func parse(_ text: String, as kind: Value.Kind) throws(Refusal) -> Value {
         switch kind {
-        case .text: return .text(text)
-        case .number:
-            guard let number = Double(text), number.isFinite else { throw Refusal("expected a number") }
-            return .number(number)
-        case .flag:
+        case .string: return .string(text)
+        case .int, .double:
+            guard let number = Double(text), let value = Value(number: number, as: kind) else {
+                throw Refusal("expected \(kind.name)")
+            }
+            return value
+        case .bool:
             // As Go reads truth (strconv.ParseBool).
-            if ["1", "t", "T", "true", "TRUE", "True"].contains(text) { return .flag(true) }
-            if ["0", "f", "F", "false", "FALSE", "False"].contains(text) { return .flag(false) }
-            throw Refusal("expected true or false")
+            if ["1", "t", "T", "true", "TRUE", "True"].contains(text) { return .bool(true) }
+            if ["0", "f", "F", "false", "FALSE", "False"].contains(text) { return .bool(false) }
+            throw Refusal("expected \(kind.name)")
         case .list:
             // A JSON list of strings is one of TOML too.
             guard let array = (try? TOML.value(text))?.list, case let texts = array.compactMap(\.text),
@@ -140,36 +142,38 @@ extension Configuration {
     }
 
     /// What an annotation's value makes of a key of these files.
-    private func admit(_ value: Value, for key: Key) throws(Refusal) -> Value {
+    private func admit(_ value: Value, for key: any AnyKey) throws(Refusal) -> Value {
         switch (key.rule, value) {
         case (.only(let flag), _):
-            guard value == .flag(flag) || value == self.value(key) else {
+            guard value == .bool(flag) || value == self.value(key) else {
                 throw Refusal("only \(flag) may be asked for: \(named(key)) decides")
             }
-        case (.atMost, .number(let number)):
-            guard number <= amount(key) else { throw Refusal("more than the \(self.value(key)) of \(named(key))") }
-        case (.words(let words), .text(let text)):
-            do throws(Refusal) { return .text(try words.adding(text, to: self.text(key))) } catch {
+        case (.atMost, .int(let number)):
+            guard case .int(let limit) = self.value(key), number <= limit else {
+                throw Refusal("more than the \(self.value(key)) of \(named(key))")
+            }
+        case (.words(let words), .string(let text)):
+            do throws(Refusal) { return .string(try words.adding(text, to: string(of: key))) } catch {
                 throw Refusal("\(error.reason) (\(named(key)))")
             }
         case (.daemonOptions, .list(let arguments)):
             try DaemonOptions.check(arguments)
-            return .list(list(key) + arguments)
-        case (.listed(let list), .text(let path)):
-            return .text(try admit(path, of: key, listedIn: list))
-        case (.free, .text(let text)) where key.path == Keys.kernelParameters.path:
-            return .text(replacingParameters(text))
+            return .list(list(of: key) + arguments)
+        case (.listed(let list), .string(let path)):
+            return .string(try admit(path, of: key, listedIn: list))
+        case (.free, .string(let text)) where key.path == Keys.kernelParameters.path:
+            return .string(replacingParameters(text))
         default: break
         }
         return value
     }
 
-    private func admit(_ path: String, of key: Key, listedIn name: String) throws(Refusal) -> String {
-        guard let list = Keys.all.first(where: { $0.path == name }), let kind = key.names else {
+    private func admit(_ path: String, of key: any AnyKey, listedIn name: String) throws(Refusal) -> String {
+        guard let listKey = Keys.all.first(where: { $0.path == name }), let kind = key.hostFile else {
             throw Refusal("no key lists its paths")
         }
-        guard let real = PathList(patterns: self.list(list)).admitted(path) else {
-            throw Refusal("no pattern of \(named(list)) matches the file that it leads to")
+        guard let real = PathList(patterns: list(of: listKey)).admitted(path) else {
+            throw Refusal("no pattern of \(named(listKey)) matches the file that it leads to")
         }
         if let reason = kind.refusal(of: real) { throw Refusal(reason) }
         return real
@@ -182,26 +186,29 @@ extension Configuration {
             (Keys.initrd, Keys.initrdHash, [Keys.initrdHash, Keys.imageHash]),
             (Keys.image, Keys.imageHash, [Keys.imageHash, Keys.initrdHash]),
         ] {
-            let demand = demands.first { !files.text($0).isEmpty }
+            let demand = demands.first { !files[$0].isEmpty }
             if wasAnnotated(file), !wasAnnotated(hash), let demand {
                 throw Refusal(
-                    "annotation \(file.annotation ?? "") = \(Annotations.quoted(text(file))): needs the annotation \(hash.name) too, as \(files.named(demand)) demands a hash"
+                    "annotation \(file.annotation ?? "") = \(Annotations.quoted(self[file])): needs the annotation \(hash.name) too, as \(files.named(demand)) demands a hash"
                 )
             }
-            if !wasAnnotated(file), wasAnnotated(hash), !files.text(hash).isEmpty,
-                files.text(hash).lowercased() != text(hash).lowercased()
+            if !wasAnnotated(file), wasAnnotated(hash), !files[hash].isEmpty,
+                files[hash].lowercased() != self[hash].lowercased()
             {
                 throw Refusal(
-                    "annotation \(hash.annotation ?? "") = \(Annotations.quoted(text(hash))): not the hash of \(files.named(hash)), and the file is not the pod's"
+                    "annotation \(hash.annotation ?? "") = \(Annotations.quoted(self[hash])): not the hash of \(files.named(hash)), and the file is not the pod's"
                 )
             }
         }
     }
 
+    private func string(of key: any AnyKey) -> String { String(value(key)) ?? "" }
+    private func list(of key: any AnyKey) -> [String] { [String](value(key)) ?? [] }
+
     /// Words of the annotation take the place of those with the same name.
     private func replacingParameters(_ text: String) -> String {
         func words(_ text: String) -> [String] { text.split(separator: " ").map(String.init) }
-        let (ours, theirs) = (words(self.text(Keys.kernelParameters)), words(text))
+        let (ours, theirs) = (words(self[Keys.kernelParameters]), words(text))
         return (ours.without(namesOf: theirs) + theirs).joined(separator: " ")
     }
 }

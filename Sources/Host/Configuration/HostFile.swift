@@ -2,7 +2,7 @@ import Glibc
 import LinuxKernel
 
 /// A kind of file of the host that a key's value names.
-enum HostFile: Sendable {
+package enum HostFile: Sendable {
     case program, file, device
     /// Made by the program itself.
     case directory, socket

@@ -82,7 +82,7 @@ package struct SandboxPlan: Sendable, Equatable {
             let pages = sysconf(Int32(_SC_PHYS_PAGES)) * sysconf(Int32(_SC_PAGESIZE))
             var host = Host(
                 processors: max(1, sysconf(Int32(_SC_NPROCESSORS_ONLN))), memoryMiB: pages >> 20, kilohertz: kilohertz,
-                accelerator: Accelerator.choose(configuration.text(Keys.accelerator)),
+                accelerator: Accelerator.choose(configuration[Keys.accelerator]),
                 vsockCID: UInt32.random(in: 3...0x7fff_ffff))
             // From 0x70000000 on the numbers are nobody's by convention (systemd, "Users, Groups, UIDs and GIDs"); of two living shims
             // none has the other's, as none has its pid.
@@ -130,18 +130,18 @@ package struct SandboxPlan: Sendable, Equatable {
         self.paths = paths
         accelerator = host.accelerator
         self.hostname = hostname
-        dialTimeout = .seconds(configuration.number(Keys.dialTimeout))
-        createTimeout = .seconds(configuration.number(Keys.createTimeout))
-        guestHookPath = configuration.text(Keys.guestHookPath)
-        guestSeccomp = !configuration.flag(Keys.disableGuestSeccomp)
-        guestSELinux = !configuration.flag(Keys.disableGuestSELinux)
+        dialTimeout = .seconds(configuration[Keys.dialTimeout])
+        createTimeout = .seconds(configuration[Keys.createTimeout])
+        guestHookPath = configuration[Keys.guestHookPath]
+        guestSeccomp = !configuration[Keys.disableGuestSeccomp]
+        guestSELinux = !configuration[Keys.disableGuestSELinux]
         share = VirtioFSDaemon.Plan(
-            executable: configuration.text(Keys.virtioFSDaemon), cache: configuration.text(Keys.virtioFSCache),
-            extraArguments: configuration.list(Keys.virtioFSExtraArguments))
+            executable: configuration[Keys.virtioFSDaemon], cache: configuration[Keys.virtioFSCache],
+            extraArguments: configuration[Keys.virtioFSExtraArguments])
 
-        debugConsole = configuration.flag(Keys.debugConsole)
+        debugConsole = configuration[Keys.debugConsole]
         disks = Disk.Settings(configuration)
-        plugsRootDisks = !configuration.flag(Keys.disableBlockDevices)
+        plugsRootDisks = !configuration[Keys.disableBlockDevices]
         sizing = Sizing(configuration, host: host)
         machine = VMConfiguration(configuration, host: host, paths: paths, size: sizing.size(for: [demand]), sizing)
         template = MachineTemplate(configuration, host: host)

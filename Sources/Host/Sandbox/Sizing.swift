@@ -84,15 +84,15 @@ package struct Sizing: Sendable, Equatable {
     package var isStatic: Bool
 
     package init(_ configuration: Configuration, host: SandboxPlan.Host) {
-        let vcpus = configuration.amount(Keys.vcpus)
+        let vcpus = configuration[Keys.vcpus]
         processors = vcpus <= 0 ? Double(host.processors) : min(vcpus, Double(host.processors))
-        memoryMiB = configuration.number(Keys.memory)
-        let (vcpusLimit, limit) = (configuration.number(Keys.maxVCPUs), configuration.number(Keys.maxMemory))
+        memoryMiB = configuration[Keys.memory]
+        let (vcpusLimit, limit) = (configuration[Keys.maxVCPUs], configuration[Keys.maxMemory])
         most = MachineSize(
             memoryMiB: max(memoryMiB, limit == 0 ? host.memoryMiB : min(limit, host.memoryMiB)),
             vcpus: vcpusLimit == 0 ? host.processors : min(vcpusLimit, host.processors))
         most.vcpus = max(most.vcpus, Int(processors.rounded(.up)))
-        isStatic = configuration.flag(Keys.staticSizing)
+        isStatic = configuration[Keys.staticSizing]
     }
 
     /// For these containers together. A limit that is above all that the host has bounds nothing, and asks for nothing.

@@ -121,7 +121,7 @@ extension GlobalOptions {
     private func answerLimit(_ spec: Spec) -> Duration {
         let configuration = try? Configuration.load(config).applying(spec.annotations ?? [:], source: "config.json")
         let guest =
-            configuration.map { .seconds($0.number(Keys.dialTimeout) + $0.number(Keys.createTimeout)) }
+            configuration.map { .seconds($0[Keys.dialTimeout] + $0[Keys.createTimeout]) }
             ?? Deadline.announcement.limit + Deadline.creation.limit
         return guest + Deadline.shimCreate.limit
     }

@@ -23,16 +23,16 @@ private struct FactoryPlan {
     /// What others go on from; nil: they boot.
     let template: MachineTemplate?
     /// How many wait; 0: none.
-    var cached: Int { configuration.number(Keys.cacheNumber) }
-    var endpoint: String { configuration.text(Keys.cacheEndpoint) }
+    var cached: Int { configuration[Keys.cacheNumber] }
+    var endpoint: String { configuration[Keys.cacheEndpoint] }
     /// Why there is nothing to be made; nil when there is.
     let obstacle: String?
 
     init(_ path: String?) throws {
         configuration = try Configuration.load(path)
-        let isOn = configuration.flag(Keys.enableTemplate)
+        let isOn = configuration[Keys.enableTemplate]
         obstacle =
-            isOn || configuration.number(Keys.cacheNumber) > 0
+            isOn || configuration[Keys.cacheNumber] > 0
             ? nil
             : "factory.enable_template is false and factory.vm_cache_number 0 in \(configuration.sources.first ?? "the configuration")"
         guard isOn else {
@@ -61,7 +61,7 @@ struct FactoryInit: ParsableCommand {
         // Before any thread is started.
         let stopSignal = try plan.cached > 0 ? EndSignals.ring() : nil
         if let template = plan.template {
-            let limit = Duration.seconds(plan.configuration.number(Keys.dialTimeout))
+            let limit = Duration.seconds(plan.configuration[Keys.dialTimeout])
             let loop = try makeEventLoop(descriptors: 64)
             try waiting(on: loop) { try await template.make(version: Version.current, within: limit, on: loop) }
         }

@@ -122,7 +122,7 @@ struct Env: ParsableCommand {
         print("  Config = \(Value.list(configuration.sources))\n")
         print("[Host]\n  VirtualCPUs = \(host.processors)\n  MemoryMiB = \(host.memoryMiB)")
         print(
-            "  Accelerator = \"\(host.accelerator.accelerator.rawValue)\"\n  AcceleratorReason = \(Value.text(host.accelerator.reason))"
+            "  Accelerator = \"\(host.accelerator.accelerator.rawValue)\"\n  AcceleratorReason = \(Value.string(host.accelerator.reason))"
         )
         var table = ""
         for key in Keys.all {

@@ -20,7 +20,7 @@ package enum MachineCache {
         warn: (String) -> Void
     ) -> Bool {
         // One that is wrong is told of when it is used.
-        guard let configuration = try? Configuration.load(path), configuration.number(Keys.cacheNumber) > 0 else {
+        guard let configuration = try? Configuration.load(path), configuration[Keys.cacheNumber] > 0 else {
             return false
         }
         let taker = CacheTaker(
@@ -30,7 +30,7 @@ package enum MachineCache {
             debug: flags.debug, socket: socket, configuration: path, publisher: publisher,
             killFirst: try? Files.readText("/proc/self/oom_score_adj"))
         do {
-            try take(taker, at: configuration.text(Keys.cacheEndpoint), directory)
+            try take(taker, at: configuration[Keys.cacheEndpoint], directory)
             return true
         } catch {
             clearDead()

@@ -1,6 +1,6 @@
 extension Keys {
-    /// Kata's other keys: an existing configuration is accepted, these are not acted on yet.
-    package static let dormant: [String: [String]] = [
+    /// Kata's other keys, by table. An existing configuration may have them; nothing reads them yet.
+    package static let acceptedWithoutEffect: [String: [String]] = [
         "hypervisor.qemu.rootless_user": words("user_name groups"),
         "hypervisor.qemu": words(
             """
@@ -42,8 +42,8 @@ extension Keys {
             """),
     ]
 
-    /// Tables of other hypervisors and other tools: read by them, not by this runtime.
-    static let foreignTables = [
+    /// Tables of other hypervisors and of other tools. The reader skips them.
+    static let otherHypervisorTables = [
         "hypervisor.clh", "hypervisor.firecracker", "hypervisor.acrn", "hypervisor.stratovirt", "hypervisor.dragonball",
         "hypervisor.remote", "image",
     ]
