@@ -134,7 +134,7 @@ extension Configuration {
             throw Refusal("expected \(kind.name)")
         case .list:
             // A JSON list of strings is one of TOML too.
-            guard let array = (try? TOML.value(text))?.list, case let texts = array.compactMap(\.text),
+            guard let array = (try? TOML.value(text))?.array, case let texts = array.compactMap(\.string),
                 texts.count == array.count
             else { throw Refusal("expected a JSON list of strings") }
             return .list(texts)

@@ -38,21 +38,26 @@ package struct Configuration: Sendable {
     }
 
     private mutating func merge(file: String) throws(ConfigurationError) {
-        let text: String
-        do { text = try Files.readText(file) } catch {
+        let bytes: [UInt8]
+        do { bytes = try Files.read(file) } catch {
             throw ConfigurationError(file: file, line: nil, key: nil, "\(error)")
         }
-        try merge(text: text, file: file)
+        try merge(bytes, file: file)
     }
 
-    /// Takes over what a document says; what an earlier one said of the same key is replaced.
+    /// Takes the values of a document, which replace those of earlier ones.
+    /// - Parameter file: the document's name, for errors.
     package mutating func merge(text: String, file: String) throws(ConfigurationError) {
+        try merge(Array(text.utf8), file: file)
+    }
+
+    private mutating func merge(_ bytes: [UInt8], file: String) throws(ConfigurationError) {
         sources.append(file)
-        do { try read(try TOML.read(text), at: "", file: file) } catch let error as TOML.Failure {
+        let document: TOML.Table
+        do throws(TOML.Failure) { document = try TOML.read(bytes) } catch {
             throw ConfigurationError(file: file, line: error.line, key: nil, error.reason)
-        } catch let error as ConfigurationError { throw error } catch {
-            throw ConfigurationError(file: file, line: nil, key: nil, "\(error)")
         }
+        try read(document, at: "", file: file)
     }
 
     private mutating func read(_ table: TOML.Table, at prefix: String, file: String) throws(ConfigurationError) {
@@ -166,16 +171,16 @@ extension Value {
     fileprivate init?(_ given: TOML.Value, as kind: Kind) {
         switch kind {
         case .string:
-            guard let string = given.text else { return nil }
+            guard let string = given.string else { return nil }
             self = .string(string)
         case .int, .double:
             guard let number = given.number else { return nil }
             self.init(number: number, as: kind)
         case .bool:
-            guard let bool = given.flag else { return nil }
+            guard let bool = given.bool else { return nil }
             self = .bool(bool)
         case .list:
-            guard let items = given.list, case let strings = items.compactMap(\.text), strings.count == items.count
+            guard let items = given.array, case let strings = items.compactMap(\.string), strings.count == items.count
             else { return nil }
             self = .list(strings)
         }

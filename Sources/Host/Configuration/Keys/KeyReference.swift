@@ -32,7 +32,7 @@ extension Keys {
     }
 
     /// Each table once, in the order of declaration.
-    private static var tables: [String] {
+    package static var tables: [String] {
         all.reduce(into: []) { if !$0.contains($1.table) { $0.append($1.table) } }
     }
 
