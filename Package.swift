@@ -154,7 +154,7 @@ let package = Package(
             "Shim",
             [
                 "AgentAPI", "Configuration", "EventLoop", "LinuxKernel", "OCISpec", "Sandbox", "ShimAPI", "TTRPC",
-                "TestSupport", nioPosix, log, protobuf,
+                "TestSupport", nioCore, nioPosix, log, protobuf,
             ]),
         // Tests with real guests
         .testTarget(

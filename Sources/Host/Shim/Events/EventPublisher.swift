@@ -8,25 +8,27 @@ import SwiftProtobuf
 import Synchronization
 import TTRPC
 
-/// Forwards task events to containerd in the order in which they happened; without a publisher's address, drops them.
+/// Forwards task events to containerd, in order. Without an address it drops them.
 package actor EventPublisher {
-    private struct Unsent: Sendable {
+    private struct Pending: Sendable {
         var queue = EventQueue()
+        /// Whether an event was taken from the queue and is not delivered yet.
         var isForwarding = false
-        var hasLost = false
-        var isDone: Bool { queue.isEmpty && !isForwarding }
+        var hasDropped = false
+        var isEmpty: Bool { queue.isEmpty && !isForwarding }
     }
 
     private nonisolated let executor: LoopExecutor
     package nonisolated var unownedExecutor: UnownedSerialExecutor { executor.asUnownedSerialExecutor() }
-    private nonisolated let unsent = Mutex(Unsent())
+    private nonisolated let pending = Mutex(Pending())
     private nonisolated let wakeUp: AsyncStream<Void>.Continuation
     private let namespace: String
     private nonisolated let address: String?
     private let loop: any EventLoop
     private nonisolated let log: Logger
     private var connection: RPCClient?
-    private var waiters: [EventLoopPromise<Void>] = []
+    /// Completed when no event is pending.
+    private var flushes: [EventLoopPromise<Void>] = []
 
     /// - Parameter address: containerd's ttrpc socket (TTRPC_ADDRESS), or nil.
     package init(address: String?, namespace: String, loop: any EventLoop, log: Logger) {
@@ -51,15 +53,15 @@ package actor EventPublisher {
         envelope.event.typeURL = type(of: message).protoMessageName
         envelope.event.value = (try? message.serializedBytes()) ?? .init()
         let event = envelope
-        let isFirstLoss = unsent.withLock { unsent in
-            let isLost = !unsent.queue.append(event).isEmpty
-            defer { unsent.hasLost = unsent.hasLost || isLost }
-            return isLost && !unsent.hasLost
+        let isFirstDrop = pending.withLock { pending in
+            let isDropped = !pending.queue.append(event).isEmpty
+            defer { pending.hasDropped = pending.hasDropped || isDropped }
+            return isDropped && !pending.hasDropped
         }
-        if isFirstLoss {
+        if isFirstDrop {
             log.warning(
-                "events wait and too many come: some are dropped; this is not logged again",
-                metadata: ["events": "\(EventQueue.mostEvents)", "bytes": "\(EventQueue.mostBytes)"])
+                "too many events are pending: some are dropped; this is logged once",
+                metadata: ["events": "\(EventQueue.maxEvents)", "bytes": "\(EventQueue.maxBytes)"])
         }
         wakeUp.yield()
     }
@@ -67,26 +69,26 @@ package actor EventPublisher {
     private func forwardAll() async {
         while let envelope = next() {
             await forward(envelope)
-            unsent.withLock { $0.isForwarding = false }
+            pending.withLock { $0.isForwarding = false }
         }
-        let waiting = waiters
-        waiters = []
-        for waiter in waiting { waiter.succeed() }
+        let completed = flushes
+        flushes = []
+        for flush in completed { flush.succeed() }
     }
 
     private nonisolated func next() -> EventQueue.Envelope? {
-        unsent.withLock { unsent in
-            let envelope = unsent.queue.popFirst()
-            unsent.isForwarding = envelope != nil
+        pending.withLock { pending in
+            let envelope = pending.queue.popFirst()
+            pending.isForwarding = envelope != nil
             return envelope
         }
     }
 
-    /// Returns when nothing waits to be delivered, or after `limit`.
+    /// Waits until no event is pending, at most `limit`.
     package func flush(within limit: Duration) async {
-        guard unsent.withLock({ !$0.isDone }) else { return }
+        guard pending.withLock({ !$0.isEmpty }) else { return }
         let promise = loop.makePromise(of: Void.self)
-        waiters.append(promise)
+        flushes.append(promise)
         let timer = loop.scheduleTask(in: TimeAmount(limit)) { promise.succeed() }
         try? await promise.futureResult.get()
         timer.cancel()
@@ -95,16 +97,16 @@ package actor EventPublisher {
     // MARK: One event
 
     private func forward(_ envelope: EventQueue.Envelope) async {
-        // At once after the first failure: containerd was started again and the old connection is dead. A report of memory that has run
-        // out, which others wait behind, has those two tries.
+        // An out-of-memory report must not delay the events behind it for long.
         let attempts = envelope.topic == "/tasks/oom" ? 2 : 5
+        // The second attempt follows at once: after a restart of containerd only the old connection is dead.
         for attempt in 0..<attempts {
             if attempt > 1 { try? await sleep(.seconds(attempt - 1), on: loop) }
             do { return try await send(envelope) } catch {
                 await connection?.close()
                 connection = nil
                 log.warning("event not delivered", metadata: ["topic": "\(envelope.topic)", "error": "\(error)"])
-                guard Self.mayPass(error) else { return }
+                guard Self.isRetryable(error) else { return }
             }
         }
     }
@@ -120,8 +122,8 @@ package actor EventPublisher {
             metadata: [:])
     }
 
-    /// Whether another try may succeed: containerd was away. What it refuses, or what is too long for it, stays so.
-    static func mayPass(_ error: any Error) -> Bool {
+    /// Whether another attempt may succeed, because containerd was away. A refused or too long event stays so.
+    static func isRetryable(_ error: any Error) -> Bool {
         guard let error = error as? RPCError else { return true }
         return error.code == .unavailable || error.code == .deadlineExceeded
     }

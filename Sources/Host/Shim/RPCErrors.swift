@@ -4,15 +4,15 @@ import OCISpec
 import Sandbox
 import TTRPC
 
-/// SerialQueue what went wrong into the gRPC code that containerd acts on, and one line: managers print it and keep it in their logs.
-func answering<Result: Sendable>(_ body: () async throws -> Result) async throws -> Result {
+/// Throws errors of `body` as RPC errors: the gRPC code that containerd acts on, and a message that managers print.
+func mappingErrorsToRPC<Result: Sendable>(_ body: () async throws -> Result) async throws -> Result {
     do { return try await body() } catch {
-        throw RPCError(code(of: error), "\(error)".printable(limit: longestError))
+        throw RPCError(code(of: error), "\(error)".printable(limit: maxMessageLength))
     }
 }
 
-/// With a guest's last words in it. In bytes.
-private let longestError = 8 << 10
+/// Maximum length of a message in bytes. It may quote the guest's console.
+private let maxMessageLength = 8 << 10
 
 private func code(of error: any Error) -> RPCError.Code {
     switch error {
