@@ -110,16 +110,18 @@ let package = Package(
                 "OCISpec",
                 "LinuxKernel", "CLinux", nioCore, nioPosix, log, protobuf,
             ]),
+        room(
+            "CommandLine", in: "Host",
+            [
+                "Shim", "Sandbox", "Configuration", "Deadlines", "Hypervisor", "Ledger", "Network", "AgentAPI",
+                "OCISpec", "ShimAPI", "TTRPC", "EventLoop", "Netlink", "LinuxKernel", "CLinux", nioCore, protobuf,
+            ]),
         // Tools
         tool("kata-agent", ["Agent", "AgentAPI", "LinuxKernel"]),
         tool("containerd-shim-kata-v2", ["Shim", "AgentAPI", "LinuxKernel"]),
         tool(
             "kata-runtime",
-            [
-                "Shim", "Sandbox", "Deadlines", "Ledger", "Network", "Netlink", "AgentAPI", "ShimAPI", "TTRPC",
-                "EventLoop",
-                "Configuration", "OCISpec", "LinuxKernel", "CLinux", arguments, nioCore, nioPosix, protobuf,
-            ]),
+            ["CommandLine", "Configuration", "Shim", "AgentAPI", "OCISpec", "LinuxKernel", arguments]),
         tool("kata-osbuilder", ["Images", "LinuxKernel", arguments]),
         .executableTarget(name: "bench-peer", path: "Benchmarks/Peer", swiftSettings: strict),
         // Unit tests
@@ -156,6 +158,10 @@ let package = Package(
                 "AgentAPI", "Configuration", "EventLoop", "LinuxKernel", "OCISpec", "Sandbox", "ShimAPI", "TTRPC",
                 "TestSupport", nioCore, nioPosix, log, protobuf,
             ]),
+        .testTarget(
+            name: "HostCommandLineTests",
+            dependencies: ["CommandLine", "Configuration", "LinuxKernel", "OCISpec", "TestSupport"],
+            path: "Tests/HostCommandLineTests", swiftSettings: strict),
         // Tests with real guests
         .testTarget(
             name: "VMTests",

@@ -2,7 +2,8 @@ import Deadlines
 
 /// Keys of the shim and of kata-runtime.
 extension Keys {
-    package static let runtimeDebug = Key("runtime.enable_debug", false, "The runtime logs everything.")
+    package static let runtimeDebug = Key(
+        "runtime.enable_debug", false, "Log the shim's and kata-runtime's steps, at debug level.")
     package static let createTimeout = Key(
         Deadline.creation.facts.key!, Deadline.creation.seconds, in: 1...86400,
         annotation: .atMost("create_container_timeout"),

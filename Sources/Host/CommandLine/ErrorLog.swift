@@ -3,17 +3,24 @@ import Glibc
 import LinuxKernel
 import Synchronization
 
-/// Errors go to stderr for a person, and to the manager's log file when it named one.
-final class ErrorLog: Sendable {
-    static let shared = ErrorLog()
+/// Writes errors to standard error, and to the log file that the manager names (`--log`).
+package final class ErrorLog: Sendable {
+    package static let shared = ErrorLog()
 
     private struct Target: Sendable {
         var path: String?
         var json = false
+        var isDebug = false
     }
     private let target = Mutex(Target())
 
-    func configure(path: String?, json: Bool) { target.withLock { $0 = Target(path: path, json: json) } }
+    /// - Parameter path: the log file; nil: none.
+    package func configure(path: String?, json: Bool) {
+        target.withLock { ($0.path, $0.json) = (path, json) }
+    }
+
+    /// Turns debug lines on (`--debug`, `runtime.enable_debug`).
+    package func enableDebug() { target.withLock { $0.isDebug = true } }
 
     private struct Line: Encodable {
         let level: String
@@ -31,18 +38,27 @@ final class ErrorLog: Sendable {
         return buffer.withUnsafeBufferPointer { String(cString: $0.baseAddress!) }
     }
 
-    /// One word of a text line: what is inside can't end it, nor begin another line.
+    /// Quotes a message, so that it is one word of one line.
     private static func quoted(_ message: String) -> String {
         "\"" + message.printable().replacing("\\", by: "\\\\").replacing("\"", by: "\\\"") + "\""
     }
 
-    func warn(_ message: String) { write("warning", message, shown: "warning: " + message) }
+    package func warn(_ message: String) { write("warning", message, forUser: "warning: " + message) }
 
-    func report(_ message: String) { write("error", message, shown: message) }
+    /// Writes a line to the log file only: managers print standard error.
+    func debug(_ message: String) {
+        if target.withLock({ $0.isDebug }) { append("debug", message) }
+    }
 
-    private func write(_ level: String, _ message: String, shown: String) {
+    package func report(_ message: String) { write("error", message, forUser: message) }
+
+    private func write(_ level: String, _ message: String, forUser text: String) {
+        writeError(text.printable(keepsLines: true))
+        append(level, message)
+    }
+
+    private func append(_ level: String, _ message: String) {
         let target = target.withLock { $0 }
-        writeError(shown.printable(keepsLines: true))
         guard let path = target.path,
             let file = try? FileDescriptor.open(path, O_WRONLY | O_CREAT | O_APPEND, mode: 0o640)
         else { return }

@@ -1,9 +1,10 @@
+import Configuration
 import Deadlines
 import Glibc
 import LinuxKernel
 import Shim
 
-/// The shim of an OCI container: the same process that containerd starts, under a namespace of its own.
+/// The shim of the command line's containers: the process that containerd starts too, in the containerd namespace "oci".
 enum ShimProcess {
     static let namespace = "oci"
 
@@ -12,8 +13,8 @@ enum ShimProcess {
         SocketAddress.path(containerd: root, namespace: namespace, group: sandbox)
     }
 
-    /// Beside this program, or in PATH.
-    static func executable() throws -> String {
+    /// Path of the shim's program, which is in the directory of this one or in PATH.
+    static func executable() throws(RuntimeError) -> String {
         var buffer = [CChar](repeating: 0, count: 4096)
         let length = readlink("/proc/self/exe", &buffer, buffer.count - 1)
         let own = String(decoding: buffer.prefix(max(0, length)).map { UInt8(bitPattern: $0) }, as: UTF8.self)
@@ -28,41 +29,46 @@ enum ShimProcess {
         return found
     }
 
-    /// Starts a shim and returns the path of its socket.
-    static func start(sandbox: String, root: String, directory: String, configuration: String?, debug: Bool) throws
-        -> String
-    {
+    /// Starts a shim, or takes a warm one from the VM cache.
+    /// - Parameters:
+    ///   - directory: the shim's working directory.
+    ///   - configuration: the sandbox's, which decides whether there is a VM cache.
+    /// - Returns: the path of its socket.
+    static func start(
+        sandbox: String, directory: String, configuration: Configuration, in context: RuntimeContext
+    ) throws -> String {
         var flags = try ShimFlags(["-id", sandbox])
-        (flags.namespace, flags.address, flags.debug) = (namespace, root, debug)
-        let address = address(root: root, sandbox: sandbox)
-        // Here, as one who asks for its shim's words alone would not hear why there is none.
+        (flags.namespace, flags.address, flags.debug) = (
+            namespace, context.root, context.debug || configuration[Keys.runtimeDebug]
+        )
+        let address = address(root: context.root, sandbox: sandbox)
+        // Asked here and not by the shim, so that a warning reaches the user.
         let isCached = MachineCache.start(
-            flags,
-            configuration: configuration ?? getenv(SandboxHolder.configurationVariable).map { String(cString: $0) },
-            publisher: nil, socket: address, directory: directory
+            flags, configuration: configuration, path: context.configurationPath, publisher: nil, socket: address,
+            directory: directory
         ) { ErrorLog.shared.warn($0) }
         if isCached { return address }
-        let output = try run(
-            id: sandbox, root: root, directory: directory, configuration: configuration, debug: debug)
+        let output = try run(flags, directory: directory, configurationPath: context.configurationPath)
         guard output.status == 0, output.text.hasPrefix("unix://") else {
             throw RuntimeError(output.text.split(separator: "\n").first.map(String.init) ?? "the shim did not start")
         }
         return String(output.text.dropFirst("unix://".count).prefix { $0 != "\n" })
     }
 
-    /// Cleans up after a shim that is dead, or as good as that.
-    static func takeAway(sandbox: String, root: String) {
-        ShimDelete.takeAway(sandbox, socket: address(root: root, sandbox: sandbox))
+    /// Cleans up after a dead or hung shim.
+    static func cleanUp(sandbox: String, root: String) {
+        ShimDelete.cleanUp(sandbox, socket: address(root: root, sandbox: sandbox))
     }
 
-    private static func run(
-        id: String, root: String, directory: String, configuration: String?, debug: Bool
-    ) throws -> (text: String, status: Int32) {
+    private static func run(_ flags: ShimFlags, directory: String, configurationPath: String?) throws -> (
+        text: String, status: Int32
+    ) {
         var command = Command(
             try executable(),
-            ["-namespace", namespace, "-address", root, "-id", id, "-boot"] + (debug ? ["-debug"] : []) + ["start"])
+            ["-namespace", flags.namespace, "-address", flags.address, "-id", flags.id, "-no-vm-cache"]
+                + (flags.debug ? ["-debug"] : []) + ["start"])
         command.set("TTRPC_ADDRESS", nil)
-        if let configuration { command.set(SandboxHolder.configurationVariable, configuration) }
+        if let configurationPath { command.set(SandboxHolder.configurationVariable, configurationPath) }
         command.directory = directory
         let child = try ChildWithOutput(command, output: [1, 2])
         let text: [UInt8]

@@ -4,10 +4,14 @@ import LinuxKernel
 import OCISpec
 import Sandbox
 
-/// `kata-runtime exec SANDBOX`: the caller's terminal on a shell of the guest itself.
-enum DebugConsole {
-    /// - Parameter id: a sandbox, or a container that is one.
-    static func run(root: String, id: String, port: UInt32) throws {
+/// `kata-runtime exec SANDBOX`: connects the calling terminal to a shell in the guest.
+package enum DebugConsoleClient {
+    /// - Parameters:
+    ///   - id: of a sandbox, or of a container in it.
+    ///   - port: the vsock port that the user asks for; nil: the debug console's.
+    /// - Throws: `RuntimeError` if the sandbox does not exist, or has no debug console.
+    package static func run(root: String, id: String, port: UInt32?) throws {
+        let port = port ?? DebugConsoleDoor.port
         let path = try socket(root: root, id: id)
         guard port == DebugConsoleDoor.port else {
             throw RuntimeError(
@@ -18,7 +22,7 @@ enum DebugConsole {
             throw RuntimeError("the guest of \"\(id)\" does not answer on its debug console: \(error)")
         }
         let before = Terminal.makeRaw(0)
-        // The relay makes them non-blocking, for whoever else has them too.
+        // The relay makes the descriptors non-blocking, also for other processes that have them.
         let flags = [0, 1].map { fcntl($0, F_GETFL) }
         defer {
             if var before { tcsetattr(0, TCSANOW, &before) }
@@ -26,7 +30,7 @@ enum DebugConsole {
         }
         let relay = try StreamRelay()
         relay.connect(from: try FileDescriptor.duplicate(of: 0), to: try stream.duplicate())
-        // The shell's last word ends it, not the caller's.
+        // The end of the shell's output ends the session, not the end of the caller's input.
         let ended = try Pipe()
         let end = try ended.writeEnd.duplicate().take()
         relay.connect(from: stream, to: try FileDescriptor.duplicate(of: 1)).whenEnded { _ = write(end, "!", 1) }

@@ -1,7 +1,7 @@
 import Glibc
 import Sandbox
 
-/// Where a process's standard streams lead: to a terminal of their own, or to this program's.
+/// The standard streams of a container's process: a terminal, or the calling program's streams.
 enum CallerStreams {
     static func paths(terminal: Bool, consoleSocket: String?, console: String?) throws -> StreamPaths {
         let own = "/proc/\(getpid())/fd/"

@@ -3,44 +3,38 @@ import Glibc
 import LinuxKernel
 import OCISpec
 
-/// A failure that a person reads as one line.
-struct RuntimeError: Error, CustomStringConvertible {
-    let description: String
-    init(_ description: String) { self.description = description }
-}
-
-/// What the command line remembers of a container between its calls: `<root>/<id>/state.json`.
-struct ContainerState: Codable {
-    /// Of this format.
+/// The command line's record of a container between commands: `<root>/<id>/state.json`.
+package struct ContainerState: Codable, Sendable {
+    /// The version of the file's format.
     static let version = 1
-    /// nil in files from before there was one: they are as those of version 1.
+    /// nil in the oldest files, which equal version 1.
     var version: Int? = ContainerState.version
     var ociVersion: String
-    var id: String
-    var bundle: String
+    package var id: String
+    package var bundle: String
     var rootfs: String
-    /// The container that was the first of its sandbox, or a name like it; nil as the container's own.
+    /// The sandbox's name, if it is not the container's.
     var sandbox: String?
     /// Unix socket of the shim's task API.
     var address: String
-    /// The attach process: ends with the container's status.
+    /// Pid of the attach process.
     var pid: Int32
-    /// When that started (ProcessIdentity).
+    /// Start time of the attach process (`ProcessIdentity`).
     var start: UInt64?
-    /// Where those two mean that process; nil in files of a version that didn't tell.
+    /// The pid and time namespaces in which pid and start are valid; nil in the oldest files.
     var processes: ProcessNamespace? = .own
     /// RFC 3339.
     var created: String
     var owner: UInt32
     var annotations: [String: String]
 
-    /// The attach process; nil where it isn't known by its number.
+    /// The attach process; nil if its pid is of another pid namespace.
     var process: ProcessIdentity? { isForeign ? nil : start.map { ProcessIdentity(pid: pid, start: $0) } }
 
     private var isForeign: Bool { processes?.isForeign == true }
 
-    /// Itself, for what needs its process, or leads its shim to one of the caller's.
-    /// - Throws: where either's numbers are those of strangers for the other, and the shim lives.
+    /// - Returns: self.
+    /// - Throws: `RuntimeError` if the pids belong to another pid or time namespace, and the shim is alive.
     func here() throws(RuntimeError) -> ContainerState {
         if let processes, processes.isForeign, processes.mayHold(listener: address) {
             throw RuntimeError(
@@ -49,14 +43,15 @@ struct ContainerState: Codable {
         }
         return self
     }
+
     var sandboxName: String { sandbox ?? id }
 
     static func directory(root: String, id: String) -> String { root + "/" + id }
 
-    /// Names that can't leave the state directory.
-    static func validate(id: String) throws(IdentifierError) { try Identifier.check(id, "container id") }
+    /// Accepts ids that are one plain file name.
+    package static func validate(id: String) throws(IdentifierError) { try Identifier.check(id, "container id") }
 
-    static func load(root: String, id: String) throws -> ContainerState {
+    package static func load(root: String, id: String) throws -> ContainerState {
         try validate(id: id)
         let path = directory(root: root, id: id) + "/state.json"
         guard let bytes = try? Files.read(path) else { throw RuntimeError("container \"\(id)\" does not exist") }
@@ -66,11 +61,11 @@ struct ContainerState: Codable {
         }
     }
 
-    private struct Head: Decodable { let version: Int? }
+    private struct Header: Decodable { let version: Int? }
 
-    /// - Throws: for a file that this program would misunderstand.
+    /// - Throws: `RuntimeError` for a file of a later version.
     private static func checkVersion(_ bytes: [UInt8], _ path: String) throws(RuntimeError) {
-        guard let found = (try? JSONDecoder().decode(Head.self, from: Data(bytes)))?.version, found > version else {
+        guard let found = (try? JSONDecoder().decode(Header.self, from: Data(bytes)))?.version, found > version else {
             return
         }
         throw RuntimeError(
@@ -78,7 +73,8 @@ struct ContainerState: Codable {
         )
     }
 
-    /// nil where there is none, or none that can be read: what there is of the container is removed without it.
+    /// - Returns: nil if there is no file or it can't be read: the container is removed without it.
+    /// - Throws: `RuntimeError` for a file of a later version.
     static func forRemoval(root: String, id: String) throws -> ContainerState? {
         let path = directory(root: root, id: id) + "/state.json"
         if let bytes = try? Files.read(path) { try checkVersion(bytes, path) }
@@ -92,5 +88,8 @@ struct ContainerState: Codable {
         try Files.replace(Self.directory(root: root, id: id) + "/state.json", text)
     }
 
-    static func all(root: String) -> [ContainerState] { Files.list(root).compactMap { try? load(root: root, id: $0) } }
+    /// The containers whose state can be read.
+    package static func all(root: String) -> [ContainerState] {
+        Files.list(root).compactMap { try? load(root: root, id: $0) }
+    }
 }

@@ -2,21 +2,23 @@ import CLinux
 import Glibc
 import LinuxKernel
 
-/// The host's side of a container's terminal: raw, as the guest's own terminal does the cooking.
+/// The host's side of a container's terminal. It is raw: the terminal in the guest processes the input.
 enum Terminal {
-    /// Makes a terminal, gives its master to whoever listens on `socket` (runc's --console-socket), returns the slave's path.
+    /// Makes a terminal, and sends its master to the listener on `socket` (runc's --console-socket).
+    /// - Returns: the path of its slave.
     static func open(consoleSocket socket: String) throws -> String {
         let terminal = try PseudoTerminal()
         makeRaw(terminal.slave.raw)
         let path = try terminal.path
         let receiver = try UnixSocket.connect(socket)
         try receiver.send(Array(path.utf8), descriptors: [terminal.master.raw])
-        // Open until this program ends: who reads the master would see its end before the shim has opened the slave.
+        // Keep the slave open until this program ends: the master would report a hang-up before the shim opens it.
         _ = try terminal.slave.duplicate().take()
         return path
     }
 
-    /// Makes a terminal raw; the settings before that.
+    /// Makes a terminal raw.
+    /// - Returns: its previous settings; nil if the descriptor is not a terminal.
     @discardableResult
     static func makeRaw(_ descriptor: Int32) -> termios? {
         var settings = termios()

@@ -3,15 +3,22 @@ import LinuxKernel
 import OCISpec
 import Sandbox
 
-/// Which sandbox a new container belongs to: one of its own, or, when its network is that of another container, that one's.
-struct Membership: Equatable {
+/// The sandbox that a new container belongs to: the one whose network namespace it joins, or else a new one.
+struct SandboxMembership: Equatable {
     let sandbox: String
-    /// The sandbox is there already.
-    let isThere: Bool
-    /// By kind of namespace, the container whose it is; the network is the sandbox's.
+    /// Whether the sandbox exists.
+    let exists: Bool
+    /// The container whose namespace is joined, by type of namespace (not the network).
     let joins: [String: String]
 
-    /// - Parameter states: of this runtime's containers.
+    init(sandbox: String, exists: Bool, joins: [String: String]) {
+        (self.sandbox, self.exists, self.joins) = (sandbox, exists, joins)
+    }
+
+    /// - Parameters:
+    ///   - states: all containers of this root.
+    ///   - source: path of config.json, for errors.
+    /// - Throws: `SpecError` for namespaces of containers that are not in one sandbox.
     init(_ spec: Spec, id: String, states: [ContainerState], source: String) throws {
         var owners: [(index: Int, type: String, path: String, owner: ContainerState)] = []
         for (index, namespace) in (spec.linux?.namespaces ?? []).enumerated() {
@@ -27,7 +34,7 @@ struct Membership: Equatable {
                     "\(first.path) is that of container \(first.owner.id), which has a machine of its own: join its network too, and the new container gets into that machine"
                 )
             }
-            (sandbox, isThere, joins) = (Self.free(id, states), false, [:])
+            (sandbox, exists, joins) = (Self.unusedName(id, states), false, [:])
             return
         }
         for each in owners where each.owner.sandboxName != network.sandboxName {
@@ -36,13 +43,13 @@ struct Membership: Equatable {
                 "\(each.path) is that of container \(each.owner.id), which is not in the machine of \(network.id), whose network is joined"
             )
         }
-        (sandbox, isThere) = (network.sandboxName, true)
+        (sandbox, exists) = (network.sandboxName, true)
         let others = owners.filter { $0.type != "network" }.map { ($0.type, $0.owner.id) }
         joins = Dictionary(others) { first, _ in first }
     }
 
-    /// The container's own name, unless others live on in a sandbox that it was once the first of.
-    private static func free(_ id: String, _ states: [ContainerState]) -> String {
+    /// The container's id, or id-2, id-3, … if a sandbox of that name still has other containers.
+    private static func unusedName(_ id: String, _ states: [ContainerState]) -> String {
         let taken = Set(states.map(\.sandboxName))
         var (name, number) = (id, 1)
         while taken.contains(name) {
