@@ -8,15 +8,21 @@ let strict: [SwiftSetting] = [
 ]
 
 func room(
-    _ name: String, in storey: String, _ dependencies: [Target.Dependency] = [], resources: [Resource]? = nil
+    _ name: String, in storey: String, _ dependencies: [Target.Dependency] = [], resources: [Resource]? = nil,
+    memory: [SwiftSetting] = []
 ) -> Target {
     .target(
         name: name, dependencies: dependencies, path: "Sources/\(storey)/\(name)", resources: resources,
-        swiftSettings: strict)
+        swiftSettings: strict + memory)
 }
 
+/// Rooms in which each use of an unsafe construct is marked `unsafe`.
+let memorySafe: [SwiftSetting] = [.strictMemorySafety()]
+
 func tool(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
-    .executableTarget(name: name, dependencies: dependencies, path: "Sources/Tools/\(name)", swiftSettings: strict)
+    .executableTarget(
+        name: name, dependencies: dependencies, path: "Sources/Tools/\(name)",
+        swiftSettings: strict + memorySafe)
 }
 
 func unitTests(_ room: String, _ dependencies: [Target.Dependency] = []) -> Target {
@@ -79,7 +85,7 @@ let package = Package(
                 nioPosix, protobuf,
             ]),
         // Host
-        room("Configuration", in: "Host", ["Deadlines", "Digest", "LinuxKernel"]),
+        room("Configuration", in: "Host", ["Deadlines", "Digest", "LinuxKernel"], memory: memorySafe),
         room("Hypervisor", in: "Host", ["Deadlines", "LinuxKernel", "CLinux", "EventLoop", nioCore, nioPosix]),
         room("Storage", in: "Host", ["CLinux", "LinuxKernel"]),
         room("Network", in: "Host", ["Deadlines", "LinuxKernel", "Netlink"]),
@@ -109,13 +115,13 @@ let package = Package(
                 "EventLoop",
                 "OCISpec",
                 "LinuxKernel", "CLinux", nioCore, nioPosix, log, protobuf,
-            ]),
+            ], memory: memorySafe),
         room(
             "CommandLine", in: "Host",
             [
                 "Shim", "Sandbox", "Configuration", "Deadlines", "Hypervisor", "Ledger", "Network", "AgentAPI",
                 "OCISpec", "ShimAPI", "TTRPC", "EventLoop", "Netlink", "LinuxKernel", "CLinux", nioCore, protobuf,
-            ]),
+            ], memory: memorySafe),
         // Tools
         tool("kata-agent", ["Agent", "AgentAPI", "LinuxKernel"]),
         tool("containerd-shim-kata-v2", ["Shim", "AgentAPI", "LinuxKernel"]),

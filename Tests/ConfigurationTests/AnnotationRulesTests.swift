@@ -20,7 +20,7 @@ struct AnnotationRulesTests {
         Keys.kernelParameters, Keys.guestHookPath, Keys.kernelHash, Keys.initrdHash, Keys.imageHash,
     ]
 
-    @Test("each key that names a file of the host and has an annotation has a list of paths, which is empty")
+    @Test("each annotation for a host file has a list of allowed paths, which is empty by default")
     func lists() throws {
         for key in Self.annotated where key.hostFile != nil {
             guard case .listed(let path)? = key.rule else {

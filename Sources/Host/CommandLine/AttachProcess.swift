@@ -78,8 +78,7 @@ struct AttachProcess {
         case .path(let path): command.networkNamespace = path
         }
         let child = try ChildWithOutput(command, output: [AttachedProcess.reportDescriptor])
-        var byte: UInt8 = 0
-        guard read(child.output.raw, &byte, 1) == 1 else {
+        guard PipeSignal.wait(child.output.raw) else {
             throw RuntimeError("the attach process of container \"\(id)\" did not start")
         }
         return AttachProcess(

@@ -19,7 +19,8 @@ package struct AttachedProcess {
     ///   - exec: an exec's id; empty for the container's first process.
     ///   - hasTerminal: whether standard input is the container's terminal.
     package init(address: String, id: String, exec: String, hasTerminal: Bool) throws {
-        clx_set_thread_name("kata-runtime")
+        // SAFETY: the call copies the name.
+        unsafe clx_set_thread_name("kata-runtime")
         Follower.blockSignals()
         let task = try TaskClient.connect(address)
         // The leader of a terminal's session gets SIGWINCH.
@@ -30,14 +31,13 @@ package struct AttachedProcess {
     /// Follows the container until it ends.
     /// - Returns: its exit status; 1 if it was not created, or its files can't be shown.
     package func run() throws -> Int32 {
-        var byte = Self.startByte
-        _ = write(Self.reportDescriptor, &byte, 1)
+        PipeSignal.send(Self.reportDescriptor)
         let message = try FileDescriptor(owning: Self.startDescriptor).readAll("the container", limit: Self.viewLimit)
         guard !message.isEmpty else { return 1 }
         do {
             if message.count > 1 { try ContainerView(json: Array(message.dropFirst())).enter() }
         } catch {
-            _ = "\(error)".withCString { write(Self.reportDescriptor, $0, strlen($0)) }
+            try? FileDescriptor(owning: Self.reportDescriptor).writeAll(Array("\(error)".utf8), to: "create")
             return 1
         }
         close(Self.reportDescriptor)

@@ -15,9 +15,8 @@ struct Bundle {
 
     /// - Throws: `SystemError` for a directory or file that can't be read, `SpecError` for a config.json that is not valid.
     init(_ given: String) throws {
-        guard let real = realpath(given, nil) else { throw SystemError("use bundle", given, errno: errno) }
-        path = String(cString: real)
-        free(real)
+        guard let real = Files.real(given) else { throw SystemError("use bundle", given, errno: errno) }
+        path = real
         json = try Files.read(path + "/config.json")
         spec = try Spec.load(json: json, bundle: path)
     }

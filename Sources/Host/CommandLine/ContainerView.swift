@@ -65,13 +65,14 @@ extension ContainerView {
         let root = try Mounts.copy(root, readOnly: isRootReadOnly, alone: true).take()
         let trees = parts.map(Tree.init)
         try checkNegativeErrno("make", "mount namespace", clx_unshare(Int32(clx_new_mount.rawValue)))
-        try check("set propagation of", "/") { mount(nil, "/", nil, UInt(MS_PRIVATE) | UInt(MS_REC), nil) }
+        // SAFETY: the calls up to "/" only read their paths.
+        try check("set propagation of", "/") { unsafe mount(nil, "/", nil, UInt(MS_PRIVATE) | UInt(MS_REC), nil) }
         try Mounts.attach(root, at: self.root)
         close(root)
-        try check("enter", self.root) { chdir(self.root) }
-        try checkNegativeErrno("pivot root to", self.root, clx_pivot_root(".", "."))
-        try check("leave", "old root") { umount2(".", Int32(MNT_DETACH)) }
-        try check("enter", "/") { chdir("/") }
+        try check("enter", self.root) { unsafe chdir(self.root) }
+        try checkNegativeErrno("pivot root to", self.root, unsafe clx_pivot_root(".", "."))
+        try check("leave", "old root") { unsafe umount2(".", Int32(MNT_DETACH)) }
+        try check("enter", "/") { unsafe chdir("/") }
         show(trees)
     }
 
@@ -104,7 +105,8 @@ extension ContainerView {
                 covers.append(tree.destination)
             }
         }
-        for cover in covers { _ = clx_mount_setattr(cover, Self.readOnlyAttribute, 0, 0) }
+        // SAFETY: the call only reads the path.
+        for cover in covers { _ = unsafe clx_mount_setattr(cover, Self.readOnlyAttribute, 0, 0) }
         let flags = UInt(MS_NOSUID) | UInt(MS_NODEV) | UInt(MS_NOEXEC)
         if hasProc { try? Mounts.mount("proc", at: "/proc", type: "proc", flags: flags) }
     }

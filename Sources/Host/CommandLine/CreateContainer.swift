@@ -110,7 +110,8 @@ package struct CreateContainer {
     private func makeStateDirectory() throws -> String {
         let directory = context.directory(of: options.id)
         try Files.makeDirectory(context.root)
-        guard mkdir(directory, 0o700) == 0 else {
+        // SAFETY: the call only reads the path.
+        guard unsafe mkdir(directory, 0o700) == 0 else {
             guard errno == EEXIST else { throw SystemError("make directory", directory, errno: errno) }
             throw RuntimeError("container id \"\(options.id)\" is in use; delete it or choose another")
         }

@@ -25,7 +25,7 @@ package enum DebugConsoleClient {
         // The relay makes the descriptors non-blocking, also for other processes that have them.
         let flags = [0, 1].map { fcntl($0, F_GETFL) }
         defer {
-            if var before { tcsetattr(0, TCSANOW, &before) }
+            if let before { Terminal.restore(0, before) }
             for (descriptor, flags) in zip([Int32(0), 1], flags) { _ = fcntl(descriptor, F_SETFL, flags) }
         }
         let relay = try StreamRelay()
@@ -33,9 +33,8 @@ package enum DebugConsoleClient {
         // The end of the shell's output ends the session, not the end of the caller's input.
         let ended = try Pipe()
         let end = try ended.writeEnd.duplicate().take()
-        relay.connect(from: stream, to: try FileDescriptor.duplicate(of: 1)).whenEnded { _ = write(end, "!", 1) }
-        var byte: UInt8 = 0
-        _ = read(ended.readEnd.raw, &byte, 1)
+        relay.connect(from: stream, to: try FileDescriptor.duplicate(of: 1)).whenEnded { PipeSignal.send(end) }
+        _ = PipeSignal.wait(ended.readEnd.raw)
     }
 
     private static func socket(root: String, id: String) throws -> String {

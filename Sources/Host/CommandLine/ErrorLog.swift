@@ -31,11 +31,12 @@ package final class ErrorLog: Sendable {
     /// The time in RFC 3339.
     static func now() -> String {
         var now = time(nil)
-        var parts = tm()
-        gmtime_r(&now, &parts)
+        var parts = unsafe tm()
+        // SAFETY: the calls write to `parts`, and at most `buffer.count` bytes to `buffer`.
+        unsafe gmtime_r(&now, &parts)
         var buffer = [CChar](repeating: 0, count: 64)
-        strftime(&buffer, buffer.count, "%Y-%m-%dT%H:%M:%SZ", &parts)
-        return buffer.withUnsafeBufferPointer { String(cString: $0.baseAddress!) }
+        let count = unsafe strftime(&buffer, buffer.count, "%Y-%m-%dT%H:%M:%SZ", &parts)
+        return String(decoding: buffer.prefix(count).map(UInt8.init(bitPattern:)), as: UTF8.self)
     }
 
     /// Quotes a message, so that it is one word of one line.
@@ -72,6 +73,6 @@ package final class ErrorLog: Sendable {
         } else {
             line = "time=\"\(stamp)\" level=\(level) msg=\(Self.quoted(message))"
         }
-        _ = (line + "\n").withCString { Glibc.write(file.raw, $0, strlen($0)) }
+        try? file.writeAll(Array((line + "\n").utf8), to: path)
     }
 }

@@ -12,14 +12,12 @@ package struct Follower {
     var terminal: Int32 = -1
 
     /// Signals to pass on. SIGKILL and SIGSTOP can't be caught; SIGCHLD and SIGWINCH are for the calling process.
+    private static let caught = SignalSet(forwarded + [SIGWINCH])
     private static let forwarded: [Int32] = [SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGALRM, SIGCONT]
 
     /// Blocks the signals that are passed on. Call it before any thread is started: threads inherit the mask.
     package static func blockSignals() {
-        var set = sigset_t()
-        sigemptyset(&set)
-        for signal in forwarded + [SIGWINCH] { sigaddset(&set, signal) }
-        pthread_sigmask(SIG_BLOCK, &set, nil)
+        caught.block()
     }
 
     func resize() {
@@ -31,7 +29,7 @@ package struct Follower {
     package func followInForeground() throws -> Int32 {
         resize()
         let before = terminal >= 0 ? Terminal.makeRaw(terminal) : nil
-        defer { if var before { tcsetattr(terminal, TCSANOW, &before) } }
+        defer { if let before { Terminal.restore(terminal, before) } }
         return try follow()
     }
 
@@ -39,12 +37,8 @@ package struct Follower {
     /// - Returns: its exit status; 137 if the shim has ended.
     func follow() throws -> Int32 {
         try startThread("signals") { [self] in
-            var set = sigset_t()
-            sigemptyset(&set)
-            for signal in Self.forwarded + [SIGWINCH] { sigaddset(&set, signal) }
             while true {
-                var number: Int32 = 0
-                guard sigwait(&set, &number) == 0 else { continue }
+                let number = Self.caught.wait()
                 if number == SIGWINCH { resize() } else { try? task.kill(id, exec: exec, signal: number) }
             }
         }

@@ -1,5 +1,4 @@
 import Configuration
-import Glibc
 import LinuxKernel
 import Shim
 
@@ -16,7 +15,7 @@ package struct RuntimeContext: Sendable {
     package init(root: String, configurationPath: String?, debug: Bool) {
         self.root = root
         self.configurationPath =
-            configurationPath ?? getenv(SandboxHolder.configurationVariable).map { String(cString: $0) }
+            configurationPath ?? ShimServer.environment(SandboxHolder.configurationVariable)
         self.debug = debug
         if debug { ErrorLog.shared.enableDebug() }
     }

@@ -15,15 +15,14 @@ enum ShimProcess {
 
     /// Path of the shim's program, which is in the directory of this one or in PATH.
     static func executable() throws(RuntimeError) -> String {
-        var buffer = [CChar](repeating: 0, count: 4096)
-        let length = readlink("/proc/self/exe", &buffer, buffer.count - 1)
-        let own = String(decoding: buffer.prefix(max(0, length)).map { UInt8(bitPattern: $0) }, as: UTF8.self)
+        let own = Files.real("/proc/self/exe") ?? ""
         let name = "containerd-shim-kata-v2"
         var candidates = [
             own.split(separator: "/", omittingEmptySubsequences: false).dropLast().joined(separator: "/") + "/" + name
         ]
-        candidates += (getenv("PATH").map { String(cString: $0) } ?? "").split(separator: ":").map { $0 + "/" + name }
-        guard let found = candidates.first(where: { access($0, X_OK) == 0 }) else {
+        candidates += (ShimServer.environment("PATH") ?? "").split(separator: ":").map { $0 + "/" + name }
+        // SAFETY: access(2) only reads the path.
+        guard let found = candidates.first(where: { unsafe access($0, X_OK) == 0 }) else {
             throw RuntimeError("\(name) is neither beside kata-runtime nor in PATH; run make install")
         }
         return found

@@ -22,16 +22,24 @@ enum Terminal {
     @discardableResult
     static func makeRaw(_ descriptor: Int32) -> termios? {
         var settings = termios()
-        guard tcgetattr(descriptor, &settings) == 0 else { return nil }
+        // SAFETY: these calls only use the structure that they are given.
+        guard unsafe tcgetattr(descriptor, &settings) == 0 else { return nil }
         let before = settings
-        cfmakeraw(&settings)
-        tcsetattr(descriptor, TCSANOW, &settings)
+        unsafe cfmakeraw(&settings)
+        unsafe tcsetattr(descriptor, TCSANOW, &settings)
         return before
+    }
+
+    static func restore(_ descriptor: Int32, _ settings: termios) {
+        // SAFETY: the call only reads its copy of the settings.
+        _ = unsafe withUnsafePointer(to: settings) { unsafe tcsetattr(descriptor, TCSANOW, $0) }
     }
 
     static func size(_ descriptor: Int32) -> (rows: UInt16, columns: UInt16)? {
         var rows: UInt16 = 0
         var columns: UInt16 = 0
-        return clx_get_window_size(descriptor, &rows, &columns) >= 0 && rows > 0 ? (rows, columns) : nil
+        // SAFETY: the call writes to both numbers.
+        let status = unsafe clx_get_window_size(descriptor, &rows, &columns)
+        return status >= 0 && rows > 0 ? (rows, columns) : nil
     }
 }

@@ -86,18 +86,14 @@ package struct VMFactory {
 private enum EndSignals {
     /// - Returns: a descriptor that is readable after one of the signals.
     static func descriptor() throws -> SharedDescriptor {
-        var set = sigset_t()
-        sigemptyset(&set)
-        for signal in [SIGINT, SIGTERM, SIGHUP] { sigaddset(&set, signal) }
-        pthread_sigmask(SIG_BLOCK, &set, nil)
+        let signals = SignalSet([SIGINT, SIGTERM, SIGHUP])
+        signals.block()
         let pipe = try Pipe()
         let readEnd = SharedDescriptor(try pipe.readEnd.duplicate())
         let writeEnd = SharedDescriptor(try pipe.writeEnd.duplicate())
-        try startThread("signals") { [set] in
-            var (set, number) = (set, Int32(0))
-            while sigwait(&set, &number) != 0 {}
-            var byte: UInt8 = 1
-            _ = write(writeEnd.raw, &byte, 1)
+        try startThread("signals") {
+            _ = signals.wait()
+            PipeSignal.send(writeEnd.raw)
         }
         return readEnd
     }

@@ -1,47 +1,51 @@
 import Glibc
 import LinuxKernel
 
-/// Annotations of a sandbox that set keys for it alone, where the configuration allows it. Names are Kata's; so are the rules, but that
-/// those of the runtime and the agent need permission too, and none loosens what the files demand (`AnnotationRule`).
+/// Annotations that set keys for one sandbox, as far as the configuration allows it.
+///
+/// Names and rules are Kata's, with two exceptions. Annotations of the runtime and the agent must be enabled too, and no
+/// annotation loosens a setting of the files (`AnnotationRule`).
 package enum Annotations {
     package static let root = "io.katacontainers.config."
-    /// The kind of hash that asset hashes are, under both of its names.
+    /// The two names of the annotation that says how files are hashed.
     static let hashTypes = ["io.katacontainers.asset_hash_type", root + "hypervisor.asset_hash_type"]
 
-    /// What the names for the keys of a table begin with.
+    /// The beginning of the annotations' names for keys of a table.
     static func prefix(of path: String) -> String {
         root + path.prefix { $0 != "." } + "."
     }
 
-    /// What an expression has to match: `kernel` of `io.katacontainers.config.hypervisor.kernel`.
+    /// The part of a name that an expression must match: `kernel` of `io.katacontainers.config.hypervisor.kernel`.
     static func lastPart(of name: String) -> String {
         String(name.dropFirst(root.count).drop { $0 != "." }.dropFirst())
     }
 
     /// Whether one of the regular expressions matches the whole of `name`.
-    /// - Throws: for an expression that is none, with its reason.
+    /// - Throws: `Refusal` for an invalid expression, with regcomp(3)'s reason.
     static func isEnabled(_ name: String, by expressions: [String]) throws(Refusal) -> Bool {
         for expression in expressions {
-            var compiled = regex_t()
-            let code = regcomp(&compiled, expression, REG_EXTENDED)
-            defer { if code == 0 { regfree(&compiled) } }
+            // SAFETY: `compiled` is used while regcomp(3) has filled it, and the texts have their lengths.
+            var compiled = unsafe regex_t()
+            let code = unsafe regcomp(&compiled, expression, REG_EXTENDED)
+            defer { if code == 0 { unsafe regfree(&compiled) } }
             guard code == 0 else {
                 var words = [CChar](repeating: 0, count: 128)
-                regerror(code, &compiled, &words, words.count)
+                unsafe regerror(code, &compiled, &words, words.count)
                 throw Refusal(
                     "\"\(expression)\": "
                         + String(decoding: words.prefix { $0 != 0 }.map(UInt8.init(bitPattern:)), as: UTF8.self))
             }
-            // The leftmost match, and the longest of those (regex(7)): if any is the whole name, it is this one.
+            // regexec(3) finds the leftmost and longest match: the whole name, if that matches (regex(7)).
             var match = regmatch_t()
-            if regexec(&compiled, name, 1, &match, 0) == 0, match.rm_so == 0, Int(match.rm_eo) == name.utf8.count {
+            if unsafe regexec(&compiled, name, 1, &match, 0) == 0, match.rm_so == 0, Int(match.rm_eo) == name.utf8.count
+            {
                 return true
             }
         }
         return false
     }
 
-    /// A pod's text within one line: its beginning, in quotes.
+    /// The beginning of an untrusted text, in quotes and without control characters.
     static func quoted(_ text: String) -> String {
         let start = text.unicodeScalars.prefix(120).map { scalar in
             scalar.properties.generalCategory == .control ? "\\u{\(String(scalar.value, radix: 16))}" : "\(scalar)"
@@ -51,9 +55,9 @@ package enum Annotations {
 }
 
 extension Configuration {
-    /// The configuration for one sandbox: what its annotations say wins over the files.
-    /// - Parameter source: the bundle's config.json, for messages.
-    /// - Throws: for an annotation of Kata's that is unknown, is not enabled, or has a value that is wrong or not allowed.
+    /// The configuration of one sandbox: its annotations replace values of the files.
+    /// - Parameter source: path of config.json, for errors.
+    /// - Throws: `ConfigurationError` for a Kata annotation that is unknown, not enabled, or has a value that is not allowed.
     package func applying(_ annotations: [String: String], source: String) throws(ConfigurationError) -> Configuration {
         var result = self
         for (name, text) in annotations.sorted(by: { $0.key < $1.key })
@@ -96,7 +100,7 @@ extension Configuration {
         if !enabled { throw Refusal("not enabled: \(named(Keys.enableAnnotations)) has no \"\(name)\"") }
     }
 
-    /// One of Kata's keys on which nothing is acted yet.
+    /// Whether the annotation sets one of Kata's keys that has no effect yet.
     private static func isWithoutEffect(_ name: String) -> Bool {
         Keys.acceptedWithoutEffect.contains { table, names in
             let prefix = Annotations.prefix(of: table)
@@ -105,13 +109,13 @@ extension Configuration {
     }
 
     private mutating func set(_ key: any AnyKey, _ text: String, over files: Configuration) throws(Refusal) {
-        // Nothing to be set.
+        // As in Kata, an empty text sets nothing.
         if key.kind == .string, text.isEmpty { return }
         let given = try Self.parse(text, as: key.kind)
         let value = try files.admit(given, for: key)
         if let reason = key.refusal(of: value) { throw Refusal(reason) }
         put(value, for: key, by: "annotation \(key.annotation ?? "")")
-        // The file's hash belongs to the file's kernel; and a guest has one root.
+        // The hash in the files is that of the files' kernel, and a guest has either an initrd or an image.
         let displaced: [String: [any AnyKey]] = [
             Keys.kernel.path: [Keys.kernelHash], Keys.initrd.path: [Keys.initrdHash, Keys.image, Keys.imageHash],
             Keys.image.path: [Keys.imageHash, Keys.initrd, Keys.initrdHash],
@@ -128,12 +132,12 @@ extension Configuration {
             }
             return value
         case .bool:
-            // As Go reads truth (strconv.ParseBool).
+            // Go's strconv.ParseBool.
             if ["1", "t", "T", "true", "TRUE", "True"].contains(text) { return .bool(true) }
             if ["0", "f", "F", "false", "FALSE", "False"].contains(text) { return .bool(false) }
             throw Refusal("expected \(kind.name)")
         case .list:
-            // A JSON list of strings is one of TOML too.
+            // A JSON list of strings is also a TOML array.
             guard let array = (try? TOML.value(text))?.array, case let texts = array.compactMap(\.string),
                 texts.count == array.count
             else { throw Refusal("expected a JSON list of strings") }
@@ -141,7 +145,8 @@ extension Configuration {
         }
     }
 
-    /// What an annotation's value makes of a key of these files.
+    /// The value that an annotation gives a key, by the key's rule.
+    /// - Throws: `Refusal` for a value that the rule forbids.
     private func admit(_ value: Value, for key: any AnyKey) throws(Refusal) -> Value {
         switch (key.rule, value) {
         case (.only(let flag), _):
@@ -179,7 +184,7 @@ extension Configuration {
         return real
     }
 
-    /// A pod's file has a hash of the pod's where the files demand one, and the files' hash of their own file stays.
+    /// Refuses a pod's file without a hash if the files have a hash, and a pod's hash for a file of the files.
     private func checkHashes(over files: Configuration) throws(Refusal) {
         for (file, hash, demands) in [
             (Keys.kernel, Keys.kernelHash, [Keys.kernelHash]),
@@ -205,7 +210,7 @@ extension Configuration {
     private func string(of key: any AnyKey) -> String { String(value(key)) ?? "" }
     private func list(of key: any AnyKey) -> [String] { [String](value(key)) ?? [] }
 
-    /// Words of the annotation take the place of those with the same name.
+    /// Kernel parameters of the files and of an annotation, which replaces those of the same name.
     private func replacingParameters(_ text: String) -> String {
         func words(_ text: String) -> [String] { text.split(separator: " ").map(String.init) }
         let (ours, theirs) = (words(self[Keys.kernelParameters]), words(text))

@@ -1,14 +1,14 @@
 import LinuxKernel
 
-/// configuration.toml, checked; a key that isn't there has its default.
+/// The checked values of configuration.toml and its drop-ins. A key that is not set has its default.
 package struct Configuration: Sendable {
     /// The file that was read, then its drop-ins.
     package private(set) var sources: [String] = []
-    /// Lines for the log: misspelt keys.
+    /// Lines for the log, about misspelt keys and annotations without effect.
     package private(set) var warnings: [String] = []
     private var values: [String: Value] = [:]
     private var places: [String: (file: String, line: Int)] = [:]
-    /// What else than the files has set a key.
+    /// The annotation that has set a key, by the key's path.
     private var origins: [String: String] = [:]
 
     package init() {}
@@ -17,7 +17,7 @@ package struct Configuration: Sendable {
         "/etc/kata-containers/configuration.toml", "/usr/share/defaults/kata-containers/configuration.toml",
     ]
 
-    /// Reads the file asked for or the first of the search path, then `config.d/` beside it in order of names.
+    /// Reads a file, or the first of the search path, then `config.d/*.toml` beside it in order of names.
     package static func load(_ asked: String? = nil) throws(ConfigurationError) -> Configuration {
         let candidates = asked.map { [$0] } ?? searchPath
         guard let file = candidates.first(where: { Files.exists($0) }) else {
@@ -104,7 +104,7 @@ package struct Configuration: Sendable {
         }
     }
 
-    /// What is wrong with a key's value, said of where it was set.
+    /// An error about a key's value, with the file and line, or annotation, that has set it.
     func wrong(_ key: any AnyKey, _ reason: String) -> ConfigurationError {
         let file = sources.first ?? "built-in configuration"
         if let origin = origins[key.path] { return ConfigurationError(file: origin, line: nil, key: nil, reason) }
@@ -112,14 +112,14 @@ package struct Configuration: Sendable {
         return ConfigurationError(file: place?.file ?? file, line: place?.line, key: key.path, reason)
     }
 
-    /// A key and where it was set, for messages: `hypervisor.qemu.kernel_hash (c.toml:3)`.
+    /// A key with the file and line that has set it, for errors: `hypervisor.qemu.kernel_hash (c.toml:3)`.
     func named(_ key: any AnyKey) -> String {
         let place = places[key.path].map { "\($0.file):\($0.line)" }
         return "\(key.path) (\(place ?? "not set in \(sources.first ?? "any file")"))"
     }
 
-    /// Sets a key for this configuration alone.
-    /// - Parameter origin: who says so; nil: nobody in particular.
+    /// Sets a key.
+    /// - Parameter origin: the annotation, for errors; nil: none.
     mutating func put(_ value: Value, for key: any AnyKey, by origin: String?) {
         values[key.path] = value
         origins[key.path] = origin
@@ -134,7 +134,7 @@ package struct Configuration: Sendable {
         return "; did you mean \(best.0)?"
     }
 
-    /// How many letters have to change (Levenshtein).
+    /// Number of letters to change (Levenshtein distance).
     private static func distance(_ a: String, _ b: String) -> Int {
         let b = Array(b)
         var row = Array(0...b.count)
@@ -152,7 +152,7 @@ package struct Configuration: Sendable {
 
     // MARK: Reading
 
-    /// All that is set, as text, but for some keys: equal texts are equal settings.
+    /// The values of all keys that are set, except some, as text. Equal settings give equal texts.
     package func settings(but others: [any AnyKey]) -> String {
         values.filter { value in !others.contains { $0.path == value.key } }.map { "\($0.key) = \($0.value)\n" }
             .sorted()
@@ -187,7 +187,7 @@ extension Value {
     }
 }
 
-/// What is wrong with the configuration, where, and what is expected: one line.
+/// An error in the configuration. Its description is one line: file, line, key and reason.
 package struct ConfigurationError: Error, Equatable, CustomStringConvertible {
     package let file: String
     package let line: Int?

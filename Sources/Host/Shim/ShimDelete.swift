@@ -22,7 +22,7 @@ package enum ShimDelete {
         response.exitStatus = killedStatus
         response.exitedAt = Google_Protobuf_Timestamp(timeOfDay())
         let bytes: [UInt8] = try response.serializedBytes()
-        _ = bytes.withUnsafeBytes { write(1, $0.baseAddress, $0.count) }
+        try FileDescriptor(owning: 1).writeAll(bytes, to: "standard output")
     }
 
     /// Cleans up in a detached process: containerd kills this one after five seconds
@@ -44,9 +44,10 @@ package enum ShimDelete {
         let deadline = ContinuousClock.now + limit
         while (try? output.isReadable("the helper's output", by: deadline)) == true {
             let raw = output.raw
-            let words = readBytes(upTo: 4096) { read(raw, $0.baseAddress, $0.count) }.bytes
-            if words.isEmpty { return true }
-            _ = write(2, words, words.count)
+            // SAFETY: the calls use the buffers within their counts.
+            let text = unsafe readBytes(upTo: 4096) { unsafe read(raw, $0.baseAddress, $0.count) }.bytes
+            if text.isEmpty { return true }
+            _ = unsafe write(2, text, text.count)
         }
         return false
     }
@@ -63,7 +64,10 @@ package enum ShimDelete {
             Ledger.takeAway(paths.machine) { due = DueHooks.claimAll(in: $0) }
         }
         // The shim may be alive and serve other containers of the pod.
-        if (try? UnixSocket.connect(socket).raw) == nil { unlink(socket) }
+        if (try? UnixSocket.connect(socket).raw) == nil {
+            // SAFETY: the call only reads the path.
+            unsafe unlink(socket)
+        }
         // Last, because hooks may take longer than the caller waits.
         for hooks in due { hooks.run { writeError("containerd-shim-kata-v2: \($0)") } }
     }

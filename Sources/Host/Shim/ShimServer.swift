@@ -29,7 +29,8 @@ package enum ShimServer {
     /// Prepares the process: capabilities, and a mount namespace whose mounts end with it.
     static func begin(_ name: String) throws {
         signal(SIGPIPE, SIG_IGN)
-        clx_set_thread_name("containerd-shim-kata-v2")
+        // SAFETY: the call copies the name.
+        unsafe clx_set_thread_name("containerd-shim-kata-v2")
         try ShimRights.drop()
         try checkNegativeErrno("make a mount namespace for", name, clx_unshare(Int32(clx_new_mount.rawValue)))
         try Mounts.mount("none", at: "/", flags: UInt(MS_REC) | UInt(MS_SLAVE))
@@ -87,8 +88,10 @@ package enum ShimServer {
         usleep(20_000)
     }
 
-    static func environment(_ name: String) -> String? {
-        guard let value = getenv(name).map({ String(cString: $0) }), !value.isEmpty else { return nil }
+    /// A variable of the environment; nil if it is empty.
+    package static func environment(_ name: String) -> String? {
+        // SAFETY: no thread changes the environment.
+        guard let value = unsafe getenv(name).map({ unsafe String(cString: $0) }), !value.isEmpty else { return nil }
         return value
     }
 }

@@ -19,7 +19,8 @@ package actor EventPublisher {
     }
 
     private nonisolated let executor: LoopExecutor
-    package nonisolated var unownedExecutor: UnownedSerialExecutor { executor.asUnownedSerialExecutor() }
+    // SAFETY: the actor holds the executor as long as it lives.
+    package nonisolated var unownedExecutor: UnownedSerialExecutor { unsafe executor.asUnownedSerialExecutor() }
     private nonisolated let pending = Mutex(Pending())
     private nonisolated let wakeUp: AsyncStream<Void>.Continuation
     private let namespace: String
