@@ -4,7 +4,8 @@ import LinuxKernel
 
 /// The attach process's own side: `kata-runtime attach`.
 package struct AttachedProcess {
-    /// Read end of a pipe: a byte and the `ContainerView` when the container exists, nothing if it could not be created.
+    /// Read end of a pipe: a byte and the `ContainerView` when the container exists, nothing if it could not be
+    /// created.
     static let startDescriptor: Int32 = 4
     /// Write end of a pipe: a byte when signals are caught, then the error, if there is one.
     static let reportDescriptor: Int32 = 3

@@ -13,7 +13,8 @@ struct Bundle {
     var specPath: String { path + "/config.json" }
     var rootfs: String { spec.root?.path ?? path + "/rootfs" }
 
-    /// - Throws: `SystemError` for a directory or file that can't be read, `SpecError` for a config.json that is not valid.
+    /// - Throws: `SystemError` for a directory or file that can't be read, `SpecError` for a config.json that is not
+    ///   valid.
     init(_ given: String) throws {
         guard let real = Files.real(given) else { throw SystemError("use bundle", given, errno: errno) }
         path = real

@@ -154,7 +154,8 @@ package struct CreateContainer {
         }
     }
 
-    /// Maximum time for the shim to boot the VM and create the container: the configured times of the guest, and the host's.
+    /// Maximum time for the shim to boot the VM and create the container: the configured times of the guest, and the
+    /// host's.
     private var answerLimit: Duration {
         .seconds(configuration[Keys.dialTimeout] + configuration[Keys.createTimeout]) + Deadline.shimCreate.limit
     }

@@ -4,7 +4,8 @@ import Glibc
 import LinuxKernel
 import Shim
 
-/// The shim of the command line's containers: the process that containerd starts too, in the containerd namespace "oci".
+/// The shim of the command line's containers: the process that containerd starts too, in the containerd namespace
+/// "oci".
 enum ShimProcess {
     static let namespace = "oci"
 

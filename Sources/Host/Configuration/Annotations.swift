@@ -3,8 +3,8 @@ import LinuxKernel
 
 /// Annotations that set keys for one sandbox, as far as the configuration allows it.
 ///
-/// Names and rules are Kata's, with two exceptions. Annotations of the runtime and the agent must be enabled too, and no
-/// annotation loosens a setting of the files (`AnnotationRule`).
+/// Names and rules are Kata's, with two exceptions. Annotations of the runtime and the agent must be enabled too, and
+/// no annotation loosens a setting of the files (`AnnotationRule`).
 package enum Annotations {
     package static let root = "io.katacontainers.config."
     /// The two names of the annotation that says how files are hashed.
@@ -57,7 +57,8 @@ package enum Annotations {
 extension Configuration {
     /// The configuration of one sandbox: its annotations replace values of the files.
     /// - Parameter source: path of config.json, for errors.
-    /// - Throws: `ConfigurationError` for a Kata annotation that is unknown, not enabled, or has a value that is not allowed.
+    /// - Throws: `ConfigurationError` for a Kata annotation that is unknown, not enabled, or has a value that is not
+    ///   allowed.
     package func applying(_ annotations: [String: String], source: String) throws(ConfigurationError) -> Configuration {
         var result = self
         for (name, text) in annotations.sorted(by: { $0.key < $1.key })

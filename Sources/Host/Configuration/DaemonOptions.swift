@@ -1,7 +1,7 @@
 /// The options of virtiofsd that a pod may add (`virtio_fs_extra_args`).
 ///
-/// QEMU's daemon has them behind -o, with "_"; the Rust daemon as long options. Only the operator sets what is served, how
-/// the daemon is confined, and what a guest may do to the host's files (xattr, locks, ACLs).
+/// QEMU's daemon has them behind -o, with "_"; the Rust daemon as long options. Only the operator sets what is
+/// served, how the daemon is confined, and what a guest may do to the host's files (xattr, locks, ACLs).
 enum DaemonOptions {
     private enum Form {
         case flag

@@ -4,7 +4,8 @@ import LinuxKernel
 import ShimAPI
 import SwiftProtobuf
 
-/// Standard input of `start`: nothing (containerd before 1.6), runtime options (from 1.6), or bootstrap parameters (from 2.3).
+/// Standard input of `start`: nothing (containerd before 1.6), runtime options (from 1.6), or bootstrap parameters
+/// (from 2.3).
 package struct StartParameters: Equatable, Sendable {
     /// Maximum length of standard input, in bytes.
     package static let lengthLimit = 10 << 20

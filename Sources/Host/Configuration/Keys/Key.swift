@@ -1,4 +1,5 @@
-/// One key of configuration.toml, declared once: reader, annotations, `kata-runtime env` and docs/configuration.md use this.
+/// One key of configuration.toml, declared once: reader, annotations, `kata-runtime env` and docs/configuration.md
+/// use this.
 ///
 /// `Content` is the type that `configuration[key]` has.
 package struct Key<Content: KeyContent>: AnyKey {

@@ -2,8 +2,8 @@ import ShimAPI
 
 /// Events that wait to be forwarded, bounded by number and size.
 ///
-/// A full queue drops an event: first out-of-memory reports, which a guest can cause, and exits last. It drops the oldest of
-/// these.
+/// A full queue drops an event: first out-of-memory reports, which a guest can cause, and exits last. It drops the
+/// oldest of these.
 struct EventQueue: Sendable {
     typealias Envelope = Containerd_Services_Events_Ttrpc_V1_Envelope
 
