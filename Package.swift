@@ -9,17 +9,22 @@ let strict: [SwiftSetting] = [
 
 func room(
     _ name: String, in storey: String, _ dependencies: [Target.Dependency] = [], exclude: [String] = [],
-    resources: [Resource]? = nil
+    resources: [Resource]? = nil, memory: [SwiftSetting] = []
 ) -> Target {
     .target(
         name: name, dependencies: dependencies, path: "Sources/\(storey)/\(name)", exclude: exclude,
         resources: resources,
-        swiftSettings: storey == "Guest" || ["OCISpec", "TTRPC"].contains(name)
-            ? strict + [.strictMemorySafety()] : strict)
+        swiftSettings: strict
+            + (storey == "Guest" || ["OCISpec", "TTRPC"].contains(name) ? [.strictMemorySafety()] : memory))
 }
 
+/// Rooms in which each use of an unsafe construct is marked `unsafe`.
+let memorySafe: [SwiftSetting] = [.strictMemorySafety()]
+
 func tool(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
-    .executableTarget(name: name, dependencies: dependencies, path: "Sources/Tools/\(name)", swiftSettings: strict)
+    .executableTarget(
+        name: name, dependencies: dependencies, path: "Sources/Tools/\(name)",
+        swiftSettings: strict + memorySafe)
 }
 
 func unitTests(_ room: String, _ dependencies: [Target.Dependency] = []) -> Target {
@@ -81,7 +86,7 @@ let package = Package(
                 nioPosix, protobuf,
             ]),
         // Host
-        room("Configuration", in: "Host", ["Digest", "LinuxKernel"]),
+        room("Configuration", in: "Host", ["Digest", "LinuxKernel"], memory: memorySafe),
         room("Hypervisor", in: "Host", ["LinuxKernel", nioCore], exclude: ["QEMU"]),
         .target(
             name: "QEMU",
@@ -124,21 +129,23 @@ let package = Package(
         room(
             "Shim", in: "Host",
             [
-                "Sandbox", "Configuration", "GuestSpec", "Hypervisor", "Ledger", "Pod", "QEMU", "Snapshot",
+                "Sandbox", "Configuration", "GuestSpec", "Hypervisor", "Ledger", "Pod", "QEMU", "Share", "Snapshot", "SocketForward",
                 "Stdio", "ShimAPI", "AgentAPI", "TTRPC", "EventLoop", "OCISpec", "LinuxKernel", "CLinux", nioCore,
                 nioPosix, log, protobuf,
-            ]),
+            ], memory: memorySafe),
+        room(
+            "CommandLine", in: "Host",
+            [
+                "Shim", "Sandbox", "Channel", "Configuration", "GuestSpec", "Hypervisor", "Ledger", "Network", "Pod",
+                "Snapshot", "Stdio", "AgentAPI", "OCISpec", "ShimAPI", "TTRPC", "EventLoop", "Netlink", "LinuxKernel",
+                "CLinux", nioCore, protobuf,
+            ], memory: memorySafe),
         // Tools
         tool("kata-agent", ["Agent", "AgentAPI", "LinuxKernel"]),
         tool("containerd-shim-kata-v2", ["Shim", "AgentAPI", "LinuxKernel"]),
         tool(
             "kata-runtime",
-            [
-                "Shim", "Sandbox", "Channel", "GuestSpec", "Hypervisor", "Pod", "QEMU", "Snapshot", "Stdio",
-                "Ledger", "Network", "Netlink", "AgentAPI", "ShimAPI", "TTRPC",
-                "EventLoop",
-                "Configuration", "OCISpec", "LinuxKernel", "CLinux", arguments, nioCore, nioPosix, protobuf,
-            ]),
+            ["CommandLine", "Configuration", "Shim", "AgentAPI", "OCISpec", "LinuxKernel", arguments]),
         tool("kata-osbuilder", ["Images", "LinuxKernel", arguments]),
         .executableTarget(name: "bench-peer", path: "Benchmarks/Peer", swiftSettings: strict),
         // Unit tests
@@ -195,8 +202,12 @@ let package = Package(
             [
                 "AgentAPI", "Configuration", "EventLoop", "GuestSpec", "Ledger", "LinuxKernel", "OCISpec", "Pod",
                 "Sandbox",
-                "ShimAPI", "Stdio", "TTRPC", "TestSupport", nioPosix, log, protobuf,
+                "ShimAPI", "Stdio", "TTRPC", "TestSupport", nioCore, nioPosix, log, protobuf,
             ]),
+        .testTarget(
+            name: "HostCommandLineTests",
+            dependencies: ["CommandLine", "Configuration", "LinuxKernel", "OCISpec", "Pod", "TestSupport"],
+            path: "Tests/HostCommandLineTests", swiftSettings: strict),
         // Tests with real guests
         .testTarget(
             name: "VMTests",

@@ -20,25 +20,25 @@ struct AnnotationRulesTests {
         Keys.kernelParameters, Keys.guestHookPath, Keys.kernelHash, Keys.initrdHash, Keys.imageHash,
     ]
 
-    @Test("each key that names a file of the host and has an annotation has a list of paths, which is empty")
+    @Test("each annotation for a host file has a list of allowed paths, which is empty by default")
     func lists() throws {
-        for key in Self.annotated where key.names != nil {
+        for key in Self.annotated where key.hostFile != nil {
             guard case .listed(let path)? = key.rule else {
                 Issue.record("\(key.path) has no list")
                 continue
             }
             let list = try #require(Keys.all.first { $0.path == path })
-            #expect(list.standard == .list([]) && list.annotation == nil)
+            #expect(list.defaultValue == .list([]) && list.annotation == nil)
         }
-        let named = Self.annotated.filter { $0.names != nil }.map(\.name)
-        #expect(named == ["path", "kernel", "initrd", "image", "firmware", "entropy_source", "virtio_fs_daemon"])
+        let named = Self.annotated.filter { $0.hostFile != nil }.map(\.name)
+        #expect(named == ["kernel", "initrd", "image", "firmware", "entropy_source", "path", "virtio_fs_daemon"])
     }
 
     @Test("a key whose value looks like a path is declared as one")
     func paths() {
         for key in Keys.all where key.path != Keys.guestHookPath.path {
-            if case .text(let text) = key.standard, text.hasPrefix("/") || key.name.hasSuffix("path") {
-                #expect(key.names != nil, "\(key.path)")
+            if case .string(let text) = key.defaultValue, text.hasPrefix("/") || key.name.hasSuffix("path") {
+                #expect(key.hostFile != nil, "\(key.path)")
             }
         }
     }
@@ -67,7 +67,7 @@ struct AnnotationRulesTests {
         ] { #expect(symlink(target, root + "/" + link) == 0) }
         func taken(_ path: String, _ pattern: String) -> String? {
             let toml = "valid_kernel_paths = [\"\(root)/\(pattern)\"]"
-            let kernel = try? apply("io.katacontainers.config.hypervisor.kernel", root + path, toml).text(Keys.kernel)
+            let kernel = try? apply("io.katacontainers.config.hypervisor.kernel", root + path, toml)[Keys.kernel]
             return kernel.map { String($0.dropFirst(root.count)) }
         }
         #expect(taken("/valid/a", "valid/*") == "/valid/a")
@@ -94,10 +94,10 @@ struct AnnotationRulesTests {
         let error = #expect(throws: ConfigurationError.self) { try apply(name, file, toml) }
         #expect(error?.reason.hasSuffix("not executable") == true)
         #expect(chmod(file, 0o755) == 0)
-        #expect(try apply(name, file, toml).text(Keys.path) == file)
+        #expect(try apply(name, file, toml)[Keys.path] == file)
         let entropy = "io.katacontainers.config.hypervisor.entropy_source"
         #expect(
-            try apply(entropy, "/dev/random", "valid_entropy_sources = [\"/dev/*\"]").text(Keys.entropySource)
+            try apply(entropy, "/dev/random", "valid_entropy_sources = [\"/dev/*\"]")[Keys.entropySource]
                 == "/dev/random")
         #expect(throws: ConfigurationError.self) {
             try apply(entropy, "/dev/null", "valid_entropy_sources = [\"/dev/*\"]")
@@ -110,11 +110,11 @@ struct AnnotationRulesTests {
             (Keys.rootless, "true"), (Keys.disableVhostNet, "true"), (Keys.sandboxGroupOnly, "true"),
             (Keys.disableGuestSeccomp, "false"), (Keys.disableBlockDevices, "false"), (Keys.blockCacheNoFlush, "false"),
         ])
-    func flags(key: Key, tight: String) throws {
+    func flags(key: Key<Bool>, tight: String) throws {
         let loose = tight == "true" ? "false" : "true"
         let table = "[\(key.table)]\n".filter { _ in key.table != "hypervisor.qemu" }
         func set(_ file: String, _ annotation: String) -> Bool? {
-            (try? apply(key.annotation ?? "", annotation, "\(table)\(key.name) = \(file)\n"))?.flag(key)
+            (try? apply(key.annotation ?? "", annotation, "\(table)\(key.name) = \(file)\n"))?[key]
         }
         #expect(set(loose, tight) == (tight == "true") && set(tight, tight) == (tight == "true"))
         #expect(set(loose, loose) == (loose == "true") && set(tight, loose) == nil)
@@ -123,7 +123,7 @@ struct AnnotationRulesTests {
     @Test("a guest gets no more time to create a container than the files give it")
     func timeout() throws {
         let name = "io.katacontainers.config.runtime.create_container_timeout"
-        #expect(try apply(name, "59").number(Keys.createTimeout) == 59)
+        #expect(try apply(name, "59")[Keys.createTimeout] == 59)
         let error = #expect(throws: ConfigurationError.self) { try apply(name, "61") }
         #expect(
             error?.reason.hasSuffix("more than the 60 of runtime.create_container_timeout (not set in c.toml)") == true)
@@ -134,8 +134,8 @@ struct AnnotationRulesTests {
         let prefix = "io.katacontainers.config.hypervisor."
         let accelerators = "machine_accelerators = \"nvdimm=off\"\n"
         #expect(
-            try apply(prefix + "machine_accelerators", "kernel_irqchip=split,usb=off,nvdimm=off", accelerators).text(
-                Keys.machineAccelerators) == "nvdimm=off,kernel_irqchip=split,usb=off")
+            try apply(prefix + "machine_accelerators", "kernel_irqchip=split,usb=off,nvdimm=off", accelerators)[
+                Keys.machineAccelerators] == "nvdimm=off,kernel_irqchip=split,usb=off")
         for value in [
             "nvdimm=on", "dump-guest-core=on", "kernel=/etc/shadow", "mem-merge=on", "usb=/x", "memory-backend=x",
             "dumpdtb=x",
@@ -146,7 +146,7 @@ struct AnnotationRulesTests {
             }
         }
         #expect(
-            try apply(prefix + "cpu_features", "+vmx,hv_time=on").text(Keys.cpuFeatures) == "pmu=off,+vmx,hv_time=on")
+            try apply(prefix + "cpu_features", "+vmx,hv_time=on")[Keys.cpuFeatures] == "pmu=off,+vmx,hv_time=on")
         for value in ["pmu=on", "+pmu", "model-id=/etc/shadow", "x y"] {
             #expect(throws: ConfigurationError.self, "\(value)") { try apply(prefix + "cpu_features", value) }
         }

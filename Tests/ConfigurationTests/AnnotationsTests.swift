@@ -23,8 +23,8 @@ struct AnnotationsTests {
     )
     func gate() throws {
         func memory(_ expressions: String) -> Int? {
-            try? apply([hypervisor + "default_memory": "512"], "enable_annotations = [\(expressions)]").number(
-                Keys.memory)
+            try? apply([hypervisor + "default_memory": "512"], "enable_annotations = [\(expressions)]")[
+                Keys.memory]
         }
         for expressions in [
             "\"default_memory\"", "\"^default_memory$\"", "\"^k\", \".*y\"", "\"x|default_(memory|vcpus)\"",
@@ -35,14 +35,14 @@ struct AnnotationsTests {
         }
         // The longest of several matches counts.
         #expect(memory("\"default|default_memory\"") == 512)
-        #expect(try apply(["somebody.else/memory": "512"], "").number(Keys.memory) == 2048)
+        #expect(try apply(["somebody.else/memory": "512"], "")[Keys.memory] == 2048)
     }
 
     @Test("Kata's list enables what it names, and nothing that contains a name of it")
     func katasList() throws {
         let toml = #"enable_annotations = ["enable_iommu", "virtio_fs_extra_args", "kernel_params"]"#
         let result = try apply([hypervisor + "kernel_params": "a=1", hypervisor + "enable_iommu": "true"], toml)
-        #expect(result.text(Keys.kernelParameters) == "a=1" && result.warnings.count == 1)
+        #expect(result[Keys.kernelParameters] == "a=1" && result.warnings.count == 1)
         #expect(throws: ConfigurationError.self) { try apply([hypervisor + "enable_iommu_platform": "true"], toml) }
     }
 
@@ -50,7 +50,7 @@ struct AnnotationsTests {
     func otherTables() throws {
         let annotations = [runtime + "create_container_timeout": "7"]
         #expect(throws: ConfigurationError.self) { try apply(annotations, "") }
-        #expect(try apply(annotations, #"enable_annotations = ["create_.*"]"#).number(Keys.createTimeout) == 7)
+        #expect(try apply(annotations, #"enable_annotations = ["create_.*"]"#)[Keys.createTimeout] == 7)
         let agent = ["io.katacontainers.config.agent.enable_tracing": "true"]
         #expect(throws: ConfigurationError.self) { try apply(agent, "") }
         #expect(try apply(agent).warnings.last?.hasSuffix("has no effect yet") == true)
@@ -70,11 +70,11 @@ struct AnnotationsTests {
             ],
             "enable_annotations = [\".*\"]\nvalid_image_paths = [\"\(image.path)/*\"]\nkernel_params = \"a=1 b\"")
         #expect(
-            result.number(Keys.vcpus) == 2 && result.number(Keys.maxVCPUs) == 3 && result.flag(Keys.disableVhostNet))
-        #expect(result.text(Keys.machineType) == "q35")
-        #expect(result.list(Keys.virtioFSExtraArguments).suffix(2) == ["-o", "timeout=5"])
-        #expect(result.text(Keys.kernelParameters) == "b a=2 c")
-        #expect(result.text(Keys.image) == path && result.text(Keys.initrd) == "")
+            Int(result[Keys.vcpus].rounded(.up)) == 2 && result[Keys.maxVCPUs] == 3 && result[Keys.disableVhostNet])
+        #expect(result[Keys.machineType] == "q35")
+        #expect(result[Keys.virtioFSExtraArguments].suffix(2) == ["-o", "timeout=5"])
+        #expect(result[Keys.kernelParameters] == "b a=2 c")
+        #expect(result[Keys.image] == path && result[Keys.initrd] == "")
     }
 
     @Test(

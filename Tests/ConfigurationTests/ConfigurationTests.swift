@@ -12,22 +12,22 @@ struct ConfigurationTests {
         return configuration
     }
 
-    @Test("a key that is not there has its standard value")
-    func standards() {
-        #expect(Configuration().number(Keys.memory) == 2048)
-        #expect(Configuration().text(Keys.machineType) == "q35")
+    @Test("a key that is not there has its default")
+    func defaults() {
+        #expect(Configuration()[Keys.memory] == 2048)
+        #expect(Configuration()[Keys.machineType] == "q35")
     }
 
     @Test("values are read, and a later document wins key by key")
     func merging() throws {
         var configuration = try read("[hypervisor.qemu]\ndefault_memory = 512\npath = \"/q\"\n")
         try configuration.merge(text: "[hypervisor.qemu]\ndefault_memory = 1024\n", file: "d.toml")
-        #expect(configuration.number(Keys.memory) == 1024)
-        #expect(configuration.text(Keys.path) == "/q")
+        #expect(configuration[Keys.memory] == 1024)
+        #expect(configuration[Keys.path] == "/q")
     }
 
     @Test("Kata's keys that have no effect yet are accepted in silence")
-    func dormant() throws {
+    func withoutEffect() throws {
         let configuration = try read(
             "[hypervisor.qemu]\nenable_iothreads = false\n[runtime]\nvfio_mode = \"vfio\"\n[hypervisor.clh]\nx = 1\n")
         #expect(configuration.warnings.isEmpty)
@@ -93,7 +93,7 @@ struct ConfigurationTests {
         try Files.write(directory + "/c.toml", "[hypervisor.qemu]\ninitrd = \"/i\"\ndefault_memory = 128\n")
         try Files.write(directory + "/config.d/10.toml", "[hypervisor.qemu]\ndefault_memory = 256\n")
         try Files.write(directory + "/config.d/20.toml", "[hypervisor.qemu]\ndefault_memory = 512\n")
-        #expect(try Configuration.load(directory + "/c.toml").number(Keys.memory) == 512)
+        #expect(try Configuration.load(directory + "/c.toml")[Keys.memory] == 512)
         try Files.write(directory + "/config.d/30.toml", "[hypervisor.qemu]\nimage = \"/j\"\n")
         #expect(throws: ConfigurationError.self) { try Configuration.load(directory + "/c.toml") }
     }

@@ -1,6 +1,8 @@
 import EventLoop
+import Glibc
 import LinuxKernel
 import Logging
+import NIOCore
 import NIOPosix
 import ShimAPI
 import SwiftProtobuf
@@ -41,7 +43,7 @@ struct EventTests {
             _ = queue.append(Self.event("/tasks/exit"))
             for _ in 0..<count { _ = queue.append(Self.event("/tasks/oom", bytes)) }
             _ = queue.append(Self.event("/tasks/start"))
-            #expect(queue.count <= EventQueue.mostEvents && queue.bytes <= EventQueue.mostBytes)
+            #expect(queue.count <= EventQueue.maxEvents && queue.bytes <= EventQueue.maxBytes)
             let topics = drain(queue)
             #expect(topics.first == "/tasks/exit" && topics.last == "/tasks/start")
         }
@@ -52,22 +54,40 @@ struct EventTests {
         #expect(queue.append(Self.event("/tasks/oom", 8 << 20)) == ["/tasks/oom"])
     }
 
-    /// containerd's end: refuses what the test says, and keeps the topics of the rest.
+    /// A fake containerd: refuses the calls that the test names, and keeps the topics of the others.
     private final class Containerd: Sendable {
         private let topics = Mutex<[String]>([])
         private let tries = Mutex(0)
         private let scratch = Scratch()
-        var address: String { scratch.path + "/s" }
-        var taken: [String] { topics.withLock { $0 } }
+        private let loop = MultiThreadedEventLoopGroup(numberOfThreads: 1).next()
+        /// Completed when a hung containerd goes on.
+        private let goesOn: EventLoopPromise<Void>
+        /// The listening socket, then duplicates of the clients' sockets.
+        private let sockets = Mutex<[SharedDescriptor]>([])
+        let address: String
+
+        init(address: String? = nil) {
+            self.address = address ?? scratch.path + "/s"
+            goesOn = loop.makePromise()
+        }
+
+        func resume() { goesOn.succeed() }
+        /// Topics of the accepted events. An event whose answer was late is sent again, which does not count.
+        var taken: [String] {
+            topics.withLock { $0.reduce(into: []) { if $0.last != $1 || $1 == "/tasks/oom" { $0.append($1) } } }
+        }
         var asked: Int { tries.withLock { $0 } }
 
-        /// - Parameter times: how often it refuses; then it takes what it is given.
-        func serve(refusing code: RPCError.Code, _ topic: String, times: Int) async throws {
-            let loop = MultiThreadedEventLoopGroup(numberOfThreads: 1).next()
+        /// - Parameters:
+        ///   - times: how many calls are refused; later ones are accepted.
+        ///   - isHung: whether calls wait for `resume`.
+        func serve(refusing code: RPCError.Code, _ topic: String, times: Int, isHung: Bool = false) async throws {
+            if !isHung { resume() }
             let server = RPCServer(
                 eventLoop: loop,
                 services: [
                     "containerd.services.events.ttrpc.v1.Events": { [self] _, payload, _ in
+                        try await goesOn.futureResult.get()
                         let request = try Containerd_Services_Events_Ttrpc_V1_ForwardRequest(serializedBytes: payload)
                         let asked = tries.withLock { tries in
                             tries += 1
@@ -78,7 +98,22 @@ struct EventTests {
                         return []
                     }
                 ])
-            _ = try await server.listen(socket: try UnixSocket.listen(address).take())
+            let listener = SharedDescriptor(try UnixSocket.listen(address))
+            sockets.withLock { $0.append(listener) }
+            let executor = LoopExecutor(loop)
+            detachThread("containerd") { [self] in
+                while case let client = Glibc.accept(listener.raw, nil, nil), client >= 0 {
+                    sockets.withLock { $0.append(SharedDescriptor(FileDescriptor(owning: dup(client)))) }
+                    // On the loop: other tests may keep the threads of the default executor busy.
+                    Task(executorPreference: executor) { try await server.accept(socket: client) }
+                }
+            }
+        }
+
+        /// Ends as a killed process does: with all its connections.
+        func stop() {
+            for socket in sockets.withLock({ $0 }) { shutdown(socket.raw, Int32(SHUT_RDWR)) }
+            unlink(address)
         }
     }
 
@@ -112,6 +147,53 @@ struct EventTests {
         events.publish("/tasks/exit", Containerd_Events_TaskExit())
         await events.flush(within: .seconds(30))
         #expect(containerd.taken == ["/tasks/exit"] && containerd.asked == 3)
-        #expect(EventPublisher.mayPass(RPCError(.unavailable, "")) && !EventPublisher.mayPass(RPCError(.unknown, "")))
+        #expect(
+            EventPublisher.isRetryable(RPCError(.unavailable, ""))
+                && !EventPublisher.isRetryable(RPCError(.unknown, "")))
+    }
+
+    /// The topics of `count` events, which differ by their number.
+    private func topics(_ count: Int) -> [String] { (0..<count).map { "/tasks/start-\($0)" } }
+
+    @Test("containerd gets events in the order in which they were published")
+    func forwardedInOrder() async throws {
+        let containerd = Containerd()
+        try await containerd.serve(refusing: .unknown, "", times: 0)
+        let events = publisher(containerd.address)
+        for topic in topics(200) { events.publish(topic, Containerd_Events_TaskStart()) }
+        await events.flush(within: .seconds(30))
+        #expect(containerd.taken == topics(200))
+    }
+
+    @Test("a containerd that was started again gets the events over a new connection")
+    func reconnected() async throws {
+        let first = Containerd()
+        try await first.serve(refusing: .unknown, "", times: 0)
+        let events = publisher(first.address)
+        events.publish("/tasks/create", Containerd_Events_TaskCreate())
+        await events.flush(within: .seconds(30))
+        first.stop()
+        let second = Containerd(address: first.address)
+        try await second.serve(refusing: .unknown, "", times: 0)
+        events.publish("/tasks/exit", Containerd_Events_TaskExit())
+        await events.flush(within: .seconds(30))
+        #expect(first.taken == ["/tasks/create"] && second.taken == ["/tasks/exit"])
+    }
+
+    @Test("a containerd that does not answer holds up a flush no longer than its limit, and loses no exit")
+    func hung() async throws {
+        let containerd = Containerd()
+        try await containerd.serve(refusing: .unknown, "", times: 0, isHung: true)
+        let events = publisher(containerd.address)
+        events.publish("/tasks/create", Containerd_Events_TaskCreate())
+        events.publish("/tasks/exit", Containerd_Events_TaskExit())
+        for _ in 0..<(2 * EventQueue.maxEvents) { events.publish("/tasks/oom", Containerd_Events_TaskOOM()) }
+        await events.flush(within: .milliseconds(50))
+        #expect(containerd.taken.isEmpty)
+        containerd.resume()
+        await events.flush(within: .seconds(30))
+        #expect(Array(containerd.taken.prefix(2)) == ["/tasks/create", "/tasks/exit"])
+        // The event that is on its way, a full queue, and a late answer.
+        #expect(containerd.taken.count <= EventQueue.maxEvents + 2)
     }
 }

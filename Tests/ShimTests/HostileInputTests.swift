@@ -69,11 +69,13 @@ struct HostileInputTests {
     func errors() async {
         let text = "QEMU said: \u{1b}[31m\nlevel=error\u{9b}" + String(repeating: "x", count: 100_000)
         for failure in [SandboxError(.guest, text), RPCError(.notFound, text)] as [any Error] {
-            let error = await #expect(throws: RPCError.self) { try await answering { throw failure } }
+            let error = await #expect(throws: RPCError.self) { try await mappingErrorsToRPC { throw failure } }
             #expect(error?.message.hasPrefix("QEMU said:  [31m level=error xxx") == true)
             #expect(error!.message.utf8.count < 9 << 10)
         }
-        let id = await #expect(throws: RPCError.self) { try await answering { try Identifier.check("..", "exec id") } }
+        let id = await #expect(throws: RPCError.self) {
+            try await mappingErrorsToRPC { try Identifier.check("..", "exec id") }
+        }
         #expect(id?.code == .invalidArgument)
     }
 

@@ -1,5 +1,7 @@
 import AgentAPI
 import GuestSpec
+import LinuxKernel
+import OCISpec
 import Sandbox
 import ShimAPI
 import SwiftProtobuf
@@ -20,6 +22,23 @@ struct ShimTests {
         #expect(flags.namespace == "default" && flags.address == "/run/c.sock" && flags.id == "c1")
         #expect(flags.debug && flags.action == .start)
         #expect(try ShimFlags(["-v"]).action == .version)
+        #expect(flags.usesCache)
+        #expect(try !ShimFlags(["-id", "c1", "-no-vm-cache", "start"]).usesCache)
+    }
+
+    @Test("a Create with config.json among its options needs no file; one without reads the bundle's")
+    func specOption() throws {
+        let scratch = Scratch()
+        var request = Containerd_Task_V2_CreateTaskRequest()
+        request.bundle = scratch.path
+        request.options = SpecOption.message(Spec.example.json())
+        let spec = try SpecOption.spec(of: request)
+        #expect(spec.hostname == "kata" && spec.root?.path == scratch.path + "/rootfs")
+        #expect(try RuntimeOptions.configurationPath(request.options) == nil)
+        request.options = .init()
+        #expect(throws: SystemError.self) { try SpecOption.spec(of: request) }
+        // A file that is too long for a message.
+        #expect(SpecOption.message([UInt8](repeating: 0x20, count: 3 << 20)).typeURL.isEmpty)
     }
 
     @Test("a wrong command line is told in one line", arguments: [["-id"], ["-fly", "x"], ["-id", "a", "dance"], []])

@@ -2,11 +2,19 @@ import LinuxKernel
 
 extension Spec {
     /// Reads and validates a bundle's config.json, and makes its paths absolute.
-    /// - Throws: `SystemError` for a missing file, `SpecError` for a wrong one.
+    /// - Throws: `SystemError` for a file that can't be read, `SpecError` for one that is not valid.
     package static func load(bundle: String) throws -> Spec {
         let bundle = bundle.hasPrefix("/") ? bundle : Files.absolute(bundle)
+        return try load(json: try Files.read(bundle + "/config.json"), bundle: bundle)
+    }
+
+    /// Validates the config.json of a bundle, and makes its paths absolute.
+    ///
+    /// The program that reads config.json may have any working directory.
+    /// - Parameter bundle: an absolute path.
+    package static func load(json: [UInt8], bundle: String) throws(SpecError) -> Spec {
         let source = bundle + "/config.json"
-        var spec = try Spec.decode(json: try Files.read(source), source: source)
+        var spec = try Spec.decode(json: json, source: source)
         spec.resolvePaths(in: bundle)
         try spec.validate(source: source)
         return spec

@@ -1,34 +1,34 @@
-/// The annotation of a key that names no file of the host.
+/// An annotation for a key that is not the path of a host file.
 struct Annotation: Sendable {
-    /// The last part of its name.
+    /// The last part of the annotation's name.
     let name: String
     let rule: AnnotationRule
 
-    /// Any value of the key: it concerns the pod's own machine alone.
+    /// Allows any value: it only concerns the pod's own VM.
     static func free(_ name: String) -> Annotation { Annotation(name: name, rule: .free) }
-    /// This value alone; the other one takes something from the host's safety or from the operator's say.
+    /// Allows one value. The other one would weaken the host's safety or the operator's control.
     static func only(_ flag: Bool, _ name: String) -> Annotation { Annotation(name: name, rule: .only(flag)) }
-    /// A number no greater than the files'.
+    /// Allows numbers up to the value of the files.
     static func atMost(_ name: String) -> Annotation { Annotation(name: name, rule: .atMost) }
-    /// More words of a comma list.
+    /// Adds words to a comma-separated list.
     static func words(_ name: String, _ words: CommaWords) -> Annotation {
         Annotation(name: name, rule: .words(words))
     }
-    /// Some options of virtiofsd.
+    /// Adds harmless options of virtiofsd.
     static func daemonOptions(_ name: String) -> Annotation { Annotation(name: name, rule: .daemonOptions) }
 }
 
-/// What an annotation may say once `enable_annotations` has its name: nothing that loosens what the operator's files demand.
-enum AnnotationRule: Sendable {
+/// The values that an enabled annotation may have. None loosens a setting of the operator's files.
+package enum AnnotationRule: Sendable {
     case free
     case only(Bool)
     case atMost
     case words(CommaWords)
     case daemonOptions
-    /// The path of a file that matches a pattern of the key with this path.
+    /// A path that matches a pattern of the given key.
     case listed(String)
 
-    /// For docs/configuration.md; empty where all is allowed.
+    /// A sentence for docs/configuration.md; empty if any value is allowed.
     var help: String {
         switch self {
         case .free: ""
@@ -41,8 +41,8 @@ enum AnnotationRule: Sendable {
     }
 }
 
-/// Words of one of QEMU's comma lists: `name`, `+name`, `-name`, `name=value`.
-struct CommaWords: Sendable {
+/// Words of a comma-separated list of QEMU: `name`, `+name`, `-name`, `name=value`.
+package struct CommaWords: Sendable {
     /// Allowed names; empty: any of letters, digits, "-", "_" and ".".
     let names: [String]
     /// Allowed values; empty: any of the same characters.
@@ -50,8 +50,8 @@ struct CommaWords: Sendable {
 
     var help: String { names.isEmpty ? "no path" : "only \(names.joined(separator: ", "))" }
 
-    /// The list with the annotation's words behind it. A name that the list has keeps its value.
-    /// - Throws: the reason.
+    /// Appends the annotation's words to the list. A name in the list keeps its value.
+    /// - Throws: `Refusal` for a word that is not allowed or would replace another.
     func adding(_ text: String, to list: String) throws(Refusal) -> String {
         var words = list.split(separator: ",").map(String.init)
         let fixed = words
@@ -88,7 +88,7 @@ struct CommaWords: Sendable {
     }
 }
 
-/// Why a value is not taken.
+/// The reason why a value is refused.
 struct Refusal: Error {
     let reason: String
     init(_ reason: String) { self.reason = reason }

@@ -1,47 +1,51 @@
 import Glibc
 import LinuxKernel
 
-/// Annotations of a sandbox that set keys for it alone, where the configuration allows it. Names are Kata's; so are the rules, but that
-/// those of the runtime and the agent need permission too, and none loosens what the files demand (`AnnotationRule`).
+/// Annotations that set keys for one sandbox, as far as the configuration allows it.
+///
+/// Names and rules are Kata's, with two exceptions. Annotations of the runtime and the agent must be enabled too, and
+/// no annotation loosens a setting of the files (`AnnotationRule`).
 package enum Annotations {
     package static let root = "io.katacontainers.config."
-    /// The kind of hash that asset hashes are, under both of its names.
+    /// The two names of the annotation that says how files are hashed.
     static let hashTypes = ["io.katacontainers.asset_hash_type", root + "hypervisor.asset_hash_type"]
 
-    /// What the names for the keys of a table begin with.
+    /// The beginning of the annotations' names for keys of a table.
     static func prefix(of path: String) -> String {
         root + path.prefix { $0 != "." } + "."
     }
 
-    /// What an expression has to match: `kernel` of `io.katacontainers.config.hypervisor.kernel`.
+    /// The part of a name that an expression must match: `kernel` of `io.katacontainers.config.hypervisor.kernel`.
     static func lastPart(of name: String) -> String {
         String(name.dropFirst(root.count).drop { $0 != "." }.dropFirst())
     }
 
     /// Whether one of the regular expressions matches the whole of `name`.
-    /// - Throws: for an expression that is none, with its reason.
+    /// - Throws: `Refusal` for an invalid expression, with regcomp(3)'s reason.
     static func isEnabled(_ name: String, by expressions: [String]) throws(Refusal) -> Bool {
         for expression in expressions {
-            var compiled = regex_t()
-            let code = regcomp(&compiled, expression, REG_EXTENDED)
-            defer { if code == 0 { regfree(&compiled) } }
+            // SAFETY: `compiled` is used while regcomp(3) has filled it, and the texts have their lengths.
+            var compiled = unsafe regex_t()
+            let code = unsafe regcomp(&compiled, expression, REG_EXTENDED)
+            defer { if code == 0 { unsafe regfree(&compiled) } }
             guard code == 0 else {
                 var words = [CChar](repeating: 0, count: 128)
-                regerror(code, &compiled, &words, words.count)
+                unsafe regerror(code, &compiled, &words, words.count)
                 throw Refusal(
                     "\"\(expression)\": "
                         + String(decoding: words.prefix { $0 != 0 }.map(UInt8.init(bitPattern:)), as: UTF8.self))
             }
-            // The leftmost match, and the longest of those (regex(7)): if any is the whole name, it is this one.
+            // regexec(3) finds the leftmost and longest match: the whole name, if that matches (regex(7)).
             var match = regmatch_t()
-            if regexec(&compiled, name, 1, &match, 0) == 0, match.rm_so == 0, Int(match.rm_eo) == name.utf8.count {
+            if unsafe regexec(&compiled, name, 1, &match, 0) == 0, match.rm_so == 0, Int(match.rm_eo) == name.utf8.count
+            {
                 return true
             }
         }
         return false
     }
 
-    /// A pod's text within one line: its beginning, in quotes.
+    /// The beginning of an untrusted text, in quotes and without control characters.
     static func quoted(_ text: String) -> String {
         let start = text.unicodeScalars.prefix(120).map { scalar in
             scalar.properties.generalCategory == .control ? "\\u{\(String(scalar.value, radix: 16))}" : "\(scalar)"
@@ -51,9 +55,10 @@ package enum Annotations {
 }
 
 extension Configuration {
-    /// The configuration for one sandbox: what its annotations say wins over the files.
-    /// - Parameter source: the bundle's config.json, for messages.
-    /// - Throws: for an annotation of Kata's that is unknown, is not enabled, or has a value that is wrong or not allowed.
+    /// The configuration of one sandbox: its annotations replace values of the files.
+    /// - Parameter source: path of config.json, for errors.
+    /// - Throws: `ConfigurationError` for a Kata annotation that is unknown, not enabled, or has a value that is not
+    ///   allowed.
     package func applying(_ annotations: [String: String], source: String) throws(ConfigurationError) -> Configuration {
         var result = self
         for (name, text) in annotations.sorted(by: { $0.key < $1.key })
@@ -75,7 +80,7 @@ extension Configuration {
         throws(Refusal)
     {
         let key = Keys.all.first { $0.annotation == name }
-        guard key != nil || Self.isDormant(name) || Annotations.hashTypes.contains(name) else {
+        guard key != nil || Self.isWithoutEffect(name) || Annotations.hashTypes.contains(name) else {
             throw Refusal("unknown")
         }
         if name.hasPrefix(Annotations.root) { try files.checkEnabled(Annotations.lastPart(of: name)) }
@@ -90,118 +95,126 @@ extension Configuration {
 
     private func checkEnabled(_ name: String) throws(Refusal) {
         let enabled: Bool
-        do throws(Refusal) { enabled = try Annotations.isEnabled(name, by: list(Keys.enableAnnotations)) } catch {
+        do throws(Refusal) { enabled = try Annotations.isEnabled(name, by: self[Keys.enableAnnotations]) } catch {
             throw Refusal("\(named(Keys.enableAnnotations)): \(error.reason)")
         }
         if !enabled { throw Refusal("not enabled: \(named(Keys.enableAnnotations)) has no \"\(name)\"") }
     }
 
-    /// One of Kata's keys on which nothing is acted yet.
-    private static func isDormant(_ name: String) -> Bool {
-        Keys.dormant.contains { table, names in
+    /// Whether the annotation sets one of Kata's keys that has no effect yet.
+    private static func isWithoutEffect(_ name: String) -> Bool {
+        Keys.acceptedWithoutEffect.contains { table, names in
             let prefix = Annotations.prefix(of: table)
             return name.hasPrefix(prefix) && names.contains(String(name.dropFirst(prefix.count)))
         }
     }
 
-    private mutating func set(_ key: Key, _ text: String, over files: Configuration) throws(Refusal) {
-        // Nothing to be set.
-        if key.standard.kind == .text, text.isEmpty { return }
-        let given = try Self.parse(text, as: key.standard.kind)
+    private mutating func set(_ key: any AnyKey, _ text: String, over files: Configuration) throws(Refusal) {
+        // As in Kata, an empty text sets nothing.
+        if key.kind == .string, text.isEmpty { return }
+        let given = try Self.parse(text, as: key.kind)
         let value = try files.admit(given, for: key)
         if let reason = key.refusal(of: value) { throw Refusal(reason) }
         put(value, for: key, by: "annotation \(key.annotation ?? "")")
-        // The file's hash belongs to the file's kernel; and a guest has one root.
-        let displaced: [String: [Key]] = [
+        // The hash in the files is that of the files' kernel, and a guest has either an initrd or an image.
+        let displaced: [String: [any AnyKey]] = [
             Keys.kernel.path: [Keys.kernelHash], Keys.initrd.path: [Keys.initrdHash, Keys.image, Keys.imageHash],
             Keys.image.path: [Keys.imageHash, Keys.initrd, Keys.initrdHash],
         ]
-        for other in displaced[key.path] ?? [] where !wasAnnotated(other) { put(.text(""), for: other, by: nil) }
+        for other in displaced[key.path] ?? [] where !wasAnnotated(other) { put(.string(""), for: other, by: nil) }
     }
 
     private static func parse(_ text: String, as kind: Value.Kind) throws(Refusal) -> Value {
         switch kind {
-        case .text: return .text(text)
-        case .number:
-            guard let number = Double(text), number.isFinite else { throw Refusal("expected a number") }
-            return .number(number)
-        case .flag:
-            // As Go reads truth (strconv.ParseBool).
-            if ["1", "t", "T", "true", "TRUE", "True"].contains(text) { return .flag(true) }
-            if ["0", "f", "F", "false", "FALSE", "False"].contains(text) { return .flag(false) }
-            throw Refusal("expected true or false")
+        case .string: return .string(text)
+        case .int, .double:
+            guard let number = Double(text), let value = Value(number: number, as: kind) else {
+                throw Refusal("expected \(kind.name)")
+            }
+            return value
+        case .bool:
+            // Go's strconv.ParseBool.
+            if ["1", "t", "T", "true", "TRUE", "True"].contains(text) { return .bool(true) }
+            if ["0", "f", "F", "false", "FALSE", "False"].contains(text) { return .bool(false) }
+            throw Refusal("expected \(kind.name)")
         case .list:
-            // A JSON list of strings is one of TOML too.
-            guard let array = (try? TOML.value(text))?.list, case let texts = array.compactMap(\.text),
+            // A JSON list of strings is also a TOML array.
+            guard let array = (try? TOML.value(text))?.array, case let texts = array.compactMap(\.string),
                 texts.count == array.count
             else { throw Refusal("expected a JSON list of strings") }
             return .list(texts)
         }
     }
 
-    /// What an annotation's value makes of a key of these files.
-    private func admit(_ value: Value, for key: Key) throws(Refusal) -> Value {
+    /// The value that an annotation gives a key, by the key's rule.
+    /// - Throws: `Refusal` for a value that the rule forbids.
+    private func admit(_ value: Value, for key: any AnyKey) throws(Refusal) -> Value {
         switch (key.rule, value) {
         case (.only(let flag), _):
-            guard value == .flag(flag) || value == self.value(key) else {
+            guard value == .bool(flag) || value == self.value(key) else {
                 throw Refusal("only \(flag) may be asked for: \(named(key)) decides")
             }
-        case (.atMost, .number(let number)):
-            guard number <= amount(key) else { throw Refusal("more than the \(self.value(key)) of \(named(key))") }
-        case (.words(let words), .text(let text)):
-            do throws(Refusal) { return .text(try words.adding(text, to: self.text(key))) } catch {
+        case (.atMost, .int(let number)):
+            guard case .int(let limit) = self.value(key), number <= limit else {
+                throw Refusal("more than the \(self.value(key)) of \(named(key))")
+            }
+        case (.words(let words), .string(let text)):
+            do throws(Refusal) { return .string(try words.adding(text, to: string(of: key))) } catch {
                 throw Refusal("\(error.reason) (\(named(key)))")
             }
         case (.daemonOptions, .list(let arguments)):
             try DaemonOptions.check(arguments)
-            return .list(list(key) + arguments)
-        case (.listed(let list), .text(let path)):
-            return .text(try admit(path, of: key, listedIn: list))
-        case (.free, .text(let text)) where key.path == Keys.kernelParameters.path:
-            return .text(replacingParameters(text))
+            return .list(list(of: key) + arguments)
+        case (.listed(let list), .string(let path)):
+            return .string(try admit(path, of: key, listedIn: list))
+        case (.free, .string(let text)) where key.path == Keys.kernelParameters.path:
+            return .string(replacingParameters(text))
         default: break
         }
         return value
     }
 
-    private func admit(_ path: String, of key: Key, listedIn name: String) throws(Refusal) -> String {
-        guard let list = Keys.all.first(where: { $0.path == name }), let kind = key.names else {
+    private func admit(_ path: String, of key: any AnyKey, listedIn name: String) throws(Refusal) -> String {
+        guard let listKey = Keys.all.first(where: { $0.path == name }), let kind = key.hostFile else {
             throw Refusal("no key lists its paths")
         }
-        guard let real = PathList(patterns: self.list(list)).admitted(path) else {
-            throw Refusal("no pattern of \(named(list)) matches the file that it leads to")
+        guard let real = PathList(patterns: list(of: listKey)).admitted(path) else {
+            throw Refusal("no pattern of \(named(listKey)) matches the file that it leads to")
         }
         if let reason = kind.refusal(of: real) { throw Refusal(reason) }
         return real
     }
 
-    /// A pod's file has a hash of the pod's where the files demand one, and the files' hash of their own file stays.
+    /// Refuses a pod's file without a hash if the files have a hash, and a pod's hash for a file of the files.
     private func checkHashes(over files: Configuration) throws(Refusal) {
         for (file, hash, demands) in [
             (Keys.kernel, Keys.kernelHash, [Keys.kernelHash]),
             (Keys.initrd, Keys.initrdHash, [Keys.initrdHash, Keys.imageHash]),
             (Keys.image, Keys.imageHash, [Keys.imageHash, Keys.initrdHash]),
         ] {
-            let demand = demands.first { !files.text($0).isEmpty }
+            let demand = demands.first { !files[$0].isEmpty }
             if wasAnnotated(file), !wasAnnotated(hash), let demand {
                 throw Refusal(
-                    "annotation \(file.annotation ?? "") = \(Annotations.quoted(text(file))): needs the annotation \(hash.name) too, as \(files.named(demand)) demands a hash"
+                    "annotation \(file.annotation ?? "") = \(Annotations.quoted(self[file])): needs the annotation \(hash.name) too, as \(files.named(demand)) demands a hash"
                 )
             }
-            if !wasAnnotated(file), wasAnnotated(hash), !files.text(hash).isEmpty,
-                files.text(hash).lowercased() != text(hash).lowercased()
+            if !wasAnnotated(file), wasAnnotated(hash), !files[hash].isEmpty,
+                files[hash].lowercased() != self[hash].lowercased()
             {
                 throw Refusal(
-                    "annotation \(hash.annotation ?? "") = \(Annotations.quoted(text(hash))): not the hash of \(files.named(hash)), and the file is not the pod's"
+                    "annotation \(hash.annotation ?? "") = \(Annotations.quoted(self[hash])): not the hash of \(files.named(hash)), and the file is not the pod's"
                 )
             }
         }
     }
 
-    /// Words of the annotation take the place of those with the same name.
+    private func string(of key: any AnyKey) -> String { String(value(key)) ?? "" }
+    private func list(of key: any AnyKey) -> [String] { [String](value(key)) ?? [] }
+
+    /// Kernel parameters of the files and of an annotation, which replaces those of the same name.
     private func replacingParameters(_ text: String) -> String {
         func words(_ text: String) -> [String] { text.split(separator: " ").map(String.init) }
-        let (ours, theirs) = (words(self.text(Keys.kernelParameters)), words(text))
+        let (ours, theirs) = (words(self[Keys.kernelParameters]), words(text))
         return (ours.without(namesOf: theirs) + theirs).joined(separator: " ")
     }
 }

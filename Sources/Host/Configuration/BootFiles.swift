@@ -2,50 +2,52 @@ import Digest
 import Glibc
 import LinuxKernel
 
-/// What a machine boots from, each file opened once: its hash is taken of the descriptor that QEMU gets.
+/// The files that a VM boots from. Each is opened once: the hypervisor gets the descriptor that was hashed.
 package struct BootFiles: Sendable, Equatable {
     package let kernel: OpenFile
     package let initrd: OpenFile?
     package let image: OpenFile?
-    /// nil for firmware that QEMU finds by its name.
+    /// nil if the hypervisor finds its firmware by name.
     package let firmware: OpenFile?
 }
 
 extension Configuration {
-    /// Opens every file that a VM needs, before it is started, and checks that each is the one whose hash is given.
-    /// - Parameter checkingHashes: false for a look at the files that starts nothing.
-    /// - Throws: for a file or program that is missing, or has another hash.
+    /// Opens the files that a VM boots from, and checks their hashes.
+    /// - Parameter checkingHashes: false if no VM is started from them.
+    /// - Throws: `ConfigurationError` for a file or program that is missing, or has another hash.
     package func openFiles(checkingHashes: Bool = true) throws(ConfigurationError) -> BootFiles {
         for key in [Keys.path, Keys.virtioFSDaemon] {
-            guard Files.exists(text(key)) else { throw wrong(key, "\(text(key)): no such file") }
+            guard Files.exists(self[key]) else { throw wrong(key, "\(self[key]): no such file") }
         }
-        guard !text(Keys.image).isEmpty || !text(Keys.initrd).isEmpty else {
+        guard !self[Keys.image].isEmpty || !self[Keys.initrd].isEmpty else {
             throw wrong(Keys.initrd, "not set: neither image nor initrd is")
         }
-        let hasFirmware = text(Keys.firmware).hasPrefix("/")
+        let hasFirmware = self[Keys.firmware].hasPrefix("/")
         return BootFiles(
             kernel: try open(Keys.kernel, hash: checkingHashes ? Keys.kernelHash : nil),
-            initrd: text(Keys.initrd).isEmpty
+            initrd: self[Keys.initrd].isEmpty
                 ? nil : try open(Keys.initrd, hash: checkingHashes ? Keys.initrdHash : nil),
-            image: text(Keys.image).isEmpty
+            image: self[Keys.image].isEmpty
                 ? nil : try open(Keys.image, hash: checkingHashes ? Keys.imageHash : nil, isMapped: true),
             firmware: hasFirmware ? try open(Keys.firmware) : nil)
     }
 
-    /// - Parameter isMapped: the guest reads it in place: it isn't copied.
-    private func open(_ key: Key, hash: Key? = nil, isMapped: Bool = false) throws(ConfigurationError) -> OpenFile {
-        let path = text(key)
+    /// - Parameter isMapped: whether the guest maps the file, which is then not copied.
+    private func open(_ key: Key<String>, hash: Key<String>? = nil, isMapped: Bool = false) throws(ConfigurationError)
+        -> OpenFile
+    {
+        let path = self[key]
         guard !path.isEmpty else { throw wrong(key, "not set") }
-        let expected = hash.map(text)?.lowercased() ?? ""
+        let expected = hash.map { self[$0] }?.lowercased() ?? ""
         var file: OpenFile
         var found = expected
         do throws(SystemError) {
-            // An annotation's path was matched without links.
+            // The path of an annotation was resolved when it was matched.
             file = try OpenFile(path, followsLinks: !wasAnnotated(key))
-            // Another user's QEMU couldn't read it; a pod might change it after it was hashed.
-            let needsCopy = flag(Keys.rootless) && !file.isReadableByAll || wasAnnotated(key) && !expected.isEmpty
-            // What is larger than the machine's memory can't be booted.
-            if needsCopy, !isMapped { file = try file.sealedCopy(limit: number(Keys.memory) << 20) }
+            // Copy a file that QEMU's user can't read, or that a pod could change after it was hashed.
+            let needsCopy = self[Keys.rootless] && !file.isReadableByAll || wasAnnotated(key) && !expected.isEmpty
+            // A file larger than the VM's memory could not boot.
+            if needsCopy, !isMapped { file = try file.sealedCopy(limit: self[Keys.memory] << 20) }
             if !expected.isEmpty, let open = file.file { found = try SHA512.hex(of: open.descriptor, path) }
         } catch {
             throw wrong(key, error.code == ENOENT ? "\(path): no such file" : "\(error)")

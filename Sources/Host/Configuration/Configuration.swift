@@ -1,14 +1,14 @@
 import LinuxKernel
 
-/// configuration.toml, checked; a key that isn't there has its standard value.
+/// The checked values of configuration.toml and its drop-ins. A key that is not set has its default.
 package struct Configuration: Sendable {
     /// The file that was read, then its drop-ins.
     package private(set) var sources: [String] = []
-    /// Lines for the log: misspelt keys.
+    /// Lines for the log, about misspelt keys and annotations without effect.
     package private(set) var warnings: [String] = []
     private var values: [String: Value] = [:]
     private var places: [String: (file: String, line: Int)] = [:]
-    /// What else than the files has set a key.
+    /// The annotation that has set a key, by the key's path.
     private var origins: [String: String] = [:]
 
     package init() {}
@@ -17,7 +17,7 @@ package struct Configuration: Sendable {
         "/etc/kata-containers/configuration.toml", "/usr/share/defaults/kata-containers/configuration.toml",
     ]
 
-    /// Reads the file asked for or the first of the search path, then `config.d/` beside it in order of names.
+    /// Reads a file, or the first of the search path, then `config.d/*.toml` beside it in order of names.
     package static func load(_ asked: String? = nil) throws(ConfigurationError) -> Configuration {
         let candidates = asked.map { [$0] } ?? searchPath
         guard let file = candidates.first(where: { Files.exists($0) }) else {
@@ -38,107 +38,94 @@ package struct Configuration: Sendable {
     }
 
     private mutating func merge(file: String) throws(ConfigurationError) {
-        let text: String
-        do { text = try Files.readText(file) } catch {
+        let bytes: [UInt8]
+        do { bytes = try Files.read(file) } catch {
             throw ConfigurationError(file: file, line: nil, key: nil, "\(error)")
         }
-        try merge(text: text, file: file)
+        try merge(bytes, file: file)
     }
 
-    /// Takes over what a document says; what an earlier one said of the same key is replaced.
+    /// Takes the values of a document, which replace those of earlier ones.
+    /// - Parameter file: the document's name, for errors.
     package mutating func merge(text: String, file: String) throws(ConfigurationError) {
+        try merge(Array(text.utf8), file: file)
+    }
+
+    private mutating func merge(_ bytes: [UInt8], file: String) throws(ConfigurationError) {
         sources.append(file)
-        do { try read(try TOML.read(text), at: "", file: file) } catch let error as TOML.Failure {
+        let document: TOML.Table
+        do throws(TOML.Failure) { document = try TOML.read(bytes) } catch {
             throw ConfigurationError(file: file, line: error.line, key: nil, error.reason)
-        } catch let error as ConfigurationError { throw error } catch {
-            throw ConfigurationError(file: file, line: nil, key: nil, "\(error)")
         }
+        try read(document, at: "", file: file)
     }
 
     private mutating func read(_ table: TOML.Table, at prefix: String, file: String) throws(ConfigurationError) {
         for name in table.names {
             guard let (value, line) = table[name] else { continue }
             let path = prefix.isEmpty ? name : prefix + "." + name
-            if Keys.foreignTables.contains(where: { path == $0 || path.hasPrefix($0 + ".") }) { continue }
+            if Keys.otherHypervisorTables.contains(where: { path == $0 || path.hasPrefix($0 + ".") }) { continue }
             if let key = Keys.all.first(where: { $0.path == path }) {
                 values[path] = try Self.value(value, for: key, file: file, line: line)
                 places[path] = (file, line)
-            } else if Keys.dormant[prefix]?.contains(name) == true {
+            } else if Keys.acceptedWithoutEffect[prefix]?.contains(name) == true {
                 continue
             } else if let inner = value.table {
-                let known = Keys.all.map(\.table) + Array(Keys.dormant.keys)
+                let known = Keys.all.map(\.table) + Array(Keys.acceptedWithoutEffect.keys)
                 guard known.contains(where: { $0 == path || $0.hasPrefix(path + ".") }) else {
                     throw ConfigurationError(
                         file: file, line: line, key: path, "unknown table\(Self.suggestion(path, known))")
                 }
                 try read(inner, at: path, file: file)
             } else {
-                let known = Keys.all.filter { $0.table == prefix }.map(\.name) + (Keys.dormant[prefix] ?? [])
+                let known =
+                    Keys.all.filter { $0.table == prefix }.map(\.name) + (Keys.acceptedWithoutEffect[prefix] ?? [])
                 warnings.append("\(file):\(line): \(path): unknown key, ignored\(Self.suggestion(name, known))")
             }
         }
     }
 
-    private static func value(_ given: TOML.Value, for key: Key, file: String, line: Int)
+    private static func value(_ given: TOML.Value, for key: any AnyKey, file: String, line: Int)
         throws(ConfigurationError) -> Value
     {
         func wrong(_ reason: String) -> ConfigurationError {
             ConfigurationError(file: file, line: line, key: key.path, reason)
         }
-        let value: Value
-        switch key.standard.kind {
-        case .text:
-            guard let text = given.text else { throw wrong("expected a string") }
-            value = .text(text)
-        case .number:
-            guard let number = given.number else { throw wrong("expected a number") }
-            value = .number(number)
-        case .flag:
-            guard let flag = given.flag else { throw wrong("expected true or false") }
-            value = .flag(flag)
-        case .list:
-            guard let array = given.list else { throw wrong("expected a list of strings") }
-            var list: [String] = []
-            for item in array {
-                guard let text = item.text else { throw wrong("expected a list of strings") }
-                list.append(text)
-            }
-            value = .list(list)
-        }
+        guard let value = Value(given, as: key.kind) else { throw wrong("expected \(key.kind.name)") }
         if let reason = key.refusal(of: value) { throw wrong(reason) }
         return value
     }
 
     /// Rules between keys.
     func check(_ file: String) throws(ConfigurationError) {
-        if !text(Keys.initrd).isEmpty, !text(Keys.image).isEmpty {
+        if !self[Keys.initrd].isEmpty, !self[Keys.image].isEmpty {
             throw ConfigurationError(
                 file: file, line: nil, key: Keys.image.path, "image and initrd exclude each other: keep one")
         }
     }
 
-    /// What is wrong with a key's value, said of where it was set.
-    func wrong(_ key: Key, _ reason: String) -> ConfigurationError {
+    /// An error about a key's value, with the file and line, or annotation, that has set it.
+    func wrong(_ key: any AnyKey, _ reason: String) -> ConfigurationError {
         let file = sources.first ?? "built-in configuration"
         if let origin = origins[key.path] { return ConfigurationError(file: origin, line: nil, key: nil, reason) }
         let place = places[key.path]
         return ConfigurationError(file: place?.file ?? file, line: place?.line, key: key.path, reason)
     }
 
-    /// A key and where it was set, for messages: `hypervisor.qemu.kernel_hash (c.toml:3)`.
-    func named(_ key: Key) -> String {
+    /// A key with the file and line that has set it, for errors: `hypervisor.qemu.kernel_hash (c.toml:3)`.
+    func named(_ key: any AnyKey) -> String {
         let place = places[key.path].map { "\($0.file):\($0.line)" }
         return "\(key.path) (\(place ?? "not set in \(sources.first ?? "any file")"))"
     }
 
-    /// Sets a key for this configuration alone.
-    /// - Parameter origin: who says so; nil: nobody in particular.
-    mutating func put(_ value: Value, for key: Key, by origin: String?) {
+    /// Sets a key.
+    /// - Parameter origin: the annotation, for errors; nil: none.
+    mutating func put(_ value: Value, for key: any AnyKey, by origin: String?) {
         values[key.path] = value
         origins[key.path] = origin
     }
 
-    func wasAnnotated(_ key: Key) -> Bool { origins[key.path] != nil }
+    func wasAnnotated(_ key: any AnyKey) -> Bool { origins[key.path] != nil }
     mutating func warn(_ line: String) { warnings.append(line) }
 
     private static func suggestion(_ name: String, _ known: [String]) -> String {
@@ -147,7 +134,7 @@ package struct Configuration: Sendable {
         return "; did you mean \(best.0)?"
     }
 
-    /// How many letters have to change (Levenshtein).
+    /// Number of letters to change (Levenshtein distance).
     private static func distance(_ a: String, _ b: String) -> Int {
         let b = Array(b)
         var row = Array(0...b.count)
@@ -165,23 +152,42 @@ package struct Configuration: Sendable {
 
     // MARK: Reading
 
-    /// All that is set, as text, but for some keys: equal texts are equal settings.
-    package func settings(but others: [Key]) -> String {
+    /// The values of all keys that are set, except some, as text. Equal settings give equal texts.
+    package func settings(but others: [any AnyKey]) -> String {
         values.filter { value in !others.contains { $0.path == value.key } }.map { "\($0.key) = \($0.value)\n" }
             .sorted()
             .joined()
     }
 
-    package func value(_ key: Key) -> Value { values[key.path] ?? key.standard }
-    package func isSet(_ key: Key) -> Bool { values[key.path] != nil }
-    package func text(_ key: Key) -> String { if case .text(let text) = value(key) { text } else { "" } }
-    package func number(_ key: Key) -> Int { Int(amount(key).rounded(.up)) }
-    package func amount(_ key: Key) -> Double { if case .number(let number) = value(key) { number } else { 0 } }
-    package func flag(_ key: Key) -> Bool { if case .flag(let flag) = value(key) { flag } else { false } }
-    package func list(_ key: Key) -> [String] { if case .list(let list) = value(key) { list } else { [] } }
+    package subscript<Content>(key: Key<Content>) -> Content {
+        values[key.path].flatMap(Content.init) ?? key.defaultContent
+    }
+    package func value(_ key: any AnyKey) -> Value { values[key.path] ?? key.defaultValue }
+    package func isSet(_ key: any AnyKey) -> Bool { values[key.path] != nil }
 }
 
-/// What is wrong with the configuration, where, and what is expected: one line.
+extension Value {
+    /// - Returns: nil if the document's value is of another kind.
+    fileprivate init?(_ given: TOML.Value, as kind: Kind) {
+        switch kind {
+        case .string:
+            guard let string = given.string else { return nil }
+            self = .string(string)
+        case .int, .double:
+            guard let number = given.number else { return nil }
+            self.init(number: number, as: kind)
+        case .bool:
+            guard let bool = given.bool else { return nil }
+            self = .bool(bool)
+        case .list:
+            guard let items = given.array, case let strings = items.compactMap(\.string), strings.count == items.count
+            else { return nil }
+            self = .list(strings)
+        }
+    }
+}
+
+/// An error in the configuration. Its description is one line: file, line, key and reason.
 package struct ConfigurationError: Error, Equatable, CustomStringConvertible {
     package let file: String
     package let line: Int?

@@ -1,6 +1,7 @@
-/// The options of virtiofsd that a pod may add (`virtio_fs_extra_args`): QEMU's daemon knows them behind -o, with "_", the Rust one as
-/// long options. Those of what is served, how it is confined, and what a guest may do to the host's files (xattr, locks, ACLs) are the
-/// operator's.
+/// The options of virtiofsd that a pod may add (`virtio_fs_extra_args`).
+///
+/// QEMU's daemon has them behind -o, with "_"; the Rust daemon as long options. Only the operator sets what is
+/// served, how the daemon is confined, and what a guest may do to the host's files (xattr, locks, ACLs).
 enum DaemonOptions {
     private enum Form {
         case flag
@@ -27,11 +28,11 @@ enum DaemonOptions {
         ("announce-submounts", .flag), ("writeback", .flag), ("no-writeback", .flag), ("no-xattr", .flag),
     ]
 
-    /// All of them, for a person.
+    /// All options, for errors and documentation.
     static let help: String = "the options " + allowed.map(\.name).joined(separator: ", ")
 
     /// Accepts `--name`, `--name=value`, `-o LIST` and `-oLIST`.
-    /// - Throws: for the first that is not among them, or has a wrong value.
+    /// - Throws: `Refusal` for the first option that is not allowed or has a wrong value.
     static func check(_ arguments: [String]) throws(Refusal) {
         var rest = arguments[...]
         while let argument = rest.popFirst() {

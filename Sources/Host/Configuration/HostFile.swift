@@ -1,17 +1,19 @@
 import Glibc
 import LinuxKernel
 
-/// A kind of file of the host that a key's value names.
-enum HostFile: Sendable {
+/// The kind of host file that a key's value names.
+package enum HostFile: Sendable {
     case program, file, device
-    /// Made by the program itself.
+    /// Created by the runtime.
     case directory, socket
 
-    /// Why the file at a path without links is not of this kind; nil when it is.
+    /// The reason why a file is not of this kind; nil if it is.
+    /// - Parameter path: without symbolic links.
     func refusal(of path: String) -> String? {
+        // SAFETY: access(2) only reads the path.
         switch (self, Files.kind(of: path)) {
         case (_, nil): "no such file"
-        case (.program, .file): access(path, X_OK) == 0 ? nil : "not executable"
+        case (.program, .file): unsafe access(path, X_OK) == 0 ? nil : "not executable"
         case (.file, .file), (.device, .characterDevice), (.directory, .directory), (.socket, .socket): nil
         case (.program, _), (.file, _): "no regular file"
         case (.device, _): "no device"
@@ -21,18 +23,20 @@ enum HostFile: Sendable {
     }
 }
 
-/// The patterns of a key such as `valid_kernel_paths` (glob(7); "*" stands for no "/").
+/// The patterns of a key such as `valid_kernel_paths` (glob(7); "*" does not match "/").
 struct PathList {
     let patterns: [String]
 
-    /// The path without links and "..", where a pattern matches that: what it is written as decides nothing.
+    /// Resolves a path, and matches the result with the patterns.
     ///
-    /// Links in a pattern's directories, up to the first wildcard, are the operator's and are followed.
+    /// Symbolic links in a pattern's directories before the first wildcard are followed too.
+    /// - Returns: the path without links and ".."; nil if no pattern matches it.
     func admitted(_ path: String) -> String? {
         guard path.hasPrefix("/"), path.utf8.allSatisfy({ $0 >= 0x20 && $0 != 0x7f }) else { return nil }
-        // Of a file that is missing the name decides: the answer tells nobody which files the host has.
+        // A missing file is matched by name: the answer must not reveal which files exist.
         let real = Files.real(path) ?? Files.absolute(path)
-        return patterns.contains { fnmatch(Self.resolved($0), real, FNM_PATHNAME) == 0 } ? real : nil
+        // SAFETY: fnmatch(3) only reads its texts.
+        return patterns.contains { unsafe fnmatch(Self.resolved($0), real, FNM_PATHNAME) == 0 } ? real : nil
     }
 
     private static func resolved(_ pattern: String) -> String {

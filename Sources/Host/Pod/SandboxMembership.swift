@@ -10,12 +10,12 @@ package struct SandboxMembership: Equatable, Sendable {
     /// The sandbox's name: the id of its first container, or a free name like it.
     package let sandbox: String
     /// The sandbox exists already.
-    package let isThere: Bool
+    package let exists: Bool
     /// By type of namespace, the container whose namespace it is. The network is the sandbox's.
     package let joins: [String: String]
 
-    package init(sandbox: String, isThere: Bool = false, joins: [String: String] = [:]) {
-        (self.sandbox, self.isThere, self.joins) = (sandbox, isThere, joins)
+    package init(sandbox: String, exists: Bool = false, joins: [String: String] = [:]) {
+        (self.sandbox, self.exists, self.joins) = (sandbox, exists, joins)
     }
 
     // MARK: By annotations
@@ -30,7 +30,7 @@ package struct SandboxMembership: Equatable, Sendable {
         do { try Identifier.check(sandbox, "sandbox id") } catch {
             throw SpecError("config.json", "annotations (io.kubernetes.cri.sandbox-id)", error.description)
         }
-        self.init(sandbox: sandbox, isThere: sandbox != id)
+        self.init(sandbox: sandbox, exists: sandbox != id)
     }
 
     /// Why a sandbox refuses a container that names it by an annotation; nil where it takes it. Only a pod's sandbox does: any user whose
@@ -87,7 +87,7 @@ package struct SandboxMembership: Equatable, Sendable {
         }
         let others = owners.filter { $0.type != "network" }.map { ($0.type, $0.owner.id) }
         self.init(
-            sandbox: network.sandbox, isThere: true, joins: Dictionary(others) { first, _ in first })
+            sandbox: network.sandbox, exists: true, joins: Dictionary(others) { first, _ in first })
     }
 
     /// The container's own name, unless others live on in a sandbox whose first container had it.

@@ -11,15 +11,15 @@ package struct Sizing: Sendable, Equatable {
     package var isStatic: Bool
 
     package init(_ configuration: Configuration, host: HostFacts) {
-        let vcpus = configuration.amount(Keys.vcpus)
+        let vcpus = configuration[Keys.vcpus]
         processors = vcpus <= 0 ? Double(host.processors) : min(vcpus, Double(host.processors))
-        memoryMiB = configuration.number(Keys.memory)
-        let (vcpusLimit, limit) = (configuration.number(Keys.maxVCPUs), configuration.number(Keys.maxMemory))
+        memoryMiB = configuration[Keys.memory]
+        let (vcpusLimit, limit) = (configuration[Keys.maxVCPUs], configuration[Keys.maxMemory])
         maximum = MachineSize(
             memoryMiB: max(memoryMiB, limit == 0 ? host.memoryMiB : min(limit, host.memoryMiB)),
             vcpus: vcpusLimit == 0 ? host.processors : min(vcpusLimit, host.processors))
         maximum.vcpus = max(maximum.vcpus, Int(processors.rounded(.up)))
-        isStatic = configuration.flag(Keys.staticSizing)
+        isStatic = configuration[Keys.staticSizing]
     }
 
     /// The size for these containers together. A limit above all that the host has is no limit, and asks for nothing.

@@ -23,7 +23,7 @@ extension SandboxPlan {
 
         package init(_ linux: OCISpec.Linux?, sandbox: String, configuration: Configuration) {
             machine = ControlGroup.path(linux?.cgroupsPath ?? "", sandbox: sandbox)
-            let together = configuration.flag(Keys.sandboxGroupOnly)
+            let together = configuration[Keys.sandboxGroupOnly]
             helpers = together ? machine : Self.ownHelpers(of: sandbox)
             overhead = together ? nil : Overhead(configuration)
             let limits = linux?.resources?.cpu
@@ -50,8 +50,8 @@ extension SandboxPlan {
         package var tasks: Int
 
         init(_ configuration: Configuration) {
-            memoryMiB = configuration.number(Keys.overheadMemory)
-            tasks = configuration.number(Keys.overheadTasks)
+            memoryMiB = configuration[Keys.overheadMemory]
+            tasks = configuration[Keys.overheadTasks]
         }
 
         /// - Parameter machineMiB: the guest's memory.

@@ -14,39 +14,39 @@ extension VMConfiguration {
         let (configuration, host) = (basis.configuration, basis.host)
         self.init(
             name: paths.sandbox, directory: paths.machine, consoleFile: paths.console,
-            kernel: basis.files?.kernel ?? OpenFile(named: configuration.text(Keys.kernel)))
-        let root = configuration.text(Keys.initrd)
+            kernel: basis.files?.kernel ?? OpenFile(named: configuration[Keys.kernel]))
+        let root = configuration[Keys.initrd]
         if !root.isEmpty { initrd = basis.files?.initrd ?? OpenFile(named: root) }
         image = basis.image
-        let program = configuration.text(Keys.firmware)
+        let program = configuration[Keys.firmware]
         if !program.isEmpty {
             firmware =
                 program.hasPrefix("/") ? .file(basis.files?.firmware ?? OpenFile(named: program)) : .named(program)
         }
         kernelParameters = Self.kernelParameters(configuration)
-        debug = configuration.flag(Keys.hypervisorDebug)
+        debug = configuration[Keys.hypervisorDebug]
         (vcpus, memoryMiB) = (size.vcpus, size.memoryMiB)
         (maxVCPUs, maxMemoryMiB) = (sizing.maximum.vcpus, sizing.maximum.memoryMiB)
-        virtioMem = configuration.flag(Keys.virtioMem)
-        reclaimsMemory = configuration.flag(Keys.reclaimMemory)
-        memorySlots = configuration.number(Keys.memorySlots)
-        hotPlugPorts = configuration.number(Keys.rootPorts)
-        entropySource = configuration.text(Keys.entropySource)
+        virtioMem = configuration[Keys.virtioMem]
+        reclaimsMemory = configuration[Keys.reclaimMemory]
+        memorySlots = configuration[Keys.memorySlots]
+        hotPlugPorts = configuration[Keys.rootPorts]
+        entropySource = configuration[Keys.entropySource]
         user = Self.user(configuration, host)
-        if configuration.text(Keys.guestChannel) == "vhost-vsock" {
+        if configuration[Keys.guestChannel] == "vhost-vsock" {
             // The number is the whole host's (vsock(7)): of two sandboxes that draw the same one, the second is refused.
             hostVsockCID = host.vsockCID
         } else {
             vsockSocket = paths.vsock
         }
         (shareSocket, shareTag) = (paths.virtiofs, GuestPaths.shareTag)
-        shareQueueSize = configuration.number(Keys.virtioFSQueueSize)
+        shareQueueSize = configuration[Keys.virtioFSQueueSize]
     }
 
     private static func kernelParameters(_ configuration: Configuration) -> [String] {
-        var words = configuration.text(Keys.kernelParameters).split(separator: " ").map(String.init)
-        if configuration.flag(Keys.agentDebug) { words.append(KernelArguments.log + "=debug") }
-        if configuration.flag(Keys.debugConsole) {
+        var words = configuration[Keys.kernelParameters].split(separator: " ").map(String.init)
+        if configuration[Keys.agentDebug] { words.append(KernelArguments.log + "=debug") }
+        if configuration[Keys.debugConsole] {
             words += [
                 KernelArguments.debugConsole, "\(KernelArguments.debugConsolePort)=\(GuestPort.debugConsole)",
             ]
@@ -56,9 +56,9 @@ extension VMConfiguration {
 
     /// The user that the hypervisor runs as; nil: root.
     private static func user(_ configuration: Configuration, _ host: HostFacts) -> ProcessUser? {
-        guard configuration.flag(Keys.rootless) else { return nil }
+        guard configuration[Keys.rootless] else { return nil }
         var user = host.user
-        let (given, group) = (configuration.number(Keys.rootlessUser), configuration.number(Keys.rootlessGroup))
+        let (given, group) = (configuration[Keys.rootlessUser], configuration[Keys.rootlessGroup])
         if given > 0 { (user.user, user.group) = (UInt32(given), UInt32(group > 0 ? group : given)) }
         return user
     }
@@ -73,25 +73,25 @@ extension VMTemplate {
         let machine = VMConfiguration(
             basis, paths: SandboxPaths(sandbox: "template"), size: sizing.size(for: []), sizing)
         // The host's own vsock can't be added to a clone.
-        guard configuration.flag(Keys.enableTemplate), machine.hostVsockCID == nil,
+        guard configuration[Keys.enableTemplate], machine.hostVsockCID == nil,
             basis.hypervisor.capabilities.hasSnapshots
         else { return nil }
-        self.init(directory: configuration.text(Keys.templatePath), of: machine, by: basis.hypervisor)
+        self.init(directory: configuration[Keys.templatePath], of: machine, by: basis.hypervisor)
     }
 }
 
 extension Disk.Settings {
     init(_ configuration: Configuration) {
         self.init()
-        driver = configuration.text(Keys.blockDriver) == "virtio-scsi" ? .scsi : .blk
-        asynchronousIO = configuration.text(Keys.blockAIO)
-        if configuration.flag(Keys.blockCacheSet) {
+        driver = configuration[Keys.blockDriver] == "virtio-scsi" ? .scsi : .blk
+        asynchronousIO = configuration[Keys.blockAIO]
+        if configuration[Keys.blockCacheSet] {
             cache = Cache(
-                direct: configuration.flag(Keys.blockCacheDirect),
-                noFlush: configuration.flag(Keys.blockCacheNoFlush))
+                direct: configuration[Keys.blockCacheDirect],
+                noFlush: configuration[Keys.blockCacheNoFlush])
         }
-        logicalSector = configuration.number(Keys.blockLogicalSector)
-        physicalSector = configuration.number(Keys.blockPhysicalSector)
+        logicalSector = configuration[Keys.blockLogicalSector]
+        physicalSector = configuration[Keys.blockPhysicalSector]
     }
 }
 
@@ -100,9 +100,9 @@ extension RootImage {
     init?(_ configuration: Configuration, _ file: OpenFile?) throws {
         guard let file else { return nil }
         let driver =
-            configuration.flag(Keys.disableImageNVDIMM) ? Driver.block.rawValue : configuration.text(Keys.rootfsDriver)
+            configuration[Keys.disableImageNVDIMM] ? Driver.block.rawValue : configuration[Keys.rootfsDriver]
         try self.init(
-            file, type: configuration.text(Keys.rootfsType), driver: driver,
-            isMappable: file.isReadableByAll || !configuration.flag(Keys.rootless))
+            file, type: configuration[Keys.rootfsType], driver: driver,
+            isMappable: file.isReadableByAll || !configuration[Keys.rootless])
     }
 }

@@ -58,11 +58,11 @@ extension SandboxPlan {
         package init(_ spec: Spec, process: Int32?, configuration: Configuration, host: Host, source: String)
             throws(SpecError)
         {
-            model = InternetworkingModel(rawValue: configuration.text(Keys.internetworkingModel)) ?? .tcfilter
-            let queues = configuration.number(Keys.networkQueues)
-            self.queues = queues == 0 ? max(1, configuration.number(Keys.vcpus)) : queues
-            vhost = host.hasVhost && !configuration.flag(Keys.disableVhostNet)
-            if configuration.flag(Keys.disableNewNamespace) {
+            model = InternetworkingModel(rawValue: configuration[Keys.internetworkingModel]) ?? .tcfilter
+            let queues = configuration[Keys.networkQueues]
+            self.queues = queues == 0 ? max(1, Int(configuration[Keys.vcpus].rounded(.up))) : queues
+            vhost = host.hasVhost && !configuration[Keys.disableVhostNet]
+            if configuration[Keys.disableNewNamespace] {
                 guard model == .none else {
                     throw SpecError(
                         configuration.sources.first ?? "the configuration", "runtime.disable_new_netns",

@@ -101,16 +101,16 @@ package struct SandboxPlan: Sendable {
         channel =
             if let cid = machine.hostVsockCID { VhostVsock(cid: cid) } else { VhostUserVsock(socketPath: paths.vsock) }
         share = VirtioFS(
-            executable: configuration.text(Keys.virtioFSDaemon), cache: configuration.text(Keys.virtioFSCache),
-            extraArguments: configuration.list(Keys.virtioFSExtraArguments))
-        dialTimeout = .seconds(configuration.number(Keys.dialTimeout))
-        createTimeout = .seconds(configuration.number(Keys.createTimeout))
-        guestHookPath = configuration.text(Keys.guestHookPath)
-        guestSeccomp = !configuration.flag(Keys.disableGuestSeccomp)
-        guestSELinux = !configuration.flag(Keys.disableGuestSELinux)
-        debugConsole = configuration.flag(Keys.debugConsole)
+            executable: configuration[Keys.virtioFSDaemon], cache: configuration[Keys.virtioFSCache],
+            extraArguments: configuration[Keys.virtioFSExtraArguments])
+        dialTimeout = .seconds(configuration[Keys.dialTimeout])
+        createTimeout = .seconds(configuration[Keys.createTimeout])
+        guestHookPath = configuration[Keys.guestHookPath]
+        guestSeccomp = !configuration[Keys.disableGuestSeccomp]
+        guestSELinux = !configuration[Keys.disableGuestSELinux]
+        debugConsole = configuration[Keys.debugConsole]
         disks = Disk.Settings(configuration)
-        plugsRootDisks = !configuration.flag(Keys.disableBlockDevices)
+        plugsRootDisks = !configuration[Keys.disableBlockDevices]
     }
 
     /// What the machine is made from. Its size counts as the smallest where memory and processors are added later.

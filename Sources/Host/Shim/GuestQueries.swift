@@ -1,21 +1,21 @@
 import AgentAPI
 import TTRPC
 
-/// The agent's answers for who asks the shim: the shim alone has a channel to the guest.
+/// Passes calls of the agent's API on to the guest. Only the shim has a channel to the guest.
 ///
-/// These methods look and measure, and set routes; what changes a container goes through the task API, which keeps count of it.
+/// These methods report, and set routes. Calls that change a container go through the task API, which tracks its state.
 package enum GuestQueries {
     private static let methods = [
         "ListProcesses", "StatsContainer", "GetMetrics", "ListInterfaces", "ListRoutes", "UpdateRoutes",
     ]
 
-    /// Brings the guest to what the sandbox's network namespace holds now; answers as ListInterfaces does.
+    /// Makes the guest's network equal to the sandbox's network namespace. The answer is that of ListInterfaces.
     package static let follow = "FollowNetwork"
 
     package static func service(_ sandboxes: SandboxHolder) -> RPCService {
         { method, payload, _ in
             guard methods.contains(method) || method == follow else { return nil }
-            return try await answering {
+            return try await mappingErrorsToRPC {
                 let sandbox = try sandboxes.current()
                 guard method == follow else { return try await sandbox.ask(agent: method, payload) }
                 try await sandbox.reconcileNetwork()

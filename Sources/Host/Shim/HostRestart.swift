@@ -2,8 +2,9 @@ import Ledger
 import LinuxKernel
 import Sandbox
 
-/// The first command after a start of the host takes away what sandboxes had left before it, and runs the hooks that were due.
+/// Cleanup after a restart of the host.
 package enum HostRestart {
+    /// Removes what sandboxes left before the host's start, and runs their pending hooks. Later calls do nothing.
     package static func clear() {
         var due: [DueHooks] = []
         Ledger.clearAfterRestart { due += DueHooks.claimAll(in: $0) }

@@ -1,11 +1,11 @@
 import LinuxKernel
 import Logging
 
-/// The shim's log, one line for each message whatever is in it: words of guests and of helpers are among the metadata.
+/// A log whose messages are one line each. Metadata may be text of guests and of helper programs.
 struct PrintableLog: LogHandler {
     private var handler: any LogHandler
-    /// Of one text, in bytes.
-    private static let longest = 8 << 10
+    /// Maximum length of one text, in bytes.
+    private static let maxLength = 8 << 10
 
     init(_ handler: any LogHandler) { self.handler = handler }
 
@@ -24,7 +24,7 @@ struct PrintableLog: LogHandler {
 
     func log(event: LogEvent) {
         var event = event
-        event.message = "\(event.message.description.printable(limit: Self.longest))"
+        event.message = "\(event.message.description.printable(limit: Self.maxLength))"
         event.metadata = event.metadata.map(Self.printable)
         handler.log(event: event)
     }
@@ -33,8 +33,8 @@ struct PrintableLog: LogHandler {
 
     private static func printable(_ value: Logger.MetadataValue) -> Logger.MetadataValue {
         switch value {
-        case .string(let text): .string(text.printable(limit: longest))
-        case .stringConvertible(let value): .string(value.description.printable(limit: longest))
+        case .string(let text): .string(text.printable(limit: maxLength))
+        case .stringConvertible(let value): .string(value.description.printable(limit: maxLength))
         case .array(let values): .array(values.map(printable))
         case .dictionary(let values): .dictionary(printable(values))
         }

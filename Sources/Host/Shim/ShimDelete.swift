@@ -5,49 +5,55 @@ import Sandbox
 import ShimAPI
 import SwiftProtobuf
 
-/// `delete`: the shim is dead, or as good as that; ends what it left behind and tells containerd how the task ended.
+/// `delete`: cleans up after a dead or hung shim, and reports an exit status to containerd.
 package enum ShimDelete {
+    /// Exit status of a container whose shim was killed: 128 + SIGKILL.
+    private static let killedStatus: UInt32 = 137
+
     package static func run(_ flags: ShimFlags) throws {
         if flags.socket.isEmpty {
-            finish(flags, socket(flags))
+            cleanUpDetached(flags, socket(flags))
         } else {
             signal(SIGPIPE, SIG_IGN)
-            takeAway(flags.id, socket: flags.socket)
+            cleanUp(flags.id, socket: flags.socket)
         }
         var response = Containerd_Task_V2_DeleteResponse()
-        response.exitStatus = 137
+        response.exitStatus = killedStatus
         response.exitedAt = Google_Protobuf_Timestamp(timeOfDay())
         let bytes: [UInt8] = try response.serializedBytes()
-        _ = bytes.withUnsafeBytes { write(1, $0.baseAddress, $0.count) }
+        try FileDescriptor(owning: 1).writeAll(bytes, to: "standard output")
     }
 
-    /// Leaves it to a process that nobody knows: containerd kills the one it has started after five seconds
-    /// (io.containerd.timeout.shim.cleanup), and what is left then nobody would take away.
-    private static func finish(_ flags: ShimFlags, _ socket: String) {
+    /// Cleans up in a detached process: containerd kills this one after five seconds
+    /// (io.containerd.timeout.shim.cleanup).
+    private static func cleanUpDetached(_ flags: ShimFlags, _ socket: String) {
         var command = Command(
             "/proc/self/exe", ["-namespace", flags.namespace, "-id", flags.id, "-socket", socket, "delete"])
         command.name = "containerd-shim-kata-v2"
         command.newSession = true
         guard Files.exists(SandboxPaths(sandbox: flags.id).machine),
             let helper = try? ChildWithOutput(command, output: [2])
-        else { return takeAway(flags.id, socket: socket) }
-        if handOn(helper.output, within: Deadline.remains.limit) { _ = helper.process.wait() }
+        else { return cleanUp(flags.id, socket: socket) }
+        if forward(helper.output, within: Deadline.remains.limit) { _ = helper.process.wait() }
     }
 
-    /// - Returns: whether it came to its end.
-    private static func handOn(_ output: borrowing FileDescriptor, within limit: Duration) -> Bool {
+    /// Copies the helper's output to standard error.
+    /// - Returns: whether the output ended in time.
+    private static func forward(_ output: borrowing FileDescriptor, within limit: Duration) -> Bool {
         let deadline = ContinuousClock.now + limit
-        while (try? output.isReadable("the helper's words", by: deadline)) == true {
+        while (try? output.isReadable("the helper's output", by: deadline)) == true {
             let raw = output.raw
-            let words = readBytes(upTo: 4096) { read(raw, $0.baseAddress, $0.count) }.bytes
-            if words.isEmpty { return true }
-            _ = write(2, words, words.count)
+            // SAFETY: the calls use the buffers within their counts.
+            let text = unsafe readBytes(upTo: 4096) { unsafe read(raw, $0.baseAddress, $0.count) }.bytes
+            if text.isEmpty { return true }
+            _ = unsafe write(2, text, text.count)
         }
         return false
     }
 
-    /// - Parameter socket: where the shim listened: another manager may have a sandbox of this name.
-    package static func takeAway(_ sandbox: String, socket: String) {
+    /// Removes everything of a sandbox.
+    /// - Parameter socket: the shim's. Nothing is removed of a sandbox of this name whose shim had another one.
+    package static func cleanUp(_ sandbox: String, socket: String) {
         let paths = SandboxPaths(sandbox: sandbox)
         var due: [DueHooks] = []
         if Ledger.owns(socket: socket, paths.machine) {
@@ -56,13 +62,16 @@ package enum ShimDelete {
             }
             Ledger.takeAway(paths.machine) { due = DueHooks.claimAll(in: $0) }
         }
-        // A pod's containers share a shim: that of the others lives.
-        if (try? UnixSocket.connect(socket).raw) == nil { unlink(socket) }
-        // Last: they may take their time, and who asks may not wait for it.
+        // The shim may be alive and serve other containers of the pod.
+        if (try? UnixSocket.connect(socket).raw) == nil {
+            // SAFETY: the call only reads the path.
+            unsafe unlink(socket)
+        }
+        // Last, because hooks may take longer than the caller waits.
         for hooks in due { hooks.run { writeError("containerd-shim-kata-v2: \($0)") } }
     }
 
-    /// Where the shim listened: `start` wrote it into the bundle.
+    /// The path of the shim's socket. `start` wrote it into the bundle.
     private static func socket(_ flags: ShimFlags) -> String {
         let written = (try? Files.readText("address")) ?? ""
         guard written.hasPrefix("unix:///") else {

@@ -1,6 +1,6 @@
 import OCISpec
 
-/// What was wrong with a command line.
+/// An error in the shim's command line or standard input.
 package struct UsageError: Error, CustomStringConvertible {
     package let description: String
     package init(_ description: String) { self.description = description }
@@ -8,7 +8,7 @@ package struct UsageError: Error, CustomStringConvertible {
 
 /// The shim's command line: one or two dashes, `-x v` or `-x=v`, booleans bare (Go's flag package).
 package struct ShimFlags: Equatable, Sendable {
-    /// `cached`: waits with a machine, on descriptor 3, for whoever wants to have it.
+    /// `cached`: keep a warm VM until the cache server hands it to a sandbox, over descriptor 3.
     package enum Action: Equatable, Sendable { case serve, cached, start, delete, version }
 
     package var namespace = ""
@@ -16,14 +16,14 @@ package struct ShimFlags: Equatable, Sendable {
     package var publishBinary = ""
     package var id = ""
     package var bundle = ""
-    /// Of a serving shim: where it listens. The listening descriptor is handed down; the file is removed at the end.
+    /// Path of a serving shim's socket. The shim inherits the listening descriptor, and removes the file at its end.
     package var socket = ""
     package var debug = false
-    /// No cached machine is asked for.
-    package var boots = false
+    /// Whether `start` may take a warm VM from the VM cache.
+    package var usesCache = true
     package var action = Action.serve
 
-    /// A cached shim has a name that no sandbox can have.
+    /// Accepts sandbox ids, and for a cached shim the cache's names, which no sandbox can have.
     private func checkID() throws(UsageError) {
         guard !id.isEmpty else { throw UsageError("flag -id is missing") }
         let isCached = action == .cached && id.hasPrefix(MachineCache.prefix)
@@ -53,8 +53,8 @@ package struct ShimFlags: Equatable, Sendable {
             case "cached":
                 action = .cached
                 continue
-            case "boot":
-                boots = true
+            case "no-vm-cache":
+                usesCache = false
                 continue
             case "debug":
                 debug = parts.count < 2 || parts[1] != "false"

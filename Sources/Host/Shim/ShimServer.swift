@@ -11,9 +11,9 @@ import Sandbox
 import ShimAPI
 import TTRPC
 
-/// Serves the task API on descriptor 3 until it is told to shut down.
+/// Serves the task API on descriptor 3 until Shutdown.
 package enum ShimServer {
-    /// How many a sandbox of some containers needs.
+    /// Descriptors and threads that a sandbox of some containers needs.
     static let descriptors = 256
     static let threads = 8
 
@@ -26,19 +26,20 @@ package enum ShimServer {
             try makeEventLoop(descriptors: descriptors), nil)
     }
 
-    /// What a shim is before it has a sandbox.
+    /// Prepares the process: capabilities, and a mount namespace whose mounts end with it.
     static func begin(_ name: String) throws {
         signal(SIGPIPE, SIG_IGN)
-        clx_set_thread_name("containerd-shim-kata-v2")
+        // SAFETY: the call copies the name.
+        unsafe clx_set_thread_name("containerd-shim-kata-v2")
         try ShimRights.drop()
-        // Mounts made for this sandbox live and die with this process, wherever it is killed.
         try checkNegativeErrno("make a mount namespace for", name, clx_unshare(Int32(clx_new_mount.rawValue)))
         try Mounts.mount("none", at: "/", flags: UInt(MS_REC) | UInt(MS_SLAVE))
-        // Shared again among its own children: what is mounted later reaches virtiofsd's namespace.
+        // Shared with the namespaces of child processes: later mounts reach virtiofsd.
         try Mounts.mount("none", at: "/", flags: UInt(MS_REC) | UInt(MS_SHARED))
     }
 
-    /// Where a manager that wants to hear of its shim listens: a fifo in the shim's working directory (containerd's shim protocol, "Logging").
+    /// Opens the fifo through which the manager reads the shim's log (containerd's shim protocol, "Logging").
+    /// - Parameter directory: the shim's working directory.
     static func openLog(in directory: String) throws(SystemError) -> LinuxKernel.FileDescriptor {
         let path = directory + "/log"
         return try FileDescriptor.open(Files.exists(path) ? path : "/dev/null", O_RDWR | O_NONBLOCK)
@@ -51,10 +52,10 @@ package enum ShimServer {
         return log
     }
 
-    /// Returns when the manager has said Shutdown.
+    /// Serves until Shutdown.
     /// - Parameters:
-    ///   - publisher: containerd's ttrpc socket.
-    ///   - warm: a machine that was booted in advance, for the sandbox to come.
+    ///   - publisher: containerd's ttrpc socket; nil: nobody wants events.
+    ///   - warm: a warm VM for the sandbox to come.
     static func serve(
         _ flags: ShimFlags, publisher: String?, configuration: String?, _ ledger: Ledger, listener: Int32,
         _ loop: any EventLoop, _ warm: WarmSandbox?
@@ -65,13 +66,13 @@ package enum ShimServer {
             identifier: flags.id, configurationPath: configuration, warm: warm, ledger: ledger, loop: loop, log: log)
         let events = EventPublisher(address: publisher, namespace: flags.namespace, loop: loop, log: log)
         let forget = { @Sendable (container: String) in
-            // Of the command line, whose containers these are.
+            // The state directories of kata-runtime, whose containers these are.
             if flags.namespace == "oci" { Files.removeTree(flags.address + "/" + container) }
         }
-        let tasks = ContainerdTasks(sandboxes: sandboxes, events: events, log: log, forget: forget) {
-            // Before the answer: once it is out, a new shim of the same name may listen here.
+        let tasks = ContainerdTasks(sandboxes: sandboxes, events: events, log: log, forget: forget) { context in
+            // Before the answer: after it, a new shim may listen on the same socket.
             ledger.end()
-            done.succeed()
+            if let context { context.whenAnswered { done.succeed() } } else { done.succeed() }
         }
         let server = RPCServer(
             eventLoop: loop,
@@ -83,12 +84,12 @@ package enum ShimServer {
             do { _ = try await server.listen(socket: listener) } catch { done.fail(error) }
         }
         try done.futureResult.wait()
-        // The reply to Shutdown is still on its way out.
-        usleep(20_000)
     }
 
-    static func environment(_ name: String) -> String? {
-        guard let value = getenv(name).map({ String(cString: $0) }), !value.isEmpty else { return nil }
+    /// A variable of the environment; nil if it is empty.
+    package static func environment(_ name: String) -> String? {
+        // SAFETY: no thread changes the environment.
+        guard let value = unsafe getenv(name).map({ unsafe String(cString: $0) }), !value.isEmpty else { return nil }
         return value
     }
 }

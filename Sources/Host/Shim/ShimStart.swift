@@ -1,4 +1,5 @@
 import CLinux
+import Configuration
 import Glibc
 import Ledger
 import LinuxKernel
@@ -6,14 +7,14 @@ import OCISpec
 import Pod
 import Sandbox
 
-/// `start`: makes the socket, leaves a serving process behind, prints the socket's address.
+/// `start`: makes the socket, starts a serving process, and prints the socket's address.
 package enum ShimStart {
-    /// - Returns: what goes to standard output.
+    /// - Returns: the bytes for standard output.
     package static func run(_ flags: ShimFlags) throws -> [UInt8] {
-        // Here somebody hears of it.
+        // Checked here, where an error reaches the manager.
         try raiseDescriptorLimit(atLeast: ShimServer.descriptors)
         try tryThreads(ShimServer.threads)
-        let parameters = try StartParameters(StartParameters.readInput(), flags: flags)
+        var parameters = try StartParameters(StartParameters.readInput(), flags: flags)
         let group = try group(of: flags)
         let address = SocketAddress.path(
             in: parameters.socketDirectory, containerd: flags.address, namespace: flags.namespace, group: group)
@@ -23,38 +24,51 @@ package enum ShimStart {
             return parameters.answer(path: address)
         }
         HostRestart.clear()
-        if !flags.boots, takeCached(flags, group, parameters, address) { return parameters.answer(path: address) }
+        // kata-runtime has read the configuration, and asked the VM cache.
+        if flags.usesCache {
+            let configuration = try Configuration.load(configurationPath(parameters))
+            parameters.debug = parameters.debug || configuration[Keys.runtimeDebug]
+            if takeCached(flags, group, parameters, configuration, address) {
+                return parameters.answer(path: address)
+            }
+        }
         var due: [DueHooks] = []
         let ledger = try Ledger.begin(in: SandboxPaths(sandbox: group).machine) { due = DueHooks.claimAll(in: $0) }
         do {
             let log = try ShimServer.openLog(in: ".")
-            // Of a dead sandbox of this name: before anything is made that they would take for its.
+            // Pending hooks of a dead sandbox of this name: run them before anything of the new one exists.
             for hooks in due { hooks.run { try? log.writeAll(Array("\($0)\n".utf8), to: "log") } }
             try serve(flags, group, parameters, address, ledger, log)
         } catch {
-            // Nobody will learn of this shim: it goes, and its socket.
+            // Nobody knows the address of this shim: end it.
             ledger.end()
             throw error
         }
         return parameters.answer(path: address)
     }
 
-    /// Makes a shim that has a machine already the one that serves.
+    /// Lets a shim of the VM cache serve this sandbox.
+    /// - Returns: whether there is one.
     private static func takeCached(
-        _ flags: ShimFlags, _ group: String, _ parameters: StartParameters, _ address: String
+        _ flags: ShimFlags, _ group: String, _ parameters: StartParameters, _ configuration: Configuration,
+        _ address: String
     ) -> Bool {
         var wanted = flags
         (wanted.id, wanted.debug) = (group, parameters.debug)
-        let configuration = ShimServer.environment(SandboxHolder.configurationVariable)
         return MachineCache.start(
-            wanted, configuration: parameters.configurationPath.isEmpty ? configuration : parameters.configurationPath,
+            wanted, configuration: configuration, path: configurationPath(parameters),
             publisher: ShimServer.environment("TTRPC_ADDRESS"), socket: address, directory: "."
         ) { warning in
             try? ShimServer.openLog(in: ".").writeAll(Array("containerd-shim-kata-v2: \(warning)\n".utf8), to: "log")
         }
     }
 
-    /// Leaves a serving process behind.
+    private static func configurationPath(_ parameters: StartParameters) -> String? {
+        parameters.configurationPath.isEmpty
+            ? ShimServer.environment(SandboxHolder.configurationVariable) : parameters.configurationPath
+    }
+
+    /// Starts the serving process.
     private static func serve(
         _ flags: ShimFlags, _ group: String, _ parameters: StartParameters, _ address: String, _ ledger: Ledger,
         _ log: borrowing FileDescriptor
@@ -81,8 +95,9 @@ package enum ShimStart {
         try Files.replace("address", "unix://" + address)
     }
 
-    /// The containers of a pod share a shim: the group is the sandbox that the manager's annotations name.
+    /// The sandbox whose shim serves the container: the containers of a pod share one.
     private static func group(of flags: ShimFlags) throws(SpecError) -> String {
+        // Create reports an error of config.json, with an RPC code for it.
         guard let spec = try? Spec.load(bundle: ".") else { return flags.id }
         return try SandboxMembership(annotationsOf: spec, id: flags.id).sandbox
     }

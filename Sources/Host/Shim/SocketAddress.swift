@@ -1,6 +1,6 @@
 import Glibc
 
-/// Where a shim listens: one name for each (manager, namespace, group).
+/// The path of a shim's socket: one for each manager, containerd namespace and sandbox.
 package enum SocketAddress {
     package static let directory = "/run/containerd/s"
 
@@ -10,7 +10,7 @@ package enum SocketAddress {
         "\(directory)/\(digest("\(containerd)/\(namespace)/\(group)"))"
     }
 
-    /// 128 bits of FNV-1a in hexadecimal: names that fit in sun_path (unix(7)), not a defence against forged identifiers.
+    /// 128 bits of FNV-1a in hexadecimal, which fit in sun_path (unix(7)). They don't protect against forged ids.
     private static func digest(_ text: String) -> String {
         [0xcbf2_9ce4_8422_2325, 0x8422_2325_cbf2_9ce4].map { (seed: UInt64) in
             let value = text.utf8.reduce(seed) { ($0 ^ UInt64($1)) &* 0x100_0000_01b3 }

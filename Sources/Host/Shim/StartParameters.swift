@@ -3,24 +3,25 @@ import LinuxKernel
 import ShimAPI
 import SwiftProtobuf
 
-/// What a manager hands to `start` on standard input: nothing (containerd up to 1.6), the runtime options (from 1.6 on), or its
-/// bootstrap parameters (from 2.3 on).
+/// Standard input of `start`: nothing (containerd before 1.6), runtime options (from 1.6), or bootstrap parameters
+/// (from 2.3).
 package struct StartParameters: Equatable, Sendable {
+    /// Maximum length of standard input, in bytes.
     package static let lengthLimit = 10 << 20
 
-    /// `ConfigPath` of the runtime options; empty when there is none.
+    /// `ConfigPath` of the runtime options; empty if there is none.
     package var configurationPath = ""
-    /// Where sockets of shims belong.
+    /// Directory for the shim's socket.
     package var socketDirectory = SocketAddress.directory
     package var debug = false
-    /// The manager reads a protobuf answer; any other reads the plain address.
+    /// Whether the manager expects a protobuf answer instead of the plain address.
     package var answersBootstrap = false
 
     /// - Parameter bytes: all of standard input.
     package init(_ bytes: [UInt8], flags: ShimFlags) throws(UsageError) {
         debug = flags.debug
         guard !bytes.isEmpty else { return }
-        // Both messages begin with a text and may be read as each other: the identity tells them apart.
+        // Both messages begin with a string, so either decodes as the other: the ids tell which one it is.
         if let given = try? Containerd_Runtime_Bootstrap_V1_BootstrapParams(serializedBytes: bytes),
             given.instanceID == flags.id, given.namespace == flags.namespace
         {
@@ -45,21 +46,22 @@ package struct StartParameters: Equatable, Sendable {
         configurationPath = path
     }
 
-    /// Reads standard input to its end. A manager closes it at once; one that doesn't has nothing to say.
+    /// Reads standard input to its end, or until nothing comes for `seconds`.
     static func readInput(seconds: Int = Deadline.shimInput.seconds) -> [UInt8] {
         var bytes: [UInt8] = []
         guard isatty(0) == 0 else { return [] }
         while bytes.count <= lengthLimit {
             var ready = pollfd(fd: 0, events: Int16(POLLIN), revents: 0)
-            guard poll(&ready, 1, Int32(seconds * 1000)) > 0 else { break }
-            let chunk = readBytes(upTo: 65536) { read(0, $0.baseAddress, $0.count) }.bytes
+            // SAFETY: poll(2) uses the one structure, read(2) the buffer within its count.
+            guard unsafe poll(&ready, 1, Int32(seconds * 1000)) > 0 else { break }
+            let chunk = unsafe readBytes(upTo: 65536) { unsafe read(0, $0.baseAddress, $0.count) }.bytes
             guard !chunk.isEmpty else { break }
             bytes += chunk
         }
         return bytes
     }
 
-    /// What `start` prints for a shim that serves at `path`.
+    /// The output of `start` for a shim that serves at `path`.
     package func answer(path: String) -> [UInt8] {
         let address = "unix://" + path
         guard answersBootstrap else { return Array(address.utf8) }
@@ -71,10 +73,9 @@ package struct StartParameters: Equatable, Sendable {
     }
 }
 
-/// The options of a runtime in a manager's configuration.
+/// The runtime options of a manager's configuration.
 enum RuntimeOptions {
-    /// `ConfigPath`, by either of the message's names (containerd's and the older CRI's); nil in runc's options, which say
-    /// nothing that concerns a VM.
+    /// `ConfigPath` of containerd's message or of the older CRI's. Other messages, such as runc's options, are ignored.
     static func configurationPath(_ options: Google_Protobuf_Any) throws(UsageError) -> String? {
         guard options.typeURL.hasSuffix("runtimeoptions.v1.Options") else { return nil }
         guard let decoded = try? Runtimeoptions_V1_Options(serializedBytes: Array(options.value)) else {

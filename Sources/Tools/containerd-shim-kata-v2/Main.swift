@@ -3,7 +3,7 @@ import Glibc
 import LinuxKernel
 import Shim
 
-/// containerd's shim protocol: flags in Go's syntax, then an action (reference: containerd runtime v2).
+/// containerd's shim protocol (runtime v2): flags in Go's syntax, then an action.
 @main
 struct Main {
     static func main() {

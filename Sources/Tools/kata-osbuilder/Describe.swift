@@ -4,9 +4,9 @@ import LinuxKernel
 
 struct Describe: ParsableCommand {
     static let configuration = CommandConfiguration(
-        abstract: "Prints an initrd's metadata (osbuilder.yaml): what it was made of.")
+        abstract: "Prints an initrd's metadata (osbuilder.yaml), which lists its contents.")
 
-    @Argument(help: "An initrd that is not compressed.") var initrd: String
+    @Argument(help: "An uncompressed initrd.") var initrd: String
 
     func run() throws {
         guard let text = Archive.file(Metadata.path, in: try Files.read(initrd, limit: 1 << 30)) else {

@@ -6,7 +6,7 @@ import LinuxKernel
 extension GuestImage.Initial: ExpressibleByArgument {}
 extension DiskImage.Format: ExpressibleByArgument {}
 
-/// What initrds and images have in common.
+/// The options of initrds and images.
 struct Contents: ParsableArguments {
     @Option(help: "The static kata-agent.") var agent: String
     @Option(name: .customLong("init"), help: "Process 1 of the guest: agent or systemd.") var initial =
@@ -17,7 +17,7 @@ struct Contents: ParsableArguments {
     @Option(help: "A further module to load; may be given more than once.") var module: [String] = []
     @Option(help: "HOST:GUEST: a file or directory to add, such as guest hooks; may be given more than once.") var add:
         [String] = []
-    @Flag(help: "With a shell (the host's static busybox), for the debug console.") var debugShell = false
+    @Flag(help: "Add a shell (the host's static busybox), for the debug console.") var debugShell = false
     @Option(name: .shortAndLong, help: "The file to write.") var output: String
 
     func image() throws -> GuestImage {
@@ -60,7 +60,7 @@ struct BuildImage: ParsableCommand {
     @Option(help: "erofs (read-only, the same inputs give the same bytes) or ext4.") var format = DiskImage.Format.erofs
     @Option(help: "A further Debian package, with --init systemd; may be given more than once.") var package: [String] =
         []
-    @Option(help: "With --init systemd: a directory that debootstrap has filled already.") var rootfs: String?
+    @Option(help: "With --init systemd: a root directory that debootstrap has made.") var rootfs: String?
 
     func run() throws {
         let image = try contents.image()

@@ -5,18 +5,17 @@ import LinuxKernel
 
 struct Kernel: ParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "kernel", abstract: "Builds the guest's own kernel, finds it, and checks any other.",
+        commandName: "kernel", abstract: "Builds and finds kernels for guests, and checks other kernels.",
         subcommands: [Build.self, Find.self, Check.self, Options.self])
 
     struct Cache: ParsableArguments {
-        @Option(help: "Where built kernels are kept.") var cache = "/var/cache/kata-osbuilder"
-        @Option(help: "A file with further options (CONFIG_NAME=value), which win; may be given more than once.")
+        @Option(help: "Directory of built kernels.") var cache = "/var/cache/kata-osbuilder"
+        @Option(help: "File with options (CONFIG_NAME=value) that replace the defaults; may be given more than once.")
         var fragment: [String] = []
 
         func fragments() throws -> [String] { try fragment.map { try Files.readText($0) } }
     }
 
-    /// The package with the sources.
     struct Source: ParsableArguments {
         @Option(help: "The package with the sources.") var package = "linux-source-6.1"
         @Option(help: "Its version.") var version: String
@@ -34,10 +33,9 @@ struct Kernel: ParsableCommand {
 
         @OptionGroup var source: Source
         @OptionGroup var cache: Cache
-        @Option(help: "The package's file (apt-get download). Without it only the cache is looked into.") var archive:
-            String?
-        @Option(help: "A directory to work in, which is removed: 3 GB.") var work = "/var/tmp/kata-kernel-build"
-        @Option(name: .shortAndLong, help: "How many programs compile side by side.") var jobs = 2
+        @Option(help: "The package's file (apt-get download); without it, search the cache only.") var archive: String?
+        @Option(help: "Temporary directory, which needs 3 GB.") var work = "/var/tmp/kata-kernel-build"
+        @Option(name: .shortAndLong, help: "Number of parallel compilers.") var jobs = 2
 
         func run() throws {
             let build = try source.build(cache)
@@ -54,7 +52,7 @@ struct Kernel: ParsableCommand {
 
     struct Find: ParsableCommand {
         static let configuration = CommandConfiguration(
-            abstract: "Prints the directory of the newest cached kernel with this program's options; status 1: none.")
+            abstract: "Prints the directory of the newest cached kernel; exit status 1 if there is none.")
 
         @OptionGroup var cache: Cache
 
@@ -68,10 +66,10 @@ struct Kernel: ParsableCommand {
 
     struct Check: ParsableCommand {
         static let configuration = CommandConfiguration(
-            abstract: "Says what a kernel lacks as a guest's, and what won't work; status 1: guests won't come up.")
+            abstract: "Prints the options that a kernel lacks for guests; exit status 1 if guests can't boot with it.")
 
         @Argument(help: "A kernel (ELF or bzImage with CONFIG_IKCONFIG) or its .config.") var kernel: String
-        @Flag(help: "Also what only our own kernel is built with.") var strict = false
+        @Flag(help: "Also check the options that only our own kernel has.") var strict = false
 
         func run() throws {
             let check = KernelCheck(try KernelConfiguration(file: kernel), strict: strict)
@@ -95,7 +93,7 @@ struct Kernel: ParsableCommand {
 
 struct UnpackKernel: ParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "unpack-kernel", abstract: "Takes the ELF kernel out of a bzImage, for a faster boot.")
+        commandName: "unpack-kernel", abstract: "Extracts the ELF kernel of a bzImage, for a faster boot.")
 
     @Argument(help: "The kernel's image, such as boot/vmlinuz-* of its package.") var image: String
     @Option(name: .shortAndLong, help: "The ELF kernel to write.") var output: String

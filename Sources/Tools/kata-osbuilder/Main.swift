@@ -1,6 +1,6 @@
 import ArgumentParser
 
-/// Builds what a guest boots.
+/// Builds kernels, initrds and images for guests.
 @main
 struct OSBuilder: ParsableCommand {
     static let configuration = CommandConfiguration(

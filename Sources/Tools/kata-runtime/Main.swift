@@ -1,18 +1,18 @@
 import AgentAPI
 import ArgumentParser
+import CommandLine
 import Configuration
 import Glibc
-import Ledger
 import LinuxKernel
 import OCISpec
 import Shim
 
-/// The OCI command line: a client of the process that containerd's shim protocol starts.
+/// The OCI command line: a client of the shim.
 @main
 struct KataRuntime: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "kata-runtime",
-        abstract: "Runs containers in virtual machines of their own, behind the OCI command line.",
+        abstract: "Runs containers in light virtual machines, as an OCI runtime.",
         version: Version.report,
         subcommands: [
             Create.self, Start.self, State.self, Kill.self, Delete.self, Exec.self, Pause.self, Resume.self, Run.self,
@@ -22,17 +22,18 @@ struct KataRuntime: ParsableCommand {
         ])
 
     @OptionGroup var global: GlobalOptions
+    var context: RuntimeContext { global.context }
 
     static func main() {
         signal(SIGPIPE, SIG_IGN)
-        // Before help is given: Podman asks so what there is.
+        // Before ArgumentParser prints help: Podman asks for unknown commands to detect features.
         if let unknown = unknownCommand() {
             ErrorLog.shared.report(unknown + "; see kata-runtime --help")
             Glibc.exit(1)
         }
         var command: any ParsableCommand
         do { command = try parseAsRoot() } catch {
-            // --help and --version come as errors that are none.
+            // ArgumentParser reports --help and --version as errors with exit status 0.
             if exitCode(for: error).isSuccess { exit(withError: error) }
             ErrorLog.shared.report(message(for: error) + "; see kata-runtime --help")
             Glibc.exit(1)
@@ -50,7 +51,7 @@ struct KataRuntime: ParsableCommand {
 }
 
 extension KataRuntime {
-    /// Kata's words for a first word that is no command; nil when it is one.
+    /// Kata's error for an unknown command; nil for a known one.
     private static func unknownCommand() -> String? {
         let valued = ["--root", "--log", "--log-format", "--kata-config", "--config", "--rootless"]
         var words = CommandLine.arguments.dropFirst()
@@ -70,24 +71,27 @@ extension KataRuntime {
     }
 }
 
-/// Options before the command, as runc and Kata 1.x have them.
+/// The options before the command, as runc and Kata 1.x have them.
 struct GlobalOptions: ParsableArguments {
     @Option(help: "Directory of the state of containers.") var root = "/run/kata-containers/oci"
-    @Option(help: "File that errors are appended to.") var log: String?
+    @Option(help: "File to append errors to.") var log: String?
     @Option(name: .customLong("log-format"), help: "text or json.") var logFormat = "text"
-    @Flag(name: .customLong("systemd-cgroup"), help: "Accepted; the guest has no systemd.") var systemdCgroup = false
+    @Flag(name: .customLong("systemd-cgroup"), help: "Accepted without effect: the guest has no systemd.")
+    var systemdCgroup = false
     @Option(name: [.customLong("kata-config"), .customLong("config")], help: "The configuration.toml to use.")
     var config: String?
-    @Flag(help: "Log more.") var debug = false
-    @Option(help: "Accepted: true, false or auto.") var rootless: String?
+    @Flag(help: "Log at debug level.") var debug = false
+    @Option(help: "Accepted without effect: true, false or auto.") var rootless: String?
 
     @Flag(
         name: [.customLong("kata-show-default-config-paths"), .customLong("show-default-config-paths")],
-        help: "Print where configuration.toml is looked for.") var showDefaultConfigPaths = false
+        help: "Print the search path of configuration.toml.") var showDefaultConfigPaths = false
+
+    var context: RuntimeContext { RuntimeContext(root: root, configurationPath: config, debug: debug) }
 
     mutating func validate() throws {
         if showDefaultConfigPaths { throw CleanExit.message(Configuration.searchPath.joined(separator: "\n")) }
-        // The shim has another working directory, and its socket's name comes from the root's.
+        // The shim has another working directory, and its socket's name is a hash of the root's.
         root = Files.absolute(root)
         config = config.map(Files.absolute)
         guard ["text", "json"].contains(logFormat) else { throw ValidationError("unknown log-format \"\(logFormat)\"") }

@@ -1,41 +1,49 @@
-import AgentAPI
 import ArgumentParser
-import FoundationEssentials
-import Glibc
-import LinuxKernel
-import OCISpec
+import CommandLine
 
 struct Network: ParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "kata-network", abstract: "Shows and changes the links and routes of a container's guest.",
+        commandName: "kata-network", abstract: "Shows and changes the network interfaces and routes of a guest.",
         subcommands: [
             AddInterface.self, DelInterface.self, ListInterfaces.self, ListRoutes.self, UpdateRoutes.self,
         ])
 
     @ParentCommand var runtime: KataRuntime
 
-    /// - Parameters:
-    ///   - file: with JSON; `-` for standard input.
-    ///   - expected: what an error says that it should be.
-    static func read<Value: Decodable>(_ file: String, _ expected: String) throws -> Value {
-        let descriptor = file == "-" ? FileDescriptor(owning: dup(0)) : try FileDescriptor.open(file, O_RDONLY)
-        let bytes = try descriptor.readAll(file, limit: 1 << 20)
-        do { return try JSONDecoder().decode(Value.self, from: Data(bytes)) } catch {
-            throw RuntimeError("\(file): not a JSON \(expected)")
-        }
+    struct AddInterface: ParsableCommand {
+        static let configuration = CommandConfiguration(
+            commandName: "add-iface",
+            abstract: "Gives the guest an interface of the container's network namespace, and prints it.",
+            discussion: """
+                The interface must be in the namespace already (ip link set LINK netns PID). It gets the name, hwAddr, mtu
+                and IPAddresses of the JSON object, and is set up.
+                """)
+        @Argument(help: "The container's id.") var id: String
+        @Argument(help: "File with the interface as JSON; - for standard input.") var file: String
+        @ParentCommand var network: Network
+
+        func run() throws { try GuestInterfaces(of: id, in: network.runtime.context).add(file) }
+    }
+
+    struct DelInterface: ParsableCommand {
+        static let configuration = CommandConfiguration(
+            commandName: "del-iface",
+            abstract: "Removes an interface from the guest, and prints it as it was.",
+            discussion: "The interface stays in the container's network namespace.")
+        @Argument(help: "The container's id.") var id: String
+        @Argument(help: "File with the interface's name or hwAddr as JSON; - for standard input.") var file: String
+        @ParentCommand var network: Network
+
+        func run() throws { try GuestInterfaces(of: id, in: network.runtime.context).remove(file) }
     }
 
     struct ListInterfaces: ParsableCommand {
         static let configuration = CommandConfiguration(
-            commandName: "list-ifaces", abstract: "Prints the guest's links as JSON.")
+            commandName: "list-ifaces", abstract: "Prints the guest's network interfaces as JSON.")
         @Argument(help: "The container's id.") var id: String
         @ParentCommand var network: Network
 
-        func run() throws {
-            let task = try network.runtime.global.running(id)
-            let answer: Grpc_Interfaces = try task.ask("ListInterfaces", Grpc_ListInterfacesRequest())
-            show(answer.interfaces.map(InterfaceRow.init).json())
-        }
+        func run() throws { try GuestInterfaces(of: id, in: network.runtime.context).printAll() }
     }
 
     struct ListRoutes: ParsableCommand {
@@ -44,54 +52,17 @@ struct Network: ParsableCommand {
         @Argument(help: "The container's id.") var id: String
         @ParentCommand var network: Network
 
-        func run() throws {
-            let task = try network.runtime.global.running(id)
-            let answer: Grpc_Routes = try task.ask("ListRoutes", Grpc_ListRoutesRequest())
-            show(answer.routes.map(RouteRow.init).json())
-        }
+        func run() throws { try GuestRoutes(of: id, in: network.runtime.context).printAll() }
     }
 
     struct UpdateRoutes: ParsableCommand {
         static let configuration = CommandConfiguration(
             commandName: "update-routes",
-            abstract:
-                "Replaces the guest's routes by a JSON list such as list-routes prints; prints what is there then.")
+            abstract: "Replaces the guest's routes by a JSON list as list-routes prints, and prints the new ones.")
         @Argument(help: "The container's id.") var id: String
         @Argument(help: "File with the list; - for standard input.") var file: String
         @ParentCommand var network: Network
 
-        func run() throws {
-            let rows: [RouteRow] = try Network.read(
-                file,
-                "list of routes such as [{\"dest\": \"10.0.0.0/8\", \"gateway\": \"10.1.0.1\", \"device\": \"eth0\"}]")
-            var request = Grpc_UpdateRoutesRequest()
-            request.routes.routes = rows.map(\.wire)
-            let answer: Grpc_Routes = try network.runtime.global.running(id).ask("UpdateRoutes", request)
-            show(answer.routes.map(RouteRow.init).json())
-        }
-    }
-}
-
-/// A route as Kata writes it.
-private struct RouteRow: Codable {
-    let dest: String?
-    let gateway: String?
-    let device: String
-    let source: String?
-    let scope: UInt32?
-    let family: Int?
-    let mtu: UInt32?
-
-    init(_ route: Types_Route) {
-        (dest, gateway, device, source) = (route.dest, route.gateway, route.device, route.source)
-        (scope, family, mtu) = (route.scope, route.family.rawValue, route.mtu)
-    }
-
-    var wire: Types_Route {
-        var route = Types_Route()
-        (route.dest, route.gateway, route.device) = (dest ?? "", gateway ?? "", device)
-        (route.source, route.scope, route.mtu) = (source ?? "", scope ?? 0, mtu ?? 0)
-        route.family = Types_IPFamily(rawValue: family ?? 0) ?? .v4
-        return route
+        func run() throws { try GuestRoutes(of: id, in: network.runtime.context).replace(by: file) }
     }
 }

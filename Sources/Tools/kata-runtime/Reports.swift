@@ -1,93 +1,32 @@
 import AgentAPI
 import ArgumentParser
-import Configuration
-import Glibc
+import CommandLine
 import LinuxKernel
 import OCISpec
-import Sandbox
-import Shim
-import ShimAPI
-
-extension ContainerState {
-    /// created, running, paused or stopped (runtime.md, "State").
-    var status: String {
-        guard let now = try? TaskClient.connect(address).state(id) else { return "stopped" }
-        switch now.status {
-        case .created: return "created"
-        case .running: return "running"
-        case .paused, .pausing: return "paused"
-        default: return "stopped"
-        }
-    }
-}
 
 struct State: ParsableCommand {
     static let configuration = CommandConfiguration(abstract: "Prints the state of a container.")
     @Argument(help: "The container's id.") var id: String
     @ParentCommand var runtime: KataRuntime
 
-    private struct Report: Encodable {
-        let ociVersion: String
-        let id: String
-        let status: String
-        let pid: Int32
-        let bundle: String
-        let rootfs: String
-        let created: String
-        let annotations: [String: String]?
-    }
-
-    func run() throws {
-        let state = try ContainerState.load(root: runtime.global.root, id: id)
-        let status = state.status
-        let report = Report(
-            ociVersion: state.ociVersion, id: state.id, status: status, pid: status == "stopped" ? 0 : state.pid,
-            bundle: state.bundle,
-            rootfs: state.rootfs, created: state.created,
-            annotations: state.annotations.isEmpty ? nil : state.annotations)
-        print(String(decoding: report.json(pretty: true), as: UTF8.self))
-    }
+    func run() throws { print(try runtime.context.state(id).json) }
 }
 
 struct List: ParsableCommand {
     static let configuration = CommandConfiguration(abstract: "Lists the containers below --root.")
     @Option(name: .shortAndLong, help: "table or json.") var format = "table"
-    @Flag(name: .shortAndLong, help: "Ids only.") var quiet = false
+    @Flag(name: .shortAndLong, help: "Print ids only.") var quiet = false
     @ParentCommand var runtime: KataRuntime
 
-    private struct Row: Encodable {
-        let ociVersion: String
-        let id: String
-        let pid: Int32
-        let status: String
-        let bundle: String
-        let rootfs: String
-        let created: String
-        let owner: String
-    }
-
     func run() throws {
-        let rows = ContainerState.all(root: runtime.global.root).map { state in
-            let status = quiet ? "" : state.status
-            return Row(
-                ociVersion: state.ociVersion, id: state.id, pid: status == "stopped" ? 0 : state.pid, status: status,
-                bundle: state.bundle,
-                rootfs: state.rootfs, created: state.created, owner: state.owner == 0 ? "root" : "#\(state.owner)")
-        }
+        let root = runtime.context.root
         if quiet {
-            for row in rows { print(row.id) }
+            for state in ContainerState.all(root: root) { print(state.id) }
             return
         }
         switch format {
-        case "json": print(String(decoding: rows.json(), as: UTF8.self))
-        case "table":
-            let lines =
-                [["ID", "PID", "STATUS", "BUNDLE", "CREATED", "OWNER"]]
-                + rows.map { [$0.id, "\($0.pid)", $0.status, $0.bundle, $0.created, $0.owner] }
-            let widths = (0..<6).map { column in lines.map { $0[column].count }.max() ?? 0 }
-            for line in lines {
-                print(zip(line, widths).map { $0 + String(repeating: " ", count: $1 - $0.count + 2) }.joined())
-            }
+        case "json": print(ContainerList(root: root).json)
+        case "table": print(ContainerList(root: root).table)
         default: throw RuntimeError("unknown format \"\(format)\": table or json")
         }
     }
@@ -105,6 +44,13 @@ struct SpecCommand: ParsableCommand {
     }
 }
 
+struct FeaturesCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "features", abstract: "Prints the features of this runtime as JSON (OCI features.md).")
+
+    func run() { print(String(decoding: Features.current.json(pretty: true), as: UTF8.self)) }
+}
+
 struct VersionCommand: ParsableCommand {
     static let configuration = CommandConfiguration(commandName: "version", abstract: "Prints the versions.")
     func run() { print(Version.report) }
@@ -112,26 +58,9 @@ struct VersionCommand: ParsableCommand {
 
 struct Env: ParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "env", abstract: "Prints what will be used, as TOML.", aliases: ["kata-env"])
+        commandName: "env", abstract: "Prints the versions, the host and all settings, as TOML.",
+        aliases: ["kata-env"])
     @ParentCommand var runtime: KataRuntime
 
-    func run() throws {
-        let configuration = try Configuration.load(runtime.global.config)
-        let basis = try SandboxPlan.Basis(configuration, files: nil)
-        let (host, acceleration) = (basis.host, basis.hypervisor.acceleration)
-        print("[Runtime]\n  Version = \"\(Version.current)\"\n  OCI = \"\(Spec.version)\"")
-        print("  Config = \(Value.list(configuration.sources))\n")
-        print("[Host]\n  VirtualCPUs = \(host.processors)\n  MemoryMiB = \(host.memoryMiB)")
-        print(
-            "  Accelerator = \"\(acceleration.name)\"\n  AcceleratorReason = \(Value.text(acceleration.reason))"
-        )
-        var table = ""
-        for key in Keys.all {
-            if key.table != table {
-                table = key.table
-                print("\n[\(table)]")
-            }
-            print("  \(key.name) = \(configuration.value(key))")
-        }
-    }
+    func run() throws { print(EnvironmentReport.text(try runtime.context.loadConfiguration())) }
 }

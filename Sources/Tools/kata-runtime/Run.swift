@@ -1,26 +1,27 @@
 import ArgumentParser
-import Glibc
-import LinuxKernel
+import CommandLine
 
 struct Run: ParsableCommand {
-    static let configuration = CommandConfiguration(abstract: "Creates and starts a container; ends with its status.")
+    static let configuration = CommandConfiguration(
+        abstract: "Creates and starts a container, and returns its exit status.")
     @OptionGroup var options: BundleOptions
-    @Flag(name: .shortAndLong, help: "Return once the container runs.") var detach = false
-    @Flag(help: "Keep the container when it has ended.") var keep = false
+    @Flag(name: .shortAndLong, help: "Return when the container runs.") var detach = false
+    @Flag(help: "Keep the container after its end.") var keep = false
     @ParentCommand var runtime: KataRuntime
 
     func run() throws {
-        let global = runtime.global
+        let context = runtime.context
         Follower.blockSignals()
-        let (state, task, follower) = try global.create(options, foreground: !detach)
+        let created = try options.create(context, isForeground: !detach)
+        let removal = RemoveContainer(created.state.id, in: context)
         do {
-            try task.start(state.id)
+            try created.task.start(created.state.id)
             if detach { return }
-            let status = try follower.followInForeground()
-            if !keep { try global.remove(state.id) }
+            let status = try created.follower.followInForeground()
+            if !keep { try removal.run() }
             throw ExitCode(status)
         } catch let error as ExitCode { throw error } catch {
-            try? global.remove(state.id)
+            try? removal.run()
             throw error
         }
     }

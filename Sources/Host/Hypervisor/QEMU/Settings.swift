@@ -6,14 +6,14 @@ extension QEMU {
     /// - Parameter host: the facts of the host that decide.
     package init(_ configuration: Configuration, host: HostFacts, accelerator: Accelerator.Choice? = nil) {
         self.init(
-            executable: configuration.text(Keys.path),
-            accelerator: accelerator ?? Accelerator.choose(configuration.text(Keys.accelerator)))
-        machineType = configuration.text(Keys.machineType)
-        machineAccelerators = configuration.text(Keys.machineAccelerators)
+            executable: configuration[Keys.path],
+            accelerator: accelerator ?? Accelerator.choose(configuration[Keys.accelerator]))
+        machineType = configuration[Keys.machineType]
+        machineAccelerators = configuration[Keys.machineAccelerators]
         // pmu=off, the default, is the host processor's property; TCG's has none.
         let isDefault = !configuration.isSet(Keys.cpuFeatures)
-        cpuFeatures = self.accelerator.accelerator == .tcg && isDefault ? "" : configuration.text(Keys.cpuFeatures)
-        seccompSandbox = configuration.text(Keys.seccompSandbox)
+        cpuFeatures = self.accelerator.accelerator == .tcg && isDefault ? "" : configuration[Keys.cpuFeatures]
+        seccompSandbox = configuration[Keys.seccompSandbox]
         hostKilohertz = host.kilohertz
     }
 }

@@ -43,8 +43,8 @@ package final class CacheServer {
     package init(_ configuration: Configuration, path: String?, shim: String, stopSignal: SharedDescriptor) throws {
         self.configuration = configuration
         (self.path, self.shim, self.stopSignal) = (path, shim, stopSignal)
-        endpoint = configuration.text(Keys.cacheEndpoint)
-        number = configuration.number(Keys.cacheNumber)
+        endpoint = configuration[Keys.cacheEndpoint]
+        number = configuration[Keys.cacheNumber]
         _ = try Self.fingerprint(of: configuration.openFiles(), configuration)
         if let other = try? MachineCache.status(at: endpoint) {
             throw CacheError("a VM cache server (process \(other.server)) answers at \(endpoint) already")

@@ -11,17 +11,16 @@ package enum MachineCache {
 
     /// Makes a cached shim the one that serves a sandbox, where the configuration says that there are such.
     /// - Parameters:
+    ///   - path: the configuration.toml that the cached shim reads.
     ///   - directory: the shim's working directory.
     ///   - warn: is told why none was had.
     /// - Returns: whether it serves now.
     package static func start(
-        _ flags: ShimFlags, configuration path: String?, publisher: String?, socket: String, directory: String,
+        _ flags: ShimFlags, configuration: Configuration, path: String?, publisher: String?, socket: String,
+        directory: String,
         warn: (String) -> Void
     ) -> Bool {
-        // One that is wrong is told of when it is used.
-        guard let configuration = try? Configuration.load(path), configuration.number(Keys.cacheNumber) > 0 else {
-            return false
-        }
+        guard configuration[Keys.cacheNumber] > 0 else { return false }
         let taker = CacheTaker(
             version: Version.current, settings: configuration.cacheSettings, process: getpid(),
             mounts: Mounts.namespace,
@@ -29,7 +28,7 @@ package enum MachineCache {
             debug: flags.debug, socket: socket, configuration: path, publisher: publisher,
             killFirst: try? Files.readText("/proc/self/oom_score_adj"))
         do {
-            try take(taker, at: configuration.text(Keys.cacheEndpoint), directory)
+            try take(taker, at: configuration[Keys.cacheEndpoint], directory)
             return true
         } catch {
             clearDead()

@@ -1,0 +1,46 @@
+import AgentAPI
+import Glibc
+
+/// Prints what the agent reports about a container.
+package struct GuestReports {
+    private let task: TaskClient
+    private let id: String
+
+    package init(_ id: String, in context: RuntimeContext) throws {
+        task = try context.connect(toRunning: id)
+        self.id = id
+    }
+
+    /// Prints the container's processes.
+    /// - Parameter options: of ps(1).
+    package func printProcesses(options: [String]) throws {
+        var request = Grpc_ListProcessesRequest()
+        (request.containerID, request.format, request.args) = (id, "table", options)
+        let answer: Grpc_ListProcessesResponse = try task.ask("ListProcesses", request)
+        printGuest(Array(answer.processList), terminator: "")
+    }
+
+    /// Prints the guest's metrics in Prometheus' format.
+    package func printMetrics() throws {
+        let answer: Grpc_Metrics = try task.ask("GetMetrics", Grpc_GetMetricsRequest())
+        printGuest(answer.metrics, terminator: "")
+    }
+
+    /// Prints figures of the container, one line of JSON each time, until it ends.
+    /// - Parameter interval: nil: print one line.
+    package func printFigures(every interval: Duration?) throws {
+        var request = Grpc_StatsContainerRequest()
+        request.containerID = id
+        var kills: UInt64?
+        while let answer: Grpc_StatsContainerResponse = try? task.ask("StatsContainer", request) {
+            let now = answer.cgroupStats.memoryStats.stats["oom_kill"] ?? 0
+            if let kills, now > kills { printGuest(FiguresEvent<ContainerFigures>(type: "oom", id: id).json()) }
+            kills = now
+            printGuest(FiguresEvent(type: "stats", id: id, data: ContainerFigures(answer)).json())
+            guard let interval else { return }
+            // Only a signal ends this program earlier.
+            usleep(UInt32(interval / .microseconds(1)))
+            guard let state = try? task.state(id), state.status != .stopped else { return }
+        }
+    }
+}

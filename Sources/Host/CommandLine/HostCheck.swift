@@ -1,0 +1,31 @@
+import Configuration
+import Glibc
+import Ledger
+import Shim
+
+/// `check`: whether this host can run guests, and what dead sandboxes have left.
+package enum HostCheck {
+    /// - Returns: lines for the user, and whether nothing failed.
+    package static func host(_ configuration: Configuration) -> (lines: [String], isSound: Bool) {
+        var lines = configuration.warnings.map { "warning: \($0)" }
+        var failures: [String] = []
+        do { _ = try configuration.openFiles() } catch { failures.append("failed: \(error)") }
+        let acceleration = HypervisorChoice.hypervisor(configuration, host: .current).acceleration
+        lines += failures + ["accelerator: \(acceleration.name) (\(acceleration.reason))"]
+        if getuid() != 0 {
+            failures.append("failed: mounting containers' files needs root")
+            lines.append(failures.last ?? "")
+        }
+        return (lines, failures.isEmpty)
+    }
+
+    /// - Parameter fix: whether to remove what is found.
+    /// - Returns: lines for the user, and whether nothing is left.
+    /// - Throws: `RuntimeError` unless root calls it.
+    package static func leaks(fix: Bool) throws -> (lines: [String], isSound: Bool) {
+        guard getuid() == 0 else { throw RuntimeError("check --leaks: only root sees what sandboxes have left") }
+        let leaks = try Ledger.leaks().map { (leak: $0, isRemoved: fix && $0.remove()) }
+        let lines = leaks.map { ($0.isRemoved ? "removed " : "leaked ") + "\($0.leak)" }
+        return (lines, leaks.allSatisfy(\.isRemoved))
+    }
+}

@@ -1,0 +1,35 @@
+import Configuration
+import LinuxKernel
+import Shim
+
+/// The options that every command has.
+package struct RuntimeContext: Sendable {
+    /// Directory of the state of containers, absolute.
+    package let root: String
+    /// The configuration.toml to read; nil: the first of the search path.
+    package let configurationPath: String?
+    /// Whether to log at debug level, whatever configuration.toml says.
+    package let debug: Bool
+
+    /// - Parameter configurationPath: nil: the environment may name a file (`KATA_RUNTIME_CONFIG`).
+    package init(root: String, configurationPath: String?, debug: Bool) {
+        self.root = root
+        self.configurationPath =
+            configurationPath ?? ShimServer.environment(SandboxHolder.configurationVariable)
+        self.debug = debug
+        if debug { ErrorLog.shared.enableDebug() }
+    }
+
+    package func loadConfiguration() throws(ConfigurationError) -> Configuration {
+        let configuration = try Configuration.load(configurationPath)
+        if configuration[Keys.runtimeDebug] { ErrorLog.shared.enableDebug() }
+        return configuration
+    }
+
+    package func state(_ id: String) throws -> ContainerState { try ContainerState.load(root: root, id: id) }
+    package func connect(to id: String) throws -> TaskClient { try TaskClient.connect(state(id).address) }
+    /// A client of the shim of a container that has not ended.
+    package func connect(toRunning id: String) throws -> TaskClient { try state(id).connectIfRunning() }
+
+    func directory(of id: String) -> String { ContainerState.directory(root: root, id: id) }
+}

@@ -1,0 +1,127 @@
+import AgentAPI
+import EventLoop
+import LinuxKernel
+import NIOCore
+import OCISpec
+import Shim
+import ShimAPI
+import SwiftProtobuf
+import TTRPC
+
+/// Calls the task API of one shim. Each call blocks the calling thread.
+package struct TaskClient: Sendable {
+    let loop: any EventLoop
+    let client: RPCClient
+
+    private static let service = "containerd.task.v2.Task"
+
+    /// - Parameter address: path of the shim's socket.
+    /// - Throws: `SystemError` if nobody listens there.
+    package static func connect(_ address: String) throws -> TaskClient {
+        let loop = try makeEventLoop(descriptors: 64)
+        let client = try waiting(on: loop) { try await RPCClient.connect(unixPath: address, on: loop) }
+        return TaskClient(loop: loop, client: client)
+    }
+
+    func call<Reply: Message>(
+        _ method: String, _ request: some Message, timeout: Duration? = Deadline.shimProcess.limit,
+        metadata: [String: [String]] = [:]
+    ) throws -> Reply {
+        try waiting(on: loop) {
+            try await client.call(Self.service, method, request, timeout: timeout, metadata: metadata)
+        }
+    }
+
+    package func perform(_ method: String, _ request: some Message, timeout: Duration? = Deadline.shimProcess.limit)
+        throws
+    {
+        let _: Google_Protobuf_Empty = try call(method, request, timeout: timeout)
+    }
+
+    // MARK: The calls
+
+    package func start(_ id: String, exec: String = "") throws {
+        var request = Containerd_Task_V2_StartRequest()
+        request.id = id
+        request.execID = exec
+        let _: Containerd_Task_V2_StartResponse = try call("Start", request)
+    }
+
+    package func state(_ id: String) throws -> Containerd_Task_V2_StateResponse {
+        var request = Containerd_Task_V2_StateRequest()
+        request.id = id
+        return try call("State", request, timeout: Deadline.shimAnswer.limit)
+    }
+
+    func wait(_ id: String, exec: String = "", timeout: Duration? = nil) throws -> Int32 {
+        var request = Containerd_Task_V2_WaitRequest()
+        request.id = id
+        request.execID = exec
+        let response: Containerd_Task_V2_WaitResponse = try call("Wait", request, timeout: timeout)
+        return Int32(bitPattern: response.exitStatus)
+    }
+
+    func kill(_ id: String, exec: String = "", signal: Int32, all: Bool = false) throws {
+        var request = Containerd_Task_V2_KillRequest()
+        request.id = id
+        request.execID = exec
+        request.signal = UInt32(signal)
+        request.all = all
+        try perform("Kill", request, timeout: Deadline.shimAnswer.limit)
+    }
+
+    package func pause(_ id: String) throws {
+        var request = Containerd_Task_V2_PauseRequest()
+        request.id = id
+        try perform("Pause", request, timeout: Deadline.shimAnswer.limit)
+    }
+
+    package func resume(_ id: String) throws {
+        var request = Containerd_Task_V2_ResumeRequest()
+        request.id = id
+        try perform("Resume", request, timeout: Deadline.shimAnswer.limit)
+    }
+
+    func resize(_ id: String, exec: String = "", rows: UInt16, columns: UInt16) throws {
+        var request = Containerd_Task_V2_ResizePtyRequest()
+        request.id = id
+        request.execID = exec
+        request.height = UInt32(rows)
+        request.width = UInt32(columns)
+        try perform("ResizePty", request, timeout: Deadline.shimAnswer.limit)
+    }
+
+    package func update(_ id: String, _ limits: OCISpec.Linux.Resources) throws {
+        var request = Containerd_Task_V2_UpdateTaskRequest()
+        request.id = id
+        request.resources.typeURL = "types.containerd.io/opencontainers/runtime-spec/1/LinuxResources"
+        request.resources.value = .init(limits.json())
+        try perform("Update", request, timeout: Deadline.shimAnswer.limit)
+    }
+
+    /// Calls a method of the agent in the guest, through the shim (`GuestQueries`).
+    package func ask<Reply: Message>(_ method: String, _ request: some Message) throws -> Reply {
+        try waiting(on: loop) {
+            try await client.call(AgentServiceClient.serviceName, method, request, timeout: Deadline.shimDelete.limit)
+        }
+    }
+
+    /// Deletes a process that has ended.
+    func delete(_ id: String, exec: String = "") throws {
+        var request = Containerd_Task_V2_DeleteRequest()
+        request.id = id
+        request.execID = exec
+        let _: Containerd_Task_V2_DeleteResponse = try call("Delete", request, timeout: Deadline.shimDelete.limit)
+    }
+
+    /// - Parameter now: whether to shut down even if the sandbox has containers.
+    func shutdown(_ id: String, now: Bool) throws {
+        var request = Containerd_Task_V2_ShutdownRequest()
+        request.id = id
+        request.now = now
+        // The shim may end before its answer arrives.
+        do { try perform("Shutdown", request, timeout: Deadline.shimAnswer.limit) } catch let error as RPCError
+            where error.code == .unavailable
+        {}
+    }
+}

@@ -1,0 +1,14 @@
+import LinuxKernel
+
+/// Keys of the agent in the guest.
+extension Keys {
+    package static let agentDebug = Key("agent.kata.enable_debug", false, "The agent logs everything.")
+    package static let debugConsole = Key(
+        "agent.kata.debug_console_enabled", false,
+        "Let kata-runtime exec SANDBOX open a shell in the guest, if its image has one.")
+    package static let dialTimeout = Key(
+        Deadline.announcement.key!, Deadline.announcement.seconds, in: 1...3600,
+        "Maximum time that a guest may take to boot, in seconds.")
+
+    static let agentKeys: [any AnyKey] = [agentDebug, debugConsole, dialTimeout]
+}

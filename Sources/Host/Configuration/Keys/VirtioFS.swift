@@ -1,0 +1,23 @@
+/// Keys of the files that host and guest share, and of virtiofsd.
+extension Keys {
+    package static let sharedFS = hypervisor(
+        "shared_fs", "virtio-fs", allowed: ["virtio-fs"], annotation: .free("shared_fs"),
+        "How the guest sees the container's files.")
+    package static let validDaemonPaths = paths("valid_virtio_fs_daemon_paths", of: "virtio_fs_daemon")
+    package static let virtioFSDaemon = hypervisor(
+        "virtio_fs_daemon", .program, "/usr/lib/qemu/virtiofsd", annotation: ("virtio_fs_daemon", validDaemonPaths),
+        "The daemon that serves the shared files.")
+    package static let virtioFSCache = hypervisor(
+        "virtio_fs_cache", "always", allowed: ["none", "never", "metadata", "auto", "always"],
+        annotation: .free("virtio_fs_cache"),
+        "How much the guest caches of shared files; always with timeout=1 sees the host's changes within a second.")
+    package static let virtioFSExtraArguments = hypervisor(
+        "virtio_fs_extra_args", ["--thread-pool-size=1", "-o", "timeout=1"],
+        annotation: .daemonOptions("virtio_fs_extra_args"), "Further arguments of the daemon.")
+    package static let virtioFSQueueSize = hypervisor(
+        "virtio_fs_queue_size", 1024, in: 1...1024, "Entries in the queue of the virtio-fs device.")
+
+    static let virtioFSKeys: [any AnyKey] = [
+        sharedFS, virtioFSDaemon, validDaemonPaths, virtioFSCache, virtioFSExtraArguments, virtioFSQueueSize,
+    ]
+}

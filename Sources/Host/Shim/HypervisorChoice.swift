@@ -1,0 +1,24 @@
+import Configuration
+import Hypervisor
+import QEMU
+import Sandbox
+
+/// The kinds of hypervisors: this is the one place that knows them all.
+package enum HypervisorChoice {
+    /// The hypervisor of the configuration, with its settings.
+    package static func hypervisor(_ configuration: Configuration, host: HostFacts) -> any Hypervisor {
+        QEMU(configuration, host: host)
+    }
+}
+
+extension SandboxPlan.Basis {
+    /// What the configuration and this host say of a machine.
+    /// - Parameter files: the files that the guest boots from.
+    /// - Throws: for an image that is none.
+    package init(_ configuration: Configuration, files: BootFiles) throws {
+        let host = HostFacts.current
+        try self.init(
+            configuration, host: host, hypervisor: HypervisorChoice.hypervisor(configuration, host: host),
+            files: files)
+    }
+}

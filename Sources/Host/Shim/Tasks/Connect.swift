@@ -1,0 +1,15 @@
+import Glibc
+import ShimAPI
+import TTRPC
+
+extension ContainerdTasks {
+    package func connect(_ request: Containerd_Task_V2_ConnectRequest, _ context: CallContext) async throws
+        -> Containerd_Task_V2_ConnectResponse
+    {
+        var response = Containerd_Task_V2_ConnectResponse()
+        response.shimPid = UInt32(getpid())
+        if let sandbox = try? sandboxes.current() { response.taskPid = UInt32(await sandbox.pid) }
+        response.version = "2"
+        return response
+    }
+}

@@ -1,0 +1,33 @@
+import LinuxKernel
+import Logging
+import Sandbox
+import ShimAPI
+import TTRPC
+
+/// containerd's task API (containerd.task.v2 and v3) for one sandbox. Each method is in a file of its name.
+package final class ContainerdTasks: TaskService, Sendable {
+    /// Key of a Create's metadata: the pid of the attach process, which is in the sandbox's network namespace.
+    package static let processKey = "kata-process"
+    /// Key of a Create's metadata: namespaces to share with another container of the sandbox, as `ipc=<container>`.
+    package static let joinsKey = "kata-joins"
+
+    let sandboxes: SandboxHolder
+    let events: EventPublisher
+    let log: Logger
+    /// Ends the shim, after the answer to the call that asks for it; nil: at once.
+    let shutdownRequested: @Sendable (CallContext?) -> Void
+    /// Removes the manager's record of a container, if that is the shim's task.
+    let forget: @Sendable (_ container: String) -> Void
+
+    package init(
+        sandboxes: SandboxHolder, events: EventPublisher, log: Logger,
+        forget: @escaping @Sendable (_ container: String) -> Void = { _ in },
+        shutdownRequested: @escaping @Sendable (CallContext?) -> Void
+    ) {
+        self.sandboxes = sandboxes
+        self.events = events
+        self.log = log
+        self.forget = forget
+        self.shutdownRequested = shutdownRequested
+    }
+}

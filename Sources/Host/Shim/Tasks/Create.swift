@@ -1,0 +1,91 @@
+import LinuxKernel
+import OCISpec
+import Sandbox
+import ShimAPI
+import Stdio
+import TTRPC
+
+extension ContainerdTasks {
+    package func create(_ request: Containerd_Task_V2_CreateTaskRequest, _ context: CallContext) async throws
+        -> Containerd_Task_V2_CreateTaskResponse
+    {
+        try await mappingErrorsToRPC {
+            let pid = try await createContainer(request, caller: Caller(context.metadata))
+            log.debug("container created", metadata: ["container": "\(request.id)"])
+            publishCreation(request, pid: pid)
+            var response = Containerd_Task_V2_CreateTaskResponse()
+            response.pid = pid
+            return response
+        }
+    }
+
+    /// What the command line adds to a Create.
+    private struct Caller {
+        /// Pid of the attach process; nil under containerd.
+        let process: Int32?
+        /// The container whose namespace is joined, by type of namespace.
+        let joins: [String: String]
+
+        init(_ metadata: [String: [String]]) {
+            process = metadata[ContainerdTasks.processKey]?.first.flatMap(Int32.init)
+            let pairs = (metadata[ContainerdTasks.joinsKey] ?? []).map {
+                $0.split(separator: "=", maxSplits: 1).map(String.init)
+            }
+            joins = Dictionary(pairs.filter { $0.count == 2 }.map { ($0[0], $0[1]) }) { first, _ in first }
+        }
+    }
+
+    /// Creates the container, in a new VM if it is the sandbox's first.
+    /// - Returns: the pid that the manager sees.
+    private func createContainer(_ request: Containerd_Task_V2_CreateTaskRequest, caller: Caller) async throws
+        -> UInt32
+    {
+        try Identifier.check(request.id, "container id")
+        guard request.bundle.hasPrefix("/") else {
+            throw SandboxError(.invalid, "bundle \"\(request.bundle)\" is not an absolute path")
+        }
+        log.debug("creating a container", metadata: ["container": "\(request.id)", "bundle": "\(request.bundle)"])
+        let spec = try SpecOption.spec(of: request)
+        let (sandbox, isNew) = try sandboxes.sandbox(for: request, spec: spec, process: caller.process)
+        let streams = StreamPaths(
+            stdin: request.stdin, stdout: request.stdout, stderr: request.stderr, terminal: request.terminal)
+        try await sandbox.reserve(request.id, bundle: request.bundle, streams: streams)
+        do {
+            if isNew {
+                try await sandboxes.boot(sandbox)
+                log.debug("VM is up")
+                publishOutOfMemory(in: sandbox)
+            }
+            let rootfs = try RootFilesystem.prepare(
+                request.rootfs, bundle: request.bundle, spec: spec, ledger: sandbox.ledger,
+                plugsDisks: sandbox.plan.plugsRootDisks)
+            try await sandbox.create(
+                ContainerRequest(
+                    request.id, bundle: request.bundle, rootfs: rootfs.source, spec: spec,
+                    attachProcess: caller.process, joins: caller.joins, made: rootfs.made))
+        } catch {
+            await sandbox.release(request.id)
+            throw error
+        }
+        return UInt32(await sandbox.pid)
+    }
+
+    private func publishCreation(_ request: Containerd_Task_V2_CreateTaskRequest, pid: UInt32) {
+        var event = Containerd_Events_TaskCreate()
+        (event.containerID, event.bundle, event.rootfs) = (request.id, request.bundle, request.rootfs)
+        (event.io.stdin, event.io.stdout, event.io.stderr) = (request.stdin, request.stdout, request.stderr)
+        (event.io.terminal, event.pid) = (request.terminal, pid)
+        events.publish("/tasks/create", event)
+    }
+
+    /// Publishes /tasks/oom until the guest has gone.
+    func publishOutOfMemory(in sandbox: Sandbox) {
+        sandboxes.detached { [events] in
+            while let container = try? await sandbox.nextOutOfMemory() {
+                var event = Containerd_Events_TaskOOM()
+                event.containerID = container
+                events.publish("/tasks/oom", event)
+            }
+        }
+    }
+}

@@ -1,0 +1,27 @@
+import ShimAPI
+import SwiftProtobuf
+import TTRPC
+
+extension ContainerdTasks {
+    package func delete(_ request: Containerd_Task_V2_DeleteRequest, _ context: CallContext) async throws
+        -> Containerd_Task_V2_DeleteResponse
+    {
+        try await mappingErrorsToRPC {
+            let sandbox = try sandboxes.current()
+            let pid = UInt32(await sandbox.pid)
+            let end = try await sandbox.delete(container: request.id, exec: request.execID)
+            log.debug("process deleted", metadata: ["container": "\(request.id)", "exec": "\(request.execID)"])
+            var event = Containerd_Events_TaskDelete()
+            event.containerID = request.id
+            event.id = request.execID
+            event.pid = pid
+            event.exitStatus = UInt32(bitPattern: end.status)
+            event.exitedAt = Google_Protobuf_Timestamp(end.at)
+            events.publish("/tasks/delete", event)
+            var response = Containerd_Task_V2_DeleteResponse()
+            response.pid = pid
+            (response.exitStatus, response.exitedAt) = (event.exitStatus, event.exitedAt)
+            return response
+        }
+    }
+}

@@ -1,0 +1,27 @@
+import OCISpec
+import Sandbox
+import ShimAPI
+import Stdio
+import SwiftProtobuf
+import TTRPC
+
+extension ContainerdTasks {
+    package func exec(_ request: Containerd_Task_V2_ExecProcessRequest, _ context: CallContext) async throws
+        -> Google_Protobuf_Empty
+    {
+        try await mappingErrorsToRPC {
+            try Identifier.check(request.execID, "exec id")
+            let process = try OCISpec.Process.decode(json: Array(request.spec.value), source: "process.json")
+            try await sandboxes.current().addExec(
+                container: request.id, exec: request.execID, process: process,
+                streams: StreamPaths(
+                    stdin: request.stdin, stdout: request.stdout, stderr: request.stderr, terminal: request.terminal))
+            log.debug("process added", metadata: ["container": "\(request.id)", "exec": "\(request.execID)"])
+            var event = Containerd_Events_TaskExecAdded()
+            event.containerID = request.id
+            event.execID = request.execID
+            events.publish("/tasks/exec-added", event)
+            return Google_Protobuf_Empty()
+        }
+    }
+}

@@ -1,0 +1,20 @@
+import LinuxKernel
+import ShimAPI
+import SwiftProtobuf
+import TTRPC
+
+extension ContainerdTasks {
+    package func shutdown(_ request: Containerd_Task_V2_ShutdownRequest, _ context: CallContext) async throws
+        -> Google_Protobuf_Empty
+    {
+        if let sandbox = try? sandboxes.current() {
+            guard await sandbox.isEmpty || request.now else { return Google_Protobuf_Empty() }
+            await sandbox.stop()
+        }
+        log.debug("shutting down")
+        await sandboxes.stopWarm()
+        await events.flush(within: Deadline.event.limit)
+        shutdownRequested(context)
+        return Google_Protobuf_Empty()
+    }
+}

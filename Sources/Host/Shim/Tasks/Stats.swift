@@ -1,0 +1,14 @@
+import ShimAPI
+import TTRPC
+
+extension ContainerdTasks {
+    package func stats(_ request: Containerd_Task_V2_StatsRequest, _ context: CallContext) async throws
+        -> Containerd_Task_V2_StatsResponse
+    {
+        try await mappingErrorsToRPC {
+            var response = Containerd_Task_V2_StatsResponse()
+            response.stats = try Metrics.message(try await sandboxes.current().stats(container: request.id))
+            return response
+        }
+    }
+}

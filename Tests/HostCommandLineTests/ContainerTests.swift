@@ -1,0 +1,93 @@
+import Configuration
+import Glibc
+import LinuxKernel
+import OCISpec
+import TestSupport
+import Testing
+
+@testable import CommandLine
+
+@Suite("Containers of the command line, without a shim")
+struct ContainerTests {
+    private func options(_ bundle: String, console: String? = nil, socket: String? = nil, isForeground: Bool = false)
+        -> CreateContainer.Options
+    {
+        CreateContainer.Options(
+            id: "c", bundle: bundle, consoleSocket: socket, console: console, pidFile: nil, isForeground: isForeground)
+    }
+
+    @Test("a state is read back; one of a later version is refused, also when the container is to be removed")
+    func states() throws {
+        let place = try CommandPlace()
+        try place.save(place.state("c"))
+        let state = try ContainerState.load(root: place.root, id: "c")
+        #expect(state.pid == getpid() && state.process?.life == .running && state.sandboxName == "c")
+        try Files.write(place.root + "/c/state.json", #"{"version": 2}"#)
+        #expect(throws: RuntimeError.self) { try ContainerState.load(root: place.root, id: "c") }
+        #expect(throws: RuntimeError.self) { try ContainerState.forRemoval(root: place.root, id: "c") }
+        try Files.write(place.root + "/c/state.json", "{}")
+        #expect(try ContainerState.forRemoval(root: place.root, id: "c") == nil)
+    }
+
+    @Test("a container whose shim has gone is stopped, and has no pid")
+    func stopped() throws {
+        let place = try CommandPlace()
+        try place.save(place.state("c"))
+        let state = try place.context.state("c")
+        #expect(state.status == "stopped" && state.json.contains("\"pid\" : 0"))
+        let lines = ContainerList(root: place.root).table.split(separator: "\n").map { $0.split(separator: " ") }
+        #expect(lines.map { $0.first } == ["ID", "c"] && lines[1][2] == "stopped")
+        let error = #expect(throws: RuntimeError.self) {
+            try SignalContainer("c", in: place.context).send(SIGTERM, all: false)
+        }
+        #expect(error?.description == "container \"c\" is not running")
+        try SignalContainer("c", in: place.context).send(SIGTERM, all: true)
+    }
+
+    @Test("create says which terminal options are missing or too many, and makes nothing")
+    func terminals() throws {
+        let place = try CommandPlace()
+        let bundle = try place.bundle { $0.process?.terminal = true }
+        #expect(throws: RuntimeError.self) { try CreateContainer(options(bundle), in: place.context) }
+        _ = try CreateContainer(options(bundle, console: "/dev/pts/0"), in: place.context)
+        let plain = try place.bundle { $0.process?.terminal = false }
+        #expect(throws: RuntimeError.self) { try CreateContainer(options(plain, socket: "/s"), in: place.context) }
+        #expect(Files.list(place.root).isEmpty)
+    }
+
+    @Test("create reports an error of configuration.toml, and of an annotation, before it makes anything")
+    func configurationErrors() throws {
+        let place = try CommandPlace(configuration: "[runtime]\ncreate_container_timeout = \"x\"\n")
+        let bundle = try place.bundle { $0.process?.terminal = false }
+        let error = #expect(throws: ConfigurationError.self) {
+            try CreateContainer(options(bundle), in: place.context)
+        }
+        #expect(error?.line == 2 && error?.key == "runtime.create_container_timeout")
+        let other = try CommandPlace()
+        let annotated = try other.bundle {
+            $0.process?.terminal = false
+            $0.annotations = ["io.katacontainers.config.hypervisor.default_memory": "512"]
+        }
+        #expect(throws: ConfigurationError.self) { try CreateContainer(options(annotated), in: other.context) }
+        #expect(Files.list(place.root).isEmpty && Files.list(other.root).isEmpty)
+    }
+
+    @Test("the attach process's view has the bind mounts of the host, and covers for what only the guest has")
+    func view() throws {
+        let place = try CommandPlace()
+        let path = try place.bundle {
+            $0.root?.readonly = true
+            $0.mounts = [
+                .init(destination: "/proc", type: "proc", source: "proc", options: nil),
+                .init(destination: "/sys/fs/cgroup", type: "cgroup", source: "cgroup", options: nil),
+                .init(destination: "/data", type: "bind", source: "/etc", options: ["rbind", "ro"]),
+                .init(destination: "/tmp", type: "tmpfs", source: "tmpfs", options: nil),
+            ]
+        }
+        let view = ContainerView(try Bundle(path))
+        #expect(view.root == path + "/rootfs" && view.isRootReadOnly && view.hasProc)
+        #expect(view.parts.map(\.destination) == ["/data", "/tmp"] && view.parts.map(\.source) == ["/etc", nil])
+        #expect(view.parts[0].isReadOnly && view.parts[0].isRecursive)
+        #expect(try ContainerView(json: view.json) == view)
+    }
+}

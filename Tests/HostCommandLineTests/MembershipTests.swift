@@ -1,0 +1,63 @@
+import Glibc
+import LinuxKernel
+import OCISpec
+import Pod
+import TestSupport
+import Testing
+
+@testable import CommandLine
+
+@Suite("Which sandbox a new container belongs to")
+struct MembershipTests {
+    private let place: CommandPlace
+    /// Two processes that live as long as the test.
+    private let processes: [ChildProcess]
+
+    init() throws {
+        place = try CommandPlace()
+        processes = try (0..<2).map { _ in try ChildProcess(Command("/bin/sleep", ["60"])) }
+    }
+
+    private func membership(_ id: String, _ namespaces: [(type: String, pid: Int32)], _ states: [ContainerState])
+        throws -> SandboxMembership
+    {
+        var spec = Spec.example
+        spec.linux?.namespaces = namespaces.map {
+            .init(type: $0.type, path: "/proc/\($0.pid)/ns/\($0.type == "network" ? "net" : $0.type)")
+        }
+        return try SandboxMembership(spec, id: id, containers: states.map(\.known), source: "config.json")
+    }
+
+    @Test("a container that joins no other gets a sandbox of its name, or of the next free one")
+    func own() throws {
+        defer { for process in processes { process.signal(SIGKILL) } }
+        #expect(try membership("a", [], []) == SandboxMembership(sandbox: "a", exists: false, joins: [:]))
+        let states = [place.state("b", sandbox: "a"), place.state("c", sandbox: "a-2")]
+        #expect(try membership("a", [], states).sandbox == "a-3")
+        // The namespace of a process that is no container's.
+        #expect(try membership("a", [("network", 1)], states).exists == false)
+    }
+
+    @Test("a container that joins another's network belongs to its sandbox, and may join more of its namespaces")
+    func joined() throws {
+        defer { for process in processes { process.signal(SIGKILL) } }
+        let states = [
+            place.state("one", pid: processes[0].pid), place.state("two", sandbox: "one", pid: processes[1].pid),
+        ]
+        let pids = processes.map(\.pid)
+        #expect(
+            try membership("new", [("network", pids[0]), ("ipc", pids[1])], states)
+                == SandboxMembership(sandbox: "one", exists: true, joins: ["ipc": "two"]))
+    }
+
+    @Test("namespaces of containers in different sandboxes are refused, and one without the network")
+    func refused() throws {
+        defer { for process in processes { process.signal(SIGKILL) } }
+        let states = [place.state("one", pid: processes[0].pid), place.state("two", pid: processes[1].pid)]
+        let pids = processes.map(\.pid)
+        for namespaces in [[("network", pids[0]), ("ipc", pids[1])], [("ipc", pids[0])]] {
+            let error = #expect(throws: SpecError.self) { try membership("new", namespaces, states) }
+            #expect(error?.description.hasPrefix("config.json: linux.namespaces[") == true)
+        }
+    }
+}
