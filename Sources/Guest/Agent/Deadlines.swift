@@ -18,4 +18,6 @@ extension Deadline {
     static let goodbye = Deadline(
         .milliseconds(100), for: "clients to read the agent's last answers and disconnect", then: "the guest powers off"
     )
+    static let debugShell = Deadline(
+        .seconds(60), for: "a debug console's shell to exit once its client has gone", then: "it gets SIGHUP")
 }

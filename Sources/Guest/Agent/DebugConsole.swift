@@ -52,8 +52,7 @@ private final class RunningShell: Sendable {
     let hasEnded: WakeUp
 
     private static let endOfInput: [UInt8] = [4]
-    private static let pause = Duration.milliseconds(200)
-    private static let patience = Duration.seconds(60)
+    private static let keyPause = Duration.milliseconds(200)
 
     init(process: ChildProcess, keys: consuming FileDescriptor, hasEnded: consuming WakeUp) {
         self.process = process
@@ -65,10 +64,10 @@ private final class RunningShell: Sendable {
     ///
     /// The key is repeated: a terminal has no event for "the shell reads again", and a shell that runs a program doesn't see the key.
     func hangUp() {
-        let deadline = ContinuousClock.now + Self.patience
+        let deadline = ContinuousClock.now + Deadline.debugShell.limit
         repeat {
             try? keys.writeAll(Self.endOfInput, to: "the debug console's terminal")
-            if isOver(within: Self.pause) { return }
+            if isOver(within: Self.keyPause) { return }
         } while .now < deadline
         process.signal(SIGHUP)
     }

@@ -64,7 +64,7 @@ package struct Cgroup: Sendable {
     }
 
     /// Removes the directory once its last process has gone. Blocks, at most for `limit`; then the directory stays.
-    package func remove(within limit: Duration = .seconds(1)) {
+    package func remove(within limit: Duration = Deadline.cgroupRemoval.limit) {
         let deadline = ContinuousClock.now + limit
         let events = try? FileDescriptor.open(path + "/cgroup.events", O_RDONLY)
         while true {
