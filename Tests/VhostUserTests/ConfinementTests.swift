@@ -2,6 +2,7 @@ import CLinux
 import Glibc
 import LinuxKernel
 import Synchronization
+import TestSupport
 import Testing
 
 @testable import VhostUser

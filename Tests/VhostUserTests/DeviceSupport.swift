@@ -1,6 +1,7 @@
 import Glibc
 import LinuxKernel
 import Synchronization
+import TestSupport
 
 @testable import VhostUser
 
@@ -29,15 +30,6 @@ func read(_ socket: Int32, _ count: Int) -> [UInt8] {
 }
 
 func write(_ socket: Int32, _ bytes: [UInt8]) { _ = Glibc.write(socket, bytes, bytes.count) }
-
-/// Waits until something is true, two seconds at most.
-func eventually(every pause: Duration = .milliseconds(1), _ condition: () -> Bool) async throws {
-    let deadline = ContinuousClock.now + .seconds(2)
-    while !condition() {
-        guard .now < deadline else { throw FakeGuest.Silence() }
-        try await Task.sleep(for: pause)
-    }
-}
 
 /// Streams that the device gave away, in their order.
 final class Accepted: Sendable {

@@ -18,6 +18,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <sys/time.h>
 #include <sys/mman.h>
@@ -345,6 +346,12 @@ int clx_set_window_size(int fd, uint16_t rows, uint16_t columns) {
 }
 
 int clx_pipe(int ends[2], int flags) { return pipe2(ends, flags | O_CLOEXEC) < 0 ? -errno : 0; }
+
+int clx_event_counter(void) {
+    int fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    return fd < 0 ? -errno : fd;
+}
+
 int clx_open_tap(const char *name, int multiple) {
     struct ifreq request = {0};
     if (strlen(name) >= sizeof request.ifr_name) return -ENAMETOOLONG;

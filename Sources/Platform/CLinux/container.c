@@ -185,7 +185,7 @@ int clx_accept_vsock(int listener, uint32_t *cid) {
     socklen_t length = sizeof address;
     int fd = accept4(listener, (struct sockaddr *)&address, &length, SOCK_CLOEXEC);
     if (fd < 0) return -errno;
-    *cid = address.svm_cid;
+    *cid = address.svm_family == AF_VSOCK ? address.svm_cid : 0;
     return fd;
 }
 

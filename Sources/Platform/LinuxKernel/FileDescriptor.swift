@@ -123,22 +123,24 @@ package struct Pipe: ~Copyable, Sendable {
     package consuming func keepingWriteEnd() -> FileDescriptor { writeEnd }
 }
 
-/// Wakes a thread that waits in poll(2): signals before it drains them count as one.
+/// Wakes a thread that waits in poll(2): signals before it drains them count as one (eventfd(2)).
 package struct WakeUp: ~Copyable, Sendable {
-    private let pipe: Pipe
+    private let counter: FileDescriptor
 
-    package init() throws(SystemError) { pipe = try Pipe(nonBlocking: true) }
+    package init() throws(SystemError) {
+        counter = FileDescriptor(owning: try checkNegativeErrno("create", "eventfd", clx_event_counter()))
+    }
 
     /// The descriptor to poll: readable after `signal`.
-    package var descriptor: Int32 { pipe.readEnd.raw }
+    package var descriptor: Int32 { counter.raw }
 
     package func signal() {
-        var byte: UInt8 = 1
-        _ = write(pipe.writeEnd.raw, &byte, 1)
+        var one: UInt64 = 1
+        _ = write(counter.raw, &one, MemoryLayout<UInt64>.size)
     }
 
     package func drain() {
-        var signals = [UInt8](repeating: 0, count: 64)
-        _ = read(pipe.readEnd.raw, &signals, signals.count)
+        var signals: UInt64 = 0
+        _ = read(counter.raw, &signals, MemoryLayout<UInt64>.size)
     }
 }

@@ -107,6 +107,8 @@ int clx_sync(int fd);
 int clx_attach_loop(int file, int read_only, int *number);
 /// pipe2(2): `flags` may hold O_NONBLOCK; both ends are close-on-exec.
 int clx_pipe(int ends[2], int flags);
+/// A counter for wake-ups, non-blocking and close-on-exec (eventfd(2)).
+int clx_event_counter(void);
 /// A socket of rtnetlink(7) that explains its refusals; a call waits `seconds` for an answer (0: for ever) and hears of `groups`.
 int clx_netlink_route(int seconds, unsigned groups);
 /// Hears what the kernel tells of devices that come and go (NETLINK_KOBJECT_UEVENT, netlink(7)); doesn't block.

@@ -88,7 +88,7 @@ pid_t clx_wait_any(int *status);
 int clx_connect_vsock(uint32_t cid, uint32_t port);
 /// Listens for streams of any guest (vsock(7)).
 int clx_listen_vsock(uint32_t port);
-/// Accepts one; `*cid` is the guest that made it.
+/// Accepts a connection, close-on-exec. `*cid` is the vsock address of its peer, 0 on sockets of another family.
 int clx_accept_vsock(int listener, uint32_t *cid);
 int clx_load_module(int fd, const char *parameters);
 int clx_power_off(void);

@@ -1,0 +1,82 @@
+import Glibc
+import LinuxKernel
+import Synchronization
+import TestSupport
+import Testing
+
+@Suite("Listener")
+struct ListenerTests {
+    /// Answers each connection with one byte and closes it.
+    @Sendable private static func greet(_ connection: consuming FileDescriptor) {
+        try? connection.writeAll([UInt8(ascii: "!")], to: "client")
+    }
+
+    private static func isGreeted(_ client: borrowing FileDescriptor, within limit: Duration) throws -> Bool {
+        try client.isReadable("greeting", by: .now + limit)
+            && client.readAll("greeting", limit: 1) == [UInt8(ascii: "!")]
+    }
+
+    @Test("accepted connections are close-on-exec, and after a stop clients are refused")
+    func stop() throws {
+        let scratch = Scratch()
+        let path = scratch.path + "/socket"
+        let listener = try Listener(unix: path)
+        let flags = Mutex<[Int32]>([])
+        try listener.forEachConnection(thread: "listener") { connection in
+            flags.withLock { $0.append(fcntl(connection.raw, F_GETFD)) }
+            Self.greet(connection)
+        }
+        for _ in 0..<3 { #expect(try Self.isGreeted(try UnixSocket.connect(path), within: .seconds(5))) }
+        #expect(flags.withLock { $0 } == [FD_CLOEXEC, FD_CLOEXEC, FD_CLOEXEC])
+        // Another name of the socket, which the stop doesn't remove.
+        #expect(link(path, path + "-too") == 0)
+        listener.stop()
+        #expect(!Files.exists(path))
+        let error = #expect(throws: SystemError.self) { _ = try UnixSocket.connect(path + "-too").raw }
+        #expect(error?.code == ECONNREFUSED)
+    }
+
+    @Test("a stop ends the thread, and with it the socket")
+    func stopEndsThread() async throws {
+        let scratch = Scratch()
+        let received = Mutex(0)
+        weak var gone: Listener?
+        do {
+            let listener = try Listener(unix: scratch.path + "/socket")
+            gone = listener
+            try listener.forEachConnection(thread: "listener") { _ in received.withLock { $0 += 1 } }
+            listener.stop()
+        }
+        try await eventually { gone == nil }
+        #expect(received.withLock { $0 } == 0)
+    }
+
+    @Test("without a free descriptor clients wait, no processor time is spent, and later they are served")
+    func exhausted() async {
+        // In a process of its own: the limit of descriptors is the whole process's.
+        await #expect(processExitsWith: .success) {
+            let scratch = Scratch()
+            let path = scratch.path + "/socket"
+            let listener = try Listener(unix: path)
+            try listener.forEachConnection(thread: "listener", ListenerTests.greet)
+            #expect(try ListenerTests.isGreeted(try UnixSocket.connect(path), within: .seconds(5)))
+
+            var limit = rlimit(rlim_cur: 256, rlim_max: 256)
+            try #require(setrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0)
+            var used: [Int32] = []
+            while case let descriptor = dup(2), descriptor >= 0 { used.append(descriptor) }
+            // One for the client; nothing is left for the listener's end.
+            close(used.removeLast())
+            let client = try UnixSocket.connect(path)
+
+            let before = clock()
+            #expect(try !client.isReadable("greeting", by: .now + .milliseconds(400)))
+            #expect(clock() - before < 100_000, "microseconds of processor time in 400 ms")
+
+            for descriptor in used { close(descriptor) }
+            #expect(try ListenerTests.isGreeted(client, within: .seconds(5)))
+            #expect(try ListenerTests.isGreeted(try UnixSocket.connect(path), within: .seconds(5)))
+            listener.stop()
+        }
+    }
+}
