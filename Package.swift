@@ -61,41 +61,40 @@ let package = Package(
         room("Netlink", in: "Platform", ["CLinux", "LinuxKernel"]),
         room("VhostUser", in: "Platform", ["CLinux", "LinuxKernel"]),
         // Contracts
-        room("Deadlines", in: "Contracts"),
-        room("OCISpec", in: "Contracts", ["Deadlines", "LinuxKernel"]),
+        room("OCISpec", in: "Contracts", ["LinuxKernel"]),
         room("TTRPC", in: "Contracts", ["EventLoop", "LinuxKernel", nioCore, nioPosix, protobuf]),
         room("AgentAPI", in: "Contracts", ["Netlink", "OCISpec", "TTRPC", protobuf]),
         room("ShimAPI", in: "Contracts", ["TTRPC", protobuf]),
         // Guest
         room("Container", in: "Guest", ["CLinux", "CSeccomp", "LinuxKernel", "OCISpec"]),
-        room("GuestNetwork", in: "Guest", ["AgentAPI", "CLinux", "Deadlines", "LinuxKernel", "Netlink", "TTRPC"]),
+        room("GuestNetwork", in: "Guest", ["AgentAPI", "CLinux", "LinuxKernel", "Netlink", "TTRPC"]),
         room("GuestStorage", in: "Guest", ["AgentAPI", "CLinux", "LinuxKernel", "Netlink", "TTRPC"]),
         room(
             "Agent", in: "Guest",
             [
-                "Container", "Deadlines", "GuestNetwork", "GuestStorage", "AgentAPI", "OCISpec", "TTRPC", "EventLoop",
+                "Container", "GuestNetwork", "GuestStorage", "AgentAPI", "OCISpec", "TTRPC", "EventLoop",
                 "Netlink",
                 "LinuxKernel", "CLinux", nioCore,
                 nioPosix, protobuf,
             ]),
         // Host
-        room("Configuration", in: "Host", ["Deadlines", "Digest", "LinuxKernel"]),
-        room("Hypervisor", in: "Host", ["Deadlines", "LinuxKernel", "CLinux", "EventLoop", nioCore, nioPosix]),
+        room("Configuration", in: "Host", ["Digest", "LinuxKernel"]),
+        room("Hypervisor", in: "Host", ["LinuxKernel", "CLinux", "EventLoop", nioCore, nioPosix]),
         room("Storage", in: "Host", ["CLinux", "LinuxKernel"]),
-        room("Network", in: "Host", ["Deadlines", "LinuxKernel", "Netlink"]),
+        room("Network", in: "Host", ["LinuxKernel", "Netlink"]),
         room(
-            "Images", in: "Host", ["CLinux", "Deadlines", "Digest", "LinuxKernel"],
+            "Images", in: "Host", ["CLinux", "Digest", "LinuxKernel"],
             resources: [
                 .embedInCode("Kernel/guest.config"), .embedInCode("Kernel/patches/apic-timer.patch"),
                 .embedInCode("Kernel/patches/keep-initmem.patch"),
                 .embedInCode("Kernel/patches/known-branches.patch"),
             ]),
         room("ControlGroups", in: "Host", ["LinuxKernel"]),
-        room("Ledger", in: "Host", ["ControlGroups", "Deadlines", "LinuxKernel", "Network"]),
+        room("Ledger", in: "Host", ["ControlGroups", "LinuxKernel", "Network"]),
         room(
             "Sandbox", in: "Host",
             [
-                "Configuration", "ControlGroups", "Deadlines", "Hypervisor", "Ledger", "Network", "Netlink", "Storage",
+                "Configuration", "ControlGroups", "Hypervisor", "Ledger", "Network", "Netlink", "Storage",
                 "VhostUser",
                 "AgentAPI",
                 "OCISpec",
@@ -105,7 +104,7 @@ let package = Package(
         room(
             "Shim", in: "Host",
             [
-                "Sandbox", "Configuration", "Deadlines", "Hypervisor", "Ledger", "ShimAPI", "AgentAPI", "TTRPC",
+                "Sandbox", "Configuration", "Hypervisor", "Ledger", "ShimAPI", "AgentAPI", "TTRPC",
                 "EventLoop",
                 "OCISpec",
                 "LinuxKernel", "CLinux", nioCore, nioPosix, log, protobuf,
@@ -116,7 +115,7 @@ let package = Package(
         tool(
             "kata-runtime",
             [
-                "Shim", "Sandbox", "Deadlines", "Ledger", "Network", "Netlink", "AgentAPI", "ShimAPI", "TTRPC",
+                "Shim", "Sandbox", "Ledger", "Network", "Netlink", "AgentAPI", "ShimAPI", "TTRPC",
                 "EventLoop",
                 "Configuration", "OCISpec", "LinuxKernel", "CLinux", arguments, nioCore, nioPosix, protobuf,
             ]),
@@ -130,7 +129,6 @@ let package = Package(
         unitTests("Netlink", ["LinuxKernel", "CLinux", "TestSupport"]),
         unitTests("GuestNetwork", ["AgentAPI", "LinuxKernel", "Netlink", "TestSupport"]),
         unitTests("VhostUser", ["LinuxKernel", "CLinux", "TestSupport"]),
-        unitTests("Deadlines", ["LinuxKernel"]),
         unitTests("OCISpec", ["LinuxKernel", "TestSupport"]),
         unitTests("TTRPC", ["EventLoop", "AgentAPI", "LinuxKernel", "TestSupport", nioCore, nioPosix]),
         unitTests("AgentAPI", ["OCISpec", "TestSupport", protobuf]),

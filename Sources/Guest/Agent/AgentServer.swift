@@ -1,7 +1,6 @@
 import AgentAPI
 import CLinux
 import Container
-import Deadlines
 import EventLoop
 import Glibc
 import LinuxKernel

@@ -1,4 +1,3 @@
-import Deadlines
 import LinuxKernel
 
 /// What the host tells the agent by words of the kernel's command line.
@@ -18,7 +17,7 @@ struct KernelCommandLine: Sendable, Equatable {
             switch parts[0] {
             case "agent.debug_console": wanted = parts.count == 1 || parts[1] == "1" || parts[1] == "true"
             case "agent.debug_console_vport": if parts.count == 2, let number = UInt32(parts[1]) { port = number }
-            case Substring(Deadline.hotPlug.facts.key!):
+            case Substring(Deadline.hotPlug.key!):
                 if parts.count == 2, let number = UInt16(parts[1]) { hotPlugTimeout = .seconds(number) }
             default: break
             }

@@ -1,5 +1,4 @@
 import CLinux
-import Deadlines
 import Glibc
 import LinuxKernel
 import Synchronization

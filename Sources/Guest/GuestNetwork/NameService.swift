@@ -1,6 +1,5 @@
 import AgentAPI
 import CLinux
-import Deadlines
 import Glibc
 import LinuxKernel
 

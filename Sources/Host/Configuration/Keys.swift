@@ -1,4 +1,4 @@
-import Deadlines
+import LinuxKernel
 
 /// The keys that have an effect.
 package enum Keys {
@@ -205,12 +205,12 @@ package enum Keys {
 
     package static let agentDebug = Key("agent.kata.enable_debug", .flag(false), "The agent logs everything.")
     package static let dialTimeout = Key(
-        Deadline.announcement.facts.key!, .number(Double(Deadline.announcement.seconds)), in: 1...3600,
+        Deadline.announcement.key!, .number(Double(Deadline.announcement.seconds)), in: 1...3600,
         "How long a guest may take to come up, in seconds.")
 
     package static let runtimeDebug = Key("runtime.enable_debug", .flag(false), "The runtime logs everything.")
     package static let createTimeout = Key(
-        Deadline.creation.facts.key!, .number(Double(Deadline.creation.seconds)), in: 1...86400,
+        Deadline.creation.key!, .number(Double(Deadline.creation.seconds)), in: 1...86400,
         annotation: .atMost("create_container_timeout"),
         "How long the guest may take to create a container, in seconds.")
 

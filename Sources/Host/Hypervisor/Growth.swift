@@ -1,5 +1,5 @@
-import Deadlines
 import EventLoop
+import LinuxKernel
 import Synchronization
 
 /// Memory and processors of a machine.

@@ -1,5 +1,4 @@
 import CLinux
-import Deadlines
 import EventLoop
 import Glibc
 import LinuxKernel
@@ -91,7 +90,7 @@ package final class QEMUVirtualMachine: Sendable {
             machine.giveUpWaiting()
             // Why it ended is read there.
             logs.settle(
-                [configuration.consoleFile, configuration.consoleFile + ".qemu"], within: Deadline.lastWords.limit)
+                [configuration.consoleFile, configuration.consoleFile + ".qemu"], within: Deadline.finalOutput.limit)
             machine.exit.complete(end)
         }
         let socket = monitor.take()

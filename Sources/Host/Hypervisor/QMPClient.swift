@@ -1,7 +1,7 @@
 import CLinux
-import Deadlines
 import EventLoop
 import FoundationEssentials
+import LinuxKernel
 import NIOCore
 import NIOPosix
 import Synchronization

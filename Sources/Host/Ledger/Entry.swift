@@ -1,5 +1,4 @@
 import ControlGroups
-import Deadlines
 import Glibc
 import LinuxKernel
 import Network

@@ -1,5 +1,4 @@
 import AgentAPI
-import Deadlines
 import EventLoop
 import FoundationEssentials
 import Glibc
@@ -124,7 +123,7 @@ extension Sandbox {
     /// A guest without its files can only fail, at whatever it does next: it ends now, for a reason that is told.
     private func shareEnded(_ end: ProcessExit) async {
         // It ends with its machine too, and may be heard of first.
-        if end == .exited(0) { try? await sleep(Deadline.lastWords.limit, on: loop) }
+        if end == .exited(0) { try? await sleep(Deadline.exitAfterShare.limit, on: loop) }
         // It may have brought QEMU to its end; what we end because its machine has ended is no reason.
         guard state == .booting || state == .ready, machine?.end == nil || end.isFailure else { return }
         let cause = groups?.helpersLackOfMemory
@@ -138,7 +137,7 @@ extension Sandbox {
     /// Nothing in a guest without its agent can be steered or waited for any more.
     private func agentEnded() async {
         // Where the machine has ended, that is heard of in a moment.
-        try? await sleep(Deadline.lastWords.limit, on: loop)
+        try? await sleep(Deadline.exitAfterAgent.limit, on: loop)
         guard state == .ready, let machine, machine.end == nil else { return }
         loss = "the guest's agent has ended"
         log.error("the guest's agent has ended, and its machine is", metadata: ["console": "\(lastWords(machine))"])

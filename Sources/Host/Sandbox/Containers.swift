@@ -1,5 +1,4 @@
 import AgentAPI
-import Deadlines
 import FoundationEssentials
 import Glibc
 import Ledger

@@ -1,4 +1,3 @@
-import Deadlines
 import EventLoop
 import Hypervisor
 import LinuxKernel

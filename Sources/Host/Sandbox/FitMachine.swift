@@ -1,6 +1,6 @@
 import AgentAPI
-import Deadlines
 import Hypervisor
+import LinuxKernel
 
 extension Sandbox {
     /// Brings the machine to the size that its containers ask for. Calls take their turns.

@@ -1,5 +1,4 @@
 import AgentAPI
-import Deadlines
 import EventLoop
 import FoundationEssentials
 import Glibc

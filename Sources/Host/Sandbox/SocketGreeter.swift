@@ -1,5 +1,4 @@
 import AgentAPI
-import Deadlines
 import Glibc
 import LinuxKernel
 import Synchronization

@@ -1,6 +1,6 @@
 import AgentAPI
-import Deadlines
 import Ledger
+import LinuxKernel
 import TTRPC
 
 extension Sandbox {

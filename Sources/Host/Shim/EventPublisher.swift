@@ -1,4 +1,3 @@
-import Deadlines
 import EventLoop
 import LinuxKernel
 import Logging

@@ -1,5 +1,4 @@
 import Configuration
-import Deadlines
 import EventLoop
 import Glibc
 import LinuxKernel

@@ -1,6 +1,5 @@
 import ArgumentParser
 import CLinux
-import Deadlines
 import Glibc
 import LinuxKernel
 import OCISpec

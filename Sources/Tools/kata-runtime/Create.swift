@@ -1,6 +1,5 @@
 import ArgumentParser
 import Configuration
-import Deadlines
 import Glibc
 import Ledger
 import LinuxKernel

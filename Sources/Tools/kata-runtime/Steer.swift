@@ -1,5 +1,4 @@
 import ArgumentParser
-import Deadlines
 import Glibc
 import Ledger
 import LinuxKernel

@@ -1,5 +1,4 @@
 import ArgumentParser
-import Deadlines
 import Glibc
 import LinuxKernel
 import OCISpec

@@ -1,5 +1,4 @@
 import Container
-import Deadlines
 import Glibc
 import LinuxKernel
 import Synchronization

@@ -1,6 +1,5 @@
 import CLinux
 import Container
-import Deadlines
 import Glibc
 import LinuxKernel
 

@@ -1,5 +1,4 @@
 import CLinux
-import Deadlines
 import EventLoop
 import Glibc
 import LinuxKernel

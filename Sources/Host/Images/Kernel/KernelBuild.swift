@@ -1,4 +1,3 @@
-import Deadlines
 import Digest
 import Glibc
 import LinuxKernel

@@ -1,7 +1,6 @@
 import AgentAPI
 import CLinux
 import Configuration
-import Deadlines
 import FoundationEssentials
 import Glibc
 import Hypervisor

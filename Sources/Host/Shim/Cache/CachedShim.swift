@@ -1,7 +1,6 @@
 import AgentAPI
 import CLinux
 import Configuration
-import Deadlines
 import EventLoop
 import Glibc
 import Hypervisor

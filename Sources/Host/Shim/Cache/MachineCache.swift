@@ -1,6 +1,5 @@
 import AgentAPI
 import Configuration
-import Deadlines
 import Glibc
 import Ledger
 import LinuxKernel

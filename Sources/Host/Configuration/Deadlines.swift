@@ -1,0 +1,12 @@
+import LinuxKernel
+
+extension Deadline {
+    package static let announcement = Deadline(
+        .seconds(45), for: "the guest to report that it is up", key: "agent.kata.dial_timeout",
+        then:
+            "the VM is killed; the error says how far it booted and why it stopped. At once when QEMU or virtiofsd exits"
+    )
+    package static let creation = Deadline(
+        .seconds(60), for: "CreateContainer in the guest", key: "runtime.create_container_timeout",
+        then: "the container is removed")
+}
