@@ -18,32 +18,47 @@ struct clx_spawn {
     char *const *arguments;
     char *const *environment;
     const char *directory;                 // NULL: inherit
-    const struct clx_fd_mapping *mappings; // descriptors not named here are closed
+    const struct clx_fd_mapping *mappings; // the child closes all other descriptors
     size_t mapping_count;
     int new_session;                       // setsid(2) in the child
     int network_namespace;                 // descriptor of a network namespace to join, or -1
     int cgroup;                            // descriptor of a cgroup v2 directory to start in, or -1
     uint64_t new_namespaces;               // CLONE_NEW* flags
     int dies_with_parent;                  // SIGKILL when the thread that starts it ends
-    int may_dump_core;                     // 0: its limit becomes that of clx_forbid_core_dumps
-    uint64_t bounding;                     // the capabilities that it can have at most, one bit each; ~0: as the parent
-    int without_privileges;                // no capability at the start, and no_new_privs
-    // Where there are trees the child has a mount namespace, and sees in it these alone, and /proc; the first is its root.
+    int may_dump_core;                     // 0: clx_forbid_core_dumps sets its limit
+    uint64_t bounding;                     // bounding set of capabilities, one bit each; ~0: inherit
+    int without_privileges;                // start without capabilities, and set no_new_privs
+    // With trees, the child gets a mount namespace that holds only these and /proc; the first tree is its root.
     const int *trees;                      // from clx_copy_tree
-    char *const *targets;                  // where each belongs: paths as the parent sees them
+    char *const *targets;                  // mount points of the trees: paths as the parent sees them
     size_t tree_count;
-    uint32_t user, group;                  // whom it runs as; 0: as the parent
-    const uint32_t *groups;                // supplementary ones, for another user than the parent's
+    uint32_t user, group;                  // the child's user and group; 0: inherit
+    const uint32_t *groups;                // supplementary groups, used with `user`
     size_t group_count;
-    int (*admit)(void *context, pid_t pid); // NULL, or called before the child executes anything: it goes on when this returns 0
+    int (*admit)(void *context, pid_t pid); // NULL, or called before the child executes anything; not 0: the child ends
     void *context;
+};
+
+/// The steps of clx_spawn, for its errors.
+enum clx_spawn_step {
+    clx_spawn_clone,
+    clx_spawn_admit,
+    clx_spawn_join_network_namespace,
+    clx_spawn_start_session,
+    clx_spawn_change_root,
+    clx_spawn_change_directory,
+    clx_spawn_limit_core_dumps,
+    clx_spawn_drop_capabilities,
+    clx_spawn_change_user,
+    clx_spawn_arrange_descriptors,
+    clx_spawn_execute,
 };
 
 /// Lets neither the calling process nor its children dump core, whether to a file or through a pipe (core(5)).
 int clx_forbid_core_dumps(void);
 
-/// Starts a child. Returns its pid; `*pidfd` is close-on-exec; on failure `*stage` names the step (a static string).
-pid_t clx_spawn(const struct clx_spawn *request, int *pidfd, const char **stage);
+/// Starts a child. Returns its pid; `*pidfd` is close-on-exec. On failure `*failed` is the step that failed.
+pid_t clx_spawn(const struct clx_spawn *request, int *pidfd, enum clx_spawn_step *failed);
 
 /// Gives this process the descriptors of a table, and no others.
 int clx_keep_only(const struct clx_fd_mapping *mappings, size_t count);
