@@ -81,7 +81,7 @@ extension Sandbox {
     private func show(_ share: GuestSpec.Share, for container: Container) throws -> String {
         let copy = try SourceCopy(share, seenBy: container.process)
         let identity = copy.identity
-        if let identity, let known = shown[identity], !share.recursive || !Mounts.mayBe(below: share.source) {
+        if let identity, let known = shown[identity], !share.recursive || !Mounts.hasMounts(below: share.source) {
             shown[identity]?.users += 1
             container.shown.append(identity)
             return known.mounted

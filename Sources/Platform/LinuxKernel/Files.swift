@@ -95,13 +95,13 @@ package enum Files {
         case S_IFREG: .file
         case S_IFBLK: .blockDevice
         case S_IFSOCK: .socket
-        // Its number as makedev(3) puts it together.
-        case S_IFCHR:
-            .characterDevice(
-                major: Int64(status.st_rdev >> 8 & 0xfff | status.st_rdev >> 32 & ~0xfff),
-                minor: Int64(status.st_rdev & 0xff | status.st_rdev >> 12 & ~0xff))
+        case S_IFCHR: characterDevice(DeviceNumber(UInt64(status.st_rdev)))
         default: .other
         }
+    }
+
+    private static func characterDevice(_ number: DeviceNumber) -> Kind {
+        .characterDevice(major: Int64(number.major), minor: Int64(number.minor))
     }
 
     /// A file system in memory that begins at a path, and holds nothing.
