@@ -58,6 +58,7 @@ let package = Package(
         room("LinuxKernel", in: "Platform", ["CLinux"]),
         room("Digest", in: "Platform", ["CMessageDigest", "LinuxKernel"]),
         room("EventLoop", in: "Platform", ["LinuxKernel", nioCore, nioPosix]),
+        room("Cgroups", in: "Platform", ["LinuxKernel"]),
         room("Netlink", in: "Platform", ["CLinux", "LinuxKernel"]),
         room("VhostUser", in: "Platform", ["CLinux", "LinuxKernel"]),
         // Contracts
@@ -89,12 +90,12 @@ let package = Package(
                 .embedInCode("Kernel/patches/keep-initmem.patch"),
                 .embedInCode("Kernel/patches/known-branches.patch"),
             ]),
-        room("ControlGroups", in: "Host", ["LinuxKernel"]),
-        room("Ledger", in: "Host", ["ControlGroups", "LinuxKernel", "Network"]),
+        room("SandboxCgroups", in: "Host", ["Cgroups", "LinuxKernel"]),
+        room("Ledger", in: "Host", ["Cgroups", "LinuxKernel", "Network"]),
         room(
             "Sandbox", in: "Host",
             [
-                "Configuration", "ControlGroups", "Hypervisor", "Ledger", "Network", "Netlink", "Storage",
+                "Configuration", "Cgroups", "SandboxCgroups", "Hypervisor", "Ledger", "Network", "Netlink", "Storage",
                 "VhostUser",
                 "AgentAPI",
                 "OCISpec",
@@ -138,14 +139,15 @@ let package = Package(
         unitTests("GuestStorage", ["LinuxKernel"]),
         unitTests("Hypervisor", ["EventLoop", "LinuxKernel", "TestSupport", nioPosix]),
         unitTests("Network", ["Netlink", "LinuxKernel", "TestSupport"]),
-        unitTests("ControlGroups", ["LinuxKernel", "TestSupport"]),
+        unitTests("Cgroups", ["LinuxKernel", "SandboxCgroups", "TestSupport"]),
         unitTests("Storage", ["CLinux", "LinuxKernel", "TestSupport"]),
         unitTests("Ledger", ["LinuxKernel", "Network", "TestSupport"]),
         unitTests("Images", ["LinuxKernel", "TestSupport"]),
         unitTests(
             "Sandbox",
             [
-                "AgentAPI", "CLinux", "Configuration", "ControlGroups", "EventLoop", "Hypervisor", "Ledger", "OCISpec",
+                "AgentAPI", "CLinux", "Configuration", "Cgroups", "SandboxCgroups", "EventLoop", "Hypervisor", "Ledger",
+                "OCISpec",
                 "LinuxKernel", "TTRPC", "TestSupport", nioPosix, log,
             ]),
         unitTests(

@@ -1,9 +1,10 @@
 import AgentAPI
+import Cgroups
 import Configuration
-import ControlGroups
 import Hypervisor
 import LinuxKernel
 import OCISpec
+import SandboxCgroups
 import Testing
 
 @testable import OCISpec
@@ -72,7 +73,7 @@ struct PlanTests {
 
     @Test("the helpers' own group may use the guest's memory and an overhead; 0 is no limit")
     func overhead() throws {
-        func limits(_ toml: String) throws -> ControlGroup.Limits? {
+        func limits(_ toml: String) throws -> Cgroup.Limits? {
             var configuration = Configuration()
             try configuration.merge(text: "[runtime]\n" + toml, file: "c.toml")
             return SandboxPlan.Groups(nil, sandbox: "s1", configuration: configuration).overhead?.limits(

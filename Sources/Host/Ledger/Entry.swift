@@ -1,4 +1,4 @@
-import ControlGroups
+import Cgroups
 import Glibc
 import LinuxKernel
 import Network
@@ -47,7 +47,7 @@ extension Ledger.Entry {
             }
         case .controlGroup(let path):
             let name = path.split(separator: "/").last ?? ""
-            if path.hasPrefix("/"), name.hasPrefix("kata_"), Ledger.isPlain(path) { ControlGroup(path).remove() }
+            if path.hasPrefix("/"), name.hasPrefix("kata_"), Ledger.isPlain(path) { Cgroup(path).remove() }
         }
     }
 

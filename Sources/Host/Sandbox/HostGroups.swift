@@ -1,9 +1,10 @@
+import Cgroups
 import Configuration
-import ControlGroups
 import EventLoop
 import Glibc
 import LinuxKernel
 import OCISpec
+import SandboxCgroups
 
 extension SandboxPlan {
     /// Control groups of the host in which a sandbox's processes are.
@@ -20,7 +21,7 @@ extension SandboxPlan {
         package var shares: UInt64?
 
         package init(_ linux: OCISpec.Linux?, sandbox: String, configuration: Configuration) {
-            machine = ControlGroup.path(linux?.cgroupsPath ?? "", sandbox: sandbox)
+            machine = Cgroup.path(linux?.cgroupsPath ?? "", sandbox: sandbox)
             let together = configuration.flag(Keys.sandboxGroupOnly)
             helpers = together ? machine : Self.ownHelpers(of: sandbox)
             overhead = together ? nil : Overhead(configuration)
@@ -33,7 +34,7 @@ extension SandboxPlan {
 
         /// Why the shim of a sandbox may have been killed; nil when the kernel has not killed in its group for want of memory.
         package static func helpersLackOfMemory(of sandbox: String) -> String? {
-            HostGroups.lackOfMemory(of: ControlGroup(ownHelpers(of: sandbox)), isTheirOwn: true)
+            HostGroups.lackOfMemory(of: Cgroup(ownHelpers(of: sandbox)), isTheirOwn: true)
         }
     }
 
@@ -53,8 +54,8 @@ extension SandboxPlan {
         }
 
         /// - Parameter machineMiB: the guest's memory.
-        func limits(machineMiB: Int) -> ControlGroup.Limits {
-            ControlGroup.Limits(
+        func limits(machineMiB: Int) -> Cgroup.Limits {
+            Cgroup.Limits(
                 memory: memoryMiB == 0 ? nil : UInt64(machineMiB + memoryMiB) << 20,
                 tasks: tasks == 0 ? nil : UInt64(tasks))
         }
@@ -63,8 +64,8 @@ extension SandboxPlan {
 
 /// The groups of a sandbox that runs.
 struct HostGroups: Sendable {
-    let machine: ControlGroup
-    let helpers: ControlGroup
+    let machine: Cgroup
+    let helpers: Cgroup
 
     /// Moves the shim into its group, and what runs already into its own.
     func enter(machine pid: Int32? = nil, helpers others: [Int32] = []) throws(SystemError) {
@@ -77,7 +78,7 @@ struct HostGroups: Sendable {
     var helpersLackOfMemory: String? { Self.lackOfMemory(of: helpers, isTheirOwn: machine != helpers) }
 
     /// - Parameter isTheirOwn: no machine is in the group.
-    static func lackOfMemory(of helpers: ControlGroup, isTheirOwn: Bool) -> String? {
+    static func lackOfMemory(of helpers: Cgroup, isTheirOwn: Bool) -> String? {
         guard helpers.hasKilledForMemory else { return nil }
         return "the control group \(helpers.path) reached its limit of memory"
             + (isTheirOwn ? " (runtime.overhead_memory_limit)" : "")
@@ -106,8 +107,8 @@ extension Sandbox {
         let hierarchies = Hierarchies.current
         guard let wanted = plan.groups, !hierarchies.all.isEmpty else { return }
         let made = HostGroups(
-            machine: ControlGroup(wanted.machine, hierarchies),
-            helpers: ControlGroup(wanted.helpers, hierarchies))
+            machine: Cgroup(wanted.machine, hierarchies),
+            helpers: Cgroup(wanted.helpers, hierarchies))
         do {
             for group in made.machine == made.helpers ? [made.machine] : [made.machine, made.helpers] {
                 try ledger.add(.controlGroup(path: group.path))

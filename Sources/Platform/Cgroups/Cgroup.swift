@@ -1,9 +1,9 @@
 import Glibc
 import LinuxKernel
 
-/// A control group of the host, by its path below each hierarchy.
-package struct ControlGroup: Sendable, Equatable {
-    /// `/docker/kata_0123`: begins with a slash, has no `..`.
+/// A cgroup, by its path below the mount point of each hierarchy (cgroups(7)).
+package struct Cgroup: Sendable, Equatable {
+    /// Such as `/docker/kata_0123`: begins with a slash, has no `..`.
     package let path: String
     private let hierarchies: Hierarchies
 
@@ -11,44 +11,15 @@ package struct ControlGroup: Sendable, Equatable {
         (self.path, self.hierarchies) = (path, hierarchies)
     }
 
-    /// Where a manager wants a container's group, and what of it is the sandbox's: the last name with Kata's prefix.
-    /// - Parameters:
-    ///   - given: `linux.cgroupsPath`: a path, or `slice:prefix:name` of systemd (runc, docs/systemd.md).
-    ///   - sandbox: its group where nothing is given.
-    package static func path(_ given: String, sandbox: String) -> String {
-        let parts = given.split(separator: ":", omittingEmptySubsequences: false).map(String.init)
-        let full: String
-        if parts.count == 3 {
-            let slice = parts[0].isEmpty ? "system.slice" : parts[0]
-            full = expand(slice: slice) + "/\(parts[1])-\(parts[2]).scope"
-        } else {
-            full = given
-        }
-        var names = full.split(separator: "/").map(String.init).filter { $0 != "." && $0 != ".." }
-        guard let last = names.popLast() else { return "/vc/kata_\(sandbox)" }
-        return (names + ["kata_" + last]).reduce("") { $0 + "/" + $1 }
-    }
-
-    /// `a-b.slice` lies in `a.slice` (systemd.slice(5)).
-    private static func expand(slice: String) -> String {
-        guard slice.hasSuffix(".slice"), slice != "-.slice" else { return "" }
-        var path = ""
-        var name = ""
-        for part in slice.dropLast(".slice".count).split(separator: "-") {
-            name += (name.isEmpty ? "" : "-") + part
-            path += "/\(name).slice"
-        }
-        return path
-    }
-
-    /// Makes it in every hierarchy, with the processors and memory nodes of the group above where it has none (cpuset(7)).
+    /// Makes the cgroup and its missing parents in every hierarchy. A cpuset without processors or memory nodes gets those of its parent
+    /// (cpuset(7)).
     package func make() throws(SystemError) {
         for hierarchy in hierarchies.all {
             var directory = hierarchy.path
             for name in path.split(separator: "/") {
                 let above = directory
                 directory += "/" + name
-                if hierarchies.isUnified { Self.passDown(above) }
+                if hierarchies.isUnified { Self.enableControllers(in: above) }
                 if mkdir(directory, 0o755) != 0, errno != EEXIST {
                     throw SystemError("make control group", directory, errno: errno)
                 }
@@ -59,31 +30,23 @@ package struct ControlGroup: Sendable, Equatable {
         }
     }
 
-    /// Lets the groups below have every controller; one that holds processes of its own may not (cgroup-v2.rst, "No Internal Process
-    /// Constraint"), and a limit that needs it says so.
-    private static func passDown(_ directory: String) {
-        let controllers = ((try? Files.readText(directory + "/cgroup.controllers")) ?? "").split(
-            whereSeparator: \.isWhitespace)
-        for controller in controllers { try? Files.write(directory + "/cgroup.subtree_control", "+" + controller) }
-    }
-
     private static func inherit(_ file: String, _ directory: String, _ above: String) throws(SystemError) {
         guard try Files.readText(directory + "/" + file).allSatisfy(\.isWhitespace) else { return }
         try Files.write(directory + "/" + file, try Files.readText(above + "/" + file))
     }
 
-    /// Moves a process here with all its threads; what it starts later is born here.
+    /// Moves a process into the cgroup, with all its threads. Its future children start there.
     package func add(_ process: Int32) throws(SystemError) {
         for hierarchy in hierarchies.all { try Files.write(hierarchy.path + path + "/cgroup.procs", "\(process)") }
     }
 
-    /// Moves a process of it to the group above.
+    /// Moves a process out of the cgroup, to the nearest parent that takes it.
     package func leave(_ process: Int32) {
         for hierarchy in hierarchies.all { Self.moveUp("\(process)", from: hierarchy.path + path, to: hierarchy.path) }
     }
 
-    /// To the nearest group above that takes processes: in version 2 none does that gives controllers on, but for the root
-    /// (cgroup-v2.rst, "No Internal Process Constraint").
+    /// In version 2, a cgroup that enables controllers for its children takes no processes, except the root (cgroup-v2.rst, "No Internal
+    /// Process Constraint").
     private static func moveUp(_ process: String, from directory: String, to root: String) {
         var directory = directory
         while directory != root, directory.count > root.count {
@@ -92,7 +55,9 @@ package struct ControlGroup: Sendable, Equatable {
         }
     }
 
-    /// - Parameters: as in `linux.resources.cpu`: the host's numbers; nil and empty leave what is there.
+    /// Sets the processors, memory nodes and CPU shares, with the values of `linux.resources.cpu` (config-linux.md, "CPU"). Nil, empty and 0
+    /// change nothing.
+    /// - Throws: ENOENT when there is no cpuset controller; the kernel's errors for numbers that the parent doesn't have.
     package func set(processors: String?, nodes: String?, shares: UInt64?) throws(SystemError) {
         for (file, value) in [("cpuset.cpus", processors), ("cpuset.mems", nodes)] {
             guard let value, !value.isEmpty else { continue }
@@ -104,15 +69,14 @@ package struct ControlGroup: Sendable, Equatable {
             }
         }
         if let shares, shares > 0, let directory = hierarchies.directory("cpu", path) {
-            // 2 … 262144 become 1 … 10000 (runc's rule for version 2).
-            let weight = 1 + (max(2, min(shares, 262_144)) - 2) * 9999 / 262_142
-            let (file, value) = hierarchies.isUnified ? ("cpu.weight", weight) : ("cpu.shares", shares)
+            let (file, value) =
+                hierarchies.isUnified ? ("cpu.weight", CPUWeight.weight(shares: shares)) : ("cpu.shares", shares)
             guard Files.exists(directory + "/" + file) else { return }
             try Files.write(directory + "/" + file, "\(value)")
         }
     }
 
-    /// How much its processes may use together.
+    /// The maximum that the processes of a cgroup may use together.
     package struct Limits: Sendable, Equatable {
         /// Bytes of memory; nil: no limit.
         package var memory: UInt64?
@@ -122,8 +86,8 @@ package struct ControlGroup: Sendable, Equatable {
         package init(memory: UInt64? = nil, tasks: UInt64? = nil) { (self.memory, self.tasks) = (memory, tasks) }
     }
 
-    /// Sets its limits (cgroup-v2.rst, "memory.max" and "pids.max"; in version 1 memory.rst, "memory.limit_in_bytes").
-    /// - Returns: the controllers that this host lacks: what they would limit is not limited.
+    /// Sets limits (cgroup-v2.rst, "memory.max" and "pids.max"; in version 1 memory.rst, "memory.limit_in_bytes").
+    /// - Returns: the controllers that this host lacks; their limits are not set.
     package func set(_ limits: Limits) throws(SystemError) -> [String] {
         let files = [
             ("memory", hierarchies.isUnified ? "memory.max" : "memory.limit_in_bytes", limits.memory),
@@ -143,7 +107,7 @@ package struct ControlGroup: Sendable, Equatable {
         return lacking
     }
 
-    /// Whether the kernel has killed in it because a limit of memory, its own or of a group above, was reached (cgroups, memory).
+    /// Whether the kernel's OOM killer has killed a process of the cgroup, at its own memory limit or a parent's.
     package var hasKilledForMemory: Bool {
         guard let directory = hierarchies.directory("memory", path) else { return false }
         let text =
@@ -151,7 +115,7 @@ package struct ControlGroup: Sendable, Equatable {
         return text.split(separator: "\n").contains { $0.hasPrefix("oom_kill ") && $0 != "oom_kill 0" }
     }
 
-    /// Takes it away from every hierarchy. Who is still in it goes to the group above. Nothing there is nothing to do.
+    /// Removes the cgroup from every hierarchy and moves its processes to the nearest parent that takes them. A missing cgroup is no error.
     package func remove() {
         for hierarchy in hierarchies.all {
             let directory = hierarchy.path + path
@@ -159,7 +123,7 @@ package struct ControlGroup: Sendable, Equatable {
             for process in ((try? Files.readText(directory + "/cgroup.procs")) ?? "").split(separator: "\n") {
                 Self.moveUp(String(process), from: directory, to: hierarchy.path)
             }
-            // The kernel may take its time with who has ended.
+            // The kernel may need a moment to release a process that has exited.
             for _ in 0..<50 {
                 guard rmdir(directory) != 0, errno == EBUSY else { break }
                 usleep(10_000)

@@ -1,12 +1,13 @@
 import Glibc
 import LinuxKernel
+import SandboxCgroups
 import TestSupport
 import Testing
 
-@testable import ControlGroups
+@testable import Cgroups
 
-@Suite("Control groups of the host")
-struct ControlGroupsTests {
+@Suite("Cgroups")
+struct CgroupsTests {
     @Test(
         "a manager's path becomes the sandbox's",
         arguments: [
@@ -19,25 +20,25 @@ struct ControlGroupsTests {
                 "/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod1.slice/kata_cri-2.scope"
             ),
         ])
-    func path(_ given: String, _ expected: String) { #expect(ControlGroup.path(given, sandbox: "s1") == expected) }
+    func path(_ given: String, _ expected: String) { #expect(Cgroup.path(given, sandbox: "s1") == expected) }
 
     @Test("hierarchies are found in both versions; an empty second beside the first is none")
     func hierarchies() {
         let first =
             "32 31 0:29 / /cg/cpu rw - cgroup cgroup rw,cpu,cpuacct\n37 31 0:37 / /cg/systemd rw - cgroup cgroup rw,name=systemd\n"
         let second = "38 31 0:38 / /cg/unified rw,relatime shared:9 - cgroup2 cgroup2 rw\n"
-        let mixed = Hierarchies(first + second + "nonsense\n1 2 - cgroup2\n")
+        let mixed = Hierarchies(MountTable.parse(first + second + "nonsense\n1 2 - cgroup2\n"))
         #expect(mixed.all.map(\.path) == ["/cg/cpu", "/cg/systemd"] && !mixed.isUnified)
         #expect(mixed.directory("cpuacct", "/a") == "/cg/cpu/a" && mixed.directory("memory", "/a") == nil)
-        let unified = Hierarchies(second)
+        let unified = Hierarchies(MountTable.parse(second))
         #expect(unified.isUnified && unified.directory("memory", "/a") == "/cg/unified/a")
-        #expect(Hierarchies("").all.isEmpty)
+        #expect(Hierarchies([]).all.isEmpty)
     }
 
     /// Mounts of control groups that are plain directories with the files that a kernel would make.
     private struct FakeHost {
         let scratch = Scratch()
-        let group: ControlGroup
+        let group: Cgroup
 
         /// - Parameter mounts: names of hierarchies with their mount options; "cgroup2" for version 2.
         init(_ mounts: [String], files: [String]) throws {
@@ -48,7 +49,7 @@ struct ControlGroupsTests {
                     ? "1 2 0:3 / \(place) rw - cgroup2 cgroup2 rw\n"
                     : "1 2 0:3 / \(place) rw - cgroup cgroup rw,\(name)\n"
             }
-            group = ControlGroup("/over/kata_a", Hierarchies(lines.joined()))
+            group = Cgroup("/over/kata_a", Hierarchies(MountTable.parse(lines.joined())))
             for name in mounts { try Files.makeDirectory(base + "/" + name) }
             try group.make()
             for file in files { try write(file, "max\n") }
@@ -65,7 +66,7 @@ struct ControlGroupsTests {
 
     @Test("limits are written in both versions' files")
     func limits() throws {
-        let limits = ControlGroup.Limits(memory: 256 << 20, tasks: 77)
+        let limits = Cgroup.Limits(memory: 256 << 20, tasks: 77)
         let first = try FakeHost(
             ["memory", "pids", "cpu"], files: ["memory/memory.limit_in_bytes", "pids/pids.max"])
         #expect(try first.group.set(limits) == [])
@@ -104,7 +105,7 @@ struct ControlGroupsTests {
         "a process that needs more than its group's limit is killed, and the group tells so",
         .enabled(if: getuid() == 0 && canLimit, "needs root and the controllers memory and pids"))
     func outOfMemory() throws {
-        let group = ControlGroup("/kata-test-\(UInt32.random(in: 0...UInt32.max))")
+        let group = Cgroup("/kata-test-\(UInt32.random(in: 0...UInt32.max))")
         defer { group.remove() }
         try group.make()
         try #require(try group.set(.init(memory: 16 << 20, tasks: 8)) == [])
@@ -130,9 +131,9 @@ struct ControlGroupsTests {
     )
     func life() throws {
         let name = "/kata-test-\(UInt32.random(in: 0...UInt32.max))/kata_a"
-        let group = ControlGroup(name)
+        let group = Cgroup(name)
         let parent = String(name.dropLast("/kata_a".count))
-        defer { ControlGroup(parent).remove() }
+        defer { Cgroup(parent).remove() }
         try group.make()
         let child = try ChildProcess(Command("/bin/sleep", ["100"]))
         defer {
@@ -163,8 +164,8 @@ struct ControlGroupsTests {
     func unifiedLife() throws {
         let hierarchies = try #require(Self.unified)
         let parent = "/kata-test-\(UInt32.random(in: 0...UInt32.max))"
-        let group = ControlGroup(parent + "/kata_a", hierarchies)
-        defer { ControlGroup(parent, hierarchies).remove() }
+        let group = Cgroup(parent + "/kata_a", hierarchies)
+        defer { Cgroup(parent, hierarchies).remove() }
         try group.make()
         let child = try ChildProcess(Command("/bin/sleep", ["100"]))
         defer {
@@ -184,4 +185,9 @@ struct ControlGroupsTests {
         #expect(!Files.exists(hierarchies.all[0].path + group.path))
         #expect(try place()?.contains("kata_a") == false)
     }
+
+    @Test(
+        "shares become weights as runc computes them",
+        arguments: [(0, 1), (2, 1), (1024, 39), (262_144, 10_000), (.max, 10_000)])
+    func weight(_ shares: UInt64, _ expected: UInt64) { #expect(CPUWeight.weight(shares: shares) == expected) }
 }
