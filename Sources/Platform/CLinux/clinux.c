@@ -77,8 +77,8 @@ static int change_user(const struct clx_spawn *request) {
 
 enum { FAILED = -2, FIRST_MOVED = 64 };
 
-// Moves each source to its target and closes all other numbers below FIRST_MOVED. Moves `*kept`, if given, above them. Returns the highest
-// target, -1 for none, or FAILED.
+// Moves each source to its target and closes all other numbers below FIRST_MOVED. Moves `*kept`, if given, above them.
+// Returns the highest target, -1 for none, or FAILED.
 static int arrange(const struct clx_fd_mapping *mappings, size_t count, int *kept) {
     // Sources move above every target first, so that no dup2 overwrites a source still needed.
     int moved[HIGHEST_MAPPING];
@@ -115,15 +115,16 @@ int clx_keep_only(const struct clx_fd_mapping *mappings, size_t count) {
 }
 
 int clx_forbid_core_dumps(void) {
-    // A limit of 0 doesn't stop a dump that is piped to a program, a limit of 1 does (fs/coredump.c); for a file both are too small.
+    // A limit of 0 still pipes a dump to a program, a limit of 1 doesn't (fs/coredump.c). Both are too small for a
+    // file.
     struct rlimit limit = {1, 1};
     if (setrlimit(RLIMIT_CORE, &limit) == 0) return 0;
-    // The hard limit is 0 already, and only CAP_SYS_RESOURCE raises it.
+    // Fails when the hard limit is 0 already, which only CAP_SYS_RESOURCE can raise.
     limit = (struct rlimit){0, 0};
     return setrlimit(RLIMIT_CORE, &limit) < 0 ? -errno : 0;
 }
 
-// Runs in the child of a multithreaded process: async-signal-safe calls only.
+// Runs in the child of a multithreaded process, so it makes only async-signal-safe calls.
 static void child(const struct clx_spawn *request, int report, int gate) {
     char go;
     if (request->network_namespace >= 0 && setns(request->network_namespace, CLONE_NEWNET) < 0) fail(report, clx_spawn_join_network_namespace);
@@ -132,8 +133,8 @@ static void child(const struct clx_spawn *request, int report, int gate) {
     if (request->directory && chdir(request->directory) < 0) fail(report, clx_spawn_change_directory);
     if (!request->may_dump_core && clx_forbid_core_dumps() < 0) fail(report, clx_spawn_limit_core_dumps);
 
-    // Comes before the change of user, which takes away the right to change the set. A capability outside of it doesn't come back at
-    // exec, not even to root (capabilities(7)).
+    // Comes before the change of user, which takes away the right to change the set. A capability outside of it doesn't
+    // come back at exec, not even to root (capabilities(7)).
     if (clx_bound_capabilities(request->bounding) < 0) fail(report, clx_spawn_drop_capabilities);
     if (request->without_privileges && clx_set_ambient_capabilities(0) < 0) fail(report, clx_spawn_drop_capabilities);
     if (request->user && change_user(request) < 0) fail(report, clx_spawn_change_user);
@@ -385,7 +386,7 @@ int clx_seal_size(int fd) {
 int clx_is_lasting_memory(int fd) {
     struct statfs facts;
     int seals = fcntl(fd, F_GET_SEALS);
-    // Of huge pages there may be none left for a page that was punched out (hugetlbfs): touching it is SIGBUS.
+    // Refuses hugetlbfs: for a punched-out page there may be no huge page left, and an access raises SIGBUS.
     return seals >= 0 && seals & F_SEAL_SHRINK && fstatfs(fd, &facts) == 0 && facts.f_type == TMPFS_MAGIC;
 }
 
@@ -395,7 +396,7 @@ extern const char __executable_start[], etext[];
 
 void clx_trim_memory(void) {
     malloc_trim(0);
-    // Clean pages of the executable: they come back from the page cache, a few at a time, when they are run again.
+    // Clean pages of the executable come back from the page cache when they run again.
     uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
     uintptr_t start = ((uintptr_t)__executable_start + page - 1) & ~(page - 1);
     uintptr_t end = (uintptr_t)etext & ~(page - 1);
@@ -455,7 +456,7 @@ int clx_attach_loop(int file, int read_only, int *number) {
     if (control < 0) return -errno;
     struct loop_config config = {.fd = file, .info = {.lo_flags = LO_FLAGS_AUTOCLEAR | (read_only ? LO_FLAGS_READ_ONLY : 0)}};
     int result = -EBUSY;
-    // Another program may take the free one first.
+    // Tries again when another program has taken the free device first.
     for (int turn = 0; turn < 64 && result == -EBUSY; turn++) {
         char path[32];
         *number = ioctl(control, LOOP_CTL_GET_FREE);
@@ -490,7 +491,7 @@ int clx_netlink_route(int seconds, unsigned groups) {
     int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE);
     if (fd < 0) return -errno;
     int on = 1;
-    // An old kernel does without the explanations.
+    // Ignores the failure on an old kernel, which gives no explanations.
     (void)setsockopt(fd, SOL_NETLINK, NETLINK_EXT_ACK, &on, sizeof on);
     struct timeval limit = {seconds, 0};
     struct sockaddr_nl address = {.nl_family = AF_NETLINK, .nl_groups = groups};

@@ -3,15 +3,15 @@ import Glibc
 
 /// A running child, held by its pidfd: no later process with the same number is mistaken for it.
 ///
-/// Unless `Command.mayDumpCore` is set, the child dumps no core (RLIMIT_CORE). A program with CAP_SYS_RESOURCE, such as a hook, can raise
-/// that limit again.
+/// Unless `Command.mayDumpCore` is set, the child dumps no core (RLIMIT_CORE). A program with CAP_SYS_RESOURCE, such as
+/// a hook, can raise that limit again.
 package final class ChildProcess: Sendable {
     package let pid: pid_t
     private let pidfd: FileDescriptor
 
     /// Starts `command`. Standard streams that are not in its table are /dev/null.
-    /// - Parameter admit: called with the child before it executes anything. The child ends when `admit` throws, or when this process dies
-    ///   during the call.
+    /// - Parameter admit: called with the child before it executes anything. The child ends when `admit` throws, or
+    ///   when this process dies during the call.
     /// - Throws: the error of `admit`, or the step that failed, on the executable.
     package init(_ command: Command, admit: ((ProcessIdentity) throws(SystemError) -> Void)? = nil) throws(SystemError)
     {

@@ -12,14 +12,16 @@ package struct Command: Sendable {
     /// Maps numbers in the child to descriptors of this process.
     package var descriptors: [Int32: Int32] = [:]
     package var newSession = false
-    /// Kills the child when the thread that started it ends (PR_SET_PDEATHSIG). Without `admit`, a parent that dies during the start
-    /// leaves the child behind.
+    /// Kills the child when the thread that started it ends (PR_SET_PDEATHSIG). Without `admit`, a parent that dies
+    /// during the start leaves the child behind.
     package var diesWithParent = false
-    /// Inherits the limit of core dumps. By default a child dumps none: QEMU, virtiofsd and the shim map a guest's memory.
+    /// Inherits the limit of core dumps. By default a child dumps none: QEMU, virtiofsd and the shim map a guest's
+    /// memory.
     package var mayDumpCore = false
     /// The bounding set of capabilities of the child and of the programs that it executes.
     package var bounding = CapabilitySet.all
-    /// Starts the child without capabilities and with no_new_privs, whatever `bounding` is: root can then only use its own files.
+    /// Starts the child without capabilities and with no_new_privs, whatever `bounding` is: root can then only use its
+    /// own files.
     package var withoutPrivileges = false
     /// The child's user and groups; nil: inherit.
     package var user: ProcessUser?
@@ -38,7 +40,8 @@ package struct Command: Sendable {
         self.environment = environment ?? Command.inheritedEnvironment
     }
 
-    /// Sets a variable of the child's environment, or removes it when `value` is nil. Keeps one entry per name, as getenv(3) reads the first.
+    /// Sets a variable of the child's environment, or removes it when `value` is nil. Keeps one entry per name, as
+    /// getenv(3) reads the first.
     package mutating func set(_ name: String, _ value: String?) {
         environment.removeAll { $0.hasPrefix(name + "=") }
         if let value { environment.append(name + "=" + value) }

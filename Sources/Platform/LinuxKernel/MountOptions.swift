@@ -36,7 +36,8 @@ package struct MountOptions: Equatable, Sendable {
         "rprivate": UInt(MS_PRIVATE) | UInt(MS_REC),
         "unbindable": UInt(MS_UNBINDABLE), "runbindable": UInt(MS_UNBINDABLE) | UInt(MS_REC),
     ]
-    /// Options for whole trees, as bits of mount_setattr(2). The access times are one field: a new value needs the old one cleared.
+    /// Options for whole trees, as bits of mount_setattr(2). The access times are one field: a new value needs the old
+    /// one cleared.
     private static let recursive: [String: (set: UInt64, clear: UInt64)] = [
         "rro": (MountAttribute.readOnly, 0), "rrw": (0, MountAttribute.readOnly),
         "rnosuid": (MountAttribute.noSetuid, 0), "rsuid": (0, MountAttribute.noSetuid),

@@ -13,7 +13,8 @@ package struct DeviceEvents: ~Copyable {
 
     /// Calls `look` at once and after each event until it finds something. Blocks.
     ///
-    /// The content of an event doesn't matter: `look` reads sysfs. No event is missed, as the socket listens before the first look.
+    /// The content of an event doesn't matter: `look` reads sysfs. No event is missed, as the socket listens before the
+    /// first look.
     /// - Returns: nil when the time is over.
     /// - Throws: the errors of `look`, or when poll(2) fails.
     package func wait<Found>(until deadline: ContinuousClock.Instant, for look: () throws -> Found?) throws -> Found? {

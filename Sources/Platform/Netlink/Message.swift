@@ -66,7 +66,8 @@ package struct NetlinkMessage: Equatable, Sendable {
         return writer.bytes + payload
     }
 
-    /// The error of a failed request, or errno 0 for an acknowledgement (`nlmsgerr`), with the kernel's explanation or "".
+    /// The error of a failed request, or errno 0 for an acknowledgement (`nlmsgerr`), with the kernel's explanation or
+    /// "".
     var failure: (errno: Int32, words: String)? {
         guard type == MessageType.error, payload.count >= 4 else { return nil }
         let code = -payload[...].number(at: 0, as: Int32.self)

@@ -2,8 +2,8 @@ import CLinux
 import Glibc
 import LinuxKernel
 
-/// A socket of rtnetlink(7): lists and changes links, addresses, routes and neighbours of the calling thread's network namespace.
-/// Calls block, at most `answerSeconds` for each answer.
+/// A socket of rtnetlink(7): lists and changes links, addresses, routes and neighbours of the calling thread's network
+/// namespace. Calls block, at most `answerSeconds` for each answer.
 package final class NetlinkSocket {
     private let descriptor: FileDescriptor
     private var sequence: UInt32 = 0
@@ -56,7 +56,8 @@ package final class NetlinkSocket {
         return writer.bytes
     }
 
-    /// Makes a link of a kind without parameters, such as `dummy` or `bridge`, or a `veth` whose other end is named `peer`.
+    /// Makes a link of a kind without parameters, such as `dummy` or `bridge`, or a `veth` whose other end is named
+    /// `peer`.
     package func create(_ name: String, kind: String, peer: String? = nil) throws(SystemError) {
         try acknowledge(
             MessageType.newLink, flags: MessageFlags.createNew, Self.payload(name, kind: kind, peer: peer),
