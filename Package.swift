@@ -57,7 +57,8 @@ let package = Package(
             providers: [.apt(["libmd-dev"])]),
         room("LinuxKernel", in: "Platform", ["CLinux"]),
         room("Digest", in: "Platform", ["CMessageDigest", "LinuxKernel"]),
-        room("EventLoop", in: "Platform", ["LinuxKernel", nioCore, nioPosix]),
+        room("Streams", in: "Platform", ["LinuxKernel"]),
+        room("EventLoop", in: "Platform", ["LinuxKernel", "Streams", nioCore, nioPosix]),
         room("Cgroups", in: "Platform", ["LinuxKernel"]),
         room("Netlink", in: "Platform", ["CLinux", "LinuxKernel"]),
         room("VhostUser", in: "Platform", ["CLinux", "LinuxKernel"]),
@@ -68,11 +69,12 @@ let package = Package(
         room("ShimAPI", in: "Contracts", ["TTRPC", protobuf]),
         // Guest
         room("Container", in: "Guest", ["CLinux", "CSeccomp", "LinuxKernel", "OCISpec"]),
-        room("GuestNetwork", in: "Guest", ["AgentAPI", "CLinux", "LinuxKernel", "Netlink", "TTRPC"]),
-        room("GuestStorage", in: "Guest", ["AgentAPI", "CLinux", "LinuxKernel", "Netlink", "TTRPC"]),
+        room("GuestNetwork", in: "Guest", ["Streams", "AgentAPI", "CLinux", "LinuxKernel", "Netlink", "TTRPC"]),
+        room("GuestStorage", in: "Guest", ["Streams", "AgentAPI", "CLinux", "LinuxKernel", "Netlink", "TTRPC"]),
         room(
             "Agent", in: "Guest",
             [
+                "Streams",
                 "Container", "GuestNetwork", "GuestStorage", "AgentAPI", "OCISpec", "TTRPC", "EventLoop",
                 "Netlink",
                 "LinuxKernel", "CLinux", nioCore,
@@ -80,9 +82,9 @@ let package = Package(
             ]),
         // Host
         room("Configuration", in: "Host", ["Digest", "LinuxKernel"]),
-        room("Hypervisor", in: "Host", ["LinuxKernel", "CLinux", "EventLoop", nioCore, nioPosix]),
+        room("Hypervisor", in: "Host", ["Streams", "LinuxKernel", "CLinux", "EventLoop", nioCore, nioPosix]),
         room("Storage", in: "Host", ["CLinux", "LinuxKernel"]),
-        room("Network", in: "Host", ["LinuxKernel", "Netlink"]),
+        room("Network", in: "Host", ["Streams", "Cleanup", "LinuxKernel", "Netlink"]),
         room(
             "Images", in: "Host", ["CLinux", "Digest", "LinuxKernel"],
             resources: [
@@ -90,12 +92,13 @@ let package = Package(
                 .embedInCode("Kernel/patches/keep-initmem.patch"),
                 .embedInCode("Kernel/patches/known-branches.patch"),
             ]),
-        room("SandboxCgroups", in: "Host", ["Cgroups", "LinuxKernel"]),
-        room("Ledger", in: "Host", ["Cgroups", "LinuxKernel", "Network"]),
+        room("SandboxCgroups", in: "Host", ["Cgroups", "Cleanup", "LinuxKernel"]),
+        room("Cleanup", in: "Host", ["LinuxKernel"]),
         room(
             "Sandbox", in: "Host",
             [
-                "Configuration", "Cgroups", "SandboxCgroups", "Hypervisor", "Ledger", "Network", "Netlink", "Storage",
+                "Streams",
+                "Configuration", "Cgroups", "SandboxCgroups", "Hypervisor", "Cleanup", "Network", "Netlink", "Storage",
                 "VhostUser",
                 "AgentAPI",
                 "OCISpec",
@@ -105,18 +108,19 @@ let package = Package(
         room(
             "Shim", in: "Host",
             [
-                "Sandbox", "Configuration", "Hypervisor", "Ledger", "ShimAPI", "AgentAPI", "TTRPC",
+                "Sandbox", "Configuration", "Hypervisor", "Cleanup", "ShimAPI", "AgentAPI", "TTRPC",
                 "EventLoop",
                 "OCISpec",
                 "LinuxKernel", "CLinux", nioCore, nioPosix, log, protobuf,
             ]),
         // Tools
         tool("kata-agent", ["Agent", "AgentAPI", "LinuxKernel"]),
-        tool("containerd-shim-kata-v2", ["Shim", "AgentAPI", "LinuxKernel"]),
+        tool("containerd-shim-kata-v2", ["Shim", "Sandbox", "Cleanup", "AgentAPI", "LinuxKernel"]),
         tool(
             "kata-runtime",
             [
-                "Shim", "Sandbox", "Ledger", "Network", "Netlink", "AgentAPI", "ShimAPI", "TTRPC",
+                "Streams",
+                "Shim", "Sandbox", "Cleanup", "Network", "Netlink", "AgentAPI", "ShimAPI", "TTRPC",
                 "EventLoop",
                 "Configuration", "OCISpec", "LinuxKernel", "CLinux", arguments, nioCore, nioPosix, protobuf,
             ]),
@@ -126,7 +130,8 @@ let package = Package(
         .target(
             name: "TestSupport", dependencies: ["AgentAPI", "CLinux", "LinuxKernel", "TTRPC", "VhostUser", protobuf],
             path: "Tests/TestSupport", swiftSettings: strict),
-        unitTests("LinuxKernel", ["CLinux", "TestSupport"]),
+        unitTests("LinuxKernel", ["Streams", "CLinux", "TestSupport"]),
+        unitTests("Streams", ["LinuxKernel", "TestSupport"]),
         unitTests("Netlink", ["LinuxKernel", "CLinux", "TestSupport"]),
         unitTests("GuestNetwork", ["AgentAPI", "LinuxKernel", "Netlink", "TestSupport"]),
         unitTests("VhostUser", ["LinuxKernel", "CLinux", "TestSupport"]),
@@ -141,12 +146,14 @@ let package = Package(
         unitTests("Network", ["Netlink", "LinuxKernel", "TestSupport"]),
         unitTests("Cgroups", ["LinuxKernel", "SandboxCgroups", "TestSupport"]),
         unitTests("Storage", ["CLinux", "LinuxKernel", "TestSupport"]),
-        unitTests("Ledger", ["LinuxKernel", "Network", "TestSupport"]),
+        unitTests("Cleanup", ["LinuxKernel", "Network", "SandboxCgroups", "TestSupport"]),
         unitTests("Images", ["LinuxKernel", "TestSupport"]),
         unitTests(
             "Sandbox",
             [
-                "AgentAPI", "CLinux", "Configuration", "Cgroups", "SandboxCgroups", "EventLoop", "Hypervisor", "Ledger",
+                "Streams",
+                "AgentAPI", "CLinux", "Configuration", "Cgroups", "SandboxCgroups", "EventLoop", "Hypervisor",
+                "Cleanup",
                 "OCISpec",
                 "LinuxKernel", "TTRPC", "TestSupport", nioPosix, log,
             ]),
@@ -160,7 +167,7 @@ let package = Package(
         .testTarget(
             name: "VMTests",
             dependencies: [
-                "TestSupport", "Sandbox", "Ledger", "AgentAPI", "ShimAPI", "TTRPC", "EventLoop", "Configuration",
+                "TestSupport", "Sandbox", "Cleanup", "AgentAPI", "ShimAPI", "TTRPC", "EventLoop", "Configuration",
                 "Images",
                 "OCISpec", "LinuxKernel",
                 nioCore, nioPosix, protobuf, log,

@@ -154,8 +154,8 @@ struct CgroupsTests {
 
     /// Version 2, wherever it is mounted; a kernel with version 1 may have it beside.
     private static let unified: Hierarchies? = {
-        let lines = ((try? Files.readText("/proc/self/mountinfo")) ?? "").split(separator: "\n")
-        return lines.first { $0.contains(" - cgroup2 ") }.map { Hierarchies(String($0)) }
+        let mounts = (try? MountTable.read()) ?? []
+        return mounts.first { $0.type == "cgroup2" }.map { Hierarchies([$0]) }
     }()
 
     @Test(

@@ -4,6 +4,7 @@ import Glibc
 import LinuxKernel
 import Logging
 import OCISpec
+import Streams
 import TestSupport
 import Testing
 

@@ -1,7 +1,7 @@
 import AgentAPI
+import Cleanup
 import Configuration
 import EventLoop
-import Ledger
 import LinuxKernel
 import Logging
 import NIOPosix

@@ -1,7 +1,7 @@
 import AgentAPI
+import Cleanup
 import Configuration
 import Foundation
-import Ledger
 import Logging
 import NIOPosix
 import OCISpec

@@ -1,6 +1,7 @@
 import CLinux
 import Glibc
 import LinuxKernel
+import Streams
 import Synchronization
 
 /// A shell of the guest itself for whoever the host lets connect: each stream has its own terminal.

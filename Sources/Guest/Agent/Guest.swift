@@ -6,6 +6,7 @@ import GuestStorage
 import LinuxKernel
 import NIOCore
 import OCISpec
+import Streams
 import Synchronization
 import TTRPC
 

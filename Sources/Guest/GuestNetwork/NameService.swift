@@ -2,6 +2,7 @@ import AgentAPI
 import CLinux
 import Glibc
 import LinuxKernel
+import Streams
 
 /// Stands in the guest for the resolver of the sandbox's network namespace: what its clients ask goes to the host, over the
 /// guest's own channel.

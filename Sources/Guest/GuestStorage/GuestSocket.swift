@@ -2,6 +2,7 @@ import AgentAPI
 import CLinux
 import Glibc
 import LinuxKernel
+import Streams
 import TTRPC
 
 /// Stands in the guest for a Unix socket of the host: each of its clients has a stream to it.

@@ -3,6 +3,7 @@ import EventLoop
 import FoundationEssentials
 import Glibc
 import LinuxKernel
+import Streams
 
 import protocol NIOCore.EventLoop
 
@@ -81,7 +82,7 @@ package struct MachineTemplate: Sendable, Equatable {
         var machine = machine
         machine.memory = .file(work + "/memory")
         (machine.consoleFile, machine.pidFile) = (work + "/console.log", work + "/qemu.pid")
-        let logs = try LogKeeper()
+        let logs = try BoundedLogs()
         defer { logs.stop() }
         let running = try await QEMUVirtualMachine.start(
             machine, qmpSocket: work + "/qmp.sock", logs: logs, on: loop
@@ -105,7 +106,7 @@ package struct MachineTemplate: Sendable, Equatable {
     private func removeHalfMade() {
         let (parent, own) = (Files.parent(of: directory), directory.split(separator: "/").last ?? "")
         for name in Files.list(parent) where name.hasPrefix(own + ".new-") {
-            if !ProcessIdentity.isAtWork(endOf: name) { Files.removeTree(parent + "/" + name) }
+            if !ProcessIdentity.isOwnerAlive(ofName: name) { Files.removeTree(parent + "/" + name) }
         }
     }
 

@@ -2,6 +2,7 @@ import CLinux
 import EventLoop
 import Glibc
 import LinuxKernel
+import Streams
 import Synchronization
 
 import protocol NIOCore.EventLoop
@@ -29,10 +30,10 @@ package final class QEMUVirtualMachine: Sendable {
     }
     private let facts = Mutex(Facts())
     private let exit = OneShot<ProcessExit>()
-    private let logs: LogKeeper
+    private let logs: BoundedLogs
 
     private init(
-        _ process: ChildProcess, _ configuration: VMConfiguration, _ logs: LogKeeper, _ loop: any EventLoop
+        _ process: ChildProcess, _ configuration: VMConfiguration, _ logs: BoundedLogs, _ loop: any EventLoop
     ) {
         self.process = process
         self.logs = logs
@@ -48,7 +49,7 @@ package final class QEMUVirtualMachine: Sendable {
     ///   - qmpSocket: where the monitor listens, for this process and for operators.
     ///   - memory: a file with a saved machine's memory, which this one takes over (`Memory.saved`).
     package static func start(
-        _ configuration: VMConfiguration, qmpSocket: String, logs: LogKeeper, memory: Int32? = nil,
+        _ configuration: VMConfiguration, qmpSocket: String, logs: BoundedLogs, memory: Int32? = nil,
         on loop: any EventLoop,
         admit: @escaping (ProcessIdentity) throws(SystemError) -> Void
     ) async throws -> QEMUVirtualMachine {

@@ -1,13 +1,14 @@
 import AgentAPI
+import Cleanup
 import EventLoop
 import FoundationEssentials
 import Glibc
 import Hypervisor
-import Ledger
 import LinuxKernel
 import Logging
 import Network
 import Storage
+import Streams
 import TTRPC
 import VhostUser
 
@@ -22,7 +23,7 @@ extension Sandbox {
             try enterGroups()
             try makeShare()
             relay = try StreamRelay()
-            let logs = try LogKeeper()
+            let logs = try BoundedLogs()
             self.logs = logs
             let device: any GuestDialer =
                 if let guest = plan.machine.hostVsockCID { try KernelDialer(guest: guest, loop: loop) } else {

@@ -1,8 +1,9 @@
+import Cleanup
 import Glibc
-import Ledger
 import LinuxKernel
 import OCISpec
 import Storage
+import Streams
 import Synchronization
 
 /// A container of a sandbox. Only the sandbox's actor touches it.

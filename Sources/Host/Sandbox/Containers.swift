@@ -1,7 +1,7 @@
 import AgentAPI
+import Cleanup
 import FoundationEssentials
 import Glibc
-import Ledger
 import LinuxKernel
 import OCISpec
 import TTRPC

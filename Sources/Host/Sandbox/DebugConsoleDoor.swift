@@ -1,6 +1,7 @@
 import EventLoop
 import Glibc
 import LinuxKernel
+import Streams
 
 import protocol NIOCore.EventLoop
 

@@ -111,7 +111,7 @@ extension Sandbox {
             helpers: Cgroup(wanted.helpers, hierarchies))
         do {
             for group in made.machine == made.helpers ? [made.machine] : [made.machine, made.helpers] {
-                try ledger.add(.controlGroup(path: group.path))
+                try ledger.add(.cgroup(path: group.path))
                 try group.make()
             }
         } catch { return try doWithoutGroups(error) }

@@ -3,6 +3,7 @@ import CLinux
 import Glibc
 import LinuxKernel
 import OCISpec
+import Streams
 import Synchronization
 
 /// A Unix socket of the host that a container has. The guest's streams are joined with it, and with nothing else.

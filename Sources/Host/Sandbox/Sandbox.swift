@@ -1,11 +1,12 @@
 import AgentAPI
+import Cleanup
 import EventLoop
 import Hypervisor
-import Ledger
 import LinuxKernel
 import Logging
 import NIOCore
 import Storage
+import Streams
 import TTRPC
 
 /// One VM and the containers in it: empty → booting → ready → stopping → gone.
@@ -39,7 +40,7 @@ package actor Sandbox {
     var connection: RPCClient?
     var relay: StreamRelay?
     var debugConsole: DebugConsoleDoor?
-    var logs: LogKeeper?
+    var logs: BoundedLogs?
     var containers: [String: Container] = [:]
     /// Why the machine was ended, where that was not its own affair.
     var loss: String?

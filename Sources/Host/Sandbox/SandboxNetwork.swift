@@ -1,13 +1,14 @@
 import AgentAPI
+import Cleanup
 import EventLoop
 import Glibc
 import Hypervisor
-import Ledger
 import LinuxKernel
 import Logging
 import NIOCore
 import Netlink
 import Network
+import Streams
 
 /// The network of a sandbox: what its namespace on the host holds, the guest has.
 ///

@@ -1,4 +1,4 @@
-import Ledger
+import Cleanup
 
 /// Where a sandbox keeps its things on the host; the names are Kata's.
 package struct SandboxPaths: Sendable, Equatable {

@@ -1,5 +1,5 @@
+import Cleanup
 import Glibc
-import Ledger
 import LinuxKernel
 import OCISpec
 

@@ -1,6 +1,7 @@
 import AgentAPI
 import Glibc
 import LinuxKernel
+import Streams
 import Synchronization
 
 /// Hears who the clients of a sandbox's host sockets are, and connects them.

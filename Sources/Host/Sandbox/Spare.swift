@@ -1,11 +1,12 @@
 import AgentAPI
+import Cleanup
 import EventLoop
 import Glibc
 import Hypervisor
-import Ledger
 import LinuxKernel
 import OCISpec
 import Storage
+import Streams
 import TTRPC
 
 /// A sandbox that was booted for nobody, under a name of its own, until a real one goes on with its machine.
@@ -31,7 +32,7 @@ struct SpareParts: Sendable {
     let dialer: any GuestDialer
     let connection: RPCClient
     let relay: StreamRelay
-    let logs: LogKeeper
+    let logs: BoundedLogs
     let agentFeatures: [String]
     let memoryBlockMiB: Int
     let lastPort: UInt32

@@ -1,4 +1,4 @@
-import Ledger
+import Cleanup
 import LinuxKernel
 import Sandbox
 
@@ -6,7 +6,7 @@ import Sandbox
 package enum HostRestart {
     package static func clear() {
         var due: [DueHooks] = []
-        Ledger.clearAfterRestart { due += DueHooks.claimAll(in: $0) }
+        Ledger.cleanUpAfterRestart { due += DueHooks.claimAll(in: $0) }
         for hooks in due { hooks.run { writeError("kata: \($0)") } }
     }
 }

@@ -1,5 +1,5 @@
+import Cleanup
 import Glibc
-import Ledger
 import LinuxKernel
 import Sandbox
 import ShimAPI
@@ -54,7 +54,7 @@ package enum ShimDelete {
             if let cause = SandboxPlan.Groups.helpersLackOfMemory(of: sandbox) {
                 writeError("containerd-shim-kata-v2: sandbox \(sandbox) has ended: \(cause)")
             }
-            Ledger.takeAway(paths.machine) { due = DueHooks.claimAll(in: $0) }
+            Ledger.cleanUp(paths.machine) { due = DueHooks.claimAll(in: $0) }
         }
         // A pod's containers share a shim: that of the others lives.
         if (try? UnixSocket.connect(socket).raw) == nil { unlink(socket) }

@@ -1,6 +1,6 @@
 import CLinux
+import Cleanup
 import Glibc
-import Ledger
 import LinuxKernel
 import OCISpec
 import Sandbox
@@ -75,7 +75,7 @@ package enum ShimStart {
         command.newSession = true
         command.descriptors = [3: listener.raw]
         command.descriptors[2] = log.raw
-        let child = try ChildProcess(command) { process throws(SystemError) in try ledger.add(.keeper(id: process)) }
+        let child = try ChildProcess(command) { process throws(SystemError) in try ledger.add(.owner(id: process)) }
         try Files.replace("shim.pid", "\(child.pid)")
         try Files.replace("address", "unix://" + address)
     }

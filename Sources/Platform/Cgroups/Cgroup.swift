@@ -11,8 +11,8 @@ package struct Cgroup: Sendable, Equatable {
         (self.path, self.hierarchies) = (path, hierarchies)
     }
 
-    /// Makes the cgroup and its missing parents in every hierarchy. A cpuset without processors or memory nodes gets those of its parent
-    /// (cpuset(7)).
+    /// Makes the cgroup and its missing parents in every hierarchy. A cpuset without processors or memory nodes gets
+    /// those of its parent (cpuset(7)).
     package func make() throws(SystemError) {
         for hierarchy in hierarchies.all {
             var directory = hierarchy.path
@@ -45,8 +45,8 @@ package struct Cgroup: Sendable, Equatable {
         for hierarchy in hierarchies.all { Self.moveUp("\(process)", from: hierarchy.path + path, to: hierarchy.path) }
     }
 
-    /// In version 2, a cgroup that enables controllers for its children takes no processes, except the root (cgroup-v2.rst, "No Internal
-    /// Process Constraint").
+    /// In version 2, a cgroup that enables controllers for its children takes no processes, except the root
+    /// (cgroup-v2.rst, "No Internal Process Constraint").
     private static func moveUp(_ process: String, from directory: String, to root: String) {
         var directory = directory
         while directory != root, directory.count > root.count {
@@ -55,9 +55,10 @@ package struct Cgroup: Sendable, Equatable {
         }
     }
 
-    /// Sets the processors, memory nodes and CPU shares, with the values of `linux.resources.cpu` (config-linux.md, "CPU"). Nil, empty and 0
-    /// change nothing.
-    /// - Throws: ENOENT when there is no cpuset controller; the kernel's errors for numbers that the parent doesn't have.
+    /// Sets the processors, memory nodes and CPU shares, with the values of `linux.resources.cpu` (config-linux.md,
+    /// "CPU"). Nil, empty and 0 change nothing.
+    /// - Throws: ENOENT when there is no cpuset controller; the kernel's errors for numbers that the parent doesn't
+    ///   have.
     package func set(processors: String?, nodes: String?, shares: UInt64?) throws(SystemError) {
         for (file, value) in [("cpuset.cpus", processors), ("cpuset.mems", nodes)] {
             guard let value, !value.isEmpty else { continue }
@@ -115,7 +116,8 @@ package struct Cgroup: Sendable, Equatable {
         return text.split(separator: "\n").contains { $0.hasPrefix("oom_kill ") && $0 != "oom_kill 0" }
     }
 
-    /// Removes the cgroup from every hierarchy and moves its processes to the nearest parent that takes them. A missing cgroup is no error.
+    /// Removes the cgroup from every hierarchy and moves its processes to the nearest parent that takes them. A missing
+    /// cgroup is no error.
     package func remove() {
         for hierarchy in hierarchies.all {
             let directory = hierarchy.path + path

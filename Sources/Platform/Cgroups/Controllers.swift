@@ -3,8 +3,8 @@ import LinuxKernel
 extension Cgroup {
     /// Enables all controllers of a cgroup v2 directory for its children (cgroup.subtree_control, cgroup-v2.rst).
     ///
-    /// Ignores failures, for example in a cgroup that has processes ("No Internal Process Constraint"): the limit that needs the
-    /// controller reports its absence. The first call for a directory takes the kernel a while.
+    /// Ignores failures, for example in a cgroup that has processes ("No Internal Process Constraint"): the limit that
+    /// needs the controller reports its absence. The first call for a directory takes the kernel a while.
     /// - Parameter directory: an absolute path below the mount point of cgroup v2.
     package static func enableControllers(in directory: String) {
         func words(_ file: String) -> Set<Substring> {

@@ -19,7 +19,8 @@ package struct Hierarchies: Sendable, Equatable {
     /// Words among a hierarchy's options that are no controllers.
     private static let otherOptions: Set<String> = ["rw", "ro", "xattr", "clone_children"]
 
-    /// Takes the hierarchies from a table of mounts. Beside those of version 1, version 2 has no controllers and is left out.
+    /// Takes the hierarchies from a table of mounts. Beside those of version 1, version 2 has no controllers and is
+    /// left out.
     package init(_ mounts: [MountEntry]) {
         let unified = mounts.filter { $0.type == "cgroup2" }
             .map { Hierarchy(path: $0.mountPoint, controllers: []) }

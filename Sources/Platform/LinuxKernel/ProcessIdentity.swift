@@ -19,7 +19,7 @@ package struct ProcessIdentity: Hashable, Codable, Sendable {
     /// Whether the process lives whose number ends `name`, behind its last dash. True if /proc can't be read.
     ///
     /// Such names belong to directories that a process is about to complete or to remove.
-    package static func isAtWork(endOf name: String) -> Bool {
+    package static func isOwnerAlive(ofName name: String) -> Bool {
         guard let pid = name.split(separator: "-").last.flatMap({ Int32($0) }) else { return false }
         do { return try ProcessStatistics.find(pid) != nil } catch { return true }
     }
@@ -34,7 +34,8 @@ package struct ProcessIdentity: Hashable, Codable, Sendable {
         case ended
     }
 
-    /// The state of the process. If /proc can't be read, the process counts as running: otherwise its resources would be removed.
+    /// The state of the process. If /proc can't be read, the process counts as running: otherwise its resources would
+    /// be removed.
     package var life: Life {
         let found: ProcessStatistics?
         do { found = try ProcessStatistics.find(pid) } catch { return .running }

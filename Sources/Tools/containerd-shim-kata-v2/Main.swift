@@ -1,12 +1,15 @@
 import AgentAPI
+import Cleanup
 import Glibc
 import LinuxKernel
+import Sandbox
 import Shim
 
 /// containerd's shim protocol: flags in Go's syntax, then an action (reference: containerd runtime v2).
 @main
 struct Main {
     static func main() {
+        Ledger.registerKinds()
         do {
             let flags = try ShimFlags(Array(CommandLine.arguments.dropFirst()))
             switch flags.action {

@@ -1,7 +1,7 @@
 import ArgumentParser
+import Cleanup
 import Configuration
 import Glibc
-import Ledger
 import LinuxKernel
 import Sandbox
 

@@ -1,7 +1,7 @@
 import ArgumentParser
+import Cleanup
 import Configuration
 import Glibc
-import Ledger
 import LinuxKernel
 import OCISpec
 import Sandbox
@@ -146,7 +146,7 @@ extension GlobalOptions {
     private func askShim(toRemove id: String, from sandbox: String) -> Bool {
         let machine = SandboxPaths(sandbox: sandbox).machine
         let isShared = ContainerState.all(root: root).contains { $0.id != id && $0.sandboxName == sandbox }
-        guard Ledger.keeperLife(machine) == .running,
+        guard Ledger.ownerLife(machine) == .running,
             let task = try? TaskClient.connect(ShimProcess.address(root: root, sandbox: sandbox))
         else { return false }
         var isDeleted = false

@@ -2,6 +2,7 @@ import Glibc
 import LinuxKernel
 import OCISpec
 import Sandbox
+import Streams
 
 /// `kata-runtime exec SANDBOX`: the caller's terminal on a shell of the guest itself.
 enum DebugConsole {

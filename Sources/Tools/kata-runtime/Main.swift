@@ -1,10 +1,11 @@
 import AgentAPI
 import ArgumentParser
+import Cleanup
 import Configuration
 import Glibc
-import Ledger
 import LinuxKernel
 import OCISpec
+import Sandbox
 import Shim
 
 /// The OCI command line: a client of the process that containerd's shim protocol starts.
@@ -25,6 +26,7 @@ struct KataRuntime: ParsableCommand {
 
     static func main() {
         signal(SIGPIPE, SIG_IGN)
+        Ledger.registerKinds()
         // Before help is given: Podman asks so what there is.
         if let unknown = unknownCommand() {
             ErrorLog.shared.report(unknown + "; see kata-runtime --help")

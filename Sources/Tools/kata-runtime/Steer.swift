@@ -1,6 +1,6 @@
 import ArgumentParser
+import Cleanup
 import Glibc
-import Ledger
 import LinuxKernel
 import Sandbox
 import ShimAPI
@@ -46,7 +46,7 @@ struct Kill: ParsableCommand {
     }
 
     private func isHalted(_ state: ContainerState) -> Bool {
-        Ledger.keeperLife(SandboxPaths(sandbox: state.sandboxName).machine) == .stopped
+        Ledger.ownerLife(SandboxPaths(sandbox: state.sandboxName).machine) == .stopped
     }
 
     /// A shim that is halted can't pass it on, and what it keeps must end.

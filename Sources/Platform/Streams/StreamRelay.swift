@@ -1,12 +1,13 @@
 import Glibc
+import LinuxKernel
 import Synchronization
 
-/// Moves bytes between pairs of descriptors, on one thread for all pairs.
+/// Copies bytes between pairs of descriptors, on one thread for all pairs.
 ///
-/// A stream reads only when all it has read is written, so a slow reader stops the writer at the other end: nothing is dropped, and what
-/// waits has a limit for all streams together (`share`).
+/// A stream reads again only after it has written everything, so a slow reader stops the writer at the other end.
+/// Nothing is dropped, and the waiting bytes of all streams together are bounded (`share`).
 package final class StreamRelay: Sendable {
-    /// A pair of descriptors as its owner sees it.
+    /// One direction of a pair, for its owner.
     package final class Handle: Sendable {
         private struct Facts: Sendable {
             var moved = 0
@@ -16,13 +17,13 @@ package final class StreamRelay: Sendable {
         }
         private let facts = Mutex(Facts())
 
-        /// Bytes that have arrived.
+        /// The number of bytes that the destination has taken.
         package var moved: Int { facts.withLock { $0.moved } }
 
-        /// Something has been read that the destination does not take.
+        /// Whether bytes wait for the destination.
         package var isUnread: Bool { facts.withLock { $0.isUnread } }
 
-        /// Calls `body` once the stream has ended; at once when it has already.
+        /// Calls `body` when the stream has ended, at once if it has ended already.
         package func whenEnded(_ body: @escaping @Sendable () -> Void) {
             let ended = facts.withLock { facts in
                 if !facts.ended { facts.waiters.append(body) }
@@ -45,7 +46,7 @@ package final class StreamRelay: Sendable {
         }
     }
 
-    /// Two descriptors, which close when every stream between them has ended.
+    /// Two descriptors, which are closed when all streams between them have ended.
     private final class Pair: Sendable {
         let one: FileDescriptor
         let other: FileDescriptor
@@ -65,7 +66,7 @@ package final class StreamRelay: Sendable {
         let source: Int32
         let destination: Int32
         private var pair: Pair?
-        /// What the destination did not take at once.
+        /// The bytes that the destination has not taken yet.
         private var rest: [UInt8] = []
         private var written = 0
 
@@ -79,7 +80,8 @@ package final class StreamRelay: Sendable {
 
         enum Step { case again, ended }
 
-        /// Makes one move; `.ended` when the source is at its end or the destination is gone.
+        /// Reads or writes once.
+        /// - Returns: `.ended` at the end of the source, or when the destination is gone.
         func move(through space: UnsafeMutableRawBufferPointer) -> Step {
             if waitsForWriter {
                 guard let count = put(rest.withUnsafeBytes { UnsafeRawBufferPointer(rebasing: $0[written...]) }) else {
@@ -102,7 +104,7 @@ package final class StreamRelay: Sendable {
             return .again
         }
 
-        /// - Returns: how many bytes the destination took; nil when it is gone.
+        /// - Returns: the number of bytes that the destination took; nil when it is gone.
         private func put(_ bytes: UnsafeRawBufferPointer) -> Int? {
             let count = write(destination, bytes.baseAddress, bytes.count)
             if count < 0 { return errno == EAGAIN || errno == EINTR ? 0 : nil }
@@ -111,7 +113,7 @@ package final class StreamRelay: Sendable {
         }
 
         func end() {
-            // A socket to the guest must tell its end even while the other direction is open.
+            // Sends end of file on a socket whose other direction may stay open.
             shutdown(destination, Int32(SHUT_WR))
             pair = nil
             handle.end()
@@ -138,7 +140,7 @@ package final class StreamRelay: Sendable {
         try startThread("stdio") { [self] in run() }
     }
 
-    /// Moves everything from `source` to `destination` until one of them ends.
+    /// Copies from `source` to `destination` until one of them ends.
     @discardableResult
     package func connect(from source: consuming FileDescriptor, to destination: consuming FileDescriptor) -> Handle {
         let added = Added(pair: Pair(source, destination))
@@ -146,7 +148,8 @@ package final class StreamRelay: Sendable {
         return added.handle
     }
 
-    /// Moves everything both ways between two sockets. Each direction ends by itself.
+    /// Copies both ways between two sockets. Each direction ends by itself.
+    /// - Returns: the handles of both directions.
     @discardableResult
     package func join(_ one: consuming FileDescriptor, _ other: consuming FileDescriptor) -> [Handle] {
         let pair = Pair(one, other)
@@ -160,7 +163,7 @@ package final class StreamRelay: Sendable {
         wakeUp.signal()
     }
 
-    /// Ends a stream from this side: what was read but not written yet is lost.
+    /// Ends a stream from this side. Drops bytes that were read but not written.
     package func end(_ handle: Handle) {
         inbox.withLock { $0.ended.append(handle) }
         wakeUp.signal()
@@ -171,21 +174,23 @@ package final class StreamRelay: Sendable {
         wakeUp.signal()
     }
 
-    private static let mostBytes = 64 << 10
-    private static let bytesOfAll = 8 << 20
+    /// The maximum of a stream, and of all streams together, in bytes.
+    private static let maxBytes = 64 << 10
+    private static let maxTotalBytes = 8 << 20
 
-    /// Bytes that a stream reads at once, and that may wait for its reader: 64 KiB with up to 128 streams, then less, at least 1 KiB.
+    /// The number of bytes that a stream reads at once, which may wait for its reader: 64 KiB with up to 128 streams,
+    /// then less, at least 1 KiB.
     ///
-    /// A stream that waits keeps what it read when there were fewer: the nth largest has no more than 8 MiB ÷ n, all of 8192 streams no more
-    /// than 8 MiB × (1 + ln(8192 ÷ 128)), 42 MiB.
+    /// A waiting stream keeps its bytes when more streams come, so the nth largest has at most 8 MiB ÷ n. 8192 streams
+    /// have at most 8 MiB × (1 + ln(8192 ÷ 128)), which is 42 MiB.
     static func share(among streams: Int) -> Int {
-        max(1 << 10, min(mostBytes, bytesOfAll / max(1, streams)))
+        max(1 << 10, min(maxBytes, maxTotalBytes / max(1, streams)))
     }
 
     private func run() {
         signal(SIGPIPE, SIG_IGN)
         var streams: [Stream] = []
-        let space = UnsafeMutableRawBufferPointer.allocate(byteCount: Self.mostBytes, alignment: 16)
+        let space = UnsafeMutableRawBufferPointer.allocate(byteCount: Self.maxBytes, alignment: 16)
         defer { space.deallocate() }
         while true {
             let (news, ended, stopped) = inbox.withLock { inbox in

@@ -1,9 +1,9 @@
 import Glibc
 import LinuxKernel
 
-/// Something of a sandbox that no longer lives.
+/// Something that a dead sandbox has left on the host.
 package struct Leak: Sendable, CustomStringConvertible {
-    /// What it is, and why it belongs to nobody.
+    /// The path, and the reason why nothing uses it.
     package let description: String
     private let path: String
     private let hasLedger: Bool
@@ -13,16 +13,18 @@ package struct Leak: Sendable, CustomStringConvertible {
         description = "\(path): \(reason)"
     }
 
+    /// Removes it.
     /// - Returns: whether it is gone now.
     package func remove() -> Bool {
-        if hasLedger { try? Ledger.clear(path) } else { Files.removeTree(path) }
+        if hasLedger { try? Ledger.cleanUpDead(path) } else { Files.removeTree(path) }
         return !Files.exists(path)
     }
 }
 
 extension Ledger {
-    /// What belongs to no living sandbox below the directories of sandboxes. What another runtime may be using is not among it.
-    /// - Throws: where that can't be told, as there is no descriptor left.
+    /// Finds what belongs to no living sandbox in the directories of sandboxes. Leaves out everything that another
+    /// runtime may use.
+    /// - Throws: when processes can't be listed, for example for lack of a descriptor.
     package static func leaks() throws(SystemError) -> [Leak] {
         var commands: [String] = []
         for process in ProcessNamespace.processes {
@@ -30,21 +32,25 @@ extension Ledger {
                 commands.append(String(decoding: bytes, as: UTF8.self))
             }
         }
-        // This process's own is among them.
+        // The list has at least this process.
         if commands.isEmpty { throw SystemError("look at processes in", "/proc", errno: EMFILE) }
         func isNamed(_ path: String) -> Bool { commands.contains { $0.mentions(path + "/") } }
         var leaks: [Leak] = []
         for name in Files.list(machines) {
             let path = machines + "/" + name
             if name.hasPrefix(".new-") || name.hasPrefix(".old-") {
-                if !ProcessIdentity.isAtWork(endOf: name) { leaks.append(Leak(path, "its maker ended half-way")) }
-            } else if let page = try read(path) {
-                if page.keeper == .ended { leaks.append(Leak(path, page.remains, hasLedger: true)) }
+                if !ProcessIdentity.isOwnerAlive(ofName: name) {
+                    leaks.append(Leak(path, "its maker ended half-way"))
+                }
+            } else if let journal = try read(path) {
+                if journal.owner == .ended { leaks.append(Leak(path, journal.remains, hasLedger: true)) }
             } else if name.mentions(".new-") {
-                // A template that is being made (kata-runtime factory init) is complete under another name.
-                if !ProcessIdentity.isAtWork(endOf: name) { leaks.append(Leak(path, "its maker ended half-way")) }
+                // A VM template that kata-runtime factory init makes: the complete one has another name.
+                if !ProcessIdentity.isOwnerAlive(ofName: name) {
+                    leaks.append(Leak(path, "its maker ended half-way"))
+                }
             } else if !isNamed(path), !Files.exists(path + "/template.json") {
-                // A saved machine (kata-runtime factory) belongs to all sandboxes.
+                // A complete VM template belongs to all sandboxes.
                 leaks.append(Leak(path, "it has no ledger, and no process uses it"))
             }
         }
@@ -54,30 +60,15 @@ extension Ledger {
         }
         return leaks
     }
-
-    /// Once after each start of the host: what sandboxes had left before it is removed. Nothing of it can live.
-    /// - Parameter save: as in `takeAway(_:save:)`.
-    package static func clearAfterRestart(save: (String) -> Void) {
-        let stamp = "/run/vc/boot"
-        guard getuid() == 0, let currentBoot, (try? Files.readText(stamp)) != currentBoot else { return }
-        for name in Files.list(machines) {
-            guard let page = try? read(machines + "/" + name), !page.isOfThisBoot else { continue }
-            try? clear(machines + "/" + name, save: save)
-        }
-        guard (try? Files.makeDirectory("/run/vc")) != nil else { return }
-        try? Files.replace(stamp, currentBoot)
-    }
 }
 
-extension Ledger.Page {
-    /// What is left of a sandbox whose keepers have ended.
+extension Journal {
+    /// Describes what is left of a sandbox whose owners have ended.
     fileprivate var remains: String {
         guard isKnown else { return "a sandbox of a later version" }
         guard isOfThisBoot else { return "a sandbox from before the host's restart" }
-        let processes = lines.compactMap { line -> String? in
-            guard case .process(let process, let name) = line.entry, process.life != .ended else { return nil }
-            return "\(name) (process \(process.pid))"
-        }
+        let processes = things(Ledger.SandboxProcess.self).filter { $0.id.life != .ended }
+            .map { "\($0.name) (process \($0.id.pid))" }
         let running = processes.isEmpty ? "" : "; still there: " + processes.joined(separator: ", ")
         return "a sandbox whose shim has ended\(running)"
     }

@@ -1,16 +1,17 @@
 import Glibc
+import LinuxKernel
 import Testing
 
-@testable import LinuxKernel
+@testable import Streams
 
 @Suite("logs of others")
-struct LogKeeperTests {
+struct BoundedLogsTests {
     @Test("a flood fills no disk: the last part is kept, and a small log is kept whole")
     func flood() throws {
         var template = Array("/tmp/kata-logs-XXXXXX".utf8CString)
         let directory = template.withUnsafeMutableBufferPointer { String(cString: mkdtemp($0.baseAddress!)) }
         defer { Files.removeTree(directory) }
-        let logs = try LogKeeper()
+        let logs = try BoundedLogs()
         let (flood, small) = (directory + "/flood", directory + "/small")
         do {
             let end = try logs.open(flood, limit: 64 << 10)

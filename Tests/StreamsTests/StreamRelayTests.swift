@@ -1,7 +1,8 @@
 import Glibc
+import LinuxKernel
 import Testing
 
-@testable import LinuxKernel
+@testable import Streams
 
 @Suite("The relay of streams")
 struct StreamRelayTests {

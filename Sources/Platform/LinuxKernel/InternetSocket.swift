@@ -1,39 +1,14 @@
 import Glibc
 
-/// Datagrams in a stream, each behind its length: two bytes in network order, as DNS has it (RFC 1035, 4.2.2).
-package struct DatagramFrames: Sendable {
-    private var bytes: [UInt8] = []
-
-    package init() {}
-
-    package static func frame(_ datagram: [UInt8]) -> [UInt8] {
-        precondition(datagram.count <= Int(UInt16.max))
-        return [UInt8(datagram.count >> 8), UInt8(datagram.count & 0xff)] + datagram
-    }
-
-    /// Takes what came out of the stream. What is not yet a whole datagram waits, at most 64 KiB.
-    package mutating func receive(_ more: some Sequence<UInt8>) -> [[UInt8]] {
-        bytes += more
-        var whole: [[UInt8]] = []
-        var start = 0
-        while bytes.count - start >= 2 {
-            let length = Int(bytes[start]) << 8 | Int(bytes[start + 1])
-            guard bytes.count - start - 2 >= length else { break }
-            whole.append(Array(bytes[(start + 2)..<(start + 2 + length)]))
-            start += 2 + length
-        }
-        bytes.removeFirst(start)
-        return whole
-    }
-}
-
 /// Sockets of IPv4 (ip(7)), close-on-exec, in the calling thread's network namespace.
 package enum InternetSocket {
+    private static let backlog: Int32 = 16
+
     package enum Kind: Sendable { case datagrams, connections }
 
     /// - Parameters:
-    ///   - address: as inet_pton(3) reads it.
-    ///   - act: bind(2) or connect(2).
+    ///   - address: an IPv4 address in the form of inet_pton(3).
+    ///   - act: calls bind(2) or connect(2).
     private static func make(
         _ kind: Kind, _ operation: String, _ address: String, _ port: UInt16,
         _ act: (Int32, UnsafePointer<sockaddr>, socklen_t) -> Int32
@@ -58,7 +33,7 @@ package enum InternetSocket {
         return socket
     }
 
-    /// A connection may still be on its way: its first write waits for it.
+    /// Connects without waiting: a TCP connection may still be in progress, and the first write waits for it.
     package static func connect(_ kind: Kind, _ address: String, _ port: UInt16) throws(SystemError) -> FileDescriptor {
         try make(kind, "connect to", address, port) { raw, name, length in
             if kind == .connections { _ = fcntl(raw, F_SETFL, O_NONBLOCK) }
@@ -66,6 +41,7 @@ package enum InternetSocket {
         }
     }
 
+    /// Binds a socket, and listens on it for connections.
     package static func bind(_ kind: Kind, _ address: String, _ port: UInt16) throws(SystemError) -> FileDescriptor {
         let socket = try make(kind, "listen at", address, port) { raw, name, length in
             var on: Int32 = 1
@@ -73,7 +49,7 @@ package enum InternetSocket {
             return Glibc.bind(raw, name, length)
         }
         let raw = socket.raw
-        if kind == .connections { try check("listen at", "\(address):\(port)") { Glibc.listen(raw, 16) } }
+        if kind == .connections { try check("listen at", "\(address):\(port)") { Glibc.listen(raw, backlog) } }
         return socket
     }
 }

@@ -1,10 +1,12 @@
 import Glibc
+import LinuxKernel
 import Synchronization
 
-/// Takes what other processes write, such as a guest's console, into files that can't grow beyond a limit: the last part is kept.
+/// Writes the output of other processes, such as a guest's console, to files of bounded size, of which the end is kept.
 ///
-/// Whoever writes gets one end of a pair of sockets. A flood costs this process time, and the writer waits; no disk is filled.
-package final class LogKeeper: Sendable {
+/// A writer gets one end of a socket pair. A flood slows the writer down and costs this process time, but doesn't fill
+/// the disk.
+package final class BoundedLogs: Sendable {
     private struct Source: Sendable {
         let descriptor: Int32
         let path: String
@@ -12,24 +14,26 @@ package final class LogKeeper: Sendable {
     }
     private struct State: Sendable {
         var added: [Source] = []
-        /// Paths of what may still be written to.
+        /// Paths of logs whose writers are still there.
         var open: Set<String> = []
-        /// The last of what files had no room for.
+        /// The last bytes that a full disk did not take.
         var lost: [String: [UInt8]] = [:]
         var isStopped = false
     }
     private let state = Mutex(State())
     private let wakeUp: WakeUp
-    /// Of what is remembered in the place of a full disk, in bytes.
-    private static let mostLost = 4096
+    /// The maximum of bytes to keep in memory for a log when the disk is full.
+    private static let maxLost = 4096
 
     package init() throws(SystemError) {
         wakeUp = try WakeUp()
         try startThread("logs") { [self] in run() }
     }
 
-    /// - Parameter limit: of the file, in bytes; up to as much again is beside it, as `<path>.old`.
-    /// - Returns: what is to be written to.
+    /// Starts a log.
+    /// - Parameter limit: maximum size of the file in bytes; `<path>.old` beside it may have as many.
+    /// - Returns: the descriptor to write to.
+    /// - Throws: when the file can't be made.
     package func open(_ path: String, limit: Int = 512 << 10) throws(SystemError) -> FileDescriptor {
         var ends: [Int32] = [-1, -1]
         try check("open", path) { socketpair(AF_UNIX, Int32(SOCK_STREAM.rawValue) | O_CLOEXEC, 0, &ends) }
@@ -48,30 +52,32 @@ package final class LogKeeper: Sendable {
         return written
     }
 
-    /// Waits until everything is in the files of these paths that was written by processes that have ended.
+    /// Waits until the logs have everything that writers wrote before their end.
     package func settle(_ paths: [String], within limit: Duration) {
         let deadline = ContinuousClock.now + limit
         while !state.withLock({ $0.open.isDisjoint(with: paths) }), ContinuousClock.now < deadline { usleep(2_000) }
     }
 
-    /// The last lines for a path, also of what a full disk did not take; without control characters, and bounded, as a guest may write
-    /// them.
+    /// The last lines of a log, including those that a full disk did not take.
+    ///
+    /// A guest may have written them: control characters are replaced, and size and length are bounded.
     package func tail(_ path: String, lines: Int) -> [String] {
         var bytes: [UInt8] = []
         if let file = try? FileDescriptor.open(path, O_RDONLY) {
-            lseek(file.raw, max(0, lseek(file.raw, 0, SEEK_END) - Self.mostTold), SEEK_SET)
+            lseek(file.raw, max(0, lseek(file.raw, 0, SEEK_END) - Self.tailBytes), SEEK_SET)
             bytes = (try? file.readAll(path, limit: 1 << 20)) ?? []
         }
         bytes += state.withLock { $0.lost[path] ?? [] }
-        return bytes.split(separator: 10).map { line in
-            var line = String(decoding: line, as: UTF8.self).printable(limit: Self.longestLine)
+        return bytes.split(separator: UInt8(ascii: "\n")).map { line in
+            var line = String(decoding: line, as: UTF8.self).printable(limit: Self.maxLineBytes)
             while line.last == " " { line.removeLast() }
             return line
         }.filter { !$0.isEmpty }.suffix(lines)
     }
 
-    private static let mostTold = 16 << 10
-    private static let longestLine = 200
+    /// The number of bytes at the end of a file from which `tail` takes lines, and the maximum length of a line.
+    private static let tailBytes = 16 << 10
+    private static let maxLineBytes = 200
 
     package func stop() {
         state.withLock { $0.isStopped = true }
@@ -97,7 +103,7 @@ package final class LogKeeper: Sendable {
                 if count > 0, let lost = file?.append(chunk[..<count]), !lost.isEmpty {
                     state.withLock {
                         $0.lost[source.path] = ($0.lost[source.path] ?? []) + lost
-                        let excess = ($0.lost[source.path]?.count ?? 0) - Self.mostLost
+                        let excess = ($0.lost[source.path]?.count ?? 0) - Self.maxLost
                         if excess > 0 { $0.lost[source.path]?.removeFirst(excess) }
                     }
                 }
@@ -112,7 +118,7 @@ package final class LogKeeper: Sendable {
     }
 }
 
-/// A file of which only the end is kept.
+/// A file of bounded size, of which only the end is kept.
 final class BoundedFile {
     private let path: String
     private let limit: Int
@@ -128,8 +134,8 @@ final class BoundedFile {
         try FileDescriptor.open(path, O_WRONLY | O_CREAT | O_TRUNC | O_APPEND)
     }
 
-    /// On a full disk the rest is lost: a log is no reason to stop.
-    /// - Returns: what is lost.
+    /// Appends bytes. A full disk is no error.
+    /// - Returns: the bytes that were not written.
     func append(_ bytes: ArraySlice<UInt8>) -> ArraySlice<UInt8> {
         if size + bytes.count > limit {
             rename(path, path + ".old")

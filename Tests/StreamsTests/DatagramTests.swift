@@ -1,7 +1,8 @@
+import LinuxKernel
 import TestSupport
 import Testing
 
-@testable import LinuxKernel
+@testable import Streams
 
 @Suite("datagrams in a stream")
 struct DatagramTests {

@@ -1,10 +1,11 @@
 import Glibc
 import LinuxKernel
 import Network
+import SandboxCgroups
 import TestSupport
 import Testing
 
-@testable import Ledger
+@testable import Cleanup
 
 @Suite("the ledger")
 struct LedgerTests {
@@ -19,38 +20,38 @@ struct LedgerTests {
     }
 
     private static let examples: [Ledger.Entry] = [
-        .keeper(id: ProcessIdentity(pid: 7, start: 9)),
+        .owner(id: ProcessIdentity(pid: 7, start: 9)),
         .process(id: ProcessIdentity(pid: 8, start: 1 << 60), name: "qemu"),
         .mount(path: "/run/vc/vm/a\"\nb/x", namespace: 4_026_531_841),
         .directory(path: "/run/kata-containers/shared/sandboxes/é"),
-        .socket(path: "/run/containerd/s/0"), .controlGroup(path: "/sys/fs/cgroup/kata/x"),
+        .socket(path: "/run/containerd/s/0"), .cgroup(path: "/sys/fs/cgroup/kata/x"),
     ]
 
     @Test(
         "what was added is read back in order, what was undone is not, and a line that was cut short is as good as not written"
     )
     func page() throws {
-        var page = Ledger.Page(boot: "b")
-        for (index, entry) in Self.examples.enumerated() { page.apply(.init(number: index + 1, entry: entry)) }
-        page.apply(.init(number: 2))
-        let read = try #require(Ledger.Page(page.bytes))
-        #expect(read == page && read.lines.compactMap(\.entry) == Self.examples.filter { $0 != Self.examples[1] })
+        var journal = Journal(boot: "b")
+        for (index, entry) in Self.examples.enumerated() { journal.apply(.init(number: index + 1, entry: entry)) }
+        journal.apply(.init(number: 2))
+        let read = try #require(Journal(journal.bytes))
+        #expect(read == journal && read.records.compactMap(\.entry) == Self.examples.filter { $0 != Self.examples[1] })
         for cut in 1..<12 {
             let torn =
-                Array(page.bytes.dropLast(cut))
-                + Ledger.Page.encode(Ledger.Page.Line(number: 9, entry: Self.examples[0]))
-            let lines = try #require(Ledger.Page(torn)).lines
-            #expect(lines.dropLast() == page.lines.dropLast() && lines.last?.number == 9)
+                Array(journal.bytes.dropLast(cut))
+                + Journal.encode(Journal.Record(number: 9, entry: Self.examples[0]))
+            let records = try #require(Journal(torn)).records
+            #expect(records.dropLast() == journal.records.dropLast() && records.last?.number == 9)
         }
     }
 
     @Test(
         "what a sandbox has keeps its place when it becomes another thing, and its name when the sandbox gets another")
     func renamed() throws {
-        var page = Ledger.Page(boot: "b")
-        for (index, entry) in Self.examples.enumerated() { page.apply(.init(number: index + 1, entry: entry)) }
-        page.apply(.init(number: 2, entry: .socket(path: "/s")))
-        #expect(page.lines.map(\.number) == [1, 2, 3, 4, 5, 6] && page.lines[1].entry == .socket(path: "/s"))
+        var journal = Journal(boot: "b")
+        for (index, entry) in Self.examples.enumerated() { journal.apply(.init(number: index + 1, entry: entry)) }
+        journal.apply(.init(number: 2, entry: .socket(path: "/s")))
+        #expect(journal.records.map(\.number) == [1, 2, 3, 4, 5, 6] && journal.records[1].entry == .socket(path: "/s"))
 
         let share = "/run/kata-containers/shared/sandboxes/"
         let below = Ledger.Entry.mount(path: share + "a/shared", namespace: 4)
@@ -64,13 +65,13 @@ struct LedgerTests {
         try ledger.add(.directory(path: share + "one"))
         // What a dead sandbox of the name has left goes; one that lives keeps it.
         try Files.makeDirectory(place + "/two")
-        var dead = Ledger.Page(boot: try #require(Ledger.currentBoot))
-        dead.apply(.init(number: 1, entry: .keeper(id: ProcessIdentity(pid: 1 << 30, start: 1))))
+        var dead = Journal(boot: try #require(Ledger.currentBoot))
+        dead.apply(.init(number: 1, entry: .owner(id: ProcessIdentity(pid: 1 << 30, start: 1))))
         try Files.write(Ledger.file(in: place + "/two"), dead.bytes)
         try ledger.move(to: "two")
         #expect(ledger.directory == place + "/two" && !Files.exists(directory))
         try ledger.replace(socket, by: .socket(path: place + "/new.sock"))
-        let lines = try #require(try Ledger.read(place + "/two")).lines.compactMap(\.entry)
+        let lines = try #require(try Ledger.read(place + "/two")).records.compactMap(\.entry)
         #expect(lines.dropFirst() == [.socket(path: place + "/new.sock"), .directory(path: share + "two")])
         let other = try Ledger.begin(in: directory)
         #expect(throws: LedgerError.self) { try other.move(to: "two") }
@@ -80,11 +81,29 @@ struct LedgerTests {
         #expect(Files.list(place).isEmpty)
     }
 
+    @Test("every kind is read as earlier versions have written it")
+    func earlierFiles() throws {
+        Ledger.register([LinkCleanup.self, CgroupCleanup.self])
+        let entries = [
+            #"{"keeper":{"id":{"pid":7,"start":9}}}"#, #"{"process":{"id":{"pid":8,"start":2},"name":"qemu"}}"#,
+            #"{"mount":{"namespace":4026531841,"path":"/run/vc/vm/x"}}"#, #"{"directory":{"path":"/run/vc/vm/y"}}"#,
+            #"{"socket":{"path":"/s"}}"#, #"{"controlGroup":{"path":"/docker/kata_1"}}"#,
+            #"{"link":{"identity":3,"namespace":"/proc/1/ns/net","record":{"hardwareAddress":"02:42:ac:11:00:02","link":2,"number":1,"source":"redirected"}}}"#,
+        ]
+        let lines = entries.enumerated().map { #"{"entry":\#($1),"number":\#($0 + 1)}"# }
+        let text = "\n" + #"{"boot":"b","processes":{"inode":1},"version":1}"# + "\n" + lines.joined(separator: "\n")
+        let journal = try #require(Journal(Array(text.utf8)))
+        #expect(journal.records.count == entries.count)
+        #expect(journal.records[1].entry == .process(id: ProcessIdentity(pid: 8, start: 2), name: "qemu"))
+        #expect(journal.records[5].entry == .cgroup(path: "/docker/kata_1"))
+        #expect(String(decoding: journal.bytes, as: UTF8.self) == text)
+    }
+
     @Test("whatever a file holds, reading it ends, and gives nothing that was not whole")
     func fuzz() {
-        var page = Ledger.Page(boot: "b")
-        for (index, entry) in Self.examples.enumerated() { page.apply(.init(number: index + 1, entry: entry)) }
-        let sound = page.bytes
+        var journal = Journal(boot: "b")
+        for (index, entry) in Self.examples.enumerated() { journal.apply(.init(number: index + 1, entry: entry)) }
+        let sound = journal.bytes
         var random = Seeded(5)
         for _ in 0..<Fuzz.rounds(2000, of: "ledgers") {
             var bytes = sound
@@ -96,10 +115,10 @@ struct LedgerTests {
                 default: bytes.insert(contentsOf: sound[0..<min(40, sound.count)], at: at)
                 }
             }
-            guard let read = Ledger.Page(bytes) else { continue }
-            #expect(read.lines.count <= bytes.split(separator: 10).count)
+            guard let read = Journal(bytes) else { continue }
+            #expect(read.records.count <= bytes.split(separator: 10).count)
             // Whatever came through stays the same when it is written again.
-            #expect(Ledger.Page(read.bytes)?.lines == read.lines)
+            #expect(Journal(read.bytes)?.records == read.records)
         }
     }
 
@@ -126,7 +145,7 @@ struct LedgerTests {
         let (child, left) = try Self.sleeper()
         do {
             let first = try Ledger.begin(in: directory)
-            try first.add(.keeper(id: identity))
+            try first.add(.owner(id: identity))
             try first.add(.process(id: left, name: "left"))
         }
         let refusal = #expect(throws: LedgerError.self) { try Ledger.begin(in: directory) }
@@ -164,7 +183,7 @@ struct LedgerTests {
         }
         try ledger.add(.mount(path: place + "/kept/empty", namespace: 1))
         try ledger.add(.socket(path: place + "/kept/file"))
-        try ledger.add(.controlGroup(path: "/sys/fs/cgroup/../../..\(place)/kept/empty"))
+        try ledger.add(.cgroup(path: "/sys/fs/cgroup/../../..\(place)/kept/empty"))
         ledger.end()
         #expect(Files.list(place + "/kept") == ["empty", "file"])
         #expect(Files.exists("/run/vc/vm") || !Files.exists("/run/vc/vm/x"))
@@ -179,7 +198,7 @@ struct LedgerTests {
         let kept = try ledger.add(.directory(path: "/run/vc/vm/kept"))
         for index in 0..<3000 { ledger.undo(try ledger.add(.socket(path: "/nowhere/\(index)"))) }
         #expect(try Files.read(directory + "/ledger").count < 100 << 10)
-        #expect(Ledger.Page(try Files.read(directory + "/ledger"))?.lines.count == 2)
+        #expect(Journal(try Files.read(directory + "/ledger"))?.records.count == 2)
         #expect(ledger.mark != kept)
         ledger.end()
         #expect(Files.list(place) == [])
@@ -191,7 +210,7 @@ struct LedgerTests {
         do { try Ledger.begin(in: directory).add(.process(id: identity, name: "other")) }
         let text = try Files.readText(directory + "/ledger")
         try Files.write(directory + "/ledger", text.replacing(try #require(Ledger.currentBoot), with: "another"))
-        try Ledger.clear(directory)
+        try Ledger.cleanUpDead(directory)
         #expect(identity.life != .ended && Files.list(place) == [])
         child.signal(SIGKILL)
         _ = child.wait()
@@ -205,17 +224,17 @@ struct LedgerTests {
         let text = try Files.readText(directory + "/ledger").replacing("\"start\":\(own.start)", with: "\"start\":1")
         try Files.write(directory + "/ledger", text.replacing("\"version\":1", with: "\"version\":2"))
         for attempt in [
-            { try Ledger.clear(directory) }, { _ = try Ledger.begin(in: directory) },
+            { try Ledger.cleanUpDead(directory) }, { _ = try Ledger.begin(in: directory) },
             { _ = try Ledger.resume(in: directory) },
         ] {
             let refusal = #expect(throws: LedgerError.self) { try attempt() }
             #expect(refusal?.description.contains("made by a later version") == true)
         }
-        Ledger.takeAway(directory)
+        Ledger.cleanUp(directory)
         #expect(identity.life != .ended && Files.list(place) == ["one"])
         try Files.write(
             directory + "/ledger", text + "\n{\"entry\":{\"teapot\":{\"path\":\"/x\"}},\"number\":9}")
-        try Ledger.clear(directory)
+        try Ledger.cleanUpDead(directory)
         #expect(child.wait() == .signalled(SIGKILL) && Files.list(place) == [])
     }
 
@@ -232,9 +251,9 @@ struct LedgerTests {
         try #require(pipe(&ends) == 0)
         let here = FileDescriptor(owning: ends[0])
         let there = ends[1]
-        Claim.hold(path) {
+        CleanupLock.hold(path) {
             _ = try? startThread("second") {
-                Ledger.takeAway(directory)
+                Ledger.cleanUp(directory)
                 close(there)
             }
             usleep(100_000)
@@ -259,40 +278,41 @@ struct LedgerTests {
             there = children.split(separator: " ").first.flatMap { ProcessNamespace(of: String($0)) }
         }
         let namespace: ProcessNamespace = try #require(there)
-        var page = Ledger.Page(boot: try #require(Ledger.currentBoot), processes: namespace)
-        page.apply(.init(number: 1, entry: .keeper(id: ProcessIdentity(pid: 1 << 30, start: 1))))
+        var journal = Journal(boot: try #require(Ledger.currentBoot), processes: namespace)
+        journal.apply(.init(number: 1, entry: .owner(id: ProcessIdentity(pid: 1 << 30, start: 1))))
         try Files.makeDirectory(directory)
-        try Files.write(directory + "/ledger", page.bytes)
-        let refusal = #expect(throws: LedgerError.self) { try Ledger.clear(directory) }
+        try Files.write(directory + "/ledger", journal.bytes)
+        let refusal = #expect(throws: LedgerError.self) { try Ledger.cleanUpDead(directory) }
         #expect(refusal?.description.contains("another pid or time namespace") == true)
         #expect(throws: LedgerError.self) { _ = try Ledger.begin(in: directory) }
-        Ledger.takeAway(directory)
-        #expect(Files.list(place) == ["one"] && Ledger.keeperLife(directory) == .running)
+        Ledger.cleanUp(directory)
+        #expect(Files.list(place) == ["one"] && Ledger.ownerLife(directory) == .running)
         #expect(!Ledger.owns(socket: "/nowhere", directory))
-        // Its socket tells from everywhere whether the shim lives: one that nobody listens on any more is left of a dead one.
+        // Its socket tells from everywhere whether the shim lives: one that nobody listens on any more is left of a
+        // dead one.
         let socket = place + "/socket"
-        page.apply(.init(number: 2, entry: .socket(path: socket)))
-        page.apply(.init(number: 3, entry: .process(id: try #require(ProcessIdentity(child.pid)), name: "stranger")))
-        try Files.write(directory + "/ledger", page.bytes)
-        #expect(Ledger.keeperLife(directory) == .running)
+        journal.apply(.init(number: 2, entry: .socket(path: socket)))
+        journal.apply(.init(number: 3, entry: .process(id: try #require(ProcessIdentity(child.pid)), name: "stranger")))
+        try Files.write(directory + "/ledger", journal.bytes)
+        #expect(Ledger.ownerLife(directory) == .running)
         do {
             let listener = try UnixSocket.listen(socket)
-            #expect(Ledger.keeperLife(directory) == .running && listener.raw >= 0)
+            #expect(Ledger.ownerLife(directory) == .running && listener.raw >= 0)
         }
-        #expect(Ledger.keeperLife(directory) == .ended)
-        Ledger.takeAway(directory)
+        #expect(Ledger.ownerLife(directory) == .ended)
+        Ledger.cleanUp(directory)
         // Whoever has a number of its processes here is another.
         #expect(Files.list(place) == [] && ProcessIdentity(child.pid)?.life == .running)
         try Files.makeDirectory(directory)
-        page.apply(.init(number: 2))
-        page.apply(.init(number: 3))
-        try Files.write(directory + "/ledger", page.bytes)
+        journal.apply(.init(number: 2))
+        journal.apply(.init(number: 3))
+        try Files.write(directory + "/ledger", journal.bytes)
         child.signal(SIGKILL)
         _ = child.wait()
         // From the host it can be seen that they have gone.
         if ProcessNamespace.own?.inode == 0xefff_fffc {
             for _ in 0..<500 where there?.isGone == false { usleep(10_000) }
-            try Ledger.clear(directory)
+            try Ledger.cleanUpDead(directory)
             #expect(Files.list(place) == [])
         }
     }
@@ -304,7 +324,7 @@ struct LedgerTests {
         let text = try Files.readText(directory + "/ledger")
         try Files.write(directory + "/ledger", text.replacing(try #require(Ledger.currentBoot), with: "another"))
         var saved: [String] = []
-        try Ledger.clear(directory) { saved.append((try? Files.readText($0 + "/due")) ?? "nothing") }
+        try Ledger.cleanUpDead(directory) { saved.append((try? Files.readText($0 + "/due")) ?? "nothing") }
         #expect(saved == ["text"] && Files.list(place) == [])
     }
 
