@@ -65,7 +65,9 @@ let package = Package(
             providers: [.apt(["libmd-dev"])]),
         room("LinuxKernel", in: "Platform", ["CLinux"]),
         room("Digest", in: "Platform", ["CMessageDigest", "LinuxKernel"]),
-        room("EventLoop", in: "Platform", ["LinuxKernel", nioCore, nioPosix]),
+        room("Streams", in: "Platform", ["LinuxKernel"]),
+        room("EventLoop", in: "Platform", ["LinuxKernel", "Streams", nioCore, nioPosix]),
+        room("Cgroups", in: "Platform", ["LinuxKernel"]),
         room("Netlink", in: "Platform", ["CLinux", "LinuxKernel"]),
         room("VhostUser", in: "Platform", ["CLinux", "LinuxKernel"]),
         // Contracts
@@ -75,11 +77,12 @@ let package = Package(
         room("ShimAPI", in: "Contracts", ["TTRPC", protobuf]),
         // Guest
         room("Container", in: "Guest", ["CLinux", "CSeccomp", "LinuxKernel", "OCISpec"]),
-        room("GuestNetwork", in: "Guest", ["AgentAPI", "CLinux", "LinuxKernel", "Netlink", "TTRPC"]),
-        room("GuestStorage", in: "Guest", ["AgentAPI", "CLinux", "LinuxKernel", "Netlink", "TTRPC"]),
+        room("GuestNetwork", in: "Guest", ["Streams", "AgentAPI", "CLinux", "LinuxKernel", "Netlink", "TTRPC"]),
+        room("GuestStorage", in: "Guest", ["Streams", "AgentAPI", "CLinux", "LinuxKernel", "Netlink", "TTRPC"]),
         room(
             "Agent", in: "Guest",
             [
+                "Streams",
                 "Container", "GuestNetwork", "GuestStorage", "AgentAPI", "OCISpec", "TTRPC", "EventLoop",
                 "Netlink",
                 "LinuxKernel", "CLinux", nioCore,
@@ -87,19 +90,35 @@ let package = Package(
             ]),
         // Host
         room("Configuration", in: "Host", ["Digest", "LinuxKernel"], memory: memorySafe),
-        room("Hypervisor", in: "Host", ["LinuxKernel", nioCore], exclude: ["QEMU"]),
+        room("Hypervisor", in: "Host", ["LinuxKernel", "Streams", nioCore], exclude: ["QEMU"]),
         .target(
             name: "QEMU",
             dependencies: [
-                "CLinux", "Configuration", "EventLoop", "Hypervisor", "LinuxKernel", nioCore, nioPosix,
+                "CLinux", "Configuration", "EventLoop", "Hypervisor", "LinuxKernel", "Streams", nioCore, nioPosix,
             ],
             path: "Sources/Host/Hypervisor/QEMU", swiftSettings: strict),
         room(
             "Snapshot", in: "Host",
-            ["AgentAPI", "CLinux", "EventLoop", "Hypervisor", "LinuxKernel", nioCore, protobuf]),
+            ["AgentAPI", "CLinux", "EventLoop", "Hypervisor", "LinuxKernel", "Streams", nioCore, protobuf]),
         room("Diagnosis", in: "Host", ["Hypervisor", "LinuxKernel"]),
         room("Storage", in: "Host", ["CLinux", "LinuxKernel"]),
-        room("Network", in: "Host", ["LinuxKernel", "Netlink"]),
+        room("Cleanup", in: "Host", ["LinuxKernel"]),
+        room("SandboxCgroups", in: "Host", ["Cgroups", "Cleanup", "LinuxKernel"]),
+        room(
+            "Channel", in: "Host",
+            ["AgentAPI", "CLinux", "EventLoop", "LinuxKernel", "Streams", "VhostUser", log, nioCore]),
+        room(
+            "Network", in: "Host",
+            [
+                "AgentAPI", "Channel", "Cleanup", "Configuration", "EventLoop", "Hypervisor", "LinuxKernel", "Netlink",
+                "OCISpec", "Pod", "Streams", log, nioCore,
+            ]),
+        room("Stdio", in: "Host", ["Channel", "CLinux", "LinuxKernel"]),
+        room(
+            "SocketForward", in: "Host", ["AgentAPI", "Channel", "CLinux", "LinuxKernel", "OCISpec", "Streams"]),
+        room("Pod", in: "Host", ["AgentAPI", "Configuration", "Hypervisor", "LinuxKernel", "OCISpec"]),
+        room("GuestSpec", in: "Host", ["AgentAPI", "Cleanup", "LinuxKernel", "OCISpec", "Pod"]),
+        room("Share", in: "Host", ["AgentAPI", "CLinux", "Cleanup", "GuestSpec", "LinuxKernel"]),
         room(
             "Images", in: "Host", ["CLinux", "Digest", "LinuxKernel"],
             resources: [
@@ -107,57 +126,51 @@ let package = Package(
                 .embedInCode("Kernel/patches/keep-initmem.patch"),
                 .embedInCode("Kernel/patches/known-branches.patch"),
             ]),
-        room("ControlGroups", in: "Host", ["LinuxKernel"]),
-        room("Ledger", in: "Host", ["ControlGroups", "LinuxKernel", "Network"]),
-        room(
-            "Channel", in: "Host",
-            ["AgentAPI", "CLinux", "EventLoop", "LinuxKernel", "VhostUser", log, nioCore]),
-        room("Stdio", in: "Host", ["Channel", "CLinux", "LinuxKernel"]),
-        room(
-            "SocketForward", in: "Host", ["AgentAPI", "Channel", "CLinux", "LinuxKernel", "OCISpec"]),
-        room("Pod", in: "Host", ["AgentAPI", "Configuration", "Hypervisor", "LinuxKernel", "OCISpec"]),
-        room("GuestSpec", in: "Host", ["AgentAPI", "Ledger", "LinuxKernel", "OCISpec", "Pod"]),
-        room("Share", in: "Host", ["AgentAPI", "CLinux", "GuestSpec", "Ledger", "LinuxKernel"]),
         room(
             "Sandbox", in: "Host",
             [
-                "Channel", "Configuration", "ControlGroups", "Diagnosis", "GuestSpec", "Hypervisor",
-                "Ledger", "Network", "Netlink", "Pod", "Share", "Snapshot", "SocketForward", "Stdio", "Storage",
+                "Channel", "Cgroups", "Cleanup", "Configuration", "Diagnosis", "GuestSpec", "Hypervisor", "Network",
+                "Pod", "SandboxCgroups", "Share", "Snapshot", "SocketForward", "Stdio", "Storage", "Streams",
                 "VhostUser", "AgentAPI", "OCISpec", "TTRPC", "EventLoop", "LinuxKernel", "CLinux", nioCore, log,
                 protobuf,
             ]),
         room(
             "Shim", in: "Host",
             [
-                "Sandbox", "Configuration", "GuestSpec", "Hypervisor", "Ledger", "Pod", "QEMU", "Share", "Snapshot", "SocketForward",
-                "Stdio", "ShimAPI", "AgentAPI", "TTRPC", "EventLoop", "OCISpec", "LinuxKernel", "CLinux", nioCore,
-                nioPosix, log, protobuf,
+                "Sandbox", "Cleanup", "Configuration", "GuestSpec", "Hypervisor", "Network", "Pod", "QEMU", "Share",
+                "Snapshot", "SocketForward", "Stdio", "ShimAPI", "AgentAPI", "TTRPC", "EventLoop", "OCISpec",
+                "LinuxKernel", "CLinux", nioCore, nioPosix, log, protobuf,
             ], memory: memorySafe),
         room(
             "CommandLine", in: "Host",
             [
-                "Shim", "Sandbox", "Channel", "Configuration", "GuestSpec", "Hypervisor", "Ledger", "Network", "Pod",
-                "Snapshot", "Stdio", "AgentAPI", "OCISpec", "ShimAPI", "TTRPC", "EventLoop", "Netlink", "LinuxKernel",
-                "CLinux", nioCore, protobuf,
+                "Shim", "Sandbox", "Channel", "Cleanup", "Configuration", "GuestSpec", "Hypervisor", "Network", "Pod",
+                "Snapshot", "Stdio", "Streams", "AgentAPI", "OCISpec", "ShimAPI", "TTRPC", "EventLoop", "Netlink",
+                "LinuxKernel", "CLinux", nioCore, protobuf,
             ], memory: memorySafe),
         // Tools
         tool("kata-agent", ["Agent", "AgentAPI", "LinuxKernel"]),
-        tool("containerd-shim-kata-v2", ["Shim", "AgentAPI", "LinuxKernel"]),
+        tool("containerd-shim-kata-v2", ["Shim", "Sandbox", "Cleanup", "AgentAPI", "LinuxKernel"]),
         tool(
             "kata-runtime",
-            ["CommandLine", "Configuration", "Shim", "AgentAPI", "OCISpec", "LinuxKernel", arguments]),
+            [
+                "Cleanup", "CommandLine", "Configuration", "Sandbox", "Shim", "AgentAPI", "OCISpec", "LinuxKernel",
+                arguments,
+            ]),
         tool("kata-osbuilder", ["Images", "LinuxKernel", arguments]),
         .executableTarget(name: "bench-peer", path: "Benchmarks/Peer", swiftSettings: strict),
         // Unit tests
         .target(
             name: "TestSupport",
             dependencies: [
-                "AgentAPI", "CLinux", "Channel", "Configuration", "EventLoop", "GuestSpec", "Hypervisor", "Ledger",
-                "LinuxKernel", "OCISpec", "Pod", "Sandbox", "Share", "Stdio", "TTRPC", "VhostUser", log, nioCore,
+                "AgentAPI", "CLinux", "Channel", "Configuration", "EventLoop", "GuestSpec", "Hypervisor", "Cleanup",
+                "LinuxKernel", "Network", "OCISpec", "Pod", "Sandbox", "Share", "Stdio", "Streams", "TTRPC",
+                "VhostUser", log, nioCore,
                 nioPosix, protobuf,
             ],
             path: "Tests/TestSupport", swiftSettings: strict),
-        unitTests("LinuxKernel", ["CLinux", "TestSupport"]),
+        unitTests("LinuxKernel", ["Streams", "CLinux", "TestSupport"]),
+        unitTests("Streams", ["LinuxKernel", "TestSupport"]),
         unitTests("Netlink", ["LinuxKernel", "CLinux", "TestSupport"]),
         unitTests("GuestNetwork", ["AgentAPI", "LinuxKernel", "Netlink", "TestSupport"]),
         unitTests("VhostUser", ["LinuxKernel", "CLinux", "TestSupport"]),
@@ -180,27 +193,30 @@ let package = Package(
         unitTests("Channel", ["LinuxKernel", nioPosix]),
         unitTests(
             "SocketForward",
-            ["AgentAPI", "CLinux", "Channel", "GuestSpec", "Ledger", "LinuxKernel", "OCISpec", "TestSupport", log]),
+            [
+                "AgentAPI", "CLinux", "Channel", "GuestSpec", "Cleanup", "LinuxKernel", "OCISpec", "Streams",
+                "TestSupport", log,
+            ]),
         unitTests("Share", ["GuestSpec", "LinuxKernel", "TestSupport"]),
-        unitTests("GuestSpec", ["AgentAPI", "Ledger", "LinuxKernel", "OCISpec", "Pod"]),
+        unitTests("GuestSpec", ["AgentAPI", "Cleanup", "LinuxKernel", "OCISpec", "Pod"]),
         unitTests("Pod", ["Configuration", "Hypervisor", "OCISpec"]),
         unitTests("Network", ["Netlink", "LinuxKernel", "TestSupport"]),
-        unitTests("ControlGroups", ["LinuxKernel", "TestSupport"]),
+        unitTests("Cgroups", ["LinuxKernel", "SandboxCgroups", "TestSupport"]),
         unitTests("Storage", ["CLinux", "LinuxKernel", "TestSupport"]),
-        unitTests("Ledger", ["LinuxKernel", "Network", "TestSupport"]),
+        unitTests("Cleanup", ["LinuxKernel", "Network", "SandboxCgroups", "TestSupport"]),
         unitTests("Images", ["LinuxKernel", "TestSupport"]),
         unitTests(
             "Sandbox",
             [
-                "AgentAPI", "CLinux", "Channel", "Configuration", "ControlGroups", "EventLoop", "GuestSpec",
-                "Hypervisor",
-                "Ledger", "OCISpec", "Pod", "QEMU", "Share", "Stdio", "LinuxKernel", "TTRPC", "TestSupport", nioPosix,
+                "AgentAPI", "CLinux", "Channel", "Cgroups", "Cleanup", "Configuration", "EventLoop", "GuestSpec",
+                "Hypervisor", "Network", "SandboxCgroups", "Streams", "OCISpec", "Pod", "QEMU", "Share", "Stdio",
+                "LinuxKernel", "TTRPC", "TestSupport", nioPosix,
                 log,
             ]),
         unitTests(
             "Shim",
             [
-                "AgentAPI", "Configuration", "EventLoop", "GuestSpec", "Ledger", "LinuxKernel", "OCISpec", "Pod",
+                "AgentAPI", "Configuration", "EventLoop", "GuestSpec", "Cleanup", "LinuxKernel", "OCISpec", "Pod",
                 "Sandbox",
                 "ShimAPI", "Stdio", "TTRPC", "TestSupport", nioCore, nioPosix, log, protobuf,
             ]),
@@ -212,7 +228,7 @@ let package = Package(
         .testTarget(
             name: "VMTests",
             dependencies: [
-                "TestSupport", "Sandbox", "Shim", "Ledger", "AgentAPI", "ShimAPI", "TTRPC", "EventLoop",
+                "TestSupport", "Network", "Sandbox", "Shim", "Cleanup", "AgentAPI", "ShimAPI", "TTRPC", "EventLoop",
                 "Configuration",
                 "Images",
                 "OCISpec", "LinuxKernel",

@@ -9,6 +9,7 @@ import OCISpec
 import Synchronization
 import TTRPC
 import TestSupport
+import Streams
 
 @testable import Agent
 

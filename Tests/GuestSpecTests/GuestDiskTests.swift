@@ -1,4 +1,4 @@
-import Ledger
+import Cleanup
 import Testing
 
 @testable import GuestSpec

@@ -1,5 +1,5 @@
 import AgentAPI
-import Ledger
+import Cleanup
 import LinuxKernel
 import OCISpec
 import Pod

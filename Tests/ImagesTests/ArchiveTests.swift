@@ -12,7 +12,8 @@ struct ArchiveTests {
         var archive = Archive()
         archive.addFile("a/b", content: Array("hi\n".utf8))
         let text = String(decoding: archive.finish(), as: UTF8.self)
-        // Magic, inode, mode, owner, group, links, time, size, device twice, name's length, check; then the name, padded to 4.
+        // Magic, inode, mode, owner, group, links, time, size, device twice, name's length, check; then the name,
+        // padded to 4.
         let directory = ["070701", "00000001", "000041ed", "00000000", "00000000", "00000002", "00000000", "00000000"]
         let rest = ["00000000", "00000000", "00000000", "00000000", "00000002", "00000000", "a\0"]
         #expect(text.hasPrefix((directory + rest).joined()))

@@ -21,8 +21,10 @@ struct FilesTests {
             ("/z", false),
         ])
     func mountsBelow(path: String, isThere: Bool) {
-        let table = "22 1 0:21 / / rw - ext4 /dev/vda rw\n30 22 0:9 / /a/b/c rw,nosuid shared:3 - tmpfs /z/tmpfs rw\n"
-        #expect(Mounts.mayBe(below: path, table: table) == isThere)
+        let table =
+            "22 1 0:21 / / rw - ext4 /dev/vda rw\n30 22 0:9 / /a/b/c rw,nosuid shared:3 - tmpfs /z/tmpfs rw\n"
+            + "31 22 0:9 / /x\\040y/z rw - tmpfs none rw\n"
+        #expect(Mounts.hasMounts(below: path, table: MountTable.parse(table)) == isThere)
     }
 
     @Test("a tree is removed, and what its links lead to stays")

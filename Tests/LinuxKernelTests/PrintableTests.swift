@@ -1,4 +1,5 @@
 import Glibc
+import Streams
 import TestSupport
 import Testing
 
@@ -26,7 +27,7 @@ struct PrintableTests {
     @Test("a log's last lines are told without what steers a terminal")
     func tail() throws {
         let scratch = Scratch()
-        let logs = try LogKeeper()
+        let logs = try BoundedLogs()
         defer { logs.stop() }
         let path = scratch.path + "/log"
         try Files.write(path, "one\r\n\n\u{1b}[31mtwo\u{9b}\u{7f}\n" + String(repeating: "y", count: 500))

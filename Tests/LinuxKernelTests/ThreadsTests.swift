@@ -1,4 +1,5 @@
 import Glibc
+import Streams
 import Testing
 
 @testable import LinuxKernel

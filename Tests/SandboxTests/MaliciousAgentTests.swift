@@ -1,6 +1,6 @@
 import AgentAPI
 import EventLoop
-import Ledger
+import Cleanup
 import LinuxKernel
 import OCISpec
 import Stdio
@@ -8,6 +8,7 @@ import Synchronization
 import TTRPC
 import TestSupport
 import Testing
+import Streams
 
 @testable import OCISpec
 @testable import Sandbox
@@ -22,13 +23,13 @@ final class AgentSandbox: Sendable {
         fakes = try FakeSandbox()
         let (sandbox, limits, loop) = (fakes.sandbox, fakes.sandbox.limits, fakes.sandbox.loop)
         let vm = try await fakes.hypervisor.start(
-            fakes.plan.machine, logs: LogKeeper(), memory: nil, on: loop, admit: { _ in })
+            fakes.plan.machine, logs: BoundedLogs(), memory: nil, on: loop, admit: { _ in })
         let connection = try await RPCClient.connect(
             socket: agent.host, limits: .agent { limits.reached($0, $1) }, on: loop)
         await sandbox.adopt(
             RunningMachine(
                 vm: vm, fileServer: FakeFileServer(), channel: fakes.channel, connection: connection,
-                relay: try StreamRelay(), logs: try LogKeeper(), origin: .booted, beginning: fakes.ledger.mark))
+                relay: try StreamRelay(), logs: try BoundedLogs(), origin: .booted, beginning: fakes.ledger.mark))
     }
 
     deinit { fakes.end() }

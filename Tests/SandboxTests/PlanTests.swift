@@ -1,8 +1,9 @@
 import AgentAPI
 import Configuration
-import ControlGroups
+import Cgroups
+import SandboxCgroups
 import Hypervisor
-import Ledger
+import Cleanup
 import LinuxKernel
 import OCISpec
 import Pod
@@ -11,19 +12,20 @@ import Testing
 
 @testable import OCISpec
 @testable import Sandbox
+import Network
 
 @Suite("Plans of a sandbox")
 struct PlanTests {
     private let host = HostFacts(processors: 4, memoryMiB: 8000, kilohertz: 2_600_000)
 
-    private let networkHost = SandboxPlan.Network.Host(
+    private let networkHost = NetworkSettings.Host(
         namespace: 1, hasVhost: false,
         identity: { ["/host": 1, "/proc/1/ns/net": 1, "/run/netns/a": 2, "/proc/77/ns/net": 3][$0] })
 
     private func plan(_ toml: String) throws -> SandboxPlan {
         var configuration = Configuration()
         try configuration.merge(text: toml, file: "c.toml")
-        let network = try SandboxPlan.Network(
+        let network = try NetworkSettings(
             Spec.example, process: nil, configuration: configuration, host: networkHost, source: "config.json")
         let qemu = QEMU(configuration, host: host, accelerator: .init(.tcg, "a test"))
         return SandboxPlan(
@@ -77,7 +79,7 @@ struct PlanTests {
 
     @Test("the helpers' own group may use the guest's memory and an overhead; 0 is no limit")
     func overhead() throws {
-        func limits(_ toml: String) throws -> ControlGroup.Limits? {
+        func limits(_ toml: String) throws -> Cgroup.Limits? {
             var configuration = Configuration()
             try configuration.merge(text: "[runtime]\n" + toml, file: "c.toml")
             return SandboxPlan.Cgroups(nil, sandbox: "s1", configuration: configuration).overhead?.limits(
@@ -96,7 +98,7 @@ struct PlanTests {
     }
 
     private func network(_ path: String?, toml: String = "", role: String? = nil, process: Int32? = nil) throws
-        -> SandboxPlan.Network
+        -> NetworkSettings
     {
         var configuration = Configuration()
         try configuration.merge(text: toml, file: "c.toml")
@@ -104,7 +106,7 @@ struct PlanTests {
         spec.linux?.namespaces?.removeAll { $0.type == "network" }
         if let path { spec.linux?.namespaces = [.init(type: "network", path: path.isEmpty ? nil : path)] }
         if let role { spec.annotations = ["io.kubernetes.cri.container-type": role] }
-        return try SandboxPlan.Network(
+        return try NetworkSettings(
             spec, process: process, configuration: configuration, host: networkHost, source: "config.json")
     }
 

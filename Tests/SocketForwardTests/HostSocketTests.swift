@@ -1,10 +1,11 @@
 import AgentAPI
 import CLinux
 import Glibc
-import Ledger
+import Cleanup
 import LinuxKernel
 import Logging
 import OCISpec
+import Streams
 import TestSupport
 import Testing
 

@@ -1,5 +1,5 @@
-/// System calls of ordinary programs, for profiles that refuse everything else: mounts, modules, clocks, other processes' memory
-/// and the kernel's own interfaces are not among them.
+/// System calls of ordinary programs, for profiles that refuse everything else: mounts, modules, clocks, other
+/// processes' memory and the kernel's own interfaces are not among them.
 package enum AllowList {
     package static let names = [
         // Files

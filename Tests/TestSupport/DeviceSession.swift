@@ -4,10 +4,11 @@ import LinuxKernel
 import Synchronization
 import VhostUser
 
-/// Plays a session of a VMM and a guest, written as bytes, to a vsock device: messages with descriptors, memory, rings, packets.
+/// Plays a session of a VMM and a guest, written as bytes, to a vsock device: messages with descriptors, memory, rings,
+/// packets.
 ///
-/// Every input is a session. A byte chooses a step, and the bytes after it are its arguments; where the input ends early they are
-/// zeros. So a fuzzer that changes a byte changes one thing that the device sees.
+/// Every input is a session. A byte chooses a step, and the bytes after it are its arguments; where the input ends
+/// early they are zeros. So a fuzzer that changes a byte changes one thing that the device sees.
 package final class DeviceSession {
     package enum Step: UInt8, CaseIterable {
         /// What a correct VMM does before the guest's driver runs: the memory table, and both queues.
@@ -18,7 +19,8 @@ package final class DeviceSession {
         case memory
         /// A doorbell: queue.
         case kick
-        /// A packet: operation, host port, guest port, flags, credit and forwarded in units of 4096, length of the data.
+        /// A packet: operation, host port, guest port, flags, credit and forwarded in units of 4096, length of the
+        /// data.
         case packet
         /// A receive buffer: its length, in bytes.
         case buffer
@@ -48,7 +50,8 @@ package final class DeviceSession {
     private var available: [UInt16] = [0, 0]
     private var input: ArraySlice<UInt8> = []
 
-    /// Plays one session. What the device does wrong shows in a crash, a sanitizer's report, or a device that no longer answers.
+    /// Plays one session. What the device does wrong shows in a crash, a sanitizer's report, or a device that no longer
+    /// answers.
     package static func play(_ bytes: [UInt8]) throws { try DeviceSession().run(bytes[...]) }
 
     private init() throws {

@@ -2,9 +2,9 @@
 package struct NeverHappened: Error {}
 
 /// Waits until `condition` is true.
-/// - Throws: `NeverHappened` after two seconds.
+/// - Throws: `NeverHappened` after ten seconds.
 package func eventually(every pause: Duration = .milliseconds(1), _ condition: () -> Bool) async throws {
-    let deadline = ContinuousClock.now + .seconds(2)
+    let deadline = ContinuousClock.now + .seconds(10)
     while !condition() {
         guard .now < deadline else { throw NeverHappened() }
         try await Task.sleep(for: pause)

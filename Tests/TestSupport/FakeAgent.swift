@@ -4,8 +4,8 @@ import SwiftProtobuf
 import Synchronization
 import TTRPC
 
-/// An agent in the test's own process, at the other end of a socket pair. It answers each call as the test says: with anything that a
-/// guest could send.
+/// An agent in the test's own process, at the other end of a socket pair. It answers each call as the test says: with
+/// anything that a guest could send.
 package final class FakeAgent: Sendable {
     package struct Call: Sendable {
         package let stream: UInt32

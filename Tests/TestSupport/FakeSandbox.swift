@@ -3,7 +3,7 @@ import Configuration
 import EventLoop
 import GuestSpec
 import Hypervisor
-import Ledger
+import Cleanup
 import LinuxKernel
 import Logging
 import NIOPosix
@@ -12,6 +12,7 @@ import Pod
 import Sandbox
 import Share
 import Stdio
+import Network
 
 /// A sandbox on fakes: no virtual machine, no daemon, no mount, no root.
 package final class FakeSandbox: Sendable {
@@ -30,7 +31,7 @@ package final class FakeSandbox: Sendable {
     package init(_ agents: FakeAgent..., id: String = "s1", toml: String = "") throws {
         var configuration = Configuration()
         try configuration.merge(text: toml, file: "c.toml")
-        let network = try SandboxPlan.Network(
+        let network = try NetworkSettings(
             Spec.example, process: nil, configuration: try Self.withoutNetwork,
             host: .init(namespace: 1, hasVhost: false, identity: { _ in 1 }), source: "config.json")
         let channel = FakeChannel(agents)

@@ -2,6 +2,7 @@ import EventLoop
 import Hypervisor
 import LinuxKernel
 import Synchronization
+import Streams
 
 import protocol NIOCore.EventLoop
 
@@ -36,7 +37,7 @@ package final class FakeHypervisor: Hypervisor {
     package var machines: [FakeVirtualMachine] { state.withLock { $0.machines } }
 
     package func start(
-        _ configuration: VMConfiguration, logs: LogKeeper, memory: Int32?, on loop: any EventLoop,
+        _ configuration: VMConfiguration, logs: BoundedLogs, memory: Int32?, on loop: any EventLoop,
         admit: @escaping (ProcessIdentity) throws(SystemError) -> Void
     ) async throws -> any VirtualMachine {
         if let error = state.withLock({ $0.startError }) { throw error }

@@ -18,7 +18,8 @@ package enum Fuzz {
 
     /// Every input of the corpus, then variations of them, the same every time.
     ///
-    /// An input that kills the process is left in /tmp/kata-fuzz-<corpus>-<number>: it belongs into the corpus, with the repair.
+    /// An input that kills the process is left in /tmp/kata-fuzz-<corpus>-<number>: it belongs into the corpus, with
+    /// the repair.
     /// - Parameters:
     ///   - corpus: a directory below Tests/Corpus.
     ///   - more: inputs that are made, not stored.
@@ -71,7 +72,8 @@ package enum Fuzz {
         private let memory: UnsafeMutableRawPointer
 
         init(_ corpus: String) throws {
-            // Tests that share a corpus run side by side: a file that another one shortens would end this one with SIGBUS.
+            // Tests that share a corpus run side by side: a file that another one shortens would end this one with
+            // SIGBUS.
             path = "/tmp/kata-fuzz-\(corpus)-\(UInt32.random(in: 0...UInt32.max))"
             let file = try FileDescriptor.open(path, O_RDWR | O_CREAT | O_TRUNC)
             let raw = file.raw

@@ -1,7 +1,7 @@
 import AgentAPI
+import Cleanup
 import Configuration
 import Foundation
-import Ledger
 import Logging
 import NIOPosix
 import OCISpec
@@ -9,6 +9,7 @@ import Sandbox
 import Shim
 import SwiftProtobuf
 import Testing
+import Network
 
 /// The agent as another host speaks to it: Kata's own messages, no word of ours.
 @Suite(
@@ -23,7 +24,7 @@ struct AgentContractTests {
         let lab = try Lab()
         defer { lab.remove() }
         let configuration = try Configuration.load(lab.configuration)
-        let network = try SandboxPlan.Network(
+        let network = try NetworkSettings(
             Spec.example, process: nil, configuration: configuration, host: .current, source: "config.json")
         let plan = SandboxPlan(
             sandbox: "t-contract", hostname: "", network: network,

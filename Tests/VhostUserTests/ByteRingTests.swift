@@ -52,9 +52,9 @@ struct ByteRingTests {
     func shares() {
         #expect(Connection.share(among: 1) == 256 << 10)
         #expect(Connection.share(among: 32) == 256 << 10)
-        #expect(Connection.share(among: Connection.most) == 2 << 10)
+        #expect(Connection.share(among: Connection.maxCount) == 2 << 10)
         // The nth largest of them has no more than the share of n.
-        let sum = (1...Connection.most).reduce(0) { $0 + Int(Connection.share(among: $1)) }
+        let sum = (1...Connection.maxCount).reduce(0) { $0 + Int(Connection.share(among: $1)) }
         #expect(sum <= 47 << 20)
     }
 

@@ -73,7 +73,8 @@ final class FakeGuest {
         }
     }
 
-    /// Sends a message and waits for its answer: of one that has none, the device's word that it has done it (0), or not (1).
+    /// Sends a message and waits for its answer: of one that has none, the device's word that it has done it (0), or
+    /// not (1).
     func ask(_ number: UInt32, _ payload: [UInt8], _ descriptors: [Int32] = []) throws -> UInt64 {
         try message(number, payload, descriptors, flags: 9)
         var answer = [UInt8](repeating: 0, count: 20)

@@ -7,6 +7,7 @@ import LinuxKernel
 import NIOCore
 import NIOPosix
 import TTRPC
+import Streams
 
 /// The agent. As pid 1 it prepares the guest first and powers it off at the end. It serves grpc.AgentService and grpc.Health.
 package enum AgentServer {

@@ -1,5 +1,6 @@
 import Glibc
 import LinuxKernel
+import Streams
 
 /// A shell of the guest itself, for clients that the host lets connect. Each stream has a terminal and a shell.
 enum DebugConsole {

@@ -2,6 +2,7 @@ import EventLoop
 import LinuxKernel
 import NIOCore
 import Synchronization
+import Streams
 
 /// The agent's state: the sandbox, its containers and the threads that serve them.
 final class Guest: Sendable {

@@ -3,6 +3,7 @@ import Container
 import Glibc
 import GuestStorage
 import LinuxKernel
+import Streams
 
 /// The changes to the guest that the container verbs make. All calls block. Tests have a fake.
 protocol GuestKernel: Sendable {

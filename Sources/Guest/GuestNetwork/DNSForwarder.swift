@@ -3,6 +3,7 @@ import CLinux
 import Glibc
 import LinuxKernel
 import Synchronization
+import Streams
 
 /// Answers DNS in the guest in place of the resolver in the sandbox's network namespace: forwards queries to the host over vsock.
 package enum DNSForwarder {

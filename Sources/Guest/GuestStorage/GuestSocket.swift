@@ -2,6 +2,7 @@ import AgentAPI
 import CLinux
 import Glibc
 import LinuxKernel
+import Streams
 import TTRPC
 
 /// A Unix socket in the guest that stands in for one of the host: each client gets a vsock stream to the host's socket.

@@ -2,6 +2,7 @@ import AgentAPI
 import EventLoop
 import Glibc
 import LinuxKernel
+import Streams
 
 import protocol NIOCore.EventLoop
 

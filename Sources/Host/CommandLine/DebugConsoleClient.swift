@@ -1,11 +1,12 @@
 import AgentAPI
 import Channel
+import Cleanup
 import Glibc
-import Ledger
 import LinuxKernel
 import OCISpec
 import Pod
 import Sandbox
+import Streams
 
 /// `kata-runtime exec SANDBOX`: connects the calling terminal to a shell in the guest.
 package enum DebugConsoleClient {

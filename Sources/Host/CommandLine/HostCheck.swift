@@ -1,6 +1,6 @@
+import Cleanup
 import Configuration
 import Glibc
-import Ledger
 import Shim
 
 /// `check`: whether this host can run guests, and what dead sandboxes have left.

@@ -1,5 +1,5 @@
+import Cleanup
 import Glibc
-import Ledger
 import LinuxKernel
 import Sandbox
 import TTRPC
@@ -43,7 +43,7 @@ package struct RemoveContainer {
     private func askShim(of sandbox: String) -> Bool {
         let machine = SandboxPaths(sandbox: sandbox).machine
         let isShared = ContainerState.all(root: context.root).contains { $0.id != id && $0.sandboxName == sandbox }
-        guard Ledger.keeperLife(machine) == .running,
+        guard Ledger.ownerLife(machine) == .running,
             let task = try? TaskClient.connect(ShimProcess.address(root: context.root, sandbox: sandbox))
         else { return false }
         var isDeleted = false

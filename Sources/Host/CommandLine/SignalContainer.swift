@@ -1,5 +1,5 @@
+import Cleanup
 import Glibc
-import Ledger
 import LinuxKernel
 import Sandbox
 
@@ -25,7 +25,9 @@ package struct SignalContainer {
         }
         try task.kill(state.id, signal: signal, all: all)
         // A stopped attach process could not report the container's end to its manager.
-        if signal == SIGKILL, state.process?.life == .stopped { state.process?.kill(within: Deadline.attachProcess.limit) }
+        if signal == SIGKILL, state.process?.life == .stopped {
+            state.process?.kill(within: Deadline.attachProcess.limit)
+        }
     }
 
     /// - Returns: nil if there is no shim.
@@ -37,7 +39,7 @@ package struct SignalContainer {
     }
 
     private var isShimStopped: Bool {
-        Ledger.keeperLife(SandboxPaths(sandbox: state.sandboxName).machine) == .stopped
+        Ledger.ownerLife(SandboxPaths(sandbox: state.sandboxName).machine) == .stopped
     }
 
     /// A stopped shim can't pass SIGKILL on: its sandbox ends instead.

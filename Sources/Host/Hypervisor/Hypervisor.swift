@@ -1,4 +1,5 @@
 import LinuxKernel
+import Streams
 
 import protocol NIOCore.EventLoop
 
@@ -21,7 +22,7 @@ package protocol Hypervisor: Sendable {
     ///   - admit: is called with the new process before it executes the program; an error ends the process.
     /// - Throws: `SystemError` where a file or the program can't be used; whatever `admit` throws.
     func start(
-        _ configuration: VMConfiguration, logs: LogKeeper, memory: Int32?, on loop: any EventLoop,
+        _ configuration: VMConfiguration, logs: BoundedLogs, memory: Int32?, on loop: any EventLoop,
         admit: @escaping (ProcessIdentity) throws(SystemError) -> Void
     ) async throws -> any VirtualMachine
 

@@ -5,7 +5,7 @@ import LinuxKernel
 /// A program of the host that makes a part of an image.
 struct Program {
     private var command: Command
-    /// How long it may take.
+    /// The maximum run time.
     var limit = Deadline.tool.limit
 
     init(
@@ -19,7 +19,8 @@ struct Program {
         for (name, value) in variables { command.set(name, value) }
     }
 
-    /// Runs to its end; what it wrote to both outputs is the reason when it fails.
+    /// Runs the program to its end.
+    /// - Throws: with its output as the reason when it fails.
     @discardableResult
     func run(_ task: String, input: [UInt8] = []) throws -> String {
         let (end, output) = try launch(task) { try command.run(input: input, within: limit) }
@@ -27,7 +28,7 @@ struct Program {
         return output
     }
 
-    /// What it writes to its standard output.
+    /// Runs the program and returns its standard output.
     func output(input: [UInt8], accepting: (ProcessExit) -> Bool = { $0 == .exited(0) }, task: String) throws -> [UInt8]
     {
         let result = FileDescriptor(owning: try checkNegativeErrno("make", "output", clx_memory_file("output")))
@@ -50,7 +51,7 @@ struct Program {
         return ImageError("\(task): \(command.executable) \(end)\(words.isEmpty ? "" : ": " + words)")
     }
 
-    /// Which of Debian's packages has a program.
+    /// The Debian package that has a program.
     private static func package(of program: String) -> String {
         let packages = [
             "mke2fs": "e2fsprogs", "debugfs": "e2fsprogs", "mkfs.erofs": "erofs-utils", "debootstrap": "debootstrap",

@@ -26,7 +26,7 @@ package struct LinkSetting: Equatable, Sendable {
                 "link \(device) is not in the container's network namespace: move it there first (ip link set \(device) netns PID)"
             )
         }
-        let addresses = try socket.addresses().filter { $0.link == link.index && $0.scope != 253 }
+        let addresses = try socket.addresses().filter { $0.link == link.index && $0.scope != RouteScope.link }
         guard !link.isUp || addresses.isEmpty else {
             throw NetworkError("link \(device) is in use: the guest has it already")
         }

@@ -1,6 +1,7 @@
 import Glibc
 import LinuxKernel
 import Netlink
+import Streams
 import Synchronization
 
 /// Asks the resolver of a sandbox's network namespace for the guest: what the guest sends in a stream goes to that one address.

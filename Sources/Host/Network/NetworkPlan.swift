@@ -58,7 +58,7 @@ package struct NetworkPlan: Equatable, Sendable {
         var endpoints: [Endpoint] = []
         for link in view.links where !link.isLoopback && !Self.isOwnName(link.name) {
             // Of IPv6, a link-local address (scope 253) is the kernel's gift: a guest makes its own.
-            let addresses = view.addresses.filter { $0.link == link.index && $0.scope != 253 }.map(\.prefix)
+            let addresses = view.addresses.filter { $0.link == link.index && $0.scope != RouteScope.link }.map(\.prefix)
             // Tunnels that each new namespace has, and links that somebody is still setting up: raising comes last.
             if addresses.isEmpty || !link.isUp { continue }
             endpoints.append(

@@ -7,6 +7,7 @@ import LinuxKernel
 import Logging
 import Share
 import TTRPC
+import Network
 
 /// The sandbox's way from empty to ready.
 extension Sandbox {

@@ -1,9 +1,10 @@
+import Cgroups
 import Configuration
-import ControlGroups
 import EventLoop
 import Glibc
 import LinuxKernel
 import OCISpec
+import SandboxCgroups
 
 extension SandboxPlan {
     /// Cgroups of the host for a sandbox's processes.
@@ -22,7 +23,7 @@ extension SandboxPlan {
         package var cpuShares: UInt64?
 
         package init(_ linux: OCISpec.Linux?, sandbox: String, configuration: Configuration) {
-            machine = ControlGroup.path(linux?.cgroupsPath ?? "", sandbox: sandbox)
+            machine = Cgroup.path(linux?.cgroupsPath ?? "", sandbox: sandbox)
             let together = configuration[Keys.sandboxGroupOnly]
             helpers = together ? machine : Self.ownHelpers(of: sandbox)
             overhead = together ? nil : Overhead(configuration)
@@ -35,7 +36,7 @@ extension SandboxPlan {
 
         /// Why the shim of a sandbox may have been killed; nil when the kernel has not killed in its cgroup for lack of memory.
         package static func helpersLackOfMemory(of sandbox: String) -> String? {
-            SandboxCgroups.lackOfMemory(of: ControlGroup(ownHelpers(of: sandbox)), isTheirOwn: true)
+            SandboxCgroups.lackOfMemory(of: Cgroup(ownHelpers(of: sandbox)), isTheirOwn: true)
         }
     }
 
@@ -55,8 +56,8 @@ extension SandboxPlan {
         }
 
         /// - Parameter machineMiB: the guest's memory.
-        func limits(machineMiB: Int) -> ControlGroup.Limits {
-            ControlGroup.Limits(
+        func limits(machineMiB: Int) -> Cgroup.Limits {
+            Cgroup.Limits(
                 memory: memoryMiB == 0 ? nil : UInt64(machineMiB + memoryMiB) << 20,
                 tasks: tasks == 0 ? nil : UInt64(tasks))
         }

@@ -2,6 +2,7 @@ import Glibc
 import LinuxKernel
 import OCISpec
 import Stdio
+import Streams
 import Synchronization
 
 /// A process in a container: the first, or an added one.

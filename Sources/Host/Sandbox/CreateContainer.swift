@@ -1,8 +1,8 @@
 import AgentAPI
+import Cleanup
 import FoundationEssentials
 import Glibc
 import GuestSpec
-import Ledger
 import LinuxKernel
 import OCISpec
 import Pod

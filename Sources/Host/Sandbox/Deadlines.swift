@@ -15,11 +15,6 @@ extension Deadline {
     static let details = Deadline(
         .seconds(10), for: "the guest to set its clock, mix in random numbers and report its features",
         then: "the sandbox goes on without; a clone without new random numbers fails")
-    static let network = Deadline(
-        .seconds(30), for: "a link or its routes in the guest", then: "the call fails")
-    static let burst = Deadline(
-        .milliseconds(50), for: "another change of the host's links, which come in bursts",
-        then: "the changes are sent to the guest")
     static let onlining = Deadline(
         .seconds(10), for: "the guest to bring new processors online", then: "the call fails")
     static let silence = Deadline(

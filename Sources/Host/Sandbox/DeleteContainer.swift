@@ -1,6 +1,6 @@
 import AgentAPI
-import LinuxKernel
 import Glibc
+import LinuxKernel
 
 extension Sandbox {
     /// Removes an ended process; for a container's first process, the whole container.

@@ -6,6 +6,7 @@ import LinuxKernel
 import Logging
 import Share
 import Snapshot
+import Streams
 import TTRPC
 
 /// A new machine: cloned from the template where there is a usable one, else booted.
@@ -14,7 +15,7 @@ struct FreshMachine: MachineSource {
         var phases = Phases()
         let relay = try StreamRelay()
         try start.has(\.relay, relay)
-        let logs = try LogKeeper()
+        let logs = try BoundedLogs()
         try start.has(\.logs, logs)
         let channel = try start.plan.channel.open(on: start.loop)
         do { try start.has(\.channel, channel) } catch {
@@ -43,7 +44,7 @@ struct FreshMachine: MachineSource {
             origin: origin, beginning: start.beginning)
     }
 
-    private func startFileServer(_ start: MachineStart, _ logs: LogKeeper) throws -> any FileServer {
+    private func startFileServer(_ start: MachineStart, _ logs: BoundedLogs) throws -> any FileServer {
         let (ledger, cgroups, paths) = (start.ledger, start.cgroups, start.paths)
         let server = try start.plan.share.start(
             exporting: paths.exported, socketPath: paths.virtiofs,
@@ -66,7 +67,7 @@ struct FreshMachine: MachineSource {
 
     // MARK: The machine
 
-    private func startMachine(_ start: MachineStart, _ logs: LogKeeper) async throws -> (
+    private func startMachine(_ start: MachineStart, _ logs: BoundedLogs) async throws -> (
         any VirtualMachine, RunningMachine.Origin
     ) {
         var configuration = start.plan.machine
@@ -86,7 +87,7 @@ struct FreshMachine: MachineSource {
     }
 
     private func run(
-        _ configuration: VMConfiguration, _ start: MachineStart, _ logs: LogKeeper, memory: SharedDescriptor? = nil
+        _ configuration: VMConfiguration, _ start: MachineStart, _ logs: BoundedLogs, memory: SharedDescriptor? = nil
     ) async throws -> any VirtualMachine {
         let (ledger, cgroups, hypervisor) = (start.ledger, start.cgroups, start.plan.hypervisor)
         let vm = try await hypervisor.start(configuration, logs: logs, memory: memory?.raw, on: start.loop) {
@@ -105,7 +106,7 @@ struct FreshMachine: MachineSource {
     private struct UnusableTemplate: Error { let reason: String }
 
     private func clone(
-        _ template: VMTemplate, as configuration: VMConfiguration, _ start: MachineStart, _ logs: LogKeeper
+        _ template: VMTemplate, as configuration: VMConfiguration, _ start: MachineStart, _ logs: BoundedLogs
     ) async throws -> any VirtualMachine {
         let vm: any VirtualMachine
         do {

@@ -1,8 +1,8 @@
 import CLinux
+import Cleanup
 import EventLoop
 import FoundationEssentials
 import Glibc
-import Ledger
 import LinuxKernel
 import Logging
 import OCISpec

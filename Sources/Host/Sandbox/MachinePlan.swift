@@ -1,7 +1,7 @@
 import AgentAPI
+import Cleanup
 import Configuration
 import Hypervisor
-import Ledger
 import LinuxKernel
 import Pod
 import Snapshot

@@ -1,7 +1,7 @@
 import Channel
+import Cleanup
 import EventLoop
 import Hypervisor
-import Ledger
 import LinuxKernel
 import Logging
 import Share

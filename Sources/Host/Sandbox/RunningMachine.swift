@@ -1,14 +1,15 @@
 import AgentAPI
 import Channel
+import Cleanup
 import Hypervisor
-import Ledger
 import LinuxKernel
 import Share
+import Streams
 import TTRPC
 
 /// The parts of a sandbox's machine, as far as they are there.
 struct MachineParts: Sendable {
-    var logs: LogKeeper?
+    var logs: BoundedLogs?
     var relay: StreamRelay?
     var channel: (any GuestChannel)?
     var fileServer: (any FileServer)?
@@ -37,7 +38,7 @@ struct RunningMachine: Sendable {
     /// Moves the bytes of processes' streams.
     let relay: StreamRelay
     /// Keeps the console and what the helpers write.
-    let logs: LogKeeper
+    let logs: BoundedLogs
     var origin: Origin
     /// Everything in the ledger after this record is the machine's.
     let beginning: Ledger.RecordID

@@ -1,13 +1,14 @@
 import AgentAPI
 import Channel
+import Cleanup
 import EventLoop
-import Ledger
 import LinuxKernel
 import Logging
 import NIOCore
 import Share
 import SocketForward
 import Stdio
+import Network
 
 /// One VM and the containers in it: empty → booting → ready → stopping → gone.
 package actor Sandbox {

@@ -1,13 +1,14 @@
-import ControlGroups
+import Cgroups
 import EventLoop
 import Glibc
 import LinuxKernel
 import Logging
+import SandboxCgroups
 
 /// The cgroups of a running sandbox on the host.
 struct SandboxCgroups: Sendable {
-    let machine: ControlGroup
-    let helpers: ControlGroup
+    let machine: Cgroup
+    let helpers: Cgroup
 
     /// Moves the shim into its cgroup, and processes that run already into theirs.
     func enter(machine pid: Int32? = nil, helpers others: [Int32] = []) throws(SystemError) {
@@ -20,7 +21,7 @@ struct SandboxCgroups: Sendable {
     var helpersLackOfMemory: String? { Self.lackOfMemory(of: helpers, isTheirOwn: machine != helpers) }
 
     /// - Parameter isTheirOwn: no machine is in the cgroup.
-    static func lackOfMemory(of helpers: ControlGroup, isTheirOwn: Bool) -> String? {
+    static func lackOfMemory(of helpers: Cgroup, isTheirOwn: Bool) -> String? {
         guard helpers.hasKilledForMemory else { return nil }
         return "the control group \(helpers.path) reached its limit of memory"
             + (isTheirOwn ? " (runtime.overhead_memory_limit)" : "")
@@ -49,11 +50,11 @@ extension Sandbox {
         let hierarchies = Hierarchies.current
         guard let wanted = plan.cgroups, !hierarchies.all.isEmpty else { return }
         let made = SandboxCgroups(
-            machine: ControlGroup(wanted.machine, hierarchies),
-            helpers: ControlGroup(wanted.helpers, hierarchies))
+            machine: Cgroup(wanted.machine, hierarchies),
+            helpers: Cgroup(wanted.helpers, hierarchies))
         do {
             for group in made.machine == made.helpers ? [made.machine] : [made.machine, made.helpers] {
-                try ledger.add(.controlGroup(path: group.path))
+                try ledger.add(.cgroup(path: group.path))
                 try group.make()
             }
         } catch { return try runWithoutCgroups(error) }

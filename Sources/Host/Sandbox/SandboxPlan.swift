@@ -1,13 +1,14 @@
 import Channel
+import Cleanup
 import Configuration
 import GuestSpec
 import Hypervisor
-import Ledger
 import LinuxKernel
 import OCISpec
 import Pod
 import Share
 import Snapshot
+import Network
 
 /// Everything that is decided before anything is started: a value, made from the configuration, the specification and the host.
 package struct SandboxPlan: Sendable {
@@ -23,7 +24,7 @@ package struct SandboxPlan: Sendable {
     package var share: any SharedFileSystem
     /// Makes the mounts of shared paths.
     package var mounts: any ShareMounts = KernelMounts()
-    package let network: Network
+    package let network: NetworkSettings
     package let hostname: String
     /// A pod's sandbox container makes the sandbox, and other containers name it as theirs.
     package var isPod = false
@@ -76,7 +77,7 @@ package struct SandboxPlan: Sendable {
 
     /// - Parameter demand: what is known before the boot: of the first container, or of its pod.
     package init(
-        sandbox: String, hostname: String, network: Network, basis: Basis, demand: Demand = Demand(), cgroups: Cgroups?,
+        sandbox: String, hostname: String, network: NetworkSettings, basis: Basis, demand: Demand = Demand(), cgroups: Cgroups?,
         paths: SandboxPaths? = nil
     ) {
         self.init(
@@ -90,7 +91,7 @@ package struct SandboxPlan: Sendable {
     }
 
     private init(
-        paths: SandboxPaths, hostname: String, network: Network, basis: Basis, demand: Demand, cgroups: Cgroups?
+        paths: SandboxPaths, hostname: String, network: NetworkSettings, basis: Basis, demand: Demand, cgroups: Cgroups?
     ) {
         let configuration = basis.configuration
         (self.paths, self.hostname, self.network, self.cgroups) = (paths, hostname, network, cgroups)

@@ -1,7 +1,7 @@
 import AgentAPI
-import LinuxKernel
 import FoundationEssentials
 import Glibc
+import LinuxKernel
 import OCISpec
 import Pod
 

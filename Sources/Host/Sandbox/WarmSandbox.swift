@@ -1,8 +1,8 @@
 import AgentAPI
+import Cleanup
 import EventLoop
 import Glibc
 import Hypervisor
-import Ledger
 import LinuxKernel
 import OCISpec
 import Stdio

@@ -1,6 +1,6 @@
+import Cleanup
 import Glibc
 import GuestSpec
-import Ledger
 import LinuxKernel
 
 /// The paths of the host that a sandbox's guest sees, and the containers' parts in them.
@@ -74,7 +74,7 @@ package struct SharedPaths: Sendable {
     {
         let copy = try mounts.copy(share, seenBy: process)
         let identity = copy.identity
-        if let identity, let known = entries[identity], !share.recursive || !Mounts.mayBe(below: share.source) {
+        if let identity, let known = entries[identity], !share.recursive || !Mounts.hasMounts(below: share.source) {
             entries[identity]?.users += 1
             use.common.append(identity)
             return known.mounted

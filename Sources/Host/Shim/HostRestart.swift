@@ -1,4 +1,4 @@
-import Ledger
+import Cleanup
 import LinuxKernel
 import Sandbox
 
@@ -7,7 +7,7 @@ package enum HostRestart {
     /// Removes what sandboxes left before the host's start, and runs their pending hooks. Later calls do nothing.
     package static func clear() {
         var due: [DueHooks] = []
-        Ledger.clearAfterRestart { due += DueHooks.claimAll(in: $0) }
+        Ledger.cleanUpAfterRestart { due += DueHooks.claimAll(in: $0) }
         for hooks in due { hooks.run { writeError("kata: \($0)") } }
     }
 }

@@ -1,6 +1,6 @@
+import Cleanup
 import Glibc
 import GuestSpec
-import Ledger
 import LinuxKernel
 import OCISpec
 import Sandbox

@@ -1,9 +1,9 @@
 import AgentAPI
 import CLinux
+import Cleanup
 import Configuration
 import EventLoop
 import Hypervisor
-import Ledger
 import LinuxKernel
 import Logging
 import NIOCore
@@ -13,6 +13,7 @@ import Sandbox
 import ShimAPI
 import SwiftProtobuf
 import Synchronization
+import Network
 
 /// The one sandbox of this shim: made by the first container, found by all others.
 package final class SandboxHolder: Sendable {
@@ -68,7 +69,7 @@ package final class SandboxHolder: Sendable {
         ).applying(spec.annotations ?? [:], source: request.bundle + "/config.json")
         for warning in configuration.warnings { log.warning("the configuration", metadata: ["warning": "\(warning)"]) }
         let files = try configuration.openFiles()
-        let network = try SandboxPlan.Network(
+        let network = try NetworkSettings(
             spec, process: process, configuration: configuration, host: .current,
             source: request.bundle + "/config.json")
         var plan = SandboxPlan(

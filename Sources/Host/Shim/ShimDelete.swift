@@ -1,5 +1,5 @@
+import Cleanup
 import Glibc
-import Ledger
 import LinuxKernel
 import Sandbox
 import ShimAPI
@@ -60,7 +60,7 @@ package enum ShimDelete {
             if let cause = SandboxPlan.Cgroups.helpersLackOfMemory(of: sandbox) {
                 writeError("containerd-shim-kata-v2: sandbox \(sandbox) has ended: \(cause)")
             }
-            Ledger.takeAway(paths.machine) { due = DueHooks.claimAll(in: $0) }
+            Ledger.cleanUp(paths.machine) { due = DueHooks.claimAll(in: $0) }
         }
         // The shim may be alive and serve other containers of the pod.
         if (try? UnixSocket.connect(socket).raw) == nil {

@@ -1,9 +1,9 @@
 import AgentAPI
 import CLinux
+import Cleanup
 import Configuration
 import EventLoop
 import Glibc
-import Ledger
 import LinuxKernel
 import Logging
 import NIOCore

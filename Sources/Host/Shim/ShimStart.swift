@@ -1,7 +1,7 @@
 import CLinux
+import Cleanup
 import Configuration
 import Glibc
-import Ledger
 import LinuxKernel
 import OCISpec
 import Pod
@@ -90,7 +90,7 @@ package enum ShimStart {
         command.newSession = true
         command.descriptors = [3: listener.raw]
         command.descriptors[2] = log.raw
-        let child = try ChildProcess(command) { process throws(SystemError) in try ledger.add(.keeper(id: process)) }
+        let child = try ChildProcess(command) { process throws(SystemError) in try ledger.add(.owner(id: process)) }
         try Files.replace("shim.pid", "\(child.pid)")
         try Files.replace("address", "unix://" + address)
     }

@@ -5,6 +5,7 @@ import FoundationEssentials
 import Glibc
 import Hypervisor
 import LinuxKernel
+import Streams
 
 import protocol NIOCore.EventLoop
 
@@ -87,7 +88,7 @@ package struct VMTemplate: Sendable {
         var machine = machine
         machine.memory = .file(work + "/memory")
         (machine.directory, machine.consoleFile) = (work, work + "/console.log")
-        let logs = try LogKeeper()
+        let logs = try BoundedLogs()
         defer { logs.stop() }
         let running = try await hypervisor.start(machine, logs: logs, memory: nil, on: loop) { _ in }
         do {
@@ -108,7 +109,7 @@ package struct VMTemplate: Sendable {
     private func removeUnfinished() {
         let (parent, own) = (Files.parent(of: directory), directory.split(separator: "/").last ?? "")
         for name in Files.list(parent) where name.hasPrefix(own + ".new-") {
-            if !ProcessIdentity.isAtWork(endOf: name) { Files.removeTree(parent + "/" + name) }
+            if !ProcessIdentity.isOwnerAlive(ofName: name) { Files.removeTree(parent + "/" + name) }
         }
     }
 

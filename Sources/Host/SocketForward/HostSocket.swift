@@ -3,6 +3,7 @@ import CLinux
 import Glibc
 import LinuxKernel
 import OCISpec
+import Streams
 import Synchronization
 
 /// A Unix socket of the host that a container has. Streams of the guest are joined with it, and with nothing else.

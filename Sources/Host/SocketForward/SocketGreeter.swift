@@ -2,6 +2,7 @@ import AgentAPI
 import Channel
 import Glibc
 import LinuxKernel
+import Streams
 import Synchronization
 
 /// Reads which user each client of a sandbox's host sockets is, and connects it.

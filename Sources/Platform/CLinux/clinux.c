@@ -35,26 +35,24 @@
 extern char **environ;
 
 enum { HIGHEST_MAPPING = 16 };
-
-static const char *const stages[] = {"clone", "join network namespace", "new session", "change directory",
-                                     "arrange descriptors", "execute", "write down", "drop capabilities",
-                                     "arrange files", "change user", "limit core dumps"};
+// MNT_DETACH and CLOSE_RANGE_CLOEXEC, which the headers above don't define everywhere.
+enum { DETACH = 2, CLOEXEC_RANGE = 1 << 2 };
 
 struct failure {
-    int stage;
+    enum clx_spawn_step step;
     int error;
 };
 
-static void fail(int report, int stage) {
-    struct failure failure = {stage, errno};
+static void fail(int report, enum clx_spawn_step step) {
+    struct failure failure = {step, errno};
     ssize_t ignored = write(report, &failure, sizeof failure);
     (void)ignored;
     _exit(127);
 }
 
-// Leaves everything of the old root but the trees.
+// Replaces the root by the trees.
 static int enter_root(const struct clx_spawn *request) {
-    // As the trees are: what is mounted from now on is seen by one side alone.
+    // Mounts made later, here or on the host, stay on their side.
     if (syscall(SYS_mount, NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0) return -1;
     for (size_t i = 0; i < request->tree_count; i++) {
         int failed = clx_attach_tree(request->trees[i], request->targets[i]);
@@ -63,14 +61,14 @@ static int enter_root(const struct clx_spawn *request) {
             return -1;
         }
     }
-    // The old root comes to lie on the new one, and is taken off (pivot_root(2)).
+    // Stacks the old root on the new one and detaches it (pivot_root(2)).
     if (chdir(request->targets[0]) < 0 || syscall(SYS_pivot_root, ".", ".") < 0 ||
-        syscall(SYS_umount2, ".", 2 /* MNT_DETACH */) < 0)
+        syscall(SYS_umount2, ".", DETACH) < 0)
         return -1;
     return (int)syscall(SYS_mount, "proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, "subset=pid");
 }
 
-// By system calls: the C library's functions would wait for threads that only the parent has.
+// Makes raw system calls: the C library's functions would wait for threads that only the parent has.
 static int change_user(const struct clx_spawn *request) {
     if (syscall(SYS_setgroups, request->group_count, request->groups) < 0) return -1;
     if (syscall(SYS_setresgid, request->group, request->group, request->group) < 0) return -1;
@@ -79,8 +77,8 @@ static int change_user(const struct clx_spawn *request) {
 
 enum { FAILED = -2, FIRST_MOVED = 64 };
 
-// Leaves each target with its source and no other number below FIRST_MOVED; `*kept`, where there is one, goes on above. Returns the highest
-// target, -1 for none, or FAILED.
+// Moves each source to its target and closes all other numbers below FIRST_MOVED. Moves `*kept`, if given, above them.
+// Returns the highest target, -1 for none, or FAILED.
 static int arrange(const struct clx_fd_mapping *mappings, size_t count, int *kept) {
     // Sources move above every target first, so that no dup2 overwrites a source still needed.
     int moved[HIGHEST_MAPPING];
@@ -117,47 +115,49 @@ int clx_keep_only(const struct clx_fd_mapping *mappings, size_t count) {
 }
 
 int clx_forbid_core_dumps(void) {
-    // A limit of 0 doesn't stop a dump that is piped to a program, a limit of 1 does (fs/coredump.c); for a file both are too small.
+    // A limit of 0 still pipes a dump to a program, a limit of 1 doesn't (fs/coredump.c). Both are too small for a
+    // file.
     struct rlimit limit = {1, 1};
     if (setrlimit(RLIMIT_CORE, &limit) == 0) return 0;
-    // The hard limit is 0 already, and only CAP_SYS_RESOURCE raises it.
+    // Fails when the hard limit is 0 already, which only CAP_SYS_RESOURCE can raise.
     limit = (struct rlimit){0, 0};
     return setrlimit(RLIMIT_CORE, &limit) < 0 ? -errno : 0;
 }
 
-// Runs in the child of a multithreaded process: async-signal-safe calls only.
+// Runs in the child of a multithreaded process, so it makes only async-signal-safe calls.
 static void child(const struct clx_spawn *request, int report, int gate) {
     char go;
-    if (request->network_namespace >= 0 && setns(request->network_namespace, CLONE_NEWNET) < 0) fail(report, 1);
-    if (request->new_session && setsid() < 0) fail(report, 2);
-    if (request->tree_count && enter_root(request) < 0) fail(report, 8);
-    if (request->directory && chdir(request->directory) < 0) fail(report, 3);
-    if (!request->may_dump_core && clx_forbid_core_dumps() < 0) fail(report, 10);
+    if (request->network_namespace >= 0 && setns(request->network_namespace, CLONE_NEWNET) < 0) fail(report, clx_spawn_join_network_namespace);
+    if (request->new_session && setsid() < 0) fail(report, clx_spawn_start_session);
+    if (request->tree_count && enter_root(request) < 0) fail(report, clx_spawn_change_root);
+    if (request->directory && chdir(request->directory) < 0) fail(report, clx_spawn_change_directory);
+    if (!request->may_dump_core && clx_forbid_core_dumps() < 0) fail(report, clx_spawn_limit_core_dumps);
 
-    // A capability outside the bounding set doesn't come back at exec, not even to root (capabilities(7)); another user can't change the set.
-    if (clx_bound_capabilities(request->bounding) < 0) fail(report, 7);
-    if (request->without_privileges && clx_set_ambient_capabilities(0) < 0) fail(report, 7);
-    if (request->user && change_user(request) < 0) fail(report, 9);
+    // Comes before the change of user, which takes away the right to change the set. A capability outside of it doesn't
+    // come back at exec, not even to root (capabilities(7)).
+    if (clx_bound_capabilities(request->bounding) < 0) fail(report, clx_spawn_drop_capabilities);
+    if (request->without_privileges && clx_set_ambient_capabilities(0) < 0) fail(report, clx_spawn_drop_capabilities);
+    if (request->user && change_user(request) < 0) fail(report, clx_spawn_change_user);
     if (request->without_privileges && (clx_set_capabilities(0, 0, 0) < 0 || clx_set_no_new_privileges() < 0))
-        fail(report, 7);
+        fail(report, clx_spawn_drop_capabilities);
 
-    // A change of user forgets it (prctl(2)).
+    // Comes after the change of user, which clears it (prctl(2)).
     if (request->dies_with_parent) prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
-    // After the signal is ordered: a parent that ended before that is noticed here. Nothing comes when the parent has ended meanwhile.
+    // Comes after PR_SET_PDEATHSIG: a parent that died before it closed the gate, and the read ends here.
     if (request->admit && read(gate, &go, 1) != 1) _exit(127);
 
     int kept = report, highest = arrange(request->mappings, request->mapping_count, &kept);
-    if (highest == FAILED) fail(kept, 4);
-    // Everything above the table goes at exec; descriptors born in this project are close-on-exec already.
-    syscall(SYS_close_range, highest + 1, ~0U, 1u << 2 /* CLOSE_RANGE_CLOEXEC */);
+    if (highest == FAILED) fail(kept, clx_spawn_arrange_descriptors);
+    // Closes everything above the table at exec. This project's own descriptors are close-on-exec already.
+    syscall(SYS_close_range, highest + 1, ~0U, CLOEXEC_RANGE);
     clx_reset_signals();
     execve(request->executable, request->arguments, request->environment);
-    fail(kept, 5);
+    fail(kept, clx_spawn_execute);
 }
 
-pid_t clx_spawn(const struct clx_spawn *request, int *pidfd, const char **stage) {
+pid_t clx_spawn(const struct clx_spawn *request, int *pidfd, enum clx_spawn_step *failed) {
     *pidfd = -1;
-    *stage = stages[0];
+    *failed = clx_spawn_clone;
     if (request->mapping_count > HIGHEST_MAPPING) return -E2BIG;
     int pipes[2], gate[2];
     if (pipe2(pipes, O_CLOEXEC) < 0) return -errno;
@@ -196,7 +196,7 @@ pid_t clx_spawn(const struct clx_spawn *request, int *pidfd, const char **stage)
     }
     struct failure failure;
     int refusal = request->admit ? request->admit(request->context, pid) : 0;
-    // A child that has failed already doesn't read it.
+    // Fails with EPIPE when the child has failed already.
     if (request->admit && refusal == 0 && write(gate[1], "", 1) != 1) refusal = -errno;
     close(gate[0]);
     close(gate[1]);
@@ -204,9 +204,9 @@ pid_t clx_spawn(const struct clx_spawn *request, int *pidfd, const char **stage)
     do got = read(pipes[0], &failure, sizeof failure);
     while (got < 0 && errno == EINTR);
     close(pipes[0]);
-    if (refusal != 0) failure = (struct failure){6, -refusal};
+    if (refusal != 0) failure = (struct failure){clx_spawn_admit, -refusal};
     else if (got != sizeof failure) return pid;
-    *stage = stages[failure.stage];
+    *failed = failure.step;
     siginfo_t info;
     waitid(P_PIDFD, (id_t)*pidfd, &info, WEXITED);
     close(*pidfd);
@@ -386,7 +386,7 @@ int clx_seal_size(int fd) {
 int clx_is_lasting_memory(int fd) {
     struct statfs facts;
     int seals = fcntl(fd, F_GET_SEALS);
-    // Of huge pages there may be none left for a page that was punched out (hugetlbfs): touching it is SIGBUS.
+    // Refuses hugetlbfs: for a punched-out page there may be no huge page left, and an access raises SIGBUS.
     return seals >= 0 && seals & F_SEAL_SHRINK && fstatfs(fd, &facts) == 0 && facts.f_type == TMPFS_MAGIC;
 }
 
@@ -396,7 +396,7 @@ extern const char __executable_start[], etext[];
 
 void clx_trim_memory(void) {
     malloc_trim(0);
-    // Clean pages of the executable: they come back from the page cache, a few at a time, when they are run again.
+    // Clean pages of the executable come back from the page cache when they run again.
     uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
     uintptr_t start = ((uintptr_t)__executable_start + page - 1) & ~(page - 1);
     uintptr_t end = (uintptr_t)etext & ~(page - 1);
@@ -456,7 +456,7 @@ int clx_attach_loop(int file, int read_only, int *number) {
     if (control < 0) return -errno;
     struct loop_config config = {.fd = file, .info = {.lo_flags = LO_FLAGS_AUTOCLEAR | (read_only ? LO_FLAGS_READ_ONLY : 0)}};
     int result = -EBUSY;
-    // Another program may take the free one first.
+    // Tries again when another program has taken the free device first.
     for (int turn = 0; turn < 64 && result == -EBUSY; turn++) {
         char path[32];
         *number = ioctl(control, LOOP_CTL_GET_FREE);
@@ -491,7 +491,7 @@ int clx_netlink_route(int seconds, unsigned groups) {
     int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE);
     if (fd < 0) return -errno;
     int on = 1;
-    // An old kernel does without the explanations.
+    // Ignores the failure on an old kernel, which gives no explanations.
     (void)setsockopt(fd, SOL_NETLINK, NETLINK_EXT_ACK, &on, sizeof on);
     struct timeval limit = {seconds, 0};
     struct sockaddr_nl address = {.nl_family = AF_NETLINK, .nl_groups = groups};

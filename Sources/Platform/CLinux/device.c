@@ -28,7 +28,7 @@ int clx_take_event(int fd) {
 
 #if defined(__x86_64__)
 
-// None of these opens, connects, executes, traces, or starts a thread.
+// The allowed calls. None of them opens, connects, executes, traces, or starts a thread.
 static const int calls[] = {
     // Streams, rings and the VMM, the most frequent first
     SYS_poll, SYS_writev, SYS_readv, SYS_write, SYS_preadv2, SYS_read, SYS_recvmsg, SYS_sendto, SYS_accept4, SYS_socketpair,
@@ -60,7 +60,7 @@ int clx_confine_device(void) {
         *next++ = IF((unsigned)calls[i]);
         *next++ = ALLOW;
     }
-    // Memory, but no code.
+    // Allows memory, but no executable memory.
     *next++ = UNLESS(SYS_mmap);
     *next++ = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_mprotect, 0, 4);
     *next++ = LOAD(args[2]);
@@ -75,10 +75,11 @@ int clx_confine_device(void) {
         *next++ = ALLOW;
     }
     *next++ = REFUSE;
-    // Of this thread alone (prctl(2)): other threads' children may be setuid programs.
+    // Affects this thread alone (prctl(2)): children of other threads may be setuid programs.
     int failed = clx_set_no_new_privileges();
     if (failed < 0) return failed;
-    // Older kernels would slow a filtered thread's memory down against foreign code in it, of which there is none (seccomp(2)).
+    // SPEC_ALLOW: older kernels turn speculation off for filtered threads, which slows memory accesses down
+    // (seccomp(2)).
     return clx_load_seccomp((const uint64_t *)filter, next - filter, SECCOMP_FILTER_FLAG_SPEC_ALLOW);
 }
 

@@ -2,9 +2,9 @@ import CMessageDigest
 import Glibc
 import LinuxKernel
 
-/// SHA-512, as Kata's hashes of kernels and images are.
+/// SHA-512, which Kata uses for hashes of kernels and images.
 package enum SHA512 {
-    /// In lower-case hex: 128 digits.
+    /// The hash of `bytes` in lower-case hexadecimal: 128 digits.
     package static func hex(of bytes: [UInt8]) -> String {
         var context = SHA2_CTX()
         SHA512Init(&context)
@@ -12,14 +12,14 @@ package enum SHA512 {
         return finish(&context)
     }
 
-    /// Of a whole file.
+    /// The hash of a whole file.
     package static func hex(ofFile path: String) throws(SystemError) -> String {
         let file = try FileDescriptor.open(path, O_RDONLY)
         return try hex(of: file, path)
     }
 
-    /// Of a whole open file, read in pieces from its beginning; its offset stays.
-    /// - Parameter path: for errors.
+    /// The hash of a whole open file, read in pieces from its start. Leaves the file's offset as it is.
+    /// - Parameter path: names the file in errors.
     package static func hex(of file: borrowing FileDescriptor, _ path: String) throws(SystemError) -> String {
         let raw = file.raw
         var offset = 0

@@ -1,7 +1,8 @@
 import LinuxKernel
 import NIOCore
 
-/// Runs a call that blocks on a thread of its own.
+/// Runs a blocking call on a new thread.
+/// - Parameter name: names the thread.
 package func blocking<Result: Sendable>(_ name: String, _ body: @escaping @Sendable () throws -> Result) async throws
     -> Result
 {
@@ -12,11 +13,12 @@ package func blocking<Result: Sendable>(_ name: String, _ body: @escaping @Senda
     }
 }
 
-/// A call that blocks, begun at once on a thread of its own, while its caller does something else.
+/// A blocking call that runs on a new thread while its caller does something else.
 package struct BackgroundCall<Result: Sendable>: Sendable {
     private let promise: EventLoopPromise<Result>
 
-    /// - Throws: where the host has no thread for it.
+    /// Starts the call.
+    /// - Throws: when the thread can't be started.
     package init(_ name: String, on loop: any EventLoop, _ body: @escaping @Sendable () throws -> Result)
         throws(SystemError)
     {
@@ -28,6 +30,6 @@ package struct BackgroundCall<Result: Sendable>: Sendable {
         }
     }
 
-    /// To be called once it is needed; nobody else waits for it.
+    /// Waits for the result.
     package func result() async throws -> Result { try await promise.futureResult.get() }
 }

@@ -1,10 +1,11 @@
 import LinuxKernel
 import NIOCore
+import Streams
 import Synchronization
 
-/// Returns when all streams have ended, when nothing has moved for `quiet`, or after `limit`.
+/// Returns when all streams have ended, when no byte has moved for `quiet`, or after `limit`.
 ///
-/// A process that has ended may leave children that hold its output open: the end of file alone may never come.
+/// Children of an exited process may hold its output open, so that end of file never comes.
 package func drained(
     _ streams: [StreamRelay.Handle], quiet: Duration, limit: Duration, on loop: any EventLoop
 ) async {

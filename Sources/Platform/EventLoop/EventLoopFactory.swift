@@ -2,11 +2,11 @@ import LinuxKernel
 import NIOCore
 import NIOPosix
 
-/// An event loop with a thread of its own.
+/// Makes an event loop with its own thread.
 ///
-/// NIO ends the program where there is no thread or no descriptor for it, without a word: both are asked for here first.
-/// - Parameter descriptors: how many the program may come to need.
-/// - Throws: what the host has too little of.
+/// NIO ends the program without a message when it gets no thread or no descriptor, so this checks for both first.
+/// - Parameter descriptors: the maximum number that the program may need.
+/// - Throws: when the host's limit of threads or descriptors is too low.
 package func makeEventLoop(descriptors: Int) throws(SystemError) -> any EventLoop {
     try raiseDescriptorLimit(atLeast: descriptors)
     try tryThreads(1)

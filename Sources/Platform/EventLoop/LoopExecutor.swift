@@ -1,8 +1,8 @@
 import NIOCore
 
-/// Runs Swift tasks and actors on an event loop, so that a process needs no thread pool beside it.
+/// Runs Swift tasks and actors on an event loop, so that a process needs no thread pool.
 ///
-/// Every job is a new turn of the loop, never run in place: an actor's jobs can't nest.
+/// Each job is a new turn of the loop and never runs in place, so that jobs of an actor can't nest.
 package final class LoopExecutor: TaskExecutor, SerialExecutor {
     package let loop: any EventLoop
 
@@ -31,7 +31,7 @@ package func sleep(_ duration: Duration, on loop: any EventLoop) async throws {
     }
 }
 
-/// Runs `body` on the loop and blocks until it is done: for a thread that is not the loop's.
+/// Runs `body` on the loop and blocks until it is done. Must not be called on the loop's thread.
 package func waiting<Result: Sendable>(
     on loop: any EventLoop, _ body: @escaping @Sendable () async throws -> Result
 ) throws -> Result {

@@ -1,12 +1,13 @@
-/// Lets calls have their turns: each begins when the one before has ended, however it ended.
+/// Runs calls one after the other; a failed call doesn't stop the next.
 ///
-/// For an actor: its methods let others in wherever they wait.
+/// An actor needs this because its methods interleave wherever they await.
 package struct SerialQueue: Sendable {
     private var last: Task<Void, Never>?
 
     package init() {}
 
-    /// Returns the call's task, which waits for its turn.
+    /// Adds a call.
+    /// - Returns: the call's task, which waits for its turn.
     package mutating func take<Result: Sendable>(
         on executor: LoopExecutor, _ body: @escaping @Sendable () async throws -> Result
     ) -> Task<Result, any Error> {
@@ -19,6 +20,6 @@ package struct SerialQueue: Sendable {
         return turn
     }
 
-    /// Returns when the last turn has ended.
+    /// Waits until all calls have ended.
     package func finished() async { await last?.value }
 }

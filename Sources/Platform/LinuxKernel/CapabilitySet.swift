@@ -1,6 +1,6 @@
 /// A set of capabilities of a process (capabilities(7)).
 package struct CapabilitySet: Sendable, Equatable {
-    /// One bit for each, at its number.
+    /// One bit for each capability, at its number.
     package let bits: UInt64
 
     package init(bits: UInt64) { self.bits = bits }
@@ -8,8 +8,9 @@ package struct CapabilitySet: Sendable, Equatable {
 
     package static let all = CapabilitySet(bits: .max)
 
-    /// A line such as `CapBnd:` of a process's status file (proc_pid_status(5)); nil when it has none.
-    /// - Parameter status: the whole text.
+    /// Parses a line such as `CapBnd:` of a process's status file (proc_pid_status(5)).
+    /// - Parameter status: the text of the file.
+    /// - Returns: nil when it has no such line.
     package init?(_ line: String, in status: String) {
         let found = status.split(separator: "\n").first { $0.hasPrefix(line) }
         guard let value = found?.split(whereSeparator: \.isWhitespace).last, let bits = UInt64(value, radix: 16) else {
@@ -21,7 +22,7 @@ package struct CapabilitySet: Sendable, Equatable {
     package func intersection(_ other: CapabilitySet) -> CapabilitySet { CapabilitySet(bits: bits & other.bits) }
 }
 
-/// The capabilities that programs of the host work with, by number (linux/capability.h).
+/// The capabilities that the host's programs use (linux/capability.h).
 package enum Capability: Int, Sendable {
     case chown = 0
     case dacOverride = 1

@@ -1,11 +1,13 @@
 /// The time that one part of the system waits for another.
 ///
-/// Each room declares its own in a file `Deadlines.swift`. The table of docs/reliability.md lists all of them; a test compares the two.
+/// Each room declares its own in a file `Deadlines.swift`. The table of docs/reliability.md lists all of them; a test
+/// compares the two.
 package struct Deadline: Sendable, Equatable {
     package let limit: Duration
     /// What is waited for.
     package let wait: String
-    /// The key of configuration.toml, or the word of the guest kernel's command line, that sets it; `limit` is its default.
+    /// The key of configuration.toml, or the word of the guest kernel's command line, that sets it; `limit` is its
+    /// default.
     package let key: String?
     /// What happens when the time is over.
     package let consequence: String

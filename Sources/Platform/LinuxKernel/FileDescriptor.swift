@@ -9,7 +9,7 @@ package struct FileDescriptor: ~Copyable, Sendable {
 
     deinit { close(raw) }
 
-    /// Gives the descriptor away: the caller closes it.
+    /// Gives up ownership: the caller closes the descriptor.
     package consuming func take() -> Int32 {
         let raw = raw
         discard self
@@ -26,14 +26,14 @@ extension FileDescriptor {
 
     package func duplicate() throws(SystemError) -> FileDescriptor { try Self.duplicate(of: raw) }
 
-    /// Another one for the open file of `raw`, which has another owner, as standard streams do.
+    /// Duplicates a descriptor that has no owner here, such as a standard stream.
     package static func duplicate(of raw: Int32) throws(SystemError) -> FileDescriptor {
         FileDescriptor(owning: try check("duplicate descriptor", "\(raw)") { fcntl(raw, F_DUPFD_CLOEXEC, 3) })
     }
 }
 
 extension Optional where Wrapped == FileDescriptor {
-    /// The number, of which nothing is the owner.
+    /// The number, without ownership.
     package var raw: Int32? {
         switch self {
         case .some(let descriptor): descriptor.raw
@@ -42,10 +42,10 @@ extension Optional where Wrapped == FileDescriptor {
     }
 }
 
-/// Whole transfers; the object is what an error names.
+/// Complete transfers. `object` names the file in errors.
 extension FileDescriptor {
     /// Reads until the end, at most `limit` bytes.
-    /// - Parameter deadline: throws ETIMEDOUT when the end has not come by then.
+    /// - Throws: ETIMEDOUT when the end has not come by `deadline`; EFBIG for more than `limit` bytes.
     package func readAll(_ object: String, limit: Int, by deadline: ContinuousClock.Instant? = nil) throws(SystemError)
         -> [UInt8]
     {
@@ -65,7 +65,7 @@ extension FileDescriptor {
         }
     }
 
-    /// Waits until there is something to read, or the end of it.
+    /// Waits until a read doesn't block.
     /// - Returns: false when the time is over.
     package func isReadable(_ object: String, by deadline: ContinuousClock.Instant) throws(SystemError) -> Bool {
         var ready = pollfd(fd: raw, events: Int16(POLLIN), revents: 0)
@@ -86,8 +86,9 @@ extension FileDescriptor {
     }
 }
 
-/// The bytes that a call writes into room that nobody has cleared, and its result: their count, or -errno. Interrupted, it is made again.
-/// - Parameter call: fails as system calls do, with a negative number and errno.
+/// Calls a system call with an uninitialised buffer of `room` bytes; repeats it on EINTR.
+/// - Parameter call: returns the number of bytes that it wrote, or a negative number and sets errno.
+/// - Returns: the bytes, and their number or -errno.
 package func readBytes(upTo room: Int, by call: (UnsafeMutableRawBufferPointer) -> Int) -> (bytes: [UInt8], result: Int)
 {
     var result = 0
@@ -101,7 +102,7 @@ package func readBytes(upTo room: Int, by call: (UnsafeMutableRawBufferPointer) 
     return (bytes, result)
 }
 
-/// One line on standard error, for a person or for who collects it.
+/// Writes a line to standard error.
 package func writeError(_ line: String) {
     _ = (line + "\n").withCString { write(2, $0, strlen($0)) }
 }

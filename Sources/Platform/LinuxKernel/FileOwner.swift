@@ -1,18 +1,20 @@
 import CLinux
 import Glibc
 
-/// Files that decide what this process does: read only where root, or this process's own user, alone can write them.
+/// Checks files that control this process: only root or the process's own user may be able to write them.
 package enum FileOwner {
+    /// Whether a user is root or this process's own.
     package static func isTrusted(_ user: UInt32) -> Bool { user == 0 || user == geteuid() }
 
-    /// Opens a regular file for reading; a symbolic link is refused.
-    /// - Throws: EPERM where its owner is another user, or its mode lets others write.
+    /// Opens a regular file for reading, without following a symbolic link.
+    /// - Throws: EPERM when another user owns the file, or its mode lets others write; ELOOP for a link.
     package static func open(_ path: String) throws(SystemError) -> FileDescriptor {
         let file = try FileDescriptor.open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK)
         try check(file.raw, path, S_IFREG)
         return file
     }
 
+    /// Checks a directory in the same way.
     /// - Throws: as `open`.
     package static func checkDirectory(_ path: String) throws(SystemError) {
         let directory = try FileDescriptor.open(path, O_RDONLY | O_DIRECTORY)
@@ -29,7 +31,8 @@ package enum FileOwner {
 }
 
 extension FileDescriptor {
-    /// The user at the other end of a connected Unix socket (SO_PEERCRED, unix(7)); of a connection that was made here, the one that listens.
+    /// The user at the other end of a connected Unix socket (SO_PEERCRED, unix(7)). On the client's side it is the
+    /// listener's user.
     package var peer: UInt32? {
         var (user, group): (UInt32, UInt32) = (0, 0)
         return clx_peer_identity(raw, &user, &group) == 0 ? user : nil

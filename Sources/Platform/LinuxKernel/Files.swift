@@ -13,8 +13,9 @@ package enum Files {
         String(decoding: try read(path), as: UTF8.self)
     }
 
-    /// What is there; nil when it isn't, or isn't for us to read.
-    /// - Throws: where there is no descriptor or memory left to look: then nothing is known, and nobody may act as if it weren't there.
+    /// Reads a file that may be missing.
+    /// - Returns: nil when it is missing or not readable for this process.
+    /// - Throws: for lack of a descriptor or memory: the file may exist then.
     package static func find(_ path: String) throws(SystemError) -> [UInt8]? {
         do { return try read(path) } catch {
             guard [EMFILE, ENFILE, ENOMEM].contains(error.code) else { return nil }
@@ -34,7 +35,7 @@ package enum Files {
     /// Replaces `path` in one step: readers see the old content or the new, also after a crash (rename(2)).
     package static func replace(_ path: String, _ bytes: [UInt8], mode: mode_t = 0o600) throws(SystemError) {
         let temporary = path + ".new"
-        // What is there was left by a crash, or put there by somebody else: a link would lead to another file (O_EXCL, open(2)).
+        // Removes what a crash has left. O_EXCL below refuses a link that another process puts there (open(2)).
         unlink(temporary)
         try FileDescriptor.open(temporary, O_WRONLY | O_CREAT | O_EXCL, mode: mode).writeAll(bytes, to: temporary)
         try check("rename", temporary) { rename(temporary, path) }
@@ -46,13 +47,13 @@ package enum Files {
 
     package static func exists(_ path: String) -> Bool { access(path, F_OK) == 0 }
 
-    /// In bytes; 0 where there is nothing.
+    /// The size of a file in bytes; 0 when it is missing.
     package static func size(of path: String) -> Int {
         var status = stat()
         return stat(path, &status) == 0 ? Int(status.st_size) : 0
     }
 
-    /// `path` from the root on, without touching the file system beyond the working directory's name.
+    /// The absolute form of `path`, computed from its names and the working directory alone.
     package static func absolute(_ path: String) -> String {
         var names: [Substring] = []
         var directory = ""
@@ -80,13 +81,13 @@ package enum Files {
 
     package static func isDirectory(_ path: String) -> Bool { kind(of: path) == .directory }
 
-    /// What there may be at a path, as far as it matters to us.
+    /// The type of a file.
     package enum Kind: Equatable, Sendable {
         case directory, file, blockDevice, socket, other
         case characterDevice(major: Int64, minor: Int64)
     }
 
-    /// nil when there is nothing.
+    /// The type of the file at a path, behind links; nil when it is missing.
     package static func kind(of path: String) -> Kind? {
         var status = stat()
         guard stat(path, &status) == 0 else { return nil }
@@ -95,26 +96,26 @@ package enum Files {
         case S_IFREG: .file
         case S_IFBLK: .blockDevice
         case S_IFSOCK: .socket
-        // Its number as makedev(3) puts it together.
-        case S_IFCHR:
-            .characterDevice(
-                major: Int64(status.st_rdev >> 8 & 0xfff | status.st_rdev >> 32 & ~0xfff),
-                minor: Int64(status.st_rdev & 0xff | status.st_rdev >> 12 & ~0xff))
+        case S_IFCHR: characterDevice(DeviceNumber(UInt64(status.st_rdev)))
         default: .other
         }
     }
 
-    /// A file system in memory that begins at a path, and holds nothing.
+    private static func characterDevice(_ number: DeviceNumber) -> Kind {
+        .characterDevice(major: Int64(number.major), minor: Int64(number.minor))
+    }
+
+    /// An empty tmpfs that is mounted at a path.
     package struct EmptyMemory: Equatable, Sendable {
-        /// Its number: the same wherever it is mounted.
+        /// Its device number, the same at every mount point.
         package let device: UInt64
-        /// How large it may become; nil: as the kernel lets it.
+        /// Its maximum size in bytes; nil: the kernel's default.
         package let bytes: UInt64?
 
         package init(device: UInt64, bytes: UInt64?) { (self.device, self.bytes) = (device, bytes) }
     }
 
-    /// nil for anything else.
+    /// The empty tmpfs that is mounted at `path`; nil for anything else.
     package static func emptyMemory(at path: String) -> EmptyMemory? {
         var (status, system) = (stat(), statvfs())
         guard clx_is_mount_root(path) == 1, clx_is_memory(path) == 1, statvfs(path, &system) == 0,
@@ -129,7 +130,7 @@ package enum Files {
         return lstat(path, &status) == 0 && status.st_mode & S_IFMT == S_IFLNK
     }
 
-    /// Where a symbolic link leads, as it is written.
+    /// The target of a symbolic link, as written (readlink(2)).
     package static func link(_ path: String) throws(SystemError) -> String {
         var buffer = [UInt8](repeating: 0, count: Int(PATH_MAX))
         let length = try check("read link", path) {
@@ -140,7 +141,7 @@ package enum Files {
         return String(decoding: buffer.prefix(Int(length)), as: UTF8.self)
     }
 
-    /// Has the file system of `path` write what it holds back (syncfs(2)); nothing there is no error.
+    /// Writes the cached data of the file system of `path` to disk (syncfs(2)). A missing path is no error.
     package static func sync(_ path: String) {
         if let file = try? FileDescriptor.open(path, O_RDONLY) { _ = clx_sync(file.raw) }
     }
@@ -170,8 +171,9 @@ package enum Files {
         return names.sorted()
     }
 
-    /// Removes a tree of our own files. It never follows links, and stops at a mount point: what is mounted is not ours to
-    /// delete. The device's number would not tell: a bind mount of the same file system has its parent's.
+    /// Removes a directory tree. Never follows links, and leaves mount points and everything below them.
+    ///
+    /// Compares no device numbers: a bind mount of the same file system has the number of its parent.
     package static func removeTree(_ path: String) {
         var status = stat()
         guard lstat(path, &status) == 0 else { return }
@@ -179,7 +181,7 @@ package enum Files {
             if clx_is_mount_root(path) == 0 { unlink(path) }
             return
         }
-        // Unknown is as good as mounted.
+        // Leaves the directory also when this can't be found out.
         guard clx_is_mount_root(path) == 0 else { return }
         for name in list(path) { removeTree(path + "/" + name) }
         rmdir(path)

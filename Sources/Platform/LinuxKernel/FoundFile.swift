@@ -1,12 +1,12 @@
 import CLinux
 import Glibc
 
-/// A file that is found by its path but not opened (O_PATH, open(2)): no device notices it, and no fifo makes the caller wait.
+/// A file that is looked up but not opened (O_PATH, open(2)): this neither touches a device nor waits for a FIFO.
 ///
-/// `open` opens this file, whatever is at the path by then.
+/// `open` opens the same file, even when the path leads to another one by then.
 package struct FoundFile: ~Copyable {
     package let path: String
-    /// From fstat(2).
+    /// The result of fstat(2).
     package let facts: stat
     private let place: FileDescriptor
 
@@ -17,10 +17,11 @@ package struct FoundFile: ~Copyable {
         self.place = place
     }
 
-    /// S_IFREG, S_IFBLK and their kin.
+    /// S_IFREG, S_IFBLK and the like.
     package var kind: mode_t { facts.st_mode & S_IFMT }
 
-    /// - Parameter flags: as for open(2), without those that make files.
+    /// Opens the file.
+    /// - Parameter flags: flags of open(2), without O_CREAT.
     package func open(_ flags: Int32) throws(SystemError) -> FileDescriptor {
         let link = "/proc/self/fd/\(place.raw)"
         return FileDescriptor(owning: try check("open", path) { Glibc.open(link, flags | O_CLOEXEC) })
@@ -28,8 +29,8 @@ package struct FoundFile: ~Copyable {
 }
 
 extension FileDescriptor {
-    /// What fstat(2) says.
-    /// - Parameter object: what an error names.
+    /// The result of fstat(2).
+    /// - Parameter object: names the file in an error.
     package func facts(_ object: String) throws(SystemError) -> stat {
         let raw = raw
         var facts = stat()

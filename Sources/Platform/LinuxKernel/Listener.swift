@@ -4,8 +4,9 @@ import Synchronization
 
 /// A listening socket, and the thread that accepts its connections until `stop()`.
 ///
-/// Nothing but `stop()` ends that thread. Without a descriptor or memory for a connection (EMFILE, ENFILE, ENOBUFS, ENOMEM; accept(2)) it
-/// pauses, and the client waits in the backlog. A client that has hung up already (ECONNABORTED) is skipped.
+/// Nothing but `stop()` ends that thread. Without a descriptor or memory for a connection (EMFILE, ENFILE, ENOBUFS,
+/// ENOMEM; accept(2)) it pauses, and the client waits in the backlog. A client that has hung up already (ECONNABORTED)
+/// is skipped.
 package final class Listener: Sendable {
     /// The time between two attempts while the kernel can't make a connection's descriptor.
     package static let pause = Duration.milliseconds(100)
@@ -44,7 +45,8 @@ package final class Listener: Sendable {
         try self.init(FileDescriptor(owning: socket), allowedPeer: allowedPeer)
     }
 
-    /// Starts a thread that calls `body` with each connection, which is close-on-exec, until `stop()`. To be called once.
+    /// Starts a thread that calls `body` with each connection, which is close-on-exec, until `stop()`. To be called
+    /// once.
     /// - Parameter thread: the thread's name; the kernel keeps 15 bytes.
     /// - Throws: when the thread can't be started.
     package func forEachConnection(

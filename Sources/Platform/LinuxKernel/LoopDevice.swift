@@ -1,14 +1,15 @@
 import CLinux
 import Glibc
 
-/// A block device that stands for an image file (loop(4)), for as long as it is open here or mounted.
+/// A block device for an image file (loop(4)), as long as it is open here or mounted.
 package struct LoopDevice: ~Copyable {
     private let path: String
     private let device: FileDescriptor
 
+    /// - Throws: ENOTBLK for anything but a regular file or a block device.
     package init(_ image: String, readOnly: Bool) throws(SystemError) {
         let found = try FoundFile(image)
-        // Any other kind has no contents to show, and opening it may wait for ever.
+        // Opening another kind, such as a FIFO, may block for ever.
         guard [S_IFREG, S_IFBLK].contains(found.kind) else { throw SystemError("use as disk", image, errno: ENOTBLK) }
         let file = try found.open(readOnly ? O_RDONLY : O_RDWR)
         var number: Int32 = -1
@@ -18,6 +19,6 @@ package struct LoopDevice: ~Copyable {
         path = "/dev/loop\(number)"
     }
 
-    /// - Parameter body: is given its path; what it mounts keeps the device.
+    /// Calls `body` with the device's path. A mount that `body` makes keeps the device.
     package func use(_ body: (String) throws(SystemError) -> Void) throws(SystemError) { try body(path) }
 }

@@ -2,8 +2,10 @@ import CLinux
 import Glibc
 
 extension FileDescriptor {
-    /// A file of memory without a name, empty and `size` bytes long for ever: another process that has it too can't shorten it, which would end
-    /// with SIGBUS whoever has mapped it (fcntl(2), F_SEAL_SHRINK).
+    /// Makes a file in memory without a name: `size` zero bytes, sealed so that its size can't change (fcntl(2),
+    /// F_SEAL_SHRINK).
+    ///
+    /// Otherwise another process could shorten it, which raises SIGBUS in every process that has mapped it.
     package static func memory(_ label: String, size: Int) throws(SystemError) -> FileDescriptor {
         let file = FileDescriptor(owning: try checkNegativeErrno("make memory", label, clx_memory_file(label)))
         let raw = file.raw

@@ -1,17 +1,18 @@
 import Glibc
 
-/// Options of a mount by their names in fstab(5) and config.md, as mount(2) and mount_setattr(2) want them.
+/// The options of a mount, named as in fstab(5) and config.md, as flags of mount(2) and mount_setattr(2).
 package struct MountOptions: Equatable, Sendable {
     package private(set) var flags: UInt = 0
-    /// MS_SHARED and its kin, each a mount call of its own.
+    /// MS_SHARED, MS_PRIVATE and the like; each needs a call of mount(2).
     package private(set) var propagation: [UInt] = []
-    /// MOUNT_ATTR_* bits for the whole tree (rro and its kin): set, and cleared.
+    /// MOUNT_ATTR_* bits to set on the whole tree, for `rro` and the like.
     package private(set) var recursiveAttributes: UInt64 = 0
+    /// MOUNT_ATTR_* bits to clear on the whole tree.
     package private(set) var recursiveCleared: UInt64 = 0
-    /// What the kernel has no flag for: the file system's own options.
+    /// Options of the file system, for which the kernel has no flag.
     package private(set) var rest: [String] = []
 
-    /// The file system's own options as one text; nil when there are none.
+    /// `rest`, joined by commas; nil when it is empty.
     package var data: String? { rest.isEmpty ? nil : rest.joined(separator: ",") }
 
     private static let set: [String: UInt] = [
@@ -19,7 +20,7 @@ package struct MountOptions: Equatable, Sendable {
         "sync": UInt(MS_SYNCHRONOUS), "dirsync": UInt(MS_DIRSYNC), "mand": UInt(MS_MANDLOCK),
         "noatime": UInt(MS_NOATIME),
         "nodiratime": UInt(MS_NODIRATIME), "relatime": UInt(MS_RELATIME), "strictatime": UInt(MS_STRICTATIME),
-        "iversion": UInt(MS_I_VERSION), "silent": UInt(MS_SILENT), "lazytime": 1 << 25,
+        "iversion": UInt(MS_I_VERSION), "silent": UInt(MS_SILENT), "lazytime": lazyTime,
         "bind": UInt(MS_BIND), "rbind": UInt(MS_BIND) | UInt(MS_REC),
     ]
     private static let clear: [String: UInt] = [
@@ -27,7 +28,7 @@ package struct MountOptions: Equatable, Sendable {
         "async": UInt(MS_SYNCHRONOUS), "nomand": UInt(MS_MANDLOCK), "atime": UInt(MS_NOATIME),
         "diratime": UInt(MS_NODIRATIME),
         "norelatime": UInt(MS_RELATIME), "nostrictatime": UInt(MS_STRICTATIME), "noiversion": UInt(MS_I_VERSION),
-        "loud": UInt(MS_SILENT), "defaults": 0, "nolazytime": 1 << 25,
+        "loud": UInt(MS_SILENT), "defaults": 0, "nolazytime": lazyTime,
     ]
     private static let spread: [String: UInt] = [
         "shared": UInt(MS_SHARED), "rshared": UInt(MS_SHARED) | UInt(MS_REC), "slave": UInt(MS_SLAVE),
@@ -35,25 +36,33 @@ package struct MountOptions: Equatable, Sendable {
         "rprivate": UInt(MS_PRIVATE) | UInt(MS_REC),
         "unbindable": UInt(MS_UNBINDABLE), "runbindable": UInt(MS_UNBINDABLE) | UInt(MS_REC),
     ]
-    /// MOUNT_ATTR_* of mount_setattr(2). The times are one field of three bits: a new value needs the old one cleared.
+    /// Options for whole trees, as bits of mount_setattr(2). The access times are one field: a new value needs the old
+    /// one cleared.
     private static let recursive: [String: (set: UInt64, clear: UInt64)] = [
-        "rro": (1, 0), "rnosuid": (2, 0), "rnodev": (4, 0), "rnoexec": (8, 0), "rnodiratime": (0x80, 0),
-        "rrw": (0, 1), "rsuid": (0, 2), "rdev": (0, 4), "rexec": (0, 8), "rdiratime": (0, 0x80),
-        "rrelatime": (0, times), "rnoatime": (0x10, times), "rstrictatime": (0x20, times), "ratime": (0, times),
-        "rnorelatime": (0, times), "rnostrictatime": (0, times), "rnosymfollow": (0x20_0000, 0),
-        "rsymfollow": (0, 0x20_0000),
+        "rro": (MountAttribute.readOnly, 0), "rrw": (0, MountAttribute.readOnly),
+        "rnosuid": (MountAttribute.noSetuid, 0), "rsuid": (0, MountAttribute.noSetuid),
+        "rnodev": (MountAttribute.noDevices, 0), "rdev": (0, MountAttribute.noDevices),
+        "rnoexec": (MountAttribute.noExecution, 0), "rexec": (0, MountAttribute.noExecution),
+        "rnodiratime": (MountAttribute.noDirectoryTimes, 0), "rdiratime": (0, MountAttribute.noDirectoryTimes),
+        "rrelatime": (0, MountAttribute.accessTimes), "rnorelatime": (0, MountAttribute.accessTimes),
+        "rnoatime": (MountAttribute.noAccessTime, MountAttribute.accessTimes),
+        "ratime": (0, MountAttribute.accessTimes),
+        "rstrictatime": (MountAttribute.strictAccessTime, MountAttribute.accessTimes),
+        "rnostrictatime": (0, MountAttribute.accessTimes),
+        "rnosymfollow": (MountAttribute.noSymbolicLinks, 0), "rsymfollow": (0, MountAttribute.noSymbolicLinks),
     ]
-    private static let times: UInt64 = 0x70
+    /// MS_LAZYTIME (linux/mount.h), which Glibc's module doesn't have.
+    private static let lazyTime: UInt = 1 << 25
 
-    /// Every option that has a meaning of its own here.
+    /// All options that become flags.
     package static var names: [String] {
         [set.keys.map { $0 }, clear.keys.map { $0 }, spread.keys.map { $0 }, recursive.keys.map { $0 }].flatMap { $0 }
     }
 
-    /// The bits of a kind of propagation, such as `rslave`.
+    /// The flags of a kind of propagation, such as `rslave`.
     package static func propagation(_ name: String) -> UInt? { spread[name] }
 
-    /// A later option wins over an earlier one.
+    /// Parses options; a later one overrides an earlier one.
     package init(_ options: [String]) {
         for option in options {
             if let bits = Self.set[option] {

@@ -15,24 +15,26 @@ package enum Mounts {
         try mount(source, at: target, flags: UInt(MS_BIND) | (recursive ? UInt(MS_REC) : 0))
     }
 
-    /// Shows `source`, with all that is mounted below it, at `target` too. Setuid programs and devices mean nothing there.
+    /// Bind-mounts `source` with all mounts below it on `target`, with nosuid and nodev.
     ///
-    /// Whoever gets the mount by propagation gets it with the same attributes: set afterwards they would be this one's alone.
+    /// The copy has these attributes before it is attached, so that mount propagation spreads them too.
     package static func lend(_ source: String, at target: String, readOnly: Bool = false) throws(SystemError) {
         try attach(copy(source, readOnly: readOnly), at: target)
     }
 
-    /// What `lend` shows, not shown anywhere yet.
+    /// Copies a mount without attaching it (open_tree(2)), with nosuid.
     /// - Parameters:
-    ///   - recursive: with all that is mounted below it.
-    ///   - alone: what is mounted below later, here or there, is not seen at the other.
-    ///   - devices: those that are files there work.
-    ///   - process: `source` is a path as this process sees it; managers mount for themselves what others don't get to see.
+    ///   - recursive: copies all mounts below it too.
+    ///   - alone: makes the copy private (mount_namespaces(7)): later mounts don't propagate between copy and source.
+    ///   - devices: without nodev.
+    ///   - process: looks `source` up in the mount namespace of this process; managers may mount only there.
     package static func copy(
         _ source: String, readOnly: Bool = false, recursive: Bool = true, alone: Bool = false, devices: Bool = false,
         seenBy process: Int32? = nil
     ) throws(SystemError) -> FileDescriptor {
-        let attributes = noSetuid | (devices ? 0 : noDevices) | (readOnly ? Self.readOnly : 0)
+        let attributes =
+            MountAttribute.noSetuid | (devices ? 0 : MountAttribute.noDevices)
+            | (readOnly ? MountAttribute.readOnly : 0)
         let (below, propagation) = (Int32(recursive ? 1 : 0), alone ? UInt64(MS_PRIVATE) : 0)
         guard let process else {
             return FileDescriptor(
@@ -58,38 +60,28 @@ package enum Mounts {
         try checkNegativeErrno("attach mounts at", target, clx_attach_tree(copy, target))
     }
 
-    /// MOUNT_ATTR_* (mount_setattr(2)).
-    private static let readOnly: UInt64 = 1
-    private static let noSetuid: UInt64 = 2
-    private static let noDevices: UInt64 = 4
-
-    /// Whether something may be mounted below a path.
-    package static func mayBe(below path: String) -> Bool {
-        guard let table = try? Files.readText("/proc/self/mountinfo") else { return true }
-        return mayBe(below: Files.absolute(path), table: table)
+    /// Whether something is mounted below `path`. True when that can't be found out.
+    package static func hasMounts(below path: String) -> Bool {
+        guard let table = try? MountTable.read() else { return true }
+        return hasMounts(below: Files.absolute(path), table: table)
     }
 
-    /// - Parameter table: as in proc_pid_mountinfo(5), which writes blanks and backslashes in its own way: a path that has any may be there.
-    static func mayBe(below path: String, table: String) -> Bool {
-        if path.utf8.contains(where: { $0 <= 32 || $0 == UInt8(ascii: "\\") }) { return true }
+    static func hasMounts(below path: String, table: [MountEntry]) -> Bool {
         let start = path == "/" ? path : path + "/"
-        return table.split(separator: "\n").contains { line in
-            let fields = line.split(separator: " ", maxSplits: 5)
-            return fields.count > 4 && fields[4].hasPrefix(start)
-        }
+        return table.contains { $0.mountPoint != path && $0.mountPoint.hasPrefix(start) }
     }
 
-    /// The mount namespace of this process, as far as it can be told from others: where the answer differs, mounts do.
+    /// Inode of /proc/self/ns/mnt; equal inodes mean the same mount namespace. 0 when /proc can't be read.
     package static var namespace: UInt64 {
         var facts = stat()
         return stat("/proc/self/ns/mnt", &facts) == 0 ? UInt64(facts.st_ino) : 0
     }
 
-    /// Detaches whatever is mounted at `target`; nothing mounted is no error.
+    /// Detaches everything that is mounted at `target`; nothing mounted is no error.
     package static func detach(_ target: String) {
         while umount2(target, Int32(MNT_DETACH)) == 0 {}
     }
 
-    /// Detaches what was mounted last at `target` itself, never behind a link; nothing mounted is no error.
+    /// Detaches the top mount at `target`, without following a link; nothing mounted is no error.
     package static func detachLast(_ target: String) { umount2(target, Int32(MNT_DETACH) | Int32(UMOUNT_NOFOLLOW)) }
 }

@@ -1,13 +1,13 @@
 import CLinux
 import Glibc
 
-/// A network namespace that is held open: it lives at least as long as this (network_namespaces(7)).
+/// An open network namespace, which lives at least as long as this object (network_namespaces(7)).
 package final class NetworkNamespace: Sendable {
     private let descriptor: FileDescriptor
 
     private init(_ descriptor: consuming FileDescriptor) { self.descriptor = descriptor }
 
-    /// - Throws: EINVAL for a path that leads to something else.
+    /// - Throws: EINVAL when the path leads to something else.
     package static func open(_ path: String) throws(SystemError) -> NetworkNamespace {
         let descriptor = try FileDescriptor.open(path, O_RDONLY)
         guard clx_namespace_kind(descriptor.raw) == Int32(clx_new_net.rawValue) else {
@@ -16,21 +16,21 @@ package final class NetworkNamespace: Sendable {
         return NetworkNamespace(descriptor)
     }
 
-    /// Makes one, and moves the calling thread into it.
+    /// Makes a network namespace and moves the calling thread into it.
     package static func make() throws(SystemError) -> NetworkNamespace {
         try checkNegativeErrno("make", "network namespace", clx_unshare(Int32(clx_new_net.rawValue)))
         return try open("/proc/thread-self/ns/net")
     }
 
-    /// Moves the calling thread into it: a thread of the caller's own, that does nothing else afterwards.
+    /// Moves the calling thread into the namespace. The thread must do nothing else afterwards.
     package func enter() throws(SystemError) {
         try checkNegativeErrno("enter", "network namespace", clx_setns(descriptor.raw, Int32(clx_new_net.rawValue)))
     }
 
-    /// For this process and for children that it starts.
+    /// A path of the namespace for this process and its children.
     package var path: String { "/proc/\(getpid())/fd/\(descriptor.raw)" }
 
-    /// Two that are equal are one namespace.
+    /// The inode of the namespace; equal numbers mean the same namespace.
     package var identity: UInt64 {
         var facts = stat()
         fstat(descriptor.raw, &facts)

@@ -1,29 +1,30 @@
 import CLinux
 import Glibc
 
-/// A regular file of the host, open for reading: what is checked and what is used are the same file, whatever becomes of its path.
+/// A regular file, open for reading, so that the file that is checked is the file that is used.
 package struct OpenFile: Sendable, Equatable {
-    /// The path that it was asked for by, for messages.
+    /// The path as given, for messages.
     package let path: String
-    /// nil for a file that is only named.
+    /// nil for a file that is named but not opened.
     package let file: SharedDescriptor?
-    /// In bytes.
+    /// The size in bytes.
     package let size: Int
-    /// Inode, size and time of the last change, as text: another or a changed file has another one.
+    /// Size, time of the last change and inode as text: it differs for another file, and for a changed one.
     package let identity: String
-    /// Any user may read it, once it is open to somebody (its directories don't count).
+    /// Whether the mode lets any user read the file, whatever its directories allow.
     package let isReadableByAll: Bool
 
-    /// A file that is named in a plan, and not opened.
+    /// Names a file without opening it, for a plan.
     package init(named path: String) {
         (self.path, file, size, identity, isReadableByAll) = (path, nil, 0, "missing", true)
     }
 
-    /// - Parameter followsLinks: false: a link anywhere in `path` is ELOOP.
-    /// - Throws: also EINVAL for anything but a regular file.
+    /// Opens a file.
+    /// - Parameter followsLinks: false: a link anywhere in `path` is an error.
+    /// - Throws: EINVAL for anything but a regular file; ELOOP for a link.
     package init(_ path: String, followsLinks: Bool = true) throws(SystemError) {
         guard let real = followsLinks ? Files.real(path) : path else { throw SystemError("open", path, errno: errno) }
-        // Not blocking: a FIFO would wait for its writer.
+        // O_NONBLOCK: open(2) would block on a FIFO.
         let flags = O_RDONLY | O_NOCTTY | O_NONBLOCK | O_NOFOLLOW
         try self.init(
             SharedDescriptor(
@@ -46,8 +47,10 @@ package struct OpenFile: Sendable, Equatable {
 }
 
 extension OpenFile {
-    /// A copy in memory that nobody can change and any user may read (memfd_create(2), sealed). It keeps path and identity.
-    /// - Parameter limit: in bytes; a larger file is EFBIG.
+    /// Copies the file to memory that no process can change and any user may read (memfd_create(2), sealed). The copy
+    /// keeps path and identity.
+    /// - Parameter limit: maximum size in bytes.
+    /// - Throws: EFBIG for a larger file.
     package func sealedCopy(limit: Int) throws(SystemError) -> OpenFile {
         guard let source = file?.raw else { throw SystemError("copy (it is not open)", path, errno: EBADF) }
         let copy = FileDescriptor(owning: try checkNegativeErrno("make", "copy of \(path)", clx_memory_file("boot")))

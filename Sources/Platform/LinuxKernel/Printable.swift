@@ -1,11 +1,11 @@
 extension StringProtocol {
-    /// Text of a guest or of another process, for a terminal, a log line or an error message.
+    /// Makes text of a guest or another process safe for a terminal, a log line or an error message.
     ///
-    /// A space takes the place of each character that steers a terminal (ECMA-48: C0, DEL and C1), ends a line, or changes the
-    /// direction of text (Unicode, UAX #9).
+    /// Replaces each character by a space that controls a terminal (ECMA-48: C0, DEL and C1), ends a line, or changes
+    /// the direction of text (Unicode, UAX #9).
     /// - Parameters:
-    ///   - limit: in bytes of UTF-8; longer text is cut and ends with "…".
-    ///   - keepsLines: line feeds and tabs stay, for output that has several lines.
+    ///   - limit: maximum size in bytes of UTF-8; longer text is cut and ends with "…".
+    ///   - keepsLines: keeps line feeds and tabs, for output of several lines.
     package func printable(limit: Int = .max, keepsLines: Bool = false) -> String {
         var result = ""
         var length = 0
@@ -23,7 +23,7 @@ extension Unicode.Scalar {
     fileprivate var isPrintable: Bool {
         switch value {
         case 0..<0x20, 0x7f...0x9f: false
-        // Line and paragraph separators; marks, embeddings, overrides and isolates of direction.
+        // Line and paragraph separators; direction marks, embeddings, overrides and isolates.
         case 0x2028, 0x2029, 0x61c, 0x200e, 0x200f, 0x202a...0x202e, 0x2066...0x2069: false
         default: true
         }

@@ -1,26 +1,27 @@
 import Glibc
 
-/// A file system for one process: some files and directories of the host at their own paths, read-only, and nothing else
-/// (mount_namespaces(7)). Setuid programs mean nothing there.
+/// A root file system for one process: some files and directories of the host at their own paths, read-only and nosuid
+/// (mount_namespaces(7)).
 package struct PrivateRoot: Sendable, Equatable {
-    /// Where it is put together, by names and empty files alone: what is mounted on them only the process sees.
+    /// The directory for its mount points, which are empty files and directories. Only the process sees what is mounted
+    /// on them.
     package let directory: String
-    /// What it shows; what isn't there is left out. Links are followed by what they lead to.
+    /// The paths in it. Missing ones are left out. For a link, its target is included too.
     package let paths: [String]
-    /// The same, of devices that work.
+    /// Paths of devices, which stay usable.
     package let devices: [String]
 
     package init(directory: String, paths: [String], devices: [String]) {
         (self.directory, self.paths, self.devices) = (directory, paths, devices)
     }
 
-    /// A mount that is shown nowhere yet, and where it belongs.
+    /// A detached mount and its mount point.
     struct Part: Sendable {
         let tree: SharedDescriptor
         let target: String
     }
 
-    /// Makes the names, and takes a copy of what belongs there. The first part is the root itself.
+    /// Makes the mount points and copies the mounts for them. The first part is the root.
     func assemble() throws(SystemError) -> [Part] {
         try makeDirectory("")
         try makeDirectory("/proc")
@@ -40,7 +41,7 @@ package struct PrivateRoot: Sendable, Equatable {
     private func include(_ path: String, isDevice: Bool = false, _ work: inout Assembly) throws(SystemError) {
         guard Files.exists(path) else { return }
         if work.covers(path) {
-            // Behind a link in there it may be elsewhere.
+            // A link in there may lead elsewhere.
             if let real = Files.real(path), !work.covers(real) { try include(real, isDevice: isDevice, &work) }
             return
         }
@@ -62,7 +63,7 @@ package struct PrivateRoot: Sendable, Equatable {
         return Part(tree: SharedDescriptor(copy), target: directory + path)
     }
 
-    /// Whoever the process runs as may pass.
+    /// Makes a directory that any user may search.
     private func makeDirectory(_ path: String) throws(SystemError) {
         if Files.isDirectory(directory + path) { return }
         if let slash = path.lastIndex(of: "/") { try makeDirectory(String(path[..<slash])) }
@@ -77,11 +78,11 @@ package struct PrivateRoot: Sendable, Equatable {
     }
 }
 
-/// Whom a process runs as.
+/// The user and groups of a process.
 package struct ProcessUser: Sendable, Equatable {
     package var user: UInt32
     package var group: UInt32
-    /// Supplementary ones; no others are kept.
+    /// Supplementary groups; the process keeps no others.
     package var groups: [UInt32]
 
     package init(user: UInt32, group: UInt32, groups: [UInt32] = []) {

@@ -2,17 +2,21 @@ import CLinux
 import Glibc
 
 extension Command {
-    /// Runs to its end, with `input` on its standard input, and collects what it writes to both outputs.
-    /// - Parameter limit: a program that takes longer is killed.
-    /// - Parameter collecting: the descriptors whose output is collected.
-    /// - Parameter collect: how an ended child is waited for, where something else reaps all children.
-    /// - Throws: ETIMEDOUT past the limit.
+    private static let maxOutput = 64 << 10
+
+    /// Runs the program to its end and collects its output, at most 64 KiB.
+    /// - Parameters:
+    ///   - input: the bytes on its standard input.
+    ///   - limit: the program is killed after this time.
+    ///   - collecting: the descriptors whose output is collected.
+    ///   - collect: reaps the child, for a process in which something else reaps all children.
+    /// - Throws: ETIMEDOUT after the limit, or when the program can't be started.
     package func run(
         input: [UInt8], within limit: Duration, collecting: [Int32] = [1, 2],
         collect: (ChildProcess) -> ProcessExit = { $0.wait() }
     ) throws(SystemError) -> (end: ProcessExit, output: String) {
         let deadline = ContinuousClock.now + limit
-        // A file without a name: the program may read it late, in part, or never.
+        // A file in memory, not a pipe: the program may read it late, in part, or never.
         let document = FileDescriptor(
             owning: try checkNegativeErrno("make", "input of \(executable)", clx_memory_file("input")))
         try document.writeAll(input, to: "input of \(executable)")
@@ -35,11 +39,11 @@ extension Command {
                 _ = collect(child.process)
                 throw SystemError("run", executable, errno: ETIMEDOUT)
             }
-            // The output first, and to its end as far as it is there; a grandchild may keep it open and is not waited for.
+            // Reads all available output before the exit. Doesn't wait for grandchildren that keep the pipe open.
             if ready[0].revents != 0 {
                 let got = read(child.output.raw, &chunk, chunk.count)
                 if got > 0 {
-                    if text.count < 65536 { text += chunk[..<got] }
+                    if text.count < Self.maxOutput { text += chunk[..<got] }
                     continue
                 }
             }

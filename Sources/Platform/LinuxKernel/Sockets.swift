@@ -3,7 +3,7 @@ import Glibc
 
 /// Unix-domain sockets, close-on-exec from birth.
 package enum UnixSocket {
-    /// Of bytes, or of whole messages.
+    /// A stream of bytes, or whole messages.
     package enum Kind: Sendable {
         case stream, messages
         fileprivate var number: Int32 { Int32((self == .stream ? SOCK_STREAM : SOCK_SEQPACKET).rawValue) }
@@ -20,7 +20,8 @@ package enum UnixSocket {
         let socket = try make(kind, path)
         unlink(path)
         let raw = socket.raw
-        // The file gets the descriptor's mode (net/unix/af_unix.c, unix_bind_bsd); umask(2) would be every thread's.
+        // The file gets the mode of the descriptor (net/unix/af_unix.c, unix_bind_bsd). umask(2) would change all
+        // threads.
         try check("protect", path) { fchmod(raw, 0o600) }
         try withAddress(path) { address, length throws(SystemError) in
             try check("bind", path) { bind(raw, address, length) }
@@ -49,13 +50,13 @@ package enum UnixSocket {
         }
     }
 
-    /// Whether nobody listens on a socket that is still there; false where that can't be told from here.
+    /// Whether the socket's file is there but no process listens. False when that can't be found out.
     package static func isAbandoned(_ path: String) -> Bool {
-        // Who has just bound it is about to listen.
+        // Tries twice: a process may have bound the socket and be about to listen.
         for pause: UInt32 in [0, 50_000] {
             usleep(pause)
             guard let socket = try? make(.stream, path) else { return false }
-            // Who listens and doesn't accept is there.
+            // Non-blocking: a full backlog means that a process listens.
             _ = fcntl(socket.raw, F_SETFL, O_NONBLOCK)
             do { try connect(socket.raw, path) } catch  where error.code == ECONNREFUSED { continue } catch {}
             return false
@@ -63,9 +64,9 @@ package enum UnixSocket {
         return true
     }
 
-    /// How long who reads from a socket waits (socket(7), SO_RCVTIMEO); nil: for ever.
+    /// Sets the timeout of reads from a socket (SO_RCVTIMEO, socket(7)); nil: none.
     package static func setReadLimit(_ socket: Int32, _ limit: Duration?) {
-        // All zeros would be for ever.
+        // Zero would mean no timeout.
         let parts = limit.map { max(.microseconds(1), $0).components } ?? (seconds: 0, attoseconds: 0)
         var time = timeval(tv_sec: Int(parts.seconds), tv_usec: Int(parts.attoseconds / 1_000_000_000_000))
         setsockopt(socket, SOL_SOCKET, SO_RCVTIMEO, &time, socklen_t(MemoryLayout<timeval>.size))
@@ -90,19 +91,19 @@ package enum UnixSocket {
     }
 }
 
-/// Streams between machines and their host (vsock(7)).
+/// Streams between VMs and their host (vsock(7)).
 package enum Vsock {
-    /// VMADDR_CID_HOST: who asks is a guest.
+    /// VMADDR_CID_HOST: the host, for a guest.
     package static let host: UInt32 = 2
 
-    /// A stream to `port` of the host, or of one of its guests.
+    /// Connects to `port` of the host, or of the guest with the CID `machine`.
     package static func connect(_ machine: UInt32 = host, port: UInt32) throws(SystemError) -> FileDescriptor {
         let peer = machine == host ? "host port \(port)" : "vsock port \(port) of guest \(machine)"
         return FileDescriptor(owning: try checkNegativeErrno("connect to", peer, clx_connect_vsock(machine, port)))
     }
 }
 
-/// Two ends of a conversation in whole messages, one of them for another process; close-on-exec.
+/// A pair of connected sockets for whole messages, one of them for another process; close-on-exec.
 package struct SocketPair: ~Copyable, Sendable {
     package let ours: FileDescriptor
     package let theirs: FileDescriptor
@@ -116,23 +117,24 @@ package struct SocketPair: ~Copyable, Sendable {
         theirs = FileDescriptor(owning: ends[1])
     }
 
-    /// Closes the other end: while we have it, the conversation would never end.
+    /// Closes the other end, so that a read here ends when the other process closes its own.
     package consuming func keepingOurs() -> FileDescriptor { ours }
     package consuming func keepingTheirs() -> FileDescriptor { theirs }
 }
 
 /// Passing descriptors between processes (SCM_RIGHTS).
 extension FileDescriptor {
+    /// Sends a message with descriptors.
     package func send(_ bytes: [UInt8], descriptors: [Int32]) throws(SystemError) {
         let sent = bytes.withUnsafeBytes { clx_send_fds(raw, $0.baseAddress, $0.count, descriptors, descriptors.count) }
         try checkNegativeErrno("send descriptors on", "socket \(raw)", sent)
     }
 
-    /// How long `receive` and what else reads may wait; nil: for ever.
+    /// Sets the timeout of reads, `receive` included; nil: none.
     package func setReadLimit(_ limit: Duration?) { UnixSocket.setReadLimit(raw, limit) }
 
-    /// One message, at most `limit` bytes of it, with the descriptors that came along: the caller closes them. No bytes: the other end is
-    /// closed.
+    /// Receives a message of at most `limit` bytes. No bytes mean that the other end is closed.
+    /// - Returns: the bytes, and descriptors that the caller must close.
     package func receive(limit: Int) throws(SystemError) -> (bytes: [UInt8], descriptors: [Int32]) {
         var descriptors = [Int32](repeating: -1, count: 8)
         var count = 0

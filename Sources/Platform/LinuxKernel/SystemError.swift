@@ -1,6 +1,6 @@
 import Glibc
 
-/// A failed system call: what was tried, on what, and the kernel's answer.
+/// A failed system call: the operation, its object and the errno.
 package struct SystemError: Error, Equatable, CustomStringConvertible {
     package let operation: String
     package let object: String
@@ -15,7 +15,7 @@ package struct SystemError: Error, Equatable, CustomStringConvertible {
 
     package var description: String { "\(operation) \(object): \(Self.text(of: code))" }
 
-    /// The C library's words for an errno, without its capital, as Go has them: managers read them to choose their exit status.
+    /// The C library's text for an errno, in lower case as in Go: managers parse it to choose their exit status.
     package static func text(of code: Int32) -> String {
         guard let words = strerror(code) else { return "errno \(code)" }
         let text = String(cString: words)
@@ -30,7 +30,8 @@ package func timeOfDay() -> timespec {
     return time
 }
 
-/// Returns `result`, or throws what errno says; interrupted calls are made again.
+/// Calls `call`, and repeats it on EINTR.
+/// - Throws: the errno when the result is negative.
 @discardableResult
 package func check<Result: SignedInteger>(
     _ operation: String, _ object: @autoclosure () -> String, _ call: () -> Result
@@ -43,7 +44,7 @@ package func check<Result: SignedInteger>(
     }
 }
 
-/// The same for functions that return -errno.
+/// Checks the result of a function that returns -errno.
 @discardableResult
 package func checkNegativeErrno<Result: SignedInteger>(
     _ operation: String, _ object: @autoclosure () -> String, _ result: Result

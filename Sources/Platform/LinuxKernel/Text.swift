@@ -1,14 +1,15 @@
 extension StringProtocol {
-    /// Whether `words` stand somewhere in it, byte for byte.
+    /// Whether the text contains `words`, byte for byte.
     ///
-    /// By another name than `contains`: that one is Foundation's where any file of the module imports it, and brings 40 MB along.
+    /// Not named `contains`: in a module that imports Foundation anywhere, that name links Foundation's version and 40
+    /// MB with it.
     package func mentions(_ words: some StringProtocol) -> Bool {
         let (text, words) = (Array(utf8), Array(words.utf8))
         guard words.count <= text.count else { return false }
         return (0...(text.count - words.count)).contains { text[$0...].starts(with: words) }
     }
 
-    /// With `other` everywhere in the place of `words`, by another name than Foundation's too.
+    /// Replaces `words` everywhere by `other`. Differs from Foundation's name for the same reason.
     package func replacing(_ words: String, by other: String) -> String {
         let (text, words) = (Array(utf8), Array(words.utf8))
         guard !words.isEmpty else { return String(self) }
@@ -26,7 +27,7 @@ extension StringProtocol {
 }
 
 extension [String] {
-    /// Words for a kernel (bootparam(7)) but for those whose names others have.
+    /// Removes the kernel parameters (bootparam(7)) that have the names of `others`.
     package func without(namesOf others: [String]) -> [String] {
         func name(_ word: String) -> Substring { word.prefix { $0 != "=" } }
         let names = Set(others.map(name))

@@ -1,12 +1,14 @@
 import CLinux
 import Glibc
 
-/// Runs `body` on a detached thread of its own, where no thread is no way to go on: the guest's agent, which is alone in its machine.
+/// Runs `body` on a new detached thread; ends the process when there can be none. For the guest's agent, which can't go
+/// on without.
 package func detachThread(_ name: String, _ body: @escaping @Sendable () -> Void) {
     do { try startThread(name, body) } catch { fatalError("\(error)") }
 }
 
-/// Runs `body` on a detached thread of its own: for calls that block, such as waiting for a child. The host may have a limit of threads.
+/// Runs `body` on a new detached thread: for calls that block, such as waiting for a child.
+/// - Throws: when the host's limit of threads is reached.
 package func startThread(_ name: String, _ body: @escaping @Sendable () -> Void) throws(SystemError) {
     final class Box {
         let name: String
@@ -38,7 +40,7 @@ package func startThread(_ name: String, _ body: @escaping @Sendable () -> Void)
     }
 }
 
-/// Runs `body` on a thread of its own and waits for its end: for calls that change the thread they are made on.
+/// Runs `body` on a new thread and waits for its end: for calls that change the calling thread.
 package func runThread(_ name: String, _ body: @escaping @Sendable () -> Void) throws(SystemError) {
     let done = try Pipe()
     let end = done.writeEnd.raw
@@ -51,11 +53,11 @@ package func runThread(_ name: String, _ body: @escaping @Sendable () -> Void) t
     while read(done.readEnd.raw, &byte, 1) < 0, errno == EINTR {}
 }
 
-/// Finds out whether there may be so many more threads (pids.max, RLIMIT_NPROC): they are there, all at once, for a moment.
+/// Checks that this many more threads can be started (pids.max, RLIMIT_NPROC), by starting them all for a moment.
 package func tryThreads(_ count: Int) throws(SystemError) {
     func threads() -> Int { Files.list("/proc/self/task").count }
     let before = threads()
-    // Nobody writes: reading ends when the other end is closed.
+    // The threads read from this pipe until its other end is closed.
     let gate = try Pipe()
     let waiting = SharedDescriptor(try gate.readEnd.duplicate())
     var refusal: SystemError?
@@ -68,7 +70,7 @@ package func tryThreads(_ count: Int) throws(SystemError) {
         } catch { refusal = error }
     }
     close(gate.writeEnd.take())
-    // Until they are counted no more.
+    // Waits until they are gone.
     var looks = 0
     while threads() > before, looks < 100 {
         usleep(100)
@@ -78,7 +80,7 @@ package func tryThreads(_ count: Int) throws(SystemError) {
 }
 
 /// Raises the soft limit of descriptors to the hard one (getrlimit(2)).
-/// - Throws: where that is less than what is needed.
+/// - Throws: when the hard limit is too low.
 package func raiseDescriptorLimit(atLeast least: Int) throws(SystemError) {
     var limit = rlimit()
     let kind = __rlimit_resource_t(RLIMIT_NOFILE.rawValue)

@@ -2,7 +2,7 @@ import CLinux
 import Glibc
 import LinuxKernel
 
-/// Hears that devices come and go (NETLINK_KOBJECT_UEVENT, netlink(7)).
+/// Waits for devices that the kernel adds or removes (NETLINK_KOBJECT_UEVENT, netlink(7)).
 package struct DeviceEvents: ~Copyable {
     private let descriptor: FileDescriptor
 
@@ -11,9 +11,12 @@ package struct DeviceEvents: ~Copyable {
             owning: try checkNegativeErrno("open", "the kernel's device events", clx_kernel_events()))
     }
 
-    /// Looks at once and after each event, until there is something or the time is over: then nil. Blocks.
+    /// Calls `look` at once and after each event until it finds something. Blocks.
     ///
-    /// What the events say does not matter, sysfs tells it better: nothing is missed, as this listens before it looks.
+    /// The content of an event doesn't matter: `look` reads sysfs. No event is missed, as the socket listens before the
+    /// first look.
+    /// - Returns: nil when the time is over.
+    /// - Throws: the errors of `look`, or when poll(2) fails.
     package func wait<Found>(until deadline: ContinuousClock.Instant, for look: () throws -> Found?) throws -> Found? {
         var buffer = [UInt8](repeating: 0, count: 8192)
         while true {
@@ -22,7 +25,7 @@ package struct DeviceEvents: ~Copyable {
             guard rest > 0 else { return nil }
             var ready = pollfd(fd: descriptor.raw, events: Int16(POLLIN), revents: 0)
             _ = try check("wait for", "a device") { poll(&ready, 1, Int32(clamping: Int(rest.rounded(.up)))) }
-            // All that have come meanwhile need one look.
+            // One look serves all events that have come meanwhile.
             while recv(descriptor.raw, &buffer, buffer.count, 0) > 0 {}
         }
     }

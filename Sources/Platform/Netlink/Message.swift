@@ -1,4 +1,4 @@
-/// Bytes of a netlink message being written: fields in this machine's order, attributes padded to four bytes (netlink(7)).
+/// Writes a netlink message: fields in this machine's byte order, attributes padded to four bytes (netlink(7)).
 struct MessageWriter {
     private(set) var bytes: [UInt8] = []
 
@@ -17,14 +17,14 @@ struct MessageWriter {
         attribute(type, withUnsafeBytes(of: number) { Array($0) })
     }
 
-    /// A text with its NUL.
+    /// Appends a string with its NUL.
     mutating func attribute(_ type: UInt16, _ text: String) { attribute(type, Array(text.utf8) + [0]) }
 
-    /// Attributes in an attribute.
+    /// Appends an attribute that holds attributes.
     mutating func nested(_ type: UInt16, _ body: (inout MessageWriter) -> Void) {
         var inner = MessageWriter()
         body(&inner)
-        attribute(type | 0x8000, inner.bytes)
+        attribute(type | AttributeType.nested, inner.bytes)
     }
 }
 
@@ -35,22 +35,22 @@ package struct NetlinkMessage: Equatable, Sendable {
     package var sequence: UInt32
     package var payload: [UInt8]
 
-    static let error: UInt16 = 2
-    static let done: UInt16 = 3
+    /// Size of nlmsghdr.
+    static let headerSize = 16
 
-    /// The messages of a datagram. A length that can't be ends the list: what came before it is sound.
+    /// Splits a datagram into its messages. An impossible length ends the list; the messages before it are sound.
     package static func parse(_ datagram: [UInt8]) -> [NetlinkMessage] {
         var messages: [NetlinkMessage] = []
         var rest = datagram[...]
-        while rest.count >= 16 {
+        while rest.count >= headerSize {
             let length = Int(rest.number(at: 0, as: UInt32.self))
-            guard length >= 16, length <= rest.count else { break }
+            guard length >= headerSize, length <= rest.count else { break }
             messages.append(
                 NetlinkMessage(
                     type: rest.number(at: 4, as: UInt16.self), flags: rest.number(at: 6, as: UInt16.self),
                     sequence: rest.number(at: 8, as: UInt32.self),
-                    payload: Array(rest.dropFirst(16).prefix(length - 16))))
-            rest = rest.dropFirst((length + 3) & ~3)
+                    payload: Array(rest.dropFirst(headerSize).prefix(length - headerSize))))
+            rest = rest.dropFirst(aligned(length))
         }
         return messages
     }
@@ -58,28 +58,31 @@ package struct NetlinkMessage: Equatable, Sendable {
     /// A message with its header, for the kernel.
     static func request(_ type: UInt16, flags: UInt16, sequence: UInt32, _ payload: [UInt8]) -> [UInt8] {
         var writer = MessageWriter()
-        writer.put(UInt32(16 + payload.count))
+        writer.put(UInt32(headerSize + payload.count))
         writer.put(type)
-        writer.put(flags | 1)
+        writer.put(flags | MessageFlags.request)
         writer.put(sequence)
         writer.put(UInt32(0))
         return writer.bytes + payload
     }
 
-    /// The answer to a request that failed, or was done (errno 0): `nlmsgerr`, with the kernel's words where it has some.
+    /// The error of a failed request, or errno 0 for an acknowledgement (`nlmsgerr`), with the kernel's explanation or
+    /// "".
     var failure: (errno: Int32, words: String)? {
-        guard type == Self.error, payload.count >= 4 else { return nil }
+        guard type == MessageType.error, payload.count >= 4 else { return nil }
         let code = -payload[...].number(at: 0, as: Int32.self)
-        // The header of the request comes back, its body too unless it was cut (NLM_F_CAPPED), then attributes (NLM_F_ACK_TLVS).
-        guard flags & 0x200 != 0, payload.count >= 20 else { return (code, "") }
-        let echoed = flags & 0x100 != 0 ? 16 : max(16, Int(payload[...].number(at: 4, as: UInt32.self)))
+        // The answer repeats the request's header, its body unless NLM_F_CAPPED is set, then has attributes.
+        guard flags & MessageFlags.hasAttributes != 0, payload.count >= 4 + Self.headerSize else { return (code, "") }
+        let echoed =
+            flags & MessageFlags.capped != 0
+            ? Self.headerSize : max(Self.headerSize, Int(payload[...].number(at: 4, as: UInt32.self)))
         guard 4 + echoed <= payload.count else { return (code, "") }
         let attributes = Attributes(payload[(4 + echoed)...])
-        return (code, attributes.text(1) ?? "")
+        return (code, attributes.text(AttributeType.explanation) ?? "")
     }
 }
 
-/// The attributes of a message by type; a later one wins.
+/// The attributes of a message by type; a later one replaces an earlier one.
 struct Attributes {
     private var values: [UInt16: ArraySlice<UInt8>] = [:]
 
@@ -88,8 +91,8 @@ struct Attributes {
         while rest.count >= 4 {
             let length = Int(rest.number(at: 0, as: UInt16.self))
             guard length >= 4, length <= rest.count else { return }
-            values[rest.number(at: 2, as: UInt16.self) & 0x3fff] = rest.dropFirst(4).prefix(length - 4)
-            rest = rest.dropFirst((length + 3) & ~3)
+            values[rest.number(at: 2, as: UInt16.self) & AttributeType.mask] = rest.dropFirst(4).prefix(length - 4)
+            rest = rest.dropFirst(aligned(length))
         }
     }
 
@@ -107,8 +110,11 @@ struct Attributes {
 }
 
 extension ArraySlice<UInt8> {
-    /// A number in this machine's order; the caller has looked that it is there.
+    /// Reads a number in this machine's byte order. The caller has checked that the slice is long enough.
     func number<Number: FixedWidthInteger>(at offset: Int, as type: Number.Type) -> Number {
         dropFirst(offset).prefix(MemoryLayout<Number>.size).withUnsafeBytes { $0.loadUnaligned(as: Number.self) }
     }
 }
+
+/// A length with its padding (NLMSG_ALIGN and NLA_ALIGN: four bytes).
+private func aligned(_ length: Int) -> Int { (length + 3) & ~3 }

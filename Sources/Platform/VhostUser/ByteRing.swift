@@ -1,19 +1,19 @@
 import Glibc
 
-/// Bytes in the order they came. The memory is taken with the first of them and given back with the last.
+/// A queue of bytes. It allocates memory for the first byte and frees it with the last.
 struct ByteRing: ~Copyable {
     private var space = UnsafeMutableRawBufferPointer(start: nil, count: 0)
     private var start = 0
     private(set) var count = 0
 
     var isEmpty: Bool { count == 0 }
-    /// Bytes of memory that it takes.
+    /// The allocated memory in bytes.
     var capacity: Int { space.count }
 
     deinit { space.deallocate() }
 
-    /// Copies the buffers' bytes to the end.
-    /// - Parameter limit: bytes that the ring may ever hold; the caller has checked that it holds no more.
+    /// Appends a copy of the buffers' bytes.
+    /// - Parameter limit: the maximum size in bytes; the caller has checked that the bytes fit.
     mutating func append(_ buffers: [iovec], limit: Int) {
         precondition(count + Scatter.length(buffers) <= limit)
         if limit > capacity { move(to: limit) }
@@ -24,7 +24,8 @@ struct ByteRing: ~Copyable {
         guard !bytes.isEmpty else { return }
         let end = (start + count) % capacity
         let first = min(bytes.count, capacity - end)
-        // SAFETY: `append` has checked that there is room for all; the two parts are what is left before the end, and the beginning.
+        // SAFETY: `append` has checked that all bytes fit; the first part ends before the end of the memory, the second
+        // one starts at its beginning.
         UnsafeMutableRawBufferPointer(rebasing: space[end...]).copyMemory(
             from: UnsafeRawBufferPointer(rebasing: bytes[..<first]))
         space.copyMemory(from: UnsafeRawBufferPointer(rebasing: bytes[first...]))
@@ -40,7 +41,7 @@ struct ByteRing: ~Copyable {
         old.deallocate()
     }
 
-    /// All bytes, from the oldest on: in two runs where they go past the end of the memory. Valid until the next change.
+    /// All bytes from the oldest on, in one run or, where they wrap around, in two. Valid until the next change.
     var runs: [iovec] {
         guard let base = space.baseAddress, count > 0 else { return [] }
         let first = min(count, capacity - start)

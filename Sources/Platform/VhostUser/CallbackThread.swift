@@ -2,11 +2,13 @@ import Glibc
 import LinuxKernel
 import Synchronization
 
-/// Calls what the device's users gave it. The device's own thread calls nothing: it may make few system calls, a thread that it started could
-/// make no others, and whoever holds up a callback does not hold up the guest's other streams.
+/// A thread that runs the callbacks of the device's users.
+///
+/// The device's own thread can't: its filter allows few system calls, and a slow callback must not stop the guest's
+/// other streams.
 final class CallbackThread: Sendable {
-    /// Calls that may wait, each of them with a new stream.
-    private static let longestQueue = 256
+    /// The maximum number of waiting calls, each with a new stream.
+    private static let maxCalls = 256
 
     private struct Queue {
         var calls: [@Sendable () -> Void] = []
@@ -21,15 +23,15 @@ final class CallbackThread: Sendable {
         try startThread("vsock-calls") { [self] in run() }
     }
 
-    /// A guest that opens streams faster than they are taken has to wait.
-    var isFull: Bool { queue.withLock { $0.calls.count >= Self.longestQueue } }
+    /// Whether a guest opens streams faster than their callbacks run; it is refused new ones then.
+    var isFull: Bool { queue.withLock { $0.calls.count >= Self.maxCalls } }
 
     func add(_ call: @escaping @Sendable () -> Void) {
         queue.withLock { $0.calls.append(call) }
         wakeUp.signal()
     }
 
-    /// Ends the thread once it has made all calls.
+    /// Ends the thread after all waiting calls.
     func end() {
         queue.withLock { $0.ended = true }
         wakeUp.signal()
@@ -44,8 +46,8 @@ final class CallbackThread: Sendable {
             for call in calls { call() }
             if calls.isEmpty {
                 if ended { return }
-                var ring = pollfd(fd: wakeUp.descriptor, events: Int16(POLLIN), revents: 0)
-                if poll(&ring, 1, -1) > 0 { wakeUp.drain() }
+                var polled = pollfd(fd: wakeUp.descriptor, events: Int16(POLLIN), revents: 0)
+                if poll(&polled, 1, -1) > 0 { wakeUp.drain() }
             }
         }
     }

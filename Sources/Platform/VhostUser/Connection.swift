@@ -1,7 +1,7 @@
 import Glibc
 import LinuxKernel
 
-/// One stream between a socket of ours and a port of the guest, with its credit (virtio 1.2, 5.10.6.3).
+/// A stream between a socket of the host and a port of the guest, with its credit (virtio 1.2, 5.10.6.3).
 final class Connection {
     struct Key: Hashable {
         let hostPort: UInt32
@@ -12,43 +12,45 @@ final class Connection {
         /// The guest has not answered yet.
         case asking
         case open
-        /// The guest has forgotten it; what it sent before still goes to the reader.
+        /// The guest has reset the stream; the bytes it sent before still go to the reader.
         case left
     }
 
     let key: Key
     private(set) var state = State.asking
-    /// Our end of a socket pair; nil until the guest has answered.
+    /// The device's end of a socket pair; nil until the guest has answered.
     private var socket: FileDescriptor?
     var dial: Dial?
 
-    // What the guest may still get: its buffer less what is under way.
+    /// The size of the guest's buffer (buf_alloc).
     var peerSpace: UInt32 = 0
+    /// The bytes that the guest has taken out of it (fwd_cnt).
     var peerForwarded: UInt32 = 0
+    /// The bytes sent to the guest.
     var sent: UInt32 = 0
 
-    /// Bytes of the guest that may wait here for a slow reader, as the guest was told (buf_alloc). Never less than it was: the guest may have
-    /// sent them already.
+    /// The size of our buffer for a slow reader, as announced to the guest (buf_alloc). It never shrinks: the guest may
+    /// have sent as much already.
     private(set) var space: UInt32
-    // Bytes that went on to the socket, and how many of them the guest has been told of.
+    /// The bytes written to the socket, and how many of them were announced to the guest (fwd_cnt).
     private var forwarded: UInt32 = 0
     private var announced: UInt32 = 0
-    /// Bytes from the guest that the socket would not take yet.
+    /// Bytes from the guest that the socket has not taken yet.
     var waiting = ByteRing()
 
-    /// poll(2) says that there are bytes for the guest, or the end of them.
+    /// Whether poll(2) has reported bytes for the guest, or end of file.
     var isReadable = false
     var hostEnded = false
     var guestEnded = false
     var guestGone = false
 
-    /// - Parameter streams: how many there are, with this one.
+    /// - Parameter streams: the number of streams, this one included.
     init(_ key: Key, among streams: Int) {
         self.key = key
         space = Self.share(among: streams)
     }
 
-    /// The socket's number; -1 without one.
+    /// The socket's number; -1 without a socket.
     var raw: Int32 { socket.raw ?? -1 }
 
     func open(_ socket: consuming FileDescriptor) {
@@ -57,22 +59,23 @@ final class Connection {
         limitSocket()
     }
 
-    /// Bytes that the guest takes now.
+    /// The number of bytes that the guest has room for.
     var credit: Int {
         let inFlight = sent &- peerForwarded
         return inFlight >= peerSpace ? 0 : Int(peerSpace - inFlight)
     }
 
-    /// Bytes that the guest may send now, if it keeps to what it was told.
+    /// The number of bytes that the guest may send now.
     var room: Int { Int(space) - waiting.count }
 
-    /// - Returns: whether the guest should hear of it.
+    /// Counts bytes that went to the socket.
+    /// - Returns: whether a credit update is due.
     func forward(_ count: Int) -> Bool {
         forwarded &+= UInt32(count)
         return forwarded &- announced > space / 4
     }
 
-    /// What the guest is told now: its room here, and how much has been forwarded.
+    /// The credit to announce to the guest: buf_alloc and fwd_cnt.
     func announcement(among streams: Int) -> (space: UInt32, forwarded: UInt32) {
         let share = Self.share(among: streams)
         if share > space {
@@ -83,27 +86,27 @@ final class Connection {
         return (space, forwarded)
     }
 
-    /// The guest has reset it.
+    /// Records the guest's reset.
     func leave() { (state, guestEnded, guestGone) = (.left, true, true) }
 }
 
-/// What all streams of a guest take of the host's memory.
+/// Limits of the host memory that all streams of a guest use together.
 extension Connection {
-    static let most = 4096
-    private static let mostSpace = 256 << 10
-    private static let spaceOfAll = 8 << 20
+    static let maxCount = 4096
+    private static let maxSpace = 256 << 10
+    private static let maxTotalSpace = 8 << 20
 
-    /// Bytes of a stream that may wait for its reader: a power of two from 256 KiB, for up to 32 streams, to 2 KiB for 4096.
+    /// The buffer size of a new stream: a power of two from 256 KiB, for up to 32 streams, to 2 KiB for 4096.
     ///
-    /// Streams keep what they once had, and only those that were there when there were n have the share of n: the nth largest has no more than
-    /// 8 MiB ÷ n. Together that is 8 MiB × (1 + ln(4096 ÷ 32)), 47 MiB, when all of them wait.
+    /// A stream keeps its size when more streams come, so the nth largest has at most 8 MiB ÷ n. All buffers together
+    /// are at most 8 MiB × (1 + ln(4096 ÷ 32)), which is 47 MiB.
     static func share(among streams: Int) -> UInt32 {
-        var space = mostSpace
-        while space * streams > spaceOfAll { space /= 2 }
+        var space = maxSpace
+        while space * streams > maxTotalSpace { space /= 2 }
         return UInt32(space)
     }
 
-    /// The kernel holds no more for the reader than we do. It doubles the number (socket(7)).
+    /// Limits the kernel's buffer to the size of ours. The kernel doubles the number (socket(7)).
     private func limitSocket() {
         var half = Int32(space / 2)
         setsockopt(raw, SOL_SOCKET, SO_SNDBUF, &half, socklen_t(MemoryLayout<Int32>.size))

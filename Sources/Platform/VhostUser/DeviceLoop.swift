@@ -2,7 +2,8 @@ import CLinux
 import Glibc
 import LinuxKernel
 
-/// The device's thread: the VMM's messages, the rings, and the sockets of all streams. It waits in poll(2) alone.
+/// The device's thread: serves the VMM's messages, the rings, and the sockets of all streams. It blocks only in
+/// poll(2).
 final class DeviceLoop {
     static let receiveQueue = 0
     static let transmitQueue = 1
@@ -13,19 +14,22 @@ final class DeviceLoop {
     private var frontEnd: FrontEnd?
     var state = DeviceState()
     var connections: [Connection.Key: Connection] = [:]
-    /// Headers that wait for a receive buffer.
+    /// Packets without data that wait for a receive buffer.
     var replies: [VsockPacket] = []
     var waiting: [(dial: Dial, from: ContinuousClock.Instant)] = []
-    var nextPort: UInt32 = 1 << 30
-    // One for each queue: answering what came from one takes a buffer of the other.
+    /// Host ports of our own requests are at or above this number.
+    static let firstDialPort: UInt32 = 1 << 30
+    var nextPort = firstDialPort
+    // One for each queue: an answer to a packet of one takes a buffer of the other.
     var sent = Virtqueue.Chain()
     var chain = Virtqueue.Chain()
 
-    /// The guest has no receive buffer for us that would do; a kick of the queue or a message of the VMM clears it.
+    /// Whether the guest offers no receive buffer that is large enough. A kick of the queue or a message of the VMM
+    /// clears it.
     var receiveQueueIsDry = false
-    /// There is more in the transmit queue than a turn takes.
+    /// Whether the transmit queue has more chains than a turn takes.
     var transmitQueueIsBusy = false
-    /// Chains went back that the guest has not been told of.
+    /// Queues with returned chains, for which an interrupt is due.
     var used: Set<Int> = []
 
     private var polled = PollSet<Source>()
@@ -40,7 +44,7 @@ final class DeviceLoop {
     func run() {
         signal(SIGPIPE, SIG_IGN)
         _ = fcntl(listener.raw, F_SETFL, O_NONBLOCK)
-        // A kernel without filters is no reason to have no device.
+        // Goes on without the filter on a kernel that has none.
         _ = clx_confine_device()
         while takeCommands() {
             retryDials()
@@ -53,12 +57,12 @@ final class DeviceLoop {
         device.callbacks.end()
     }
 
-    /// Something has been done in this turn.
+    /// Records progress in this turn.
     func advance() { idling.moved = true }
 
     // MARK: Waiting
 
-    /// What is waited for. Those that the VMM may exchange are held here, so that their numbers stay theirs.
+    /// The descriptors of poll(2). Keeps those that the VMM may replace open, so that their numbers are not reused.
     private enum Source {
         case wakeUp, listener
         case frontEnd(FrontEnd)
@@ -75,7 +79,7 @@ final class DeviceLoop {
         let time = pause.map { limit < 0 ? $0 : min($0, limit) } ?? limit
         let count = polled.wait(time)
         if count > 0 { for (source, events) in polled.ready { handle(source, events) } }
-        // Time that has passed is no idle turn.
+        // A turn that waited is not idle.
         if count == 0, pause == nil { advance() }
     }
 
@@ -94,7 +98,7 @@ final class DeviceLoop {
         }
     }
 
-    /// What a stream is polled for: nothing that could not be dealt with now.
+    /// The events to poll a stream for: only those that this turn could handle.
     private func events(of connection: Connection) -> Int32 {
         var events: Int32 = 0
         if connection.state == .open, !connection.hostEnded, connection.credit > 0, canDeliver { events |= POLLIN }
@@ -110,7 +114,7 @@ final class DeviceLoop {
         case .kick(let index, let kick): if state.kicks[index] === kick { kicked(index) }
         case .stream(let connection):
             guard connections[connection.key] === connection else { return }
-            // An error or a hang-up is found by the one or the other.
+            // The next read or write reports an error or a hang-up.
             if !connection.waiting.isEmpty { flush(connection) }
             if events & ~POLLOUT != 0 { connection.isReadable = true }
         }
@@ -130,13 +134,13 @@ final class DeviceLoop {
             waiting.flatMap { [$0.from, $0.dial.deadline] } + connections.values.compactMap { $0.dial?.deadline }
         guard let next = times.min() else { return -1 }
         let (seconds, attoseconds) = max(.zero, next - .now).components
-        return Int32(min(Int64(60_000), seconds * 1000 + attoseconds / 1_000_000_000_000_000 + 1))
+        return Int32(min(Int64(60_000), seconds * 1000 + attoseconds / attosecondsPerMillisecond + 1))
     }
 
     // MARK: The VMM
 
     private func accept() {
-        // Without a descriptor left for it, the VMM waits until there is one.
+        // Without a free descriptor the VMM waits in the backlog; `Idling` keeps this loop from spinning.
         let socket = clx_accept(listener.raw)
         guard socket >= 0 else { return }
         advance()
@@ -159,7 +163,7 @@ final class DeviceLoop {
         advance()
     }
 
-    /// Streams of a driver that is gone end here too; who waits for one waits for the next driver.
+    /// Ends the streams of a driver that is gone. Pending requests wait for the next driver.
     private func forgetStreams() {
         state.wasStopped = false
         for connection in connections.values { if let dial = connection.dial { retry(dial) } }
@@ -173,20 +177,25 @@ final class DeviceLoop {
     }
 }
 
-/// SerialQueue of the loop in which nothing was done: descriptors that are ready again at once, as those of a VMM that was taken over may be, and a
-/// listener for which no descriptor is left.
+/// Counts turns of the loop without progress, and makes every other one wait without the descriptors after too many of
+/// them.
+///
+/// Such turns come from descriptors that are always ready: of a malicious VMM, or of the listener while no descriptor
+/// is left.
 struct Idling {
-    private static let most = 64
+    private static let maxTurns = 64
     private static let pauseMilliseconds: Int32 = 10
 
     var moved = false
     private var turns = 0
 
     /// Begins a turn.
-    /// - Returns: how long to wait without a look at those descriptors; nil when not at all, as in every other turn.
+    /// - Returns: milliseconds to wait without polling the descriptors; nil to poll them.
     mutating func pause() -> Int32? {
         turns = moved ? 0 : turns + 1
         moved = false
-        return turns > Self.most && turns % 2 == 0 ? Self.pauseMilliseconds : nil
+        return turns > Self.maxTurns && turns % 2 == 0 ? Self.pauseMilliseconds : nil
     }
 }
+
+private let attosecondsPerMillisecond: Int64 = 1_000_000_000_000_000

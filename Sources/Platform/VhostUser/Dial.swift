@@ -1,11 +1,11 @@
 import Glibc
 import LinuxKernel
 
-/// Somebody who waits for a stream to the guest.
+/// A pending request for a stream to the guest.
 final class Dial: Sendable {
     let port: UInt32
     let deadline: ContinuousClock.Instant
-    /// Called once, on the thread of callbacks.
+    /// Called once, on the callback thread.
     let answer: @Sendable (Result<Int32, VsockError>) -> Void
 
     init(
@@ -17,7 +17,7 @@ final class Dial: Sendable {
     }
 }
 
-/// Why there is no stream to the guest.
+/// The reason why there is no stream to the guest.
 package enum VsockError: Error, Equatable, CustomStringConvertible {
     case timedOut(port: UInt32)
     case closed

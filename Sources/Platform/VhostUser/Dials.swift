@@ -1,8 +1,9 @@
 import LinuxKernel
 
-/// Streams that are asked of the guest.
+/// Requests for streams to the guest.
 extension DeviceLoop {
-    /// Takes what other threads left; false when the device closes.
+    /// Takes the requests of other threads.
+    /// - Returns: false when the device closes.
     func takeCommands() -> Bool {
         let (dials, closed) = device.inbox.withLock { inbox in
             defer { inbox.dials = [] }
@@ -17,8 +18,10 @@ extension DeviceLoop {
         device.callbacks.add { dial.answer(result) }
     }
 
-    /// Asks again a little later.
-    func retry(_ dial: Dial) { waiting.append((dial, .now + .milliseconds(20))) }
+    private static let retryPause = Duration.milliseconds(20)
+
+    /// Repeats a request after a pause.
+    func retry(_ dial: Dial) { waiting.append((dial, .now + Self.retryPause)) }
 
     func retryDials() {
         let now = ContinuousClock.now
@@ -34,7 +37,7 @@ extension DeviceLoop {
                 answer(dial, .failure(.timedOut(port: dial.port)))
             } else if from > now {
                 waiting.append((dial, from))
-            } else if connections.count < Connection.most {
+            } else if connections.count < Connection.maxCount {
                 ask(dial)
             } else {
                 retry(dial)
@@ -44,7 +47,7 @@ extension DeviceLoop {
 
     private func ask(_ dial: Dial) {
         repeat {
-            nextPort = (nextPort &+ 1) | 1 << 30
+            nextPort = (nextPort &+ 1) | Self.firstDialPort
         } while connections[Connection.Key(hostPort: nextPort, guestPort: dial.port)] != nil
         let key = Connection.Key(hostPort: nextPort, guestPort: dial.port)
         let connection = Connection(key, among: connections.count + 1)

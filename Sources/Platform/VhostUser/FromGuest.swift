@@ -1,20 +1,21 @@
 import Glibc
 import LinuxKernel
 
-/// The transmit queue: packets of the guest, and bytes for the sockets.
+/// The transmit queue: packets from the guest, and bytes for the sockets.
 extension DeviceLoop {
-    private static let mostChains = 1024
+    /// The maximum number of chains in one turn.
+    private static let maxChains = 1024
 
     func takeTransmitted() {
         var taken = 0
         do {
-            while taken < Self.mostChains, try state.queues[Self.transmitQueue].pop(&sent, state.memory) {
+            while taken < Self.maxChains, try state.queues[Self.transmitQueue].pop(&sent, state.memory) {
                 take(sent.readable)
                 state.queues[Self.transmitQueue].push(sent, written: 0)
                 taken += 1
             }
         } catch { state.queues[Self.transmitQueue].enabled = false }
-        transmitQueueIsBusy = taken == Self.mostChains
+        transmitQueueIsBusy = taken == Self.maxChains
         guard taken > 0 else { return }
         used.insert(Self.transmitQueue)
         advance()
@@ -28,7 +29,9 @@ extension DeviceLoop {
             return VsockPacket(UnsafeRawPointer(space.baseAddress!))
         }
         let key = Connection.Key(hostPort: packet.destinationPort, guestPort: packet.sourcePort)
-        guard packet.sourceCID == guestCID, packet.destinationCID == VsockPacket.hostCID, packet.type == 1 else {
+        guard packet.sourceCID == guestCID, packet.destinationCID == VsockPacket.hostCID,
+            packet.type == VsockPacket.stream
+        else {
             return reply(.reset, key, nil)
         }
         let operation = VsockPacket.Operation(rawValue: packet.operation)
@@ -57,9 +60,9 @@ extension DeviceLoop {
     }
 
     private func takeRequest(_ packet: VsockPacket, _ key: Connection.Key) {
-        // The guest is up: whoever was refused before has a better chance now.
+        // The guest is up: it may accept requests now that it refused before.
         waiting = waiting.map { ($0.dial, .now) }
-        guard connections[key] == nil, connections.count < Connection.most, !device.callbacks.isFull,
+        guard connections[key] == nil, connections.count < Connection.maxCount, !device.callbacks.isFull,
             let accept = device.inbox.withLock({ $0.listeners[packet.destinationPort] }), let ends = StreamEnds()
         else { return reply(.reset, key, nil) }
         let connection = Connection(key, among: connections.count + 1)
@@ -81,16 +84,16 @@ extension DeviceLoop {
         answer(dial, .success(ends.give(connection)))
     }
 
-    /// Bytes that the reader has not taken yet are still the reader's; the end comes behind them.
+    /// Handles a reset by the guest. The reader still gets the bytes that wait here, then end of file.
     private func wasReset(_ connection: Connection) {
         if let dial = connection.dial { retry(dial) }
         connection.dial = nil
         if connection.waiting.isEmpty { connections[connection.key] = nil } else { connection.leave() }
     }
 
-    /// - Parameter length: bytes behind the header, no more than there are.
+    /// - Parameter length: the number of bytes behind the header; the buffers hold at least as many.
     private func takeData(_ buffers: [iovec], _ length: Int, _ connection: Connection) {
-        // More than we said we would hold: the guest lies about its credit.
+        // The guest has sent more than its credit.
         guard length <= connection.room, !connection.guestEnded else { return refuse(connection) }
         let data = Scatter.slice(buffers, from: VsockPacket.headerLength, limit: length)
         var count = 0
@@ -112,7 +115,7 @@ extension DeviceLoop {
         finishIfDone(connection)
     }
 
-    /// - Returns: bytes that the socket took; nil when its reader is gone.
+    /// - Returns: the number of bytes that the socket took; nil when its reader is gone.
     private func put(_ runs: [iovec], _ connection: Connection) -> Int? {
         let count = writev(connection.raw, runs, Int32(runs.count))
         if count < 0 { return errno == EAGAIN || errno == EINTR ? 0 : nil }
@@ -125,14 +128,14 @@ extension DeviceLoop {
         if connection.forward(count), connection.state == .open { reply(.creditUpdate, connection.key, connection) }
     }
 
-    /// Passes the guest's end on, and ends the stream when both sides have ended theirs.
+    /// Passes the guest's end of file on, and ends the stream when both sides have ended.
     private func finishIfDone(_ connection: Connection) {
         guard connection.guestEnded, connection.waiting.isEmpty else { return }
         if connection.guestGone || connection.hostEnded { return refuse(connection) }
         shutdown(connection.raw, Int32(SHUT_WR))
     }
 
-    /// Ends a stream at once; the guest is told, unless it knows.
+    /// Ends a stream at once and resets it in the guest.
     private func refuse(_ connection: Connection) {
         advance()
         connections[connection.key] = nil
@@ -141,12 +144,12 @@ extension DeviceLoop {
     }
 }
 
-/// A stream's two ends on the host: a socket pair that blocks nobody.
+/// A stream's two ends on the host: a non-blocking socket pair.
 private struct StreamEnds: ~Copyable {
     private let ours: FileDescriptor
     private let theirs: FileDescriptor
 
-    /// nil when there are no descriptors left.
+    /// - Returns: nil when no descriptors are left.
     init?() {
         var ends: [Int32] = [-1, -1]
         let type = Int32(SOCK_STREAM.rawValue) | O_CLOEXEC | O_NONBLOCK
@@ -155,7 +158,8 @@ private struct StreamEnds: ~Copyable {
         theirs = FileDescriptor(owning: ends[1])
     }
 
-    /// - Returns: the other end, which its user will own.
+    /// Gives one end to the connection.
+    /// - Returns: the other end, which the caller owns.
     consuming func give(_ connection: Connection) -> Int32 {
         connection.open(ours)
         return theirs.take()

@@ -2,8 +2,9 @@ import CLinux
 import Glibc
 import LinuxKernel
 
-/// The VMM's side of the vhost-user protocol (QEMU docs/interop/vhost-user.rst). Never waits: a message may come in any number of pieces, and a
-/// VMM that doesn't take its answers has left the protocol.
+/// A connection to a VMM, the front end of the vhost-user protocol (QEMU docs/interop/vhost-user.rst).
+///
+/// It never blocks: a message may come in any number of pieces. A VMM that doesn't read its answers counts as gone.
 final class FrontEnd {
     /// A message with the descriptors that came along.
     struct Message {
@@ -11,7 +12,7 @@ final class FrontEnd {
         let payload: [UInt8]
         let descriptors: [SharedDescriptor]
 
-        /// Numbers at a byte of the payload; 0 beyond its end.
+        /// Little-endian numbers at a byte offset of the payload; 0 beyond its end.
         func short(_ offset: Int) -> UInt32 { offset + 4 <= payload.count ? word(payload, offset) : 0 }
         func long(_ offset: Int) -> UInt64 {
             offset + 8 <= payload.count ? UInt64(short(offset)) | UInt64(short(offset + 4)) << 32 : 0
@@ -21,26 +22,30 @@ final class FrontEnd {
     enum Progress { case waiting, answered, gone }
 
     private static let headerLength = 12
-    private static let longestPayload = 4096
+    private static let maxPayload = 4096
+    /// Flags of a header: the protocol's version, the mark of an answer, and the request for one
+    /// (VHOST_USER_NEED_REPLY).
+    private static let version: UInt32 = 1
+    private static let isReply: UInt32 = 1 << 2
     private static let needsReply: UInt32 = 1 << 3
-    /// A memory table has no more (VHOST_MEMORY_BASELINE_NREGIONS).
-    static let mostDescriptors = 8
+    /// The size of the largest memory table (VHOST_MEMORY_BASELINE_NREGIONS).
+    static let maxDescriptors = 8
 
     let socket: FileDescriptor
     private let guestCID: UInt64
-    // The message that is coming.
+    // The incomplete message.
     private var bytes: [UInt8] = []
     private var descriptors: [SharedDescriptor] = []
 
     init(_ socket: consuming FileDescriptor, guestCID: UInt64) {
         self.socket = socket
         self.guestCID = guestCID
-        // Our end alone: it comes from accept(2).
+        // Changes only this end: the socket comes from accept(2).
         _ = fcntl(self.socket.raw, F_SETFL, O_NONBLOCK)
     }
 
-    /// Takes what is there of a message, and answers it once it is whole.
-    /// - Returns: `.gone` when the VMM has hung up or breaks the protocol.
+    /// Reads the available part of a message, and answers it when it is complete.
+    /// - Returns: `.gone` when the VMM has hung up or broken the protocol.
     func serve(_ device: DeviceState) -> Progress {
         while true {
             guard let missing else { return .gone }
@@ -51,27 +56,27 @@ final class FrontEnd {
         }
     }
 
-    /// Bytes that the message still needs; nil for one that is too long.
+    /// The number of bytes that the message still lacks; nil for one that is too long.
     private var missing: Int? {
         if bytes.count < Self.headerLength { return Self.headerLength - bytes.count }
         let size = Int(word(bytes, 8))
-        return size <= Self.longestPayload ? Self.headerLength + size - bytes.count : nil
+        return size <= Self.maxPayload ? Self.headerLength + size - bytes.count : nil
     }
 
-    /// - Returns: bytes that came, 0 at the end, or -errno.
-    private func receive(_ most: Int) -> Int {
-        var numbers = [Int32](repeating: -1, count: Self.mostDescriptors)
+    /// - Returns: the number of bytes read, 0 at the end, or -errno.
+    private func receive(_ limit: Int) -> Int {
+        var numbers = [Int32](repeating: -1, count: Self.maxDescriptors)
         var count = numbers.count
-        let (more, result) = readBytes(upTo: most) {
+        let (more, result) = readBytes(upTo: limit) {
             clx_recv_fds(socket.raw, $0.baseAddress, $0.count, &numbers, &count)
         }
         guard result > 0 else { return result }
         descriptors += numbers[..<count].map { SharedDescriptor(FileDescriptor(owning: $0)) }
         bytes += more
-        return descriptors.count <= Self.mostDescriptors ? result : -Int(E2BIG)
+        return descriptors.count <= Self.maxDescriptors ? result : -Int(E2BIG)
     }
 
-    /// - Returns: false when the VMM breaks the protocol, or does not take its answers.
+    /// - Returns: false when the VMM has broken the protocol or doesn't read its answers.
     private func answer(_ device: DeviceState) -> Bool {
         let message = Message(
             number: word(bytes, 0), payload: Array(bytes[Self.headerLength...]), descriptors: descriptors)
@@ -86,8 +91,8 @@ final class FrontEnd {
     }
 
     private func send(_ request: UInt32, _ payload: [UInt8]) -> Bool {
-        // Version 1, and the mark of an answer.
-        let message = little(request) + little(UInt32(1 | 1 << 2)) + little(UInt32(payload.count)) + payload
+        let message =
+            little(request) + little(Self.version | Self.isReply) + little(UInt32(payload.count)) + payload
         return Glibc.send(socket.raw, message, message.count, Int32(MSG_NOSIGNAL)) == message.count
     }
 }

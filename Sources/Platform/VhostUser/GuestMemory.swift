@@ -2,7 +2,8 @@ import CLinux
 import Glibc
 import LinuxKernel
 
-/// The guest's memory as the VMM shared it. Every access is checked against the regions: the addresses come from the guest.
+/// The guest's memory, shared by the VMM. Every access is checked against the regions, as the addresses come from the
+/// guest.
 final class GuestMemory {
     /// One region of SET_MEM_TABLE: guest address, size, the VMM's own address and offset in the file, all in bytes.
     struct Description {
@@ -12,7 +13,7 @@ final class GuestMemory {
         let offset: UInt64
     }
 
-    /// A region in our address space, for as long as there is this object.
+    /// A region mapped into this process, as long as the object lives.
     private final class Region {
         private static let limit: UInt64 = 1 << 46
         let place: Description
@@ -28,7 +29,7 @@ final class GuestMemory {
                 !place.guestAddress.addingReportingOverflow(place.size).overflow,
                 !place.userAddress.addingReportingOverflow(place.size).overflow
             else { throw refusal(EINVAL) }
-            // A page beyond the file's end would be SIGBUS: no end that the VMM can move comes nearer.
+            // An access beyond the file's end would raise SIGBUS, so the VMM must not be able to shrink the file.
             guard clx_is_lasting_memory(file.raw) == 1 else { throw refusal(EPERM) }
             var status = stat()
             guard fstat(file.raw, &status) == 0, UInt64(status.st_size) >= end else { throw refusal(EFBIG) }
@@ -39,27 +40,29 @@ final class GuestMemory {
 
         deinit { munmap(mapping, length) }
 
-        /// - Parameter distance: from the region's beginning, within its size.
+        /// - Parameter distance: bytes from the region's start, below its size.
         func at(_ distance: UInt64) -> UnsafeMutableRawPointer { mapping + Int(place.offset + distance) }
     }
 
     private var regions: [Region] = []
 
-    /// Replaces the table: all of it, or nothing.
-    /// - Parameter files: one for each region; a memfd that is sealed against shrinking, as QEMU's own and `FileDescriptor.memory` are.
+    /// Replaces the whole table, or leaves it as it is.
+    /// - Parameter files: a memfd for each region, sealed against shrinking as QEMU's own and `FileDescriptor.memory`
+    ///   are.
+    /// - Throws: when a region is out of range or can't be mapped.
     func replace(_ table: [Description], files: [SharedDescriptor]) throws(SystemError) {
         var replacement: [Region] = []
         for (place, file) in zip(table, files) { replacement.append(try Region(place, in: file.descriptor)) }
         regions = replacement
     }
 
-    /// `length` bytes at a guest-physical address, or nil when they are not all in one region.
+    /// `length` bytes at a guest-physical address; nil when one region doesn't hold all of them.
     func at(guest address: UInt64, length: UInt64) -> UnsafeMutableRawPointer? {
         find(address, length) { $0.guestAddress }
     }
 
-    /// The same for an address of the VMM's process, as SET_VRING_ADDR gives them; nil also when our own address is no multiple of `alignment`,
-    /// which atomic loads and stores want.
+    /// The same for an address of the VMM's process, as SET_VRING_ADDR gives it. Nil also when the address in this
+    /// process is no multiple of `alignment`, which atomic loads and stores need.
     func at(user address: UInt64, length: UInt64, alignment: Int) -> UnsafeMutableRawPointer? {
         let found = find(address, length) { $0.userAddress }
         return found.flatMap { Int(bitPattern: $0) % alignment == 0 ? $0 : nil }

@@ -1,7 +1,7 @@
 import Glibc
 
-/// Descriptors to wait for, each with what it stands for. A source keeps its descriptor open: the number is nobody else's before the set is
-/// emptied.
+/// Descriptors for poll(2), each with its source. A source keeps its descriptor open, so that the number is not reused
+/// before the set is emptied.
 struct PollSet<Source> {
     private var polled: [pollfd] = []
     private var sources: [Source] = []
@@ -16,11 +16,11 @@ struct PollSet<Source> {
         sources.append(source)
     }
 
-    /// - Parameter milliseconds: -1: for ever.
-    /// - Returns: how many are ready; 0 when the time is over, negative when poll(2) failed.
+    /// - Parameter milliseconds: -1 waits for ever.
+    /// - Returns: the number of ready descriptors; 0 when the time is over, negative when poll(2) failed.
     mutating func wait(_ milliseconds: Int32) -> Int32 { poll(&polled, nfds_t(polled.count), milliseconds) }
 
-    /// Those that are ready, and for what (poll(2)): also an error or a hang-up.
+    /// The ready sources with their events, errors and hang-ups included (poll(2)).
     var ready: [(source: Source, events: Int32)] {
         zip(sources, polled).compactMap { $1.revents == 0 ? nil : ($0, Int32($1.revents)) }
     }

@@ -1,6 +1,6 @@
 import LinuxKernel
 
-/// What the VMM may ask for.
+/// The VMM's requests (VHOST_USER_*).
 private enum Request: UInt32 {
     case getFeatures = 1
     case setFeatures = 2
@@ -20,24 +20,47 @@ private enum Request: UInt32 {
     case setVringEnable = 18
     case getConfiguration = 24
 
-    static let features: UInt64 = 1 << 30 | 1 << 32  // protocol features, VIRTIO_F_VERSION_1
-    static let protocolFeatures: UInt64 = 1 << 0 | 1 << 3 | 1 << 9  // MQ, REPLY_ACK, CONFIG
+}
+
+/// The device's features.
+private enum Features {
+    private static let virtioVersion1: UInt64 = 1 << 32
+    /// VHOST_USER_F_PROTOCOL_FEATURES: there are protocol features.
+    private static let hasProtocolFeatures: UInt64 = 1 << 30
+    static let virtio = hasProtocolFeatures | virtioVersion1
+
+    /// VHOST_USER_PROTOCOL_F_*.
+    private static let multipleQueues: UInt64 = 1 << 0
+    private static let replyAcknowledgement: UInt64 = 1 << 3
+    private static let configuration: UInt64 = 1 << 9
+    static let `protocol` = multipleQueues | replyAcknowledgement | configuration
+}
+
+/// Sizes of payloads in bytes.
+private enum Layout {
+    /// The head of a configuration message, and the size of its space (virtio_vsock_config).
+    static let configurationHead = 12
+    static let configurationSize: UInt32 = 8
+    static let maxConfiguration: UInt32 = 256
+    /// The head of a memory table, and one region of it.
+    static let tableHead = 8
+    static let region = 32
 }
 
 extension DeviceState {
     enum Outcome {
         case done, refused
         case answer([UInt8])
-        /// No message of the protocol.
+        /// The message breaks the protocol.
         case violation
     }
 
-    /// Does what a message asks for.
+    /// Applies a message.
     func take(_ message: FrontEnd.Message, guestCID: UInt64) -> Outcome {
         guard let request = Request(rawValue: message.number) else { return .refused }
         switch request {
-        case .getFeatures: return .answer(little(Request.features))
-        case .getProtocolFeatures: return .answer(little(Request.protocolFeatures))
+        case .getFeatures: return .answer(little(Features.virtio))
+        case .getProtocolFeatures: return .answer(little(Features.protocol))
         case .getQueueCount: return .answer(little(UInt64(queues.count)))
         case .getConfiguration: return configuration(message, little(guestCID))
         case .setFeatures, .setProtocolFeatures, .setOwner, .resetOwner, .setVringError: return .done
@@ -48,22 +71,25 @@ extension DeviceState {
         }
     }
 
-    /// Bytes of the device's configuration space, from an offset on: the guest's CID (virtio 1.2, 5.10.4).
+    /// The requested bytes of the device's configuration space, which is the guest's CID (virtio 1.2, 5.10.4).
     private func configuration(_ message: FrontEnd.Message, _ space: [UInt8]) -> Outcome {
-        let offset = Int(min(message.short(0), 8))
-        let length = Int(min(message.short(4), 256))
+        let offset = Int(min(message.short(0), Layout.configurationSize))
+        let length = Int(min(message.short(4), Layout.maxConfiguration))
         return .answer(
-            Array(message.payload.prefix(12))
+            Array(message.payload.prefix(Layout.configurationHead))
                 + (offset..<offset + length).map { $0 < space.count ? space[$0] : 0 })
     }
 
     private func setMemory(_ message: FrontEnd.Message) -> Outcome {
         let count = Int(message.short(0))
-        guard count == message.descriptors.count, message.payload.count >= 8 + count * 32 else { return .violation }
+        guard count == message.descriptors.count,
+            message.payload.count >= Layout.tableHead + count * Layout.region
+        else { return .violation }
         let table = (0..<count).map { index in
-            GuestMemory.Description(
-                guestAddress: message.long(8 + index * 32), size: message.long(16 + index * 32),
-                userAddress: message.long(24 + index * 32), offset: message.long(32 + index * 32))
+            let start = Layout.tableHead + index * Layout.region
+            return GuestMemory.Description(
+                guestAddress: message.long(start), size: message.long(start + 8),
+                userAddress: message.long(start + 16), offset: message.long(start + 24))
         }
         do { try memory.replace(table, files: message.descriptors) } catch { return .refused }
         for index in queues.indices { queues[index].resolve(in: memory) }

@@ -1,10 +1,10 @@
 import Glibc
 
-/// Scattered buffers as one run of bytes.
+/// Treats a list of buffers as one sequence of bytes.
 enum Scatter {
     static func length(_ buffers: [iovec]) -> Int { buffers.reduce(0) { $0 &+ Int($1.iov_len) } }
 
-    /// The buffers from byte `start` on, at most `limit` bytes.
+    /// The part of the buffers from byte `start` on, at most `limit` bytes.
     static func slice(_ buffers: [iovec], from start: Int, limit: Int) -> [iovec] {
         var skip = start
         var left = limit

@@ -1,19 +1,21 @@
 import Glibc
 import LinuxKernel
 
-/// The receive queue: answers, and the bytes of the sockets.
+/// The receive queue: answers, and bytes from the sockets.
 extension DeviceLoop {
-    private static let mostReplies = 1024
-    private static let mostBytes = 64 << 10
-    /// A few packets a stream and turn: a busy one doesn't starve the others.
-    private static let mostPackets = 16
+    /// The maximum number of waiting answers.
+    private static let maxReplies = 1024
+    /// The maximum size of a packet's data in bytes.
+    private static let maxBytes = 64 << 10
+    /// The maximum number of packets of a stream in one turn: a busy stream must not starve the others.
+    private static let maxPackets = 16
 
-    /// Whether bytes for the guest have somewhere to go.
+    /// Whether the guest offers a buffer for bytes.
     var canDeliver: Bool {
         replies.isEmpty && !receiveQueueIsDry && state.queues[Self.receiveQueue].isReady
     }
 
-    /// Tells the guest of the chains that went back.
+    /// Interrupts the guest for the returned chains.
     func tellGuest() {
         for queue in used { state.interrupt(queue) }
         used.removeAll(keepingCapacity: true)
@@ -22,8 +24,8 @@ extension DeviceLoop {
     func reply(
         _ operation: VsockPacket.Operation, _ key: Connection.Key, _ connection: Connection?, flags: UInt32 = 0
     ) {
-        // A guest that never offers buffers but keeps asking loses answers, not our memory.
-        guard replies.count < Self.mostReplies else { return }
+        // Drops answers for a guest that sends requests but offers no buffers: memory is bounded.
+        guard replies.count < Self.maxReplies else { return }
         replies.append(packet(operation, key, connection, flags: flags))
         deliverReplies()
     }
@@ -58,13 +60,13 @@ extension DeviceLoop {
         return VsockPacket.headerLength
     }
 
-    /// Lets `fill` write into the guest's next receive buffer of at least `least` bytes; shorter ones go back empty.
-    /// - Parameter fill: returns the bytes written; nil to leave the buffer for others.
-    /// - Returns: whether it wrote.
+    /// Fills the guest's next receive buffer of at least `least` bytes. Returns shorter ones empty.
+    /// - Parameter fill: returns the number of bytes written; nil leaves the buffer in the queue.
+    /// - Returns: whether `fill` has written.
     private func withReceiveBuffer(for least: Int, _ fill: ([iovec]) -> Int?) -> Bool {
         do {
-            // A guest that offers what is too short faster than it is given back does not keep us here.
-            for _ in 0..<Virtqueue.largestSize {
+            // Bounded: a guest may offer short buffers faster than they are returned.
+            for _ in 0..<Virtqueue.maxSize {
                 guard try state.queues[Self.receiveQueue].pop(&chain, state.memory) else { break }
                 let isLongEnough = Scatter.length(chain.writable) >= least
                 guard let count = isLongEnough ? fill(chain.writable) : 0 else {
@@ -85,7 +87,7 @@ extension DeviceLoop {
         deliverReplies()
         guard canDeliver else { return }
         for connection in Array(connections.values) where connection.isReadable {
-            for _ in 0..<Self.mostPackets {
+            for _ in 0..<Self.maxPackets {
                 guard !connection.hostEnded, connection.credit > 0,
                     withReceiveBuffer(for: VsockPacket.headerLength + 1, { fill($0, from: connection) })
                 else { break }
@@ -95,10 +97,11 @@ extension DeviceLoop {
         }
     }
 
-    /// Reads from a stream's socket straight into a receive buffer, behind the header.
+    /// Reads from a stream's socket into a receive buffer, behind the header.
+    /// - Returns: the number of bytes written; nil when the socket has none.
     private func fill(_ buffers: [iovec], from connection: Connection) -> Int? {
         let room = Scatter.slice(
-            buffers, from: VsockPacket.headerLength, limit: min(connection.credit, Self.mostBytes))
+            buffers, from: VsockPacket.headerLength, limit: min(connection.credit, Self.maxBytes))
         let count = readv(connection.raw, room, Int32(room.count))
         if count < 0, errno == EAGAIN || errno == EINTR { return nil }
         if count <= 0 {

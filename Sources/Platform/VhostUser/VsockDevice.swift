@@ -2,11 +2,11 @@ import Glibc
 import LinuxKernel
 import Synchronization
 
-/// A vsock device for one guest, in user space: needs no kernel module and takes no host-wide CID.
+/// A vsock device for one guest, in user space. It needs no kernel module and no CID of the host.
 ///
-/// The VMM connects to `socketPath` (`vhost-user-vsock-pci`). All work is done on one thread, so that nothing the guest does
-/// can hold up anything else. A filter of system calls lets that thread open, connect and execute nothing (`clx_confine_device`): it keeps a
-/// fault in the device from the host's files, though not from the memory of the process's other threads.
+/// The VMM connects to `socketPath` (`vhost-user-vsock-pci`). One thread does all the work, so that a guest can't block
+/// other parts of the process. A seccomp filter keeps that thread from open, connect and exec (`clx_confine_device`): a
+/// fault in the device doesn't reach the host's files, though it reaches the memory of the process's other threads.
 package final class VsockDevice: Sendable {
     struct Inbox: Sendable {
         var dials: [Dial] = []
@@ -19,8 +19,11 @@ package final class VsockDevice: Sendable {
     let callbacks: CallbackThread
     private let path: String
 
-    /// Binds and listens; a stale file at `socketPath` is replaced.
-    package init(socketPath: String, guestCID: UInt64 = 3) throws {
+    /// The first CID that a guest may have (VMADDR_CID_HOST + 1, vsock(7)).
+    package static let firstGuestCID: UInt64 = 3
+
+    /// Listens on a Unix socket at `socketPath`, in place of a stale one, and starts the device.
+    package init(socketPath: String, guestCID: UInt64 = firstGuestCID) throws {
         wakeUp = try WakeUp()
         path = socketPath
         let listener = SharedDescriptor(try UnixSocket.listen(socketPath, backlog: 1))
@@ -33,10 +36,10 @@ package final class VsockDevice: Sendable {
         }
     }
 
-    /// A stream to the guest's port: our end of a socket pair, non-blocking, which the caller owns.
-    ///
-    /// Held until the guest listens: a refused request is made again when the guest first opens a stream to the host, which is
-    /// how our agent announces itself, and every 20 ms for agents that don't.
+    /// Opens a stream to a port of the guest. Waits until the guest listens: repeats a refused request every 20 ms, and
+    /// at once when the guest opens a stream to the host, as the agent does when it is up.
+    /// - Returns: a non-blocking socket, which the caller owns.
+    /// - Throws: `VsockError`.
     package func dial(port: UInt32, timeout: Duration) async throws -> Int32 {
         try await withCheckedThrowingContinuation { (continuation: CheckedContinuation<Int32, any Error>) in
             let dial = Dial(port: port, deadline: .now + timeout) { result in
@@ -50,15 +53,15 @@ package final class VsockDevice: Sendable {
         }
     }
 
-    /// Gives every stream that the guest opens to `port` to `accept`, which owns the socket. Other ports are refused.
-    /// - Parameter accept: called on a thread of the device's for such calls, one after the other.
+    /// Accepts the streams that the guest opens to `port`. Streams to other ports are refused.
+    /// - Parameter accept: owns the socket; called on the callback thread, one call at a time.
     package func listen(port: UInt32, _ accept: @escaping @Sendable (Int32) -> Void) {
         inbox.withLock { $0.listeners[port] = accept }
     }
 
     package func stopListening(port: UInt32) { inbox.withLock { $0.listeners[port] = nil } }
 
-    /// Ends all streams, fails all dials, removes the socket. Idempotent.
+    /// Ends all streams, fails all pending dials, and removes the socket. Idempotent.
     package func close() {
         let first = inbox.withLock { inbox in
             defer { inbox.closed = true }

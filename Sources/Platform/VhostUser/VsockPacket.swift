@@ -9,6 +9,8 @@ struct VsockPacket: Equatable {
 
     static let headerLength = 44
     static let hostCID: UInt64 = 2
+    /// VIRTIO_VSOCK_TYPE_STREAM, and flags of a shutdown.
+    static let stream: UInt16 = 1
     static let shutdownReceive: UInt32 = 1
     static let shutdownSend: UInt32 = 2
 
@@ -17,8 +19,7 @@ struct VsockPacket: Equatable {
     var sourcePort: UInt32
     var destinationPort: UInt32
     var length: UInt32 = 0
-    /// 1: stream.
-    var type: UInt16 = 1
+    var type = VsockPacket.stream
     var operation: UInt16
     var flags: UInt32 = 0
     var bufferSpace: UInt32 = 0
@@ -39,7 +40,8 @@ struct VsockPacket: Equatable {
 }
 
 extension VsockPacket {
-    /// - Parameter bytes: at least 44 bytes.
+    /// Reads a header.
+    /// - Parameter bytes: at least `headerLength` bytes.
     init(_ bytes: UnsafeRawPointer) {
         func load<Value: FixedWidthInteger>(_ offset: Int, _ type: Value.Type) -> Value {
             Value(littleEndian: bytes.loadUnaligned(fromByteOffset: offset, as: type))

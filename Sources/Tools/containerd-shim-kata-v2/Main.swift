@@ -1,12 +1,15 @@
 import AgentAPI
+import Cleanup
 import Glibc
 import LinuxKernel
+import Sandbox
 import Shim
 
 /// containerd's shim protocol (runtime v2): flags in Go's syntax, then an action.
 @main
 struct Main {
     static func main() {
+        Ledger.registerKinds()
         do {
             let flags = try ShimFlags(Array(CommandLine.arguments.dropFirst()))
             switch flags.action {

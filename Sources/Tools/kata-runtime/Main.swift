@@ -1,10 +1,12 @@
 import AgentAPI
 import ArgumentParser
+import Cleanup
 import CommandLine
 import Configuration
 import Glibc
 import LinuxKernel
 import OCISpec
+import Sandbox
 import Shim
 
 /// The OCI command line: a client of the shim.
@@ -26,6 +28,7 @@ struct KataRuntime: ParsableCommand {
 
     static func main() {
         signal(SIGPIPE, SIG_IGN)
+        Ledger.registerKinds()
         // Before ArgumentParser prints help: Podman asks for unknown commands to detect features.
         if let unknown = unknownCommand() {
             ErrorLog.shared.report(unknown + "; see kata-runtime --help")

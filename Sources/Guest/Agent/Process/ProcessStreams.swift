@@ -2,6 +2,7 @@ import CLinux
 import EventLoop
 import Glibc
 import LinuxKernel
+import Streams
 import Synchronization
 
 import protocol NIOCore.EventLoop

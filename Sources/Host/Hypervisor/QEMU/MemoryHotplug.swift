@@ -1,6 +1,6 @@
-import LinuxKernel
 import EventLoop
 import Hypervisor
+import LinuxKernel
 import Synchronization
 
 /// What a machine has got since it was booted.

@@ -1,5 +1,6 @@
 import Hypervisor
 import LinuxKernel
+import Streams
 
 import protocol NIOCore.EventLoop
 
@@ -36,7 +37,7 @@ package struct QEMU: Hypervisor, Equatable {
     }
 
     package func start(
-        _ configuration: VMConfiguration, logs: LogKeeper, memory: Int32?, on loop: any EventLoop,
+        _ configuration: VMConfiguration, logs: BoundedLogs, memory: Int32?, on loop: any EventLoop,
         admit: @escaping (ProcessIdentity) throws(SystemError) -> Void
     ) async throws -> any VirtualMachine {
         try QEMUMachine.start(self, configuration, logs: logs, memory: memory, on: loop, admit: admit)

@@ -2,6 +2,7 @@ import EventLoop
 import Glibc
 import Hypervisor
 import LinuxKernel
+import Streams
 import Synchronization
 
 import protocol NIOCore.EventLoop
@@ -13,7 +14,7 @@ package final class QEMUMachine: VirtualMachine {
     let configuration: VMConfiguration
     let loop: any EventLoop
     private let process: ChildProcess
-    private let logs: LogKeeper
+    private let logs: BoundedLogs
     private let exited = OneShot<ProcessExit>()
     /// The monitor, once QEMU answers.
     private let qmp: Mutex<Task<Monitor, any Error>?>
@@ -26,7 +27,7 @@ package final class QEMUMachine: VirtualMachine {
     package var capabilities: Capabilities { qemu.capabilities }
 
     private init(
-        _ process: ChildProcess, _ qemu: QEMU, _ configuration: VMConfiguration, _ logs: LogKeeper,
+        _ process: ChildProcess, _ qemu: QEMU, _ configuration: VMConfiguration, _ logs: BoundedLogs,
         _ loop: any EventLoop
     ) {
         (self.process, self.qemu, self.configuration) = (process, qemu, configuration)
@@ -40,7 +41,7 @@ package final class QEMUMachine: VirtualMachine {
 
     /// - Parameters: as for `Hypervisor.start`.
     static func start(
-        _ qemu: QEMU, _ configuration: VMConfiguration, logs: LogKeeper, memory: Int32?, on loop: any EventLoop,
+        _ qemu: QEMU, _ configuration: VMConfiguration, logs: BoundedLogs, memory: Int32?, on loop: any EventLoop,
         admit: @escaping (ProcessIdentity) throws(SystemError) -> Void
     ) throws -> QEMUMachine {
         guard access(qemu.executable, X_OK) == 0 else {

@@ -2,7 +2,7 @@ import LinuxKernel
 
 /// A cpio archive in the kernel's "newc" format (Documentation/driver-api/early-userspace/buffer-format.rst).
 ///
-/// Entries have no owner but root and no time: the same files give the same bytes.
+/// All entries belong to root and have time 0, so that the same files give the same bytes.
 package struct Archive: Sendable {
     package private(set) var bytes: [UInt8] = []
     private var nextInode: UInt32 = 1
@@ -10,7 +10,7 @@ package struct Archive: Sendable {
 
     package init() {}
 
-    /// All of a tree, in its order.
+    /// Adds a whole tree in its order.
     package init(_ tree: FileTree) throws {
         for (path, node) in tree.nodes {
             switch node {
@@ -48,7 +48,7 @@ package struct Archive: Sendable {
         add(trimmed(path), mode: 0o020000 | mode, content: [], major: major, minor: minor)
     }
 
-    /// Ends the archive.
+    /// Writes the archive's trailer.
     package consuming func finish() -> [UInt8] {
         nextInode = 0
         add("TRAILER!!!", mode: 0, content: [])
@@ -56,7 +56,7 @@ package struct Archive: Sendable {
         return bytes
     }
 
-    /// A file's content in an archive of this format; nil when it isn't there or the archive is none.
+    /// The content of a file in an archive of this format; nil when the file is missing or the bytes are no archive.
     package static func file(_ path: String, in bytes: [UInt8]) -> [UInt8]? {
         func padded(_ offset: Int) -> Int { (offset + 3) & ~3 }
         var offset = 0

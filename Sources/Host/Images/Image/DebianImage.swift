@@ -1,20 +1,20 @@
 import Glibc
 import LinuxKernel
 
-/// A root file system of Debian's packages with systemd as process 1 and the agent as one of its units. Making it needs root.
+/// A root file system of Debian packages with systemd as process 1 and the agent as a unit. Making it needs root.
 package struct DebianImage: Sendable {
     package static let release = "bookworm"
-    /// What systemd needs to be process 1.
+    /// The packages that systemd needs as process 1.
     static let packages = ["systemd", "systemd-sysv", "dbus"]
 
     package var image: GuestImage
     package var extraPackages: [String] = []
-    /// A tree that debootstrap or another tool made already; it is copied, not changed. nil: debootstrap makes one.
+    /// An existing tree, for example of debootstrap, which is copied; nil: debootstrap makes one.
     package var base: String?
 
     package init(_ image: GuestImage) { self.image = image }
 
-    /// - Parameter progress: is told each step.
+    /// - Parameter progress: called with a text at each step.
     package func disk(_ format: DiskImage.Format, output: String, progress: (String) -> Void) throws {
         guard getuid() == 0 else {
             throw ImageError(
@@ -42,7 +42,7 @@ package struct DebianImage: Sendable {
         try DiskImage.make(format, of: staging, output: output)
     }
 
-    /// What no guest reads, or what differs from one making to the next.
+    /// Files that no guest needs, or that differ from one build to the next.
     private static func trim(_ root: String) throws {
         for directory in [
             "dev", "proc", "sys", "run", "tmp", "boot", "var/cache", "var/log", "var/tmp", "var/lib/apt/lists",
@@ -51,7 +51,7 @@ package struct DebianImage: Sendable {
         ] {
             for name in Files.list(root + "/" + directory) { Files.removeTree("\(root)/\(directory)/\(name)") }
         }
-        // The host's; and systemd makes a machine id for each boot where the file is empty (machine-id(5)).
+        // The resolver file is the host's. With an empty machine-id, systemd makes one at each boot (machine-id(5)).
         for file in [
             "etc/resolv.conf", "etc/hostname", "etc/machine-id", "var/lib/dbus/machine-id", "etc/passwd-",
             "etc/shadow-", "etc/group-", "etc/gshadow-", ".complete",
@@ -60,7 +60,8 @@ package struct DebianImage: Sendable {
         }
     }
 
-    /// What is added to Debian's files: the agent, its units, and the places that a read-only root needs to be writable.
+    /// The files to add to Debian's: the agent, its units, and mounts for the directories that must be writable on a
+    /// read-only root.
     func tree() throws -> FileTree {
         var metadata = Metadata(image)
         metadata.distribution = ("debian", Self.release)

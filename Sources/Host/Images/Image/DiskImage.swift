@@ -1,17 +1,17 @@
 import Glibc
 import LinuxKernel
 
-/// A file system in a file, for a guest's root: ext4, or EROFS, which is smaller and always the same for the same files.
+/// A file system image for a guest's root: ext4, or EROFS, which is smaller and reproducible.
 package enum DiskImage {
     package enum Format: String, Sendable, CaseIterable { case ext4, erofs }
 
-    /// Any would do; a fixed one keeps the bytes the same.
+    /// An arbitrary id; a fixed one keeps the image reproducible.
     private static let uuid = "6b617461-0000-4000-8000-000000000001"
-    /// What persistent memory is mapped in (drivers/nvdimm): an image of another length has no DAX.
+    /// The granularity of persistent memory (drivers/nvdimm) in bytes: an image of another size has no DAX.
     static let granule = 2 << 20
 
-    /// Makes `output` of a directory's files. Without root they are root's in the image all the same.
-    /// - Throws: when a program is missing or fails; nothing is left of the image then.
+    /// Makes `output` of a directory's files, which belong to root in the image, also when another user makes it.
+    /// - Throws: when a program is missing or fails; the image is removed then.
     static func make(_ format: Format, of directory: String, output: String) throws {
         let arriving = output + ".new"
         unlink(arriving)
@@ -29,7 +29,7 @@ package enum DiskImage {
     }
 
     private static func makeEROFS(_ directory: String, _ output: String) throws {
-        // Not compressed: what is packed can't be read in place.
+        // Not compressed: DAX needs pages that can be mapped in place.
         try Program(
             "/usr/bin/mkfs.erofs",
             ["--quiet", "-T\(Metadata.epoch)", "-U", uuid] + (getuid() == 0 ? [] : ["--all-root"]) + [
@@ -44,10 +44,10 @@ package enum DiskImage {
         let inodes = try Program("/usr/bin/du", ["--inodes", "--summarize", directory]).run("measure \(directory)")
         func number(_ text: String) -> Int { Int(text.prefix { $0.isNumber }) ?? 0 }
         let files = number(inodes)
-        // The files, a block more for each one's last piece, the inodes, and a tenth for the tables.
+        // The files with a partial block each, the inodes, and a tenth more for the tables.
         let bytes = (number(usage) + files) * 4096 + files * 256
         let size = bytes + bytes / 10 + (4 << 20)
-        // A user's files become root's in a namespace where the user is root.
+        // In a user namespace where the user is root, the files belong to root.
         let prefix = getuid() == 0 ? [] : ["/usr/bin/unshare", "--map-root-user"]
         let words =
             prefix + [
@@ -60,7 +60,7 @@ package enum DiskImage {
         try setTimes(directory, output)
     }
 
-    /// mke2fs takes over when each file was last touched; then no two images would be the same.
+    /// Sets all times: mke2fs copies them, and the image would not be reproducible.
     private static func setTimes(_ directory: String, _ image: String) throws {
         var script = ""
         func visit(_ path: String) {
@@ -78,7 +78,7 @@ package enum DiskImage {
         try Program("/sbin/debugfs", ["-w", "-f", commands, image]).run("set the times in an ext4 image")
     }
 
-    /// Up to the next whole granule.
+    /// Rounds up to a whole granule.
     private static func pad(_ file: String) throws {
         var status = stat()
         try check("look at", file) { stat(file, &status) }

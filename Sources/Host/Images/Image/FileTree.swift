@@ -1,12 +1,12 @@
 import Glibc
 import LinuxKernel
 
-/// What will be in an image: paths from its root, without a leading slash, in the order they were added.
+/// The content of an image: paths from its root without a leading slash, in the order of adding.
 package struct FileTree: Sendable {
     package enum Node: Sendable, Equatable {
         case directory
         case file([UInt8], mode: UInt32)
-        /// A file of the host, read when the image is written.
+        /// A file of the host, which is read when the image is written.
         case copy(String, mode: UInt32)
         case link(to: String)
         case characterDevice(mode: UInt32, major: UInt32, minor: UInt32)
@@ -17,7 +17,7 @@ package struct FileTree: Sendable {
 
     package init() {}
 
-    /// Adds it with its missing parents; what was there under the same path is replaced.
+    /// Adds an entry with its missing parents. Replaces an entry of the same path.
     package mutating func add(_ path: String, _ node: Node) {
         let path = path.split(separator: "/").joined(separator: "/")
         if let slash = path.lastIndex(of: "/") {
@@ -50,7 +50,7 @@ package struct FileTree: Sendable {
         }
     }
 
-    /// Writes all of it below a directory. Device files are left out: in an image /dev is the kernel's.
+    /// Writes all entries below a directory, except device files: the guest's kernel fills /dev.
     func write(below directory: String) throws {
         for (path, node) in nodes {
             let target = directory + "/" + path
@@ -67,7 +67,7 @@ package struct FileTree: Sendable {
     }
 
     private func replace(_ target: String, _ content: [UInt8], _ mode: UInt32) throws {
-        // A link there may lead out of the image.
+        // A link in the tree may lead out of the image.
         unlink(target)
         try Files.write(target, content, mode: mode_t(mode))
         try check("set the mode of", target) { chmod(target, mode_t(mode)) }

@@ -1,24 +1,24 @@
 import LinuxKernel
 
-/// What a guest boots beside its kernel.
+/// The user space that a guest boots beside its kernel.
 package struct GuestImage: Sendable {
-    /// Who is process 1.
+    /// The program that is process 1.
     package enum Initial: String, Sendable, CaseIterable { case agent, systemd }
 
-    /// The static agent's file.
+    /// The path of the static agent.
     package var agent: String
     package var initial = Initial.agent
-    /// /lib/modules/<version> of the guest's kernel; nil for a kernel without modules.
+    /// /lib/modules/<version> of the guest's kernel; nil: a kernel without modules.
     package var modules: String?
     package var extraModules: [String] = []
-    /// Files and directories of the host, each with its path in the guest.
+    /// Files and directories of the host with their paths in the guest.
     package var additions: [(source: String, path: String)] = []
-    /// A static busybox of the host: a shell for the debug console. nil: none.
+    /// The path of a static busybox, the shell of the debug console; nil: no shell.
     package var busybox: String?
 
     package init(agent: String) { self.agent = agent }
 
-    /// A cpio archive with the agent as /init: the smallest guest there is. The same inputs give the same bytes.
+    /// Makes a cpio archive with the agent as /init, the smallest guest. The same inputs give the same bytes.
     package func initrd() throws -> [UInt8] {
         guard initial == .agent else {
             throw ImageError(
@@ -28,11 +28,11 @@ package struct GuestImage: Sendable {
         return try Archive(try tree(initPath: "init", metadata: Metadata(self))).finish()
     }
 
-    /// All that the agent as process 1 needs.
+    /// The files that the agent needs as process 1.
     func tree(initPath: String, metadata: Metadata) throws -> FileTree {
         var tree = FileTree()
         for directory in ["dev", "proc", "sys", "run", "tmp", "etc", "var"] { tree.add(directory, .directory) }
-        // The kernel opens it before anything is mounted, for the standard streams of /init.
+        // The kernel opens it for the standard streams of /init, before anything is mounted.
         tree.add("dev/console", .characterDevice(mode: 0o600, major: 5, minor: 1))
         tree.add(initPath, try program(agent))
         try add(modulesTo: &tree)
@@ -40,7 +40,7 @@ package struct GuestImage: Sendable {
         return tree
     }
 
-    /// What every guest has.
+    /// The files that every guest has.
     func addCommon(to tree: inout FileTree, _ metadata: Metadata) throws {
         if let busybox {
             tree.add("bin/busybox", try program(busybox))

@@ -1,12 +1,13 @@
 import Glibc
 import LinuxKernel
 
-/// /var/lib/osbuilder/osbuilder.yaml in an image: what it was made of, in the shape that Kata's tools read.
+/// The content of /var/lib/osbuilder/osbuilder.yaml, which says what an image was made of, in the format of Kata's
+/// tools.
 package struct Metadata: Sendable, Equatable {
     package static let path = "var/lib/osbuilder/osbuilder.yaml"
 
     var description = "Kata Containers guest"
-    /// The distribution's name and version; the agent alone needs none.
+    /// The distribution's name and version; "none" for an image of the agent alone.
     var distribution = (name: "none", version: "none")
     var packages: [String] = []
     var extraPackages: [String] = []
@@ -20,13 +21,13 @@ package struct Metadata: Sendable, Equatable {
 
     package static func == (one: Metadata, other: Metadata) -> Bool { one.text == other.text }
 
-    /// What the agent says of itself; an agent that can't run here says nothing.
+    /// The version that the agent reports; `unknown` when it can't run here.
     private static func version(of agent: String) -> String {
         let words = (try? Program(Files.absolute(agent), ["--version"]).run("ask the agent"))?.split(separator: " ")
         return words?.count == 2 ? words![1].filter { $0 != "\n" } : "unknown"
     }
 
-    /// The creation time is SOURCE_DATE_EPOCH's, so that the same inputs give the same bytes.
+    /// The text of the file. Its creation time is SOURCE_DATE_EPOCH, so that the same inputs give the same bytes.
     var text: String {
         func list(_ items: [String]) -> String {
             items.isEmpty ? " []" : items.map { "\n      - \"\($0)\"" }.joined()
@@ -55,7 +56,7 @@ package struct Metadata: Sendable, Equatable {
             """
     }
 
-    /// Seconds since 1970 that images' files have (reproducible-builds.org, SOURCE_DATE_EPOCH).
+    /// The time of all files in images, in seconds since 1970 (reproducible-builds.org, SOURCE_DATE_EPOCH).
     static var epoch: Int { getenv("SOURCE_DATE_EPOCH").flatMap { Int(String(cString: $0)) } ?? 0 }
 
     private static var time: String {

@@ -2,7 +2,8 @@ import Digest
 import Glibc
 import LinuxKernel
 
-/// A guest's kernel built from the distribution's sources: what goes in decides its name, and a name is built once a machine.
+/// A guest's kernel that is built from the distribution's sources. Its inputs decide its name, and each host builds a
+/// name once.
 package struct KernelBuild: Sendable, Equatable {
     /// The package with the sources, such as linux-source-6.1, and its version.
     package let source: String
@@ -13,10 +14,10 @@ package struct KernelBuild: Sendable, Equatable {
     package let options: String
     package let patches: [KernelPatch]
 
-    /// Counts up when the steps below change what comes out.
+    /// The version of the build steps below; a change of their result increments it.
     private static let recipe = 1
 
-    /// - Parameter extra: files with further lines (`CONFIG_NAME=y`), which win.
+    /// - Parameter extra: files with further lines (`CONFIG_NAME=y`), which override the others.
     package init(
         source: String, version: String, compiler: String, extra: [String] = [],
         patches: [KernelPatch] = KernelPatch.all
@@ -39,12 +40,12 @@ package struct KernelBuild: Sendable, Equatable {
         return words.split(separator: "\n").first.map(String.init) ?? ""
     }
 
-    /// What went in, as it stands beside the kernel.
+    /// The text of the file `inputs` beside the kernel.
     package var inputs: String {
         "source: \(source) \(version)\ncompiler: \(compiler)\nrecipe: \(Self.recipe)\n" + Self.ours(options, patches)
     }
 
-    /// Those lines of the inputs that this program decides.
+    /// The lines of the inputs that depend on this program alone.
     private static func ours(_ options: String, _ patches: [KernelPatch]) -> String {
         "options: \(digest(options))\npatches: \(digest(patches.map(\.text).joined()))\n"
     }
@@ -55,13 +56,13 @@ package struct KernelBuild: Sendable, Equatable {
 
     // MARK: The cache
 
-    /// The directory of this kernel below `cache`, with vmlinux, config and inputs; nil while it isn't built.
+    /// The directory of this kernel below `cache`, with vmlinux, config and inputs; nil before it is built.
     package func find(in cache: String) -> String? {
         let directory = cache + "/" + name
         return Files.exists(directory + "/vmlinux") ? directory : nil
     }
 
-    /// The newest kernel below `cache` that was built with these options and our patches, whatever its sources' version.
+    /// The newest kernel below `cache` with these options and patches, of any version of the sources.
     package static func newest(in cache: String, extra: [String] = []) -> String? {
         let wanted = ours(options(extra), KernelPatch.all)
         func time(_ directory: String) -> Int {
@@ -76,10 +77,11 @@ package struct KernelBuild: Sendable, Equatable {
 
     // MARK: The work
 
-    /// Builds into `cache`. Takes a quarter of an hour of processor time and 3 GB below `work`, which is removed.
+    /// Builds the kernel into `cache`. Needs a quarter of an hour of processor time, and 3 GB in `work`, which it
+    /// removes.
     /// - Parameters:
-    ///   - archive: the package's .deb.
-    ///   - progress: is told each step.
+    ///   - archive: the .deb of the package.
+    ///   - progress: called with a text at each step.
     /// - Returns: the kernel's directory.
     package func run(
         archive: String, work: String, cache: String, jobs: Int, progress: (String) -> Void
@@ -122,7 +124,7 @@ package struct KernelBuild: Sendable, Equatable {
         try Files.write(work + "/result/config", try Files.read(work + "/build/.config"), mode: 0o644)
         try Files.write(work + "/result/inputs", inputs, mode: 0o644)
 
-        // In one step: a name in the cache is a whole kernel.
+        // One step, so that a directory in the cache is always a complete kernel.
         try Files.makeDirectory(cache, mode: 0o755)
         let directory = cache + "/" + name
         let arriving = directory + ".new"
@@ -136,7 +138,7 @@ package struct KernelBuild: Sendable, Equatable {
     private func make(_ words: [String], _ work: String, _ time: String, within limit: Duration) throws {
         var program = Program(
             "/usr/bin/nice", ["/usr/bin/make", "-s", "-C", work + "/tree", "O=\(work)/build"] + words,
-            // Who built it, where and when are part of the kernel: the same for everybody.
+            // User, host and time become a part of the kernel: fixed ones keep it reproducible.
             set: [
                 "KBUILD_BUILD_USER": "kata", "KBUILD_BUILD_HOST": "osbuilder", "KBUILD_BUILD_VERSION": "1",
                 "KBUILD_BUILD_TIMESTAMP": time,
@@ -145,7 +147,7 @@ package struct KernelBuild: Sendable, Equatable {
         try program.run("build the kernel")
     }
 
-    /// The sources' own time.
+    /// The time of the sources.
     private static func buildTime(of file: String) throws -> String {
         var status = stat()
         try check("look at", file) { stat(file, &status) }

@@ -1,8 +1,8 @@
-/// What a kernel lacks as a guest's, and what won't work therefore.
+/// The options that a kernel lacks as a guest's, and the features that don't work without them.
 package struct KernelCheck: Sendable, Equatable {
     package struct Finding: Sendable, Equatable, CustomStringConvertible {
         package let option: KernelOption
-        /// What the kernel has instead; nil when it isn't set.
+        /// The kernel's value; nil when the option isn't set.
         package let found: String?
 
         package var description: String {
@@ -13,10 +13,10 @@ package struct KernelCheck: Sendable, Equatable {
     }
 
     package let missing: [Finding]
-    /// Options that are modules: their files belong into an initrd.
+    /// Options that are modules, whose files must be in the initrd.
     package let modules: [KernelOption]
 
-    /// - Parameter strict: also what only our own kernel is built with.
+    /// - Parameter strict: also checks options that only this project's own kernel needs.
     package init(_ kernel: KernelConfiguration, options: [KernelOption] = KernelOption.all, strict: Bool = false) {
         var missing: [Finding] = []
         var modules: [KernelOption] = []

@@ -1,8 +1,8 @@
 import LinuxKernel
 
-/// What a kernel was built with: the lines of its .config.
+/// The options that a kernel was built with: the lines of its .config.
 package struct KernelConfiguration: Sendable, Equatable {
-    /// Name → value as Kconfig writes it; what is not set is not there.
+    /// Names and values as Kconfig writes them, without the options that are not set.
     package private(set) var values: [String: String] = [:]
 
     package init(text: String) {
@@ -12,7 +12,7 @@ package struct KernelConfiguration: Sendable, Equatable {
         }
     }
 
-    /// Of a .config, or of a kernel image (ELF or bzImage) that was built with CONFIG_IKCONFIG.
+    /// Reads a .config, or a kernel image (ELF or bzImage) that was built with CONFIG_IKCONFIG.
     package init(file: String) throws {
         let bytes = try Files.read(file, limit: 512 << 20)
         do { try self.init(bytes) } catch let error as ImageError { throw ImageError("\(file): \(error)") }
@@ -32,7 +32,7 @@ package struct KernelConfiguration: Sendable, Equatable {
         guard !values.isEmpty else { throw ImageError("neither a kernel (ELF or bzImage) nor a .config") }
     }
 
-    /// The gzip file between the marks that kernel/configs.c sets.
+    /// The gzip file between the marks of kernel/configs.c.
     static func embedded(in image: [UInt8]) -> [UInt8]? {
         guard let start = find(Array("IKCFG_ST".utf8), in: image, from: 0),
             let end = find(Array("IKCFG_ED".utf8), in: image, from: start)
@@ -50,11 +50,11 @@ package struct KernelConfiguration: Sendable, Equatable {
     }
 }
 
-/// Unpacking by Debian's own programs: each knows its format better than we could.
+/// Unpacks with the host's programs for each format.
 enum Unpack {
-    /// - Parameter program: reads a packed stream, writes it unpacked (`-dc`).
+    /// - Parameter program: decompresses from standard input to standard output (`-dc`).
     static func run(_ program: String, _ bytes: [UInt8]) throws -> [UInt8] {
-        // gzip warns of what follows the stream, with status 2.
+        // gzip exits with status 2, a warning, when bytes follow the stream.
         try Program(program, ["-dc", "-q"]).output(
             input: bytes, accepting: { $0 == .exited(0) || $0 == .exited(2) }, task: "unpack the kernel")
     }

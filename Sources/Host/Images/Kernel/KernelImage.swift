@@ -1,11 +1,12 @@
-/// Takes the ELF kernel out of a bzImage (Documentation/arch/x86/boot.rst): direct boot of it skips the kernel's own unpacking.
+/// Extracts the ELF kernel from a bzImage (Documentation/arch/x86/boot.rst): booting it directly skips the kernel's own
+/// decompression.
 package enum KernelImage {
-    /// An ELF kernel or a bzImage, as far as the first bytes tell.
+    /// Whether the first bytes are those of an ELF kernel or a bzImage.
     package static func isKernel(_ bytes: [UInt8]) -> Bool {
         isELF(bytes) || bytes.count > 0x250 && bytes[0x202..<0x206].elementsEqual(Array("HdrS".utf8))
     }
 
-    /// - Returns: an ELF file; the input itself when it is one already.
+    /// - Returns: an ELF file; the input itself when it is one.
     package static func unpack(_ image: [UInt8]) throws -> [UInt8] {
         if isELF(image) { return image }
         guard isKernel(image) else {
@@ -21,7 +22,7 @@ package enum KernelImage {
         let kernel: [UInt8]
         switch word(image, start) {
         case 0x184c_2102: kernel = try unpackLegacyLZ4(payload)
-        // Behind all but gzip, the kernel's build appends four bytes: the unpacked size.
+        // Except for gzip, the kernel's build appends the unpacked size in four bytes.
         case 0xfd2f_b528: kernel = try Unpack.run("/usr/bin/zstd", Array(payload.dropLast(4)))
         case 0x587a_37fd: kernel = try Unpack.run("/usr/bin/xz", Array(payload.dropLast(4)))
         case let magic where magic & 0xffff == 0x8b1f: kernel = try Unpack.run("/usr/bin/gzip", Array(payload))
@@ -38,14 +39,14 @@ package enum KernelImage {
         (0..<4).reduce(0) { $0 | UInt32(bytes[offset + $1]) << (8 * UInt32($1)) }
     }
 
-    /// The legacy frame: a magic, then blocks with their length before them (lz4_Frame_format.md, "Legacy frame").
+    /// Decodes the legacy frame: a magic, then blocks with their length in front (lz4_Frame_format.md, "Legacy frame").
     private static func unpackLegacyLZ4(_ frame: ArraySlice<UInt8>) throws(ImageError) -> [UInt8] {
         var output: [UInt8] = []
         var offset = frame.startIndex + 4
         while offset + 4 <= frame.endIndex {
             let length = Int(word(frame, offset))
             offset += 4
-            // The kernel's build appends the unpacked size, which no block follows.
+            // The last four bytes are the unpacked size, which the kernel's build appends.
             guard length > 0, offset + length <= frame.endIndex else { break }
             try unpackBlock(frame[offset..<offset + length], into: &output)
             offset += length
@@ -53,7 +54,7 @@ package enum KernelImage {
         return output
     }
 
-    /// One block (lz4_Block_format.md).
+    /// Decodes one block (lz4_Block_format.md).
     static func unpackBlock(_ block: ArraySlice<UInt8>, into output: inout [UInt8]) throws(ImageError) {
         var index = block.startIndex
         let start = output.count
@@ -90,7 +91,7 @@ package enum KernelImage {
                 throw ImageError("an LZ4 block that unpacks to more than 1 GiB")
             }
             let from = output.count - distance
-            // Byte by byte: a slice of the output would make every append copy all of it.
+            // Copies byte by byte: a slice of the output would make each append copy the whole output.
             for position in 0..<length { output.append(output[from + position]) }
         }
     }

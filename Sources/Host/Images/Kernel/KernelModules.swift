@@ -1,19 +1,19 @@
 import LinuxKernel
 
-/// The modules of a distribution's kernel, and which of them a guest needs.
+/// The modules of a distribution's kernel, and those of them that a guest needs.
 package struct KernelModules {
-    /// What a guest can't come up without: its bus, its share, its channel. In loading order.
+    /// The modules that a guest needs to boot: its bus, its share and its channel, in loading order.
     package static let boot = [
         "virtio_pci", "virtio_mmio", "virtio_rng", "fuse", "virtiofs", "vsock", "vmw_vsock_virtio_transport",
     ]
-    /// What containers may need: disks, links, consoles, file systems. Loaded once the guest answers.
+    /// The modules that containers may need: disks, links, consoles and file systems. Loaded after the guest is up.
     package static let later = [
         "virtio_blk", "virtio_scsi", "sd_mod", "virtio_net", "virtio_console", "virtio_mem", "virtio_balloon",
         "overlay", "erofs",
     ]
 
     package let directory: String
-    /// Module name, with underscores → file below the directory.
+    /// Maps module names, with underscores, to files below the directory.
     private let files: [String: String]
     private let builtIn: Set<String>
 
@@ -43,7 +43,7 @@ package struct KernelModules {
         return String(base.map { $0 == "-" ? "_" : $0 })
     }
 
-    /// The files of `names` and of what they depend on, each after what it needs.
+    /// The files of `names` and of their dependencies, each after the modules that it needs.
     package func resolve(_ names: [String]) throws -> [(name: String, content: [UInt8])] {
         var result: [(name: String, content: [UInt8])] = []
         var seen: Set<String> = []
@@ -78,7 +78,7 @@ package struct KernelModules {
     }
 }
 
-/// Why an image could not be made: one line for a person.
+/// The reason why an image can't be made, in one line.
 package struct ImageError: Error, Equatable, CustomStringConvertible {
     package let description: String
     package init(_ description: String) { self.description = description }

@@ -1,16 +1,16 @@
-/// One option that a guest's kernel should have: a line of guest.config, which is part of this program.
+/// An option that a guest's kernel should have: a line of guest.config, which is part of this program.
 package struct KernelOption: Sendable, Equatable {
-    /// How much depends on it.
+    /// The importance of an option.
     package enum Rank: String, Sendable {
-        /// A guest doesn't come up, or no container runs, without it.
+        /// Without it a guest doesn't boot, or no container runs.
         case essential
-        /// Its reason names what won't work.
+        /// Without it the feature in its reason doesn't work.
         case feature
-        /// How our own kernel is built; no other kernel needs it.
+        /// Set in this project's own kernel; no other kernel needs it.
         case own
     }
 
-    /// `CONFIG_PVH`.
+    /// Such as `CONFIG_PVH`.
     package let name: String
     /// As Kconfig writes it: `y`, `64`, `"-kata"`; nil for "is not set".
     package let value: String?
@@ -20,15 +20,16 @@ package struct KernelOption: Sendable, Equatable {
     /// The line for Kconfig.
     package var line: String { value.map { "\(name)=\($0)" } ?? "# \(name) is not set" }
 
-    /// The declaration, in its order.
+    /// All options in the order of guest.config.
     package static let all: [KernelOption] = {
-        // It is compiled in: a line that can't be read never gets past the tests.
+        // A test reads the embedded file, so a wrong line fails there.
         do {
             return try parse(String(decoding: PackageResources.guest_config, as: UTF8.self), file: "guest.config")
         } catch { fatalError("\(error)") }
     }()
 
-    /// - Throws: for a line without rank and reason, and for a name that is there twice.
+    /// Parses the text of guest.config.
+    /// - Throws: for a line without rank and reason, and for a duplicate name.
     package static func parse(_ text: String, file: String) throws(ImageError) -> [KernelOption] {
         var options: [KernelOption] = []
         var names: Set<String> = []
@@ -42,7 +43,7 @@ package struct KernelOption: Sendable, Equatable {
         return options
     }
 
-    /// nil for an empty line or a comment.
+    /// Parses a line; nil for an empty one or a comment.
     private init?(_ line: Substring, place: String) throws(ImageError) {
         let notSet = " is not set"
         let (body, comment): (Substring, Substring)
@@ -54,7 +55,7 @@ package struct KernelOption: Sendable, Equatable {
             value = nil
             name = String(body)
         } else if line.hasPrefix("CONFIG_"), let equals = line.firstIndex(of: "=") {
-            // A text may hold a number sign.
+            // A quoted value may hold a number sign.
             let rest = line[line.index(after: equals)...]
             let end = rest.firstIndex(of: rest.hasPrefix("\"") ? "\"" : " ")
             let quoted = rest.hasPrefix("\"") ? rest.dropFirst().firstIndex(of: "\"").map(rest.index(after:)) : end

@@ -1,4 +1,5 @@
-/// A change to the distribution's sources, which is part of this program: a file below patches/, in the form of patch(1), that begins with its reason.
+/// A patch for the distribution's sources, which is part of this program: a file in patches/ in the format of patch(1),
+/// which begins with its reason.
 package struct KernelPatch: Sendable, Equatable {
     package let name: String
     package let text: String
@@ -8,7 +9,7 @@ package struct KernelPatch: Sendable, Equatable {
         self.text = text
     }
 
-    /// In the order in which they are applied.
+    /// All patches in the order of their application.
     package static let all = [
         KernelPatch(name: "apic-timer.patch", PackageResources.apic_timer_patch),
         KernelPatch(name: "known-branches.patch", PackageResources.known_branches_patch),

@@ -1,10 +1,10 @@
 import AgentAPI
 import CLinux
+import Cleanup
 import Configuration
 import FoundationEssentials
 import Glibc
 import Hypervisor
-import Ledger
 import LinuxKernel
 import Sandbox
 
@@ -134,7 +134,7 @@ package final class CacheServer {
                 ProcessIdentity(machine.process.pid)?.kill(
                     after: Deadline.cacheFarewell.limit, within: Deadline.process.limit)
             }
-            try? Ledger.clear(directory)
+            try? Ledger.cleanUpDead(directory)
         }
     }
 

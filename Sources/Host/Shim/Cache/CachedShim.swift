@@ -1,10 +1,10 @@
 import AgentAPI
 import CLinux
+import Cleanup
 import Configuration
 import EventLoop
 import Glibc
 import Hypervisor
-import Ledger
 import LinuxKernel
 import OCISpec
 import Sandbox

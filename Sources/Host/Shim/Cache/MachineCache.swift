@@ -1,7 +1,7 @@
 import AgentAPI
+import Cleanup
 import Configuration
 import Glibc
-import Ledger
 import LinuxKernel
 
 /// What asks a server of cached machines.
@@ -106,7 +106,7 @@ package enum MachineCache {
     /// Takes away what machines have left that waited, and whose shim has ended.
     static func clearDead() {
         for name in Files.list(Ledger.machines) where name.hasPrefix(prefix) {
-            try? Ledger.clear(Ledger.machines + "/" + name)
+            try? Ledger.cleanUpDead(Ledger.machines + "/" + name)
         }
     }
 }

@@ -18,36 +18,51 @@ struct clx_spawn {
     char *const *arguments;
     char *const *environment;
     const char *directory;                 // NULL: inherit
-    const struct clx_fd_mapping *mappings; // descriptors not named here are closed
+    const struct clx_fd_mapping *mappings; // the child closes all other descriptors
     size_t mapping_count;
     int new_session;                       // setsid(2) in the child
     int network_namespace;                 // descriptor of a network namespace to join, or -1
     int cgroup;                            // descriptor of a cgroup v2 directory to start in, or -1
     uint64_t new_namespaces;               // CLONE_NEW* flags
     int dies_with_parent;                  // SIGKILL when the thread that starts it ends
-    int may_dump_core;                     // 0: its limit becomes that of clx_forbid_core_dumps
-    uint64_t bounding;                     // the capabilities that it can have at most, one bit each; ~0: as the parent
-    int without_privileges;                // no capability at the start, and no_new_privs
-    // Where there are trees the child has a mount namespace, and sees in it these alone, and /proc; the first is its root.
+    int may_dump_core;                     // 0: clx_forbid_core_dumps sets its limit
+    uint64_t bounding;                     // bounding set of capabilities, one bit each; ~0: inherit
+    int without_privileges;                // start without capabilities, and set no_new_privs
+    // With trees, the child gets a mount namespace that holds only these and /proc; the first tree is its root.
     const int *trees;                      // from clx_copy_tree
-    char *const *targets;                  // where each belongs: paths as the parent sees them
+    char *const *targets;                  // mount points of the trees: paths as the parent sees them
     size_t tree_count;
-    uint32_t user, group;                  // whom it runs as; 0: as the parent
-    const uint32_t *groups;                // supplementary ones, for another user than the parent's
+    uint32_t user, group;                  // the child's user and group; 0: inherit
+    const uint32_t *groups;                // supplementary groups, used with `user`
     size_t group_count;
-    int (*admit)(void *context, pid_t pid); // NULL, or called before the child executes anything: it goes on when this returns 0
+    int (*admit)(void *context, pid_t pid); // NULL, or called before the child executes anything; not 0: the child ends
     void *context;
 };
 
-/// Lets neither the calling process nor its children dump core, whether to a file or through a pipe (core(5)).
+/// The steps of clx_spawn, for its errors.
+enum clx_spawn_step {
+    clx_spawn_clone,
+    clx_spawn_admit,
+    clx_spawn_join_network_namespace,
+    clx_spawn_start_session,
+    clx_spawn_change_root,
+    clx_spawn_change_directory,
+    clx_spawn_limit_core_dumps,
+    clx_spawn_drop_capabilities,
+    clx_spawn_change_user,
+    clx_spawn_arrange_descriptors,
+    clx_spawn_execute,
+};
+
+/// Keeps the calling process and its children from dumping core, to a file or a pipe (core(5)).
 int clx_forbid_core_dumps(void);
 
-/// Starts a child. Returns its pid; `*pidfd` is close-on-exec; on failure `*stage` names the step (a static string).
-pid_t clx_spawn(const struct clx_spawn *request, int *pidfd, const char **stage);
+/// Starts a child. Returns its pid; `*pidfd` is close-on-exec. On failure `*failed` is the step that failed.
+pid_t clx_spawn(const struct clx_spawn *request, int *pidfd, enum clx_spawn_step *failed);
 
-/// Gives this process the descriptors of a table, and no others.
+/// Arranges this process's descriptors by a table, and closes all others.
 int clx_keep_only(const struct clx_fd_mapping *mappings, size_t count);
-/// No signal is blocked, ignored or caught any more.
+/// Resets all signals: none is blocked, ignored or caught.
 void clx_reset_signals(void);
 
 /// Sends `length` bytes and `count` descriptors (SCM_RIGHTS, unix(7)).
@@ -56,20 +71,21 @@ ssize_t clx_send_fds(int socket, const void *bytes, size_t length, const int *fd
 /// Receives bytes and up to `*count` descriptors, close-on-exec; `*count` becomes the number received.
 ssize_t clx_recv_fds(int socket, void *bytes, size_t length, int *fds, size_t *count);
 
-/// Connects a non-blocking socket of `type` to the Unix socket at `path`; -EAGAIN when its backlog is full (connect(2)).
+/// Connects a non-blocking socket of `type` to the Unix socket at `path`; -EAGAIN when its backlog is full
+/// (connect(2)).
 int clx_connect_unix(const char *path, int type);
-/// A user as others see it.
+/// The credentials of a client.
 struct clx_identity {
     uint32_t user, group;
     const uint32_t *groups;
     size_t group_count;
-    /// With CAP_DAC_OVERRIDE, as the only capability.
+    /// Not 0: with CAP_DAC_OVERRIDE as the only capability.
     int overrides_modes;
 };
-/// The same for a stream socket, whose listener sees `identity` (SO_PEERCRED, SO_PEERGROUPS; unix(7)), and which the socket's mode must
-/// let write. The calling thread keeps that identity: it must end.
+/// Connects a stream socket with the credentials `identity`, which the listener sees (SO_PEERCRED, SO_PEERGROUPS;
+/// unix(7)) and the socket's mode must allow. The calling thread keeps that identity, so it must end.
 int clx_connect_unix_as(const char *path, const struct clx_identity *identity);
-/// Who is at the other end of a connected Unix socket.
+/// The user and group at the other end of a connected Unix socket.
 int clx_peer_identity(int socket, uint32_t *user, uint32_t *group);
 /// Accepts a connection, close-on-exec.
 int clx_accept(int listener);
@@ -77,7 +93,7 @@ int clx_accept(int listener);
 int clx_unshare(int flags);
 int clx_setns(int fd, int flags);
 int clx_pidfd_open(pid_t pid);
-/// Another process's descriptor, close-on-exec (pidfd_getfd(2)).
+/// Copies a descriptor of another process, close-on-exec (pidfd_getfd(2)).
 int clx_pidfd_getfd(int pidfd, int fd);
 int clx_pidfd_send_signal(int pidfd, int signal);
 /// Waits for a child through its pidfd; fills code (CLD_*) and status of siginfo_t.
@@ -87,53 +103,58 @@ int clx_set_parent_death_signal(int signal);
 /// Terminal size of `fd` (tty_ioctl(4)).
 int clx_get_window_size(int fd, uint16_t *rows, uint16_t *columns);
 int clx_set_window_size(int fd, uint16_t rows, uint16_t columns);
-/// A copy of the mount at `source`, `recursive` with all that is mounted below it, attached nowhere, all of it with MOUNT_ATTR_*
-/// `attributes` from birth: who gets it by propagation has them too, which a later remount can't do (open_tree(2)). `propagation` is
-/// MS_PRIVATE or its kin, 0 to be as the source is. With `mounts`, a descriptor of another mount namespace, `source` is a path there,
-/// and the calling thread stays there: it must end. -1: the caller's own.
+/// Copies the mount at `source` without attaching it (open_tree(2)), `recursive` with all mounts below it. All copies
+/// get the MOUNT_ATTR_* `attributes` before they are attached, so that propagation spreads these too. `propagation` is
+/// MS_PRIVATE or the like; 0: as the source. `mounts` is a descriptor of the mount namespace of `source`, or -1 for the
+/// caller's own. With a descriptor the calling thread stays in that namespace, so it must end.
 int clx_copy_tree(int mounts, const char *source, int recursive, uint64_t attributes, uint64_t propagation);
 /// Attaches such a copy at `target`.
 int clx_attach_tree(int tree, const char *target);
-/// 1 when something is mounted at `path` itself, 0 when not (statx(2), STATX_ATTR_MOUNT_ROOT); links are not followed.
+/// Returns 1 when something is mounted at `path` itself, 0 when not (statx(2), STATX_ATTR_MOUNT_ROOT); links are not
+/// followed.
 int clx_is_mount_root(const char *path);
-/// 1 when the files at `path` are in memory alone (statfs(2), TMPFS_MAGIC), 0 when not.
+/// Returns 1 when the files at `path` are in a tmpfs (statfs(2), TMPFS_MAGIC), 0 when not.
 int clx_is_memory(const char *path);
-/// Asks the file system of `path` for size and times, past what it has cached (statx(2), AT_STATX_FORCE_SYNC).
+/// Refreshes the cached size and times of `path` (statx(2), AT_STATX_FORCE_SYNC).
 int clx_refresh(const char *path);
-/// Has the file system that `fd` is of write what it holds back (syncfs(2)).
+/// Writes the cached data of the file system of `fd` to disk (syncfs(2)).
 int clx_sync(int fd);
-/// A free loop device with the file behind `file`, open and close-on-exec; it lets the file go when nobody has it open and nothing of it
-/// is mounted any more (LO_FLAGS_AUTOCLEAR, loop(4)). Its number is in `*number`.
+/// Attaches `file` to a free loop device, and returns the device, open and close-on-exec. The kernel detaches the file
+/// when the device is neither open nor mounted any more (LO_FLAGS_AUTOCLEAR, loop(4)). `*number` becomes the device's
+/// number.
 int clx_attach_loop(int file, int read_only, int *number);
 /// pipe2(2): `flags` may hold O_NONBLOCK; both ends are close-on-exec.
 int clx_pipe(int ends[2], int flags);
 /// A counter for wake-ups, non-blocking and close-on-exec (eventfd(2)).
 int clx_event_counter(void);
-/// A socket of rtnetlink(7) that explains its refusals; a call waits `seconds` for an answer (0: for ever) and hears of `groups`.
+/// Opens a socket of rtnetlink(7) with extended error messages, for the multicast `groups`. A read waits `seconds`; 0:
+/// for ever.
 int clx_netlink_route(int seconds, unsigned groups);
-/// Hears what the kernel tells of devices that come and go (NETLINK_KOBJECT_UEVENT, netlink(7)); doesn't block.
+/// Opens a non-blocking socket for the kernel's device events (NETLINK_KOBJECT_UEVENT, netlink(7)).
 int clx_kernel_events(void);
-/// A queue of the tap device `name` of the calling thread's network namespace, close-on-exec: whole frames behind a virtio-net
-/// header. The device goes with its last queue; with `multiple`, the same name may be opened again (tuntap.rst).
+/// Opens a queue of the tap device `name` in the calling thread's network namespace, close-on-exec. Frames have a
+/// virtio-net header. The kernel removes the device with its last queue. With `multiple`, the same name may be opened
+/// again (tuntap.rst).
 int clx_open_tap(const char *name, int multiple);
-/// CLONE_NEW* of the namespace that `fd` leads to (ioctl_ns(2)).
+/// The CLONE_NEW* flag of the namespace that `fd` leads to (ioctl_ns(2)).
 int clx_namespace_kind(int fd);
 /// SEEK_DATA and SEEK_HOLE of lseek(2), which Glibc's module does not show.
 enum { clx_seek_data = 3, clx_seek_hole = 4 };
-/// A file of memory without a name, close-on-exec, which may be sealed (memfd_create(2)).
+/// Makes a file in memory without a name, close-on-exec, which may be sealed (memfd_create(2)).
 int clx_memory_file(const char *label);
-/// Nobody can change its size any more (fcntl(2), F_SEAL_SHRINK, F_SEAL_GROW).
+/// Seals the file's size (fcntl(2), F_SEAL_SHRINK, F_SEAL_GROW).
 int clx_seal_size(int fd);
-/// Nobody can change anything of it any more (fcntl(2), F_SEAL_WRITE too).
+/// Seals the file's size and content (fcntl(2), F_SEAL_WRITE too).
 int clx_seal_contents(int fd);
-/// 1 for a file of memory that nobody can shorten: all of its pages can be had for as long as it is mapped. 0 for any other.
+/// Returns 1 for a file in memory that can't be shortened, so that a mapping of it never raises SIGBUS; 0 for any
+/// other.
 int clx_is_lasting_memory(int fd);
 char **clx_environment(void);
-/// Gives memory back that an idle process doesn't need: free heap, and program text that was used at start only.
+/// Returns memory of an idle process to the kernel: free heap, and program text that only the start needs.
 void clx_trim_memory(void);
 /// Names the calling thread; the main thread's name is the process's (at most 15 bytes are kept).
 void clx_set_thread_name(const char *name);
-// Puts other words, each ended by a zero, in the place of the program's own, which take `room` bytes (/proc/self/cmdline).
+/// Overwrites the program's arguments, which take `room` bytes, with NUL-terminated `words` (/proc/self/cmdline).
 void clx_set_command_line(const char *words, size_t length, size_t room);
 
 #endif

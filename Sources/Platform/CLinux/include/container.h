@@ -1,4 +1,4 @@
-/// Calls of a container's first steps and of a guest's pid 1. Every function returns a value >= 0, or -errno.
+/// Calls for the start of containers and for pid 1 of a guest. Every function returns a value >= 0, or -errno.
 #ifndef CLINUX_CONTAINER_H
 #define CLINUX_CONTAINER_H
 
@@ -21,15 +21,15 @@ enum clx_namespaces {
 enum { clx_open_path = 010000000, clx_empty_path = 0x1000 };
 
 int clx_pivot_root(const char *new_root, const char *put_old);
-/// openat2(2) with RESOLVE_IN_ROOT: no link and no ".." leads out of `root`.
+/// Opens with RESOLVE_IN_ROOT (openat2(2)): no link and no ".." leads out of `root`.
 int clx_open_in_root(int root, const char *path, int flags, mode_t mode);
-/// The same without links: one on the way is ELOOP (RESOLVE_NO_SYMLINKS).
+/// The same without links: a link on the way is ELOOP (RESOLVE_NO_SYMLINKS).
 int clx_open_plainly(int root, const char *path, int flags);
-/// A copy of the mount that the descriptor `place` leads to, from there on, attached nowhere (open_tree(2)).
+/// Copies the mount that the descriptor `place` leads to, from there on, without attaching it (open_tree(2)).
 int clx_copy_mount(int place, int recursive);
 /// Attaches a copied mount, or moves an attached one, to where the descriptor `place` leads (move_mount(2)).
 int clx_move_mount(int mount, int place);
-/// 1 when `place` is among the files of proc(5) or sysfs(5), 0 when not (statfs(2)).
+/// Returns 1 when `place` is a file of proc(5) or sysfs(5), 0 when not (statfs(2)).
 int clx_is_kernel_file(int place);
 /// openat2(2) with RESOLVE_NO_SYMLINKS: fails with ELOOP if any name of `path` is a link.
 int clx_open_without_links(const char *path, int flags);
@@ -44,10 +44,10 @@ int clx_bound_capabilities(uint64_t keep);
 int clx_set_ambient_capabilities(uint64_t ambient);
 int clx_set_keep_capabilities(int keep);
 int clx_set_no_new_privileges(void);
-/// 0: others with the same rights can neither trace the process nor open its files below /proc, nor does it leave a core
-/// (PR_SET_DUMPABLE). Copies of the process inherit it; execve(2) resets it.
+/// Sets PR_SET_DUMPABLE. 0: other processes with the same credentials can neither trace the process nor open its files below
+/// /proc, and it dumps no core. Children inherit it; execve(2) resets it.
 int clx_set_dumpable(int dumpable);
-/// Of another process, or of the caller's own for 0 (prlimit(2)).
+/// Sets a limit of a process; 0: of the caller (prlimit(2)).
 int clx_set_rlimit(pid_t process, int resource, uint64_t soft, uint64_t hard);
 
 /// sched_setattr(2); times in nanoseconds.
@@ -64,7 +64,8 @@ int clx_set_affinity(const int *processors, size_t count);
 /// personality(2).
 int clx_set_personality(unsigned long domain);
 
-/// Loads a program of type BPF_PROG_TYPE_CGROUP_DEVICE and attaches it to a cgroup, beside what is attached there (bpf(2)).
+/// Loads a program of type BPF_PROG_TYPE_CGROUP_DEVICE and attaches it to a cgroup, beside what is attached there
+/// (bpf(2)).
 int clx_attach_device_filter(int cgroup, const uint64_t *instructions, size_t count);
 
 /// Loads instructions of classic BPF as a filter of system calls; `flags` are seccomp(2)'s.
@@ -76,9 +77,9 @@ pid_t clx_fork(void);
 /// - `new_namespaces`: CLONE_NEW* flags; `cgroup`: descriptor of a cgroup v2 directory to begin in, or -1.
 pid_t clx_fork_sibling(uint64_t new_namespaces, int cgroup);
 
-/// The other end of the terminal behind `master`, a multiplexer that was opened (pts(4)).
+/// Opens the slave of the terminal whose master is `master` (pts(4)).
 int clx_open_slave(int master);
-/// Number of the terminal behind `master`, as in /dev/pts.
+/// The number of the terminal in /dev/pts.
 int clx_terminal_number(int master);
 int clx_set_controlling_terminal(int fd);
 
@@ -86,7 +87,7 @@ int clx_set_controlling_terminal(int fd);
 pid_t clx_wait_any(int *status);
 
 int clx_connect_vsock(uint32_t cid, uint32_t port);
-/// Listens for streams of any guest (vsock(7)).
+/// Listens for streams from any peer (vsock(7)).
 int clx_listen_vsock(uint32_t port);
 /// Accepts a connection, close-on-exec. `*cid` is the vsock address of its peer, 0 on sockets of another family.
 int clx_accept_vsock(int listener, uint32_t *cid);
@@ -97,7 +98,7 @@ int clx_set_clock(int64_t seconds, int64_t microseconds);
 int clx_add_entropy(const void *bytes, size_t length);
 int clx_loopback_up(void);
 
-/// Runs `turns` of a two-instruction loop on one virtual CPU of `device` (/dev/kvm) and tells how long it took.
+/// Runs `turns` of a two-instruction loop on one virtual CPU of `device` (/dev/kvm). Returns microseconds.
 int64_t clx_kvm_loop_microseconds(const char *device, uint32_t turns);
 
 #endif

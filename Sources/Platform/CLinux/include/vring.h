@@ -1,4 +1,4 @@
-/// Access to memory that another machine writes at the same time: every access is an atomic of its size.
+/// Atomic access to memory that a guest writes at the same time.
 #ifndef CLINUX_VRING_H
 #define CLINUX_VRING_H
 
@@ -21,7 +21,7 @@ static inline void clx_store16(void *address, uint16_t value) {
 static inline void clx_store32(void *address, uint32_t value) {
     atomic_store_explicit((_Atomic uint32_t *)address, value, memory_order_relaxed);
 }
-/// Orders our index writes before our reads of the guest's flags (virtio 1.2, 2.7.13.4.1).
+/// Orders writes of an index before reads of the guest's flags (virtio 1.2, 2.7.13.4.1).
 static inline void clx_fence(void) { atomic_thread_fence(memory_order_seq_cst); }
 
 #endif

@@ -1,8 +1,8 @@
 import CLinux
-import LinuxKernel
 import EventLoop
 import FoundationEssentials
 import Hypervisor
+import LinuxKernel
 import NIOCore
 import NIOPosix
 import Synchronization

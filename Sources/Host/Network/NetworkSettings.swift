@@ -1,0 +1,114 @@
+import Configuration
+import EventLoop
+import Glibc
+import LinuxKernel
+import OCISpec
+import Pod
+
+/// Which network namespace the machine belongs to, and how the guest gets its links.
+package struct NetworkSettings: Sendable, Equatable {
+    package enum Namespace: Sendable, Equatable {
+        /// The guest has no network (`disable_new_netns`).
+        case none
+        /// A namespace that is made with the sandbox and ends with it.
+        case made
+        case path(String)
+    }
+
+    package let namespace: Namespace
+    package let model: InternetworkingModel
+    /// Queues of each card: how many processors can send and receive side by side.
+    package let queues: Int
+    /// The host's kernel moves frames.
+    package let vhost: Bool
+
+    /// Facts of the host that decide.
+    package struct Host: Sendable, Equatable {
+        /// Identity of the network namespace that the runtime itself is in.
+        package var namespace: UInt64
+        /// Identity of the namespace that a path leads to; nil when it leads to none.
+        package var identity: @Sendable (String) -> UInt64?
+        package var hasVhost: Bool
+
+        package init(namespace: UInt64, hasVhost: Bool, identity: @escaping @Sendable (String) -> UInt64?) {
+            (self.namespace, self.hasVhost, self.identity) = (namespace, hasVhost, identity)
+        }
+
+        package static func == (left: Host, right: Host) -> Bool {
+            left.namespace == right.namespace && left.hasVhost == right.hasVhost
+        }
+
+        package static var current: Host {
+            let identity: @Sendable (String) -> UInt64? = { (try? NetworkNamespace.open($0))?.identity }
+            return Host(
+                namespace: identity("/proc/self/ns/net") ?? 0, hasVhost: Files.exists("/dev/vhost-net"),
+                identity: identity)
+        }
+    }
+
+    /// No network.
+    package static let none = NetworkSettings()
+
+    private init() { (namespace, model, queues, vhost) = (.none, .none, 1, false) }
+
+    /// - Parameter process: pid of the attach process: the sandbox lives in its namespace.
+    /// - Throws: for a namespace that is the host's or another container's.
+    package init(_ spec: Spec, process: Int32?, configuration: Configuration, host: Host, source: String)
+        throws(SpecError)
+    {
+        model = InternetworkingModel(rawValue: configuration[Keys.internetworkingModel]) ?? .tcfilter
+        let queues = configuration[Keys.networkQueues]
+        self.queues = queues == 0 ? max(1, Int(configuration[Keys.vcpus].rounded(.up))) : queues
+        vhost = host.hasVhost && !configuration[Keys.disableVhostNet]
+        if configuration[Keys.disableNewNamespace] {
+            guard model == .none else {
+                throw SpecError(
+                    configuration.sources.first ?? "the configuration", "runtime.disable_new_netns",
+                    "true needs internetworking_model = \"none\", not \"\(model.rawValue)\": nothing of the host's network may be given to a guest"
+                )
+            }
+            namespace = .none
+            return
+        }
+        let namespaces = spec.linux?.namespaces ?? []
+        guard let index = namespaces.firstIndex(where: { $0.type == "network" }) else {
+            throw SpecError(
+                source, "linux.namespaces",
+                "host networking is not possible: a machine has a network of its own; give the container a network namespace, or publish its ports"
+            )
+        }
+        let field = "linux.namespaces[\(index)].path"
+        let path = namespaces[index].path ?? ""
+        guard !path.isEmpty else {
+            namespace = process.map { .path("/proc/\($0)/ns/net") } ?? .made
+            return
+        }
+        guard let identity = host.identity(path) else {
+            throw SpecError(source, field, "\(path) is no network namespace, or is gone")
+        }
+        guard identity != host.namespace else {
+            throw SpecError(
+                source, field,
+                "\(path) is the host's: host networking is not possible, a machine has a network of its own")
+        }
+        if let owner = NamespacePath.process(of: path), PodRole(spec) == .none {
+            throw SpecError(
+                source, field,
+                "\(path) is that of another container (process \(owner)): its links can't be shared with a machine; use a network of both, or a pod"
+            )
+        }
+        namespace = .path(path)
+    }
+}
+
+extension NetworkSettings.Namespace {
+    /// Opens or makes it; nil for none.
+    package func open() async throws -> NetworkNamespace? {
+        switch self {
+        case .none: nil
+        // The thread that makes it ends with this.
+        case .made: try await blocking("network") { try NetworkNamespace.make() }
+        case .path(let path): try NetworkNamespace.open(path)
+        }
+    }
+}

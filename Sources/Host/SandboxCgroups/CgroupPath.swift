@@ -1,0 +1,36 @@
+import Cgroups
+
+extension Cgroup {
+    /// The prefix of the last name of a sandbox's cgroup, as Kata has it.
+    package static let sandboxPrefix = "kata_"
+
+    /// The path of a sandbox's cgroup: beside the cgroup that a manager wants for the container.
+    /// - Parameters:
+    ///   - given: `linux.cgroupsPath`: a path, or `slice:prefix:name` for systemd (runc, docs/systemd.md).
+    ///   - sandbox: names the cgroup when `given` is empty.
+    package static func path(_ given: String, sandbox: String) -> String {
+        let parts = given.split(separator: ":", omittingEmptySubsequences: false).map(String.init)
+        let full: String
+        if parts.count == 3 {
+            let slice = parts[0].isEmpty ? "system.slice" : parts[0]
+            full = expand(slice: slice) + "/\(parts[1])-\(parts[2]).scope"
+        } else {
+            full = given
+        }
+        var names = full.split(separator: "/").map(String.init).filter { $0 != "." && $0 != ".." }
+        guard let last = names.popLast() else { return "/vc/\(sandboxPrefix)\(sandbox)" }
+        return (names + [sandboxPrefix + last]).reduce("") { $0 + "/" + $1 }
+    }
+
+    /// The path of a systemd slice: `a-b.slice` lies in `a.slice` (systemd.slice(5)).
+    private static func expand(slice: String) -> String {
+        guard slice.hasSuffix(".slice"), slice != "-.slice" else { return "" }
+        var path = ""
+        var name = ""
+        for part in slice.dropLast(".slice".count).split(separator: "-") {
+            name += (name.isEmpty ? "" : "-") + part
+            path += "/\(name).slice"
+        }
+        return path
+    }
+}

@@ -1,0 +1,42 @@
+/// A network link (rtnetlink(7), RTM_NEWLINK).
+package struct Link: Equatable, Sendable {
+    package var index: Int32
+    package var name: String
+    package var hardwareAddress: HardwareAddress
+    package var mtu: UInt32
+    /// IFF_* (netdevice(7)).
+    package var flags: UInt32
+    /// `veth`, `macvlan` …; empty for a physical link.
+    package var kind: String
+    /// The link below, or a veth's other end; 0 for none.
+    package var lower: Int32
+    package var master: Int32
+
+    package init(
+        index: Int32, name: String, hardwareAddress: HardwareAddress, mtu: UInt32 = 1500, flags: UInt32 = LinkFlags.up,
+        kind: String = "", lower: Int32 = 0, master: Int32 = 0
+    ) {
+        (self.index, self.name, self.hardwareAddress, self.mtu) = (index, name, hardwareAddress, mtu)
+        (self.flags, self.kind, self.lower, self.master) = (flags, kind, lower, master)
+    }
+
+    package var isUp: Bool { flags & LinkFlags.up != 0 }
+    package var isLoopback: Bool { flags & LinkFlags.loopback != 0 }
+
+    /// Size of struct ifinfomsg.
+    static let headerSize = 16
+
+    init?(_ payload: [UInt8]) {
+        guard payload.count >= Self.headerSize else { return nil }
+        index = payload[...].number(at: 4, as: Int32.self)
+        flags = payload[...].number(at: 8, as: UInt32.self)
+        let attributes = Attributes(payload[Self.headerSize...])
+        guard let name = attributes.text(LinkAttribute.name) else { return nil }
+        self.name = name
+        hardwareAddress = HardwareAddress(bytes: attributes.bytes(LinkAttribute.hardwareAddress) ?? [])
+        mtu = attributes.number(LinkAttribute.mtu) ?? 0
+        kind = attributes.nested(LinkAttribute.info)?.text(LinkAttribute.kind) ?? ""
+        lower = Int32(bitPattern: attributes.number(LinkAttribute.lower) ?? 0)
+        master = Int32(bitPattern: attributes.number(LinkAttribute.master) ?? 0)
+    }
+}

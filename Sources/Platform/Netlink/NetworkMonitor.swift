@@ -1,0 +1,45 @@
+import CLinux
+import Glibc
+import LinuxKernel
+
+/// Reports changes of the calling thread's network namespace.
+package struct NetworkMonitor: ~Copyable, Sendable {
+    /// The kinds of objects to watch: RTMGRP_* (rtnetlink(7)), of IPv4 and IPv6.
+    package struct Groups: OptionSet, Sendable {
+        package let rawValue: UInt32
+        package init(rawValue: UInt32) { self.rawValue = rawValue }
+        package static let links = Groups(rawValue: 0x1)
+        package static let addresses = Groups(rawValue: 0x10 | 0x100)
+        package static let routes = Groups(rawValue: 0x40 | 0x400)
+    }
+
+    private let descriptor: FileDescriptor
+
+    package init(_ groups: Groups) throws(SystemError) {
+        descriptor = FileDescriptor(
+            owning: try checkNegativeErrno("open", "rtnetlink", clx_netlink_route(0, groups.rawValue)))
+    }
+
+    /// Blocks until something changes.
+    /// - Returns: false when the time is over or `stop` is readable.
+    package func wait(until deadline: ContinuousClock.Instant?, stop: Int32 = -1) throws(SystemError) -> Bool {
+        var ready = [
+            pollfd(fd: descriptor.raw, events: Int16(POLLIN), revents: 0),
+            pollfd(fd: stop, events: Int16(POLLIN), revents: 0),
+        ]
+        var limit = Int32(-1)
+        if let deadline {
+            let rest = (deadline - ContinuousClock.now) / .milliseconds(1)
+            guard rest > 0 else { return false }
+            limit = Int32(clamping: Int(rest.rounded(.up)))
+        }
+        guard try check("wait for", "the network", { poll(&ready, nfds_t(ready.count), limit) }) > 0,
+            ready[1].revents == 0
+        else {
+            return false
+        }
+        // Lost messages (ENOBUFS) are a change too: the caller lists everything again.
+        _ = readBytes(upTo: 65536) { recv(descriptor.raw, $0.baseAddress, $0.count, 0) }
+        return true
+    }
+}

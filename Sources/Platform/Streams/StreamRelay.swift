@@ -1,0 +1,228 @@
+import Glibc
+import LinuxKernel
+import Synchronization
+
+/// Copies bytes between pairs of descriptors, on one thread for all pairs.
+///
+/// A stream reads again only after it has written everything, so a slow reader stops the writer at the other end.
+/// Nothing is dropped, and the waiting bytes of all streams together are bounded (`share`).
+package final class StreamRelay: Sendable {
+    /// One direction of a pair, for its owner.
+    package final class Handle: Sendable {
+        private struct Facts: Sendable {
+            var moved = 0
+            var ended = false
+            var isUnread = false
+            var waiters: [@Sendable () -> Void] = []
+        }
+        private let facts = Mutex(Facts())
+
+        /// The number of bytes that the destination has taken.
+        package var moved: Int { facts.withLock { $0.moved } }
+
+        /// Whether bytes wait for the destination.
+        package var isUnread: Bool { facts.withLock { $0.isUnread } }
+
+        /// Calls `body` when the stream has ended, at once if it has ended already.
+        package func whenEnded(_ body: @escaping @Sendable () -> Void) {
+            let ended = facts.withLock { facts in
+                if !facts.ended { facts.waiters.append(body) }
+                return facts.ended
+            }
+            if ended { body() }
+        }
+
+        fileprivate func add(_ count: Int) { facts.withLock { $0.moved += count } }
+        fileprivate func set(isUnread: Bool) { facts.withLock { $0.isUnread = isUnread } }
+
+        fileprivate func end() {
+            let waiters = facts.withLock { facts in
+                defer { facts.waiters = [] }
+                facts.ended = true
+                facts.isUnread = false
+                return facts.waiters
+            }
+            for waiter in waiters { waiter() }
+        }
+    }
+
+    /// Two descriptors, which are closed when all streams between them have ended.
+    private final class Pair: Sendable {
+        let one: FileDescriptor
+        let other: FileDescriptor
+
+        init(_ one: consuming FileDescriptor, _ other: consuming FileDescriptor) {
+            for descriptor in [one.raw, other.raw] {
+                _ = fcntl(descriptor, F_SETFL, fcntl(descriptor, F_GETFL) | O_NONBLOCK)
+            }
+            self.one = one
+            self.other = other
+        }
+    }
+
+    /// One direction.
+    private final class Stream {
+        let handle: Handle
+        let source: Int32
+        let destination: Int32
+        private var pair: Pair?
+        /// The bytes that the destination has not taken yet.
+        private var rest: [UInt8] = []
+        private var written = 0
+
+        init(_ added: Added) {
+            (handle, pair) = (added.handle, added.pair)
+            let (one, other) = (added.pair.one.raw, added.pair.other.raw)
+            (source, destination) = added.backwards ? (other, one) : (one, other)
+        }
+
+        var waitsForWriter: Bool { written < rest.count }
+
+        enum Step { case again, ended }
+
+        /// Reads or writes once.
+        /// - Returns: `.ended` at the end of the source, or when the destination is gone.
+        func move(through space: UnsafeMutableRawBufferPointer) -> Step {
+            if waitsForWriter {
+                guard let count = put(rest.withUnsafeBytes { UnsafeRawBufferPointer(rebasing: $0[written...]) }) else {
+                    return .ended
+                }
+                written += count
+                if !waitsForWriter {
+                    (rest, written) = ([], 0)
+                    handle.set(isUnread: false)
+                }
+                return .again
+            }
+            let count = read(source, space.baseAddress, space.count)
+            if count < 0 { return errno == EAGAIN || errno == EINTR ? .again : .ended }
+            guard count > 0, let taken = put(UnsafeRawBufferPointer(rebasing: space[..<count])) else { return .ended }
+            if taken < count {
+                rest = Array(space[taken..<count])
+                handle.set(isUnread: true)
+            }
+            return .again
+        }
+
+        /// - Returns: the number of bytes that the destination took; nil when it is gone.
+        private func put(_ bytes: UnsafeRawBufferPointer) -> Int? {
+            let count = write(destination, bytes.baseAddress, bytes.count)
+            if count < 0 { return errno == EAGAIN || errno == EINTR ? 0 : nil }
+            handle.add(count)
+            return count
+        }
+
+        func end() {
+            // Sends end of file on a socket whose other direction may stay open.
+            shutdown(destination, Int32(SHUT_WR))
+            pair = nil
+            handle.end()
+        }
+    }
+
+    private struct Added: Sendable {
+        let handle = Handle()
+        let pair: Pair
+        var backwards = false
+    }
+
+    private struct Inbox: Sendable {
+        var added: [Added] = []
+        var ended: [Handle] = []
+        var stopped = false
+    }
+
+    private let inbox = Mutex(Inbox())
+    private let wakeUp: WakeUp
+
+    package init() throws(SystemError) {
+        wakeUp = try WakeUp()
+        try startThread("stdio") { [self] in run() }
+    }
+
+    /// Copies from `source` to `destination` until one of them ends.
+    @discardableResult
+    package func connect(from source: consuming FileDescriptor, to destination: consuming FileDescriptor) -> Handle {
+        let added = Added(pair: Pair(source, destination))
+        take([added])
+        return added.handle
+    }
+
+    /// Copies both ways between two sockets. Each direction ends by itself.
+    /// - Returns: the handles of both directions.
+    @discardableResult
+    package func join(_ one: consuming FileDescriptor, _ other: consuming FileDescriptor) -> [Handle] {
+        let pair = Pair(one, other)
+        let both = [Added(pair: pair), Added(pair: pair, backwards: true)]
+        take(both)
+        return both.map(\.handle)
+    }
+
+    private func take(_ added: [Added]) {
+        inbox.withLock { $0.added += added }
+        wakeUp.signal()
+    }
+
+    /// Ends a stream from this side. Drops bytes that were read but not written.
+    package func end(_ handle: Handle) {
+        inbox.withLock { $0.ended.append(handle) }
+        wakeUp.signal()
+    }
+
+    package func stop() {
+        inbox.withLock { $0.stopped = true }
+        wakeUp.signal()
+    }
+
+    /// The maximum of a stream, and of all streams together, in bytes.
+    private static let maxBytes = 64 << 10
+    private static let maxTotalBytes = 8 << 20
+
+    /// The number of bytes that a stream reads at once, which may wait for its reader: 64 KiB with up to 128 streams,
+    /// then less, at least 1 KiB.
+    ///
+    /// A waiting stream keeps its bytes when more streams come, so the nth largest has at most 8 MiB ÷ n. 8192 streams
+    /// have at most 8 MiB × (1 + ln(8192 ÷ 128)), which is 42 MiB.
+    static func share(among streams: Int) -> Int {
+        max(1 << 10, min(maxBytes, maxTotalBytes / max(1, streams)))
+    }
+
+    private func run() {
+        signal(SIGPIPE, SIG_IGN)
+        var streams: [Stream] = []
+        let space = UnsafeMutableRawBufferPointer.allocate(byteCount: Self.maxBytes, alignment: 16)
+        defer { space.deallocate() }
+        while true {
+            let (news, ended, stopped) = inbox.withLock { inbox in
+                defer {
+                    inbox.added = []
+                    inbox.ended = []
+                }
+                return (inbox.added, inbox.ended, inbox.stopped)
+            }
+            streams += news.map(Stream.init)
+            for stream in streams where stopped || ended.contains(where: { $0 === stream.handle }) { stream.end() }
+            if stopped { return }
+            streams.removeAll { stream in ended.contains { $0 === stream.handle } }
+
+            var polled = [pollfd(fd: wakeUp.descriptor, events: Int16(POLLIN), revents: 0)]
+            for stream in streams {
+                polled.append(
+                    stream.waitsForWriter
+                        ? pollfd(fd: stream.destination, events: Int16(POLLOUT), revents: 0)
+                        : pollfd(fd: stream.source, events: Int16(POLLIN), revents: 0))
+            }
+            if poll(&polled, nfds_t(polled.count), -1) < 0 { continue }
+            if polled[0].revents != 0 { wakeUp.drain() }
+            let share = UnsafeMutableRawBufferPointer(rebasing: space[..<Self.share(among: streams.count)])
+            var finished: Set<ObjectIdentifier> = []
+            for (stream, result) in zip(streams, polled.dropFirst()) where result.revents != 0 {
+                if stream.move(through: share) == .ended {
+                    stream.end()
+                    finished.insert(ObjectIdentifier(stream.handle))
+                }
+            }
+            if !finished.isEmpty { streams.removeAll { finished.contains(ObjectIdentifier($0.handle)) } }
+        }
+    }
+}
