@@ -169,7 +169,7 @@ let package = Package(
                 nioPosix, protobuf,
             ],
             path: "Tests/TestSupport", swiftSettings: strict),
-        unitTests("LinuxKernel", ["Streams", "CLinux", "TestSupport"]),
+        unitTests("LinuxKernel", ["Streams", "CLinux", "EventLoop", "TestSupport"]),
         unitTests("Streams", ["LinuxKernel", "TestSupport"]),
         unitTests("Netlink", ["LinuxKernel", "CLinux", "TestSupport"]),
         unitTests("GuestNetwork", ["AgentAPI", "LinuxKernel", "Netlink", "TestSupport"]),

@@ -61,8 +61,14 @@ package struct ProcessNamespace: Hashable, Codable, Sendable {
         guard isForeign, Self.own?.inode == Self.initial.inode, self != Self.initial else { return false }
         let processes = Self.processes.filter { $0 != "1" }
         // A process whose namespaces can't be read may be of this one.
-        do { return try !processes.isEmpty && !processes.contains { try matches(Self.find($0)) } } catch {
+        do { return try !processes.isEmpty && !processes.contains { try matches(Self.living($0)) } } catch {
             return false
         }
+    }
+
+    /// The namespaces of a process; nil when it has ended. A zombie still has a pid namespace, but no time namespace.
+    private static func living(_ process: String) throws(SystemError) -> ProcessNamespace? {
+        guard let found = try find(process), found.time != nil || own?.time == nil else { return nil }
+        return found
     }
 }
