@@ -200,7 +200,13 @@ let package = Package(
         unitTests("Share", ["GuestSpec", "LinuxKernel", "TestSupport"]),
         unitTests("GuestSpec", ["AgentAPI", "Cleanup", "LinuxKernel", "OCISpec", "Pod"]),
         unitTests("Pod", ["Configuration", "Hypervisor", "OCISpec"]),
-        unitTests("Network", ["Netlink", "LinuxKernel", "TestSupport"]),
+        unitTests(
+            "Network",
+            [
+                "AgentAPI", "Cleanup", "EventLoop", "Hypervisor", "LinuxKernel", "Netlink", "OCISpec", "Streams",
+                "TTRPC", "TestSupport", log, nioPosix,
+            ]),
+        .testTarget(name: "HouseTests", path: "Tests/HouseTests", swiftSettings: strict),
         unitTests("Cgroups", ["LinuxKernel", "SandboxCgroups", "TestSupport"]),
         unitTests("Storage", ["CLinux", "LinuxKernel", "TestSupport"]),
         unitTests("Cleanup", ["LinuxKernel", "Network", "SandboxCgroups", "TestSupport"]),

@@ -212,22 +212,6 @@ struct FileTests {
         #expect(error?.description == "open /nowhere/state: no such file or directory")
     }
 
-    @Test("an accepted connection is close-on-exec, and a listener that is shut down accepts no more")
-    func accept() throws {
-        let directory = try temporaryDirectory()
-        defer { Files.removeTree(directory) }
-        let listener = try UnixSocket.listen(directory + "/socket")
-        let raw = listener.raw
-        let client = try UnixSocket.connect(directory + "/socket")
-        var flags: [Int32] = []
-        UnixSocket.acceptAll(raw) { socket in
-            flags.append(fcntl(socket, F_GETFD))
-            close(socket)
-            shutdown(raw, Int32(SHUT_RDWR))
-        }
-        #expect(flags == [FD_CLOEXEC] && client.raw >= 0)
-    }
-
     @Test("a socket path that does not fit is refused, not cut")
     func longSocketPath() {
         let path = "/tmp/" + String(repeating: "x", count: 200)

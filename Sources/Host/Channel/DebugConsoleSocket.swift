@@ -11,18 +11,15 @@ import protocol NIOCore.EventLoop
 package final class DebugConsoleSocket: Sendable {
     private static let port = GuestPort.debugConsole
 
-    private let listener: FileDescriptor
-    private let path: String
+    private let listener: Listener
     private let relay: StreamRelay
 
     package init(_ path: String, channel: any GuestChannel, loop: any EventLoop) throws(SystemError) {
-        self.path = path
-        listener = try UnixSocket.listen(path)
         relay = try StreamRelay()
-        try startThread("debug-console") { [self] in
-            UnixSocket.acceptAll(listener.raw) { socket in
-                Task(executorPreference: LoopExecutor(loop)) { [relay] in await Self.answer(socket, channel, relay) }
-            }
+        listener = try Listener(unix: path)
+        try listener.forEachConnection(thread: "debug-console") { [relay] connection in
+            let socket = connection.take()
+            Task(executorPreference: LoopExecutor(loop)) { await Self.answer(socket, channel, relay) }
         }
     }
 
@@ -51,10 +48,9 @@ package final class DebugConsoleSocket: Sendable {
         }
     }
 
-    /// Ends the socket and every stream through it. Closing the descriptor would race with accept(2) on it.
+    /// Ends the socket and every stream through it.
     package func close() {
-        shutdown(listener.raw, Int32(SHUT_RDWR))
-        unlink(path)
+        listener.stop()
         relay.stop()
     }
 }

@@ -13,21 +13,6 @@ package final class HybridVsockChannel: GuestChannel {
     private let listeners = Mutex<[UInt32: Listener]>([:])
     private let closed = Mutex(false)
 
-    /// Closing the descriptor would race with accept(2) on it; shutting it down ends the accept.
-    private final class Listener: Sendable {
-        let socket: FileDescriptor
-        let path: String
-        init(_ path: String) throws(SystemError) {
-            self.path = path
-            socket = try UnixSocket.listen(path)
-        }
-
-        func end() {
-            shutdown(socket.raw, Int32(SHUT_RDWR))
-            unlink(path)
-        }
-    }
-
     package init(socketPath: String, loop: any EventLoop) {
         self.socketPath = socketPath
         self.loop = loop
@@ -61,12 +46,12 @@ package final class HybridVsockChannel: GuestChannel {
     }
 
     package func listen(port: UInt32, _ accept: @escaping @Sendable (Int32) -> Void) throws {
-        let listener = try Listener("\(socketPath)_\(port)")
+        let listener = try Listener(unix: "\(socketPath)_\(port)")
         listeners.withLock { $0[port] = listener }
-        try startThread("hybrid-\(port)") { UnixSocket.acceptAll(listener.socket.raw, accept) }
+        try listener.forEachConnection(thread: "hybrid-\(port)") { accept($0.take()) }
     }
 
-    package func stopListening(port: UInt32) { listeners.withLock { $0.removeValue(forKey: port) }?.end() }
+    package func stopListening(port: UInt32) { listeners.withLock { $0.removeValue(forKey: port) }?.stop() }
 
     package func close() {
         closed.withLock { $0 = true }
@@ -74,6 +59,6 @@ package final class HybridVsockChannel: GuestChannel {
             defer { listeners = [:] }
             return Array(listeners.values)
         }
-        for listener in all { listener.end() }
+        for listener in all { listener.stop() }
     }
 }

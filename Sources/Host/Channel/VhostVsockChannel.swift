@@ -12,7 +12,7 @@ final class VhostVsockChannel: GuestChannel {
 
     private let guest: UInt32
     private let loop: any EventLoop
-    private let listeners = Mutex<[UInt32: Int32]>([:])
+    private let listeners = Mutex<[UInt32: Listener]>([:])
     private let closed = Mutex(false)
 
     init(guest: UInt32, loop: any EventLoop) throws(SystemError) {
@@ -29,28 +29,14 @@ final class VhostVsockChannel: GuestChannel {
         return try await dial { [guest] _ in try Vsock.connect(guest, port: port) }
     }
 
+    /// Any guest of this host could connect: only this one may.
     func listen(port: UInt32, _ accept: @escaping @Sendable (Int32) -> Void) throws {
-        // The thread owns the descriptor: the number stays its own while accept(2) uses it.
-        let listener = SharedDescriptor(
-            FileDescriptor(owning: try checkNegativeErrno("listen on", "vsock port \(port)", clx_listen_vsock(port))))
-        try startThread("vsock-\(port)") { [guest] in
-            while true {
-                var peer: UInt32 = 0
-                let socket = clx_accept_vsock(listener.raw, &peer)
-                if socket >= 0 {
-                    // Any guest of this host could try.
-                    if peer == guest { accept(socket) } else { Glibc.close(socket) }
-                } else if socket != -EINTR, socket != -ECONNABORTED {
-                    return
-                }
-            }
-        }
-        listeners.withLock { $0[port] = listener.raw }
+        let listener = try Listener(vsockPort: port, allowedPeer: guest)
+        listeners.withLock { $0[port] = listener }
+        try listener.forEachConnection(thread: "vsock-\(port)") { accept($0.take()) }
     }
 
-    func stopListening(port: UInt32) {
-        if let listener = listeners.withLock({ $0.removeValue(forKey: port) }) { shutdown(listener, Int32(SHUT_RDWR)) }
-    }
+    func stopListening(port: UInt32) { listeners.withLock { $0.removeValue(forKey: port) }?.stop() }
 
     func close() {
         closed.withLock { $0 = true }

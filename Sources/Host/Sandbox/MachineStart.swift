@@ -58,7 +58,7 @@ final class MachineStart: Sendable {
 
     /// Reports a part.
     /// - Throws: when the sandbox was stopped meanwhile. The caller ends the part then.
-    func has<Part>(_ key: WritableKeyPath<MachineParts, Part?> & Sendable, _ part: Part) throws(SandboxError) {
+    func has<Part>(_ key: any WritableKeyPath<MachineParts, Part?> & Sendable, _ part: Part) throws(SandboxError) {
         let isCancelled = state.withLock { state in
             if !state.isCancelled { state.parts[keyPath: key] = part }
             return state.isCancelled

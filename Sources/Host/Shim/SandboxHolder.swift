@@ -43,6 +43,9 @@ package final class SandboxHolder: Sendable {
         executor = LoopExecutor(loop)
     }
 
+    /// Holds a sandbox that runs already.
+    func hold(_ sandbox: Sandbox) { held.withLock { $0 = sandbox } }
+
     package func current() throws(SandboxError) -> Sandbox {
         guard let sandbox = held.withLock({ $0 }) else {
             throw SandboxError(.notFound, "sandbox \(identifier) has no virtual machine yet")
@@ -85,7 +88,7 @@ package final class SandboxHolder: Sendable {
                 metadata: ["reason": "\(plan.hypervisor.acceleration.reason)"])
         }
         let sandbox = Sandbox(plan: plan, ledger: ledger, loop: loop, log: log)
-        held.withLock { $0 = sandbox }
+        hold(sandbox)
         return (sandbox, true)
     }
 

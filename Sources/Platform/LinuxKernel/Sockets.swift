@@ -42,14 +42,6 @@ package enum UnixSocket {
         }
     }
 
-    /// Accepts connections, close-on-exec, until the listener is shut down. `body` owns each descriptor.
-    package static func acceptAll(_ listener: Int32, _ body: (Int32) -> Void) {
-        while true {
-            let socket = clx_accept(listener)
-            if socket >= 0 { body(socket) } else if socket != -EINTR, socket != -ECONNABORTED { return }
-        }
-    }
-
     /// Whether the socket's file is there but no process listens. False when that can't be found out.
     package static func isAbandoned(_ path: String) -> Bool {
         // Tries twice: a process may have bound the socket and be about to listen.

@@ -1,0 +1,133 @@
+import Foundation
+import Testing
+
+/// The house as Package.swift declares it, and as the sources use it.
+@Suite("The house")
+struct HouseTests {
+    private static let root = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
+        .deletingLastPathComponent().path
+
+    /// A target below Sources.
+    private struct Room {
+        let name: String
+        let storey: String
+        let path: String
+        let dependencies: Set<String>
+    }
+
+    /// From the bottom up. A storey imports from itself and from those below it; Guest and Host don't know each other.
+    private static let storeys = ["Platform": 0, "Contracts": 1, "Guest": 2, "Host": 2, "Tools": 3]
+
+    /// Names of Package.swift's variables for products of packages.
+    private static let products = [
+        "nioCore": "NIOCore", "nioPosix": "NIOPosix", "log": "Logging", "protobuf": "SwiftProtobuf",
+        "arguments": "ArgumentParser",
+    ]
+
+    /// Modules that come with the toolchain, or with swift-protobuf.
+    private static let always: Set<String> = ["Glibc", "Synchronization", "FoundationEssentials", "_Builtin_float"]
+
+    private static func rooms() throws -> [Room] {
+        let text = try String(contentsOfFile: root + "/Package.swift", encoding: .utf8)
+        var rooms: [Room] = []
+        let room = /room\(\s*"([A-Za-z]+)", in: "([A-Za-z]+)"(?:,\s*\[([^\]]*)\])?/
+        for match in text.matches(of: room) {
+            let (name, storey) = (String(match.1), String(match.2))
+            rooms.append(
+                Room(
+                    name: name, storey: storey, path: "Sources/\(storey)/\(name)",
+                    dependencies: names(match.3.map(String.init) ?? "")))
+        }
+        for match in text.matches(of: /tool\(\s*"([a-z0-9-]+)",\s*\[([^\]]*)\]/) {
+            rooms.append(
+                Room(
+                    name: String(match.1), storey: "Tools", path: "Sources/Tools/\(match.1)",
+                    dependencies: names(String(match.2))))
+        }
+        let plain =
+            /\.target\(\s*name: "([A-Za-z]+)",\s*dependencies: \[([^\]]*)\],\s*path: "Sources\/([A-Za-z]+)\/([^"]*)"/
+        for match in text.matches(of: plain) {
+            rooms.append(
+                Room(
+                    name: String(match.1), storey: String(match.3), path: "Sources/\(match.3)/\(match.4)",
+                    dependencies: names(String(match.2))))
+        }
+        return rooms
+    }
+
+    private static func names(_ list: String) -> Set<String> {
+        Set(
+            list.split(separator: ",").map { $0.trimmingCharacters(in: .whitespacesAndNewlines) }
+                .filter { !$0.isEmpty }
+                .map { $0.hasPrefix("\"") ? $0.trimmingCharacters(in: ["\""]) : products[$0] ?? $0 })
+    }
+
+    /// The modules that a room's files import, with the first file that does.
+    private static func imports(_ room: Room, but others: [Room]) throws -> [String: String] {
+        var found: [String: String] = [:]
+        let files = FileManager.default.enumerator(atPath: root + "/" + room.path)
+        while let file = files?.nextObject() as? String {
+            let path = room.path + "/" + file
+            guard file.hasSuffix(".swift"), !file.contains("Generated/"),
+                !others.contains(where: { $0.path.hasPrefix(room.path + "/") && path.hasPrefix($0.path + "/") })
+            else { continue }
+            let text = try String(contentsOfFile: root + "/" + path, encoding: .utf8)
+            for match in text.matches(of: /(?m)^import (?:struct |protocol |class |enum |func )?([A-Za-z_]+)/) {
+                found[String(match.1), default: path] = path
+            }
+        }
+        return found
+    }
+
+    @Test("a room imports what Package.swift declares for it, and nothing else")
+    func declared() throws {
+        let rooms = try Self.rooms()
+        #expect(rooms.count > 35, "\(rooms.map(\.name))")
+        for room in rooms {
+            for (module, file) in try Self.imports(room, but: rooms) {
+                #expect(
+                    room.dependencies.contains(module) || Self.always.contains(module),
+                    "\(file) imports \(module), which \(room.name) does not declare")
+            }
+        }
+    }
+
+    @Test("no storey imports from one above it, and host and guest don't know each other")
+    func downwards() throws {
+        let rooms = try Self.rooms()
+        let storeys = Dictionary(uniqueKeysWithValues: rooms.map { ($0.name, $0.storey) })
+        for room in rooms {
+            for module in room.dependencies {
+                guard let other = storeys[module], let own = Self.storeys[room.storey], let its = Self.storeys[other]
+                else { continue }
+                #expect(
+                    its < own || other == room.storey,
+                    "\(room.storey)/\(room.name) depends on \(other)/\(module)")
+            }
+        }
+    }
+
+    @Test("only the folder of a hypervisor names it, and the one place that knows all kinds")
+    func hypervisors() throws {
+        let allowed = [
+            "Sources/Host/Hypervisor/QEMU", "Sources/Host/Configuration", "Sources/Host/Shim/HypervisorChoice.swift",
+        ]
+        let files = FileManager.default.enumerator(atPath: Self.root + "/Sources/Host")
+        while let file = files?.nextObject() as? String {
+            let path = "Sources/Host/" + file
+            guard file.hasSuffix(".swift"), !allowed.contains(where: { path.hasPrefix($0) }) else { continue }
+            let text = try String(contentsOfFile: Self.root + "/" + path, encoding: .utf8)
+            let code = text.split(separator: "\n").filter { !$0.drop { $0 == " " }.hasPrefix("//") }
+            for line in code where line.contains("QEMU") || line.contains("QMP") {
+                Issue.record("\(path): \(line)")
+            }
+        }
+    }
+
+    @Test("a check that finds nothing finds a planted one")
+    func planted() {
+        let list = Self.names("\"Linux\", nioCore,\n  \"A\"")
+        #expect(list == ["Linux", "NIOCore", "A"])
+        #expect(!["Platform"].allSatisfy { (Self.storeys[$0] ?? 9) > 0 })
+    }
+}

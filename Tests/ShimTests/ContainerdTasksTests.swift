@@ -1,0 +1,122 @@
+import Glibc
+import LinuxKernel
+import Logging
+import NIOPosix
+import OCISpec
+import Sandbox
+import ShimAPI
+import SwiftProtobuf
+import TTRPC
+import TestSupport
+import Testing
+
+@testable import Shim
+
+/// containerd's task API over a sandbox on fakes.
+@Suite("The task API", .timeLimit(.minutes(1)))
+struct ContainerdTasksTests {
+    private let guest: FakeGuest
+    private let fakes: FakeSandbox
+    private let tasks: ContainerdTasks
+    private let context = CallContext(metadata: [:])
+
+    init() throws {
+        guest = try FakeGuest()
+        fakes = try FakeSandbox(guest.agent)
+        let loop = MultiThreadedEventLoopGroup.singleton.next()
+        let log = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
+        let holder = SandboxHolder(
+            identifier: "s1", configurationPath: nil, ledger: fakes.ledger, loop: loop, log: log)
+        holder.hold(fakes.sandbox)
+        tasks = ContainerdTasks(
+            sandboxes: holder, events: EventPublisher(address: nil, namespace: "t", loop: loop, log: log), log: log
+        ) { _ in }
+    }
+
+    private func create(_ id: String) async throws {
+        if await fakes.sandbox.state == .empty { try await fakes.sandbox.boot() }
+        let bundle = try fakes.bundle(id)
+        var spec = Spec.example
+        spec.process?.terminal = false
+        try Files.write(bundle + "/config.json", spec.json())
+        _ = try await tasks.create(
+            .with {
+                $0.id = id
+                $0.bundle = bundle
+            }, context)
+    }
+
+    private func state(_ id: String) async throws -> Containerd_Task_V2_Status {
+        try await tasks.state(.with { $0.id = id }, context).status
+    }
+
+    private func code(_ body: () async throws -> Void) async -> RPCError.Code? {
+        do { try await body() } catch let error as RPCError { return error.code } catch {}
+        return nil
+    }
+
+    @Test("a task's life: created, running, stopped with its status, deleted")
+    func life() async throws {
+        try await create("c1")
+        #expect(try await state("c1") == .created)
+        _ = try await tasks.start(.with { $0.id = "c1" }, context)
+        #expect(try await state("c1") == .running)
+        async let end = tasks.wait(.with { $0.id = "c1" }, context)
+        guest.end("c1", status: 5)
+        #expect(try await end.exitStatus == 5)
+        #expect(try await state("c1") == .stopped)
+        #expect(try await tasks.delete(.with { $0.id = "c1" }, context).exitStatus == 5)
+        #expect(await code { _ = try await state("c1") } == .notFound)
+        await fakes.sandbox.stop()
+    }
+
+    @Test("pause, resume, kill and exec go to the sandbox")
+    func verbs() async throws {
+        try await create("c1")
+        _ = try await tasks.start(.with { $0.id = "c1" }, context)
+        _ = try await tasks.pause(.with { $0.id = "c1" }, context)
+        #expect(try await state("c1") == .paused)
+        _ = try await tasks.resume(.with { $0.id = "c1" }, context)
+        #expect(try await state("c1") == .running)
+        _ = try await tasks.exec(
+            .with {
+                $0.id = "c1"
+                $0.execID = "e1"
+                $0.spec.value = .init(Spec.example.process!.json())
+            }, context)
+        _ = try await tasks.start(
+            .with {
+                $0.id = "c1"
+                $0.execID = "e1"
+            }, context)
+        #expect(guest.calls.contains("ExecProcess"))
+        _ = try await tasks.kill(
+            .with {
+                $0.id = "c1"
+                $0.signal = 9
+            }, context)
+        #expect(try await tasks.wait(.with { $0.id = "c1" }, context).exitStatus == 137)
+        await fakes.sandbox.stop()
+    }
+
+    @Test("refusals have the codes that containerd acts on")
+    func codes() async throws {
+        #expect(await code { try await create("../x") } == .invalidArgument)
+        try await create("c1")
+        #expect(await code { try await create("c1") } == .alreadyExists)
+        #expect(await code { _ = try await tasks.start(.with { $0.id = "none" }, context) } == .notFound)
+        _ = try await tasks.start(.with { $0.id = "c1" }, context)
+        #expect(await code { _ = try await tasks.start(.with { $0.id = "c1" }, context) } == .failedPrecondition)
+        #expect(await code { _ = try await tasks.delete(.with { $0.id = "c1" }, context) } == .failedPrecondition)
+        await fakes.sandbox.stop()
+    }
+
+    @Test("a shutdown waits for the last container, unless it is to be now")
+    func shutdown() async throws {
+        try await create("c1")
+        _ = try await tasks.shutdown(.init(), context)
+        #expect(await fakes.sandbox.state == .ready)
+        _ = try await tasks.shutdown(.with { $0.now = true }, context)
+        #expect(await fakes.sandbox.state == .gone)
+    }
+}
