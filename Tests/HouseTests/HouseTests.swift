@@ -124,6 +124,12 @@ struct HouseTests {
         }
     }
 
+    @Test("docs/architecture.md has a row for each room")
+    func documented() throws {
+        let text = try String(contentsOfFile: Self.root + "/docs/architecture.md", encoding: .utf8)
+        for room in try Self.rooms() { #expect(text.contains("| `\(room.name)` |"), "\(room.name)") }
+    }
+
     @Test("a check that finds nothing finds a planted one")
     func planted() {
         let list = Self.names("\"Linux\", nioCore,\n  \"A\"")
