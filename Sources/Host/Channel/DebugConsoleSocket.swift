@@ -33,7 +33,7 @@ package final class DebugConsoleSocket: Sendable {
             try await blocking("debug-console") { try readRequest(socket) }
             let guest = FileDescriptor(owning: try await channel.dial(port: port, timeout: Deadline.console.limit))
             let answer = "OK \(port)\n"
-            _ = send(client.raw, answer, answer.utf8.count, Int32(MSG_NOSIGNAL))
+            _ = unsafe send(client.raw, answer, answer.utf8.count, Int32(MSG_NOSIGNAL))
             relay.join(client, guest)
         } catch {}
     }
@@ -43,7 +43,7 @@ package final class DebugConsoleSocket: Sendable {
         var line: [UInt8] = []
         var byte: UInt8 = 0
         while line.last != UInt8(ascii: "\n"), line.count < 32 {
-            guard try check("read", "debug console", { read(socket, &byte, 1) }) == 1 else { break }
+            guard try check("read", "debug console", { unsafe read(socket, &byte, 1) }) == 1 else { break }
             line.append(byte)
         }
         guard line == Array("CONNECT \(port)\n".utf8) else {
@@ -54,7 +54,7 @@ package final class DebugConsoleSocket: Sendable {
     /// Ends the socket and every stream through it. Closing the descriptor would race with accept(2) on it.
     package func close() {
         shutdown(listener.raw, Int32(SHUT_RDWR))
-        unlink(path)
+        unsafe unlink(path)
         relay.stop()
     }
 }

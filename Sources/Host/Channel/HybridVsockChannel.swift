@@ -24,7 +24,7 @@ package final class HybridVsockChannel: GuestChannel {
 
         func end() {
             shutdown(socket.raw, Int32(SHUT_RDWR))
-            unlink(path)
+            unsafe unlink(path)
         }
     }
 
@@ -49,7 +49,7 @@ package final class HybridVsockChannel: GuestChannel {
         var line: [UInt8] = []
         var byte: UInt8 = 0
         while line.count < 32 {
-            guard try check("read", path, { read(socket.raw, &byte, 1) }) == 1 else { break }
+            guard try check("read", path, { unsafe read(socket.raw, &byte, 1) }) == 1 else { break }
             if byte == UInt8(ascii: "\n") {
                 guard line.starts(with: Array("OK ".utf8)) else { break }
                 socket.setReadLimit(nil)

@@ -16,7 +16,7 @@ final class VhostVsockChannel: GuestChannel {
     private let closed = Mutex(false)
 
     init(guest: UInt32, loop: any EventLoop) throws(SystemError) {
-        guard access(Self.device, R_OK | W_OK) == 0 else {
+        guard unsafe access(Self.device, R_OK | W_OK) == 0 else {
             throw SystemError(
                 "use the host's vsock (guest_channel = \"vhost-vsock\")", Self.device, errno: errno)
         }
@@ -36,7 +36,7 @@ final class VhostVsockChannel: GuestChannel {
         try startThread("vsock-\(port)") { [guest] in
             while true {
                 var peer: UInt32 = 0
-                let socket = clx_accept_vsock(listener.raw, &peer)
+                let socket = unsafe clx_accept_vsock(listener.raw, &peer)
                 if socket >= 0 {
                     // Any guest of this host could try.
                     if peer == guest { accept(socket) } else { Glibc.close(socket) }
