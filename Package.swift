@@ -7,7 +7,7 @@ let swift6: [SwiftSetting] = [
     .enableUpcomingFeature("ExistentialAny"),
 ]
 
-/// Each use of an unsafe construct is marked `unsafe`; tests and generated code do without.
+/// Each use of an unsafe construct is marked `unsafe`, except in tests, in benchmarks and in generated code.
 let strict = swift6 + [.strictMemorySafety()]
 
 /// Rooms whose generated protobuf code uses unsafe constructs without the mark.
