@@ -2,35 +2,35 @@
 import PackageDescription
 
 /// Every target lives under Sources/<storey>/<room>; a storey imports only from the storeys below it.
-let strict: [SwiftSetting] = [
+let swift6: [SwiftSetting] = [
     .swiftLanguageMode(.v6),
     .enableUpcomingFeature("ExistentialAny"),
 ]
 
+/// Each use of an unsafe construct is marked `unsafe`, except in tests, in benchmarks and in generated code.
+let strict = swift6 + [.strictMemorySafety()]
+
+/// Rooms whose generated protobuf code uses unsafe constructs without the mark.
+let generated: Set = ["AgentAPI", "ShimAPI"]
+
 func room(
     _ name: String, in storey: String, _ dependencies: [Target.Dependency] = [], exclude: [String] = [],
-    resources: [Resource]? = nil, memory: [SwiftSetting] = []
+    resources: [Resource]? = nil
 ) -> Target {
     .target(
         name: name, dependencies: dependencies, path: "Sources/\(storey)/\(name)", exclude: exclude,
-        resources: resources,
-        swiftSettings: strict
-            + (storey == "Guest" || ["OCISpec", "TTRPC"].contains(name) ? [.strictMemorySafety()] : memory))
+        resources: resources, swiftSettings: generated.contains(name) ? swift6 : strict)
 }
-
-/// Rooms in which each use of an unsafe construct is marked `unsafe`.
-let memorySafe: [SwiftSetting] = [.strictMemorySafety()]
 
 func tool(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
     .executableTarget(
-        name: name, dependencies: dependencies, path: "Sources/Tools/\(name)",
-        swiftSettings: strict + memorySafe)
+        name: name, dependencies: dependencies, path: "Sources/Tools/\(name)", swiftSettings: strict)
 }
 
 func unitTests(_ room: String, _ dependencies: [Target.Dependency] = []) -> Target {
     .testTarget(
         name: "\(room)Tests", dependencies: [.byName(name: room)] + dependencies, path: "Tests/\(room)Tests",
-        swiftSettings: strict)
+        swiftSettings: swift6)
 }
 
 let nioCore = Target.Dependency.product(name: "NIOCore", package: "swift-nio")
@@ -89,7 +89,7 @@ let package = Package(
                 nioPosix, protobuf,
             ]),
         // Host
-        room("Configuration", in: "Host", ["Digest", "LinuxKernel"], memory: memorySafe),
+        room("Configuration", in: "Host", ["Digest", "LinuxKernel"]),
         room("Hypervisor", in: "Host", ["LinuxKernel", "Streams", nioCore], exclude: ["QEMU"]),
         .target(
             name: "QEMU",
@@ -140,14 +140,14 @@ let package = Package(
                 "Sandbox", "Cleanup", "Configuration", "GuestSpec", "Hypervisor", "Network", "Pod", "QEMU", "Share",
                 "Snapshot", "SocketForward", "Stdio", "ShimAPI", "AgentAPI", "TTRPC", "EventLoop", "OCISpec",
                 "LinuxKernel", "CLinux", nioCore, nioPosix, log, protobuf,
-            ], memory: memorySafe),
+            ]),
         room(
             "CommandLine", in: "Host",
             [
                 "Shim", "Sandbox", "Channel", "Cleanup", "Configuration", "GuestSpec", "Hypervisor", "Network", "Pod",
                 "Snapshot", "Stdio", "Streams", "AgentAPI", "OCISpec", "ShimAPI", "TTRPC", "EventLoop", "Netlink",
                 "LinuxKernel", "CLinux", nioCore, protobuf,
-            ], memory: memorySafe),
+            ]),
         // Tools
         tool("kata-agent", ["Agent", "AgentAPI", "LinuxKernel"]),
         tool("containerd-shim-kata-v2", ["Shim", "Sandbox", "Cleanup", "AgentAPI", "LinuxKernel"]),
@@ -158,7 +158,7 @@ let package = Package(
                 arguments,
             ]),
         tool("kata-osbuilder", ["Images", "LinuxKernel", arguments]),
-        .executableTarget(name: "bench-peer", path: "Benchmarks/Peer", swiftSettings: strict),
+        .executableTarget(name: "bench-peer", path: "Benchmarks/Peer", swiftSettings: swift6),
         // Unit tests
         .target(
             name: "TestSupport",
@@ -168,7 +168,7 @@ let package = Package(
                 "VhostUser", log, nioCore,
                 nioPosix, protobuf,
             ],
-            path: "Tests/TestSupport", swiftSettings: strict),
+            path: "Tests/TestSupport", swiftSettings: swift6),
         unitTests("LinuxKernel", ["Streams", "CLinux", "EventLoop", "TestSupport"]),
         unitTests("Streams", ["LinuxKernel", "TestSupport"]),
         unitTests("Netlink", ["LinuxKernel", "CLinux", "TestSupport"]),
@@ -229,7 +229,7 @@ let package = Package(
         .testTarget(
             name: "HostCommandLineTests",
             dependencies: ["CommandLine", "Configuration", "LinuxKernel", "OCISpec", "Pod", "TestSupport"],
-            path: "Tests/HostCommandLineTests", swiftSettings: strict),
+            path: "Tests/HostCommandLineTests", swiftSettings: swift6),
         // Tests with real guests
         .testTarget(
             name: "VMTests",
@@ -240,7 +240,7 @@ let package = Package(
                 "OCISpec", "LinuxKernel",
                 nioCore, nioPosix, protobuf, log,
             ],
-            path: "Tests/VMTests", exclude: ["attack", "crash-cell", "talk"], swiftSettings: strict),
+            path: "Tests/VMTests", exclude: ["attack", "crash-cell", "talk"], swiftSettings: swift6),
     ]
 )
 
@@ -250,7 +250,7 @@ if Context.environment["KATA_FUZZER"] != nil {
         .executableTarget(
             name: "kata-fuzz",
             dependencies: ["AgentAPI", "LinuxKernel", "Shim", "TTRPC", "TestSupport", nioCore, protobuf],
-            path: "Tests/Fuzz", swiftSettings: strict,
+            path: "Tests/Fuzz", swiftSettings: swift6,
             // gold fails on the instrumented objects.
             linkerSettings: [.unsafeFlags(["-use-ld=lld"])]))
 }

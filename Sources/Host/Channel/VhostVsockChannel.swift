@@ -16,7 +16,7 @@ final class VhostVsockChannel: GuestChannel {
     private let closed = Mutex(false)
 
     init(guest: UInt32, loop: any EventLoop) throws(SystemError) {
-        guard access(Self.device, R_OK | W_OK) == 0 else {
+        guard unsafe access(Self.device, R_OK | W_OK) == 0 else {
             throw SystemError(
                 "use the host's vsock (guest_channel = \"vhost-vsock\")", Self.device, errno: errno)
         }

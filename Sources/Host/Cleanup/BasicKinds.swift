@@ -31,7 +31,7 @@ extension Ledger {
         func undo() {
             // In another namespace the path may hold a mount of someone else; ours ends with the last process there.
             if namespace == Mounts.namespace { Mounts.detachLast(path) }
-            if Ledger.isOurs(path), unlink(path) != 0 { rmdir(path) }
+            if Ledger.isOurs(path), unsafe unlink(path) != 0 { unsafe rmdir(path) }
         }
 
         func renamed(from old: String, to name: String) -> Mount? {
@@ -61,7 +61,7 @@ extension Ledger {
 
         func undo() {
             var facts = stat()
-            if lstat(path, &facts) == 0, facts.st_mode & S_IFMT == S_IFSOCK { unlink(path) }
+            if unsafe lstat(path, &facts) == 0, facts.st_mode & S_IFMT == S_IFSOCK { unsafe unlink(path) }
         }
     }
 

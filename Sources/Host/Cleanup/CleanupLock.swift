@@ -17,7 +17,9 @@ enum CleanupLock {
             usleep(5000)
         }
         var (own, there) = (stat(), stat())
-        if fstat(file.raw, &own) == 0, stat(path, &there) == 0, own.st_ino == there.st_ino, own.st_dev == there.st_dev {
+        if unsafe fstat(file.raw, &own) == 0, unsafe stat(path, &there) == 0, own.st_ino == there.st_ino,
+            own.st_dev == there.st_dev
+        {
             body()
         }
         // Keeps the file open until here.

@@ -68,11 +68,11 @@ package final class Ledger: Sendable {
 
     /// Renames a directory to one that a dead sandbox may have left.
     private static func rename(_ prepared: String, _ directory: String, save: (String) -> Void) throws {
-        guard Glibc.rename(prepared, directory) != 0 else { return }
+        guard unsafe Glibc.rename(prepared, directory) != 0 else { return }
         let code = errno
         guard code == ENOTEMPTY || code == EEXIST else { throw SystemError("make directory", directory, errno: code) }
         try cleanUpDead(directory, save: save)
-        try check("make directory", directory) { Glibc.rename(prepared, directory) }
+        try check("make directory", directory) { unsafe Glibc.rename(prepared, directory) }
     }
 
     /// Renames the sandbox: its directory, and the paths in its shares.
@@ -93,7 +93,7 @@ package final class Ledger: Sendable {
         try Self.rename(from, target, save: save)
         state.withLock { $0.directory = target }
         let (share, moved) = (Self.shares + "/" + old, Self.shares + "/" + name)
-        if Files.exists(share) { try check("rename", share) { Glibc.rename(share, moved) } }
+        if Files.exists(share) { try check("rename", share) { unsafe Glibc.rename(share, moved) } }
         for id in outdated { forget(id) }
     }
 

@@ -45,7 +45,7 @@ extension Ledger {
             for record in records.reversed() { record.entry?.thing.undo() }
             // Frees the name in one step: a new sandbox may take it at once.
             let gone = Files.parent(of: directory) + "/.old-\(name(of: directory))-\(getpid())"
-            if Glibc.rename(directory, gone) == 0 { save(gone) }
+            if unsafe Glibc.rename(directory, gone) == 0 { save(gone) }
             Files.removeTree(gone)
         }
         removeAbandoned(in: Files.parent(of: directory))

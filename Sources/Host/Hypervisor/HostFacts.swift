@@ -26,7 +26,7 @@ package struct HostFacts: Sendable, Equatable {
         // From 0x70000000 on no user has a number by convention (systemd, "Users, Groups, UIDs and GIDs"). Two living shims have two pids.
         let own = firstFreeUser + UInt32(getpid())
         var device = stat()
-        host.user = ProcessUser(
+        host.user = unsafe ProcessUser(
             user: own, group: own,
             groups: stat("/dev/kvm", &device) == 0 && device.st_gid != 0 ? [device.st_gid] : [])
         return host

@@ -46,7 +46,8 @@ package struct RootImage: Sendable, Equatable {
         guard let open = file.file else { throw wrong("it is not open") }
         func read(_ count: Int, at offset: Int) -> [UInt8] {
             var bytes = [UInt8](repeating: 0, count: count)
-            return pread(open.raw, &bytes, count, offset) == count ? bytes : []
+            // SAFETY: the buffer has room for `count` bytes.
+            return unsafe pread(open.raw, &bytes, count, offset) == count ? bytes : []
         }
         let bytes = file.size
         var found = Self.fileSystem { read(2048, at: $0) }

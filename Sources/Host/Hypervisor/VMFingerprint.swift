@@ -22,7 +22,7 @@ package struct VMFingerprint: Codable, Equatable, Sendable {
         for path in programs where path.hasPrefix("/") {
             var facts = stat()
             files[path] =
-                stat(path, &facts) == 0
+                unsafe stat(path, &facts) == 0
                 ? "\(facts.st_size) \(facts.st_mtim.tv_sec).\(facts.st_mtim.tv_nsec) \(facts.st_ino)" : "missing"
         }
     }

@@ -64,7 +64,7 @@ package final class NameResolver: Sendable {
                 polled.append(pollfd(fd: flow.stream, events: Int16(POLLIN), revents: 0))
                 polled.append(pollfd(fd: flow.socket, events: Int16(POLLIN), revents: 0))
             }
-            let count = poll(&polled, nfds_t(polled.count), flows.isEmpty ? -1 : 1000)
+            let count = unsafe poll(&polled, nfds_t(polled.count), flows.isEmpty ? -1 : 1000)
             if count < 0 && errno != EINTR { return }
             var ended: Set<Int> = []
             for index in flows.indices {
@@ -110,12 +110,12 @@ package final class NameResolver: Sendable {
     /// Guest to resolver; false at the end.
     private static func ask(_ flow: inout Flow) -> Bool {
         var buffer = [UInt8](repeating: 0, count: 4096)
-        let count = read(flow.stream, &buffer, buffer.count)
+        let count = unsafe read(flow.stream, &buffer, buffer.count)
         guard count > 0 else { return count < 0 && errno == EAGAIN }
         flow.used = .now
         for datagram in flow.frames.receive(buffer.prefix(count)) {
             // A datagram may be lost, as on any network: clients ask again.
-            _ = send(flow.socket, datagram, datagram.count, Int32(MSG_DONTWAIT))
+            _ = unsafe send(flow.socket, datagram, datagram.count, Int32(MSG_DONTWAIT))
         }
         return true
     }
@@ -123,13 +123,13 @@ package final class NameResolver: Sendable {
     /// Resolver to guest.
     private static func answer(_ flow: inout Flow) -> Bool {
         var buffer = [UInt8](repeating: 0, count: 65535)
-        let count = recv(flow.socket, &buffer, buffer.count, Int32(MSG_DONTWAIT))
+        let count = unsafe recv(flow.socket, &buffer, buffer.count, Int32(MSG_DONTWAIT))
         // Refused: nobody listens there (ICMP). The client hears nothing and asks again.
         guard count >= 0 else { return true }
         flow.used = .now
         let frame = DatagramFrames.frame(Array(buffer.prefix(count)))
         // A part of a frame would leave the rest without meaning: a guest that doesn't read loses the stream.
-        return send(flow.stream, frame, frame.count, Int32(MSG_DONTWAIT) | Int32(MSG_NOSIGNAL))
+        return unsafe send(flow.stream, frame, frame.count, Int32(MSG_DONTWAIT) | Int32(MSG_NOSIGNAL))
             == frame.count
     }
 

@@ -17,7 +17,8 @@ import Streams
 /// reports a change.
 package actor SandboxNetwork {
     private nonisolated let executor: LoopExecutor
-    package nonisolated var unownedExecutor: UnownedSerialExecutor { executor.asUnownedSerialExecutor() }
+    // SAFETY: the actor holds the executor as long as it lives.
+    package nonisolated var unownedExecutor: UnownedSerialExecutor { unsafe executor.asUnownedSerialExecutor() }
 
     private let plan: NetworkSettings
     private let loop: any EventLoop

@@ -86,7 +86,7 @@ package struct DueHooks: Codable, Sendable {
 
     /// Takes a record; nil when another process has taken it.
     static func claim(_ record: String) -> DueHooks? {
-        guard let bytes = try? Files.read(record), unlink(record) == 0 else { return nil }
+        guard let bytes = try? Files.read(record), unsafe unlink(record) == 0 else { return nil }
         return try? JSONDecoder().decode(DueHooks.self, from: Data(bytes))
     }
 

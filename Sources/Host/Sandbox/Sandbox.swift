@@ -5,10 +5,10 @@ import EventLoop
 import LinuxKernel
 import Logging
 import NIOCore
+import Network
 import Share
 import SocketForward
 import Stdio
-import Network
 
 /// One VM and the containers in it: empty → booting → ready → stopping → gone.
 package actor Sandbox {
@@ -20,7 +20,8 @@ package actor Sandbox {
     package nonisolated let ledger: Ledger
     nonisolated let executor: LoopExecutor
     nonisolated let loop: any EventLoop
-    package nonisolated var unownedExecutor: UnownedSerialExecutor { executor.asUnownedSerialExecutor() }
+    // SAFETY: the actor holds the executor as long as it lives.
+    package nonisolated var unownedExecutor: UnownedSerialExecutor { unsafe executor.asUnownedSerialExecutor() }
     nonisolated let log: Logger
     /// Logs the limits that the guest has reached.
     nonisolated let limits: LimitLog

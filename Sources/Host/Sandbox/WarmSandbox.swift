@@ -97,7 +97,8 @@ enum WarmUpProgram {
             // exit(0)
             + [0xb8, 60, 0, 0, 0, 0x31, 0xff, 0x0f, 0x05] + Array("rehearsal\n".utf8)
         func word<Value: FixedWidthInteger>(_ value: Value) -> [UInt8] {
-            withUnsafeBytes(of: value.littleEndian) { Array($0) }
+            // SAFETY: a number has no padding; its bytes are copied at once.
+            unsafe withUnsafeBytes(of: value.littleEndian) { unsafe Array($0) }
         }
         let (base, headers) = (UInt64(0x40_0000), UInt64(64 + 56))
         let size = headers + UInt64(code.count)

@@ -37,7 +37,7 @@ package struct VirtioFS: SharedFileSystem, Equatable {
         exporting directory: String, socketPath: String, log: borrowing FileDescriptor,
         admit: @escaping (ProcessIdentity) throws(SystemError) -> Void
     ) throws -> any FileServer {
-        guard access(executable, X_OK) == 0 else {
+        guard unsafe access(executable, X_OK) == 0 else {
             throw SystemError("run virtiofsd (hypervisor.qemu.virtio_fs_daemon)", executable, errno: errno)
         }
         let listener = try UnixSocket.listen(socketPath)

@@ -102,7 +102,7 @@ package struct VMTemplate: Sendable {
         await running.stop(timeout: .zero)
         running.removeFiles()
         try remove()
-        try check("rename", work) { rename(work, directory) }
+        try check("rename", work) { unsafe rename(work, directory) }
     }
 
     /// Removes directories of a `make` that was killed.
@@ -155,7 +155,7 @@ package struct VMTemplate: Sendable {
     package func emptyMemory() throws(SystemError) -> SharedDescriptor {
         let source = try FileOwner.open(memory)
         var facts = stat()
-        try check("look at", memory) { fstat(source.raw, &facts) }
+        try check("look at", memory) { unsafe fstat(source.raw, &facts) }
         return SharedDescriptor(try FileDescriptor.memory("clone", size: facts.st_size))
     }
 
@@ -171,7 +171,9 @@ package struct VMTemplate: Sendable {
             var offset = start
             lseek(copy.raw, start, SEEK_SET)
             while offset < end {
-                let count = try check("copy", memory) { sendfile(copy.raw, source.raw, &offset, Int(end - offset)) }
+                let count = try check("copy", memory) {
+                    unsafe sendfile(copy.raw, source.raw, &offset, Int(end - offset))
+                }
                 if count == 0 { throw SystemError("copy (it became shorter)", memory, errno: EIO) }
             }
         }

@@ -29,12 +29,12 @@ package final class HostSocket: Sendable {
         file = try FileDescriptor.open(path, Int32(clx_open_path))
         var facts = stat()
         let raw = file.raw
-        try check("look at", path) { fstat(raw, &facts) }
+        try check("look at", path) { unsafe fstat(raw, &facts) }
         guard facts.st_mode & S_IFMT == S_IFSOCK else { throw SystemError("share socket", path, errno: ENOTSOCK) }
         options = ["uid=\(facts.st_uid)", "gid=\(facts.st_gid)", "mode=" + String(facts.st_mode & 0o7777, radix: 8)]
         // A socket of another type accepts such a connection without a trace (unix(7)).
         for (type, name) in [(Int32(SOCK_DGRAM.rawValue), "datagrams"), (Int32(SOCK_SEQPACKET.rawValue), "packets")] {
-            let answer = clx_connect_unix(Self.path(of: raw), type)
+            let answer = unsafe clx_connect_unix(Self.path(of: raw), type)
             if answer >= 0 { close(answer) }
             guard answer >= 0 || answer == -EAGAIN else { continue }
             throw SocketForwardError(
@@ -73,11 +73,12 @@ package final class HostSocket: Sendable {
         let who = identity ?? .overflow
         let result = Atomic<Int32>(0)
         try runThread("socket") { [self] in
-            let connected = who.groups.withUnsafeBufferPointer { groups in
-                var identity = clx_identity(
+            // SAFETY: the groups and `identity` outlive the call, which only reads them.
+            let connected = unsafe who.groups.withUnsafeBufferPointer { groups in
+                var identity = unsafe clx_identity(
                     user: who.user, group: who.group, groups: groups.baseAddress, group_count: groups.count,
                     overrides_modes: who.overridesModes ? 1 : 0)
-                return clx_connect_unix_as(Self.path(of: file.raw), &identity)
+                return unsafe clx_connect_unix_as(Self.path(of: file.raw), &identity)
             }
             result.store(connected, ordering: .releasing)
         }

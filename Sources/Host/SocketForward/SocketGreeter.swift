@@ -70,7 +70,7 @@ package final class SocketGreeter: Sendable {
         /// - Returns: false when the stream has ended.
         mutating func read() -> Bool {
             var chunk = [UInt8](repeating: 0, count: SocketRelay.Client.length - greeting.count)
-            let count = recv(arrival.stream, &chunk, chunk.count, Int32(MSG_DONTWAIT))
+            let count = unsafe recv(arrival.stream, &chunk, chunk.count, Int32(MSG_DONTWAIT))
             if count < 0 { return errno == EAGAIN || errno == EINTR }
             greeting += chunk[..<count]
             client = SocketRelay.Client(greeting)
@@ -110,7 +110,7 @@ package final class SocketGreeter: Sendable {
         var pause = waiting.map { $0.deadline - .now }.min()
         if waiting.contains(where: { $0.client != nil }) { pause = min(pause ?? Self.retryPause, Self.retryPause) }
         let milliseconds = pause.map { Int32(clamping: Int(max(.zero, $0) / .milliseconds(1)) + 1) } ?? -1
-        guard poll(&polled, nfds_t(polled.count), milliseconds) > 0 else { return waiting.map { _ in false } }
+        guard unsafe poll(&polled, nfds_t(polled.count), milliseconds) > 0 else { return waiting.map { _ in false } }
         if polled.last?.revents != 0 { wakeUp.drain() }
         return polled.dropLast().map { $0.revents != 0 }
     }

@@ -20,7 +20,7 @@ package struct Cgroup: Sendable, Equatable {
                 let above = directory
                 directory += "/" + name
                 if hierarchies.isUnified { Self.enableControllers(in: above) }
-                if mkdir(directory, 0o755) != 0, errno != EEXIST {
+                if unsafe mkdir(directory, 0o755) != 0, errno != EEXIST {
                     throw SystemError("make control group", directory, errno: errno)
                 }
                 if hierarchy.controllers.contains("cpuset") {
@@ -127,7 +127,7 @@ package struct Cgroup: Sendable, Equatable {
             }
             // The kernel may need a moment to release a process that has exited.
             for _ in 0..<50 {
-                guard rmdir(directory) != 0, errno == EBUSY else { break }
+                guard unsafe rmdir(directory) != 0, errno == EBUSY else { break }
                 usleep(10_000)
             }
         }

@@ -7,8 +7,9 @@ package enum SHA512 {
     /// The hash of `bytes` in lower-case hexadecimal: 128 digits.
     package static func hex(of bytes: [UInt8]) -> String {
         var context = SHA2_CTX()
-        SHA512Init(&context)
-        SHA512Update(&context, bytes, bytes.count)
+        // SAFETY: the calls read the bytes within their count, and write to `context`.
+        unsafe SHA512Init(&context)
+        unsafe SHA512Update(&context, bytes, bytes.count)
         return finish(&context)
     }
 
@@ -24,19 +25,20 @@ package enum SHA512 {
         let raw = file.raw
         var offset = 0
         var context = SHA2_CTX()
-        SHA512Init(&context)
+        unsafe SHA512Init(&context)
         var chunk = [UInt8](repeating: 0, count: 1 << 20)
         while true {
-            let count = try check("read", path) { pread(raw, &chunk, chunk.count, off_t(offset)) }
+            let count = try check("read", path) { unsafe pread(raw, &chunk, chunk.count, off_t(offset)) }
             if count == 0 { return finish(&context) }
-            SHA512Update(&context, chunk, Int(count))
+            unsafe SHA512Update(&context, chunk, Int(count))
             offset += count
         }
     }
 
     private static func finish(_ context: inout SHA2_CTX) -> String {
         var digest = [UInt8](repeating: 0, count: Int(SHA512_DIGEST_LENGTH))
-        SHA512Final(&digest, &context)
+        // SAFETY: the digest has SHA512_DIGEST_LENGTH bytes.
+        unsafe SHA512Final(&digest, &context)
         let digits = Array("0123456789abcdef".utf8)
         return String(decoding: digest.flatMap { [digits[Int($0 >> 4)], digits[Int($0 & 15)]] }, as: UTF8.self)
     }

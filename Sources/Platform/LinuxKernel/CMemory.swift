@@ -1,31 +1,33 @@
 import Glibc
 
 /// C strings and arrays that stay valid as long as this object.
-final class CMemory {
-    private var blocks: [UnsafeMutableRawPointer] = []
+@safe final class CMemory {
+    private var blocks: [UnsafeMutableRawPointer] = unsafe []
 
-    deinit { for block in blocks { free(block) } }
+    // SAFETY: the list holds each block once, and nothing else frees them.
+    deinit { for index in unsafe blocks.indices { unsafe free(blocks[index]) } }
 
     /// A NUL-terminated copy of `text`.
-    func string(_ text: String) -> UnsafePointer<CChar> { UnsafePointer(mutableString(text)) }
+    func string(_ text: String) -> UnsafePointer<CChar> { unsafe UnsafePointer(mutableString(text)) }
 
     /// A NULL-terminated vector of C strings, as execve(2) takes it.
     func strings(_ texts: [String]) -> UnsafePointer<UnsafeMutablePointer<CChar>?> {
-        array(texts.map(mutableString) + [nil])
+        unsafe array(texts.map(mutableString) + [nil])
     }
 
     /// A copy of `elements`.
     func array<Element: BitwiseCopyable>(_ elements: [Element]) -> UnsafePointer<Element> {
-        let block = malloc(max(1, elements.count) * MemoryLayout<Element>.stride)!
-        blocks.append(block)
-        let start = block.bindMemory(to: Element.self, capacity: max(1, elements.count))
-        start.update(from: elements, count: elements.count)
-        return UnsafePointer(start)
+        let block = unsafe malloc(max(1, elements.count) * MemoryLayout<Element>.stride)!
+        unsafe blocks.append(block)
+        // SAFETY: the block has room for all elements.
+        let start = unsafe block.bindMemory(to: Element.self, capacity: max(1, elements.count))
+        unsafe start.update(from: elements, count: elements.count)
+        return unsafe UnsafePointer(start)
     }
 
     private func mutableString(_ text: String) -> UnsafeMutablePointer<CChar> {
-        let copy = strdup(text)!
-        blocks.append(copy)
-        return copy
+        let copy = unsafe strdup(text)!
+        unsafe blocks.append(copy)
+        return unsafe copy
     }
 }

@@ -19,7 +19,8 @@ package final class ChildProcess: Sendable {
         let request = try SpawnRequest(command, admission: admit == nil ? nil : admission)
         var fd: Int32 = -1
         var failed = clx_spawn_clone
-        let pid = withExtendedLifetime((request, admission)) { clx_spawn(&request.arguments, &fd, &failed) }
+        // SAFETY: the request lives until the call returns, with all that its pointers lead to.
+        let pid = withExtendedLifetime((request, admission)) { unsafe clx_spawn(&request.arguments, &fd, &failed) }
         if let refusal = admission.refusal { throw refusal }
         guard pid > 0 else { throw SystemError(failed.name, command.executable, errno: -pid) }
         self.pid = pid
@@ -45,7 +46,7 @@ package final class ChildProcess: Sendable {
     package func wait() -> ProcessExit {
         var code: Int32 = 0
         var status: Int32 = 0
-        guard clx_wait_pidfd(pidfd.raw, &code, &status) == 0 else { return .exited(255) }
+        guard unsafe clx_wait_pidfd(pidfd.raw, &code, &status) == 0 else { return .exited(255) }
         return code == CLD_EXITED ? .exited(status) : .signalled(status)
     }
 }
@@ -70,5 +71,5 @@ package func withCStrings<Result>(
     _ strings: [String], _ body: (UnsafePointer<UnsafeMutablePointer<CChar>?>) -> Result
 ) -> Result {
     let memory = CMemory()
-    return withExtendedLifetime(memory) { body(memory.strings(strings)) }
+    return withExtendedLifetime(memory) { unsafe body(memory.strings(strings)) }
 }

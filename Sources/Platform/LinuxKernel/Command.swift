@@ -49,10 +49,11 @@ package struct Command: Sendable {
 
     package static var inheritedEnvironment: [String] {
         var result: [String] = []
-        guard var entry = clx_environment() else { return result }
-        while let text = entry.pointee {
-            result.append(String(cString: text))
-            entry += 1
+        // SAFETY: environ(7) ends with NULL, each text with NUL; no thread changes the environment.
+        guard var entry = unsafe clx_environment() else { return result }
+        while let text = unsafe entry.pointee {
+            unsafe result.append(String(cString: text))
+            unsafe entry += 1
         }
         return result
     }

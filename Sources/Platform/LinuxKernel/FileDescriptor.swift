@@ -21,7 +21,7 @@ extension FileDescriptor {
     /// Opens `path` with open(2); close-on-exec from birth.
     package static func open(_ path: String, _ flags: Int32, mode: mode_t = 0o600) throws(SystemError) -> FileDescriptor
     {
-        FileDescriptor(owning: try check("open", path) { Glibc.open(path, flags | O_CLOEXEC, mode) })
+        FileDescriptor(owning: try check("open", path) { unsafe Glibc.open(path, flags | O_CLOEXEC, mode) })
     }
 
     package func duplicate() throws(SystemError) -> FileDescriptor { try Self.duplicate(of: raw) }
@@ -56,7 +56,7 @@ extension FileDescriptor {
             if let deadline, try !isReadable(object, by: deadline) {
                 throw SystemError("read", object, errno: ETIMEDOUT)
             }
-            let (chunk, count) = readBytes(upTo: room) { Glibc.read(raw, $0.baseAddress, $0.count) }
+            let (chunk, count) = unsafe readBytes(upTo: room) { unsafe Glibc.read(raw, $0.baseAddress, $0.count) }
             try checkNegativeErrno("read", object, count)
             if chunk.isEmpty { return bytes }
             bytes = bytes.isEmpty ? chunk : bytes + chunk
@@ -70,7 +70,7 @@ extension FileDescriptor {
     package func isReadable(_ object: String, by deadline: ContinuousClock.Instant) throws(SystemError) -> Bool {
         var ready = pollfd(fd: raw, events: Int16(POLLIN), revents: 0)
         return try check("wait for", object) {
-            poll(&ready, 1, Int32(clamping: Int(max(0, (deadline - .now) / .milliseconds(1)))))
+            unsafe poll(&ready, 1, Int32(clamping: Int(max(0, (deadline - .now) / .milliseconds(1)))))
         } > 0
     }
 
@@ -79,7 +79,8 @@ extension FileDescriptor {
         var rest = bytes[...]
         while !rest.isEmpty {
             let count = try check("write", object) {
-                rest.withUnsafeBytes { Glibc.write(raw, $0.baseAddress, $0.count) }
+                // SAFETY: the bytes live until the call returns.
+                unsafe rest.withUnsafeBytes { unsafe Glibc.write(raw, $0.baseAddress, $0.count) }
             }
             rest = rest.dropFirst(count)
         }
@@ -92,9 +93,10 @@ extension FileDescriptor {
 package func readBytes(upTo room: Int, by call: (UnsafeMutableRawBufferPointer) -> Int) -> (bytes: [UInt8], result: Int)
 {
     var result = 0
-    let bytes = [UInt8](unsafeUninitializedCapacity: room) { buffer, count in
+    // SAFETY: the call writes to no more than the buffer, and `count` is the number of bytes that it has written.
+    let bytes = unsafe [UInt8](unsafeUninitializedCapacity: room) { buffer, count in
         repeat {
-            result = call(UnsafeMutableRawBufferPointer(buffer))
+            result = unsafe call(UnsafeMutableRawBufferPointer(buffer))
             if result < 0 { result = -Int(errno) }
         } while result == -Int(EINTR)
         count = max(0, result)
@@ -104,7 +106,8 @@ package func readBytes(upTo room: Int, by call: (UnsafeMutableRawBufferPointer) 
 
 /// Writes a line to standard error.
 package func writeError(_ line: String) {
-    _ = (line + "\n").withCString { write(2, $0, strlen($0)) }
+    // SAFETY: the text ends with NUL.
+    _ = unsafe (line + "\n").withCString { unsafe write(2, $0, strlen($0)) }
 }
 
 /// A pipe's two ends, close-on-exec.
@@ -114,7 +117,7 @@ package struct Pipe: ~Copyable, Sendable {
 
     package init(nonBlocking: Bool = false) throws(SystemError) {
         var ends: [Int32] = [-1, -1]
-        try checkNegativeErrno("create", "pipe", clx_pipe(&ends, nonBlocking ? O_NONBLOCK : 0))
+        try unsafe checkNegativeErrno("create", "pipe", clx_pipe(&ends, nonBlocking ? O_NONBLOCK : 0))
         readEnd = FileDescriptor(owning: ends[0])
         writeEnd = FileDescriptor(owning: ends[1])
     }
@@ -137,11 +140,11 @@ package struct WakeUp: ~Copyable, Sendable {
 
     package func signal() {
         var one: UInt64 = 1
-        _ = write(counter.raw, &one, MemoryLayout<UInt64>.size)
+        _ = unsafe write(counter.raw, &one, MemoryLayout<UInt64>.size)
     }
 
     package func drain() {
         var signals: UInt64 = 0
-        _ = read(counter.raw, &signals, MemoryLayout<UInt64>.size)
+        _ = unsafe read(counter.raw, &signals, MemoryLayout<UInt64>.size)
     }
 }

@@ -23,7 +23,7 @@ package enum FileOwner {
 
     private static func check(_ descriptor: Int32, _ path: String, _ kind: mode_t) throws(SystemError) {
         var facts = stat()
-        try LinuxKernel.check("look at", path) { fstat(descriptor, &facts) }
+        try LinuxKernel.check("look at", path) { unsafe fstat(descriptor, &facts) }
         guard facts.st_mode & S_IFMT == kind, isTrusted(facts.st_uid), facts.st_mode & 0o022 == 0 else {
             throw SystemError("trust (it is not root's alone to write)", path, errno: EPERM)
         }
@@ -35,6 +35,6 @@ extension FileDescriptor {
     /// listener's user.
     package var peer: UInt32? {
         var (user, group): (UInt32, UInt32) = (0, 0)
-        return clx_peer_identity(raw, &user, &group) == 0 ? user : nil
+        return unsafe clx_peer_identity(raw, &user, &group) == 0 ? user : nil
     }
 }

@@ -36,30 +36,31 @@ package enum Files {
     package static func replace(_ path: String, _ bytes: [UInt8], mode: mode_t = 0o600) throws(SystemError) {
         let temporary = path + ".new"
         // Removes what a crash has left. O_EXCL below refuses a link that another process puts there (open(2)).
-        unlink(temporary)
+        unsafe unlink(temporary)
         try FileDescriptor.open(temporary, O_WRONLY | O_CREAT | O_EXCL, mode: mode).writeAll(bytes, to: temporary)
-        try check("rename", temporary) { rename(temporary, path) }
+        try check("rename", temporary) { unsafe rename(temporary, path) }
     }
 
     package static func replace(_ path: String, _ text: String, mode: mode_t = 0o600) throws(SystemError) {
         try replace(path, Array(text.utf8), mode: mode)
     }
 
-    package static func exists(_ path: String) -> Bool { access(path, F_OK) == 0 }
+    package static func exists(_ path: String) -> Bool { unsafe access(path, F_OK) == 0 }
 
     /// The size of a file in bytes; 0 when it is missing.
     package static func size(of path: String) -> Int {
         var status = stat()
-        return stat(path, &status) == 0 ? Int(status.st_size) : 0
+        return unsafe stat(path, &status) == 0 ? Int(status.st_size) : 0
     }
 
     /// The absolute form of `path`, computed from its names and the working directory alone.
     package static func absolute(_ path: String) -> String {
         var names: [Substring] = []
         var directory = ""
-        if !path.hasPrefix("/"), let current = getcwd(nil, 0) {
-            directory = String(cString: current)
-            free(current)
+        // SAFETY: getcwd(3) has allocated the name for its caller.
+        if !path.hasPrefix("/"), let current = unsafe getcwd(nil, 0) {
+            directory = unsafe String(cString: current)
+            unsafe free(current)
         }
         for name in (directory + "/" + path).split(separator: "/") where name != "." {
             if name == ".." { _ = names.popLast() } else { names.append(name) }
@@ -69,9 +70,10 @@ package enum Files {
 
     /// The path without links and ".." (realpath(3)); nil if there is no such file.
     package static func real(_ path: String) -> String? {
-        guard let real = realpath(path, nil) else { return nil }
-        defer { free(real) }
-        return String(cString: real)
+        // SAFETY: realpath(3) has allocated the name for its caller.
+        guard let real = unsafe realpath(path, nil) else { return nil }
+        defer { unsafe free(real) }
+        return unsafe String(cString: real)
     }
 
     /// The directory that an absolute path lies in; empty for the root.
@@ -90,7 +92,7 @@ package enum Files {
     /// The type of the file at a path, behind links; nil when it is missing.
     package static func kind(of path: String) -> Kind? {
         var status = stat()
-        guard stat(path, &status) == 0 else { return nil }
+        guard unsafe stat(path, &status) == 0 else { return nil }
         return switch status.st_mode & S_IFMT {
         case S_IFDIR: .directory
         case S_IFREG: .file
@@ -118,8 +120,8 @@ package enum Files {
     /// The empty tmpfs that is mounted at `path`; nil for anything else.
     package static func emptyMemory(at path: String) -> EmptyMemory? {
         var (status, system) = (stat(), statvfs())
-        guard clx_is_mount_root(path) == 1, clx_is_memory(path) == 1, statvfs(path, &system) == 0,
-            stat(path, &status) == 0, list(path).isEmpty
+        guard unsafe clx_is_mount_root(path) == 1, unsafe clx_is_memory(path) == 1, unsafe statvfs(path, &system) == 0,
+            unsafe stat(path, &status) == 0, list(path).isEmpty
         else { return nil }
         let bytes = UInt64(system.f_blocks) * UInt64(system.f_frsize)
         return EmptyMemory(device: UInt64(status.st_dev), bytes: bytes > 0 ? bytes : nil)
@@ -127,15 +129,16 @@ package enum Files {
 
     package static func isLink(_ path: String) -> Bool {
         var status = stat()
-        return lstat(path, &status) == 0 && status.st_mode & S_IFMT == S_IFLNK
+        return unsafe lstat(path, &status) == 0 && status.st_mode & S_IFMT == S_IFLNK
     }
 
     /// The target of a symbolic link, as written (readlink(2)).
     package static func link(_ path: String) throws(SystemError) -> String {
         var buffer = [UInt8](repeating: 0, count: Int(PATH_MAX))
         let length = try check("read link", path) {
-            buffer.withUnsafeMutableBytes {
-                readlink(path, $0.baseAddress!.assumingMemoryBound(to: CChar.self), $0.count)
+            unsafe buffer.withUnsafeMutableBytes {
+                // SAFETY: readlink(2) writes at most `count` bytes.
+                unsafe readlink(path, $0.baseAddress!.assumingMemoryBound(to: CChar.self), $0.count)
             }
         }
         return String(decoding: buffer.prefix(Int(length)), as: UTF8.self)
@@ -152,19 +155,20 @@ package enum Files {
         if let slash = path.lastIndex(of: "/"), slash != path.startIndex {
             try makeDirectory(String(path[..<slash]), mode: mode)
         }
-        if mkdir(path, mode) != 0 {
+        if unsafe mkdir(path, mode) != 0 {
             let code = errno
             if code != EEXIST { throw SystemError("make directory", path, errno: code) }
         }
     }
 
     package static func list(_ path: String) -> [String] {
-        guard let directory = opendir(path) else { return [] }
-        defer { closedir(directory) }
+        guard let directory = unsafe opendir(path) else { return [] }
+        defer { unsafe closedir(directory) }
         var names: [String] = []
-        while let entry = readdir(directory) {
-            let name = withUnsafePointer(to: &entry.pointee.d_name) {
-                $0.withMemoryRebound(to: CChar.self, capacity: 256) { String(cString: $0) }
+        while let entry = unsafe readdir(directory) {
+            // SAFETY: d_name is an array of 256 bytes that ends with NUL (readdir(3)); the directory is open.
+            let name = unsafe withUnsafePointer(to: &entry.pointee.d_name) {
+                unsafe $0.withMemoryRebound(to: CChar.self, capacity: 256) { unsafe String(cString: $0) }
             }
             if name != "." && name != ".." { names.append(name) }
         }
@@ -176,14 +180,14 @@ package enum Files {
     /// Compares no device numbers: a bind mount of the same file system has the number of its parent.
     package static func removeTree(_ path: String) {
         var status = stat()
-        guard lstat(path, &status) == 0 else { return }
+        guard unsafe lstat(path, &status) == 0 else { return }
         guard status.st_mode & S_IFMT == S_IFDIR else {
-            if clx_is_mount_root(path) == 0 { unlink(path) }
+            if unsafe clx_is_mount_root(path) == 0 { unsafe unlink(path) }
             return
         }
         // Leaves the directory also when this can't be found out.
-        guard clx_is_mount_root(path) == 0 else { return }
+        guard unsafe clx_is_mount_root(path) == 0 else { return }
         for name in list(path) { removeTree(path + "/" + name) }
-        rmdir(path)
+        unsafe rmdir(path)
     }
 }

@@ -24,7 +24,7 @@ package struct FoundFile: ~Copyable {
     /// - Parameter flags: flags of open(2), without O_CREAT.
     package func open(_ flags: Int32) throws(SystemError) -> FileDescriptor {
         let link = "/proc/self/fd/\(place.raw)"
-        return FileDescriptor(owning: try check("open", path) { Glibc.open(link, flags | O_CLOEXEC) })
+        return FileDescriptor(owning: try check("open", path) { unsafe Glibc.open(link, flags | O_CLOEXEC) })
     }
 }
 
@@ -34,7 +34,7 @@ extension FileDescriptor {
     package func facts(_ object: String) throws(SystemError) -> stat {
         let raw = raw
         var facts = stat()
-        try check("look at", object) { fstat(raw, &facts) }
+        try check("look at", object) { unsafe fstat(raw, &facts) }
         return facts
     }
 }

@@ -20,13 +20,14 @@ package enum InternetSocket {
         var name = sockaddr_in()
         name.sin_family = sa_family_t(AF_INET)
         name.sin_port = port.bigEndian
-        guard inet_pton(AF_INET, address, &name.sin_addr) == 1 else {
+        guard unsafe inet_pton(AF_INET, address, &name.sin_addr) == 1 else {
             throw SystemError("use address", address, errno: EINVAL)
         }
         let raw = socket.raw
-        let result = withUnsafePointer(to: &name) {
-            $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-                act(raw, $0, socklen_t(MemoryLayout<sockaddr_in>.size))
+        // SAFETY: a sockaddr_in is a sockaddr of this length, and `name` outlives the call.
+        let result = unsafe withUnsafePointer(to: &name) {
+            unsafe $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+                unsafe act(raw, $0, socklen_t(MemoryLayout<sockaddr_in>.size))
             }
         }
         guard result == 0 || errno == EINPROGRESS else { throw SystemError(operation, object, errno: errno) }
@@ -35,18 +36,18 @@ package enum InternetSocket {
 
     /// Connects without waiting: a TCP connection may still be in progress, and the first write waits for it.
     package static func connect(_ kind: Kind, _ address: String, _ port: UInt16) throws(SystemError) -> FileDescriptor {
-        try make(kind, "connect to", address, port) { raw, name, length in
+        try unsafe make(kind, "connect to", address, port) { raw, name, length in
             if kind == .connections { _ = fcntl(raw, F_SETFL, O_NONBLOCK) }
-            return Glibc.connect(raw, name, length)
+            return unsafe Glibc.connect(raw, name, length)
         }
     }
 
     /// Binds a socket, and listens on it for connections.
     package static func bind(_ kind: Kind, _ address: String, _ port: UInt16) throws(SystemError) -> FileDescriptor {
-        let socket = try make(kind, "listen at", address, port) { raw, name, length in
+        let socket = try unsafe make(kind, "listen at", address, port) { raw, name, length in
             var on: Int32 = 1
-            setsockopt(raw, SOL_SOCKET, SO_REUSEADDR, &on, socklen_t(MemoryLayout<Int32>.size))
-            return Glibc.bind(raw, name, length)
+            unsafe setsockopt(raw, SOL_SOCKET, SO_REUSEADDR, &on, socklen_t(MemoryLayout<Int32>.size))
+            return unsafe Glibc.bind(raw, name, length)
         }
         let raw = socket.raw
         if kind == .connections { try check("listen at", "\(address):\(port)") { Glibc.listen(raw, backlog) } }

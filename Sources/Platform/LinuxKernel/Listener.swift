@@ -57,7 +57,7 @@ package final class Listener: Sendable {
 
     /// Ends the thread and removes the socket's file. Clients in the backlog are refused; accepted connections stay.
     package func stop() {
-        if let path { unlink(path) }
+        if let path { unsafe unlink(path) }
         stopping.signal()
         // Refuses clients from now on; the descriptor stays open as long as the thread may use its number.
         shutdown(socket.raw, Int32(SHUT_RDWR))
@@ -66,7 +66,7 @@ package final class Listener: Sendable {
     private func run(_ body: (consuming FileDescriptor) -> Void) {
         while true {
             var polled = [stopping.descriptor, socket.raw].map { pollfd(fd: $0, events: Int16(POLLIN), revents: 0) }
-            let ready = poll(&polled, 2, -1)
+            let ready = unsafe poll(&polled, 2, -1)
             if polled[0].revents != 0 { return }
             if ready > 0, !acceptOne(body), isStopped(within: Self.pause) { return }
         }
@@ -75,7 +75,7 @@ package final class Listener: Sendable {
     /// - Returns: false when the kernel lacks the means for a connection, or the socket is broken.
     private func acceptOne(_ body: (consuming FileDescriptor) -> Void) -> Bool {
         var peer: UInt32 = 0
-        let accepted = clx_accept_vsock(socket.raw, &peer)
+        let accepted = unsafe clx_accept_vsock(socket.raw, &peer)
         guard accepted >= 0 else { return [EAGAIN, EINTR, ECONNABORTED].contains(-accepted) }
         let connection = FileDescriptor(owning: accepted)
         if let allowedPeer, allowedPeer != peer { return true }
@@ -85,6 +85,6 @@ package final class Listener: Sendable {
 
     private func isStopped(within limit: Duration) -> Bool {
         var polled = pollfd(fd: stopping.descriptor, events: Int16(POLLIN), revents: 0)
-        return poll(&polled, 1, Int32(limit / .milliseconds(1))) > 0
+        return unsafe poll(&polled, 1, Int32(limit / .milliseconds(1))) > 0
     }
 }

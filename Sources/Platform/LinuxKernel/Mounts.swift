@@ -7,7 +7,7 @@ package enum Mounts {
     package static func mount(
         _ source: String, at target: String, type: String? = nil, flags: UInt = 0, data: String? = nil
     ) throws(SystemError) {
-        try check("mount \(type ?? source) on", target) { Glibc.mount(source, target, type, flags, data) }
+        try check("mount \(type ?? source) on", target) { unsafe Glibc.mount(source, target, type, flags, data) }
     }
 
     /// Bind-mounts `source` on `target`.
@@ -37,7 +37,7 @@ package enum Mounts {
             | (readOnly ? MountAttribute.readOnly : 0)
         let (below, propagation) = (Int32(recursive ? 1 : 0), alone ? UInt64(MS_PRIVATE) : 0)
         guard let process else {
-            return FileDescriptor(
+            return unsafe FileDescriptor(
                 owning: try checkNegativeErrno(
                     "copy mounts of", source, clx_copy_tree(-1, source, below, attributes, propagation)))
         }
@@ -45,7 +45,7 @@ package enum Mounts {
         let raw = theirs.raw
         let outcome = Outcome()
         try runThread("mounts") {
-            outcome.value.withLock { $0 = clx_copy_tree(raw, source, below, attributes, propagation) }
+            outcome.value.withLock { $0 = unsafe clx_copy_tree(raw, source, below, attributes, propagation) }
         }
         return FileDescriptor(owning: try checkNegativeErrno("copy mounts of", source, outcome.value.withLock { $0 }))
     }
@@ -57,7 +57,7 @@ package enum Mounts {
     }
 
     package static func attach(_ copy: Int32, at target: String) throws(SystemError) {
-        try checkNegativeErrno("attach mounts at", target, clx_attach_tree(copy, target))
+        try unsafe checkNegativeErrno("attach mounts at", target, clx_attach_tree(copy, target))
     }
 
     /// Whether something is mounted below `path`. True when that can't be found out.
@@ -74,14 +74,16 @@ package enum Mounts {
     /// Inode of /proc/self/ns/mnt; equal inodes mean the same mount namespace. 0 when /proc can't be read.
     package static var namespace: UInt64 {
         var facts = stat()
-        return stat("/proc/self/ns/mnt", &facts) == 0 ? UInt64(facts.st_ino) : 0
+        return unsafe stat("/proc/self/ns/mnt", &facts) == 0 ? UInt64(facts.st_ino) : 0
     }
 
     /// Detaches everything that is mounted at `target`; nothing mounted is no error.
     package static func detach(_ target: String) {
-        while umount2(target, Int32(MNT_DETACH)) == 0 {}
+        while unsafe umount2(target, Int32(MNT_DETACH)) == 0 {}
     }
 
     /// Detaches the top mount at `target`, without following a link; nothing mounted is no error.
-    package static func detachLast(_ target: String) { umount2(target, Int32(MNT_DETACH) | Int32(UMOUNT_NOFOLLOW)) }
+    package static func detachLast(_ target: String) {
+        unsafe umount2(target, Int32(MNT_DETACH) | Int32(UMOUNT_NOFOLLOW))
+    }
 }

@@ -33,7 +33,7 @@ package final class NetworkNamespace: Sendable {
     /// The inode of the namespace; equal numbers mean the same namespace.
     package var identity: UInt64 {
         var facts = stat()
-        fstat(descriptor.raw, &facts)
+        unsafe fstat(descriptor.raw, &facts)
         return UInt64(facts.st_ino)
     }
 }
@@ -44,7 +44,7 @@ package enum TapDevice {
     package static func open(_ name: String, queues: Int) throws(SystemError) -> [SharedDescriptor] {
         var opened: [SharedDescriptor] = []
         for _ in 0..<max(1, queues) {
-            let raw = try checkNegativeErrno("open tap", name, clx_open_tap(name, queues > 1 ? 1 : 0))
+            let raw = try unsafe checkNegativeErrno("open tap", name, clx_open_tap(name, queues > 1 ? 1 : 0))
             opened.append(SharedDescriptor(FileDescriptor(owning: raw)))
         }
         return opened

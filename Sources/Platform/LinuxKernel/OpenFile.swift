@@ -26,7 +26,7 @@ package struct OpenFile: Sendable, Equatable {
         guard let real = followsLinks ? Files.real(path) : path else { throw SystemError("open", path, errno: errno) }
         // O_NONBLOCK: open(2) would block on a FIFO.
         let flags = O_RDONLY | O_NOCTTY | O_NONBLOCK | O_NOFOLLOW
-        try self.init(
+        unsafe try self.init(
             SharedDescriptor(
                 FileDescriptor(owning: try checkNegativeErrno("open", path, clx_open_without_links(real, flags)))), path
         )
@@ -34,7 +34,7 @@ package struct OpenFile: Sendable, Equatable {
 
     private init(_ file: SharedDescriptor, _ path: String) throws(SystemError) {
         var facts = stat()
-        try check("look at", path) { fstat(file.raw, &facts) }
+        try check("look at", path) { unsafe fstat(file.raw, &facts) }
         guard facts.st_mode & S_IFMT == S_IFREG else {
             throw SystemError("use (it is no regular file)", path, errno: EINVAL)
         }
@@ -53,10 +53,11 @@ extension OpenFile {
     /// - Throws: EFBIG for a larger file.
     package func sealedCopy(limit: Int) throws(SystemError) -> OpenFile {
         guard let source = file?.raw else { throw SystemError("copy (it is not open)", path, errno: EBADF) }
-        let copy = FileDescriptor(owning: try checkNegativeErrno("make", "copy of \(path)", clx_memory_file("boot")))
+        let copy = FileDescriptor(
+            owning: try checkNegativeErrno("make", "copy of \(path)", unsafe clx_memory_file("boot")))
         var offset: off_t = 0
         while true {
-            let count = try check("copy", path) { sendfile(copy.raw, source, &offset, 16 << 20) }
+            let count = try check("copy", path) { unsafe sendfile(copy.raw, source, &offset, 16 << 20) }
             if count == 0 { break }
             guard Int(offset) <= limit else { throw SystemError("copy", path, errno: EFBIG) }
         }

@@ -50,11 +50,15 @@ package struct PrivateRoot: Sendable, Equatable {
         work.included.append(path)
         if Files.isLink(path) {
             let target = try Files.link(path)
-            try make(path) { symlink(target, $0) }
+            try make(path) { unsafe symlink(target, $0) }
             let next = target.hasPrefix("/") ? target : path[..<name] + "/" + target
             return try include(Files.absolute(next), isDevice: isDevice, &work)
         }
-        if Files.isDirectory(path) { try makeDirectory(path) } else { try make(path) { mknod($0, S_IFREG | 0o444, 0) } }
+        if Files.isDirectory(path) {
+            try makeDirectory(path)
+        } else {
+            try make(path) { unsafe mknod($0, S_IFREG | 0o444, 0) }
+        }
         work.parts.append(try part(path, source: path, isDevice: isDevice))
     }
 
@@ -67,8 +71,8 @@ package struct PrivateRoot: Sendable, Equatable {
     private func makeDirectory(_ path: String) throws(SystemError) {
         if Files.isDirectory(directory + path) { return }
         if let slash = path.lastIndex(of: "/") { try makeDirectory(String(path[..<slash])) }
-        try make(path) { mkdir($0, 0o755) }
-        try check("permit", directory + path) { chmod(directory + path, 0o755) }
+        try make(path) { unsafe mkdir($0, 0o755) }
+        try check("permit", directory + path) { unsafe chmod(directory + path, 0o755) }
     }
 
     private func make(_ path: String, _ body: (String) -> Int32) throws(SystemError) {

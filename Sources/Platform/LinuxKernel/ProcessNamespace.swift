@@ -30,7 +30,7 @@ package struct ProcessNamespace: Hashable, Codable, Sendable {
 
     private static func inode(_ path: String) throws(SystemError) -> UInt64? {
         var facts = stat()
-        if stat(path, &facts) == 0 { return UInt64(facts.st_ino) }
+        if unsafe stat(path, &facts) == 0 { return UInt64(facts.st_ino) }
         guard errno == ENOENT || errno == ESRCH else { throw SystemError("look at", path, errno: errno) }
         return nil
     }

@@ -18,7 +18,7 @@ extension Command {
         let deadline = ContinuousClock.now + limit
         // A file in memory, not a pipe: the program may read it late, in part, or never.
         let document = FileDescriptor(
-            owning: try checkNegativeErrno("make", "input of \(executable)", clx_memory_file("input")))
+            owning: try checkNegativeErrno("make", "input of \(executable)", unsafe clx_memory_file("input")))
         try document.writeAll(input, to: "input of \(executable)")
         lseek(document.raw, 0, SEEK_SET)
         var command = self
@@ -33,7 +33,7 @@ extension Command {
                 pollfd(fd: child.output.raw, events: Int16(POLLIN), revents: 0),
                 pollfd(fd: pidfd, events: Int16(POLLIN), revents: 0),
             ]
-            let count = try check("wait for", executable) { poll(&ready, 2, Int32(clamping: Int(max(0, rest)))) }
+            let count = try check("wait for", executable) { unsafe poll(&ready, 2, Int32(clamping: Int(max(0, rest)))) }
             guard count > 0 else {
                 child.process.signal(SIGKILL)
                 _ = collect(child.process)
@@ -41,7 +41,7 @@ extension Command {
             }
             // Reads all available output before the exit. Doesn't wait for grandchildren that keep the pipe open.
             if ready[0].revents != 0 {
-                let got = read(child.output.raw, &chunk, chunk.count)
+                let got = unsafe read(child.output.raw, &chunk, chunk.count)
                 if got > 0 {
                     if text.count < Self.maxOutput { text += chunk[..<got] }
                     continue

@@ -18,13 +18,13 @@ package enum UnixSocket {
         -> FileDescriptor
     {
         let socket = try make(kind, path)
-        unlink(path)
+        unsafe unlink(path)
         let raw = socket.raw
         // The file gets the mode of the descriptor (net/unix/af_unix.c, unix_bind_bsd). umask(2) would change all
         // threads.
         try check("protect", path) { fchmod(raw, 0o600) }
-        try withAddress(path) { address, length throws(SystemError) in
-            try check("bind", path) { bind(raw, address, length) }
+        try unsafe withAddress(path) { address, length throws(SystemError) in
+            try check("bind", path) { unsafe bind(raw, address, length) }
         }
         try check("listen", path) { Glibc.listen(raw, backlog) }
         return socket
@@ -37,8 +37,8 @@ package enum UnixSocket {
     }
 
     private static func connect(_ socket: Int32, _ path: String) throws(SystemError) {
-        try withAddress(path) { address, length throws(SystemError) in
-            try check("connect to", path) { Glibc.connect(socket, address, length) }
+        try unsafe withAddress(path) { address, length throws(SystemError) in
+            try check("connect to", path) { unsafe Glibc.connect(socket, address, length) }
         }
     }
 
@@ -61,7 +61,7 @@ package enum UnixSocket {
         // Zero would mean no timeout.
         let parts = limit.map { max(.microseconds(1), $0).components } ?? (seconds: 0, attoseconds: 0)
         var time = timeval(tv_sec: Int(parts.seconds), tv_usec: Int(parts.attoseconds / 1_000_000_000_000))
-        setsockopt(socket, SOL_SOCKET, SO_RCVTIMEO, &time, socklen_t(MemoryLayout<timeval>.size))
+        unsafe setsockopt(socket, SOL_SOCKET, SO_RCVTIMEO, &time, socklen_t(MemoryLayout<timeval>.size))
     }
 
     private static func withAddress(
@@ -73,10 +73,12 @@ package enum UnixSocket {
         guard bytes.count < MemoryLayout.size(ofValue: address.sun_path) else {
             throw SystemError("use socket path", path, errno: ENAMETOOLONG)
         }
-        withUnsafeMutableBytes(of: &address.sun_path) { $0.copyBytes(from: bytes) }
-        let outcome: Result<Void, SystemError> = withUnsafePointer(to: &address) {
-            $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { pointer in
-                Result { () throws(SystemError) in try body(pointer, socklen_t(MemoryLayout<sockaddr_un>.size)) }
+        // SAFETY: the guard has checked that the path fits with its NUL.
+        unsafe withUnsafeMutableBytes(of: &address.sun_path) { unsafe $0.copyBytes(from: bytes) }
+        // SAFETY: a sockaddr_un is a sockaddr of this length, and `address` outlives the call.
+        let outcome: Result<Void, SystemError> = unsafe withUnsafePointer(to: &address) {
+            unsafe $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { pointer in
+                Result { () throws(SystemError) in try unsafe body(pointer, socklen_t(MemoryLayout<sockaddr_un>.size)) }
             }
         }
         try outcome.get()
@@ -103,7 +105,7 @@ package struct SocketPair: ~Copyable, Sendable {
     package init() throws(SystemError) {
         var ends: [Int32] = [-1, -1]
         try check("make", "socket pair") {
-            socketpair(AF_UNIX, Int32(SOCK_SEQPACKET.rawValue) | O_CLOEXEC, 0, &ends)
+            unsafe socketpair(AF_UNIX, Int32(SOCK_SEQPACKET.rawValue) | O_CLOEXEC, 0, &ends)
         }
         ours = FileDescriptor(owning: ends[0])
         theirs = FileDescriptor(owning: ends[1])
@@ -118,7 +120,10 @@ package struct SocketPair: ~Copyable, Sendable {
 extension FileDescriptor {
     /// Sends a message with descriptors.
     package func send(_ bytes: [UInt8], descriptors: [Int32]) throws(SystemError) {
-        let sent = bytes.withUnsafeBytes { clx_send_fds(raw, $0.baseAddress, $0.count, descriptors, descriptors.count) }
+        // SAFETY: the bytes and descriptors live until the call returns.
+        let sent = unsafe bytes.withUnsafeBytes {
+            unsafe clx_send_fds(raw, $0.baseAddress, $0.count, descriptors, descriptors.count)
+        }
         try checkNegativeErrno("send descriptors on", "socket \(raw)", sent)
     }
 
@@ -130,9 +135,10 @@ extension FileDescriptor {
     package func receive(limit: Int) throws(SystemError) -> (bytes: [UInt8], descriptors: [Int32]) {
         var descriptors = [Int32](repeating: -1, count: 8)
         var count = 0
-        let (bytes, got) = readBytes(upTo: limit) {
+        let (bytes, got) = unsafe readBytes(upTo: limit) {
             count = descriptors.count
-            return clx_recv_fds(raw, $0.baseAddress, $0.count, &descriptors, &count)
+            // SAFETY: `count` is the number of elements; the call returns how many it has set.
+            return unsafe clx_recv_fds(raw, $0.baseAddress, $0.count, &descriptors, &count)
         }
         try checkNegativeErrno("read", "socket \(raw)", got)
         return (bytes, Array(descriptors[..<count]))

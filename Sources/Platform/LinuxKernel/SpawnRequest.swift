@@ -2,7 +2,7 @@ import CLinux
 import Glibc
 
 /// The arguments of clx_spawn with the memory and the descriptors that they point to.
-final class SpawnRequest {
+@safe final class SpawnRequest {
     var arguments: clx_spawn
     private let memory = CMemory()
     private let descriptors: [SharedDescriptor]
@@ -24,32 +24,33 @@ final class SpawnRequest {
         let mappings = table.map { clx_fd_mapping(source: $0.value, target: $0.key) }
         let groups = command.user?.groups ?? []
 
-        arguments = clx_spawn()
-        arguments.executable = memory.string(command.executable)
-        arguments.arguments = memory.strings([command.name ?? command.executable] + command.arguments)
-        arguments.environment = memory.strings(command.environment)
-        arguments.directory = command.directory.map { memory.string($0) }
-        arguments.mappings = memory.array(mappings)
-        arguments.mapping_count = mappings.count
-        arguments.new_session = command.newSession ? 1 : 0
-        arguments.network_namespace = namespace?.raw ?? -1
-        arguments.cgroup = cgroup?.raw ?? -1
-        arguments.new_namespaces = command.newNamespaces
-        arguments.dies_with_parent = command.diesWithParent ? 1 : 0
-        arguments.may_dump_core = command.mayDumpCore ? 1 : 0
-        arguments.bounding = command.withoutPrivileges ? 0 : command.bounding.bits
-        arguments.without_privileges = command.withoutPrivileges ? 1 : 0
-        arguments.trees = memory.array(parts.map(\.tree.raw))
-        arguments.targets = memory.strings(parts.map(\.target))
-        arguments.tree_count = parts.count
-        arguments.user = command.user?.user ?? 0
-        arguments.group = command.user?.group ?? 0
-        arguments.groups = memory.array(groups)
-        arguments.group_count = groups.count
+        unsafe arguments = clx_spawn()
+        // SAFETY: `memory` and `descriptors` live as long as this object.
+        unsafe arguments.executable = memory.string(command.executable)
+        unsafe arguments.arguments = memory.strings([command.name ?? command.executable] + command.arguments)
+        unsafe arguments.environment = memory.strings(command.environment)
+        unsafe arguments.directory = command.directory.map { unsafe memory.string($0) }
+        unsafe arguments.mappings = memory.array(mappings)
+        unsafe arguments.mapping_count = mappings.count
+        unsafe arguments.new_session = command.newSession ? 1 : 0
+        unsafe arguments.network_namespace = namespace?.raw ?? -1
+        unsafe arguments.cgroup = cgroup?.raw ?? -1
+        unsafe arguments.new_namespaces = command.newNamespaces
+        unsafe arguments.dies_with_parent = command.diesWithParent ? 1 : 0
+        unsafe arguments.may_dump_core = command.mayDumpCore ? 1 : 0
+        unsafe arguments.bounding = command.withoutPrivileges ? 0 : command.bounding.bits
+        unsafe arguments.without_privileges = command.withoutPrivileges ? 1 : 0
+        unsafe arguments.trees = memory.array(parts.map(\.tree.raw))
+        unsafe arguments.targets = memory.strings(parts.map(\.target))
+        unsafe arguments.tree_count = parts.count
+        unsafe arguments.user = command.user?.user ?? 0
+        unsafe arguments.group = command.user?.group ?? 0
+        unsafe arguments.groups = memory.array(groups)
+        unsafe arguments.group_count = groups.count
         if let admission {
             // SAFETY: the caller keeps the admission until clx_spawn returns.
-            arguments.context = Unmanaged.passUnretained(admission).toOpaque()
-            arguments.admit = { Unmanaged<Admission>.fromOpaque($0!).takeUnretainedValue().decide($1) }
+            unsafe arguments.context = Unmanaged.passUnretained(admission).toOpaque()
+            unsafe arguments.admit = { unsafe Unmanaged<Admission>.fromOpaque($0!).takeUnretainedValue().decide($1) }
         }
     }
 }

@@ -17,8 +17,9 @@ package struct SystemError: Error, Equatable, CustomStringConvertible {
 
     /// The C library's text for an errno, in lower case as in Go: managers parse it to choose their exit status.
     package static func text(of code: Int32) -> String {
-        guard let words = strerror(code) else { return "errno \(code)" }
-        let text = String(cString: words)
+        // SAFETY: strerror(3) keeps the text until the next call of this thread; it is copied before.
+        guard let words = unsafe strerror(code) else { return "errno \(code)" }
+        let text = unsafe String(cString: words)
         return text.prefix(1).lowercased() + text.dropFirst()
     }
 }
@@ -26,7 +27,7 @@ package struct SystemError: Error, Equatable, CustomStringConvertible {
 /// The time of day.
 package func timeOfDay() -> timespec {
     var time = timespec()
-    clock_gettime(CLOCK_REALTIME, &time)
+    unsafe clock_gettime(CLOCK_REALTIME, &time)
     return time
 }
 

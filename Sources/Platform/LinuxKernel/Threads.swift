@@ -20,22 +20,24 @@ package func startThread(_ name: String, _ body: @escaping @Sendable () -> Void)
     }
     var thread = pthread_t()
     var attributes = pthread_attr_t()
-    pthread_attr_init(&attributes)
-    pthread_attr_setdetachstate(&attributes, Int32(PTHREAD_CREATE_DETACHED))
-    pthread_attr_setstacksize(&attributes, 256 << 10)
-    let box = Unmanaged.passRetained(Box(name, body))
-    let failed = pthread_create(
+    // SAFETY: the attributes are initialized here, and destroyed once, below.
+    unsafe pthread_attr_init(&attributes)
+    unsafe pthread_attr_setdetachstate(&attributes, Int32(PTHREAD_CREATE_DETACHED))
+    unsafe pthread_attr_setstacksize(&attributes, 256 << 10)
+    let box = unsafe Unmanaged.passRetained(Box(name, body))
+    let failed = unsafe pthread_create(
         &thread, &attributes,
         { argument in
             // SAFETY: the box was retained for this thread and is taken over exactly once.
-            let box = Unmanaged<Box>.fromOpaque(argument!).takeRetainedValue()
-            clx_set_thread_name(box.name)
+            let box = unsafe Unmanaged<Box>.fromOpaque(argument!).takeRetainedValue()
+            unsafe clx_set_thread_name(box.name)
             box.body()
             return nil
-        }, box.toOpaque())
-    pthread_attr_destroy(&attributes)
+        }, unsafe box.toOpaque())
+    unsafe pthread_attr_destroy(&attributes)
     if failed != 0 {
-        box.release()
+        // SAFETY: no thread has started that would take the box over.
+        unsafe box.release()
         throw SystemError("start thread", name, errno: failed)
     }
 }
@@ -47,10 +49,10 @@ package func runThread(_ name: String, _ body: @escaping @Sendable () -> Void) t
     try startThread(name) {
         body()
         var byte: UInt8 = 0
-        _ = write(end, &byte, 1)
+        _ = unsafe write(end, &byte, 1)
     }
     var byte: UInt8 = 0
-    while read(done.readEnd.raw, &byte, 1) < 0, errno == EINTR {}
+    while unsafe read(done.readEnd.raw, &byte, 1) < 0, errno == EINTR {}
 }
 
 /// Checks that this many more threads can be started (pids.max, RLIMIT_NPROC), by starting them all for a moment.
@@ -65,7 +67,7 @@ package func tryThreads(_ count: Int) throws(SystemError) {
         do {
             try startThread("try") {
                 var byte: UInt8 = 0
-                _ = read(waiting.raw, &byte, 1)
+                _ = unsafe read(waiting.raw, &byte, 1)
             }
         } catch { refusal = error }
     }
@@ -84,12 +86,12 @@ package func tryThreads(_ count: Int) throws(SystemError) {
 package func raiseDescriptorLimit(atLeast least: Int) throws(SystemError) {
     var limit = rlimit()
     let kind = __rlimit_resource_t(RLIMIT_NOFILE.rawValue)
-    try check("look at", "the limit of descriptors") { getrlimit(kind, &limit) }
+    try check("look at", "the limit of descriptors") { unsafe getrlimit(kind, &limit) }
     guard limit.rlim_max >= rlim_t(least) else {
         throw SystemError(
             "open what is needed, \(least) descriptors at most, under", "a limit of \(limit.rlim_max) (ulimit -Hn)",
             errno: EMFILE)
     }
     limit.rlim_cur = limit.rlim_max
-    try check("raise", "the limit of descriptors") { setrlimit(kind, &limit) }
+    try check("raise", "the limit of descriptors") { unsafe setrlimit(kind, &limit) }
 }

@@ -24,9 +24,9 @@ package struct DeviceEvents: ~Copyable {
             let rest = (deadline - ContinuousClock.now) / .milliseconds(1)
             guard rest > 0 else { return nil }
             var ready = pollfd(fd: descriptor.raw, events: Int16(POLLIN), revents: 0)
-            _ = try check("wait for", "a device") { poll(&ready, 1, Int32(clamping: Int(rest.rounded(.up)))) }
+            _ = try check("wait for", "a device") { unsafe poll(&ready, 1, Int32(clamping: Int(rest.rounded(.up)))) }
             // One look serves all events that have come meanwhile.
-            while recv(descriptor.raw, &buffer, buffer.count, 0) > 0 {}
+            while unsafe recv(descriptor.raw, &buffer, buffer.count, 0) > 0 {}
         }
     }
 }

@@ -18,9 +18,10 @@ package struct InternetAddress: Hashable, Sendable, CustomStringConvertible {
     /// - Parameter text: as inet_pton(3) reads it.
     package init?(_ text: String) {
         var buffer = [UInt8](repeating: 0, count: 16)
-        if inet_pton(AF_INET, text, &buffer) == 1 {
+        // SAFETY: the longer address has 16 bytes (inet_pton(3)).
+        if unsafe inet_pton(AF_INET, text, &buffer) == 1 {
             bytes = Array(buffer.prefix(4))
-        } else if inet_pton(AF_INET6, text, &buffer) == 1 {
+        } else if unsafe inet_pton(AF_INET6, text, &buffer) == 1 {
             bytes = buffer
         } else {
             return nil
@@ -29,8 +30,9 @@ package struct InternetAddress: Hashable, Sendable, CustomStringConvertible {
 
     package var description: String {
         var buffer = [CChar](repeating: 0, count: 64)
-        guard inet_ntop(Int32(family), bytes, &buffer, socklen_t(buffer.count)) != nil else { return "?" }
-        return buffer.withUnsafeBufferPointer { String(cString: $0.baseAddress!) }
+        guard unsafe inet_ntop(Int32(family), bytes, &buffer, socklen_t(buffer.count)) != nil else { return "?" }
+        // SAFETY: inet_ntop(3) has ended the text with NUL.
+        return unsafe buffer.withUnsafeBufferPointer { unsafe String(cString: $0.baseAddress!) }
     }
 }
 

@@ -36,7 +36,8 @@ package struct LinkAddress: Equatable, Sendable {
         if !prefix.address.isIPv6, prefix.length < 31 {
             let host = UInt32.max >> UInt32(prefix.length)
             let number = prefix.address.bytes.reduce(UInt32(0)) { $0 << 8 | UInt32($1) } | host
-            writer.attribute(AddressAttribute.broadcast, withUnsafeBytes(of: number.bigEndian) { Array($0) })
+            unsafe writer.attribute(
+                AddressAttribute.broadcast, withUnsafeBytes(of: number.bigEndian) { unsafe Array($0) })
         }
         // The manager gave the address to this guest alone, so traffic need not wait for duplicate address detection.
         if prefix.address.isIPv6 {

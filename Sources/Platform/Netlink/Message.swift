@@ -3,7 +3,8 @@ struct MessageWriter {
     private(set) var bytes: [UInt8] = []
 
     mutating func put<Number: FixedWidthInteger>(_ number: Number) {
-        withUnsafeBytes(of: number) { bytes.append(contentsOf: $0) }
+        // SAFETY: a number has no padding; its bytes are copied at once.
+        unsafe withUnsafeBytes(of: number) { unsafe bytes.append(contentsOf: $0) }
     }
 
     mutating func attribute(_ type: UInt16, _ content: [UInt8]) {
@@ -14,7 +15,7 @@ struct MessageWriter {
     }
 
     mutating func attribute(_ type: UInt16, _ number: UInt32) {
-        attribute(type, withUnsafeBytes(of: number) { Array($0) })
+        unsafe attribute(type, withUnsafeBytes(of: number) { unsafe Array($0) })
     }
 
     /// Appends a string with its NUL.
@@ -112,7 +113,10 @@ struct Attributes {
 extension ArraySlice<UInt8> {
     /// Reads a number in this machine's byte order. The caller has checked that the slice is long enough.
     func number<Number: FixedWidthInteger>(at offset: Int, as type: Number.Type) -> Number {
-        dropFirst(offset).prefix(MemoryLayout<Number>.size).withUnsafeBytes { $0.loadUnaligned(as: Number.self) }
+        // SAFETY: the caller has checked the length; any bytes are a number.
+        unsafe dropFirst(offset).prefix(MemoryLayout<Number>.size).withUnsafeBytes {
+            unsafe $0.loadUnaligned(as: Number.self)
+        }
     }
 }
 

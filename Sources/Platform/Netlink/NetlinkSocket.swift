@@ -177,12 +177,13 @@ package final class NetlinkSocket {
     private func send(_ type: UInt16, _ flags: UInt16, _ payload: [UInt8]) throws(SystemError) -> UInt32 {
         sequence &+= 1
         let request = NetlinkMessage.request(type, flags: flags, sequence: sequence, payload)
-        try check("ask", "rtnetlink") { Glibc.send(descriptor.raw, request, request.count, 0) }
+        try check("ask", "rtnetlink") { unsafe Glibc.send(descriptor.raw, request, request.count, 0) }
         return sequence
     }
 
     private func receive() throws(SystemError) -> [NetlinkMessage] {
-        let (bytes, count) = readBytes(upTo: 65536) { recv(descriptor.raw, $0.baseAddress, $0.count, 0) }
+        // SAFETY: recv(2) writes at most `count` bytes.
+        let (bytes, count) = unsafe readBytes(upTo: 65536) { unsafe recv(descriptor.raw, $0.baseAddress, $0.count, 0) }
         try checkNegativeErrno("hear from", "rtnetlink", count)
         return NetlinkMessage.parse(bytes)
     }

@@ -33,13 +33,13 @@ package struct NetworkMonitor: ~Copyable, Sendable {
             guard rest > 0 else { return false }
             limit = Int32(clamping: Int(rest.rounded(.up)))
         }
-        guard try check("wait for", "the network", { poll(&ready, nfds_t(ready.count), limit) }) > 0,
+        guard try check("wait for", "the network", { unsafe poll(&ready, nfds_t(ready.count), limit) }) > 0,
             ready[1].revents == 0
         else {
             return false
         }
         // Lost messages (ENOBUFS) are a change too: the caller lists everything again.
-        _ = readBytes(upTo: 65536) { recv(descriptor.raw, $0.baseAddress, $0.count, 0) }
+        _ = unsafe readBytes(upTo: 65536) { unsafe recv(descriptor.raw, $0.baseAddress, $0.count, 0) }
         return true
     }
 }

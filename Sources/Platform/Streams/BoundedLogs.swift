@@ -36,7 +36,7 @@ package final class BoundedLogs: Sendable {
     /// - Throws: when the file can't be made.
     package func open(_ path: String, limit: Int = 512 << 10) throws(SystemError) -> FileDescriptor {
         var ends: [Int32] = [-1, -1]
-        try check("open", path) { socketpair(AF_UNIX, Int32(SOCK_STREAM.rawValue) | O_CLOEXEC, 0, &ends) }
+        try check("open", path) { unsafe socketpair(AF_UNIX, Int32(SOCK_STREAM.rawValue) | O_CLOEXEC, 0, &ends) }
         let written = FileDescriptor(owning: ends[1])
         let source = Source(descriptor: ends[0], path: path, limit: limit)
         do { _ = try BoundedFile(path, limit: limit) } catch {
@@ -96,10 +96,11 @@ package final class BoundedLogs: Sendable {
             if isStopped { break }
             var polled = [pollfd(fd: wakeUp.descriptor, events: Int16(POLLIN), revents: 0)]
             polled += sources.map { pollfd(fd: $0.source.descriptor, events: Int16(POLLIN), revents: 0) }
-            if poll(&polled, nfds_t(polled.count), -1) < 0 { continue }
+            if unsafe poll(&polled, nfds_t(polled.count), -1) < 0 { continue }
             if polled[0].revents != 0 { wakeUp.drain() }
             for ((source, file), result) in zip(sources, polled.dropFirst()) where result.revents != 0 {
-                let count = read(source.descriptor, &chunk, chunk.count)
+                // SAFETY: the chunk has room for `count` bytes.
+                let count = unsafe read(source.descriptor, &chunk, chunk.count)
                 if count > 0, let lost = file?.append(chunk[..<count]), !lost.isEmpty {
                     state.withLock {
                         $0.lost[source.path] = ($0.lost[source.path] ?? []) + lost
@@ -138,13 +139,13 @@ final class BoundedFile {
     /// - Returns: the bytes that were not written.
     func append(_ bytes: ArraySlice<UInt8>) -> ArraySlice<UInt8> {
         if size + bytes.count > limit {
-            rename(path, path + ".old")
+            unsafe rename(path, path + ".old")
             guard let next = try? Self.open(path) else { return bytes }
             file = next
             size = 0
         }
         let raw = file.raw
-        let count = max(0, bytes.withUnsafeBytes { write(raw, $0.baseAddress, $0.count) })
+        let count = unsafe max(0, bytes.withUnsafeBytes { unsafe write(raw, $0.baseAddress, $0.count) })
         size += count
         return bytes.dropFirst(count)
     }

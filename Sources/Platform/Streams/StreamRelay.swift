@@ -84,7 +84,10 @@ package final class StreamRelay: Sendable {
         /// - Returns: `.ended` at the end of the source, or when the destination is gone.
         func move(through space: UnsafeMutableRawBufferPointer) -> Step {
             if waitsForWriter {
-                guard let count = put(rest.withUnsafeBytes { UnsafeRawBufferPointer(rebasing: $0[written...]) }) else {
+                guard
+                    let count = unsafe put(
+                        rest.withUnsafeBytes { unsafe UnsafeRawBufferPointer(rebasing: $0[written...]) })
+                else {
                     return .ended
                 }
                 written += count
@@ -94,11 +97,14 @@ package final class StreamRelay: Sendable {
                 }
                 return .again
             }
-            let count = read(source, space.baseAddress, space.count)
+            // SAFETY: read(2) writes at most `space.count` bytes, and only those are used.
+            let count = unsafe read(source, space.baseAddress, space.count)
             if count < 0 { return errno == EAGAIN || errno == EINTR ? .again : .ended }
-            guard count > 0, let taken = put(UnsafeRawBufferPointer(rebasing: space[..<count])) else { return .ended }
+            guard count > 0, let taken = unsafe put(UnsafeRawBufferPointer(rebasing: space[..<count])) else {
+                return .ended
+            }
             if taken < count {
-                rest = Array(space[taken..<count])
+                rest = unsafe Array(space[taken..<count])
                 handle.set(isUnread: true)
             }
             return .again
@@ -106,7 +112,8 @@ package final class StreamRelay: Sendable {
 
         /// - Returns: the number of bytes that the destination took; nil when it is gone.
         private func put(_ bytes: UnsafeRawBufferPointer) -> Int? {
-            let count = write(destination, bytes.baseAddress, bytes.count)
+            // SAFETY: the caller's bytes live until the call returns.
+            let count = unsafe write(destination, bytes.baseAddress, bytes.count)
             if count < 0 { return errno == EAGAIN || errno == EINTR ? 0 : nil }
             handle.add(count)
             return count
@@ -191,7 +198,8 @@ package final class StreamRelay: Sendable {
         signal(SIGPIPE, SIG_IGN)
         var streams: [Stream] = []
         let space = UnsafeMutableRawBufferPointer.allocate(byteCount: Self.maxBytes, alignment: 16)
-        defer { space.deallocate() }
+        // SAFETY: no stream keeps the space beyond its move.
+        defer { unsafe space.deallocate() }
         while true {
             let (news, ended, stopped) = inbox.withLock { inbox in
                 defer {
@@ -212,12 +220,13 @@ package final class StreamRelay: Sendable {
                         ? pollfd(fd: stream.destination, events: Int16(POLLOUT), revents: 0)
                         : pollfd(fd: stream.source, events: Int16(POLLIN), revents: 0))
             }
-            if poll(&polled, nfds_t(polled.count), -1) < 0 { continue }
+            if unsafe poll(&polled, nfds_t(polled.count), -1) < 0 { continue }
             if polled[0].revents != 0 { wakeUp.drain() }
-            let share = UnsafeMutableRawBufferPointer(rebasing: space[..<Self.share(among: streams.count)])
+            // SAFETY: a share is at most the whole space.
+            let share = unsafe UnsafeMutableRawBufferPointer(rebasing: space[..<Self.share(among: streams.count)])
             var finished: Set<ObjectIdentifier> = []
             for (stream, result) in zip(streams, polled.dropFirst()) where result.revents != 0 {
-                if stream.move(through: share) == .ended {
+                if unsafe stream.move(through: share) == .ended {
                     stream.end()
                     finished.insert(ObjectIdentifier(stream.handle))
                 }

@@ -47,7 +47,7 @@ final class CallbackThread: Sendable {
             if calls.isEmpty {
                 if ended { return }
                 var polled = pollfd(fd: wakeUp.descriptor, events: Int16(POLLIN), revents: 0)
-                if poll(&polled, 1, -1) > 0 { wakeUp.drain() }
+                if unsafe poll(&polled, 1, -1) > 0 { wakeUp.drain() }
             }
         }
     }

@@ -109,6 +109,6 @@ extension Connection {
     /// Limits the kernel's buffer to the size of ours. The kernel doubles the number (socket(7)).
     private func limitSocket() {
         var half = Int32(space / 2)
-        setsockopt(raw, SOL_SOCKET, SO_SNDBUF, &half, socklen_t(MemoryLayout<Int32>.size))
+        unsafe setsockopt(raw, SOL_SOCKET, SO_SNDBUF, &half, socklen_t(MemoryLayout<Int32>.size))
     }
 }

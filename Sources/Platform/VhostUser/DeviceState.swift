@@ -43,6 +43,6 @@ final class DeviceState {
     func interrupt(_ queue: Int) {
         guard let call = calls[queue], queues[queue].wantsInterrupt else { return }
         var one: UInt64 = 1
-        _ = write(call.raw, &one, MemoryLayout<UInt64>.size)
+        _ = unsafe write(call.raw, &one, MemoryLayout<UInt64>.size)
     }
 }

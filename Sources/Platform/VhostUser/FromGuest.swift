@@ -10,7 +10,7 @@ extension DeviceLoop {
         var taken = 0
         do {
             while taken < Self.maxChains, try state.queues[Self.transmitQueue].pop(&sent, state.memory) {
-                take(sent.readable)
+                unsafe take(sent.readable)
                 state.queues[Self.transmitQueue].push(sent, written: 0)
                 taken += 1
             }
@@ -22,11 +22,12 @@ extension DeviceLoop {
     }
 
     private func take(_ buffers: [iovec]) {
-        let total = Scatter.length(buffers)
+        let total = unsafe Scatter.length(buffers)
         guard total >= VsockPacket.headerLength else { return }
-        let packet = withUnsafeTemporaryAllocation(byteCount: VsockPacket.headerLength, alignment: 8) { space in
-            Scatter.copy(from: buffers, to: space)
-            return VsockPacket(UnsafeRawPointer(space.baseAddress!))
+        // SAFETY: the guard has checked that the buffers fill a whole header.
+        let packet = unsafe withUnsafeTemporaryAllocation(byteCount: VsockPacket.headerLength, alignment: 8) { space in
+            unsafe Scatter.copy(from: buffers, to: space)
+            return unsafe VsockPacket(UnsafeRawPointer(space.baseAddress!))
         }
         let key = Connection.Key(hostPort: packet.destinationPort, guestPort: packet.sourcePort)
         guard packet.sourceCID == guestCID, packet.destinationCID == VsockPacket.hostCID,
@@ -48,7 +49,7 @@ extension DeviceLoop {
         case .readWrite where connection.state == .open:
             let length = Int(packet.length)
             guard length <= total - VsockPacket.headerLength else { return refuse(connection) }
-            takeData(buffers, length, connection)
+            unsafe takeData(buffers, length, connection)
         case .creditUpdate: break
         case .creditRequest: reply(.creditUpdate, key, connection)
         case .shutdown:
@@ -95,21 +96,21 @@ extension DeviceLoop {
     private func takeData(_ buffers: [iovec], _ length: Int, _ connection: Connection) {
         // The guest has sent more than its credit.
         guard length <= connection.room, !connection.guestEnded else { return refuse(connection) }
-        let data = Scatter.slice(buffers, from: VsockPacket.headerLength, limit: length)
+        let data = unsafe Scatter.slice(buffers, from: VsockPacket.headerLength, limit: length)
         var count = 0
         if connection.waiting.isEmpty, length > 0 {
-            guard let taken = put(data, connection) else { return refuse(connection) }
+            guard let taken = unsafe put(data, connection) else { return refuse(connection) }
             count = taken
         }
         if count < length {
-            connection.waiting.append(
+            unsafe connection.waiting.append(
                 Scatter.slice(data, from: count, limit: length - count), limit: Int(connection.space))
         }
         forwarded(count, connection)
     }
 
     func flush(_ connection: Connection) {
-        guard let count = put(connection.waiting.runs, connection) else { return refuse(connection) }
+        guard let count = unsafe put(connection.waiting.runs, connection) else { return refuse(connection) }
         connection.waiting.removeFirst(count)
         forwarded(count, connection)
         finishIfDone(connection)
@@ -117,7 +118,8 @@ extension DeviceLoop {
 
     /// - Returns: the number of bytes that the socket took; nil when its reader is gone.
     private func put(_ runs: [iovec], _ connection: Connection) -> Int? {
-        let count = writev(connection.raw, runs, Int32(runs.count))
+        // SAFETY: the runs lie within guest memory or a ring that lives until the call returns.
+        let count = unsafe writev(connection.raw, runs, Int32(runs.count))
         if count < 0 { return errno == EAGAIN || errno == EINTR ? 0 : nil }
         return count
     }
@@ -153,7 +155,7 @@ private struct StreamEnds: ~Copyable {
     init?() {
         var ends: [Int32] = [-1, -1]
         let type = Int32(SOCK_STREAM.rawValue) | O_CLOEXEC | O_NONBLOCK
-        guard socketpair(AF_UNIX, type, 0, &ends) == 0 else { return nil }
+        guard unsafe socketpair(AF_UNIX, type, 0, &ends) == 0 else { return nil }
         ours = FileDescriptor(owning: ends[0])
         theirs = FileDescriptor(owning: ends[1])
     }

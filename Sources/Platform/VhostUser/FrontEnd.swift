@@ -67,8 +67,9 @@ final class FrontEnd {
     private func receive(_ limit: Int) -> Int {
         var numbers = [Int32](repeating: -1, count: Self.maxDescriptors)
         var count = numbers.count
-        let (more, result) = readBytes(upTo: limit) {
-            clx_recv_fds(socket.raw, $0.baseAddress, $0.count, &numbers, &count)
+        // SAFETY: `count` is the number of elements; the call returns how many it has set.
+        let (more, result) = unsafe readBytes(upTo: limit) {
+            unsafe clx_recv_fds(socket.raw, $0.baseAddress, $0.count, &numbers, &count)
         }
         guard result > 0 else { return result }
         descriptors += numbers[..<count].map { SharedDescriptor(FileDescriptor(owning: $0)) }
@@ -93,7 +94,7 @@ final class FrontEnd {
     private func send(_ request: UInt32, _ payload: [UInt8]) -> Bool {
         let message =
             little(request) + little(Self.version | Self.isReply) + little(UInt32(payload.count)) + payload
-        return Glibc.send(socket.raw, message, message.count, Int32(MSG_NOSIGNAL)) == message.count
+        return unsafe Glibc.send(socket.raw, message, message.count, Int32(MSG_NOSIGNAL)) == message.count
     }
 }
 
@@ -102,5 +103,6 @@ private func word(_ bytes: [UInt8], _ offset: Int) -> UInt32 {
 }
 
 func little<Value: FixedWidthInteger>(_ value: Value) -> [UInt8] {
-    withUnsafeBytes(of: value.littleEndian) { Array($0) }
+    // SAFETY: a number has no padding; its bytes are copied at once.
+    unsafe withUnsafeBytes(of: value.littleEndian) { unsafe Array($0) }
 }

@@ -14,7 +14,7 @@ final class GuestMemory {
     }
 
     /// A region mapped into this process, as long as the object lives.
-    private final class Region {
+    @safe private final class Region {
         private static let limit: UInt64 = 1 << 46
         let place: Description
         private let mapping: UnsafeMutableRawPointer
@@ -32,16 +32,18 @@ final class GuestMemory {
             // An access beyond the file's end would raise SIGBUS, so the VMM must not be able to shrink the file.
             guard clx_is_lasting_memory(file.raw) == 1 else { throw refusal(EPERM) }
             var status = stat()
-            guard fstat(file.raw, &status) == 0, UInt64(status.st_size) >= end else { throw refusal(EFBIG) }
-            let mapping = mmap(nil, Int(end), PROT_READ | PROT_WRITE, MAP_SHARED, file.raw, 0)
-            guard let mapping, mapping != MAP_FAILED else { throw refusal(errno) }
-            (self.place, self.mapping, length) = (place, mapping, Int(end))
+            guard unsafe fstat(file.raw, &status) == 0, UInt64(status.st_size) >= end else { throw refusal(EFBIG) }
+            // SAFETY: the file has all of these bytes, and can't lose them; deinit unmaps them.
+            let mapping = unsafe mmap(nil, Int(end), PROT_READ | PROT_WRITE, MAP_SHARED, file.raw, 0)
+            guard let mapping = unsafe mapping, unsafe mapping != MAP_FAILED else { throw refusal(errno) }
+            unsafe (self.place, self.mapping, length) = (place, mapping, Int(end))
         }
 
-        deinit { munmap(mapping, length) }
+        // SAFETY: pointers into the mapping are used only while the table holds the region.
+        deinit { unsafe munmap(mapping, length) }
 
         /// - Parameter distance: bytes from the region's start, below its size.
-        func at(_ distance: UInt64) -> UnsafeMutableRawPointer { mapping + Int(place.offset + distance) }
+        func at(_ distance: UInt64) -> UnsafeMutableRawPointer { unsafe mapping + Int(place.offset + distance) }
     }
 
     private var regions: [Region] = []
@@ -58,14 +60,14 @@ final class GuestMemory {
 
     /// `length` bytes at a guest-physical address; nil when one region doesn't hold all of them.
     func at(guest address: UInt64, length: UInt64) -> UnsafeMutableRawPointer? {
-        find(address, length) { $0.guestAddress }
+        unsafe find(address, length) { $0.guestAddress }
     }
 
     /// The same for an address of the VMM's process, as SET_VRING_ADDR gives it. Nil also when the address in this
     /// process is no multiple of `alignment`, which atomic loads and stores need.
     func at(user address: UInt64, length: UInt64, alignment: Int) -> UnsafeMutableRawPointer? {
-        let found = find(address, length) { $0.userAddress }
-        return found.flatMap { Int(bitPattern: $0) % alignment == 0 ? $0 : nil }
+        let found = unsafe find(address, length) { $0.userAddress }
+        return unsafe found.flatMap { unsafe Int(bitPattern: $0) % alignment == 0 ? $0 : nil }
     }
 
     private func find(_ address: UInt64, _ length: UInt64, _ base: (Description) -> UInt64) -> UnsafeMutableRawPointer?
@@ -74,7 +76,7 @@ final class GuestMemory {
             let (start, size) = (base(region.place), region.place.size)
             guard address >= start, address - start < size, length <= size - (address - start) else { continue }
             // SAFETY: offset + distance + length lie within the mapping, checked here and when the region was made.
-            return region.at(address - start)
+            return unsafe region.at(address - start)
         }
         return nil
     }

@@ -18,7 +18,7 @@ struct PollSet<Source> {
 
     /// - Parameter milliseconds: -1 waits for ever.
     /// - Returns: the number of ready descriptors; 0 when the time is over, negative when poll(2) failed.
-    mutating func wait(_ milliseconds: Int32) -> Int32 { poll(&polled, nfds_t(polled.count), milliseconds) }
+    mutating func wait(_ milliseconds: Int32) -> Int32 { unsafe poll(&polled, nfds_t(polled.count), milliseconds) }
 
     /// The ready sources with their events, errors and hang-ups included (poll(2)).
     var ready: [(source: Source, events: Int32)] {

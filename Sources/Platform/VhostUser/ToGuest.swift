@@ -45,7 +45,8 @@ extension DeviceLoop {
     private func deliverReplies() {
         var count = 0
         while count < replies.count,
-            withReceiveBuffer(for: VsockPacket.headerLength, { buffers in write(replies[count], to: buffers) })
+            unsafe withReceiveBuffer(
+                for: VsockPacket.headerLength, { buffers in unsafe write(replies[count], to: buffers) })
         {
             count += 1
         }
@@ -53,9 +54,10 @@ extension DeviceLoop {
     }
 
     private func write(_ packet: VsockPacket, to buffers: [iovec]) -> Int {
-        withUnsafeTemporaryAllocation(byteCount: VsockPacket.headerLength, alignment: 8) { space in
-            packet.write(to: space.baseAddress!)
-            Scatter.copy(from: UnsafeRawBufferPointer(space), to: buffers)
+        // SAFETY: the space has room for a whole header.
+        unsafe withUnsafeTemporaryAllocation(byteCount: VsockPacket.headerLength, alignment: 8) { space in
+            unsafe packet.write(to: space.baseAddress!)
+            unsafe Scatter.copy(from: UnsafeRawBufferPointer(space), to: buffers)
         }
         return VsockPacket.headerLength
     }
@@ -68,8 +70,8 @@ extension DeviceLoop {
             // Bounded: a guest may offer short buffers faster than they are returned.
             for _ in 0..<Virtqueue.maxSize {
                 guard try state.queues[Self.receiveQueue].pop(&chain, state.memory) else { break }
-                let isLongEnough = Scatter.length(chain.writable) >= least
-                guard let count = isLongEnough ? fill(chain.writable) : 0 else {
+                let isLongEnough = unsafe Scatter.length(chain.writable) >= least
+                guard let count = unsafe isLongEnough ? fill(chain.writable) : 0 else {
                     state.queues[Self.receiveQueue].unpop()
                     return false
                 }
@@ -89,7 +91,7 @@ extension DeviceLoop {
         for connection in Array(connections.values) where connection.isReadable {
             for _ in 0..<Self.maxPackets {
                 guard !connection.hostEnded, connection.credit > 0,
-                    withReceiveBuffer(for: VsockPacket.headerLength + 1, { fill($0, from: connection) })
+                    unsafe withReceiveBuffer(for: VsockPacket.headerLength + 1, { unsafe fill($0, from: connection) })
                 else { break }
             }
             connection.isReadable = false
@@ -100,19 +102,21 @@ extension DeviceLoop {
     /// Reads from a stream's socket into a receive buffer, behind the header.
     /// - Returns: the number of bytes written; nil when the socket has none.
     private func fill(_ buffers: [iovec], from connection: Connection) -> Int? {
-        let room = Scatter.slice(
+        let room = unsafe Scatter.slice(
             buffers, from: VsockPacket.headerLength, limit: min(connection.credit, Self.maxBytes))
-        let count = readv(connection.raw, room, Int32(room.count))
+        // SAFETY: `room` lies within guest memory, which the queue has checked.
+        let count = unsafe readv(connection.raw, room, Int32(room.count))
         if count < 0, errno == EAGAIN || errno == EINTR { return nil }
         if count <= 0 {
             connection.hostEnded = true
             if connection.guestEnded, connection.waiting.isEmpty {
                 connections[connection.key] = nil
-                return write(packet(.reset, connection.key, nil), to: buffers)
+                return unsafe write(packet(.reset, connection.key, nil), to: buffers)
             }
-            return write(packet(.shutdown, connection.key, connection, flags: VsockPacket.shutdownSend), to: buffers)
+            return unsafe write(
+                packet(.shutdown, connection.key, connection, flags: VsockPacket.shutdownSend), to: buffers)
         }
         connection.sent &+= UInt32(count)
-        return write(packet(.readWrite, connection.key, connection, length: UInt32(count)), to: buffers) + count
+        return unsafe write(packet(.readWrite, connection.key, connection, length: UInt32(count)), to: buffers) + count
     }
 }

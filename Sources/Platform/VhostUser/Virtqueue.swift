@@ -2,17 +2,17 @@ import CLinux
 import Glibc
 
 /// The device's side of a split virtqueue (virtio 1.2, 2.7). The guest may write anything into the rings at any time.
-struct Virtqueue {
+@safe struct Virtqueue {
     /// The buffers of one descriptor chain, as pointers into guest memory.
-    struct Chain {
+    @safe struct Chain {
         var head: UInt16 = 0
-        var readable: [iovec] = []
-        var writable: [iovec] = []
+        var readable: [iovec] = unsafe []
+        var writable: [iovec] = unsafe []
 
         fileprivate mutating func reset(_ head: UInt16) {
             self.head = head
-            readable.removeAll(keepingCapacity: true)
-            writable.removeAll(keepingCapacity: true)
+            unsafe readable.removeAll(keepingCapacity: true)
+            unsafe writable.removeAll(keepingCapacity: true)
         }
     }
 
@@ -43,7 +43,7 @@ struct Virtqueue {
     private var available: UnsafeMutableRawPointer?
     private var used: UnsafeMutableRawPointer?
 
-    var isReady: Bool { enabled && size > 0 && used != nil }
+    var isReady: Bool { unsafe enabled && size > 0 && used != nil }
 
     /// Sets the rings' addresses in the VMM's process.
     mutating func place(descriptors: UInt64, available: UInt64, used: UInt64, in memory: GuestMemory) {
@@ -59,45 +59,47 @@ struct Virtqueue {
 
     /// Maps the rings; needed after each change of the memory table.
     mutating func resolve(in memory: GuestMemory) {
-        (descriptors, available, used) = (nil, nil, nil)
+        unsafe (descriptors, available, used) = (nil, nil, nil)
         guard let addresses, size > 0, size <= Self.maxSize, size & (size - 1) == 0,
-            let descriptors = memory.at(
+            let descriptors = unsafe memory.at(
                 user: addresses.descriptors, length: UInt64(size) * UInt64(Layout.descriptor), alignment: 16),
-            let available = memory.at(
+            let available = unsafe memory.at(
                 user: addresses.available, length: Layout.ringHead + UInt64(size) * 2, alignment: 2),
-            let used = memory.at(user: addresses.used, length: Layout.ringHead + UInt64(size) * 8, alignment: 4)
+            let used = unsafe memory.at(user: addresses.used, length: Layout.ringHead + UInt64(size) * 8, alignment: 4)
         else { return }
-        (self.descriptors, self.available, self.used) = (descriptors, available, used)
-        lastUsed = clx_load16(used + 2)
+        unsafe (self.descriptors, self.available, self.used) = (descriptors, available, used)
+        // SAFETY: the memory table has checked the address, length and alignment of each ring.
+        lastUsed = unsafe clx_load16(used + 2)
     }
 
     /// Takes the next chain.
     /// - Returns: false when the guest offers none.
     /// - Throws: when the guest breaks the protocol.
     mutating func pop(_ chain: inout Chain, _ memory: GuestMemory) throws(Violation) -> Bool {
-        guard isReady, let available, let descriptors else { return false }
-        let pending = clx_load16(available + 2) &- lastAvailable
+        guard isReady, let available = unsafe available, let descriptors = unsafe descriptors else { return false }
+        // SAFETY: `slot` and `index` are below `size`, so every entry lies within its ring.
+        let pending = unsafe clx_load16(available + 2) &- lastAvailable
         if pending == 0 { return false }
         guard pending <= size else { throw .runawayIndex }
         let slot = Int(UInt32(lastAvailable) % size)
-        chain.reset(clx_load16(available + 4 + 2 * slot))
+        unsafe chain.reset(clx_load16(available + 4 + 2 * slot))
         var index = UInt32(chain.head)
         for _ in 0..<size {
             guard index < size else { throw .descriptorIndex }
             // Reads each field once, by one load: the guest may change it at any time.
-            let entry = descriptors + Int(index) * Layout.descriptor
-            let address = clx_load64(entry)
-            let length = clx_load32(entry + 8)
-            let flags = clx_load16(entry + 12)
-            let next = clx_load16(entry + 14)
-            guard let base = memory.at(guest: address, length: UInt64(length)) else { throw .address }
-            let buffer = iovec(iov_base: base, iov_len: Int(length))
+            let entry = unsafe descriptors + Int(index) * Layout.descriptor
+            let address = unsafe clx_load64(entry)
+            let length = unsafe clx_load32(entry + 8)
+            let flags = unsafe clx_load16(entry + 12)
+            let next = unsafe clx_load16(entry + 14)
+            guard let base = unsafe memory.at(guest: address, length: UInt64(length)) else { throw .address }
+            let buffer = unsafe iovec(iov_base: base, iov_len: Int(length))
             if flags & Flags.write != 0 {
-                chain.writable.append(buffer)
+                unsafe chain.writable.append(buffer)
             } else {
                 // Readable buffers come before writable ones (2.7.4.2).
-                guard chain.writable.isEmpty else { throw .order }
-                chain.readable.append(buffer)
+                guard unsafe chain.writable.isEmpty else { throw .order }
+                unsafe chain.readable.append(buffer)
             }
             if flags & Flags.next == 0 {
                 lastAvailable &+= 1
@@ -113,18 +115,19 @@ struct Virtqueue {
 
     /// Returns a chain to the guest, with `written` bytes in its writable buffers.
     mutating func push(_ chain: Chain, written: UInt32) {
-        guard let used else { return }
-        let entry = used + 4 + Int(UInt32(lastUsed) % size) * 8
-        clx_store32(entry, UInt32(chain.head))
-        clx_store32(entry + 4, written)
+        guard let used = unsafe used else { return }
+        // SAFETY: the remainder is below `size`, so the entry lies within the ring.
+        let entry = unsafe used + 4 + Int(UInt32(lastUsed) % size) * 8
+        unsafe clx_store32(entry, UInt32(chain.head))
+        unsafe clx_store32(entry + 4, written)
         lastUsed &+= 1
-        clx_store16(used + 2, lastUsed)
+        unsafe clx_store16(used + 2, lastUsed)
     }
 
     /// Whether the guest wants interrupts for returned chains (2.7.7).
     var wantsInterrupt: Bool {
-        guard let available else { return false }
+        guard let available = unsafe available else { return false }
         clx_fence()
-        return clx_load16(available) & Flags.noInterrupt == 0
+        return unsafe clx_load16(available) & Flags.noInterrupt == 0
     }
 }

@@ -68,7 +68,7 @@ package final class VsockDevice: Sendable {
             return !inbox.closed
         }
         guard first else { return }
-        unlink(path)
+        unsafe unlink(path)
         wakeUp.signal()
     }
 }

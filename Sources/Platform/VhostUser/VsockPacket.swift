@@ -26,16 +26,17 @@ struct VsockPacket: Equatable {
     var forwarded: UInt32 = 0
 
     func write(to target: UnsafeMutableRawPointer) {
-        target.storeBytes(of: sourceCID.littleEndian, as: UInt64.self)
-        (target + 8).storeBytes(of: destinationCID.littleEndian, as: UInt64.self)
-        (target + 16).storeBytes(of: sourcePort.littleEndian, as: UInt32.self)
-        (target + 20).storeBytes(of: destinationPort.littleEndian, as: UInt32.self)
-        (target + 24).storeBytes(of: length.littleEndian, as: UInt32.self)
-        (target + 28).storeBytes(of: type.littleEndian, as: UInt16.self)
-        (target + 30).storeBytes(of: operation.littleEndian, as: UInt16.self)
-        (target + 32).storeBytes(of: flags.littleEndian, as: UInt32.self)
-        (target + 36).storeBytes(of: bufferSpace.littleEndian, as: UInt32.self)
-        (target + 40).storeBytes(of: forwarded.littleEndian, as: UInt32.self)
+        // SAFETY: the caller's memory has room for a header of 44 bytes, aligned to eight.
+        unsafe target.storeBytes(of: sourceCID.littleEndian, as: UInt64.self)
+        unsafe (target + 8).storeBytes(of: destinationCID.littleEndian, as: UInt64.self)
+        unsafe (target + 16).storeBytes(of: sourcePort.littleEndian, as: UInt32.self)
+        unsafe (target + 20).storeBytes(of: destinationPort.littleEndian, as: UInt32.self)
+        unsafe (target + 24).storeBytes(of: length.littleEndian, as: UInt32.self)
+        unsafe (target + 28).storeBytes(of: type.littleEndian, as: UInt16.self)
+        unsafe (target + 30).storeBytes(of: operation.littleEndian, as: UInt16.self)
+        unsafe (target + 32).storeBytes(of: flags.littleEndian, as: UInt32.self)
+        unsafe (target + 36).storeBytes(of: bufferSpace.littleEndian, as: UInt32.self)
+        unsafe (target + 40).storeBytes(of: forwarded.littleEndian, as: UInt32.self)
     }
 }
 
@@ -44,7 +45,8 @@ extension VsockPacket {
     /// - Parameter bytes: at least `headerLength` bytes.
     init(_ bytes: UnsafeRawPointer) {
         func load<Value: FixedWidthInteger>(_ offset: Int, _ type: Value.Type) -> Value {
-            Value(littleEndian: bytes.loadUnaligned(fromByteOffset: offset, as: type))
+            // SAFETY: the caller's memory holds a whole header.
+            unsafe Value(littleEndian: bytes.loadUnaligned(fromByteOffset: offset, as: type))
         }
         self.init(
             sourceCID: load(0, UInt64.self), destinationCID: load(8, UInt64.self), sourcePort: load(16, UInt32.self),

@@ -28,14 +28,16 @@ package enum Accelerator: String, Sendable, CaseIterable {
         if let forced = Accelerator(rawValue: wanted) { return Choice(forced, "the configuration asks for \(wanted)") }
         // The node is new after a start of the host or of the module.
         var facts = stat()
-        guard stat(device, &facts) == 0 else { return judge(microseconds: -Int64(errno), device: device) }
+        guard unsafe stat(device, &facts) == 0 else { return judge(microseconds: -Int64(errno), device: device) }
         let node = "\(device) \(facts.st_ino) \(facts.st_ctim.tv_sec).\(facts.st_ctim.tv_nsec) "
         if let known = try? Files.readText(note), known.hasPrefix(node), let time = Int64(known.dropFirst(node.count)) {
             return judge(microseconds: time, device: device)
         }
         // The host may have been busy: the fastest of three counts.
-        var time = clx_kvm_loop_microseconds(device, turns)
-        for _ in 1..<3 where time > limitMicroseconds { time = min(time, clx_kvm_loop_microseconds(device, turns)) }
+        var time = unsafe clx_kvm_loop_microseconds(device, turns)
+        for _ in 1..<3 where time > limitMicroseconds {
+            time = unsafe min(time, clx_kvm_loop_microseconds(device, turns))
+        }
         if time >= 0 {
             try? Files.makeDirectory(Files.parent(of: note))
             try? Files.replace(note, "\(node)\(time)")

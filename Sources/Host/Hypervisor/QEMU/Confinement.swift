@@ -31,7 +31,7 @@ extension QEMU {
     private static func installation(_ executable: String) -> [String] {
         // A script needs a shell and whatever it runs.
         var start: [UInt8] = [0, 0]
-        if let file = try? FileDescriptor.open(executable, O_RDONLY), read(file.raw, &start, 2) == 2,
+        if let file = try? FileDescriptor.open(executable, O_RDONLY), unsafe read(file.raw, &start, 2) == 2,
             start == Array("#!".utf8)
         {
             return [executable, "/bin", "/sbin", "/usr"]

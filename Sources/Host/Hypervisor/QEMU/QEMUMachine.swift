@@ -44,7 +44,7 @@ package final class QEMUMachine: VirtualMachine {
         _ qemu: QEMU, _ configuration: VMConfiguration, logs: BoundedLogs, memory: Int32?, on loop: any EventLoop,
         admit: @escaping (ProcessIdentity) throws(SystemError) -> Void
     ) throws -> QEMUMachine {
-        guard access(qemu.executable, X_OK) == 0 else {
+        guard unsafe access(qemu.executable, X_OK) == 0 else {
             throw SystemError("run the hypervisor (hypervisor.qemu.path)", qemu.executable, errno: errno)
         }
         let listener = try UnixSocket.listen(configuration.monitorSocket)
@@ -169,7 +169,7 @@ package final class QEMUMachine: VirtualMachine {
     package func removeFiles() {
         for path in [
             configuration.consoleFile, configuration.stderrFile, configuration.monitorSocket, configuration.pidFile,
-        ] { unlink(path) }
+        ] { unsafe unlink(path) }
         Files.removeTree(configuration.rootDirectory)
     }
 

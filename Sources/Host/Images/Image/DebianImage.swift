@@ -56,7 +56,7 @@ package struct DebianImage: Sendable {
             "etc/resolv.conf", "etc/hostname", "etc/machine-id", "var/lib/dbus/machine-id", "etc/passwd-",
             "etc/shadow-", "etc/group-", "etc/gshadow-", ".complete",
         ] {
-            unlink(root + "/" + file)
+            unsafe unlink(root + "/" + file)
         }
     }
 

@@ -14,16 +14,16 @@ package enum DiskImage {
     /// - Throws: when a program is missing or fails; the image is removed then.
     static func make(_ format: Format, of directory: String, output: String) throws {
         let arriving = output + ".new"
-        unlink(arriving)
+        unsafe unlink(arriving)
         do {
             switch format {
             case .erofs: try makeEROFS(directory, arriving)
             case .ext4: try makeExt4(directory, arriving)
             }
             try pad(arriving)
-            try check("rename", arriving) { rename(arriving, output) }
+            try check("rename", arriving) { unsafe rename(arriving, output) }
         } catch {
-            unlink(arriving)
+            unsafe unlink(arriving)
             throw error
         }
     }
@@ -73,7 +73,7 @@ package enum DiskImage {
         }
         visit("/")
         let commands = image + ".times"
-        defer { unlink(commands) }
+        defer { unsafe unlink(commands) }
         try Files.write(commands, script)
         try Program("/sbin/debugfs", ["-w", "-f", commands, image]).run("set the times in an ext4 image")
     }
@@ -81,9 +81,9 @@ package enum DiskImage {
     /// Rounds up to a whole granule.
     private static func pad(_ file: String) throws {
         var status = stat()
-        try check("look at", file) { stat(file, &status) }
+        try check("look at", file) { unsafe stat(file, &status) }
         let size = (Int(status.st_size) + granule - 1) / granule * granule
-        try check("lengthen", file) { truncate(file, size) }
+        try check("lengthen", file) { unsafe truncate(file, size) }
     }
 }
 

@@ -39,7 +39,7 @@ package struct FileTree: Sendable {
     /// Adds a file, a link or a whole directory of the host.
     package mutating func add(copyOf source: String, at path: String) throws {
         var status = stat()
-        try check("add", source) { lstat(source, &status) }
+        try check("add", source) { unsafe lstat(source, &status) }
         switch status.st_mode & S_IFMT {
         case S_IFDIR:
             add(path, .directory)
@@ -59,8 +59,8 @@ package struct FileTree: Sendable {
             case .file(let content, let mode): try replace(target, content, mode)
             case .copy(let source, let mode): try replace(target, try Files.read(source, limit: 1 << 30), mode)
             case .link(let destination):
-                unlink(target)
-                try check("link", target) { symlink(destination, target) }
+                unsafe unlink(target)
+                try check("link", target) { unsafe symlink(destination, target) }
             case .characterDevice: break
             }
         }
@@ -68,8 +68,8 @@ package struct FileTree: Sendable {
 
     private func replace(_ target: String, _ content: [UInt8], _ mode: UInt32) throws {
         // A link in the tree may lead out of the image.
-        unlink(target)
+        unsafe unlink(target)
         try Files.write(target, content, mode: mode_t(mode))
-        try check("set the mode of", target) { chmod(target, mode_t(mode)) }
+        try check("set the mode of", target) { unsafe chmod(target, mode_t(mode)) }
     }
 }

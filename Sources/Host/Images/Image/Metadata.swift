@@ -57,14 +57,18 @@ package struct Metadata: Sendable, Equatable {
     }
 
     /// The time of all files in images, in seconds since 1970 (reproducible-builds.org, SOURCE_DATE_EPOCH).
-    static var epoch: Int { getenv("SOURCE_DATE_EPOCH").flatMap { Int(String(cString: $0)) } ?? 0 }
+    static var epoch: Int {
+        // SAFETY: no thread changes the environment.
+        unsafe getenv("SOURCE_DATE_EPOCH").flatMap { unsafe Int(String(cString: $0)) } ?? 0
+    }
 
     private static var time: String {
         var seconds = epoch
-        var parts = tm()
-        gmtime_r(&seconds, &parts)
+        var parts = unsafe tm()
+        // SAFETY: the calls write to `parts`, and at most `text.count` bytes to `text`.
+        unsafe gmtime_r(&seconds, &parts)
         var text = [CChar](repeating: 0, count: 64)
-        let length = strftime(&text, text.count, "%Y-%m-%dT%H:%M:%S.000000000+00:00", &parts)
+        let length = unsafe strftime(&text, text.count, "%Y-%m-%dT%H:%M:%S.000000000+00:00", &parts)
         return String(decoding: text.prefix(length).map { UInt8(bitPattern: $0) }, as: UTF8.self)
     }
 }

@@ -67,7 +67,7 @@ package struct KernelBuild: Sendable, Equatable {
         let wanted = ours(options(extra), KernelPatch.all)
         func time(_ directory: String) -> Int {
             var status = stat()
-            return stat(directory + "/vmlinux", &status) == 0 ? status.st_mtim.tv_sec : 0
+            return unsafe stat(directory + "/vmlinux", &status) == 0 ? status.st_mtim.tv_sec : 0
         }
         return Files.list(cache).filter { $0.hasPrefix("own-") }.map { cache + "/" + $0 }.filter { directory in
             Files.exists(directory + "/vmlinux")
@@ -131,7 +131,7 @@ package struct KernelBuild: Sendable, Equatable {
         Files.removeTree(arriving)
         try Program("/usr/bin/cp", ["-r", work + "/result", arriving]).run("copy the kernel to \(cache)")
         Files.removeTree(directory)
-        try check("rename", arriving) { rename(arriving, directory) }
+        try check("rename", arriving) { unsafe rename(arriving, directory) }
         return directory
     }
 
@@ -150,11 +150,12 @@ package struct KernelBuild: Sendable, Equatable {
     /// The time of the sources.
     private static func buildTime(of file: String) throws -> String {
         var status = stat()
-        try check("look at", file) { stat(file, &status) }
-        var parts = tm()
-        gmtime_r(&status.st_mtim.tv_sec, &parts)
+        try check("look at", file) { unsafe stat(file, &status) }
+        var parts = unsafe tm()
+        // SAFETY: the calls write to `parts`, and at most `text.count` bytes to `text`.
+        unsafe gmtime_r(&status.st_mtim.tv_sec, &parts)
         var text = [CChar](repeating: 0, count: 64)
-        let length = strftime(&text, text.count, "%a, %d %b %Y %H:%M:%S +0000", &parts)
+        let length = unsafe strftime(&text, text.count, "%a, %d %b %Y %H:%M:%S +0000", &parts)
         return String(decoding: text.prefix(length).map { UInt8(bitPattern: $0) }, as: UTF8.self)
     }
 }

@@ -92,7 +92,8 @@ final class Monitor: Sendable {
             handler.value.waiting.append(promise)
             if let descriptor {
                 // Nothing of the channel's is under way: each command waits for the answer to the one before.
-                let sent = clx_send_fds(socket, line, line.utf8.count, [descriptor], 1)
+                // SAFETY: the line and its one descriptor live until the call returns.
+                let sent = unsafe clx_send_fds(socket, line, line.utf8.count, [descriptor], 1)
                 if sent != line.utf8.count { channel.close(promise: nil) }
                 return
             }
