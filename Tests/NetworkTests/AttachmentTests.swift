@@ -80,7 +80,7 @@ struct AttachmentTests {
             let attachment = try Attachment.make(endpoint, number: 0, queues: 1, resolver: false)
             #expect(try NetworkView(socket).neighbors == [neighbor])
             #expect(try socket.link(named: "tap0_kata").hardwareAddress == endpoint.hardwareAddress)
-            #expect(try socket.link(named: "eth0").hardwareAddress == attachment.lent)
+            #expect(try socket.link(named: "eth0").hardwareAddress == attachment.temporaryAddress)
             // Looked at again, nothing has changed for the guest.
             let again = try NetworkPlan(NetworkView(socket).without([attachment]), model: .macvtap)
             #expect(again.endpoints.first { $0.name == "eth0" } == endpoint)
