@@ -6,7 +6,7 @@ import Synchronization
 
 import protocol NIOCore.EventLoop
 
-/// The host kernel's vsock (vhost-vsock). Guests' numbers and our ports are the whole host's.
+/// The host kernel's vsock (vhost-vsock). The numbers of guests and our ports are unique on the whole host.
 final class VhostVsockChannel: GuestChannel {
     private static let device = "/dev/vhost-vsock"
 
@@ -30,7 +30,7 @@ final class VhostVsockChannel: GuestChannel {
     }
 
     func listen(port: UInt32, _ accept: @escaping @Sendable (Int32) -> Void) throws {
-        // The thread owns the descriptor: the number stays its own while accept(2) uses it.
+        // The thread owns the descriptor: its number can't be reused while accept(2) uses it.
         let listener = SharedDescriptor(
             FileDescriptor(owning: try checkNegativeErrno("listen on", "vsock port \(port)", clx_listen_vsock(port))))
         try startThread("vsock-\(port)") { [guest] in
@@ -38,7 +38,7 @@ final class VhostVsockChannel: GuestChannel {
                 var peer: UInt32 = 0
                 let socket = clx_accept_vsock(listener.raw, &peer)
                 if socket >= 0 {
-                    // Any guest of this host could try.
+                    // Rejects other guests: any guest of this host could connect.
                     if peer == guest { accept(socket) } else { Glibc.close(socket) }
                 } else if socket != -EINTR, socket != -ECONNABORTED {
                     return
