@@ -82,7 +82,7 @@ extension Sandbox {
 
     private func runWithoutCgroups(_ error: SystemError) throws(SystemError) {
         guard SandboxCgroups.areRefused(by: error) else { throw error }
-        log.warning("the sandbox has no control group of its own on the host", metadata: ["error": "\(error)"])
+        log.warning("the sandbox has no cgroup on the host", metadata: ["error": "\(error)"])
         cgroups = nil
     }
 

@@ -196,7 +196,7 @@ package final class CacheServer {
                 "those of the server at \(endpoint) were made with other settings: start kata-runtime factory init again"
         }
         if taker.mounts != Mounts.namespace {
-            return "the server at \(endpoint) lives among other mounts (a mount namespace of its own)"
+            return "the server at \(endpoint) runs in another mount namespace"
         }
         return nil
     }

@@ -145,7 +145,7 @@ package enum CachedShim {
             try offer.conversation.descriptor.tell(CacheAnswer())
             offer.conversation.descriptor.setReadLimit(Deadline.cacheAnswer.limit)
             guard try offer.conversation.descriptor.receive(limit: 1).bytes == [1] else {
-                throw CacheError("who took the machine has ended")
+                throw CacheError("the process that took the machine has ended")
             }
         } catch {
             try? offer.conversation.descriptor.tell(CacheAnswer(refusal: "\(error)"))
