@@ -24,9 +24,9 @@ package struct Symptoms: Sendable {
     }
 }
 
-/// How far a guest came, and the likely reason why it stopped there: a total function of the symptoms.
+/// The progress of a guest, and the likely reason why it stopped there: a total function of the symptoms.
 package struct Diagnosis: Equatable, Sendable {
-    /// How far the boot came.
+    /// The progress of the boot.
     package enum Progress: Sendable {
         case hypervisor, silent, firmware, kernel, idle, initial, agent, announced
 

@@ -124,14 +124,16 @@ extension Mount {
     /// Directories of the host, in layers: Podman's volumes that keep no change (`-v …:O`), and images as volumes.
     package var isOverlay: Bool { type == "overlay" }
 
-    /// The memory file system that a manager has made at /dev/shm, if one is bound there. It is moved into the guest's memory: programs of
-    /// several containers see each other's changes there, and would not in a file of the host that each maps by its own share.
+    /// The memory file system that a manager has made at /dev/shm, if one is bound there. It is moved into the guest's
+    /// memory: programs of several containers see each other's changes there, and would not in a file of the host that
+    /// each maps by its own share.
     package func guestsMemory(_ memory: (String) -> Files.EmptyMemory?) -> Files.EmptyMemory? {
         guard isBind, destination == "/dev/shm", let source, source != destination else { return nil }
         return memory(source)
     }
 
-    /// The guest's own file system in place of a bind of the host kernel's (/proc, /sys, /dev and so on); nil for any other mount.
+    /// The guest's own file system in place of a bind of the host kernel's (/proc, /sys, /dev and so on); nil for any
+    /// other mount.
     package var guestsOwn: Mount? {
         let always = ["/proc", "/sys", "/sys/fs/cgroup"]
         guard isBind, always.contains(destination) || destination == source,

@@ -12,7 +12,8 @@ import Pod
 ///
 /// The order of the rewrites, from config.json to the process in the guest:
 /// 1. `Spec.load(bundle:)` makes paths absolute against the bundle.
-/// 2. `GuestSpec.init` rewrites root, hooks, namespaces, processors, devices, security profiles; `GuestMounts` rewrites the mounts.
+/// 2. `GuestSpec.init` rewrites root, hooks, namespaces, processors, devices, security profiles; `GuestMounts` rewrites
+///    the mounts.
 /// 3. `moved` replaces planned mount points by the real ones, as containers share one mount of a path.
 /// 4. The agent resolves joined namespaces and disks' device numbers, and sets up the container.
 package struct GuestSpec: Sendable {
@@ -152,8 +153,9 @@ package struct GuestSpec: Sendable {
         }
     }
 
-    /// Devices of the host don't exist in the guest, except disks, which the machine gets. Privileged containers list every device of the
-    /// host: those are dropped. Devices that the user requested remain: they have a path that the host lacks, or are listed twice.
+    /// Devices of the host don't exist in the guest, except disks, which the machine gets. Privileged containers list
+    /// every device of the host: those are dropped. Devices that the user requested remain: they have a path that the
+    /// host lacks, or are listed twice.
     private static func devices(_ spec: Spec, _ source: String, _ kind: (String) -> Files.Kind?) throws(SpecError) -> (
         kept: [OCISpec.Linux.Device]?, disks: [Disk], dropped: Int
     ) {

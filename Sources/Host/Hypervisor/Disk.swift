@@ -15,7 +15,7 @@ package struct Disk: Sendable {
         self.settings = settings
     }
 
-    /// How all disks of a machine are attached (`block_device_*`).
+    /// The settings by which all disks of a machine are attached (`block_device_*`).
     package struct Settings: Sendable, Equatable {
         /// A PCI device for each disk, or one controller for all.
         package enum Driver: Sendable { case blk, scsi }

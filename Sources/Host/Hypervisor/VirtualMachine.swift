@@ -26,7 +26,8 @@ package protocol VirtualMachine: AnyObject, Sendable {
 
     /// The machine's present size.
     var size: MachineSize { get }
-    /// Adds processors until there are `count`, at most the configured maximum; the guest has to bring them online. None is removed.
+    /// Adds processors until there are `count`, at most the configured maximum; the guest has to bring them online.
+    /// None is removed.
     func addProcessors(upTo count: Int) async throws
     /// Brings the machine's memory to `mebibytes`, in whole blocks of the guest's, as far as its maximum allows.
     /// - Parameter block: the guest's unit of memory hot-plug, in MiB (/sys/devices/system/memory/block_size_bytes).

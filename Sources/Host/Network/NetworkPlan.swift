@@ -1,12 +1,12 @@
 import Netlink
 
-/// How frames get from a link of the sandbox's network namespace to the guest (`internetworking_model`).
+/// The way frames get from a link of the sandbox's network namespace to the guest (`internetworking_model`).
 package enum InternetworkingModel: String, Sendable, CaseIterable {
     /// Filters pass frames from the link to a tap and back.
     case tcfilter
     /// The guest gets a macvtap on the link.
     case macvtap
-    /// A tap exists; whoever set the namespace up directs frames to it.
+    /// A tap exists; the namespace's owner directs frames to it.
     case none
 }
 

@@ -5,7 +5,7 @@ import LinuxKernel
 import OCISpec
 import Pod
 
-/// Which network namespace the machine belongs to, and how the guest gets its links.
+/// The network namespace of a machine, and the way the guest gets its links.
 package struct NetworkSettings: Sendable, Equatable {
     package enum Namespace: Sendable, Equatable {
         /// The guest has no network (`disable_new_netns`).

@@ -1,6 +1,6 @@
 import Netlink
 
-/// What a network namespace holds at one moment.
+/// The contents of a network namespace at one moment.
 package struct NetworkView: Equatable, Sendable {
     package var links: [Link] = []
     package var addresses: [LinkAddress] = []

@@ -13,7 +13,8 @@ extension Sandbox {
         return machine.agent
     }
 
-    /// Calls the agent. Fails at once if the machine is gone or halted, and uses a shorter timeout after a call that timed out.
+    /// Calls the agent. Fails at once if the machine is gone or halted, and uses a shorter timeout after a call that
+    /// timed out.
     func ask<Answer: Sendable>(
         _ agent: AgentServiceClient, within limit: Duration,
         _ call: @escaping @Sendable (AgentServiceClient, Duration) async throws -> Answer

@@ -21,7 +21,7 @@ final class Container {
     var paused = false
     /// The processors and memory that it asks of the machine.
     var demand = Demand(nil)
-    /// How long the guest took to create it.
+    /// The time that the guest took to create it.
     var creation = Duration.zero
     /// Disks of the host that the machine has for the container.
     var disks: [HostDisk.Identity] = []

@@ -42,6 +42,6 @@ extension Sandbox {
         await record.hooks?.afterDeletion(log)
     }
 
-    /// How long the agent waits for the container's processes.
+    /// The time that the agent waits for the container's processes.
     private static let guestRemovalSeconds: UInt32 = 10
 }

@@ -30,7 +30,7 @@ package actor Sandbox {
     var machine: RunningMachine?
     /// The start of the present or future machine.
     var start: MachineStart?
-    /// Why we ended the machine; nil while it runs, or where it ended by itself.
+    /// The reason why we ended the machine; nil while it runs, or where it ended by itself.
     var loss: String?
     /// The last call to the agent timed out: the next one waits a shorter time.
     var isSilent = false

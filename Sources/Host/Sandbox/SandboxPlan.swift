@@ -18,9 +18,9 @@ package struct SandboxPlan: Sendable {
     package let machine: VMConfiguration
     /// The VM template to clone; nil: the machine boots.
     package let template: VMTemplate?
-    /// How the host reaches the guest.
+    /// The channel between host and guest.
     package var channel: any GuestChannelKind
-    /// How the guest gets files of the host.
+    /// The share by which the guest gets files of the host.
     package var share: any SharedFileSystem
     /// The maker of the mounts of shared paths.
     package var mounts: any ShareMounts = KernelMounts()
@@ -28,9 +28,9 @@ package struct SandboxPlan: Sendable {
     package let hostname: String
     /// A pod's sandbox container makes the sandbox, and other containers name it as theirs.
     package var isPod = false
-    /// How long the guest may take to announce itself.
+    /// The maximum time until the guest announces itself.
     package let dialTimeout: Duration
-    /// How long the guest may take to create a container.
+    /// The maximum time of a container's creation in the guest.
     package let createTimeout: Duration
     /// SELinux labels of processes go to the guest.
     package let guestSELinux: Bool

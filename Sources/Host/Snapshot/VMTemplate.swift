@@ -12,12 +12,12 @@ import protocol NIOCore.EventLoop
 /// A VM template: a machine that was booted once, without any sandbox's share or channel, and saved. Clones start
 /// from it.
 ///
-/// Its directory holds the memory, the rest of the state, and a fingerprint. vhost-user devices are not migratable: a clone gets its own
-/// before it resumes.
+/// Its directory holds the memory, the rest of the state, and a fingerprint. vhost-user devices are not migratable: a
+/// clone gets its own before it resumes.
 package struct VMTemplate: Sendable {
     package let directory: String
     private let hypervisor: any Hypervisor
-    /// The configuration of the saved machine, and of its clones.
+    /// The configuration of the template's machine, and of its clones.
     private let machine: VMConfiguration
 
     private var memory: String { directory + "/memory" }
@@ -74,7 +74,8 @@ package struct VMTemplate: Sendable {
 
     // MARK: Make
 
-    /// Boots a machine, waits until its agent is ready, and saves it. An older template in the directory is replaced in one step at the end.
+    /// Boots a machine, waits until its agent is ready, and saves it. An older template in the directory is replaced in
+    /// one step at the end.
     /// - Throws: when the directory holds something else, or the machine does not boot within `limit` or can't be
     ///   saved.
     package func make(version: String, within limit: Duration, on loop: any EventLoop) async throws {

@@ -23,7 +23,8 @@ enum QEMUArguments {
         ]
     }
 
-    /// TCG runs `rep stosb` and `rep movsb` a byte at a time: without these two bits kernel and programs clear and copy by words.
+    /// TCG runs `rep stosb` and `rep movsb` a byte at a time: without these two bits kernel and programs clear and copy
+    /// by words.
     private static func processor(_ qemu: QEMU) -> String {
         let model = qemu.accelerator.accelerator == .tcg ? "max,erms=off,fsrm=off" : "host"
         return model + (qemu.cpuFeatures.isEmpty ? "" : "," + qemu.cpuFeatures)

@@ -17,8 +17,8 @@ extension QEMU {
         command.networkNamespace = configuration.networkNamespace
     }
 
-    /// The root with all paths that QEMU opens: itself with its libraries and firmware, and devices. Boot files, sockets, disks,
-    /// memory and logs are passed as open descriptors.
+    /// The root with all paths that QEMU opens: itself with its libraries and firmware, and devices. Boot files,
+    /// sockets, disks, memory and logs are passed as open descriptors.
     func privateRoot(_ configuration: VMConfiguration) -> PrivateRoot {
         let paths = ["/lib", "/lib64", "/usr/lib", "/usr/lib64", "/etc/ld.so.cache"] + Self.installation(executable)
         var devices = ["/dev/null", configuration.entropySource]

@@ -11,7 +11,8 @@ extension QEMUArguments {
         // Otherwise the first Swift process waits for the kernel's random numbers.
         words.append("random.trust_cpu=on")
         words += ["memhp_default_state=online", "nr_cpus=\(max(machine.vcpus, machine.maxVCPUs))"]
-        // Virtio without an IOMMU needs no bounce buffers; the kernel would reserve 64 MiB as soon as memory may grow past 4 GiB.
+        // Virtio without an IOMMU needs no bounce buffers; the kernel would reserve 64 MiB as soon as memory may grow
+        // past 4 GiB.
         words.append("swiotlb=noforce")
         // A scan of the controller's 256 targets takes emulated guests seconds: the agent scans for the disk that it
         // was given.

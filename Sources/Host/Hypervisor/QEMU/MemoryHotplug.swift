@@ -20,7 +20,8 @@ struct Growth: Sendable, Equatable {
     }
 }
 
-/// Processors and memory of a running machine (docs/system/cpu-hotplug.rst, docs/memory-hotplug.txt, qapi/machine.json).
+/// Processors and memory of a running machine (docs/system/cpu-hotplug.rst, docs/memory-hotplug.txt,
+/// qapi/machine.json).
 extension QEMUMachine {
     package var size: MachineSize {
         let growth = growth.withLock { $0 }

@@ -1,4 +1,5 @@
-/// The commands of QEMU's monitor that we use (QEMU QMP Reference Manual; qapi/*.json). Each encodes as the `arguments` object.
+/// The commands of QEMU's monitor that we use (QEMU QMP Reference Manual; qapi/*.json). Each encodes as the `arguments`
+/// object.
 enum QMP {
     /// A command without a useful result.
     protocol Command: Encodable, Sendable {
