@@ -20,7 +20,7 @@ struct FuzzTests {
         let interfaces = Grpc_Interfaces.with {
             $0.interfaces = [.with { ($0.name, $0.hwAddr, $0.mtu) = ("eth0", "02:00:00:00:00:01", 1500) }]
         }
-        // Of a group that never ends, and of messages in messages.
+        // Data of a group that never ends, and of nested messages.
         let deep = [
             [UInt8](repeating: 0x0b, count: 100_000),
             (0..<200).reduce([]) { inner, _ in [0x0a, UInt8(min(255, inner.count))] + inner },

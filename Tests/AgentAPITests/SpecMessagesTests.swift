@@ -44,9 +44,9 @@ struct SpecMessagesTests {
         let message = try Grpc_Spec(checking: spec, source: "config.json")
         let again = Spec(try Grpc_Spec(serializedBytes: try message.serializedBytes() as [UInt8]))
         #expect(again.field(missingIn: spec) == nil && spec.field(missingIn: again) == nil)
-        // Not only as good as: the same.
+        // Must be equal, not only equivalent.
         var expected = spec
-        // What the messages can't tell from absent, which means the same.
+        // Fields that the messages can't tell from absent ones, which mean the same.
         expected.mounts?[1].options = nil
         expected.linux?.resources?.hugepageLimits = again.linux?.resources?.hugepageLimits
         expected.process?.terminal = true

@@ -20,7 +20,7 @@ struct AgentTests {
         #expect(plan.limits.contains { $0.path == "memory.max" })
     }
 
-    @Test("how long what is plugged in may take is Kata's own word of the kernel's command line, in seconds")
+    @Test("the hot-plug timeout is Kata's parameter on the kernel's command line, in seconds")
     func hotPlugTimeout() {
         #expect(KernelCommandLine("quiet").hotPlugTimeout == .seconds(3))
         #expect(KernelCommandLine("agent.hotplug_timeout=10").hotPlugTimeout == .seconds(10))
@@ -44,7 +44,7 @@ struct AgentTests {
         #expect(GuestProcess.handles(15, status: status) == (caught != "bfff"))
     }
 
-    @Test("a process that waits for signals is known by its system call; of one that has gone, nothing is known")
+    @Test("a process that waits for signals is recognised by its system call; an ended one is not")
     func signalsWaited() {
         #expect(GuestProcess.isWaiting(syscall: "177 0x7ffd 0x0\n"))
         #expect(!GuestProcess.isWaiting(syscall: "running\n") && !GuestProcess.isWaiting(syscall: ""))

@@ -6,10 +6,10 @@ import GuestStorage
 import LinuxKernel
 import NIOPosix
 import OCISpec
+import Streams
 import Synchronization
 import TTRPC
 import TestSupport
-import Streams
 
 @testable import Agent
 
@@ -29,7 +29,8 @@ final class Gate: Sendable {
     }
 }
 
-/// Notes what the verbs do, fails or waits where the test says so. Cgroups are plain directories, processes are sleep(1).
+/// Notes what the verbs do, fails or waits where the test says so. Cgroups are plain directories, processes are
+/// sleep(1).
 final class FakeKernel: GuestKernel {
     struct Refusal: Error, CustomStringConvertible {
         let step: String

@@ -17,11 +17,11 @@ struct OOMWatchTests {
     }
 
     private func set(_ kills: Int, in cgroup: Cgroup) throws {
-        // As the kernel does: the file is changed, not replaced.
+        // Changes the file as the kernel does, without replacing it.
         try Files.write(cgroup.path + "/memory.events", "low 0\noom 9\noom_kill \(kills)\n")
     }
 
-    @Test("a kill is reported once, in order, whether somebody waits already or asks later")
+    @Test("a kill is reported once, in order, whether a caller waits already or asks later")
     func reports() async throws {
         let watch = try OOMWatch()
         let (a, b) = (try cgroup("a", kills: 3), try cgroup("b", kills: 0))

@@ -44,7 +44,7 @@ struct ReaperTests {
         #expect(await wait(reaper, 8) == 137)
     }
 
-    @Test("orphans that nobody watches don't disturb others; each status is told once")
+    @Test("unwatched orphans don't disturb others; each status is reported once")
     func orphans() async throws {
         let children = try Children()
         let reaper = try Reaper(collect: children.collect)

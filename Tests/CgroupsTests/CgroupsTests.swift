@@ -35,7 +35,7 @@ struct CgroupsTests {
         #expect(Hierarchies([]).all.isEmpty)
     }
 
-    /// Mounts of control groups that are plain directories with the files that a kernel would make.
+    /// Mounts of cgroups that are plain directories with the files that a kernel would make.
     private struct FakeHost {
         let scratch = Scratch()
         let group: Cgroup
@@ -83,7 +83,7 @@ struct CgroupsTests {
         let first = try FakeHost(["pids"], files: ["pids/pids.max"])
         #expect(try first.group.set(.init(memory: 1 << 30)) == ["memory"])
         #expect(try first.text("pids/pids.max") == "max\n")
-        // In version 2 a controller that the group above doesn't pass down has no files.
+        // In version 2 a controller that the parent cgroup doesn't enable has no files.
         let second = try FakeHost(["cgroup2"], files: [])
         #expect(try second.group.set(.init(memory: 1 << 30, tasks: 5)) == ["memory", "pids"])
         #expect(try second.group.set(.init()) == [])
@@ -127,7 +127,8 @@ struct CgroupsTests {
     }
 
     @Test(
-        "a group is made, holds a process, and goes", .enabled(if: getuid() == 0, "needs root: it makes control groups")
+        "a cgroup is made, holds a process, and is removed",
+        .enabled(if: getuid() == 0, "needs root: it makes control groups")
     )
     func life() throws {
         let name = "/kata-test-\(UInt32.random(in: 0...UInt32.max))/kata_a"
@@ -147,7 +148,7 @@ struct CgroupsTests {
         #expect(try Files.readText("/proc/\(child.pid)/status").contains("Cpus_allowed_list:\t0\n"))
         let error = #expect(throws: SystemError.self) { try group.set(processors: "4000", nodes: nil, shares: nil) }
         #expect(error?.description.contains("set cpuset.cpus to \"4000\"") == true)
-        // Who is still there goes to the group above, in version 2 to the next one that takes processes.
+        // Remaining processes move to the parent cgroup, in version 2 to the next one that takes processes.
         group.remove()
         #expect(try !place().contains(name) && (Hierarchies.current.isUnified || place().contains(parent)))
     }
@@ -159,7 +160,7 @@ struct CgroupsTests {
     }()
 
     @Test(
-        "in version 2 a group goes too whose parent takes no processes: who is still there goes further up",
+        "in version 2 a cgroup whose parent takes no processes is removed too: its processes move further up",
         .enabled(if: getuid() == 0 && unified != nil, "needs root and a mounted cgroup2: it makes control groups"))
     func unifiedLife() throws {
         let hierarchies = try #require(Self.unified)

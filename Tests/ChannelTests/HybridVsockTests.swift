@@ -36,14 +36,14 @@ struct HybridDialerTests {
         unlink(path)
     }
 
-    @Test("a dial to nobody ends at its deadline")
+    @Test("a dial without a listener ends at its deadline")
     func deadline() async throws {
         await #expect(throws: ChannelError.self) {
             try await HybridVsockChannel(socketPath: path, loop: loop).dial(port: 1, timeout: .milliseconds(60))
         }
     }
 
-    @Test("the guest's streams come to the port's own socket, which goes when nobody listens")
+    @Test("the guest's streams come to the port's own socket, which is removed with its listener")
     func listen() async throws {
         let dialer = HybridVsockChannel(socketPath: path, loop: loop)
         let accepted = Mutex<Int32>(-1)

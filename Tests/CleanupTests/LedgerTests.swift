@@ -28,7 +28,7 @@ struct LedgerTests {
     ]
 
     @Test(
-        "what was added is read back in order, what was undone is not, and a line that was cut short is as good as not written"
+        "records are read back in order, without undone and truncated ones"
     )
     func page() throws {
         var journal = Journal(boot: "b")
@@ -63,7 +63,7 @@ struct LedgerTests {
         let ledger = try Ledger.begin(in: directory)
         let socket = try ledger.add(.socket(path: place + "/old.sock"))
         try ledger.add(.directory(path: share + "one"))
-        // What a dead sandbox of the name has left goes; one that lives keeps it.
+        // The remains of a dead sandbox with the name are removed; a living one keeps them.
         try Files.makeDirectory(place + "/two")
         var dead = Journal(boot: try #require(Ledger.currentBoot))
         dead.apply(.init(number: 1, entry: .owner(id: ProcessIdentity(pid: 1 << 30, start: 1))))
@@ -138,7 +138,7 @@ struct LedgerTests {
     }
 
     @Test(
-        "a name that lives is refused with its keeper's pid; what a dead sandbox left is taken away first, but for what is saved"
+        "the name of a living sandbox is refused with its owner's pid; a dead sandbox is cleaned up first, but for saved files"
     )
     func names() throws {
         let (keeper, identity) = try Self.sleeper()
@@ -173,7 +173,7 @@ struct LedgerTests {
         #expect(Files.list(place) == ["one"] && Files.list(directory) == ["precious"])
     }
 
-    @Test("an entry that leads out of what is ours removes nothing, and no file passes for a socket")
+    @Test("a path outside Kata's directories is never removed, and no file is taken for a socket")
     func outside() throws {
         try Files.makeDirectory(place + "/kept/empty")
         try Files.write(place + "/kept/file", "text")
@@ -190,7 +190,7 @@ struct LedgerTests {
     }
 
     @Test(
-        "a ledger that was begun by one process is gone on with by another, and stays short in a life of many containers"
+        "a ledger that one process began is continued by another, and stays short over many containers"
     )
     func long() throws {
         _ = try Ledger.begin(in: directory)
@@ -243,7 +243,7 @@ struct LedgerTests {
         do { _ = try Ledger.begin(in: directory) }
         let path = directory + "/ledger"
         let text = try Files.readText(path)
-        // As if its keeper had ended.
+        // Acts as after the owner's end.
         let own = try #require(ProcessIdentity.own)
         try Files.write(path, text.replacing("\"start\":\(own.start)", with: "\"start\":1"))
         let directory = directory
@@ -288,8 +288,7 @@ struct LedgerTests {
         Ledger.cleanUp(directory)
         #expect(Files.list(place) == ["one"] && Ledger.ownerLife(directory) == .running)
         #expect(!Ledger.owns(socket: "/nowhere", directory))
-        // Its socket tells from everywhere whether the shim lives: one that nobody listens on any more is left of a
-        // dead one.
+        // The socket shows from every namespace whether the shim lives: without a listener it belongs to a dead one.
         let socket = place + "/socket"
         journal.apply(.init(number: 2, entry: .socket(path: socket)))
         journal.apply(.init(number: 3, entry: .process(id: try #require(ProcessIdentity(child.pid)), name: "stranger")))
@@ -301,7 +300,7 @@ struct LedgerTests {
         }
         #expect(Ledger.ownerLife(directory) == .ended)
         Ledger.cleanUp(directory)
-        // Whoever has a number of its processes here is another.
+        // Pids of another namespace belong to other processes here.
         #expect(Files.list(place) == [] && ProcessIdentity(child.pid)?.life == .running)
         try Files.makeDirectory(directory)
         journal.apply(.init(number: 2))
@@ -342,7 +341,7 @@ struct LedgerTests {
 
 @Suite("identities of processes")
 struct ProcessIdentityTests {
-    @Test("a child is told of before it runs, and doesn't run when it is refused")
+    @Test("a child is recorded before it runs, and doesn't run when its record is refused")
     func admission() throws {
         var template = Array("/tmp/kata-admit-XXXXXX".utf8CString)
         let directory = template.withUnsafeMutableBufferPointer { String(cString: mkdtemp($0.baseAddress!)) }

@@ -5,7 +5,7 @@ import Testing
 
 @testable import Configuration
 
-/// What a pod may reach by the annotations of an operator who has enabled all of them.
+/// The reach of a pod whose operator has enabled all annotations.
 @Suite("Rules of annotations")
 struct AnnotationRulesTests {
     private func apply(_ name: String, _ value: String, _ toml: String = "") throws -> Configuration {

@@ -32,7 +32,7 @@ struct BootFilesTests {
         return try configuration.applying(named, source: "config.json").openFiles()
     }
 
-    /// As whoever opens the descriptor anew reads it.
+    /// Reads the content as a process that opens the descriptor again.
     private func content(_ file: OpenFile?) throws -> String {
         let raw = try #require(file?.file).raw
         return try Files.readText("/proc/self/fd/\(raw)")
@@ -45,13 +45,13 @@ struct BootFilesTests {
         #expect(try content(files.kernel) == "kernel" && content(files.initrd) == "initrd")
     }
 
-    @Test("a pod's file with a hash is copied before it is hashed: who writes to it changes nothing any more")
+    @Test("a pod's file with a hash is copied before it is hashed: later writes to it have no effect")
     func rewritten() throws {
         let hash = SHA512.hex(of: Array("kernel".utf8))
         let files = try open("", ["kernel": kernel, "kernel_hash": hash])
         try Files.write(kernel, "other!")
         #expect(try content(files.kernel) == "kernel")
-        // Without a hash, it is what is in the file.
+        // Without a hash, the file's present content counts.
         let others = try open("", ["kernel": kernel])
         try Files.write(kernel, "other!")
         #expect(try content(others.kernel) == "other!")

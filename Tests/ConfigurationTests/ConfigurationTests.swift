@@ -43,7 +43,7 @@ struct ConfigurationTests {
     }
 
     @Test(
-        "what is wrong is told with file, line, key and what is expected",
+        "an error names file, line, key and the expected value",
         arguments: [
             (
                 "[hypervisor.qemu]\ndefault_memory = \"x\"\n",
@@ -71,7 +71,7 @@ struct ConfigurationTests {
         } catch { #expect("\(error)" == expected) }
     }
 
-    @Test("bad TOML is told with its line")
+    @Test("an error in TOML names its line")
     func badTOML() {
         do {
             _ = try read("[runtime]\nenable_debug = \n")

@@ -4,7 +4,7 @@ import Testing
 
 @Suite("TOML")
 struct TOMLTests {
-    /// As JSON would have it, with names in the order of the document.
+    /// Converts a document to JSON, with names in its order.
     private func plain(_ value: TOML.Value) -> String {
         switch value {
         case .string(let text): "\"\(text)\""
@@ -38,7 +38,7 @@ struct TOMLTests {
     func documents(text: String, expected: String) throws { #expect(plain(try TOML.read(text)) == expected) }
 
     @Test(
-        "what is no TOML is refused with its line",
+        "invalid TOML is refused with its line",
         arguments: [
             ("a", 1), ("a =", 1), ("= 1", 1), ("a = 1 b = 2", 1), ("\na = x", 2), ("[\na]", 1), ("[a", 1), ("[[a]", 1),
             ("[]", 1), ("a = 1\na = 2", 2), ("[a]\n[a]", 2), ("a = 1\n[a]", 2), ("a = 1\na.b = 2", 2),

@@ -202,7 +202,7 @@ struct DeviceFilterTests {
         #expect(!filter.allows(.block, 8, 0, .read))
     }
 
-    @Test("everything is open to a privileged container, but what is taken from it")
+    @Test("a privileged container may use every device, except those that its rules deny")
     func privileged() {
         #expect(DeviceFilter([Rule(allow: true, access: "rwm")]).isOpen)
         let filter = DeviceFilter([Rule(allow: true, access: "rwm"), Rule(allow: false, type: "c", major: 1, minor: 1)])
@@ -231,7 +231,8 @@ struct DeviceFilterTests {
         }
     }
 
-    /// The few instructions that the filter uses, as the kernel's own machine runs them (Documentation/bpf/standardization).
+    /// The few instructions that the filter uses, as the kernel's own machine runs them
+    /// (Documentation/bpf/standardization).
     private func run(_ program: [UInt64], _ context: [UInt32]) -> UInt64 {
         var registers = [UInt64](repeating: 0, count: 11)
         var position = 0

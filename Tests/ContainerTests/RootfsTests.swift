@@ -57,7 +57,7 @@ struct RootfsTests {
         Files.kind(of: path) == .characterDevice(major: 1, minor: 3) && !Files.isLink(path)
     }
 
-    @Test("a directory over a file, or a file over a directory, is told as mount(2) tells it")
+    @Test("a directory over a file, or a file over a directory, gives the error of mount(2)")
     func kinds() throws {
         try Files.write(root + "/file", [])
         let directory = Mount(destination: "/file", type: "bind", source: "/usr", options: ["bind"])

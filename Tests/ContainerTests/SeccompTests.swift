@@ -46,7 +46,7 @@ struct SeccompTests {
         #expect(SeccompPlan(flagged).flags == 2)
     }
 
-    @Test("the compiled filter decides as the profile says, and answers ENOSYS for what is younger than it")
+    @Test("the compiled filter decides as the profile says, and answers ENOSYS for newer calls")
     func decisions() throws {
         let filter = try SeccompFilter(SeccompPlan(Self.profile))
         func decide(_ number: UInt32, _ first: UInt64 = 0, architecture: UInt32 = 0xc000_003e) -> UInt32 {
@@ -65,7 +65,7 @@ struct SeccompTests {
         #expect(try SeccompFilter(SeccompPlan(Self.profile)) == filter)
     }
 
-    @Test("each architecture has a youngest call of its own: 32-bit and x32 calls answer ENOSYS above theirs")
+    @Test("each architecture has its own newest call: 32-bit and x32 calls answer ENOSYS above theirs")
     func youngestCalls() throws {
         var profile = Profile(defaultAction: "SCMP_ACT_ERRNO")
         profile.architectures = ["SCMP_ARCH_X86_64", "SCMP_ARCH_X86", "SCMP_ARCH_X32"]
@@ -84,7 +84,7 @@ struct SeccompTests {
         let native = try SeccompFilter(SeccompPlan(profile)).instructions
         #expect(run(native, bit | 521, 0xc000_003e, 0) == 0 && run(native, 384, 0x4000_0003, 0) == 0)
         #expect(run(native, 333, 0xc000_003e, 0) == missing)
-        // A tracer knows new calls; who is allowed by default needs no such answer.
+        // A tracer knows new calls; a profile that allows by default needs no such answer.
         for action in ["SCMP_ACT_TRACE", "SCMP_ACT_ALLOW", "SCMP_ACT_LOG"] {
             profile.defaultAction = action
             profile.syscalls = [.init(names: ["read", "statx"], action: "SCMP_ACT_ERRNO")]
@@ -214,7 +214,8 @@ struct SeccompTests {
         }
     }
 
-    /// Classic BPF over struct seccomp_data {nr, arch, instruction pointer, six arguments}: what the kernel runs for each call.
+    /// Classic BPF over struct seccomp_data {nr, arch, instruction pointer, six arguments}: what the kernel runs for
+    /// each call.
     private func run(_ program: [UInt64], _ number: UInt32, _ architecture: UInt32, _ first: UInt64) -> UInt32 {
         var data = [UInt32](repeating: 0, count: 16)
         (data[0], data[1]) = (number, architecture)

@@ -7,7 +7,7 @@ import Testing
 @testable import Diagnosis
 
 /// Consoles and words of QEMU 7.2 as real guests left them.
-@Suite("What is told of a guest that did not come up")
+@Suite("The report of a failed boot")
 struct DiagnosisTests {
     struct Recorded: Sendable, CustomTestStringConvertible {
         let testDescription: String
@@ -145,7 +145,7 @@ struct DiagnosisTests {
         }
     }
 
-    @Test("what is known for sure comes first: an agent that has answered, the host's want of memory")
+    @Test("certain facts come first: an agent that has answered, the host's lack of memory")
     func sure() {
         var symptoms = Self.symptoms(Self.recorded[0])
         (symptoms.isAnnounced, symptoms.isOutOfHostMemory) = (true, true)

@@ -22,7 +22,7 @@ struct GuestNetworkPlanTests {
         return interface
     }
 
-    @Test("what is wrong is told with its field")
+    @Test("an error names its field")
     func refusals() {
         func field(_ change: (inout Types_Interface) -> Void) -> String? {
             do {
@@ -72,7 +72,7 @@ struct GuestNetworkPlanTests {
             #expect(routes.contains { $0.dest == "" && $0.gateway == "10.9.0.1" && $0.device == "eth0" })
             #expect(routes.contains { $0.dest == "10.77.0.0/16" && $0.mtu == 1300 && $0.scope == 253 })
             #expect(try NetworkSettings.update([far]).routes.allSatisfy { $0.gateway == "" })
-            // What was listed may be set: the kernel's own routes stay what they are, and outlive the next update.
+            // A list of routes may be set again: the kernel's own routes stay unchanged, and outlive the next update.
             _ = try NetworkSettings.update(NetworkSettings.routes().routes)
             _ = try NetworkSettings.update([far])
             #expect(try NetworkSettings.update([gateway, far]).routes.contains { $0.gateway == "10.9.0.1" })

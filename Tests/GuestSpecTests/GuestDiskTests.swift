@@ -37,7 +37,7 @@ struct GuestDiskTests {
         #expect(guest.spec.linux?.devices == [device()])
     }
 
-    @Test("character devices of the host are refused; a privileged container goes without any")
+    @Test("character devices of the host are refused; a privileged container gets none")
     func others() throws {
         let error = #expect(throws: SpecError.self) {
             try self.guest { $0.linux?.devices = [self.device("c", 195)] }
@@ -50,7 +50,7 @@ struct GuestDiskTests {
         #expect(privileged.disks.isEmpty && privileged.droppedDevices == 2)
     }
 
-    @Test("a bound block device is the guest's to find; a privileged container goes without those below /dev")
+    @Test("a bound block device is attached to the guest; a privileged container gets none of those below /dev")
     func bound() throws {
         let guest = try guest {
             $0.linux?.resources?.devices = [.init(allow: true)]

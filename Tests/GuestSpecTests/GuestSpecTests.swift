@@ -36,7 +36,7 @@ struct GuestSpecTests {
     }
 
     @Test(
-        "what is bound over the kernel's own files is the guest's; other files of the host are shared, wherever they go"
+        "binds over the kernel's own files are left to the guest; other files of the host are shared, whatever their destination"
     )
     func boundFiles() throws {
         func bind(_ source: String, _ destination: String, _ kind: Files.Kind = .directory, _ option: String = "rbind")
@@ -76,7 +76,7 @@ struct GuestSpecTests {
     }
 
     @Test(
-        "memory that programs are to share is the guest's, the same for all who name it; a directory with files is the host's"
+        "shared memory is the guest's, the same for all containers that name it; a directory with files is the host's"
     )
     func sharedMemory() throws {
         func bind(_ destination: String, _ found: Files.EmptyMemory?) throws -> GuestSpec {
@@ -219,7 +219,7 @@ struct GuestSpecTests {
         #expect(try guest(false).spec.linux?.seccomp == nil)
     }
 
-    @Test("in a pod, a namespace's path is the sandbox's; the guest's own stands for it")
+    @Test("in a pod, a namespace's path is the sandbox's; the guest's own replaces it")
     func pods() throws {
         let guest = try guestSpec {
             $0.annotations = ["io.kubernetes.cri.container-type": "container"]

@@ -19,7 +19,8 @@ struct RootImageTests {
     private let erofs: (Int, [UInt8]) = (1024, [0xe2, 0xe1, 0xf5, 0xe0])
     private let ext4: (Int, [UInt8]) = (1080, [0x53, 0xef])
 
-    @Test("what is in a file is found, also behind a partition table; its size decides about persistent memory")
+    @Test(
+        "the file system in an image is found, also behind a partition table; its size decides about persistent memory")
     func layouts() throws {
         try withFile(2 << 20, [erofs]) { path in
             let image = try RootImage(OpenFile(path), type: "", driver: "")
@@ -43,7 +44,7 @@ struct RootImageTests {
         }
     }
 
-    @Test("what can't be used is told with the reason")
+    @Test("an unusable image is refused with the reason")
     func refusals() throws {
         func reason(_ path: String, _ type: String, _ driver: String) -> String {
             do {

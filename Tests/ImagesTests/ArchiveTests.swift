@@ -49,7 +49,7 @@ struct ArchiveTests {
         #expect(String(decoding: output, as: UTF8.self) == "abababababa!")
     }
 
-    @Test("what is no kernel is refused with a reason")
+    @Test("a file that is no kernel is refused with a reason")
     func noKernel() {
         #expect(throws: ImageError("neither an ELF kernel nor a bzImage")) { try KernelImage.unpack([1, 2, 3]) }
     }

@@ -16,7 +16,7 @@ struct GuestImageTests {
         try body(directory, GuestImage(agent: directory + "/agent"))
     }
 
-    @Test("the same inputs give the same initrd, and what is no agent is refused")
+    @Test("the same inputs give the same initrd, and a file that is no agent is refused")
     func reproducible() throws {
         try withAgent { directory, image in
             #expect(try image.initrd() == image.initrd())
@@ -35,7 +35,7 @@ struct GuestImageTests {
         }
     }
 
-    @Test("what is added is there, a shell is added on request, and the metadata tells who is process 1")
+    @Test("added files are there, a shell is added on request, and the metadata names process 1")
     func additions() throws {
         try withAgent { directory, image in
             try Files.makeDirectory(directory + "/hooks/prestart")
@@ -94,7 +94,7 @@ struct GuestImageTests {
         }
     }
 
-    @Test("a module that is neither there nor built in is named, with who needs it")
+    @Test("a module that is neither present nor built in is named, with the module that needs it")
     func missingModule() throws {
         let directory = "/tmp/kata-modules-test-\(UInt32.random(in: 0...UInt32.max))"
         defer { Files.removeTree(directory) }

@@ -40,7 +40,8 @@ struct KernelTests {
         """, file: "f")
 
     @Test(
-        "what a kernel lacks is told with what won't work, modules count as there, our own ways are for our own kernel")
+        "a missing kernel option is reported with its effect; modules count as present; only our kernel needs our patches"
+    )
     func check() {
         func findings(_ text: String, strict: Bool = false) -> [String] {
             KernelCheck(KernelConfiguration(text: text), options: options, strict: strict).missing.map(\.description)

@@ -22,7 +22,7 @@ struct ChildProcessTests {
         }
     }
 
-    @Test("a variable that is set hides the inherited one, one that is unset is gone")
+    @Test("a variable that is set hides the inherited one, an unset one is removed")
     func environment() throws {
         var command = Command("/bin/sh", ["-c", "exit ${WANTED:-0}"], environment: ["WANTED=1", "WANTED2=5"])
         command.set("WANTED", "7")
@@ -88,7 +88,7 @@ struct ChildProcessTests {
     }
 
     @Test(
-        "a child with a root of its own sees what it was given, through links too, can't write there, and knows no other process",
+        "a child with a private root sees only given paths, through links too, can't write there, and sees no other process",
         .enabled(if: getuid() == 0, "needs root"))
     func ownRoot() throws {
         let base = "/tmp/kata-root-\(UInt32.random(in: 0...UInt32.max))"

@@ -50,7 +50,7 @@ struct DeadlineTests {
         #expect(unused.map(\.name) == [])
     }
 
-    /// Pauses between two looks, delays of what nobody waits for, and units are no deadlines.
+    /// Pauses between polls, delays without a waiter, and units are no deadlines.
     private static let others = ["sleep(", "Pause = Duration", "scheduleTask(in: ", "/ ", "max(Duration"]
 
     @Test("host, guest and tools wait for each other only with declared deadlines")

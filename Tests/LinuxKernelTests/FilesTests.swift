@@ -40,7 +40,7 @@ struct FilesTests {
     }
 
     @Test(
-        "what is mounted in a tree stays, also when it is of the same file system",
+        "mounts in a tree stay, even of the same file system",
         .enabled(if: getuid() == 0, "mounting needs root"))
     func mounts() throws {
         defer { Files.removeTree(directory) }

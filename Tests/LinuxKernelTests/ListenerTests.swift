@@ -66,8 +66,8 @@ struct ListenerTests {
         let areAllServedLater: Bool
     }
 
-    /// Uses up all descriptors of the calling thread, whose table is its own from now on, and of those that it starts (unshare(2),
-    /// CLONE_FILES).
+    /// Uses up all descriptors of the calling thread, whose table is its own from now on, and of those that it starts
+    /// (unshare(2), CLONE_FILES).
     private static func exhaust() throws -> Outcome {
         try checkNegativeErrno("unshare", "descriptors", clx_unshare(0x400))
         let scratch = Scratch()
@@ -97,7 +97,7 @@ struct ListenerTests {
         return Outcome(isServedWithoutDescriptor: isServed, microseconds: spent, areAllServedLater: later)
     }
 
-    /// In microseconds; 0 for no thread.
+    /// Processor time in microseconds; 0 for no thread.
     private static func processorTime(of thread: pthread_t?) -> Int {
         var clock = clockid_t()
         var time = timespec()

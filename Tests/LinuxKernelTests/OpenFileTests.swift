@@ -59,7 +59,7 @@ struct OpenFileTests {
         #expect(try content(file) == "other" && content(copy) == "first")
         #expect(copy == file && copy.isReadableByAll && copy.identity == file.identity)
         let raw = try #require(copy.file).raw
-        // As QEMU opens it.
+        // Opens it as QEMU does.
         let again = try FileDescriptor.open("/proc/self/fd/\(raw)", O_RDWR)
         #expect(write(again.raw, "x", 1) == -1 && errno == EPERM)
         #expect(ftruncate(again.raw, 0) == -1 && errno == EPERM)

@@ -11,7 +11,7 @@ struct ThreadsTests {
         for _ in 0..<3 { try tryThreads(8) }
     }
 
-    @Test("the soft limit of descriptors becomes the hard one; where that is too low, it is told in one line")
+    @Test("the soft limit of descriptors becomes the hard one; where that is too low, one line says so")
     func descriptors() throws {
         try raiseDescriptorLimit(atLeast: 16)
         var limit = rlimit()

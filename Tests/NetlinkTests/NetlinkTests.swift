@@ -41,7 +41,7 @@ struct NetlinkTests {
         #expect(Route(wire) == route)
     }
 
-    @Test("an address on the wire has its broadcast, one of IPv6 waits for nobody")
+    @Test("an address in a message has its broadcast; an IPv6 one skips duplicate detection")
     func linkAddress() throws {
         let address = LinkAddress(link: 3, prefix: try #require(Prefix("192.168.5.9/24")))
         #expect(

@@ -6,7 +6,7 @@ import Testing
 
 @testable import Network
 
-/// In network namespaces of their own: nothing of the machine's network is touched.
+/// Uses new network namespaces: the machine's network is not touched.
 @Suite("Links that are made ready for a guest", .enabled(if: getuid() == 0, "network namespaces need root"))
 struct AttachmentTests {
     /// A veth `eth0` with an address whose other end is `peer`, both up; its endpoint.
@@ -22,7 +22,7 @@ struct AttachmentTests {
         return try #require(plan.endpoints.first { $0.name == "eth0" })
     }
 
-    /// What comes out of a queue within two seconds, behind its virtio-net header of ten bytes.
+    /// A frame that arrives in a queue within two seconds, without its virtio-net header of ten bytes.
     private static func frame(from queue: SharedDescriptor, where fits: ([UInt8]) -> Bool) -> Bool {
         let deadline = ContinuousClock.now + .seconds(2)
         while .now < deadline {
@@ -35,7 +35,7 @@ struct AttachmentTests {
         return false
     }
 
-    /// The machine behind the peer asks who has an address: a broadcast of ARP.
+    /// The machine behind the peer sends an ARP broadcast.
     private static func ask() throws {
         let socket = try InternetSocket.connect(.datagrams, "10.2.0.9", 9)
         let byte: UInt8 = 1
@@ -80,7 +80,7 @@ struct AttachmentTests {
             let attachment = try Attachment.make(endpoint, number: 0, queues: 1, resolver: false)
             #expect(try NetworkView(socket).neighbors == [neighbor])
             #expect(try socket.link(named: "tap0_kata").hardwareAddress == endpoint.hardwareAddress)
-            #expect(try socket.link(named: "eth0").hardwareAddress == attachment.lent)
+            #expect(try socket.link(named: "eth0").hardwareAddress == attachment.temporaryAddress)
             // Looked at again, nothing has changed for the guest.
             let again = try NetworkPlan(NetworkView(socket).without([attachment]), model: .macvtap)
             #expect(again.endpoints.first { $0.name == "eth0" } == endpoint)

@@ -23,7 +23,7 @@ struct FuzzTests {
         "scheduler":{"policy":"SCHED_FIFO","priority":3},"ioPriority":{"class":"IOPRIO_CLASS_BE","priority":2},
         "execCPUAffinity":{"initial":"0-3,7"},"oomScoreAdj":-5}
         """#.utf8)
-    /// What stands where something else belongs.
+    /// Values of a wrong type, or broken text, to put in place of others.
     private static let strangers = [
         "null", "-1", "1e999", "18446744073709551616", "0.5", "[]", "{}", "[[[]]]", #""\u0000""#, #""\ud800""#, "tru",
         "\"",

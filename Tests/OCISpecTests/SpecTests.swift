@@ -22,7 +22,7 @@ struct SpecTests {
     }
 
     @Test(
-        "an error names the file, the place and what is expected",
+        "an error names the file, the place and the expected value",
         arguments: [
             (#"{"#, "config.json: not valid JSON"),
             (#"{}"#, "config.json: ociVersion: missing"),
@@ -79,7 +79,7 @@ struct SpecTests {
     }
 
     @Test(
-        "every field is checked, with its value and what is allowed",
+        "every field is checked; errors name its value and the allowed ones",
         arguments: [
             (#"process: {"user":{"uid":0,"gid":0},"cwd":"/","args":["a"],"env":["X"]}"#, "process.env[0]"),
             (
@@ -160,7 +160,7 @@ struct SpecTests {
             ])
     }
 
-    @Test("features are the specification's own fields, and speak of what is there")
+    @Test("features are the specification's fields, and list only supported ones")
     func features() throws {
         guard case .object(let fields)? = JSONValue.parse(Features.current.json()) else {
             Issue.record("no object")
@@ -212,7 +212,7 @@ struct SpecTests {
         #expect(failure(Hook(path: "/nope")).contains("no such file"))
         let slow = Hook(path: "/bin/sh", args: ["sh", "-c", "exec sleep 30"], env: ["PATH=/bin:/usr/bin"], timeout: 1)
         #expect(failure(slow) == "prestart hook /bin/sh: took longer than 1.0 seconds")
-        // What it leaves in the background holds nobody up.
+        // A background process of the hook delays nothing.
         let leaving = Hook(path: "/bin/sh", args: ["sh", "-c", "sleep 2 &"], env: ["PATH=/bin:/usr/bin"], timeout: 60)
         let begin = ContinuousClock.now
         #expect(failure(leaving) == "" && ContinuousClock.now - begin < .seconds(2))

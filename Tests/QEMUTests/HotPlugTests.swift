@@ -7,7 +7,7 @@ import Testing
 
 @Suite("Devices that come and go")
 struct HotPlugTests {
-    @Test("each port takes one device, and is free again when that has gone")
+    @Test("each port takes one device, and is free again after its removal")
     func slots() throws {
         var slots = DeviceSlots(ports: 2)
         #expect(try slots.take("a") == "port0" && slots.take("b") == "port1")
@@ -55,12 +55,12 @@ struct GrowthTests {
         #expect(Growth.memory(boot: boot, wanted: wanted, maximum: 2150, block: 128) == expected)
     }
 
-    @Test("a port's place is told in the words of Kata's agent")
+    @Test("a port's address has the format of Kata's agent")
     func places() {
         #expect(DeviceSlots.pciPath(of: "port0") == "0e/00" && DeviceSlots.pciPath(of: "port15") == "1d/00")
     }
 
-    @Test("units of the controller are free again when their disk has gone")
+    @Test("units of the controller are free again after their disk's removal")
     func units() throws {
         var table = DiskTable()
         #expect(try table.takeUnit("a").number == 0 && table.takeUnit("b").number == 1)

@@ -184,7 +184,7 @@ struct AcceleratorTests {
         #expect(Accelerator.choose("auto", device: device, note: note).accelerator == .kvm)
         try Files.write(note, node + " 17000")
         #expect(Accelerator.choose("auto", device: device, note: note).reason.contains("17000 µs"))
-        // Of another node, or cut short: the device itself is asked, and a file is none.
+        // A note of another node, or a truncated one, is ignored: the device itself is probed, and a file is none.
         for other in [node + "1 12", node, ""] {
             try Files.write(note, other)
             #expect(Accelerator.choose("auto", device: device, note: note).reason.contains("can't be used"))

@@ -208,7 +208,7 @@ struct ContainerLifeTests {
         await sandbox.stop()
     }
 
-    @Test("the machine grows for a container's limits, and is told to the guest; a refused growth ends the creation")
+    @Test("the machine grows for a container's limits, and the guest is notified; a refused growth ends the creation")
     func growth() async throws {
         let (fakes, guest) = try await ready()
         func limited(_ spec: inout Spec) {
@@ -226,7 +226,7 @@ struct ContainerLifeTests {
         await fakes.sandbox.stop()
     }
 
-    @Test("a path that two containers have is shared once, and goes with the second one")
+    @Test("a path that two containers use is shared once, and removed with the second one")
     func sharedOnce() async throws {
         let (fakes, _) = try await ready()
         let data = fakes.scratch.path + "/data"

@@ -8,7 +8,7 @@ import Testing
 
 @Suite("State files that a crash has broken", .timeLimit(.minutes(10)))
 struct FuzzTests {
-    @Test("a record of hooks that are due is taken away whatever it holds")
+    @Test("a record of due hooks is removed, whatever it holds")
     func fuzzDueHooks() throws {
         let path = "/tmp/kata-hooks-\(getpid())"
         for input in try Fuzz.inputs("state files", corpus: "hooks", rounds: 1000) {

@@ -1,18 +1,18 @@
 import AgentAPI
-import Configuration
 import Cgroups
-import SandboxCgroups
-import Hypervisor
 import Cleanup
+import Configuration
+import Hypervisor
 import LinuxKernel
+import Network
 import OCISpec
 import Pod
 import QEMU
+import SandboxCgroups
 import Testing
 
 @testable import OCISpec
 @testable import Sandbox
-import Network
 
 @Suite("Plans of a sandbox")
 struct PlanTests {
@@ -110,7 +110,7 @@ struct PlanTests {
             spec, process: process, configuration: configuration, host: networkHost, source: "config.json")
     }
 
-    @Test("a machine has the namespace that is given, the one of the process that stands for it, or one of its own")
+    @Test("a machine has the given namespace, that of its attach process, or a new one")
     func networkNamespaces() throws {
         #expect(try network("/run/netns/a").namespace == .path("/run/netns/a"))
         #expect(try network("").namespace == .made)

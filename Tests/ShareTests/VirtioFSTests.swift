@@ -5,7 +5,7 @@ import Testing
 
 @testable import Share
 
-/// QEMU's virtiofsd, which confines itself by mounts and namespaces of its own.
+/// QEMU's virtiofsd, which confines itself by private mounts and namespaces.
 private let daemon = "/usr/lib/qemu/virtiofsd"
 
 @Suite("What the share's daemon serves")
@@ -49,7 +49,7 @@ struct VirtioFSTests {
             exporting: share, socketPath: scratch.path + "/socket", log: log
         ) { _ in }
         defer { running.stop() }
-        // It confines itself once somebody has come; one that has ended refuses.
+        // The daemon confines itself after a client has connected; one that has ended refuses.
         let guest: SharedDescriptor
         do { guest = SharedDescriptor(try UnixSocket.connect(scratch.path + "/socket")) } catch {
             #expect(!isServed, "\(error)")
@@ -58,7 +58,7 @@ struct VirtioFSTests {
         #expect(try withExtendedLifetime(guest) { try servedRoot(running) } == (isServed ? ["of-the-share"] : nil))
     }
 
-    /// What the daemon's confined child has for its root, once that isn't the host's; nil when the daemon has ended.
+    /// The root of the daemon's confined child, once it differs from the host's; nil when the daemon has ended.
     private func servedRoot(_ running: any FileServer) throws -> [String]? {
         let deadline = ContinuousClock.now + .seconds(30)
         let host = Files.list("/")

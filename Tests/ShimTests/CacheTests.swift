@@ -43,14 +43,14 @@ struct CacheTests {
         let none = try start()
         #expect(!none.serves && none.warnings.count == 1 && none.warnings[0].hasSuffix(reason))
         #expect(none.warnings[0].contains("\(endpoint) (no such file or directory)"))
-        // What a killed one leaves.
+        // The remains of a killed server.
         do { _ = try UnixSocket.listen(endpoint, .messages) }
         let dead = try start()
         #expect(!dead.serves && dead.warnings.count == 1 && dead.warnings[0].hasSuffix(reason))
         #expect(dead.warnings[0].contains("\(endpoint) (connection refused)"))
     }
 
-    @Test("a refusal is told as it came; a shim that ends while it is handed over is told of")
+    @Test("a refusal is reported unchanged; so is the end of a shim during its handover")
     func refused() throws {
         try serve { _, descriptors in
             let shim = FileDescriptor(owning: dup(descriptors[0]))
@@ -107,7 +107,7 @@ struct CacheTests {
         #expect(MountView.firstUnseen(of: theirs, in: ours + "23 21 0:9 / /data rw - tmpfs t rw\n") == nil)
     }
 
-    @Test("a waiting machine is told of as Kata tells of it")
+    @Test("a warm VM is listed in Kata's format")
     func status() {
         #expect(CachedMachine(process: 7, vcpus: 1, memoryMiB: 256).line == "VM pid = 7 Cpu = 1 Memory = 256MiB")
     }

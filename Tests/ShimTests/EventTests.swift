@@ -124,7 +124,7 @@ struct EventTests {
     }
 
     @Test(
-        "what containerd refuses, or what is too long for it, is not sent again, and what is behind it goes out at once"
+        "an event that containerd refuses, or that is too long for it, is not sent again, and the next ones go out at once"
     )
     func refused() async throws {
         let containerd = Containerd()

@@ -131,7 +131,7 @@ struct HostileInputTests {
         _ = try Metrics.message(stats).serializedBytes() as [UInt8]
     }
 
-    @Test("what is no request of the VM cache server's is nothing, however it is nested and whatever numbers it has")
+    @Test("bytes that are no request to the VM cache server are ignored, whatever their nesting and numbers")
     func fuzzCacheRequests() throws {
         let taker = CacheTaker(
             version: "1", settings: "s", process: 7, mounts: .max, id: "c", namespace: "n", address: "/a",

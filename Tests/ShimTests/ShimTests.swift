@@ -41,7 +41,9 @@ struct ShimTests {
         #expect(SpecOption.message([UInt8](repeating: 0x20, count: 3 << 20)).typeURL.isEmpty)
     }
 
-    @Test("a wrong command line is told in one line", arguments: [["-id"], ["-fly", "x"], ["-id", "a", "dance"], []])
+    @Test(
+        "a wrong command line gives an error of one line",
+        arguments: [["-id"], ["-fly", "x"], ["-id", "a", "dance"], []])
     func wrongFlags(arguments: [String]) { #expect(throws: UsageError.self) { try ShimFlags(arguments) } }
 
     @Test("a socket's name fits in sun_path and differs by manager, namespace and group")

@@ -31,7 +31,7 @@ struct VMTemplateTests {
         #expect(clone.networkNamespace == "/run/netns/a" && clone.hotPlugPorts == machine.hotPlugPorts + 2)
     }
 
-    @Test("what one sandbox has of its own does not make another template")
+    @Test("data of one sandbox does not change the template's fingerprint")
     func same() {
         var other = machine
         (other.name, other.consoleFile, other.vsockSocket, other.networkNamespace) = ("s2", "/c", "/v2", nil)
@@ -64,7 +64,9 @@ struct VMTemplateTests {
         #expect(kernels.mismatch(with: fingerprint(other, ["/v", "auto"], "1")) == nil)
     }
 
-    @Test("one that is missing, damaged, of another version, settings or kernel is not used, and the reason is told")
+    @Test(
+        "a template that is missing, damaged, or of another version, settings or kernel is not used, and the reason is reported"
+    )
     func obstacles() throws {
         let directory = "/tmp/kata-template-\(UInt32.random(in: 0...UInt32.max))"
         defer { Files.removeTree(directory) }
@@ -111,7 +113,7 @@ struct VMTemplateTests {
             var bytes = [UInt8](repeating: 0, count: 4)
             #expect(pread(copy.raw, &bytes, 4, off_t(offset)) == 4 && bytes == Array("page".utf8))
         }
-        // QEMU has it too: shorter, it would end with SIGBUS whoever has mapped it.
+        // QEMU has the file too: shortening it would end every process that maps it with SIGBUS.
         for size in [0, 4096, 128 << 20] { #expect(ftruncate(copy.raw, off_t(size)) < 0 && errno == EPERM) }
     }
 }

@@ -1,7 +1,7 @@
 import AgentAPI
 import CLinux
-import Glibc
 import Cleanup
+import Glibc
 import LinuxKernel
 import Logging
 import OCISpec
@@ -78,7 +78,8 @@ struct HostSocketTests {
             return ends[0]
         }
 
-        /// What the listener sees of a client that the guest says is so; nil when it is refused.
+        /// The client's identity as the listener sees it, for a client that the guest describes; nil when it is
+        /// refused.
         func seen(_ socket: HostSocket, _ user: UInt32, _ group: UInt32) -> String? {
             let guest = stream(to: socket, from: .init(user: user, group: group))
             defer { close(guest) }
@@ -132,7 +133,7 @@ struct HostSocketTests {
         #expect(geteuid() == 0, "the process stays root's")
     }
 
-    @Test("a guest that says its client is somebody whom no process of the container was given is nobody")
+    @Test("a client with an identity that no process of the container has gets no rights")
     func forged() throws {
         let place = try Place()
         chmod(place.path, 0o666)
@@ -142,13 +143,13 @@ struct HostSocketTests {
             #expect(place.seen(socket, user, group) == "65534:65534 []")
         }
         #expect(place.lines.all.filter { $0.contains("limit=socket identity") }.count == 1)
-        // Root's container is root, and nobody else.
+        // A container of root may connect as root only.
         let (roots, _) = try place.offer()
         #expect(place.seen(roots, 0, 0) == "0:0 []" && place.seen(roots, 1000, 1000) == "65534:65534 []")
     }
 
     @Test(
-        "the socket's own mode counts: root's is closed to a container of nobody, a group's open to a supplementary one"
+        "the socket's mode counts: root's refuses a container without rights, a group's accepts a supplementary group"
     )
     func modes() throws {
         let place = try Place()
@@ -175,7 +176,7 @@ struct HostSocketTests {
     }
 
     @Test(
-        "in a user namespace a container's users are those of the host that it is mapped to, and what is not mapped is nobody"
+        "in a user namespace a container's users are the mapped users of the host, and unmapped ones have no rights"
     )
     func mapped() throws {
         let place = try Place()
@@ -235,7 +236,7 @@ struct HostSocketTests {
         for stream in streams { close(stream) }
     }
 
-    @Test("a service that accepts nobody for a while is waited for, and holds up no other client")
+    @Test("a service that accepts no client for a while is waited for, and delays no other client")
     func busy() throws {
         let place = try Place(backlog: 0)
         let (socket, _) = try place.offer()
@@ -252,7 +253,7 @@ struct HostSocketTests {
         for stream in streams { close(stream) }
     }
 
-    @Test("who finds nobody, goes before he has said who he is, or comes when it is over, is sent away")
+    @Test("a client is refused without a listener, without a complete greeting, or after the end")
     func refused() throws {
         let place = try Place(listening: false)
         let socket = try place.offer().0
@@ -308,7 +309,7 @@ struct HostSocketTests {
         #expect(guest.shares.isEmpty && guest.spec.mounts?.suffix(2).map(\.source) == paths)
     }
 
-    @Test("who is there is eight bytes, no more and no less")
+    @Test("a greeting has exactly eight bytes")
     func greeting() {
         let client = SocketRelay.Client(user: 0xfffe_fdfc, group: 7)
         #expect(client.bytes == [0xff, 0xfe, 0xfd, 0xfc, 0, 0, 0, 7])

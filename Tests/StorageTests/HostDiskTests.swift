@@ -36,7 +36,7 @@ struct HostDiskTests {
         }
     }
 
-    @Test("what is opened is what was looked at, though a fifo or a link to another file has its path by then")
+    @Test("the file that was checked is opened, though a fifo or a link to another file has its path by then")
     func exchanged() throws {
         let (other, original) = (scratch.path + "/other", scratch.path + "/original")
         try Files.write(other, "other")

@@ -6,7 +6,7 @@ import Testing
 
 @Suite("The relay of streams")
 struct StreamRelayTests {
-    @Test("holds at most 42 MiB of bytes that nobody reads, in 8192 streams")
+    @Test("holds at most 42 MiB of unread bytes, in 8192 streams")
     func shares() {
         #expect(StreamRelay.share(among: 1) == 64 << 10)
         #expect(StreamRelay.share(among: 128) == 64 << 10)

@@ -47,7 +47,7 @@ struct AnswerTests {
         _ = try? await reply
     }
 
-    @Test("a handler whose client has gone hears of it all the same")
+    @Test("a handler learns that its client has disconnected")
     func gone() async throws {
         let agent = Agent(written: OneShot())
         let (_, client) = try await connect(agent)

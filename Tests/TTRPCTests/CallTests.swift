@@ -44,7 +44,7 @@ struct CallTests {
         return try await RPCClient.connect(socket: ends[1], on: loop)
     }
 
-    /// A server at a socket of its own, and its path.
+    /// A server at a new socket, and its path.
     private func serve(maxConnections: Int, slowBegan: AsyncStream<Void>.Continuation? = nil) async throws -> String {
         let path = "/tmp/kata-ttrpc-\(UInt32.random(in: 0...UInt32.max))"
         let agent = Agent(loop: loop, slowBegan: slowBegan)
@@ -55,7 +55,8 @@ struct CallTests {
     }
 
     @Test(
-        "thousands that connect and say nothing, or half a frame, make room for others; who waits for an answer stays")
+        "thousands of clients that send nothing, or half a frame, make room for others; a client that waits for an answer stays"
+    )
     func silent() async throws {
         let (began, continuation) = AsyncStream<Void>.makeStream()
         let path = try await serve(maxConnections: 20, slowBegan: continuation)

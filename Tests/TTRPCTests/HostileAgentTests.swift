@@ -74,7 +74,7 @@ struct HostileAgentTests {
             }
         }
         #expect(try await client.waitingCalls == 0)
-        // What comes too late finds nobody, and harms nobody.
+        // A late answer has no receiver, and does no harm.
         try agent.write(Self.frame(1, 2, []))
         await client.close()
     }

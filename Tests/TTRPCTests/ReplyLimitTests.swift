@@ -13,7 +13,7 @@ import Testing
 struct ReplyLimitTests {
     private let loop = MultiThreadedEventLoopGroup(numberOfThreads: 1).next()
 
-    /// What was reached, in order.
+    /// The limits that were reached, in order.
     private final class Reached: Sendable {
         private let limits = Mutex<[GuestLimit]>([])
         var all: [GuestLimit] { limits.withLock { $0 } }
@@ -73,7 +73,7 @@ struct ReplyLimitTests {
         #expect(error?.code == .notFound)
         #expect(error?.message.hasPrefix(" [2Jgone level=error msg=\"forged\"yyy") == true)
         #expect(error?.message.utf8.count == 1024 + "…".utf8.count)
-        // Of megabytes nothing is kept at all.
+        // An error text of megabytes is dropped.
         let huge = await #expect(throws: RPCError.self) {
             try await service.pauseContainer(Grpc_PauseContainerRequest(), timeout: .seconds(10))
         }

@@ -1,7 +1,7 @@
 import AgentAPI
 import SwiftProtobuf
 
-/// What the host decodes of an agent's answers.
+/// Answers of an agent that the host decodes.
 package enum AgentReplies {
     package static let kinds: [any Message.Type] = [
         Grpc_StatsContainerResponse.self, Grpc_GuestDetailsResponse.self, Grpc_Metrics.self, Grpc_Interfaces.self,

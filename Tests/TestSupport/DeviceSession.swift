@@ -11,7 +11,7 @@ import VhostUser
 /// early they are zeros. So a fuzzer that changes a byte changes one thing that the device sees.
 package final class DeviceSession {
     package enum Step: UInt8, CaseIterable {
-        /// What a correct VMM does before the guest's driver runs: the memory table, and both queues.
+        /// Does the set-up of a correct VMM before the guest's driver runs: the memory table, and both queues.
         case setUp
         /// Any message: number, flags, number and kind of descriptors, length of the payload, payload.
         case message

@@ -104,9 +104,9 @@ package final class FakeAgent: Sendable {
     }
 }
 
-/// What this process has in memory.
+/// The memory of this process.
 package enum ResidentMemory {
-    /// In bytes (proc_pid_statm(5)).
+    /// Resident memory in bytes (proc_pid_statm(5)).
     package static var now: Int {
         let words = ((try? Files.readText("/proc/self/statm")) ?? "").split(separator: " ")
         return (words.count > 1 ? Int(words[1]) ?? 0 : 0) * 4096

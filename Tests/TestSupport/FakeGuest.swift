@@ -4,7 +4,8 @@ import SwiftProtobuf
 import Synchronization
 import TTRPC
 
-/// An agent that keeps containers as a guest does: what was created can be started, what runs can be killed, and a wait returns at the end.
+/// An agent that keeps containers as a guest does: what was created can be started, what runs can be killed, and a wait
+/// returns at the end.
 package final class FakeGuest: Sendable {
     package enum Phase: Equatable, Sendable {
         case created, running

@@ -3,7 +3,7 @@ import Glibc
 import LinuxKernel
 import Synchronization
 
-/// Runs `body` on a thread in a mount namespace of its own, which may change its mounts and its root. Needs root.
+/// Runs `body` on a thread in a new mount namespace, where it may change mounts and root. Needs root.
 package func inOwnMounts<Result: Sendable>(_ body: @escaping @Sendable () throws -> Result) throws -> Result {
     let holder = Holder<Result>()
     try runThread("own mounts") {

@@ -1,7 +1,7 @@
 import Glibc
 import LinuxKernel
 
-/// Runs a body on a thread with a network namespace of its own; the thread takes the namespace with it when it ends.
+/// Runs a body on a thread in a new network namespace, which ends with the thread.
 package func inOwnNetwork(_ body: @escaping @Sendable () throws -> Void) throws {
     let pipe = try Pipe()
     let end = try pipe.writeEnd.duplicate().take()

@@ -1,7 +1,7 @@
 import Glibc
 import LinuxKernel
 
-/// A directory of a test's own, which goes with the test.
+/// A directory for one test, removed with it.
 package final class Scratch: Sendable {
     package let path: String
 

@@ -4,14 +4,14 @@ import Configuration
 import Foundation
 import Logging
 import NIOPosix
+import Network
 import OCISpec
 import Sandbox
 import Shim
 import SwiftProtobuf
 import Testing
-import Network
 
-/// The agent as another host speaks to it: Kata's own messages, no word of ours.
+/// Calls of another host to the agent: Kata's own messages, without our extensions.
 @Suite(
     "the agent's API with a real guest", .serialized, .enabled(if: Lab.obstacle == nil, "\(Lab.obstacle ?? "")"),
     .timeLimit(.minutes(10)))
@@ -55,7 +55,7 @@ struct AgentContractTests {
         let _: Google_Protobuf_Empty = try await call(sandbox, method, request)
     }
 
-    /// What a container of these messages writes, and its status.
+    /// Output of a container with these messages, and its exit status.
     private func run(_ id: String, _ script: String, in sandbox: Sandbox, _ change: (inout Spec) -> Void) async throws
         -> (output: String, status: Int32)
     {

@@ -22,7 +22,7 @@ struct CacheTests {
             left() { k check --leaks | grep -e cached -e t-cache; ls -A /run/vc/vm /run/kata-containers/shared/sandboxes | grep -e cached -e t-cache; ls cache.sock 2> /dev/null; }
             """# + "\n" + script
         try script.write(toFile: lab.directory + "/script", atomically: true, encoding: .utf8)
-        // A pool's shims see what their callers mount later where the host's mounts are shared, as systemd has them.
+        // Warm VMs see later mounts of their callers only where the host's mounts are shared, as under systemd.
         return try lab.sh("unshare --mount --propagation shared bash script", seconds: 120)
     }
 

@@ -7,7 +7,7 @@ import Testing
 
 @testable import ShimAPI
 
-/// Clients that vanish, say half of what they want, or don't listen.
+/// Clients that disconnect, send half a message, or don't read.
 @Suite(
     "clients that don't behave", .serialized, .enabled(if: Lab.obstacle == nil, "\(Lab.obstacle ?? "")"),
     .timeLimit(.minutes(5)))
@@ -43,7 +43,7 @@ struct ClientsTests {
         #expect(outcome.output == "first\nfine\n1\nother\nother\n0\n0\n", "\(outcome.output) \(outcome.error)")
     }
 
-    /// Calls of the task API from this process.
+    /// Calls the task API from this process.
     private struct Shim {
         let client: RPCClient
         let path: String
@@ -53,7 +53,7 @@ struct ClientsTests {
             try await client.call("containerd.task.v2.Task", method, request, timeout: .seconds(seconds))
         }
 
-        /// How long the shim takes to tell the container's state.
+        /// The time that the shim takes to report the container's state.
         func answers() async throws -> Bool {
             let start = ContinuousClock.now
             var request = Containerd_Task_V2_StateRequest()
@@ -76,7 +76,7 @@ struct ClientsTests {
             let _: Containerd_Task_V2_StartResponse = try await call("Start", start)
         }
 
-        /// The status of an added process, whose end comes in time.
+        /// The exit status of an added process, which must end in time.
         func end(_ name: String, seconds: Int) async throws -> UInt32 {
             var request = Containerd_Task_V2_WaitRequest()
             (request.id, request.execID) = (id, name)
@@ -112,14 +112,14 @@ struct ClientsTests {
         #expect(try await shim.end("first", seconds: 5) == 3)
         let before = descriptors()
 
-        // Output that nobody reads, ever, and input that nobody gives: it ends all the same, and is told of.
+        // Output without a reader and input without a writer: the process ends all the same, and its end is reported.
         try await shim.exec(
             "unread", "head -c 3000000 /dev/zero & sleep 0.3; exit 4", stdin: lab.directory + "/in",
             stdout: lab.directory + "/nobody")
         #expect(try await shim.answers())
         #expect(try await shim.end("unread", seconds: 10) == 4)
 
-        // A reader that takes its time gets every byte, and holds up nobody.
+        // A slow reader gets every byte, and delays no other client.
         let slow = try FileDescriptor.open(lab.directory + "/slow", O_RDONLY | O_NONBLOCK)
         try await shim.exec("slow", "head -c 600000 /dev/zero; exit 5", stdout: lab.directory + "/slow")
         var taken = 0
@@ -131,13 +131,13 @@ struct ClientsTests {
         }
         #expect(try await shim.end("slow", seconds: 10) == 5 && taken == 600_000)
 
-        // Children that hold the streams open.
+        // Children hold the streams open.
         let started2 = ContinuousClock.now
         try await shim.exec("children", "sleep 4 & echo; exit 6", stdout: lab.directory + "/slow")
         #expect(try await shim.end("children", seconds: 5) == 6 && ContinuousClock.now - started2 < .seconds(3))
 
         do {
-            // Silence, half a frame, and one that waits and is gone.
+            // Sends nothing, half a frame, and a call whose caller disconnects.
             var silent: [SharedDescriptor] = []
             for number in 0..<2000 {
                 let socket = try UnixSocket.connect(path)
@@ -159,7 +159,7 @@ struct ClientsTests {
             #expect(descriptors() < before + 600)
             #expect(try await shim.answers())
         }
-        // The unread stream has its time.
+        // Waits for the deadline of the unread stream.
         for _ in 0..<140 where descriptors() > before { try await Task.sleep(for: .milliseconds(100)) }
         #expect(descriptors() <= before)
         await shim.client.close()

@@ -381,7 +381,7 @@ struct CommandLineTests {
 
     struct Failure: Sendable, CustomTestStringConvertible {
         let name: String
-        /// What breaks the lab.
+        /// A fault of the lab's set-up.
         let breakage: String
         let expected: String
         var testDescription: String { name }

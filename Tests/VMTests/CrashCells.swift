@@ -1,10 +1,10 @@
 import Foundation
 
-/// One cell of the crash matrix: who is struck, how, and when. The matrix is every sensible combination of the three.
+/// One cell of the crash matrix: process, fault and time. The matrix has every sensible combination of the three.
 struct CrashCell: Sendable, CustomStringConvertible {
     enum Victim: String, CaseIterable {
         case shim, qemu, virtiofsd, files, attach, agent, kernel, containerd, dockerd
-        // What the host, or the guest, has too little of.
+        // Shortages of the host or the guest.
         case disk, pids, descriptors, memory, guest, workload
     }
     enum Blow: String, CaseIterable {
@@ -27,7 +27,7 @@ struct CrashCell: Sendable, CustomStringConvertible {
         Blow.allCases.flatMap { blow in Moment.allCases.map { CrashCell(victim: victim, blow: blow, moment: $0) } }
     }.filter(\.isSensible)
 
-    /// Some of each kind: what `make test` has time for.
+    /// Some cells of each kind, within the time of `make test`.
     static let few = all.filter {
         switch ($0.victim, $0.blow, $0.moment) {
         case (.shim, .kill, .booting), (.shim, .kill, .exec), (.shim, .stop, .running): true
@@ -52,15 +52,15 @@ struct CrashCell: Sendable, CustomStringConvertible {
             }
         let moments: [Moment] =
             switch victim {
-            // Before there is a container it is a child that waits; in the foreground the command line itself is it.
+            // Before the container exists it is a waiting child; in the foreground it is the command line itself.
             case .attach: [.created, .running, .stopping]
             case .agent: [.created, .running, .exec, .stopping]
-            // Where the agent is the guest's init, its death is the kernel's.
+            // As init of the guest, the agent takes the kernel down with it.
             case .kernel: [.running, .exec, .stopping]
             case .containerd: [.booting, .running, .exec, .stopping, .deleting]
             // Killed while it starts a container, dockerd forgets what containerd has of it, whatever the runtime.
             case .dockerd: [.running, .exec, .stopping, .deleting]
-            // What is open stays open.
+            // Open descriptors stay open.
             case .descriptors: [.booting]
             case .memory: [.booting, .running, .exec]
             case .guest, .workload: [.running, .exec]
@@ -69,11 +69,11 @@ struct CrashCell: Sendable, CustomStringConvertible {
         return blows.contains(blow) && moments.contains(moment)
     }
 
-    /// What this host lacks for it; nil when it can be tried.
+    /// The reason why this host can't run the cell; nil when it can.
     var obstacle: String? { victim == .agent ? Lab.ownKernelObstacle : nil }
 
-    /// Prints `ok`, how many milliseconds until the manager saw the end, and how many the deletion took; or what was wrong.
-    /// - Parameter step: between two sizes of what there is too little of.
+    /// Prints `ok`, the milliseconds until the manager saw the end, and those of the deletion; or the fault.
+    /// - Parameter step: the difference between two sizes of a scarce resource.
     func script(_ lab: Lab, step: Int = 1) -> String {
         """
         export PATH=\(lab.binaries):$PATH KATA_RUNTIME_CONFIG=\(lab.configuration) KATA_CRASH_STEP=\(step)

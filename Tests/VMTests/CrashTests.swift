@@ -4,7 +4,8 @@ import Testing
 @Suite(
     "crashes", .serialized, .enabled(if: Lab.obstacle == nil, "\(Lab.obstacle ?? "")"), .timeLimit(.minutes(30)))
 struct CrashTests {
-    /// `make crash`: every cell, and the table in the documentation. Victims by name, with commas between: theirs alone, and their rows.
+    /// Variables of `make crash`: every cell, and the table in the documentation. Processes by name, with commas
+    /// between, select their cells and rows.
     private static let wanted = ProcessInfo.processInfo.environment["KATA_CRASH"]
     private static let isFull = wanted == "full"
 
@@ -20,7 +21,7 @@ struct CrashTests {
     func matrix() throws {
         let lab = try Lab()
         defer { lab.remove() }
-        // SIGTERM does nothing, the kernel can be made to panic.
+        // SIGTERM has no effect there, and the kernel can be made to panic.
         try lab.bundle("trap : TERM; touch /tmp/ready; while :; do sleep 0.1; done")
         let prepared = try lab.sh(
             """
@@ -32,7 +33,7 @@ struct CrashTests {
         defer { _ = try? lab.sh("\(lab.kata) delete --force \(Self.other)") }
         #expect(other.status == 0, "\(other.error)")
         if Self.cells.contains(where: { $0.victim == .agent && $0.obstacle == nil }) {
-            // A guest whose agent is not its init.
+            // In this guest the agent is not init.
             let image = try lab.sh(
                 "\(lab.binaries)/kata-osbuilder image --init systemd --rootfs \(Lab.source!)/out/systemd-rootfs --agent \(lab.binaries)/kata-agent -o agent.img",
                 seconds: 60)
@@ -51,7 +52,7 @@ struct CrashTests {
             let beside = try lab.sh(
                 "grep -c kata_\(Self.other) /proc/$(cat /run/vc/vm/\(Self.other)/qemu.pid)/cgroup | grep -cv '^0$'")
             #expect(beside.output == "1\n", "\(cell): the sandbox beside it: \(beside.error)")
-            // One cell's remains are not another's.
+            // Removes the remains of a cell before the next one.
             if !words.hasPrefix("ok ") { _ = try lab.sh(Self.sweep(lab)) }
         }
         if Self.wanted != nil { try Reliability.write(table: try Self.table(results), named: "crash matrix") }
@@ -84,7 +85,7 @@ struct CrashTests {
         """
     }
 
-    /// Rows of victims that were not tried this time stay as they are.
+    /// Keeps rows of processes that were not tried this time.
     private static func table(_ results: [(CrashCell, String)]) throws -> String {
         let before = try Reliability.table(named: "crash matrix")
         var lines = ["| who | blow | \(CrashCell.Moment.allCases.map(\.rawValue).joined(separator: " | ")) |"]
@@ -116,7 +117,7 @@ struct CrashTests {
 
 /// docs/reliability.md, whose tables come from test runs.
 enum Reliability {
-    /// The lines of the table of that name.
+    /// The lines of the table with that name.
     static func table(named name: String) throws -> [String] {
         let text = try String(contentsOfFile: Lab.source! + "/docs/reliability.md", encoding: .utf8)
         let lines = text.components(separatedBy: "\n")
@@ -124,7 +125,7 @@ enum Reliability {
         return Array(lines[begin...].prefix { $0 != "<!-- end \(name) -->" })
     }
 
-    /// Replaces what stands between `<!-- begin NAME -->` and `<!-- end NAME -->`.
+    /// Replaces the text between `<!-- begin NAME -->` and `<!-- end NAME -->`.
     static func write(table: String, named name: String) throws {
         let path = Lab.source! + "/docs/reliability.md"
         let text = try String(contentsOfFile: path, encoding: .utf8)

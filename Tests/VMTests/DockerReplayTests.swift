@@ -4,8 +4,8 @@ import ShimAPI
 import SwiftProtobuf
 import Testing
 
-/// Docker from 23 on drives containerd's shim, and Debian 12 has none: its calls are replayed, as moby's daemon, its network library
-/// and its containerd make them.
+/// Replays of Docker. From 23 on it drives containerd's shim, and Debian 12 has no such version. The calls are those
+/// of moby's daemon, its network library and its containerd.
 @Suite(
     "Docker's calls to the shim, with real guests", .serialized,
     .enabled(if: Lab.obstacle == nil, "\(Lab.obstacle ?? "")"), .timeLimit(.minutes(5)))
@@ -14,8 +14,8 @@ struct DockerReplayTests {
         (0..<32).map { _ in String(format: "%02x", UInt8.random(in: 0...255)) }.joined()
     }
 
-    /// What libnetwork does to a network namespace that a pid leads to: a link, addresses, and a resolver of its own behind 127.0.0.11,
-    /// which knows every name.
+    /// Acts on a pid's network namespace as libnetwork does: a link, addresses, and a resolver behind 127.0.0.11 that
+    /// answers every name.
     private static let network = #"""
         cat > resolver.py <<'X'
         import socket
@@ -87,14 +87,14 @@ struct DockerReplayTests {
         return outcome.output
     }
 
-    /// A day of a container after its creation: what Docker asks, in its order, until nothing is left.
+    /// Replays a container's life after its creation: Docker's requests, in its order, until nothing is left.
     private func day(_ id: String, _ shim: Manager.Shim, _ manager: Manager, pid: UInt32) async throws {
         var connect = Containerd_Task_V2_ConnectRequest()
         connect.id = id
         let connected: Containerd_Task_V2_ConnectResponse = try await shim.call("Connect", connect)
         #expect(connected.taskPid == pid)
         #expect(try await shim.state().status == .created)
-        // Whoever waits may do so before there is anything to wait for.
+        // A wait may begin before the process exists.
         async let end = shim.wait()
         try await shim.start()
         try await shim.wait(for: "ready")
@@ -188,7 +188,7 @@ struct DockerReplayTests {
         let lab = try Lab()
         let id = Self.identifier()
         defer {
-            // After a failure: as containerd does, when a shim is lost.
+            // Acts after a failure as containerd does after the loss of a shim.
             _ = try? lab.sh(
                 """
                 [ -d tasks/\(id) ] && cd tasks/\(id) && \(lab.binaries)/containerd-shim-kata-v2 -namespace moby -address a -id \(id) delete > /dev/null
@@ -220,7 +220,7 @@ struct DockerReplayTests {
                 """#
             ).check()
             let controller = String(Self.identifier().prefix(12))
-            // The daemon's own program under another name; here a shell, which is told what to do.
+            // A hook that runs the daemon's program under another name; here a shell with a script.
             let hook =
                 #"{"\#(stage)":[{"path":"/proc/\#(getpid())/root/bin/bash","args":["libnetwork-setkey","\#(lab.directory)/setkey","-exec-root=/var/run/docker","\#(id)","\#(controller)"],"env":["PATH=/bin:/usr/bin:/sbin:/usr/sbin"]}]}"#
             let config = try Self.config(
@@ -268,7 +268,8 @@ struct DockerReplayTests {
                     "lowerdir=\(lab.rootfs)",
                 ])
             let pid = try await shim.create(rootfs: [overlay], input: true)
-            // The namespace is kept by its name, as Docker does, and what the container reads is written where it is.
+            // The namespace is kept by its name, as under Docker, and the files that the container reads are written
+            // in place.
             try lab.sh(
                 """
                 mount --bind /proc/\(pid)/ns/net key; ./attach \(pid)

@@ -1,7 +1,7 @@
 import Foundation
 import Testing
 
-/// Guests other than the standard one. A console log or an error line is all that a guest that fails leaves.
+/// Guests other than the default. A guest that fails leaves only a console log or an error line.
 @Suite(
     "Kernels, initrds and images of one's own", .serialized, .enabled(if: Lab.obstacle == nil, "\(Lab.obstacle ?? "")"),
     .timeLimit(.minutes(10)))

@@ -6,7 +6,8 @@ import Testing
     "helpers of real guests", .serialized, .enabled(if: Lab.obstacle == nil, "\(Lab.obstacle ?? "")"),
     .timeLimit(.minutes(10)))
 struct HelpersTests {
-    /// Runs `script` beside a container `id` that sleeps; `change` is a jq program for its config.json, `keys` are lines of [runtime].
+    /// Runs `script` beside a container `id` that sleeps; `change` is a jq program for its config.json, `keys` are
+    /// lines of [runtime].
     private func beside(_ id: String, keys: String = "", change: String = ".", _ script: String) throws -> Lab.Outcome {
         let lab = try Lab()
         defer { lab.remove() }
@@ -27,7 +28,7 @@ struct HelpersTests {
         return outcome
     }
 
-    /// Functions that read the helpers' group, in either version.
+    /// Functions that read the helpers' cgroup, in either version.
     private static let groupFiles = """
         read_group() { cat /sys/fs/cgroup/$1/kata_overhead/kata_$3/$2 2> /dev/null || cat /sys/fs/cgroup/kata_overhead/kata_$3/$4; }
         memory() { read_group memory memory.limit_in_bytes $1 memory.max; }
@@ -92,7 +93,7 @@ struct HelpersTests {
         let ends = "not running: virtiofsd, which serves the guest its files, "
         let cause =
             ": the control group /kata_overhead/kata_t-helpers-oom reached its limit of memory (runtime.overhead_memory_limit)"
-        // The kernel kills the process that serves, or the first one, which waits for that.
+        // The kernel kills the serving process, or the first one, which waits for it.
         #expect(outcome.output.hasPrefix("137\n") && outcome.output.contains(ends), "\(outcome)")
         #expect(outcome.output.contains(cause), "\(outcome)")
     }

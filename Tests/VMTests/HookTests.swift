@@ -1,7 +1,7 @@
 import Foundation
 import Testing
 
-/// Programs that run beside a container: of its bundle, and of the guest's image.
+/// Programs that run beside a container: from its bundle and from the guest's image.
 @Suite(
     "hooks with real guests", .serialized, .enabled(if: Lab.obstacle == nil, "\(Lab.obstacle ?? "")"),
     .timeLimit(.minutes(10)))

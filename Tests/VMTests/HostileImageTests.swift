@@ -1,7 +1,7 @@
 import Foundation
 import Testing
 
-/// What an image, or a container's process, does to those that come after it in the same guest.
+/// Effects of an image, or of a container's process, on later containers and processes in the same guest.
 @Suite(
     "hostile images and neighbours with real guests", .serialized,
     .enabled(if: Lab.obstacle == nil, "\(Lab.obstacle ?? "")"), .timeLimit(.minutes(10)))
@@ -10,7 +10,8 @@ struct HostileImageTests {
     func stages() throws {
         let lab = try Lab()
         defer { lab.remove() }
-        // The first waits for a second container that has its processes and has not started; then it looks for programs that join.
+        // The first container waits until a second one has its processes and has not started; then it looks for
+        // programs that join.
         try lab.bundle(
             "echo ready; while [ ! -e /tmp/look ]; do sleep 0.1; done; snoop 0; echo ===; snoop 12; echo end; sleep 100"
         )
@@ -40,7 +41,7 @@ struct HostileImageTests {
     func agentFile() throws {
         let lab = try Lab()
         defer { lab.remove() }
-        // A script whose interpreter is the agent: the kernel looks it up, so that nobody can refuse it.
+        // A script with the agent as its interpreter: the kernel opens it, so that no check of ours can refuse it.
         try lab.bundle("exec 2>&1; echo ready; snoop 30 write; sleep 100")
         let outcome = try lab.sh(
             """

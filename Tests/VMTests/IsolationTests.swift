@@ -30,7 +30,7 @@ struct IsolationTests {
         #expect(try lab.leftovers("t-share") == "")
     }
 
-    /// Prints what a process has that it should not have, and what it sees of the host's files.
+    /// Prints a process's excess rights, and the host's files that it sees.
     private static let inspect = """
         inspect() {
             for kind in mnt pid ipc uts net; do
@@ -69,7 +69,7 @@ struct IsolationTests {
             awk -v shim=$shim '/^[UG]id/ {print $2 == 1879048192 + shim, $2 == $3, $3 == $4, $4 == $5}' /proc/$qemu/status
             \(lab.kata) delete --force t-user; ls -ln disk | cut -d ' ' -f 3,4
             """)
-        // Kernel, initrd and image come as open descriptors.
+        // Kernel, initrd and image are passed as open descriptors.
         let seen = [
             "/", "/dev/null", "/dev/urandom", "/etc/ld.so.cache", "/proc", "/usr/bin/qemu-system-x86_64", "/usr/lib",
             "/usr/lib64", "/usr/share",
@@ -95,7 +95,7 @@ struct IsolationTests {
         #expect(try lab.leftovers("t-qemu") + lab.leftovers("t-user") == "")
     }
 
-    /// What another user of the host can do with a sandbox: nothing is printed when that is nothing.
+    /// Tries to reach a sandbox as another user of the host: prints nothing when nothing is possible.
     private static let stranger = #"""
         import os, signal, socket, subprocess, sys
         def output(*words): return subprocess.run(words, capture_output=True, text=True).stdout

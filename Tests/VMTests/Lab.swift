@@ -6,17 +6,17 @@ import Testing
 /// A place for tests with real guests: a root file system, a configuration, and shells with deadlines.
 struct Lab: Sendable {
     static let source = ProcessInfo.processInfo.environment["KATA_VM_TESTS"]
-    /// Why these tests can't run here; nil when they can.
+    /// The reason why these tests can't run here; nil when they can.
     static let obstacle: String? =
         source == nil ? "run them with make vm" : getuid() != 0 ? "they mount file systems: run them as root" : nil
 
-    /// What `uname -r` says of the kernel that out/guest has.
+    /// The release (`uname -r`) of the kernel in out/guest.
     static let kernelName = hasOwnKernel ? "-kata" : "cloud-amd64"
     static let hasOwnKernel = ownKernelObstacle == nil
-    /// The value of an option of the kernel that out/guest has; nil when it is off.
+    /// The value of an option of the kernel in out/guest; nil when it is off.
     static func kernelOption(_ name: String) -> String? { kernelOptions.values[name] }
     private static let kernelOptions: KernelConfiguration = {
-        // A line of two words: whose it is, and its directory.
+        // A line of two words: the owner, and its directory.
         let using = (try? Files.readText((source ?? "") + "/out/guest/kernel")) ?? ""
         let words = using.split(whereSeparator: \.isWhitespace)
         guard let root = words.last.map({ $0.hasPrefix("/") ? String($0) : "\(source!)/\($0)" }) else {
@@ -25,7 +25,7 @@ struct Lab: Sendable {
         let boot = Files.list(root + "/boot").first { $0.hasPrefix("config-") }.map { "boot/" + $0 }
         return .init(text: (try? Files.readText("\(root)/\(boot ?? "config")")) ?? "")
     }()
-    /// Why tests that need our own kernel can't run; nil when they can.
+    /// The reason why tests that need our own kernel can't run; nil when they can.
     static let ownKernelObstacle: String? = {
         if let obstacle { return obstacle }
         let using = (try? String(contentsOfFile: source! + "/out/guest/kernel", encoding: .utf8)) ?? ""
@@ -55,8 +55,8 @@ struct Lab: Sendable {
         guard outcome.status == 0 else { throw LabError(text: outcome.error) }
     }
 
-    /// What still runs here is a failure of the test. Tells the test's own time too: what swift test reports counts how long it
-    /// waited for a thread.
+    /// A process that still runs here fails the test. Prints the test's own time too: swift test's includes the wait
+    /// for a thread.
     func remove(patience: Duration = .seconds(5)) {
         let deadline = ContinuousClock.now + patience
         var strays = strays()
@@ -82,7 +82,7 @@ struct Lab: Sendable {
             let bytes = (try? Files.read("/proc/\(name)/cmdline")) ?? []
             let command = String(decoding: bytes.map { $0 == 0 ? UInt8(ascii: " ") : $0 }, as: UTF8.self)
             let place = (try? FileManager.default.destinationOfSymbolicLink(atPath: "/proc/\(name)/cwd")) ?? ""
-            // Another lab's number may begin with this one's.
+            // Another lab's number may have this one's as a prefix.
             let ours = (command + place).range(of: directory + "(?![0-9])", options: .regularExpression)
             guard ours != nil else { return nil }
             return (process, "\(command)(process \(name))")
@@ -100,7 +100,8 @@ struct Lab: Sendable {
         guard outcome.status == 0 else { throw LabError(text: outcome.error) }
     }
 
-    /// Runs a script in a container whose config.json a jq program has changed. Suites run side by side: each has ids of its own.
+    /// Runs a script in a container whose config.json a jq program has changed. Suites run side by side: each has its
+    /// own ids.
     static func run(
         _ script: String, _ change: String, id: String = "t-spec", before: String = "true", after: String = "true"
     ) throws -> Lab.Outcome {
@@ -129,9 +130,9 @@ struct Lab: Sendable {
         try Lab.shell("cd \(directory) && " + script, seconds: seconds)
     }
 
-    /// Runs a script; past its deadline it is killed, with status 124 (timeout(1)).
+    /// Runs a script. At its deadline it is killed, with status 124 (timeout(1)).
     ///
-    /// Only the script is waited for, not what it leaves running: Foundation's Process would wait for that too.
+    /// Waits for the script alone, not for processes that it leaves: Foundation's Process would wait for those too.
     static func shell(_ script: String, seconds: Int = 60) throws -> Outcome {
         let base = "/tmp/kata-vm-shell-\(UInt32.random(in: 0...UInt32.max))"
         defer {
@@ -141,7 +142,7 @@ struct Lab: Sendable {
         let output = try FileDescriptor.open(base + ".out", O_WRONLY | O_CREAT | O_TRUNC)
         let errors = try FileDescriptor.open(base + ".err", O_WRONLY | O_CREAT | O_TRUNC)
         var command = Command("/usr/bin/timeout", ["-k", "20", "\(seconds)", "/bin/bash", "-c", script])
-        // What it starts has the limits that a user's shell would give it.
+        // Sets the limits that a user's shell would give.
         command.mayDumpCore = true
         command.descriptors = [1: output.raw, 2: errors.raw]
         let end = try ChildProcess(command).wait()
@@ -150,7 +151,8 @@ struct Lab: Sendable {
             error: (try? Files.readText(base + ".err")) ?? "")
     }
 
-    /// A jq program that gives a container of busybox rights over everything in its guest; it reads `features` into $features.
+    /// A jq program that gives a container of busybox rights over everything in its guest; it reads `features` into
+    /// $features.
     static let privileged = """
         .process.noNewPrivileges = false | .linux.maskedPaths = [] | .linux.readonlyPaths = []
         | .process.capabilities = (["bounding", "effective", "permitted"] | map({(.): $features[0].linux.capabilities}) | add)
@@ -158,7 +160,8 @@ struct Lab: Sendable {
         | .mounts |= map(if .type == "cgroup" or .type == "sysfs" then .options -= ["ro"] else . end)
         """
 
-    /// A shell command that runs another one in a terminal of 20 rows and 50 columns, which becomes 33 by 77 once the program says "ready".
+    /// A shell command that runs another one in a terminal of 20 rows and 50 columns, which becomes 33 by 77 once the
+    /// program says "ready".
     static let terminal = """
         python3 -c '
         import fcntl, os, pty, select, signal, struct, sys, termios, time
@@ -180,11 +183,11 @@ struct Lab: Sendable {
         sys.stdout.write(seen.decode().replace("\\r", ""))
         sys.exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))'
         """
-    /// For a container: tells its terminal, its size, and the size it gets.
+    /// A script for a container: prints its terminal, the size, and the next size.
     static let terminalScript =
         #"sleep 0.5; tty; stty size; trap "stty size; exit 3" WINCH; echo ready; while :; do sleep 0.1; done"#
 
-    /// What containers leave behind when something is wrong: processes, directories, mounts.
+    /// Lists the remains of containers after a failure: processes, directories, mounts.
     func leftovers(_ id: String) throws -> String {
         try sh(
             """

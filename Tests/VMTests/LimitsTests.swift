@@ -1,7 +1,7 @@
 import Foundation
 import Testing
 
-/// What a container may use of its guest.
+/// Limits of a container in its guest.
 @Suite(
     "limits with real guests", .serialized, .enabled(if: Lab.obstacle == nil, "\(Lab.obstacle ?? "")"),
     .timeLimit(.minutes(10)))
@@ -37,7 +37,8 @@ struct LimitsTests {
         #expect(try lab.leftovers("t-limits") == "")
     }
 
-    /// Runs runc in a group below its own, which has no processes itself (cgroup-v2.rst, "No Internal Process Constraint").
+    /// Runs runc in a cgroup below its own, which has no processes itself (cgroup-v2.rst, "No Internal Process
+    /// Constraint").
     private static let nest = #"""
         set -e; cd /sys/fs/cgroup; mkdir self; for process in $(cat cgroup.procs); do echo $process > self/cgroup.procs || true; done 2> /dev/null
         for name in $(cat cgroup.controllers); do echo +$name > cgroup.subtree_control; done
@@ -155,7 +156,7 @@ struct LimitsTests {
             outcome.output == "4194304\n20\n16777216\n10000\n0\n7\n0\n" + weight + "1\n1\n1\n1\n",
             "\(outcome.output) \(outcome.error)")
         let lines = outcome.error.split(separator: "\n")
-        // Where there is a controller of RDMA, there is no such device.
+        // A host with an RDMA controller may still lack such a device.
         let lacking = " (the guest's kernel lacks its controller)"
         let words =
             (hasWeights ? [] : ["set io.weight" + lacking])

@@ -9,8 +9,8 @@ import SwiftProtobuf
 import Synchronization
 import TTRPC
 
-/// A manager's side of containerd's task API, for calls in an order that no manager of this machine makes: starts the real shim
-/// as containerd does, listens for its events, and calls it.
+/// A manager's side of containerd's task API, for calls in an order that no manager here makes. It starts the real
+/// shim as containerd does, listens for its events, and calls it.
 final class Manager: EventsService {
     let lab: Lab
     private let loop = MultiThreadedEventLoopGroup.singleton.next()
@@ -35,10 +35,10 @@ final class Manager: EventsService {
         return Google_Protobuf_Empty()
     }
 
-    /// What happened, by the shim's events, in their order.
+    /// The shim's events so far, in their order.
     var events: [String] { seen.withLock { $0 } }
 
-    /// Waits until an event has come `count` times.
+    /// Waits until an event has arrived `count` times.
     func wait(for event: String, count: Int = 1) async throws {
         for _ in 0..<600 {
             if events.filter({ $0 == event }).count >= count { return }
@@ -47,16 +47,16 @@ final class Manager: EventsService {
         throw LabError(text: "no \(event) has come; there were: \(events)")
     }
 
-    /// Runs the shim's `start` in a new bundle, and connects to what it answers.
+    /// Runs the shim's `start` in a new bundle, and connects to the address that it prints.
     /// - Parameters:
     ///   - config: text of config.json.
-    ///   - input: what is on its standard input.
+    ///   - input: bytes for its standard input.
     func shim(_ id: String, config: String, input: [UInt8] = []) async throws -> Shim {
         let bundle = "\(lab.directory)/tasks/\(id)"
         try Files.makeDirectory(bundle + "/rootfs", mode: 0o711)
         try Files.write(bundle + "/config.json", config)
         try Files.write(bundle + "/input", input)
-        // Both ends open, as containerd has it: a reader for as long as somebody writes.
+        // Opens both ends, as containerd does: a reader stays while there is a writer.
         try lab.sh(
             """
             cd \(bundle); mkfifo log out err in; exec 3<> log 4< log; cat <&4 >> ../log 3>&- & exec 4<&-
@@ -80,7 +80,7 @@ final class Manager: EventsService {
             client: try await RPCClient.connect(unixPath: path, on: loop))
     }
 
-    /// A task's shim.
+    /// The shim of a task.
     struct Shim: Sendable {
         let id: String
         let bundle: String
@@ -115,7 +115,7 @@ final class Manager: EventsService {
             let _: Containerd_Task_V2_StartResponse = try await call("Start", request)
         }
 
-        /// Waits for the end; the exit status.
+        /// Waits for the end; returns the exit status.
         func wait(exec: String = "") async throws -> UInt32 {
             var request = Containerd_Task_V2_WaitRequest()
             (request.id, request.execID) = (id, exec)
@@ -123,7 +123,7 @@ final class Manager: EventsService {
             return reply.exitStatus
         }
 
-        /// Waits for the end and takes the process away; the exit status.
+        /// Waits for the end and deletes the process; returns the exit status.
         func delete(exec: String = "") async throws -> UInt32 {
             let end = try await wait(exec: exec)
             var request = Containerd_Task_V2_DeleteRequest()
@@ -151,10 +151,10 @@ final class Manager: EventsService {
             try await perform("Shutdown", request)
         }
 
-        /// What its program wrote so far.
+        /// The program's output so far.
         var output: String { (try? Files.readText(bundle + "/written")) ?? "" }
 
-        /// Waits until its program has written a line.
+        /// Waits until the program has written a line.
         func wait(for line: String, in file: String = "written") async throws {
             for _ in 0..<200 {
                 let output = (try? Files.readText(bundle + "/" + file)) ?? ""
@@ -167,7 +167,8 @@ final class Manager: EventsService {
 }
 
 extension Lab {
-    /// Runs a test that waits often on a thread of its own: between two waits, shells of other suites would take the common ones.
+    /// Runs a test with many waits on a new thread: between two waits, shells of other suites would take the common
+    /// ones.
     static func apart(_ body: @Sendable () async throws -> Void) async throws {
         let threads = MultiThreadedEventLoopGroup(numberOfThreads: 1)
         do { try await withTaskExecutorPreference(LoopExecutor(threads.next())) { try await body() } } catch {
@@ -179,14 +180,14 @@ extension Lab {
 }
 
 extension Google_Protobuf_Any {
-    /// A message as containerd wraps it: its name has no domain before it.
+    /// A message as containerd wraps it: the type's name has no domain.
     init(plain message: some Message) throws {
         self.init()
         typeURL = type(of: message).protoMessageName
         value = try message.serializedBytes()
     }
 
-    /// A type of the specification, which travels as JSON.
+    /// A type of the specification, sent as JSON.
     init(specification name: String, json: String) {
         self.init()
         typeURL = "types.containerd.io/opencontainers/runtime-spec/1/" + name

@@ -1,6 +1,6 @@
 import Foundation
 
-/// Managers with directories, sockets and networks of their own, for the time of a script.
+/// Managers with private directories, sockets and networks, for the time of a script.
 extension ManagersTests {
     /// A wrapper that managers run as their runtime, a network namespace for the manager, and an image named busybox.
     func prelude(_ lab: Lab) -> String {
@@ -28,8 +28,8 @@ extension ManagersTests {
         """
     }
 
-    /// dockerd with directories, socket and network of its own.
-    /// - Parameter apart: with processes of its own, whose orphans are collected as on a host.
+    /// Starts dockerd with a private directory, socket and network.
+    /// - Parameter apart: in a private pid namespace, whose orphans are collected as on a host.
     func withDocker(_ script: String, seconds: Int = 120, apart: Bool = false) throws -> Lab.Outcome {
         try run(apart: apart, seconds: seconds) { lab in
             """

@@ -1,7 +1,8 @@
 import Testing
 
 extension ManagersTests {
-    /// A shell function that tells a command's status and its first line of complaint, without what differs from run to run.
+    /// A shell function that prints a command's status and its first line of error, without parts that differ from
+    /// run to run.
     static let first = #"""
         first() {
             "$@" > said 2>&1; echo "$?$(head -1 said | tr -d '\r' | sed -E "s#$PWD#.#g; s#[^ ]*/config.json#config.json#; s/[0-9a-f]{64}/ID/g;

@@ -1,13 +1,13 @@
 import Testing
 
 extension ManagersTests {
-    /// A service's container: files to fetch, and a sum of what it is sent.
+    /// A service's container: files to fetch, and a checksum of uploads.
     private static let service = #"""
         mkdir -p /srv/cgi-bin; cd /srv; dd if=/dev/urandom of=big bs=1M count=16 2> /dev/null; md5sum < big > sum; echo ok > small
         printf '#!/bin/sh\necho; md5sum\n' > cgi-bin/sum; chmod +x cgi-bin/sum; echo ready; exec httpd -f -h /srv
         """#
 
-    /// What a client without any right sees of it. $six and $four are its addresses.
+    /// The service's answers to a client without rights. $six and $four are its addresses.
     private static let client = #"""
         cat /proc/sys/net/ipv4/ping_group_range | tr "\t" " "; wget -qO- http://[$six]/small; wget -qO- http://web/small
         [ "$(wget -qO- http://$four/big | md5sum)" = "$(wget -qO- http://$four/sum)" ] && echo down
@@ -17,7 +17,7 @@ extension ManagersTests {
         perl -MIO::Socket::UNIX -e '$s = IO::Socket::UNIX->new(q(/run/host.sock)) || die $!; print $s "hi\n"; $s->flush; print <$s>'
         """#
 
-    /// Files of the host's for a client that needs more than busybox.
+    /// Files of the host for a client that needs more than busybox.
     private static let tools =
         "-v /lib:/lib:ro -v /lib64:/lib64:ro -v /usr:/usr:ro --tmpfs /tmp:mode=1777 -v $PWD/host.sock:/run/host.sock"
 

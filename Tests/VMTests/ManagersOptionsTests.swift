@@ -1,8 +1,9 @@
 import Testing
 
-/// What `run` may be given beside a program, by Docker and by Podman.
+/// Options of `run` in Docker and in Podman.
 extension ManagersTests {
-    /// Two disks of the host, a file system on each, for the time of the script. $written holds a file that was on the first.
+    /// Two disks of the host, a file system on each, for the time of the script. $written holds a file that was on the
+    /// first.
     private static let disks = #"""
         for each in one two; do
             truncate -s 8M $each; mkfs.ext4 -q $each; loops="$loops $(losetup -f --show $PWD/$each)"
@@ -11,7 +12,7 @@ extension ManagersTests {
         released() { losetup -d $one $two; for i in $(seq 50); do [ -z "$(losetup -j $PWD/one; losetup -j $PWD/two)" ] && break; sleep 0.1; done; losetup -j $PWD/one; }
         """#
 
-    /// Stops a container, and tells its status and how long that took: as one that was asked to wait a second, or up to the ten of managers.
+    /// Stops a container, and prints its status and the time: with a limit of one second, or the managers' ten.
     private static let stopped = #"""
         stopped() {
             local before=$(date +%s%N); $1 stop $2 > /dev/null 2>&1; local took=$((($(date +%s%N) - before) / 1000000))
@@ -19,7 +20,7 @@ extension ManagersTests {
         }
         """#
 
-    /// For a container that has all rights, and one disk: what it may, and what it sees of its host.
+    /// A script for a container with all rights and one disk: prints its rights, and its view of the host.
     private static let privileged = #"""
         grep CapEff /proc/self/status | tr -s "\t" " "; grep -c "Seccomp:.0" /proc/self/status; mkdir /m
         mount -t ext4 /dev/mine /m && echo kept > /m/file; mount -t tmpfs none /m && echo mounted
@@ -27,7 +28,7 @@ extension ManagersTests {
         ls /dev | grep -cE "^(sd|vd|loop[0-9]|nvme|dm-|tty[0-9])"; grep -c "[hsv]d[a-z]$" /proc/partitions
         """#
 
-    /// For a container that has two disks, the second of which it may only read.
+    /// A script for a container with two disks, the second of which is read-only.
     private static func given(_ one: String) -> String {
         #"""
         md5sum < \#(one); echo x | dd of=/dev/xvdc 2>&1 | grep -o "not permitted"; mknod /n b 8 16; head -c 1 /n > /dev/null && echo read
@@ -35,7 +36,8 @@ extension ManagersTests {
         """#
     }
 
-    /// For a container whose namespaces are to be the host's: they are the guest's. It tries to rename the host.
+    /// A script for a container that asks for the host's namespaces and gets the guest's. It tries to rename the
+    /// host.
     private static let namespaces = #"""
         hostname; hostname changed; hostname; cut -d / -f 1-2 /proc/self/cgroup; cat /proc/1/comm
         cat /proc/1/oom_score_adj; cd /sys/fs/cgroup; cat pids.max cpu.max cpu.weight; cat /proc/sys/net/ipv4/ip_forward /proc/sys/kernel/shmmax

@@ -1,7 +1,7 @@
 import Testing
 
 extension ManagersTests {
-    /// A program that answers what is typed; its answers differ from what a terminal echoes.
+    /// A program that answers input; its answers differ from the terminal's echo.
     private static let listener = #"""
         trap "echo hup" HUP; echo listens; while read -r word rest; do case $word in
             size) until [ "$(stty size)" = "$rest" ]; do sleep 0.1; done; echo "has $rest" ;; end) exit 5 ;; *) echo "heard $word" ;;

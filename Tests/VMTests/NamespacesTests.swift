@@ -1,7 +1,7 @@
 import Foundation
 import Testing
 
-/// Commands from a container that has the host's /run: there, processes have other numbers, or have started at other times.
+/// Commands from a container that has the host's /run. Processes have other pids there, or other start times.
 @Suite(
     "commands from other namespaces", .serialized, .enabled(if: Lab.obstacle == nil, "\(Lab.obstacle ?? "")"),
     .timeLimit(.minutes(5)))

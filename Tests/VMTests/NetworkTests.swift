@@ -5,8 +5,8 @@ import Testing
     "The network of real guests", .serialized, .enabled(if: Lab.obstacle == nil, "\(Lab.obstacle ?? "")"),
     .timeLimit(.minutes(10)))
 struct NetworkTests {
-    /// A namespace `$ns` with a veth `eth0` (10.88.7.2, fd00:88::2) whose other end is in `$far` (10.88.7.1, fd00:88::1), and a
-    /// bundle that uses it.
+    /// A namespace `$ns` with a veth `eth0` (10.88.7.2, fd00:88::2) whose other end is in `$far` (10.88.7.1,
+    /// fd00:88::1), and a bundle that uses it.
     private func withNamespace(_ workload: String, _ script: String, seconds: Int = 90) throws -> Lab.Outcome {
         let lab = try Lab()
         defer { lab.remove() }

@@ -1,12 +1,12 @@
 import Foundation
 import Testing
 
-/// The same bundles under runc and here: what a container sees of itself is the same.
+/// The same bundles under runc and here: a container's view of itself is the same.
 @Suite(
     "a bundle that runs under runc runs here", .serialized, .enabled(if: Lab.obstacle == nil, "\(Lab.obstacle ?? "")"),
     .timeLimit(.minutes(5)))
 struct ParityTests {
-    /// Tells of its container what doesn't depend on the kernel that it runs on.
+    /// Prints the parts of the container's view that don't depend on the kernel.
     private static let probe = #"""
         grep -E '^(Uid|Gid|Groups|Umask|NoNewPrivs|Seccomp|Cap)' /proc/self/status
         grep -E 'open files|core file|Max stack' /proc/self/limits; cat /proc/self/oom_score_adj; env | sort; pwd; ls /proc/self/fd
@@ -23,7 +23,7 @@ struct ParityTests {
 
     struct Bundle: Sendable, CustomTestStringConvertible {
         let testDescription: String
-        /// What jq does to the config.json that `runc spec` writes.
+        /// A jq program that changes the config.json of `runc spec`.
         var change = "."
     }
 

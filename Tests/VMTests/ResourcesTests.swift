@@ -43,7 +43,7 @@ struct ResourcesTests {
                 k update --memory 64m t-size; echo $(($(mib) - before < 100))
                 k update --cpu-quota 100000 t-size; inside nproc
                 """)
-            // In blocks of 128 MiB; a module (pc-dimm) stays.
+            // Memory comes in blocks of 128 MiB; a module (pc-dimm) stays.
             #expect(
                 outcome.output == "1 1\n256\n314572800\nused\n\(virtioMem ? 1 : 0)\n2\n",
                 "\(outcome.output) \(outcome.error)")

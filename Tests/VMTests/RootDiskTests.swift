@@ -3,8 +3,8 @@ import LinuxKernel
 import ShimAPI
 import Testing
 
-/// Root file systems that a snapshotter has on block devices (devmapper) and in image files (blockfile): Debian's containerd makes
-/// neither here, so its calls are made by a client of ours.
+/// Root file systems that a snapshotter has on block devices (devmapper) and in image files (blockfile). Debian's
+/// containerd makes neither here, so our own client makes its calls.
 @Suite(
     "root file systems on disks, with real guests", .serialized,
     .enabled(if: Lab.obstacle == nil, "\(Lab.obstacle ?? "")"), .timeLimit(.minutes(5)))
@@ -73,7 +73,7 @@ struct RootDiskTests {
                 #expect(try !held(image.source), "\(image.source)")
                 await member.client.close()
             }
-            // Nobody else has them: the host reads what the container wrote.
+            // No other process uses the disk now: the host reads the container's data.
             try lab.sh("losetup -d $(cat loop); [ -z \"$(losetup -j device)$(losetup -j file)\" ]").check()
             #expect(
                 try lab.sh("for i in device file; do debugfs -R 'cat file' $i; done 2> /dev/null").output

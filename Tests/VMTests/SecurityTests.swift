@@ -194,7 +194,8 @@ struct SecurityTests {
         #expect(try lab.leftovers("t-policy") == "")
     }
 
-    /// Everything is allowed but for single_t to make processes; what is not named here is not asked for (handleunknown).
+    /// Allows everything, except that single_t makes processes; permissions without a name are allowed
+    /// (handleunknown).
     private static let policy = """
         (handleunknown allow) (mls true) (policycap nnp_nosuid_transition)
         (class process (fork transition dyntransition)) (classorder (process))

@@ -5,8 +5,9 @@ import Testing
     "Sockets of the host in real guests", .serialized, .enabled(if: Lab.obstacle == nil, "\(Lab.obstacle ?? "")"),
     .timeLimit(.minutes(5)))
 struct SocketTests {
-    /// Answers on the host: to `who` with the client's user and group, to `sum` with the digest of all that comes, to `give N` with N
-    /// bytes, to `hold` with nothing until the client ends, to `deaf` by not reading. `open` holds the number of open connections.
+    /// A server on the host. It answers `who` with the client's user and group, `sum` with the digest of the input,
+    /// and `give N` with N bytes. For `hold` it sends nothing until the client ends; for `deaf` it doesn't read.
+    /// `open` holds the number of open connections.
     private static let server = """
         import hashlib, os, socket, struct, threading, time
         listener = socket.socket(socket.AF_UNIX)
@@ -86,7 +87,7 @@ struct SocketTests {
         s = socket.socket(socket.AF_UNIX); s.connect("/second"); s.sendall(b"hold\\n"); print("second", s.recv(9)); os._exit(0)
         """
 
-    /// An exec's own client.
+    /// The client in an exec.
     private static let who = """
         import socket
         s = socket.socket(socket.AF_UNIX); s.settimeout(60); s.connect("/dev/s"); s.sendall(b"who\\n"); s.shutdown(socket.SHUT_WR)

@@ -19,7 +19,7 @@ struct ByteRingTests {
         }
     }
 
-    @Test("come out as they came in, whatever is taken and added; the memory has a limit, and goes when they are gone")
+    @Test("bytes come out in order, however they are added and taken; the memory has a limit, and is freed with them")
     func likeAnArray() {
         var random = Seeded(1)
         var ring = ByteRing()
@@ -48,7 +48,7 @@ struct ByteRingTests {
         }
     }
 
-    @Test("of one stream are at most 256 KiB, of all of a guest's streams at most 47 MiB")
+    @Test("one stream holds at most 256 KiB, all of a guest's streams at most 47 MiB")
     func shares() {
         #expect(Connection.share(among: 1) == 256 << 10)
         #expect(Connection.share(among: 32) == 256 << 10)
@@ -58,7 +58,7 @@ struct ByteRingTests {
         #expect(sum <= 47 << 20)
     }
 
-    @Test("a stream's share is never taken back, and grows when others have gone")
+    @Test("a stream's share never shrinks, and grows when others have ended")
     func growth() {
         let connection = Connection(Connection.Key(hostPort: 1, guestPort: 1), among: 1000)
         #expect(connection.announcement(among: 1000).space == 8 << 10)

@@ -10,7 +10,7 @@ import Testing
 extension VsockDeviceTests {
     @Suite("The device's thread")
     struct Confinement {
-        /// What a call answers on a thread of its own after it was confined; the errno is 0 where it did not fail.
+        /// The result of a call on a new, confined thread; the errno is 0 when it did not fail.
         private func confined(_ call: @escaping @Sendable () -> Int) throws -> Int32 {
             let code = Mutex<Int32>(-1)
             try runThread("confined") {

@@ -81,7 +81,7 @@ extension VsockDeviceTests {
         @Test("a counter that another made blocking is read without waiting")
         func blockingKick() async throws {
             try await withDevice { device, guest in
-                // Several readers of one counter: who comes second finds nothing.
+                // Several readers of one counter: the second one finds nothing.
                 let kick = try eventDescriptor(0)
                 #expect(try guest.ask(12, u64(1), [kick.raw]) == 0)
                 for _ in 0..<200 {

@@ -20,7 +20,7 @@ func packet(_ operation: VsockPacket.Operation, from: UInt32, to: UInt32, length
         operation: operation.rawValue, bufferSpace: 65536)
 }
 
-/// What a socket has within two seconds; nothing at its end.
+/// Bytes that arrive on a socket within two seconds; none at its end.
 func read(_ socket: Int32, _ count: Int) -> [UInt8] {
     var bytes = [UInt8](repeating: 0, count: count)
     var poll = pollfd(fd: socket, events: Int16(POLLIN), revents: 0)
@@ -84,7 +84,7 @@ enum Threads {
         }.max()
     }
 
-    /// What a thread has taken of the processors.
+    /// Processor time that a thread has used.
     static func time(of thread: pid_t) -> Duration {
         var time = timespec()
         // The clock of a thread (MAKE_THREAD_CPUCLOCK, include/linux/posix-timers.h).

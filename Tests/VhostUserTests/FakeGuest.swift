@@ -39,7 +39,7 @@ final class FakeGuest {
         try message(5, u32(1) + u32(0) + u64(0) + u64(UInt64(Self.memorySize)) + u64(Self.base) + u64(0), [file.raw])
     }
 
-    /// What a driver does with a device that was reset.
+    /// Acts as a driver does after a reset of its device.
     func setUp() throws {
         (available, seen) = ([0, 0, 0], [0, 0, 0])
         for queue in 0..<3 {
@@ -53,7 +53,7 @@ final class FakeGuest {
         }
     }
 
-    /// What a VMM does when the guest resets the device.
+    /// Acts as a VMM does when the guest resets the device.
     func stop() throws {
         for queue in 0..<2 {
             _ = try ask(11, u32(UInt32(queue)) + u32(0))

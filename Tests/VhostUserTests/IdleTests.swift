@@ -9,7 +9,7 @@ import Testing
 extension VsockDeviceTests {
     @Suite("A device for which there is nothing to do")
     struct Idle {
-        /// What a guest, a VMM or a manager leaves the device in.
+        /// A state in which a guest, a VMM or a manager leaves the device.
         enum Situation: CaseIterable {
             case headerBuffers, shortBuffers, runawayRing, stoppedQueue, noBuffers, fullUsedRing, unreadAnswers
             case readerGone, readerSlow, managerGone, noCredit, countingKick, vmmGone
@@ -70,7 +70,7 @@ extension VsockDeviceTests {
             }
         }
 
-        @Test("looks again at what is ready and gives nothing, with pauses between")
+        @Test("polls ready queues that yield nothing, with pauses between")
         func pauses() {
             var idling = Idling()
             let first = (0..<200).map { _ in idling.pause() }

@@ -118,7 +118,7 @@ extension VsockDeviceTests {
     }
 }
 
-/// What a VMM may pass off as memory.
+/// Descriptors that a VMM may send in place of memory.
 private final class PassedFiles {
     let all: [SharedDescriptor]
     private let shrinking: [SharedDescriptor]

@@ -207,7 +207,7 @@ struct VsockDeviceTests {
                 next.bufferSpace = numbers.randomElement(using: &random)!
                 next.forwarded = numbers.randomElement(using: &random)!
                 guest.transmit(next, [UInt8](repeating: 5, count: Int.random(in: 0...2000, using: &random)))
-                // In step: the ring has sixteen places.
+                // One at a time: the ring has sixteen places.
                 if round % 8 == 7 { while guest.waitsForDevice { try await Task.sleep(for: .microseconds(50)) } }
                 if round % 4 == 3, guest.receiveNow() != nil { guest.offerReceiveBuffer() }
             }

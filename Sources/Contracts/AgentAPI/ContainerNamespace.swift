@@ -1,4 +1,5 @@
-/// A namespace that a container shares with another container of its guest. The host names the container; the agent finds its process.
+/// A namespace that a container shares with another container of its guest. The host names the container; the agent
+/// finds its process.
 package enum ContainerNamespace {
     private static let parent = GuestPaths.root + "/"
 

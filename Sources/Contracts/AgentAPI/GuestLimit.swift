@@ -86,7 +86,8 @@ extension ReplyLimits {
             })
     }
 
-    /// The limit of a method's reply. Decoded, a reply can take thirty times its bytes, so only plain text may have megabytes.
+    /// The limit of a method's reply. Decoded, a reply can take thirty times its bytes, so only plain text may have
+    /// megabytes.
     private static func reply(of method: String) -> GuestLimit {
         switch method {
         case "GetMetrics", "ListProcesses": .text

@@ -1,4 +1,5 @@
-/// Words of the guest kernel's command line that the host writes and the agent reads; the names are those of Kata's agent.
+/// Words of the guest kernel's command line that the host writes and the agent reads; the names are those of Kata's
+/// agent.
 package enum KernelArguments {
     /// `agent.log=debug`: the least important level that the agent logs.
     package static let log = "agent.log"

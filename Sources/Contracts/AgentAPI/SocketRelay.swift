@@ -1,10 +1,10 @@
-/// Unix sockets of the host for containers: the agent listens in the guest, and opens a stream to a vsock port of the host for each
-/// client.
+/// Unix sockets of the host for containers: the agent listens in the guest, and opens a stream to a vsock port of the
+/// host for each client.
 ///
 /// Each socket has a port, so the host takes no path from the guest.
 package enum SocketRelay {
-    /// The driver of such a storage. The source is the host's port and the mount point the socket's path in the guest. The options are
-    /// the socket's owner and mode: `uid=0`, `gid=999`, `mode=660`.
+    /// The driver of such a storage. The source is the host's port and the mount point the socket's path in the guest.
+    /// The options are the socket's owner and mode: `uid=0`, `gid=999`, `mode=660`.
     package static let driver = "unix-socket"
 
     /// The client at the guest's end of a stream. A stream begins with it: two big-endian numbers of four bytes.

@@ -1,7 +1,7 @@
 import OCISpec
 
-// Converts a specification to the messages of Kata's agents (oci.proto), and back. The messages can't tell zero from absent: converted
-// back, zero and empty are absent.
+// Converts a specification to the messages of Kata's agents (oci.proto), and back. The messages can't tell zero from
+// absent: converted back, zero and empty are absent.
 
 extension Grpc_Spec {
     package init(_ spec: Spec) {

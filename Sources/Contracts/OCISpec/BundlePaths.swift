@@ -20,7 +20,8 @@ extension Spec {
         return spec
     }
 
-    /// Makes paths absolute: the root and bind sources are relative to the bundle, destinations to the container's root (config.md).
+    /// Makes paths absolute: the root and bind sources are relative to the bundle, destinations to the container's root
+    /// (config.md).
     /// - Parameter bundle: an absolute path.
     mutating func resolvePaths(in bundle: String) {
         if let path = root?.path, !path.isEmpty { root?.path = Self.path(path, below: bundle) }

@@ -2,10 +2,12 @@ import LinuxKernel
 
 /// Ids of sandboxes, containers and execs. They become parts of paths on the host and in the guest.
 package enum Identifier {
-    /// containerd's maximum (identifiers.Validate). Longer ids would make socket paths too long for an address (unix(7)).
+    /// containerd's maximum (identifiers.Validate). Longer ids would make socket paths too long for an address
+    /// (unix(7)).
     package static let maxLength = 76
 
-    /// Checks that an id is a letter or a digit, then letters, digits and `_ . + -` (runc's characters; containerd has no `+`).
+    /// Checks that an id is a letter or a digit, then letters, digits and `_ . + -` (runc's characters; containerd has
+    /// no `+`).
     /// - Parameter what: the id's name in errors, such as "container id".
     package static func check(_ id: String, _ what: String) throws(IdentifierError) {
         guard !id.isEmpty else { throw IdentifierError("\(what) is empty") }

@@ -1,7 +1,7 @@
 /// Checks of a JSON document before it is decoded.
 enum JSONBounds {
-    /// The deepest nesting of lists and objects. Specifications have seven levels. An unoptimised recursive decoder takes some 5 KiB of
-    /// stack a level, and `startThread` gives 256 KiB.
+    /// The deepest nesting of lists and objects. Specifications have seven levels. An unoptimised recursive decoder
+    /// takes some 5 KiB of stack a level, and `startThread` gives 256 KiB.
     static let depth = 32
 
     static func check(_ json: [UInt8], source: String) throws(SpecError) {

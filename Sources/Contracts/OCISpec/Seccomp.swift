@@ -42,7 +42,8 @@ extension Linux {
 }
 
 extension Linux.Seccomp {
-    /// Refuses actions that ask a listener on the host. Ignores a `listenerPath` that no action uses, as the specification says.
+    /// Refuses actions that ask a listener on the host. Ignores a `listenerPath` that no action uses, as the
+    /// specification says.
     package func refuseListener(source: String) throws(SpecError) {
         let actions =
             [("defaultAction", defaultAction)]

@@ -11,7 +11,8 @@ package final class RPCServer: Sendable {
 
     /// - Parameters:
     ///   - services: by their full names.
-    ///   - maxConnections: a further connection closes an idle one: first one that has never called, else the one idle for longest.
+    ///   - maxConnections: a further connection closes an idle one: first one that has never called, else the one idle
+    ///     for longest.
     package init(eventLoop: any EventLoop, services: [String: RPCService], maxConnections: Int = 512) {
         loop = eventLoop
         self.services = services
@@ -38,8 +39,8 @@ package final class RPCServer: Sendable {
 
     /// Ends the output of every connection, then waits until each client has closed its end, at most for `limit`.
     ///
-    /// Before a machine powers off: bytes that are written may still be in its kernel, and a client that sees the end has them all.
-    /// Answers to calls that are still under way are lost.
+    /// Before a machine powers off: bytes that are written may still be in its kernel, and a client that sees the end
+    /// has them all. Answers to calls that are still under way are lost.
     package func closeConnections(within limit: Duration) async {
         let closed = loop.flatSubmit { [loop, connections] in
             let channels = connections.value.channels

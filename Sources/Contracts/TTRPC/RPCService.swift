@@ -19,8 +19,8 @@ package struct CallContext: Sendable {
 
     /// Runs `body` once the server has written this call's answer to the socket, or can't write it any more.
     ///
-    /// For handlers that end their process: they must not end it before the answer is out. A handler that a unit test calls without a
-    /// server never runs `body`.
+    /// For handlers that end their process: they must not end it before the answer is out. A handler that a unit test
+    /// calls without a server never runs `body`.
     package func whenAnswered(_ body: @escaping @Sendable () -> Void) { answer.add(body) }
 }
 

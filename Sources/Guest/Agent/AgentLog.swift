@@ -1,7 +1,7 @@
 import AgentAPI
 import LinuxKernel
 
-/// The agent's log: lines on the guest's console, the one place that a host can read when the agent doesn't answer.
+/// The agent's log: lines on the guest's console, which the host can read even when the agent doesn't answer.
 ///
 /// A line is `kata-agent: <message> key=value …`. Lines below `info` say their level too.
 struct AgentLog: Sendable {
@@ -33,7 +33,8 @@ struct AgentLog: Sendable {
     func info(_ message: StaticString, _ fields: @autoclosure () -> Fields = [:]) { log(.info, message, fields) }
     func warning(_ message: StaticString, _ fields: @autoclosure () -> Fields = [:]) { log(.warning, message, fields) }
 
-    /// Logs an error that nobody else reports. The error's own words follow the prefix: the host's diagnosis looks for them.
+    /// Logs an error that no other code reports. The error's text follows the prefix: the host's diagnosis looks for
+    /// it.
     func error(_ error: any Error) {
         guard level <= .error else { return }
         write(ConsoleLine.agentPrefix + "\(error)")

@@ -6,10 +6,11 @@ import Glibc
 import LinuxKernel
 import NIOCore
 import NIOPosix
-import TTRPC
 import Streams
+import TTRPC
 
-/// The agent. As pid 1 it prepares the guest first and powers it off at the end. It serves grpc.AgentService and grpc.Health.
+/// The agent. As pid 1 it prepares the guest first and powers it off at the end. It serves grpc.AgentService and
+/// grpc.Health.
 package enum AgentServer {
     /// Returns when the sandbox has ended.
     /// - Throws: `SystemError` of a step without which the agent can't serve.

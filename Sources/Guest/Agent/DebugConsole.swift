@@ -25,7 +25,8 @@ enum DebugConsole {
                 shells[2], errno: ENOENT)
         }
         let terminal = try PseudoTerminal()
-        // A session's leader gets the first terminal that it opens as its controlling one (tty(4)): keys like Ctrl-C need that.
+        // A session's leader gets the first terminal that it opens as its controlling one (tty(4)): keys like Ctrl-C
+        // need that.
         var command = Command(shell, ["-c", "exec \"$0\" -i <>\(try terminal.path) >&0 2>&0", shell])
         command.newSession = true
         // The shell holds the terminal before it opens it by name: a terminal that no process has open hangs up.
@@ -63,7 +64,8 @@ private final class RunningShell: Sendable {
 
     /// After the client has disconnected, presses Ctrl-D until the shell exits; sends SIGHUP after a minute.
     ///
-    /// The key is repeated: a terminal has no event for "the shell reads again", and a shell that runs a program doesn't see the key.
+    /// The key is repeated: a terminal has no event for "the shell reads again", and a shell that runs a program
+    /// doesn't see the key.
     func hangUp() {
         let deadline = ContinuousClock.now + Deadline.debugShell.limit
         repeat {

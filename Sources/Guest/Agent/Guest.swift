@@ -1,8 +1,8 @@
 import EventLoop
 import LinuxKernel
 import NIOCore
-import Synchronization
 import Streams
+import Synchronization
 
 /// The agent's state: the sandbox, its containers and the threads that serve them.
 final class Guest: Sendable {
@@ -22,7 +22,7 @@ final class Guest: Sendable {
     let oom: OOMWatch
     let containers = ContainerTable()
     let state = Mutex(State())
-    /// Called once the sandbox has ended and the host has been told.
+    /// Called once the sandbox has ended and the host has been notified.
     let powerOff: @Sendable () -> Void
 
     var hooks: GuestHooks { state.withLock { $0.hooks } }

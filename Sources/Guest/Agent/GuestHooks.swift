@@ -7,8 +7,8 @@ import OCISpec
 struct GuestHooks: Sendable {
     let directory: String
 
-    /// Runs the programs below `<directory>/<lifecycle>` in the order of their names. A failure is only logged: these hooks belong to
-    /// the image, not to the container.
+    /// Runs the programs below `<directory>/<lifecycle>` in the order of their names. A failure is only logged: these
+    /// hooks belong to the image, not to the container.
     /// - Parameter lifecycle: `prestart`, `poststart` or `poststop`.
     func run(_ lifecycle: String, _ state: State, reaper: Reaper) async {
         guard !directory.isEmpty else { return }

@@ -2,10 +2,11 @@ import AgentAPI
 import CLinux
 import Glibc
 import LinuxKernel
-import Synchronization
 import Streams
+import Synchronization
 
-/// Answers DNS in the guest in place of the resolver in the sandbox's network namespace: forwards queries to the host over vsock.
+/// Answers DNS in the guest in place of the resolver in the sandbox's network namespace: forwards queries to the host
+/// over vsock.
 package enum DNSForwarder {
     /// Serves from now on: datagrams on one thread, TCP clients on another.
     /// - Throws: when the address is taken.
@@ -22,7 +23,7 @@ package enum DNSForwarder {
     }
 }
 
-/// Forwards the datagrams of each client over a stream of its own.
+/// Forwards the datagrams of each client over a separate stream.
 private final class DatagramForwarder: Sendable {
     private static let maxFlows = 128
     private static let maxDatagram = 65535

@@ -16,7 +16,7 @@ package struct BlockDevice: Sendable, Equatable {
         (self.name, self.major, self.minor) = (name, major, minor)
     }
 
-    /// Where the host has plugged the disk in.
+    /// The address at which the host has plugged the disk in.
     package enum Address: Sendable, Equatable {
         case pci(PCIPath)
         case scsi(SCSIAddress)

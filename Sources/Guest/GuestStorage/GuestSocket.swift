@@ -5,7 +5,7 @@ import LinuxKernel
 import Streams
 import TTRPC
 
-/// A Unix socket in the guest that stands in for one of the host: each client gets a vsock stream to the host's socket.
+/// A Unix socket in the guest in place of one on the host: each client gets a vsock stream to the host's socket.
 package final class GuestSocket: Sendable {
     private let path: String
     private let listener: Listener
@@ -42,8 +42,8 @@ package final class GuestSocket: Sendable {
         try listener.forEachConnection(thread: "socket") { Self.connect($0, port, relay) }
     }
 
-    /// Sets owner and mode under another name, so that nobody connects before. That name is short enough for a socket address
-    /// (unix(7)); `path` may not be.
+    /// Sets owner and mode under another name, so that nobody connects before. That name is short enough for a socket
+    /// address (unix(7)); `path` may not be.
     private static func listen(at path: String, _ port: UInt32, _ access: Access) throws(SystemError) -> FileDescriptor
     {
         let unready = "/run/socket-\(port)"
@@ -59,7 +59,7 @@ package final class GuestSocket: Sendable {
         return socket
     }
 
-    /// Opens a stream to the host, says who the client is, and relays.
+    /// Opens a stream to the host, sends the client's identity, and relays.
     private static func connect(_ client: consuming FileDescriptor, _ port: UInt32, _ relay: StreamRelay) {
         var (user, group): (UInt32, UInt32) = (0, 0)
         guard unsafe clx_peer_identity(client.raw, &user, &group) == 0, let stream = try? Vsock.connect(port: port)

@@ -2,7 +2,8 @@ import AgentAPI
 import LinuxKernel
 import Synchronization
 
-/// File systems in memory that several containers of a sandbox share: mounted for the first container, unmounted with the last.
+/// File systems in memory that several containers of a sandbox share: mounted for the first container, unmounted with
+/// the last.
 package final class SharedMounts: Sendable {
     /// Containers that use a mount, by mount point.
     private let users = Mutex<[String: Int]>([:])
@@ -11,7 +12,8 @@ package final class SharedMounts: Sendable {
 
     package static func isShared(_ storage: Grpc_Storage) -> Bool { storage.driver == StorageDriver.ephemeral }
 
-    /// Adds a user; mounts the file system for the first one. Blocks for a moment only: the mount needs nothing of the host.
+    /// Adds a user; mounts the file system for the first one. Blocks for a moment only: the mount needs nothing of the
+    /// host.
     package func mount(_ storage: Grpc_Storage) throws {
         try users.withLock { users in
             let before = users[storage.mountPoint, default: 0]
@@ -21,7 +23,7 @@ package final class SharedMounts: Sendable {
     }
 
     /// Removes a user.
-    /// - Returns: whether the caller must unmount it: nobody else uses it, or it was never shared.
+    /// - Returns: whether the caller must unmount it: it has no other user, or was never shared.
     package func release(_ mountPoint: String) -> Bool {
         users.withLock { users in
             guard let count = users[mountPoint] else { return true }

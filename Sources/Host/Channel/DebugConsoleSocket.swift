@@ -6,8 +6,8 @@ import Streams
 
 import protocol NIOCore.EventLoop
 
-/// A Unix socket on which the host's root opens a stream to the guest's debug console, by the protocol of Firecracker's vsock:
-/// `CONNECT 1026`, answered by `OK` and a number. It leads to no other port of the guest.
+/// A Unix socket on which the host's root opens a stream to the guest's debug console, by the protocol of Firecracker's
+/// vsock: `CONNECT 1026`, answered by `OK` and a number. It leads to no other port of the guest.
 package final class DebugConsoleSocket: Sendable {
     private static let port = GuestPort.debugConsole
 

@@ -6,7 +6,7 @@ import protocol NIOCore.EventLoop
 /// Streams between host and guest, by vsock port numbers.
 package protocol GuestChannel: Sendable {
     /// A connected, non-blocking stream socket to `port` in the guest; the caller owns it.
-    /// - Throws: when the guest does not answer within `timeout`, or the channel is closed.
+    /// - Throws: when the guest does not answer within `timeout` or the channel is closed.
     func dial(port: UInt32, timeout: Duration) async throws -> Int32
     /// Hands every connection that the guest makes to `port` of the host to `accept`, which owns it.
     func listen(port: UInt32, _ accept: @escaping @Sendable (Int32) -> Void) throws
@@ -15,7 +15,7 @@ package protocol GuestChannel: Sendable {
     func close()
 }
 
-/// A kind of channel that is not open yet.
+/// A kind of channel, not open yet.
 package protocol GuestChannelKind: Sendable {
     /// Opens the host's side, before the machine starts.
     func open(on loop: any EventLoop) throws -> any GuestChannel
@@ -43,7 +43,7 @@ package struct VhostVsock: GuestChannelKind, Equatable {
 
 extension VsockDevice: GuestChannel {}
 
-/// Why a channel could not be used.
+/// The reason why a channel could not be used.
 package struct ChannelError: Error, CustomStringConvertible {
     package let description: String
     package init(_ description: String) { self.description = description }

@@ -6,7 +6,7 @@ import Synchronization
 import protocol NIOCore.EventLoop
 
 /// The vsock of Firecracker and Cloud Hypervisor: a Unix socket on which a line of text names the guest's port
-/// (Firecracker docs/vsock.md). The guest's own streams arrive at `<socket>_<port>`.
+/// (Firecracker docs/vsock.md). Streams that the guest opens arrive at `<socket>_<port>`.
 package final class HybridVsockChannel: GuestChannel {
     private let socketPath: String
     private let loop: any EventLoop
@@ -30,7 +30,7 @@ package final class HybridVsockChannel: GuestChannel {
         let socket = try UnixSocket.connect(path)
         socket.setReadLimit(deadline - .now)
         try socket.send(Array("CONNECT \(port)\n".utf8), descriptors: [])
-        // One byte at a time: what follows the line is the stream's already.
+        // One byte at a time: bytes after the line belong to the stream.
         var line: [UInt8] = []
         var byte: UInt8 = 0
         while line.count < 32 {

@@ -3,7 +3,8 @@ import LinuxKernel
 
 import protocol NIOCore.EventLoop
 
-/// A dial over a channel that refuses instead of waiting: it is repeated until the guest listens, as nothing reports that it does.
+/// Repeats a dial over a channel that refuses instead of waiting, until the guest listens: nothing reports when it
+/// does.
 struct RetriedDial {
     private static let retryPause = Duration.milliseconds(20)
 

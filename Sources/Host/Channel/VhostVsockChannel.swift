@@ -6,7 +6,7 @@ import Synchronization
 
 import protocol NIOCore.EventLoop
 
-/// The host kernel's vsock (vhost-vsock). Guests' numbers and our ports are the whole host's.
+/// The host kernel's vsock (vhost-vsock). The numbers of guests and our ports are unique on the whole host.
 final class VhostVsockChannel: GuestChannel {
     private static let device = "/dev/vhost-vsock"
 

@@ -29,7 +29,7 @@ extension Ledger {
         let namespace: UInt64
 
         func undo() {
-            // In another namespace the path may hold a mount of someone else; ours ends with the last process there.
+            // In another namespace the path may hold a foreign mount; ours ended with that namespace's last process.
             if namespace == Mounts.namespace { Mounts.detachLast(path) }
             if Ledger.isOurs(path), unsafe unlink(path) != 0 { unsafe rmdir(path) }
         }

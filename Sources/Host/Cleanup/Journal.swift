@@ -74,8 +74,8 @@ struct Journal: Sendable, Equatable {
 }
 
 extension Journal {
-    /// Whether the file was written since the host's last start. True when that can't be found out: its processes are
-    /// checked then.
+    /// Whether the file was written since the host's last start. True when that is unknown: its processes are checked
+    /// then.
     var isOfThisBoot: Bool { Ledger.currentBoot.map { $0 == header.boot } ?? true }
 
     /// The records that this process can undo: no pids of another pid namespace, and after a restart of the host only
@@ -92,7 +92,7 @@ extension Journal {
     var socket: String? { things(Ledger.Socket.self).first?.path }
 
     enum OwnerState: Equatable {
-        /// This process lives.
+        /// The owner lives.
         case process(ProcessIdentity)
         /// The owner's pid belongs to another pid or time namespace, where it may live.
         case elsewhere

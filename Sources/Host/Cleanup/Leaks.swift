@@ -22,8 +22,8 @@ package struct Leak: Sendable, CustomStringConvertible {
 }
 
 extension Ledger {
-    /// Finds what belongs to no living sandbox in the directories of sandboxes. Leaves out everything that another
-    /// runtime may use.
+    /// Finds things in the directories of sandboxes that belong to no living sandbox. Leaves out everything that
+    /// another runtime may use.
     /// - Throws: when processes can't be listed, for example for lack of a descriptor.
     package static func leaks() throws(SystemError) -> [Leak] {
         var commands: [String] = []
@@ -63,7 +63,7 @@ extension Ledger {
 }
 
 extension Journal {
-    /// Describes what is left of a sandbox whose owners have ended.
+    /// Describes the remains of a sandbox whose owners have ended.
     fileprivate var remains: String {
         guard isKnown else { return "a sandbox of a later version" }
         guard isOfThisBoot else { return "a sandbox from before the host's restart" }

@@ -34,8 +34,8 @@ package final class Ledger: Sendable {
 
     // MARK: Begin
 
-    /// Makes a sandbox's directory, with a ledger that this process owns. Cleans up first what a dead sandbox of the
-    /// name has left.
+    /// Makes a sandbox's directory, with a ledger that this process owns. First cleans up after a dead sandbox with
+    /// the same name.
     /// - Parameter save: as in `cleanUp(_:save:)`, for the dead sandbox.
     /// - Throws: `LedgerError` when a living sandbox has the name; `SystemError` when the directory can't be made.
     package static func begin(in directory: String, save: (String) -> Void = { _ in }) throws -> Ledger {
@@ -66,7 +66,7 @@ package final class Ledger: Sendable {
         return try Ledger(directory, journal, size: bytes.count)
     }
 
-    /// Renames a directory to one that a dead sandbox may have left.
+    /// Renames a directory; replaces one that a dead sandbox may have left.
     private static func rename(_ prepared: String, _ directory: String, save: (String) -> Void) throws {
         guard unsafe Glibc.rename(prepared, directory) != 0 else { return }
         let code = errno
@@ -177,7 +177,7 @@ package final class Ledger: Sendable {
 }
 
 extension Ledger.Entry {
-    /// The entry of a sandbox that gets another name; nil when it stays the same.
+    /// The entry for a sandbox with another name; nil when it stays the same.
     func renamed(from old: String, to name: String) -> Ledger.Entry? { Self.renamed(thing, from: old, to: name) }
 
     private static func renamed<Thing: Undoable>(_ thing: Thing, from old: String, to name: String) -> Ledger.Entry? {

@@ -25,7 +25,7 @@ extension Ledger {
         }
     }
 
-    /// A ledger of a later version may hold records that this one doesn't understand.
+    /// Refuses a ledger of a later version, which may hold records that this one doesn't understand.
     static func madeLater(_ directory: String) -> LedgerError {
         LedgerError("\(directory) was made by a later version of this program: delete its containers with that")
     }

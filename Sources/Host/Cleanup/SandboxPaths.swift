@@ -1,7 +1,7 @@
 /// Paths of one sandbox on the host; the names are Kata's.
 package struct SandboxPaths: Sendable, Equatable {
     package let sandbox: String
-    /// Goes before every path; empty but in tests.
+    /// A prefix of every path; empty but in tests.
     private var root = ""
     /// Directory of sockets, console log and pid files of the VM and its helpers.
     package var machine: String { "\(root)\(Ledger.machines)/\(sandbox)" }
@@ -16,9 +16,9 @@ package struct SandboxPaths: Sendable, Equatable {
     package var virtiofs: String { machine + "/vhost-fs.sock" }
     package var shareLog: String { (logs ?? machine) + "/virtiofsd.log" }
     package var shareParent: String { "\(root)\(Ledger.shares)/\(sandbox)" }
-    /// Where the host mounts what the guest may see.
+    /// The directory in which the host mounts the guest's files.
     package var mounts: String { shareParent + "/mounts" }
-    /// The same tree as the guest gets it: it can't create or remove anything between the mounts.
+    /// The same tree in the guest's view: the guest can't create or remove anything between the mounts.
     package var exported: String { shareParent + "/shared" }
 
     /// - Parameter logs: another path of the machine's directory, which remains right after a rename.
@@ -28,7 +28,7 @@ package struct SandboxPaths: Sendable, Equatable {
 
     package func sharedRootfs(of container: String) -> String { "\(mounts)/\(container)/rootfs" }
 
-    /// The mount point of one shared host path: a name that no other has.
+    /// The mount point of one shared host path: a unique name.
     package func sharedMount(of container: String, index: Int, destination: String) -> String {
         let base = destination.split(separator: "/").last.map(String.init) ?? "root"
         return "\(mounts)/\(container)-\(index)-\(base)"

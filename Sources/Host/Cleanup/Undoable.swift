@@ -12,7 +12,7 @@ package protocol Undoable: Codable, Equatable, Sendable {
     /// Removes the thing from the host; a missing thing is no error. May run more than once, in any process.
     func undo()
 
-    /// The same thing of a sandbox that gets another name.
+    /// The same thing for a sandbox that gets another name.
     /// - Returns: nil when its path doesn't depend on the sandbox's name.
     func renamed(from old: String, to name: String) -> Self?
 
@@ -38,7 +38,7 @@ extension Ledger {
 
     /// Makes kinds known to this process. A record of an unknown kind is ignored, as one of a later version is.
     ///
-    /// To be called at the start of each process that reads ledgers.
+    /// A process that reads ledgers calls it at its start.
     package static func register(_ kinds: [any Undoable.Type]) {
         registry.withLock { registry in for kind in kinds { registry[kind.kind] = kind } }
     }

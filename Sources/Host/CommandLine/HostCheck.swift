@@ -19,7 +19,7 @@ package enum HostCheck {
         return (lines, failures.isEmpty)
     }
 
-    /// - Parameter fix: whether to remove what is found.
+    /// - Parameter fix: whether to remove the remains that are found.
     /// - Returns: lines for the user, and whether nothing is left.
     /// - Throws: `RuntimeError` unless root calls it.
     package static func leaks(fix: Bool) throws -> (lines: [String], isSound: Bool) {

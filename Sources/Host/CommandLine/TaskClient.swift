@@ -16,7 +16,7 @@ package struct TaskClient: Sendable {
     private static let service = "containerd.task.v2.Task"
 
     /// - Parameter address: path of the shim's socket.
-    /// - Throws: `SystemError` if nobody listens there.
+    /// - Throws: `SystemError` when the socket has no listener.
     package static func connect(_ address: String) throws -> TaskClient {
         let loop = try makeEventLoop(descriptors: 64)
         let client = try waiting(on: loop) { try await RPCClient.connect(unixPath: address, on: loop) }

@@ -5,14 +5,14 @@ import LinuxKernel
 package struct Symptoms: Sendable {
     package var machine: VMConfiguration
     package var hypervisor: any Hypervisor
-    /// Bytes of its kernel and initrd, which both are in its memory.
+    /// Bytes of the guest's kernel and initrd, which both are in its memory.
     package var bootBytes = 0
     /// The console's last lines.
     package var console: [String] = []
-    /// The last lines that the hypervisor itself, and its helpers, wrote.
+    /// The last lines that the hypervisor and its helpers wrote.
     package var stderrLines: [String] = []
     package var exit: ProcessExit?
-    /// Where its processor was, while the machine lived.
+    /// The position of its first processor, while the machine lived.
     package var processor: ProcessorState?
     /// The agent has answered.
     package var isAnnounced = false
@@ -24,13 +24,13 @@ package struct Symptoms: Sendable {
     }
 }
 
-/// How far a guest came, and the likely reason that it came no further: a total function of the symptoms.
+/// The progress of a guest, and the likely reason why it stopped there: a total function of the symptoms.
 package struct Diagnosis: Equatable, Sendable {
-    /// How far the boot came.
+    /// The progress of the boot.
     package enum Progress: Sendable {
         case hypervisor, silent, firmware, kernel, idle, initial, agent, announced
 
-        /// - Parameter hypervisor: its name.
+        /// - Parameter hypervisor: the hypervisor's name.
         package func text(_ hypervisor: String) -> String {
             switch self {
             case .hypervisor: "\(hypervisor) did not start its machine"
@@ -70,7 +70,7 @@ package struct Diagnosis: Equatable, Sendable {
         case .firmware: return .firmware
         case nil: break
         }
-        // A quiet kernel without faults says nothing.
+        // A quiet kernel without faults prints nothing.
         if !symptoms.console.isEmpty { return .kernel }
         if case .exited(1...) = symptoms.exit { return .hypervisor }
         return symptoms.stderrLines.isEmpty ? .silent : .hypervisor
@@ -87,7 +87,7 @@ package struct Diagnosis: Equatable, Sendable {
         }
         let failure = VMFailure(exit: symptoms.exit, messages: symptoms.stderrLines)
         if let cause = symptoms.hypervisor.cause(of: failure, machine) { return cause }
-        // A kernel that has no room beside itself ends before it has a console.
+        // A kernel with too little memory ends before it has a console.
         if symptoms.console.isEmpty, symptoms.stderrLines.isEmpty, symptoms.exit == .exited(0),
             symptoms.bootBytes >> 20 + roomToStart > machine.memoryMiB
         {
@@ -110,7 +110,8 @@ package struct Diagnosis: Equatable, Sendable {
         "the machine's \(machine.memoryMiB) MiB are too little: raise default_memory"
     }
 
-    /// Last messages of the kernel or the agent (init/main.c, init/initramfs.c, kernel/exit.c), the surest first.
+    /// Last messages of the kernel or the agent (init/main.c, init/initramfs.c, kernel/exit.c), the most reliable
+    /// first.
     private static func consoleCauses(_ machine: VMConfiguration, _ root: String) -> [KnownMessage] {
         let rebuild = "build it anew with kata-osbuilder"
         return [
@@ -121,7 +122,7 @@ package struct Diagnosis: Equatable, Sendable {
                 means:
                     "the modules in \(root) are not those of the kernel \(machine.kernel.path): build it with --modules of that kernel"
             ),
-            // The agent's own message is the reason, and follows in the error.
+            // The agent's own message follows in the error and gives the reason.
             KnownMessage(
                 "kata-agent: mount", "kata-agent: make directory", "kata-agent: enter", "kata-agent: start thread",
                 means: "the agent in \(root) could not make the guest ready"),

@@ -6,7 +6,7 @@ import OCISpec
 package struct DiskImage: Sendable, Equatable {
     package let path: String
     package let type: String
-    /// Options of the mount itself, without those that only say how the disk is reached.
+    /// Options of the mount itself, without those that only describe how to reach the disk.
     package let options: [String]
 
     /// File systems that live on a disk (filesystems(5)).
@@ -14,10 +14,10 @@ package struct DiskImage: Sendable, Equatable {
         "ext2", "ext3", "ext4", "xfs", "btrfs", "erofs", "squashfs", "iso9660", "vfat",
     ]
 
-    /// Kata's option for an image file that is to become a disk.
+    /// Kata's mount option for an image file that becomes a disk.
     private static let fileOption = "io.katacontainers.fs-opt.block_device=file"
 
-    /// nil for any other mount.
+    /// Reads a mount; nil when it is no file system on a disk.
     package init?(_ type: String, _ source: String, _ options: [String]) {
         guard Self.fileSystems.contains(type), source.hasPrefix("/") else { return nil }
         (path, self.type) = (source, type)
@@ -28,16 +28,16 @@ package struct DiskImage: Sendable, Equatable {
 /// A container's root file system on the host.
 package enum RootSource: Sendable, Equatable {
     case directory(String)
-    /// Mounted by the guest alone.
+    /// Whether only the guest mounts it.
     case disk(DiskImage)
 }
 
 extension GuestSpec {
-    /// A disk of the host for a container: as a device, or with its file system mounted.
+    /// A disk of the host for a container: as a device, or as a mounted file system.
     package struct Disk: Sendable, Equatable {
         package enum Source: Sendable, Equatable {
             case number(major: Int64, minor: Int64)
-            /// Of a block device or an image file.
+            /// Path of the block device or image file.
             case path(String)
         }
 
@@ -55,7 +55,7 @@ extension GuestSpec {
             (self.source, self.use, self.readOnly) = (source, use, readOnly)
         }
 
-        /// - Parameter rules: which devices the container may use: one that may not write gets a disk that can't be written.
+        /// - Parameter rules: the container's device rules: without permission to write, the disk is read-only.
         init(_ device: OCISpec.Linux.Device, rules: [OCISpec.Linux.Resources.DeviceRule]) {
             let (major, minor) = (device.major ?? 0, device.minor ?? 0)
             let own = rules.filter { $0.allow && $0.type == "b" && $0.major == major && $0.minor == minor }
@@ -64,7 +64,7 @@ extension GuestSpec {
                 readOnly: !own.isEmpty && own.allSatisfy { !($0.access ?? "rwm").mentions("w") })
         }
 
-        /// Of a mount of a disk's or an image file's file system; nil for any other mount.
+        /// Finds the disk of a mount, on a block device or in an image file; nil for any other mount.
         init?(_ mount: Mount, index: Int, container: String) {
             guard let image = DiskImage(mount.type ?? "", mount.source ?? "", mount.options ?? []) else { return nil }
             self.init(image, mountPoint: GuestPaths.disk(of: container, index: index))

@@ -3,21 +3,21 @@ import Cleanup
 import LinuxKernel
 import OCISpec
 
-/// The mounts of a container as the guest makes them, and what each needs of the host.
+/// The mounts of a container as the guest makes them, and the host's resources for each.
 struct GuestMounts {
     private(set) var mounts: [Mount] = []
     private(set) var shares: [GuestSpec.HostPathShare] = []
     private(set) var disks: [GuestSpec.Disk] = []
     private(set) var sockets: [GuestSpec.Socket] = []
     private(set) var memories: [GuestSpec.Memory] = []
-    /// Destinations of binds that were left out: of devices of the host, or among the files of the guest's own kernel.
+    /// Destinations of binds that were left out: for devices of the host, or below paths of the guest's own kernel.
     private(set) var dropped: [String] = []
 
     private let container: String
     private let paths: SandboxPaths
-    /// The container may use all devices: those of the host are dropped (`GuestSpec`).
+    /// Whether the container may use all devices: those of the host are dropped (`GuestSpec`).
     private let privileged: Bool
-    /// The file that errors name.
+    /// The file to name in errors.
     private let file: String
     private let kind: @Sendable (String) -> Files.Kind?
     private let memory: @Sendable (String) -> Files.EmptyMemory?
@@ -30,7 +30,7 @@ struct GuestMounts {
         (self.privileged, self.memory) = (privileged, memory)
         for (index, mount) in original.enumerated() {
             try add(mount, index)
-            // Bound, the host's /dev would have brought the mounts below it.
+            // As a bind mount, the host's /dev would bring the mounts below it.
             guard mount.destination == "/dev", mount.guestsOwn != nil else { continue }
             mounts += (Spec.example.mounts ?? []).filter { own in
                 own.destination.hasPrefix("/dev/") && !original.contains { $0.destination == own.destination }
@@ -106,7 +106,8 @@ extension OCISpec.Linux.Device {
         switch (type, major ?? -1, minor ?? -1) {
         case ("p", _, _): true
         case ("b", _, _): false
-        // From 200 to 249 misc numbers are given out for good: tun, fuse and kin (Documentation/admin-guide/devices.txt).
+        // Misc numbers from 200 to 249 have fixed meanings: tun, fuse and others
+        // (Documentation/admin-guide/devices.txt).
         case (_, 1, _), (_, 5, _), (_, 10, 200...249), (_, 108, 0): true
         default: false
         }
@@ -123,14 +124,16 @@ extension Mount {
     /// Directories of the host, in layers: Podman's volumes that keep no change (`-v …:O`), and images as volumes.
     package var isOverlay: Bool { type == "overlay" }
 
-    /// The memory file system that a manager has made at /dev/shm, if one is bound there. It is moved into the guest's memory: programs of
-    /// several containers see each other's changes there, and would not in a file of the host that each maps by its own share.
+    /// The memory file system that a manager has made at /dev/shm, if one is bound there. It is moved into the guest's
+    /// memory: programs of several containers see each other's changes there, and would not in a file of the host that
+    /// each maps by its own share.
     package func guestsMemory(_ memory: (String) -> Files.EmptyMemory?) -> Files.EmptyMemory? {
         guard isBind, destination == "/dev/shm", let source, source != destination else { return nil }
         return memory(source)
     }
 
-    /// The guest's own file system in place of a bind of the host kernel's (/proc, /sys, /dev and so on); nil for any other mount.
+    /// The guest's own file system in place of a bind of the host kernel's (/proc, /sys, /dev and so on); nil for any
+    /// other mount.
     package var guestsOwn: Mount? {
         let always = ["/proc", "/sys", "/sys/fs/cgroup"]
         guard isBind, always.contains(destination) || destination == source,

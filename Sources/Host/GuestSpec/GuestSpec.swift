@@ -6,17 +6,19 @@ import Pod
 
 /// The part of a bundle's specification that goes to the guest, with host paths replaced by guest paths.
 ///
-/// Left out: the host's part (its hooks), the network namespace (the VM is one), numbers of the host's processors, and profiles of the
-/// host's security modules, which the wall of the VM replaces. What neither side can do is refused. Everything else is kept.
+/// Left out: hooks of the host, the network namespace (the VM is one), the host's processor numbers, and the default
+/// profiles of the host's security modules, which the VM's isolation replaces. Requests that neither side can meet
+/// are refused. Everything else is kept.
 ///
 /// The order of the rewrites, from config.json to the process in the guest:
 /// 1. `Spec.load(bundle:)` makes paths absolute against the bundle.
-/// 2. `GuestSpec.init` rewrites root, hooks, namespaces, processors, devices, security profiles; `GuestMounts` rewrites the mounts.
-/// 3. `moved` puts in where a share really is, as containers share one mount of a path.
+/// 2. `GuestSpec.init` rewrites root, hooks, namespaces, processors, devices, security profiles; `GuestMounts` rewrites
+///    the mounts.
+/// 3. `moved` replaces planned mount points by the real ones, as containers share one mount of a path.
 /// 4. The agent resolves joined namespaces and disks' device numbers, and sets up the container.
 package struct GuestSpec: Sendable {
     package private(set) var spec: Spec
-    /// Host paths to share, each with its mount point for that.
+    /// Host paths to share, each with the planned mount point of its share.
     package private(set) var shares: [HostPathShare]
     /// The container lives in the pid namespace of the sandbox's first container.
     package let sharesProcesses: Bool
@@ -24,11 +26,11 @@ package struct GuestSpec: Sendable {
     package let disks: [Disk]
     /// Sockets of the host that its programs may connect to.
     package let sockets: [Socket]
-    /// File systems in the guest's memory that it may share with others of its sandbox.
+    /// File systems in the guest's memory that the container may share with others of its sandbox.
     package let memories: [Memory]
     /// Devices that were left out of a privileged container.
     package let droppedDevices: Int
-    /// Destinations of binds that were left out: of devices of the host, or among the files of the guest's own kernel.
+    /// Destinations of binds that were left out: for devices of the host, or below paths of the guest's own kernel.
     package let droppedMounts: [String]
 
     /// A path of the host that the guest gets.
@@ -47,16 +49,16 @@ package struct GuestSpec: Sendable {
         package var layers: [String]?
     }
 
-    /// A memory file system of the guest's, which containers of a sandbox may share.
+    /// A file system in the guest's memory, which containers of a sandbox may share.
     package struct Memory: Sendable, Equatable {
         package let path: String
-        /// nil: as large as the guest's kernel allows.
+        /// The size; nil for the guest kernel's maximum.
         package let bytes: UInt64?
     }
 
     package struct Socket: Sendable, Equatable {
         package let source: String
-        /// Where the agent listens in its place.
+        /// The path at which the agent listens in its place.
         package let path: String
     }
 
@@ -96,7 +98,7 @@ package struct GuestSpec: Sendable {
         } else {
             spec.linux?.seccomp = nil
         }
-        // Without a call that asks it, there is no listener.
+        // Without seccomp rules that notify it, there is no listener.
         spec.linux?.seccomp?.listenerPath = nil
         spec.linux?.seccomp?.listenerMetadata = nil
         spec.process?.removeHostProfiles(guestSELinux: guestSELinux)
@@ -118,8 +120,8 @@ package struct GuestSpec: Sendable {
         droppedMounts = guest.dropped
     }
 
-    /// The specification with the real mount points of shares.
-    /// - Parameter places: by the planned mount point, the real one.
+    /// Replaces planned mount points of shares by the real ones.
+    /// - Parameter places: the real mount point for each planned one.
     package func moved(_ places: [String: String], paths: SandboxPaths) -> GuestSpec {
         var moved = self
         let inGuest = Dictionary(
@@ -137,8 +139,8 @@ package struct GuestSpec: Sendable {
         return moved
     }
 
-    /// Replaces guest paths by the host's in a message of the agent, for a reader who knows only those.
-    /// - Returns: the message.
+    /// Replaces guest paths by the host's in a message of the agent, for readers who know only the host's.
+    /// - Returns: the message with the host's paths.
     package func translatePaths(in message: String, paths: SandboxPaths) -> String {
         shares.reduce(message) { message, share in
             message.replacing(GuestPaths.path(of: share.mounted, below: paths.mounts), by: share.source)
@@ -151,8 +153,9 @@ package struct GuestSpec: Sendable {
         }
     }
 
-    /// Devices of the host don't exist in the guest, except disks, which the machine gets. Privileged containers list every device of the
-    /// host: those are dropped. Devices that the user requested remain: they have a path that the host lacks, or are listed twice.
+    /// Devices of the host don't exist in the guest, except disks, which the machine gets. Privileged containers list
+    /// every device of the host: those are dropped. Devices that the user requested remain: they have a path that the
+    /// host lacks, or are listed twice.
     private static func devices(_ spec: Spec, _ source: String, _ kind: (String) -> Files.Kind?) throws(SpecError) -> (
         kept: [OCISpec.Linux.Device]?, disks: [Disk], dropped: Int
     ) {

@@ -8,8 +8,8 @@ extension OCISpec.Process {
         if let profile = apparmorProfile, Self.isManagersDefault(profile) { apparmorProfile = nil }
     }
 
-    /// Profiles that managers give every container of a host with AppArmor. The wall of the VM replaces them, as the host's kernel is not
-    /// the container's. Any other profile was chosen on purpose, and goes to the guest.
+    /// Profiles that managers give every container of a host with AppArmor. The VM's isolation replaces them, as the
+    /// container doesn't use the host's kernel. Any other profile was chosen on purpose, and goes to the guest.
     private static func isManagersDefault(_ profile: String) -> Bool {
         let base = profile.hasPrefix("localhost/") ? "" : profile
         return ["docker-default", "cri-containerd.apparmor.d", "crio-default", "default"].contains(base)

@@ -1,4 +1,4 @@
-/// What a kind of hypervisor can do.
+/// The capabilities of a kind of hypervisor.
 package struct Capabilities: Sendable, Equatable {
     package enum Device: Sendable, CaseIterable { case processor, memory, disk, network }
     package enum Channel: Sendable { case vhostUserVsock, vhostVsock, hybridVsock }
@@ -6,13 +6,13 @@ package struct Capabilities: Sendable, Equatable {
 
     /// Devices that can be added to a running machine.
     package var hotPlug: Set<Device>
-    /// Devices that can be taken out of a running machine.
+    /// Devices that can be removed from a running machine.
     package var hotUnplug: Set<Device>
     /// Ways in which the host reaches the guest's vsock.
     package var channels: Set<Channel>
     /// Ways in which the guest gets files of the host.
     package var shares: Set<Share>
-    /// A machine can be saved, and others cloned from it.
+    /// Whether a machine can be saved, and others cloned from it.
     package var hasSnapshots: Bool
 
     package init(

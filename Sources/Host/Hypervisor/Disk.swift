@@ -2,9 +2,9 @@ import LinuxKernel
 
 /// A disk to add to a machine: an open block device or image file of the host.
 package struct Disk: Sendable {
-    /// A name that no other device has.
+    /// A unique name among the machine's devices.
     package let id: String
-    /// Open for reading, and for writing unless it is read-only: the hypervisor itself opens nothing.
+    /// Open for reading, and for writing unless it is read-only: the hypervisor opens no path.
     package let file: SharedDescriptor
     package let isBlockDevice: Bool
     package let readOnly: Bool
@@ -15,11 +15,11 @@ package struct Disk: Sendable {
         self.settings = settings
     }
 
-    /// How all disks of a machine are attached (`block_device_*`).
+    /// The settings by which all disks of a machine are attached (`block_device_*`).
     package struct Settings: Sendable, Equatable {
-        /// A PCI device for each, or all behind one controller.
+        /// A PCI device for each disk, or one controller for all.
         package enum Driver: Sendable { case blk, scsi }
-        /// Which caches of the host are passed by.
+        /// Caches of the host to bypass.
         package struct Cache: Sendable, Equatable {
             /// The page cache (O_DIRECT).
             package var direct: Bool
@@ -39,7 +39,7 @@ package struct Disk: Sendable {
         package init() {}
     }
 
-    /// Where the guest finds it, in the format of Kata's agent.
+    /// The disk's address in the guest, in the format of Kata's agent.
     package enum Place: Sendable, Equatable {
         /// Slots from the root bus on, two digits each: `0e/00`.
         case pci(String)

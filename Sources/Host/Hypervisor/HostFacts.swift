@@ -1,15 +1,15 @@
 import Glibc
 import LinuxKernel
 
-/// Facts of the host that decide about a machine.
+/// Facts of the host on which a machine's configuration depends.
 package struct HostFacts: Sendable, Equatable {
     package var processors: Int
     package var memoryMiB: Int
-    /// Half the host's bogomips × 1000, about the clock of its processors; 0 where it is not known.
+    /// Half the host's bogomips × 1000, about the clock of its processors; 0 when unknown.
     package var kilohertz: Int
     /// A number on the host's vsock (vsock(7)) that no other guest is likely to have.
     package var vsockCID: UInt32 = 3
-    /// A user that nothing else runs as, for a hypervisor without root, and the group that may use /dev/kvm.
+    /// An unused user for a hypervisor without root, and the group that may use /dev/kvm.
     package var user = ProcessUser(user: 65534, group: 65534)
 
     package init(processors: Int, memoryMiB: Int, kilohertz: Int, vsockCID: UInt32 = 3) {
@@ -17,13 +17,14 @@ package struct HostFacts: Sendable, Equatable {
         self.vsockCID = vsockCID
     }
 
-    /// This host.
+    /// Reads the facts of this host.
     package static var current: HostFacts {
         let pages = sysconf(Int32(_SC_PHYS_PAGES)) * sysconf(Int32(_SC_PAGESIZE))
         var host = HostFacts(
             processors: max(1, sysconf(Int32(_SC_NPROCESSORS_ONLN))), memoryMiB: pages >> 20, kilohertz: clock(),
             vsockCID: UInt32.random(in: 3...0x7fff_ffff))
-        // From 0x70000000 on no user has a number by convention (systemd, "Users, Groups, UIDs and GIDs"). Two living shims have two pids.
+        // By convention no user has a number from 0x70000000 on (systemd, "Users, Groups, UIDs and GIDs"). Two living
+        // shims have two pids.
         let own = firstFreeUser + UInt32(getpid())
         var device = stat()
         host.user = unsafe ProcessUser(
@@ -34,7 +35,7 @@ package struct HostFacts: Sendable, Equatable {
 
     private static let firstFreeUser: UInt32 = 0x7000_0000
 
-    /// By the line `bogomips`, which is twice the clock in MHz (arch/x86/kernel/cpu/proc.c).
+    /// Reads the line `bogomips`, which is twice the clock in MHz (arch/x86/kernel/cpu/proc.c).
     private static func clock() -> Int {
         for line in ((try? Files.readText("/proc/cpuinfo")) ?? "").split(separator: "\n")
         where line.hasPrefix("bogomips") {

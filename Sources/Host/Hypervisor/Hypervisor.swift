@@ -5,45 +5,47 @@ import protocol NIOCore.EventLoop
 
 /// A program that runs virtual machines: one kind, with the settings of one sandbox.
 ///
-/// Everything outside this protocol is the same for all kinds. What a kind can do is data (`Capabilities`), not a method that throws.
+/// Everything outside this protocol is the same for all kinds. The abilities of a kind are data (`Capabilities`), not
+/// methods that throw.
 package protocol Hypervisor: Sendable {
     /// The name for logs and errors, such as `QEMU`.
     var name: String { get }
     /// Path of the program.
     var executable: String { get }
     var capabilities: Capabilities { get }
-    /// What runs the guest's instructions on this host.
+    /// The executor of the guest's instructions on this host.
     var acceleration: Acceleration { get }
 
-    /// Starts a machine. It runs when this returns; the guest's kernel begins to.
+    /// Starts a machine. It runs when this returns; the guest's kernel begins to run.
     /// - Parameters:
-    ///   - logs: keeps the console and what the program itself says.
-    ///   - memory: a file with a saved machine's memory, for `Memory.saved`.
-    ///   - admit: is called with the new process before it executes the program; an error ends the process.
-    /// - Throws: `SystemError` where a file or the program can't be used; whatever `admit` throws.
+    ///   - logs: keeps the console and the program's own output.
+    ///   - memory: a file with a template's memory, for `Memory.saved`.
+    ///   - admit: called with the new process before it executes the program; an error ends the process.
+    /// - Throws: `SystemError` when a file or the program can't be used; errors of `admit`.
     func start(
         _ configuration: VMConfiguration, logs: BoundedLogs, memory: Int32?, on loop: any EventLoop,
         admit: @escaping (ProcessIdentity) throws(SystemError) -> Void
     ) async throws -> any VirtualMachine
 
-    /// What a machine of this configuration is made from.
+    /// The fingerprint of a machine with this configuration.
     /// - Parameters:
-    ///   - helpers: words of what is started beside it; one that is a file's path counts as a file too.
-    ///   - version: of this program.
+    ///   - helpers: arguments of the helpers started beside it; an argument that is a file's path counts as a file
+    ///   too.
+    ///   - version: this program's version.
     func fingerprint(of configuration: VMConfiguration, helpers: [String], version: String) -> VMFingerprint
 
     /// The likely reason why a machine did not start, or ended.
-    /// - Returns: one line that says what to do; nil where the kind knows nothing.
+    /// - Returns: one line with the remedy; nil where the kind knows none.
     func cause(of failure: VMFailure, _ configuration: VMConfiguration) -> String?
 }
 
-/// What runs the guest's instructions.
+/// The executor of the guest's instructions.
 package struct Acceleration: Sendable, Equatable {
-    /// As the configuration names it.
+    /// The name in the configuration.
     package let name: String
     /// False: the guest is emulated, and some ten times slower.
     package let isHardware: Bool
-    /// Why it was chosen, in one line.
+    /// The reason for the choice, in one line.
     package let reason: String
 
     package init(name: String, isHardware: Bool, reason: String) {
@@ -51,11 +53,11 @@ package struct Acceleration: Sendable, Equatable {
     }
 }
 
-/// What is known of a machine that failed.
+/// The known facts about a machine that failed.
 package struct VMFailure: Sendable {
-    /// nil while it runs.
+    /// The end of the process; nil while it runs.
     package var exit: ProcessExit?
-    /// The last lines that the program itself, and its helpers, wrote to standard error.
+    /// The last lines that the program and its helpers wrote to standard error.
     package var messages: [String]
 
     package init(exit: ProcessExit?, messages: [String]) { (self.exit, self.messages) = (exit, messages) }

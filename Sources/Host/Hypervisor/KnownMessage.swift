@@ -1,12 +1,12 @@
 import LinuxKernel
 
-/// What one of several messages means for the operator.
+/// The meaning of one of several messages for the operator.
 package struct KnownMessage: Sendable {
     package let texts: [String]
-    /// The likely reason, and what to do.
+    /// The likely reason, and the remedy.
     package let cause: String
 
-    /// - Parameter texts: parts of lines, any of which is enough.
+    /// - Parameter texts: parts of lines; any one matches.
     package init(_ texts: String..., means cause: String) { (self.texts, self.cause) = (texts, cause) }
 
     package func applies(to lines: [String]) -> Bool {

@@ -1,10 +1,10 @@
 import Glibc
 import LinuxKernel
 
-/// A guest's root file system in a file of the host, and how the guest sees it.
+/// A guest's root file system in a file of the host, and the device by which the guest sees it.
 package struct RootImage: Sendable, Equatable {
     package enum FileSystem: String, Sendable { case ext4, xfs, erofs }
-    /// How the guest sees the file; the names are those of `vm_rootfs_driver`.
+    /// The device by which the guest sees the file; the names are those of `vm_rootfs_driver`.
     package enum Driver: String, Sendable {
         /// Persistent memory. The guest reads the host's page cache in place, which all guests share.
         case pmem = "virtio-pmem"
@@ -14,7 +14,7 @@ package struct RootImage: Sendable, Equatable {
     package var file: OpenFile
     package var bytes: Int
     package var fileSystem: FileSystem
-    /// Behind a partition table, as Kata's own images are.
+    /// Whether it lies behind a partition table, as in Kata's own images.
     package var isPartitioned: Bool
     package var driver: Driver
 
@@ -33,12 +33,12 @@ package struct RootImage: Sendable, Equatable {
 
     package var path: String { file.path }
 
-    /// Looks at the file's first blocks.
+    /// Reads the file's first blocks.
     /// - Parameters:
-    ///   - isMappable: the hypervisor's user may open it again; else it becomes a disk.
-    ///   - type: the file system that it should have; empty: any.
+    ///   - isMappable: whether the hypervisor's user may open it again; otherwise it becomes a disk.
+    ///   - type: the expected file system; empty: any.
     ///   - driver: a `Driver`; empty: persistent memory where the image's size allows it.
-    /// - Throws: for a file that is no image, or another one than asked for.
+    /// - Throws: for a file that is no image, or an image of another type than asked for.
     package init(_ file: OpenFile, type: String, driver: String, isMappable: Bool = true) throws(SystemError) {
         func wrong(_ reason: String) -> SystemError {
             SystemError("use the image (\(reason))", file.path, errno: EINVAL)
@@ -79,7 +79,7 @@ package struct RootImage: Sendable, Equatable {
         self.driver = Driver(rawValue: driver) ?? (fits ? .pmem : .block)
     }
 
-    /// By the magic numbers of their superblocks.
+    /// Detects the type by the magic numbers of superblocks.
     private static func fileSystem(_ read: (Int) -> [UInt8]) -> FileSystem? {
         let start = read(0)
         guard start.count == 2048 else { return nil }
@@ -90,10 +90,10 @@ package struct RootImage: Sendable, Equatable {
 
     // MARK: In a machine
 
-    /// The room in the guest's address space that it takes, in MiB.
+    /// The size in the guest's address space, in MiB.
     package var memoryMiB: Int { driver == .pmem ? (bytes + Self.granule - 1) / Self.granule * 2 : 0 }
 
-    /// Words for the kernel, and for systemd where that is process 1: the agent's unit and what it needs.
+    /// Parameters for the kernel, and for systemd where that is process 1: the agent's unit and its needs.
     package func kernelParameters(debug: Bool) -> [String] {
         let device = driver == .pmem ? (isPartitioned ? "pmem0p1" : "pmem0") : (isPartitioned ? "vda1" : "vda")
         var words = ["root=/dev/\(device)"]

@@ -1,22 +1,23 @@
 import Glibc
 
-/// What a machine is made from. A machine with the same fingerprint is the same machine, but for its names and later additions.
+/// All inputs of a machine. Machines with equal fingerprints are interchangeable, but for their names and later
+/// additions.
 package struct VMFingerprint: Codable, Equatable, Sendable {
-    /// Of this program.
+    /// This program's version.
     private var version: String
     private var arguments: [String]
     /// Size, time and inode of each file that a boot reads.
     private var files: [String: String]
 
     /// - Parameters:
-    ///   - arguments: the hypervisor's command line, without what is one sandbox's alone.
+    ///   - arguments: the hypervisor's command line, without parts that belong to one sandbox.
     ///   - booted: files that the guest boots from.
     ///   - programs: paths of programs.
     package init(version: String, arguments: [String], booted: VMConfiguration, programs: [String]) {
         (self.version, self.arguments) = (version, arguments)
         files = [:]
         var boots = booted
-        // The files decide, also where a saved machine has them in its memory.
+        // The files count, even when a template has them in its memory.
         boots.memory = .own
         for file in boots.bootFiles { files[file.path] = file.identity }
         for path in programs where path.hasPrefix("/") {
@@ -27,7 +28,7 @@ package struct VMFingerprint: Codable, Equatable, Sendable {
         }
     }
 
-    /// How this machine differs from another one that is wanted, as "made …"; nil where it doesn't.
+    /// The difference from another machine that is wanted, as "made …"; nil where there is none.
     package func mismatch(with wanted: VMFingerprint) -> String? {
         if self == wanted { return nil }
         if version != wanted.version { return "by version \(version)" }
@@ -37,12 +38,12 @@ package struct VMFingerprint: Codable, Equatable, Sendable {
 }
 
 extension VMConfiguration {
-    /// The same machine without the names and paths that are one sandbox's alone.
+    /// The same machine without the names and paths of one sandbox.
     package var anonymous: VMConfiguration {
         var machine = self
         (machine.name, machine.directory, machine.consoleFile) = ("", "", "")
         machine.networkNamespace = nil
-        // Whether there is one matters, not where.
+        // Only whether there is one matters, not its path.
         machine.vsockSocket = vsockSocket.map { _ in "vsock" }
         machine.shareSocket = shareSocket.map { _ in "share" }
         machine.hostVsockCID = hostVsockCID.map { _ in 3 }

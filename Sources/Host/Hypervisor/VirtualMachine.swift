@@ -4,45 +4,46 @@ import LinuxKernel
 ///
 /// Calls that add or remove devices come one at a time: the sandbox queues them.
 package protocol VirtualMachine: AnyObject, Sendable {
-    /// The hypervisor's process: the one that managers see for the sandbox.
+    /// Pid of the hypervisor, which managers see for the sandbox.
     var pid: Int32 { get }
     /// The hypervisor's name, for logs and errors.
     var name: String { get }
     var capabilities: Capabilities { get }
 
-    // MARK: Its life
+    // MARK: Process
 
-    /// How the process ended; nil while it runs.
+    /// The end of the process; nil while it runs.
     var exit: ProcessExit? { get }
     func waitForExit() async -> ProcessExit
-    /// A signal has stopped the process: nothing in the guest moves.
+    /// Whether a signal has stopped the process: nothing in the guest moves then.
     var isHalted: Bool { get }
     /// Ends the machine at once.
     func kill()
-    /// Ends the machine: a guest that was told to power off gets `timeout` for it.
+    /// Ends the machine. A guest that is powering off gets `timeout` to finish.
     func stop(timeout: Duration) async
 
-    // MARK: Its size
+    // MARK: Size
 
-    /// What the machine has now.
+    /// The machine's present size.
     var size: MachineSize { get }
-    /// Adds processors until there are `count`, at most the configured maximum; the guest has to bring them online. None is removed.
+    /// Adds processors until there are `count`, at most the configured maximum; the guest has to bring them online.
+    /// None is removed.
     func addProcessors(upTo count: Int) async throws
     /// Brings the machine's memory to `mebibytes`, in whole blocks of the guest's, as far as its maximum allows.
-    /// - Parameter block: what the guest can add at once, in MiB (/sys/devices/system/memory/block_size_bytes).
-    /// - Returns: false when the guest had not taken it in time; it may do so later.
+    /// - Parameter block: the guest's unit of memory hot-plug, in MiB (/sys/devices/system/memory/block_size_bytes).
+    /// - Returns: false when the guest had not accepted it in time; it may do so later.
     func setMemory(_ mebibytes: Int, block: Int) async throws -> Bool
 
-    // MARK: Its devices
+    // MARK: Devices
 
-    /// Why no further device of this kind can be added now, and what to configure; nil where one can.
+    /// The reason why no further device of this kind can be added now, and the setting to change; nil where one can.
     func unavailableReason(for device: Capabilities.Device) -> String?
-    /// - Returns: where the guest will find it.
+    /// - Returns: the disk's address in the guest.
     func add(_ disk: Disk) async throws -> Disk.Place
-    /// - Parameter id: of the disk. Returns when the guest has released it.
+    /// - Parameter id: the disk's id. Returns when the guest has released it.
     func removeDisk(_ id: String) async throws
     func add(_ device: NetworkDevice) async throws
-    /// - Parameter id: of the network device. Returns when the guest has released it.
+    /// - Parameter id: the network device's id. Returns when the guest has released it.
     func removeNetworkDevice(_ id: String) async throws
 
     // MARK: Snapshots (`Capabilities.hasSnapshots`)
@@ -58,13 +59,13 @@ package protocol VirtualMachine: AnyObject, Sendable {
     /// Removes the files that the machine made for itself, after its end.
     func removeFiles()
 
-    // MARK: What it says
+    // MARK: Output
 
-    /// The console's last lines, without control characters. The guest writes them: they are bounded.
+    /// The console's last lines, without control characters. Bounded, as the guest writes them.
     func consoleTail(lines: Int) -> [String]
-    /// The last lines that the program itself wrote to standard error.
+    /// The last lines that the program wrote to standard error.
     func stderrTail() -> [String]
-    /// Where the first processor is; nil where that can't be told.
+    /// The position of the first processor; nil when unknown.
     func processorState() async -> ProcessorState?
 }
 
@@ -76,18 +77,18 @@ package struct MachineSize: Sendable, Equatable {
     package init(memoryMiB: Int, vcpus: Int) { (self.memoryMiB, self.vcpus) = (memoryMiB, vcpus) }
 }
 
-/// Where a machine's first processor is: how far a guest came that says nothing.
+/// The position of a machine's first processor: shows how far a silent guest came.
 package enum ProcessorState: Equatable, Sendable {
     /// Before the kernel: its entry in protected mode, or the firmware.
     case firmware
     case kernel
-    /// In the kernel, with nothing to do.
+    /// In the kernel, idle.
     case idle
-    /// A program, with a program's privileges.
+    /// In a program, with a program's privileges.
     case program
 }
 
-/// Why a machine could not be started or changed: one line for a person.
+/// The reason why a machine could not be started or changed: one line for a person.
 package struct VMError: Error, CustomStringConvertible {
     package let description: String
     package init(_ description: String) { self.description = description }

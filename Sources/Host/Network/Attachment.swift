@@ -5,25 +5,30 @@ import Netlink
 /// An endpoint that is ready for a guest: queues to read and write frames, and what was set up for them on the host.
 package struct Attachment: Sendable {
     package let endpoint: NetworkPlan.Endpoint
-    /// Of the tap or macvtap, one for each of the guest's queues.
+    /// Descriptors of the tap or macvtap, one for each of the guest's queues.
     package let queues: [SharedDescriptor]
-    /// The link that was made, 0 for none.
-    package let made: Int32
-    /// The address that the link was given while the guest has its own.
-    package let lent: HardwareAddress?
-    /// What the guest's device is called on the host.
+    /// Index of the link that was created; 0 for none.
+    package let createdLink: Int32
+    /// The link's address while the guest uses the link's real one; nil where it keeps its own.
+    package let temporaryAddress: HardwareAddress?
+    /// The name of the guest's device on the host.
     package let number: Int
 
-    /// Does what the endpoint needs, in the calling thread's network namespace; undoes it when something fails.
+    /// Sets the endpoint up in the calling thread's network namespace; undoes it when something fails.
     ///
-    /// - Parameter resolver: something in the namespace resolves names for the guest, and needs answers of its own.
+    /// - Parameter resolver: a resolver in the namespace serves the guest, and needs the answers that are meant for
+    ///   it.
     package static func make(_ endpoint: NetworkPlan.Endpoint, number: Int, queues: Int, resolver: Bool) throws
         -> Attachment
     {
         let socket = try NetlinkSocket()
         let name = NetworkPlan.ownName(number)
-        func attachment(_ queues: [SharedDescriptor], _ made: Int32 = 0, lent: HardwareAddress? = nil) -> Attachment {
-            Attachment(endpoint: endpoint, queues: queues, made: made, lent: lent, number: number)
+        func attachment(
+            _ queues: [SharedDescriptor], _ createdLink: Int32 = 0, temporaryAddress: HardwareAddress? = nil
+        ) -> Attachment {
+            Attachment(
+                endpoint: endpoint, queues: queues, createdLink: createdLink, temporaryAddress: temporaryAddress,
+                number: number)
         }
         switch endpoint.source {
         case .tap: return attachment(try TapDevice.open(endpoint.name, queues: queues))
@@ -36,13 +41,13 @@ package struct Attachment: Sendable {
             return attachment(opened, tap.index)
         case .stacked:
             // The guest has the link's address, so the link must have another.
-            let lent = HardwareAddress.random()
-            try give(endpoint.link, lent, socket)
+            let temporaryAddress = HardwareAddress.random()
+            try give(endpoint.link, temporaryAddress, socket)
             do {
                 try socket.createMacvtap(name, on: endpoint.link, address: endpoint.hardwareAddress)
                 let tap = try socket.link(named: name)
                 try raise(tap.index, endpoint, socket)
-                return attachment(try openMacvtap(tap.index, queues), tap.index, lent: lent)
+                return attachment(try openMacvtap(tap.index, queues), tap.index, temporaryAddress: temporaryAddress)
             } catch {
                 unstack(endpoint.link, endpoint.hardwareAddress, name, socket)
                 throw error
@@ -50,19 +55,19 @@ package struct Attachment: Sendable {
         }
     }
 
-    /// Leaves the link as it was found; what has gone is no error. For the calling thread's network namespace.
+    /// Restores the link in the calling thread's network namespace. A missing link is no error.
     package func undo() { record.undo() }
 
     package var record: Record { Record(endpoint, number: number) }
 
-    /// What an attachment leaves behind on somebody else's link, and how to take it away: for who comes after a crash.
+    /// Describes how to remove an attachment from a foreign link, for a cleanup after a crash.
     package struct Record: Codable, Equatable, Sendable {
         let link: Int32
         let source: String
         let number: Int
         let hardwareAddress: String
 
-        /// - Parameter number: the one that `make` will get.
+        /// - Parameter number: the attachment's number, which `make` receives too.
         package init(_ endpoint: NetworkPlan.Endpoint, number: Int) {
             link = endpoint.link
             source = endpoint.source.rawValue
@@ -77,7 +82,7 @@ package struct Attachment: Sendable {
             case .stacked:
                 guard let address = HardwareAddress(hardwareAddress) else { return }
                 Attachment.unstack(link, address, NetworkPlan.ownName(number), socket)
-            // Without its queues a tap is gone.
+            // A tap disappears with its last queue.
             case .tap, .macvtap, .beside, nil: break
             }
         }
@@ -100,7 +105,7 @@ package struct Attachment: Sendable {
         }
         do {
             try socket.addIngress(tap)
-            if resolver { try letResolverHear(endpoint, tap, socket) }
+            if resolver { try allowResolverReplies(endpoint, tap, socket) }
             try socket.add(IngressRule(priority: 10, .redirect(to: tap)), on: endpoint.link)
             try socket.add(IngressRule(priority: 10, .redirect(to: endpoint.link)), on: tap)
         } catch {
@@ -109,19 +114,20 @@ package struct Attachment: Sendable {
         }
     }
 
-    /// From now on something in the namespace resolves names for the guest.
-    package func letResolverHear() throws {
-        if endpoint.source == .redirected { try Self.letResolverHear(endpoint, made, NetlinkSocket()) }
+    /// Lets the namespace's resolver receive its answers from now on.
+    package func allowResolverReplies() throws {
+        if endpoint.source == .redirected { try Self.allowResolverReplies(endpoint, createdLink, NetlinkSocket()) }
     }
 
-    private static func letResolverHear(_ endpoint: NetworkPlan.Endpoint, _ tap: Int32, _ socket: NetlinkSocket) throws
+    private static func allowResolverReplies(_ endpoint: NetworkPlan.Endpoint, _ tap: Int32, _ socket: NetlinkSocket)
+        throws
     {
         try NameResolver.claimPorts()
         for rule in NameResolver.rules(tap: tap) { try socket.add(rule, on: endpoint.link) }
     }
 
     private static func give(_ link: Int32, _ address: HardwareAddress, _ socket: NetlinkSocket) throws {
-        // With its address a link forgets its neighbours, also those that were written down for good.
+        // A change of its address makes a link lose its neighbours, permanent ones too.
         let neighbors = try socket.neighbors().filter { $0.link == link && $0.isPermanent }
         var change = NetlinkSocket.Change()
         change.hardwareAddress = address
@@ -134,7 +140,7 @@ package struct Attachment: Sendable {
         try? give(link, address, socket)
     }
 
-    /// A macvtap's frames come through a device node of its index, which devtmpfs makes (macvtap.c).
+    /// Opens a macvtap's queues: a device node with its index, which devtmpfs makes (macvtap.c).
     private static func openMacvtap(_ link: Int32, _ queues: Int) throws -> [SharedDescriptor] {
         try (0..<max(1, queues)).map { _ in
             SharedDescriptor(try FileDescriptor.open("/dev/tap\(link)", O_RDWR | O_NONBLOCK))
@@ -143,7 +149,7 @@ package struct Attachment: Sendable {
 }
 
 extension HardwareAddress {
-    /// One for this machine alone: locally administered, not a group's (IEEE 802, 8.2).
+    /// Makes a random address: locally administered, unicast (IEEE 802, 8.2).
     static func random() -> HardwareAddress {
         HardwareAddress(bytes: [0x02] + (0..<5).map { _ in UInt8.random(in: 0...255) })
     }

@@ -1,16 +1,16 @@
 import Cleanup
 import LinuxKernel
 
-/// The changes to someone else's link, in the network namespace at a path.
+/// Removes changes to a foreign link, in the network namespace at a path.
 package struct LinkCleanup: Undoable {
     package static let kind = "link"
     let record: Attachment.Record
     let namespace: String
-    /// `NetworkNamespace.identity`: another process may have the path's pid by now.
+    /// `NetworkNamespace.identity`: another process may have the pid in the path by now.
     let identity: UInt64
 
     package func undo() {
-        // The thread keeps the namespace until its end.
+        // The thread holds the namespace open until its end.
         try? runThread("network") {
             guard let found = try? NetworkNamespace.open(namespace), found.identity == identity,
                 (try? found.enter()) != nil
@@ -21,7 +21,7 @@ package struct LinkCleanup: Undoable {
 }
 
 extension Ledger.Entry {
-    /// The changes to someone else's link.
+    /// Changes to a foreign link.
     /// - Parameters:
     ///   - namespace: a path of the link's network namespace.
     ///   - identity: the namespace's `NetworkNamespace.identity`.

@@ -1,8 +1,8 @@
 import Netlink
 
-/// What somebody asks of a link of a sandbox's namespace, so that the guest gets it: a sandbox's namespace holds what its guest has.
+/// Settings for a link in the sandbox's namespace, which the guest mirrors.
 package struct LinkSetting: Equatable, Sendable {
-    /// As it is called now.
+    /// The link's present name.
     package let device: String
     package let name: String
     package let hardwareAddress: HardwareAddress?
@@ -16,7 +16,7 @@ package struct LinkSetting: Equatable, Sendable {
         (self.hardwareAddress, self.mtu, self.addresses) = (hardwareAddress, mtu, addresses)
     }
 
-    /// Sets the link up, in the calling thread's namespace. Whoever watches sees it whole: raising comes last.
+    /// Sets the link up, in the calling thread's namespace. Raises it last, so that a watcher sees it complete.
     /// - Throws: when there is no such link; then nothing has changed.
     package func apply() throws {
         let socket = try NetlinkSocket()
@@ -46,9 +46,9 @@ package struct LinkSetting: Equatable, Sendable {
         try socket.change(link.index, change)
     }
 
-    /// Takes a link from the guest: it stays where it is, down and without addresses.
-    /// - Parameter name: of the link; or, when it is empty, its hardware address says which.
-    /// - Returns: the link as it was.
+    /// Removes a link from the guest: the link stays in the namespace, down and without addresses.
+    /// - Parameter name: the link's name; when it is empty, the hardware address selects the link.
+    /// - Returns: the link's settings before the change.
     @discardableResult
     package static func release(_ name: String, _ hardwareAddress: HardwareAddress?) throws -> Link {
         let socket = try NetlinkSocket()

@@ -4,7 +4,7 @@ import Netlink
 import Streams
 import Synchronization
 
-/// Asks the resolver of a sandbox's network namespace for the guest: what the guest sends in a stream goes to that one address.
+/// Asks the resolver of a sandbox's network namespace for the guest. The guest's streams reach that address alone.
 ///
 /// One thread, in the namespace. The guest is hostile: it gets few streams, and no other address.
 package final class NameResolver: Sendable {
@@ -44,7 +44,7 @@ package final class NameResolver: Sendable {
         wakeUp.signal()
     }
 
-    /// Takes a stream that stands for a TCP connection.
+    /// Takes a stream that carries a TCP connection.
     package func serve(connection stream: Int32) {
         inbox.withLock { $0.connections.append(stream) }
         wakeUp.signal()
@@ -82,7 +82,7 @@ package final class NameResolver: Sendable {
         }
     }
 
-    /// New flows; nil when it is over.
+    /// Waits for new flows; nil when the relay has ended.
     private func drain() -> [Flow]? {
         wakeUp.drain()
         let news = inbox.withLock { inbox in
@@ -107,7 +107,7 @@ package final class NameResolver: Sendable {
         }
     }
 
-    /// Guest to resolver; false at the end.
+    /// Passes data from guest to resolver; false at the end.
     private static func ask(_ flow: inout Flow) -> Bool {
         var buffer = [UInt8](repeating: 0, count: 4096)
         let count = unsafe read(flow.stream, &buffer, buffer.count)
@@ -120,15 +120,15 @@ package final class NameResolver: Sendable {
         return true
     }
 
-    /// Resolver to guest.
+    /// Passes data from resolver to guest.
     private static func answer(_ flow: inout Flow) -> Bool {
         var buffer = [UInt8](repeating: 0, count: 65535)
         let count = unsafe recv(flow.socket, &buffer, buffer.count, Int32(MSG_DONTWAIT))
-        // Refused: nobody listens there (ICMP). The client hears nothing and asks again.
+        // ECONNREFUSED: nothing listens there (ICMP). The client gets no answer and asks again.
         guard count >= 0 else { return true }
         flow.used = .now
         let frame = DatagramFrames.frame(Array(buffer.prefix(count)))
-        // A part of a frame would leave the rest without meaning: a guest that doesn't read loses the stream.
+        // Half a frame would make the rest unreadable: a guest that doesn't read loses the stream.
         return unsafe send(flow.stream, frame, frame.count, Int32(MSG_DONTWAIT) | Int32(MSG_NOSIGNAL))
             == frame.count
     }
@@ -138,19 +138,20 @@ package final class NameResolver: Sendable {
         Glibc.close(flow.socket)
     }
 
-    // MARK: The resolver's own way out
+    // MARK: The resolver's own queries
 
-    /// Ports of the namespace's own sockets, which no guest takes by itself: the upper 4096, beyond Linux's usual range.
+    /// Local ports of the namespace's own sockets, which guests don't pick: the upper 4096, beyond Linux's usual
+    /// range.
     private static let ownPorts: ClosedRange<UInt16> = 0xf000...0xffff
 
-    /// A resolver in the namespace asks others in turn, from the address that the guest has as well: what they answer, and
-    /// what ARP says, must get to the namespace although the link's packets are the guest's.
+    /// Directs answers to the namespace. Its resolver asks others from the guest's own address, so their answers and
+    /// ARP must reach the namespace, although the link's packets go to the guest.
     static func rules(tap: Int32) -> [IngressRule] {
         let udp = UInt32(17) << 16
         let tcp = UInt32(6) << 16
         func answers(_ protocolNumber: UInt32) -> [IngressRule.Match] {
             [
-                // IPv4 with no options; the protocol; from port 53 to one of the namespace's own.
+                // IPv4 without options; the protocol; from port 53 to one of the namespace's ports.
                 IngressRule.Match(0x4500_0000, mask: 0xff00_0000, at: 0),
                 IngressRule.Match(protocolNumber, mask: 0x00ff_0000, at: 8),
                 IngressRule.Match(53 << 16 | UInt32(ownPorts.lowerBound), mask: 0xffff_f000, at: 20),
@@ -163,7 +164,7 @@ package final class NameResolver: Sendable {
         ]
     }
 
-    /// In the calling thread's namespace: its sockets take those ports.
+    /// Sets the ports of sockets in the calling thread's namespace.
     static func claimPorts() throws {
         try Files.write(
             "/proc/sys/net/ipv4/ip_local_port_range", "\(ownPorts.lowerBound) \(ownPorts.upperBound)")

@@ -1,16 +1,16 @@
 import Netlink
 
-/// How frames get from a link of the sandbox's network namespace to the guest (`internetworking_model`).
+/// The way frames get from a link of the sandbox's network namespace to the guest (`internetworking_model`).
 package enum InternetworkingModel: String, Sendable, CaseIterable {
-    /// Filters lead them from the link to a tap and back.
+    /// Filters pass frames from the link to a tap and back.
     case tcfilter
-    /// A macvtap on the link is the guest's.
+    /// The guest gets a macvtap on the link.
     case macvtap
-    /// A tap is there; who wants frames in it leads them there.
+    /// A tap exists; the namespace's owner directs frames to it.
     case none
 }
 
-/// Which links of a namespace the guest gets, with what it must know about them: a pure function of what was seen.
+/// Chooses the links of a namespace that the guest gets, with their settings: a pure function of the view.
 package struct NetworkPlan: Equatable, Sendable {
     package let endpoints: [Endpoint]
     package let routes: [Route]
@@ -19,11 +19,11 @@ package struct NetworkPlan: Equatable, Sendable {
     /// A link that the guest gets.
     package struct Endpoint: Equatable, Sendable {
         package enum Source: String, Sendable {
-            /// The link stays, filters take its frames.
+            /// The link stays; filters redirect its frames to a tap.
             case redirected
             /// The link stays, with a macvtap on it.
             case stacked
-            /// The link stays, its frames are left alone.
+            /// The link stays and keeps its frames.
             case beside
             /// The link is a tap itself.
             case tap
@@ -37,11 +37,11 @@ package struct NetworkPlan: Equatable, Sendable {
         package let hardwareAddress: HardwareAddress
         package let mtu: UInt32
         package let addresses: [Prefix]
-        /// IFF_NOARP where the link has it.
+        /// Flags to set: IFF_NOARP where the link has it.
         package let flags: UInt32
         package let source: Source
 
-        /// Whether the guest's card for one serves the other: names, addresses and routes are told to the agent.
+        /// Whether both can use the same card: names, addresses and routes are sent to the agent.
         package func isSameCard(as other: Endpoint) -> Bool {
             link == other.link && hardwareAddress == other.hardwareAddress && source == other.source
         }
@@ -53,13 +53,13 @@ package struct NetworkPlan: Equatable, Sendable {
         (self.endpoints, self.routes, self.neighbors) = (endpoints, routes, neighbors)
     }
 
-    /// - Throws: `NetworkError` for a link in use that no guest can be given.
+    /// - Throws: `NetworkError` for a link in use that the guest can't get.
     package init(_ view: NetworkView, model: InternetworkingModel) throws(NetworkError) {
         var endpoints: [Endpoint] = []
         for link in view.links where !link.isLoopback && !Self.isOwnName(link.name) {
-            // Of IPv6, a link-local address (scope 253) is the kernel's gift: a guest makes its own.
+            // IPv6 link-local addresses (scope 253) are made by the kernel; the guest makes its own.
             let addresses = view.addresses.filter { $0.link == link.index && $0.scope != RouteScope.link }.map(\.prefix)
-            // Tunnels that each new namespace has, and links that somebody is still setting up: raising comes last.
+            // Skips tunnels that each new namespace has, and links that are still being set up: raising comes last.
             if addresses.isEmpty || !link.isUp { continue }
             endpoints.append(
                 Endpoint(
@@ -69,7 +69,7 @@ package struct NetworkPlan: Equatable, Sendable {
         }
         self.endpoints = endpoints
         let given = Set(endpoints.map(\.link))
-        // The kernel makes the routes of addresses (protocol 2) in the guest as well; routers announce theirs (9) to it too.
+        // The guest's kernel also makes the routes of addresses (protocol 2), and receives those of routers (9).
         routes = view.routes.filter {
             given.contains($0.link) && $0.isOrdinary && $0.protocol != 2
                 && !($0.isIPv6 && $0.protocol == 9)
@@ -77,7 +77,7 @@ package struct NetworkPlan: Equatable, Sendable {
         neighbors = view.neighbors.filter { given.contains($0.link) }
     }
 
-    /// What is left when a link has gone.
+    /// The endpoints without a link that has gone.
     package func without(_ link: Int32) -> NetworkPlan {
         NetworkPlan(
             endpoints: endpoints.filter { $0.link != link }, routes: routes.filter { $0.link != link },
@@ -106,7 +106,7 @@ package struct NetworkPlan: Equatable, Sendable {
         default:
             return switch model {
             case .tcfilter: .redirected
-            // An ipvlan has its lower link's address, and a macvlan can't carry another.
+            // An ipvlan has the address of its lower link, and a macvlan can't carry another.
             case .macvtap: link.kind == "veth" ? .stacked : .redirected
             case .none: .beside
             }
@@ -114,7 +114,7 @@ package struct NetworkPlan: Equatable, Sendable {
     }
 }
 
-/// Why a sandbox's network can't be had: one line for a person.
+/// The reason why a sandbox can't have its network: one line for a person.
 package struct NetworkError: Error, Equatable, CustomStringConvertible {
     package let description: String
     package init(_ description: String) { self.description = description }

@@ -5,12 +5,12 @@ import LinuxKernel
 import OCISpec
 import Pod
 
-/// Which network namespace the machine belongs to, and how the guest gets its links.
+/// The network namespace of a machine, and the way the guest gets its links.
 package struct NetworkSettings: Sendable, Equatable {
     package enum Namespace: Sendable, Equatable {
         /// The guest has no network (`disable_new_netns`).
         case none
-        /// A namespace that is made with the sandbox and ends with it.
+        /// A namespace that is made and removed with the sandbox.
         case made
         case path(String)
     }
@@ -19,12 +19,12 @@ package struct NetworkSettings: Sendable, Equatable {
     package let model: InternetworkingModel
     /// Queues of each card: how many processors can send and receive side by side.
     package let queues: Int
-    /// The host's kernel moves frames.
+    /// The host's kernel moves frames (vhost-net).
     package let vhost: Bool
 
-    /// Facts of the host that decide.
+    /// Facts of the host on which the settings depend.
     package struct Host: Sendable, Equatable {
-        /// Identity of the network namespace that the runtime itself is in.
+        /// Identity of the runtime's network namespace.
         package var namespace: UInt64
         /// Identity of the namespace that a path leads to; nil when it leads to none.
         package var identity: @Sendable (String) -> UInt64?
@@ -51,7 +51,7 @@ package struct NetworkSettings: Sendable, Equatable {
 
     private init() { (namespace, model, queues, vhost) = (.none, .none, 1, false) }
 
-    /// - Parameter process: pid of the attach process: the sandbox lives in its namespace.
+    /// - Parameter process: pid of the attach process, whose namespace the sandbox uses.
     /// - Throws: for a namespace that is the host's or another container's.
     package init(_ spec: Spec, process: Int32?, configuration: Configuration, host: Host, source: String)
         throws(SpecError)
@@ -106,7 +106,7 @@ extension NetworkSettings.Namespace {
     package func open() async throws -> NetworkNamespace? {
         switch self {
         case .none: nil
-        // The thread that makes it ends with this.
+        // The thread that makes the namespace ends after this call.
         case .made: try await blocking("network") { try NetworkNamespace.make() }
         case .path(let path): try NetworkNamespace.open(path)
         }

@@ -1,6 +1,6 @@
 import Netlink
 
-/// What a network namespace holds at one moment.
+/// The contents of a network namespace at one moment.
 package struct NetworkView: Equatable, Sendable {
     package var links: [Link] = []
     package var addresses: [LinkAddress] = []
@@ -9,9 +9,10 @@ package struct NetworkView: Equatable, Sendable {
 
     package init() {}
 
-    /// Reads it through a socket that was opened in the namespace.
+    /// Reads the view through a socket that was opened in the namespace.
     ///
-    /// Each kind is a question of its own, and somebody may be at work between two: it is read again until two readings agree.
+    /// Each kind needs its own request, and another process may change something in between. Reads again until two
+    /// readings agree.
     package init(_ socket: NetlinkSocket) throws {
         var before = try Self.read(socket)
         for _ in 0..<20 {
@@ -21,13 +22,13 @@ package struct NetworkView: Equatable, Sendable {
         }
     }
 
-    /// As it would be without what was done for the guest.
+    /// The view without the changes that were made for the guest.
     package func without(_ attachments: [Attachment]) -> NetworkView {
         var view = self
         for attachment in attachments {
-            view.links.removeAll { $0.index == attachment.made }
+            view.links.removeAll { $0.index == attachment.createdLink }
             for index in view.links.indices where view.links[index].index == attachment.endpoint.link {
-                if view.links[index].hardwareAddress == attachment.lent {
+                if view.links[index].hardwareAddress == attachment.temporaryAddress {
                     view.links[index].hardwareAddress = attachment.endpoint.hardwareAddress
                 }
             }
@@ -40,7 +41,7 @@ package struct NetworkView: Equatable, Sendable {
         view.links = try socket.links()
         view.addresses = try socket.addresses()
         view.routes = try socket.routes()
-        // The kernel's own knowledge of neighbours comes and goes with traffic; what is written down for good is asked for.
+        // Learned neighbours come and go with traffic. Only permanent ones are configured.
         view.neighbors = try socket.neighbors().filter(\.isPermanent)
         return view
     }

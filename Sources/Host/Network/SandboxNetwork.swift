@@ -12,9 +12,9 @@ import Streams
 
 /// The network of a sandbox: the guest mirrors the sandbox's network namespace on the host.
 ///
-/// Links, addresses and routes travel one way. `reconcile` reads the namespace, adds and removes the guest's cards, and sends the agent
-/// what has changed. It is called when the machine starts, when the guest is up, before a container starts, and whenever the kernel
-/// reports a change.
+/// Links, addresses and routes travel one way. `reconcile` reads the namespace, adds and removes the guest's cards,
+/// and sends the agent the changes. It is called when the machine starts, when the guest is ready, before a container
+/// starts, and whenever the kernel reports a change.
 package actor SandboxNetwork {
     private nonisolated let executor: LoopExecutor
     // SAFETY: the actor holds the executor as long as it lives.
@@ -29,14 +29,14 @@ package actor SandboxNetwork {
 
     private var attachments: [Attachment] = []
     private let ledger: Ledger
-    /// The ledger's numbers of attachments, by theirs.
+    /// The ledger's record of each attachment, by the attachment's number.
     private var written: [Int: Ledger.RecordID] = [:]
     private var lastNumber = -1
-    /// What was sent to the agent last.
+    /// The state that the agent received last.
     private var lastSent = NetworkPlan.empty
     private var turns = SerialQueue()
     private var isClosed = false
-    /// Closing it ends the thread that waits for changes.
+    /// Ends the thread that waits for changes when it is closed.
     private var watcher: Pipe?
     private var resolver: NameResolver?
 
@@ -49,10 +49,10 @@ package actor SandboxNetwork {
         executor = LoopExecutor(loop)
     }
 
-    /// From now on changes are sent to the guest.
+    /// Sends changes to the guest from now on.
     package func connect(_ agent: AgentServiceClient) { self.agent = agent }
 
-    /// Brings the guest to the present state of the namespace, one call after the other.
+    /// Brings the guest to the present state of the namespace. Calls run one after the other.
     package func reconcile() async throws {
         let turn = turns.take(on: executor) { try await self.apply() }
         try await turn.value
@@ -80,7 +80,8 @@ package actor SandboxNetwork {
         }
         lastNumber += 1
         let (number, queues, resolver) = (lastNumber, plan.queues, resolver != nil)
-        // Only in a namespace that outlives the sandbox: our own takes everything with it.
+        // A namespace that the sandbox made removes its links itself; only one that outlives the sandbox needs a
+        // record.
         if case .path(let path) = plan.namespace {
             written[number] = try ledger.add(
                 .link(
@@ -154,13 +155,13 @@ package actor SandboxNetwork {
         try channel.listen(port: NameRelay.datagrams) { resolver.serve(datagrams: $0) }
         try channel.listen(port: NameRelay.connections) { resolver.serve(connection: $0) }
         let present = attachments
-        try await inNamespace { for attachment in present { try attachment.letResolverHear() } }
+        try await inNamespace { for attachment in present { try attachment.allowResolverReplies() } }
     }
 
     // MARK: Changes
 
     /// Watches the namespace until `close`. Changes come in bursts: a link is made, named, addressed, raised.
-    /// - Throws: where the host has no thread for it.
+    /// - Throws: when the host can't start the thread.
     package func watch() throws(SystemError) {
         guard watcher == nil, !isClosed, let pipe = try? Pipe() else { return }
         guard let end = try? pipe.readEnd.duplicate().take() else { return }

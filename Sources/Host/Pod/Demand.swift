@@ -1,10 +1,10 @@
 import OCISpec
 
-/// The processors and memory that a container asks of its machine.
+/// The processors and memory that a container requests from its machine.
 package struct Demand: Sendable, Equatable {
     /// Limit in bytes; 0: none.
     package var memory: Int64 = 0
-    /// Processors' time by the quota; 0: no quota.
+    /// Processor time by the quota, in processors; 0: no quota.
     package var processors: Double = 0
     /// Number of processors in the set; 0: no set.
     package var processorSet = 0
@@ -30,14 +30,14 @@ package struct Demand: Sendable, Equatable {
         memory = max(0, number("memory"))
         let (quota, shares) = (number("cpu-quota"), number("cpu-shares"))
         processors = Self.processors(quota: quota, period: UInt64(max(0, number("cpu-period"))))
-        // No limit, but shares.
+        // No limit, but shares: derives processors from them.
         if quota < 0, shares > 0 { processors = (Double(shares) / Self.sharesPerProcessor).rounded(.up) }
     }
 
-    /// CPU shares that Kubernetes gives for one processor.
+    /// The CPU shares that Kubernetes sets for one processor.
     private static let sharesPerProcessor = 1024.0
 
-    /// The demand that is known before the boot: of the first container, and of the pod that this one opens.
+    /// The demand that is known before the boot: the first container's, and that of a pod which this one opens.
     package init(beforeBoot spec: Spec) {
         let (own, pod) = (Demand(spec.linux?.resources), Demand(annotations: spec.annotations ?? [:]))
         self.init(
@@ -60,7 +60,7 @@ package struct Demand: Sendable, Equatable {
         }
     }
 
-    /// The demand after an update; values that it does not mention remain.
+    /// The demand after an update; values that it does not set remain.
     package func updated(by resources: OCISpec.Linux.Resources) -> Demand {
         var result = self
         let news = Demand(resources)

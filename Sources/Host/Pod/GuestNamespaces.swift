@@ -1,22 +1,22 @@
 import AgentAPI
 import OCISpec
 
-/// The namespaces of a container as the guest makes them.
+/// The namespaces that the guest makes for a container.
 package struct GuestNamespaces: Equatable, Sendable {
     /// nil where the specification has no list.
     package private(set) var list: [OCISpec.Linux.Namespace]?
-    /// The container lives in the pid namespace of the sandbox's first container.
+    /// Whether the container lives in the pid namespace of the sandbox's first container.
     package private(set) var sharesProcesses = false
 
-    /// A path leads to a namespace of the host. In a pod it is the sandbox's, which the guest has anyway; of another container of the
-    /// sandbox, it becomes that one's in the guest; any other is refused.
+    /// Resolves a path to a namespace of the host. The sandbox's own namespaces are the guest's already. A namespace
+    /// of another container in the sandbox becomes that container's in the guest. Any other is refused.
     /// - Parameters:
-    ///   - joins: by type, the container of the same sandbox whose namespace it is.
-    ///   - source: the file that errors name.
+    ///   - joins: for each type of namespace to join, the container of the same sandbox that has it.
+    ///   - source: the file to name in errors.
     package init(_ spec: Spec, joins: [String: String], source: String) throws(SpecError) {
         guard let given = spec.linux?.namespaces else { return }
         var kept: [OCISpec.Linux.Namespace] = []
-        // The machine's network is the sandbox's.
+        // The machine has the sandbox's network.
         for (index, namespace) in given.enumerated() where namespace.type != "network" {
             guard let path = namespace.path, !path.isEmpty else {
                 kept.append(namespace)

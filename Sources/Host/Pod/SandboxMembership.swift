@@ -2,16 +2,16 @@ import Glibc
 import LinuxKernel
 import OCISpec
 
-/// Which sandbox a container belongs to, and which namespaces it shares with other containers there.
+/// The sandbox of a container, and the namespaces it shares with other containers there.
 ///
-/// Three callers know different things. A shim that starts has the annotations alone; the command line knows which processes its
-/// containers have; a shim with a sandbox decides whether it takes one more container. All three rules are here.
+/// Three callers have different facts. A starting shim has only the annotations. The command line knows the processes
+/// of its containers. A shim with a sandbox decides whether to take one more container. All three rules are here.
 package struct SandboxMembership: Equatable, Sendable {
-    /// The sandbox's name: the id of its first container, or a free name like it.
+    /// The sandbox's name: the id of its first container, or a free name derived from it.
     package let sandbox: String
-    /// The sandbox exists already.
+    /// Whether the sandbox exists already.
     package let exists: Bool
-    /// By type of namespace, the container whose namespace it is. The network is the sandbox's.
+    /// For each type of namespace to join, the container that has it. The network is the sandbox's.
     package let joins: [String: String]
 
     package init(sandbox: String, exists: Bool = false, joins: [String: String] = [:]) {
@@ -20,8 +20,9 @@ package struct SandboxMembership: Equatable, Sendable {
 
     // MARK: By annotations
 
-    /// The sandbox that the annotations of a pod's container name; the container's own where they name none.
-    /// - Throws: for a name that no sandbox can have.
+    /// Reads the sandbox's name from the annotations of a pod's container; the container's own name where they have
+    /// none.
+    /// - Throws: for a name that is not a valid sandbox id.
     package init(annotationsOf spec: Spec, id: String) throws(SpecError) {
         guard PodRole(spec) == .container, let sandbox = PodRole.sandboxID(in: spec.annotations ?? [:]) else {
             self.init(sandbox: id)
@@ -33,11 +34,12 @@ package struct SandboxMembership: Equatable, Sendable {
         self.init(sandbox: sandbox, exists: sandbox != id)
     }
 
-    /// Why a sandbox refuses a container that names it by an annotation; nil where it takes it. Only a pod's sandbox does: any user whose
-    /// manager takes annotations could name a sandbox of somebody else.
+    /// The reason why a sandbox refuses a container that names it by an annotation; nil where it takes it. Only a
+    /// pod's sandbox takes such containers: where a manager passes annotations on, any user could name a foreign
+    /// sandbox.
     /// - Parameters:
-    ///   - isPod: a pod's sandbox container has made the sandbox.
-    ///   - hasProcess: the command line has found the sandbox by the container's namespaces.
+    ///   - isPod: whether a pod's sandbox container has made the sandbox.
+    ///   - hasProcess: whether the command line has found the sandbox by the container's namespaces.
     package static func refusal(of spec: Spec, by sandbox: String, isPod: Bool, hasProcess: Bool) -> String? {
         guard !hasProcess, PodRole(spec) == .container, !isPod else { return nil }
         return "sandbox \(sandbox), which the container's annotations name, is not a pod's: leave them out"
@@ -57,10 +59,10 @@ package struct SandboxMembership: Equatable, Sendable {
         }
     }
 
-    /// A sandbox of its own, or, when the network is that of another container, that one's.
+    /// Chooses a new sandbox, or, when the container joins another container's network, that container's sandbox.
     /// - Parameters:
-    ///   - containers: those of this runtime, but for the new one.
-    ///   - source: the file that errors name.
+    ///   - containers: the containers of this runtime, without the new one.
+    ///   - source: the file to name in errors.
     package init(_ spec: Spec, id: String, containers: [Known], source: String) throws(SpecError) {
         var owners: [(index: Int, type: String, path: String, owner: Known)] = []
         for (index, namespace) in (spec.linux?.namespaces ?? []).enumerated() {
@@ -90,7 +92,7 @@ package struct SandboxMembership: Equatable, Sendable {
             sandbox: network.sandbox, exists: true, joins: Dictionary(others) { first, _ in first })
     }
 
-    /// The container's own name, unless others live on in a sandbox whose first container had it.
+    /// The container's own name, unless a sandbox whose first container had that name still runs.
     private static func freeName(like id: String, _ containers: [Known]) -> String {
         let taken = Set(containers.map(\.sandbox))
         var (name, number) = (id, 1)
@@ -103,7 +105,7 @@ package struct SandboxMembership: Equatable, Sendable {
 }
 
 package enum NamespacePath {
-    /// The process whose namespace a path names (proc(5)); nil for any other path.
+    /// The pid in a path to a process's namespace (proc(5)); nil for any other path.
     package static func process(of path: String) -> Int32? {
         let parts = path.split(separator: "/")
         guard parts.count == 4, parts[0] == "proc", parts[2] == "ns" else { return nil }

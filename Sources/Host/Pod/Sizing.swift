@@ -1,13 +1,13 @@
 import Configuration
 import Hypervisor
 
-/// Kata's rule for the size of a machine: what the guest itself needs (`default_memory`, `default_vcpus`), and the containers' limits on
-/// top.
+/// Kata's rule for the size of a machine: the guest's own need (`default_memory`, `default_vcpus`) plus the
+/// containers' limits.
 package struct Sizing: Sendable, Equatable {
     package var memoryMiB: Int
     package var processors: Double
     package var maximum: MachineSize
-    /// The machine keeps the size that it was booted with (`static_sandbox_resource_mgmt`).
+    /// Whether the machine keeps its size after the boot (`static_sandbox_resource_mgmt`).
     package var isStatic: Bool
 
     package init(_ configuration: Configuration, host: HostFacts) {
@@ -22,12 +22,12 @@ package struct Sizing: Sendable, Equatable {
         isStatic = configuration[Keys.staticSizing]
     }
 
-    /// The size for these containers together. A limit above all that the host has is no limit, and asks for nothing.
+    /// The size for these containers together. A limit above the host's total counts as no limit, and adds nothing.
     package func size(for demands: [Demand]) -> MachineSize {
         let hostBytes = Int64(maximum.memoryMiB) << 20
         let memory = demands.map(\.memory).filter { $0 < hostBytes }.reduce(0, +)
         var time = demands.map(\.processors).reduce(0, +)
-        // Bound by their sets alone.
+        // Without any quota, counts the processors of the CPU sets.
         if time == 0 { time = Double(demands.map(\.processorSet).reduce(0, +)) }
         let vcpus = min(processors + time, Double(maximum.vcpus)).rounded(.up)
         return MachineSize(

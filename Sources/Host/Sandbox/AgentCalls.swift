@@ -13,7 +13,8 @@ extension Sandbox {
         return machine.agent
     }
 
-    /// Calls the agent. Fails at once if the machine is gone or halted, and uses a shorter timeout after a call that timed out.
+    /// Calls the agent. Fails at once if the machine is gone or halted, and uses a shorter timeout after a call that
+    /// timed out.
     func ask<Answer: Sendable>(
         _ agent: AgentServiceClient, within limit: Duration,
         _ call: @escaping @Sendable (AgentServiceClient, Duration) async throws -> Answer
@@ -27,7 +28,8 @@ extension Sandbox {
         Task(executorPreference: executor) {
             do { answer.succeed(try await call(agent, timeout)) } catch { answer.fail(error) }
         }
-        // A signal that stops the hypervisor is reported to nobody but its parent's wait, which does not ask for it: so this looks.
+        // Polls the hypervisor's state: a stop by a signal is reported only to its parent, through wait(2) with
+        // WUNTRACED.
         let watch = Task(executorPreference: executor) {
             while !Task.isCancelled {
                 try await sleep(Self.haltCheckPause, on: self.loop)
@@ -47,7 +49,7 @@ extension Sandbox {
 
     private static let haltCheckPause = Duration.milliseconds(200)
 
-    /// Why no answer can come, as things are now: a signal has stopped a process that the guest needs.
+    /// The reason why no answer can come at present: a signal has stopped a process that the guest needs.
     private var unavailableReason: RPCError? {
         if let vm = parts.vm, vm.isHalted {
             return RPCError(
@@ -65,7 +67,7 @@ extension Sandbox {
     /// Whether the agent has a feature beside Kata's API (`AgentFeature`).
     func hasFeature(_ name: String) -> Bool { machine?.agentFeatures.contains(name) == true }
 
-    /// Passes a call to the agent unread.
+    /// Passes a call to the agent without decoding it.
     package func ask(agent method: String, _ payload: [UInt8]) async throws -> [UInt8] {
         try await agent().client.call(
             AgentServiceClient.serviceName, method, payload: payload, timeout: Deadline.question.limit)

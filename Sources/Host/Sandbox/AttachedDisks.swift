@@ -15,7 +15,7 @@ struct AttachedDisks: Sendable {
     private var entries: [HostDisk.Identity: Entry] = [:]
     private var lastNumber = 0
 
-    /// A name that no disk has had.
+    /// A name that no disk has had before.
     mutating func nextID() -> String {
         lastNumber += 1
         return "disk\(lastNumber)"
@@ -23,7 +23,7 @@ struct AttachedDisks: Sendable {
 
     /// Adds a user of a disk that is attached already.
     /// - Returns: nil where it isn't.
-    /// - Throws: where it is attached read-only and is to be written.
+    /// - Throws: when the disk is attached read-only and the user must write it.
     mutating func use(_ disk: HostDisk, in sandbox: String) throws(SandboxError) -> Disk.Place? {
         guard let entry = entries[disk.identity] else { return nil }
         guard disk.readOnly || !entry.readOnly else {
@@ -39,7 +39,7 @@ struct AttachedDisks: Sendable {
     }
 
     /// Removes a user.
-    /// - Returns: the id of a disk without users, which is no longer known here.
+    /// - Returns: the id of a disk without users, which is forgotten here.
     mutating func release(_ identity: HostDisk.Identity) -> String? {
         guard let entry = entries[identity] else { return nil }
         entries[identity]?.users -= 1
@@ -50,8 +50,8 @@ struct AttachedDisks: Sendable {
 }
 
 extension Sandbox {
-    /// Gives the machine the disks of a container.
-    /// - Returns: where the agent finds them.
+    /// Attaches the disks of a container to the machine.
+    /// - Returns: the disks' addresses in the guest.
     func attach(_ disks: [GuestSpec.Disk], for record: Container) async throws -> (
         devices: [Grpc_Device], storages: [Grpc_Storage]
     ) {
@@ -112,7 +112,7 @@ extension Sandbox {
         record.disks = []
         for identity in given {
             guard let disk = disks.release(identity) else { continue }
-            // The last container takes the machine with it.
+            // The last container ends the machine too.
             guard !containers.isEmpty, let vm = machine?.vm else { continue }
             let unplugged = hardware.take(on: executor) { try await vm.removeDisk(disk) }
             do { try await unplugged.value } catch {

@@ -5,11 +5,11 @@ import FoundationEssentials
 import Hypervisor
 import LinuxKernel
 import Logging
+import Network
 import Share
 import TTRPC
-import Network
 
-/// The sandbox's way from empty to ready.
+/// A sandbox's transition from empty to ready.
 extension Sandbox {
     /// Boots or clones a machine and returns when the guest is set up.
     /// - Throws: `SandboxError` with the stage, the likely cause and the console's tail. The sandbox has ended then.
@@ -70,10 +70,11 @@ extension Sandbox {
             SandboxNetwork(plan.network, namespace: $0, ledger: ledger, machine: vm, loop: loop, log: log)
         }
         if origin == .warm {
-            // Its processes are in no cgroup of this sandbox yet. It gets its links when the agent is connected.
+            // Its processes are in no cgroup of this sandbox yet. The guest gets its links after the agent is
+            // connected.
             try enterCgroups(machine: vm.pid, helpers: parts.fileServer?.processes ?? [])
         } else {
-            // Beside the guest's boot: its kernel finds what the namespace holds already.
+            // During the guest's boot: its kernel then finds the namespace's links when it probes devices.
             try await network?.reconcile()
         }
     }
@@ -95,7 +96,7 @@ extension Sandbox {
     func createGuestSandbox(_ machine: inout RunningMachine) async throws {
         let agent = machine.agent
         let (request, clock) = (sandboxRequest(machine.origin), clockRequest())
-        // Side by side: none needs another's answer.
+        // In parallel: the calls don't depend on each other.
         async let created = agent.createSandbox(request, timeout: Deadline.setup.limit)
         if machine.origin != .booted { try await reseed(agent) }
         async let set = try? agent.setGuestDateTime(clock, timeout: Deadline.details.limit)
@@ -105,12 +106,12 @@ extension Sandbox {
         _ = await set
         guard let details = await details else { return }
         machine.agentFeatures = AgentFeature.known(in: details.agentDetails.extraFeatures)
-        // A hostile guest may say any number.
+        // A hostile guest may send any number.
         let block = details.memBlockSizeBytes >> 20
         if Self.memoryBlocks.contains(block) { machine.memoryBlockMiB = Int(block) }
     }
 
-    /// Sizes of memory blocks that guests have, in MiB.
+    /// Valid sizes of a guest's memory blocks, in MiB.
     private static let memoryBlocks: ClosedRange<UInt64> = 2...4096
 
     private func sandboxRequest(_ origin: RunningMachine.Origin) -> Grpc_CreateSandboxRequest {
@@ -138,7 +139,7 @@ extension Sandbox {
         return request
     }
 
-    /// Clones of one template would draw the same random numbers; those of a warm guest begin with its owner.
+    /// Reseeds the guest's random numbers: clones of one template would draw the same ones.
     private func reseed(_ agent: AgentServiceClient) async throws {
         var seed = Grpc_ReseedRandomDevRequest()
         seed.data = Data((0..<Self.seedBytes).map { _ in UInt8.random(in: .min ... .max) })
@@ -147,7 +148,7 @@ extension Sandbox {
 
     private static let seedBytes = 64
 
-    /// Gives the machine away: this sandbox has nothing any more, and nothing to end.
+    /// Hands the machine over: this sandbox has nothing to end any more.
     func giveMachine() throws -> RunningMachine {
         guard state == .ready, let machine, machine.vm.exit == nil else {
             throw SandboxError(.guest, "the warm machine of sandbox \(id) has ended")

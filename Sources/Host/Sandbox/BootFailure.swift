@@ -6,11 +6,11 @@ import Network
 import TTRPC
 import VhostUser
 
-/// Reasons for failures: their reader sees the guest only through these texts.
+/// Explains failures: these texts are all that a reader sees of the guest.
 extension Sandbox {
-    /// Why there is no guest: how far it came, the likely reason, what the hypervisor said, the console's last lines.
+    /// Explains a failed boot: its progress, the likely reason, the hypervisor's messages, the console's last lines.
     func explain(_ error: any Error) async -> SandboxError {
-        // A fault of the host: nothing that the guest says helps.
+        // A fault of the host: the guest's output doesn't explain it.
         guard let vm = parts.vm, !(error is NetworkError), !(error is SystemError) else {
             return SandboxError(.host, "\(error)")
         }
@@ -33,7 +33,7 @@ extension Sandbox {
         return SandboxError(.guest, (text + [consoleTail(vm)]).joined(separator: "; "))
     }
 
-    /// The reason of a broken connection: the guest that broke it.
+    /// Explains a broken connection by the state of its guest.
     /// - Parameter task: what was under way.
     func explainLoss(_ error: any Error, _ task: String) async -> any Error {
         guard let failure = error as? RPCError, failure.code == .unavailable, let vm = parts.vm else { return error }

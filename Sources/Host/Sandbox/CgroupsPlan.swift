@@ -11,7 +11,7 @@ extension SandboxPlan {
     package struct Cgroups: Sendable, Equatable {
         /// Path of the cgroup of the machine and of attach processes.
         package var machine: String
-        /// Path of the shim's and the file server's cgroup: with `sandbox_cgroup_only` the machine's.
+        /// Path of the cgroup of the shim and the file server: with `sandbox_cgroup_only`, the machine's.
         package var helpers: String
         /// Limits of the helpers' cgroup; nil where it is the machine's.
         package var overhead: Overhead?
@@ -31,10 +31,11 @@ extension SandboxPlan {
             (processors, nodes, cpuShares) = (limits?.cpus, limits?.mems, limits?.shares)
         }
 
-        /// The helpers' cgroup where it isn't the machine's.
+        /// Path of the helpers' cgroup where it isn't the machine's.
         static func ownHelpers(of sandbox: String) -> String { "/kata_overhead/kata_\(sandbox)" }
 
-        /// Why the shim of a sandbox may have been killed; nil when the kernel has not killed in its cgroup for lack of memory.
+        /// The reason why a sandbox's shim may have been killed; nil when the kernel has not killed in its cgroup for
+        /// lack of memory.
         package static func helpersLackOfMemory(of sandbox: String) -> String? {
             SandboxCgroups.lackOfMemory(of: Cgroup(ownHelpers(of: sandbox)), isTheirOwn: true)
         }
@@ -42,8 +43,9 @@ extension SandboxPlan {
 
     /// Limits of the shim and the file server, beside the guest's memory.
     ///
-    /// A page of the guest's memory is charged to the cgroup of the process that touches it first: for the contents of shared files that is
-    /// the file server, for received bytes of a stream the shim. So up to all of the guest's memory may be charged to their cgroup.
+    /// The kernel charges a page of guest memory to the cgroup of the process that touches it first. For contents of
+    /// shared files that is the file server, for received bytes of a stream the shim. So all of the guest's memory
+    /// may be charged to their cgroup.
     package struct Overhead: Sendable, Equatable {
         /// 0: no limit.
         package var memoryMiB: Int

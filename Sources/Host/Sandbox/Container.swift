@@ -14,22 +14,22 @@ final class Container {
     var hooks: HostHooks?
     /// Pid of the attach process (kata-runtime); nil under containerd, which watches the hypervisor.
     var attachProcess: Int32?
-    /// Path of its resolv.conf on the host; a manager may write it until the container starts.
+    /// Path of its resolv.conf on the host. A manager may write the file until the container starts.
     var resolverConfiguration: String?
     let initial: ContainerProcess
     var processes: [String: ContainerProcess]
     var paused = false
     /// The processors and memory that it asks of the machine.
     var demand = Demand(nil)
-    /// How long the guest took to create it.
+    /// The time that the guest took to create it.
     var creation = Duration.zero
-    /// Disks of the host that the machine has for it.
+    /// Disks of the host that the machine has for the container.
     var disks: [HostDisk.Identity] = []
     /// Sockets of the host that its programs may connect to, by their host ports.
     var sockets: [(port: UInt32, socket: HostSocket)] = []
-    /// The host identities of its programs when they connect to those sockets.
+    /// The host identities of its programs for connections to those sockets.
     var identities = ContainerIdentities(IDMaps())
-    /// Paths of the host that the guest has for it, and what else was made on the host for it alone.
+    /// Paths of the host that the guest has for the container, and records of other things made for it alone.
     var shares = SharedPaths.Use()
 
     init(id: String, bundle: String, streams: StreamPaths) {

@@ -37,10 +37,10 @@ package final class ContainerProcess: Sendable {
         get { facts.withLock { $0.state } }
         set { facts.withLock { $0.state = newValue } }
     }
-    /// nil while it lives.
+    /// The process's end; nil while it lives.
     package var ended: End? { end.value }
 
-    /// Records the end once, and wakes all that wait for it.
+    /// Records the end once, and resumes all waiters.
     func end(status: Int32) {
         if end.complete(End(status: status, at: timeOfDay())) { state = .stopped }
     }

@@ -12,7 +12,7 @@ import Stdio
 import Storage
 import TTRPC
 
-/// What a manager wants to be created.
+/// A manager's request for a container.
 package struct ContainerRequest: Sendable {
     package let id: String
     package let bundle: String
@@ -20,9 +20,10 @@ package struct ContainerRequest: Sendable {
     package let spec: Spec
     /// Pid of the attach process; nil under containerd, which watches the hypervisor.
     package var attachProcess: Int32?
-    /// By type of namespace, the container of this sandbox whose namespace it is.
+    /// For each type of namespace to join, the container of this sandbox that has it.
     package var joins: [String: String] = [:]
-    /// Records of what the caller has made for it on the host. It goes with the container, also when that can't be created.
+    /// Records of what the caller has made for the container on the host. They are undone with it, even when its
+    /// creation fails.
     package var made: [Ledger.RecordID] = []
 
     package init(
@@ -35,8 +36,8 @@ package struct ContainerRequest: Sendable {
 }
 
 extension Sandbox {
-    /// Reserves a container's name before it is created, even before there is a machine: from now on a manager may ask for it, wait for its
-    /// end, and end it.
+    /// Reserves a container's name before it is created, even before a machine exists. From now on a manager may
+    /// query it, wait for its end, and end it.
     /// - Throws: where the name is in use.
     package func reserve(_ container: String, bundle: String, streams: StreamPaths) throws {
         guard containers[container] == nil else {
@@ -53,7 +54,8 @@ extension Sandbox {
     }
 
     /// Creates a container whose name is reserved; the caller releases the name when this fails.
-    /// - Throws: `SandboxError`, `SpecError` for what the container can't have, `RPCError` with the agent's refusal, `HookError`.
+    /// - Throws: `SandboxError`; `SpecError` for a request that can't be met; `RPCError` with the agent's refusal;
+    ///   `HookError`.
     package func create(_ request: ContainerRequest) async throws {
         guard let record = containers[request.id], record.initial.ended == nil else {
             for made in request.made.reversed() { ledger.undo(made) }
@@ -88,7 +90,7 @@ extension Sandbox {
         }
     }
 
-    /// Notes what the specification says of the container.
+    /// Notes settings of the specification in the container's record.
     private func describe(_ record: Container, _ request: ContainerRequest) {
         let spec = request.spec
         record.shares = SharedPaths.Use(own: request.made)
@@ -151,7 +153,7 @@ extension Sandbox {
         return message
     }
 
-    /// The agent's refusal with the host's paths.
+    /// Translates the guest's paths in the agent's refusal to the host's.
     private func translated(_ error: any Error, _ guest: GuestSpec) -> any Error {
         guard let error = error as? RPCError else { return error }
         return RPCError(error.code, guest.translatePaths(in: error.message, paths: paths))

@@ -4,8 +4,8 @@ import LinuxKernel
 
 extension Sandbox {
     /// Removes an ended process; for a container's first process, the whole container.
-    /// - Returns: how it ended; status 0 for one that was never started.
-    /// - Throws: `SandboxError` where it runs, or does not exist.
+    /// - Returns: the process's end; status 0 for one that was never started.
+    /// - Throws: `SandboxError` when the process runs or does not exist.
     package func delete(container: String, exec: String = "") async throws -> ContainerProcess.End {
         let record = try self.container(container)
         let process = try record.process(exec)
@@ -37,11 +37,11 @@ extension Sandbox {
         containers[record.id] = nil
         for process in record.processes.values { abandonOutput(of: process) }
         await releaseDisks(of: record)
-        // Its memory is given back. The last container takes the machine with it.
+        // Returns the container's memory. The last container ends the machine too.
         if !containers.isEmpty { try? await resizeMachine() }
         await record.hooks?.afterDeletion(log)
     }
 
-    /// How long the agent waits for the container's processes.
+    /// The time that the agent waits for the container's processes.
     private static let guestRemovalSeconds: UInt32 = 10
 }

@@ -26,7 +26,7 @@ struct FreshMachine: MachineSource {
         phases.end("share")
         let (vm, origin) = try await startMachine(start, logs)
         phases.end("vmm")
-        // Ends when the guest answers, when its time is over, or at once when the hypervisor ends: that closes the channel.
+        // Ends when the guest answers, at the deadline, or at once when the hypervisor's end closes the channel.
         async let dialled = channel.dial(port: GuestPort.agent, timeout: start.plan.dialTimeout)
         do { try await start.vmStarted(vm, origin) } catch {
             channel.close()
@@ -62,7 +62,7 @@ struct FreshMachine: MachineSource {
         return server
     }
 
-    /// The most that is kept of what the file server writes, in bytes.
+    /// The maximum of the file server's output that is kept, in bytes.
     private static let shareLogLimit = 64 << 10
 
     // MARK: The machine
@@ -102,7 +102,7 @@ struct FreshMachine: MachineSource {
         return vm
     }
 
-    /// Nothing of the sandbox was given to the clone yet: a machine may still be booted.
+    /// The clone has nothing of the sandbox yet: a machine may still be booted instead.
     private struct UnusableTemplate: Error { let reason: String }
 
     private func clone(

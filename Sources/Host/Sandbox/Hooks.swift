@@ -13,21 +13,22 @@ struct HostHooks: Sendable {
     private let state: OCISpec.State
     private let record: String
 
-    /// - Parameter pid: the one that the manager has for the container.
+    /// - Parameter pid: the container's pid in the manager's view.
     init(_ spec: Spec, container: String, bundle: String, pid: Int32, paths: SandboxPaths) {
         hooks = spec.hooks ?? Hooks()
         state = OCISpec.State(spec, id: container, bundle: bundle, pid: pid)
         record = paths.dueHooks + "/" + container
     }
 
-    /// Runs the hooks before the container is created in the guest. A failure ends the creation; from here on the poststop hooks are due.
+    /// Runs the hooks before the container is created in the guest. A failure ends the creation; the poststop hooks
+    /// are due from here on.
     /// - Parameter network: path of the sandbox's network namespace.
     func beforeCreation(network: String?) async throws {
         try DueHooks(state, hooks.poststop).save(record)
         try await run("prestart", hooks.prestart, .creating)
         try await run("createRuntime", hooks.createRuntime, .creating)
-        // The container's own namespaces are in the guest. Hooks get its files and network, which are on the host too; other changes of theirs
-        // must not be the host's.
+        // The container's own namespaces are in the guest. Hooks get its files and network, which are on the host
+        // too. Other changes that hooks make to namespaces must not reach the host's.
         let apart = UInt64(clx_new_uts.rawValue | clx_new_ipc.rawValue)
         try await run("createContainer", hooks.createContainer, .creating) {
             $0.networkNamespace = network
@@ -35,7 +36,8 @@ struct HostHooks: Sendable {
         }
     }
 
-    /// How long a start may take with the container's own hooks. The agent gives up a little earlier, with the reason.
+    /// The maximum time of a start with the container's own hooks. The agent gives up a little earlier, with the
+    /// reason.
     var startLimit: Duration { Deadline.start.limit + .seconds((hooks.startContainer ?? []).limitSeconds) }
 
     /// Runs the hooks after the program's start. A failure ends the container.
@@ -65,8 +67,8 @@ struct HostHooks: Sendable {
     }
 }
 
-/// The poststop hooks of a container, on disk from its creation until they have run. The process that ends the container takes them from
-/// there once: its shim, or the cleanup after a dead one.
+/// The poststop hooks of a container, on disk from its creation until they have run. The process that ends the
+/// container takes them from there once: its shim, or the cleanup after a dead one.
 package struct DueHooks: Codable, Sendable {
     package let state: OCISpec.State
     private let hooks: [Hook]

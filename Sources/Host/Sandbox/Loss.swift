@@ -3,7 +3,7 @@ import Hypervisor
 import LinuxKernel
 import Share
 
-/// The end of a part that the sandbox can't do without.
+/// The loss of a part that the sandbox can't do without.
 extension Sandbox {
     nonisolated func watch(_ server: any FileServer) {
         Task(executorPreference: executor) { [weak self] in
@@ -19,12 +19,13 @@ extension Sandbox {
         }
     }
 
-    /// A guest without its files can only fail, whatever it does next: it is ended now, with the reason in the log.
+    /// Ends a guest that has lost its file server: it can only fail, so it is ended now, with the reason in the log.
     private func fileServerEnded(_ name: String, _ exit: ProcessExit) async {
-        // It ends with its machine too, and its end may be noticed first.
+        // The server ends with its machine too, and its end may be noticed first.
         if exit == .exited(0) { try? await sleep(Deadline.exitAfterShare.limit, on: loop) }
         let vm = parts.vm
-        // It may have brought the hypervisor down. What we end because its machine has ended is no reason.
+        // The lost server may have brought the hypervisor down. A server that we ended after its machine is not the
+        // reason.
         guard state == .booting || state == .ready, vm?.exit == nil || exit.isFailure else { return }
         let cause = cgroups?.helpersLackOfMemory
         loss = "\(name), which serves the guest its files, \(exit)" + (cause.map { ": " + $0 } ?? "")
@@ -34,7 +35,7 @@ extension Sandbox {
         vm?.kill()
     }
 
-    /// Nothing in a guest without its agent can be controlled or waited for any more.
+    /// Ends a guest without its agent: nothing in it can be controlled or waited for any more.
     func agentEnded() async {
         // The end of the machine ends the connection too, and is noticed in a moment.
         try? await sleep(Deadline.exitAfterAgent.limit, on: loop)
@@ -56,6 +57,6 @@ extension Sandbox {
         for process in containers.values.flatMap(\.processes.values) { process.end(status: Self.killedStatus) }
     }
 
-    /// The exit status of a process that was ended by SIGKILL, as shells report it.
+    /// The exit status of a process that SIGKILL has ended, as shells report it.
     static let killedStatus: Int32 = 137
 }

@@ -6,7 +6,7 @@ import LinuxKernel
 import Pod
 import Snapshot
 
-// Values from the configuration and the host; nothing is started.
+// Takes values from the configuration and the host; starts nothing.
 
 extension VMConfiguration {
     /// The machine of a sandbox.
@@ -34,7 +34,8 @@ extension VMConfiguration {
         entropySource = configuration[Keys.entropySource]
         user = Self.user(configuration, host)
         if configuration[Keys.guestChannel] == "vhost-vsock" {
-            // The number is the whole host's (vsock(7)): of two sandboxes that draw the same one, the second is refused.
+            // Guest numbers are unique on the whole host (vsock(7)): of two sandboxes with the same one, the second
+            // is refused.
             hostVsockCID = host.vsockCID
         } else {
             vsockSocket = paths.vsock
@@ -54,7 +55,7 @@ extension VMConfiguration {
         return words
     }
 
-    /// The user that the hypervisor runs as; nil: root.
+    /// The user of the hypervisor; nil: root.
     private static func user(_ configuration: Configuration, _ host: HostFacts) -> ProcessUser? {
         guard configuration[Keys.rootless] else { return nil }
         var user = host.user
@@ -65,14 +66,14 @@ extension VMConfiguration {
 }
 
 extension VMTemplate {
-    /// The VM template of the configuration; nil where machines boot. It has the size with which all machines begin: what containers ask
-    /// for is added later.
+    /// The VM template of the configuration; nil where machines boot. It has the size with which all machines begin.
+    /// Memory and processors for containers are added later.
     package init?(_ basis: SandboxPlan.Basis) {
         let configuration = basis.configuration
         let sizing = Sizing(configuration, host: basis.host)
         let machine = VMConfiguration(
             basis, paths: SandboxPaths(sandbox: "template"), size: sizing.size(for: []), sizing)
-        // The host's own vsock can't be added to a clone.
+        // vhost-vsock can't be added to a clone.
         guard configuration[Keys.enableTemplate], machine.hostVsockCID == nil,
             basis.hypervisor.capabilities.hasSnapshots
         else { return nil }

@@ -12,11 +12,11 @@ import protocol NIOCore.EventLoop
 
 /// A way to get the machine of a sandbox.
 protocol MachineSource: Sendable {
-    /// Returns when the guest answers. Parts are reported to `start` as soon as they are there, also when this throws later.
+    /// Returns when the guest answers. Reports parts to `start` as soon as they exist, even when it throws later.
     func acquire(_ start: MachineStart) async throws -> RunningMachine
 }
 
-/// One start of a sandbox's machine: what a source may use, and the parts that there are so far.
+/// One start of a sandbox's machine: the inputs of a source, and the parts that exist so far.
 final class MachineStart: Sendable {
     let plan: SandboxPlan
     let ledger: Ledger
@@ -28,9 +28,9 @@ final class MachineStart: Sendable {
     let cgroups: SandboxCgroups?
     /// Path of the sandbox's network namespace; nil for none.
     let networkNamespace: String?
-    /// Is called when the file server runs.
+    /// Called when the file server runs.
     let fileServerStarted: @Sendable (any FileServer) -> Void
-    /// Is called when the machine runs, beside the guest's boot. An error ends the start.
+    /// Called when the machine runs, while the guest boots. An error ends the start.
     let vmStarted: @Sendable (any VirtualMachine, RunningMachine.Origin) async throws -> Void
 
     private let state = Mutex(State())
@@ -68,6 +68,6 @@ final class MachineStart: Sendable {
         }
     }
 
-    /// No part is taken from now on.
+    /// Refuses all parts from now on.
     func cancel() { state.withLock { $0.isCancelled = true } }
 }

@@ -1,9 +1,9 @@
 import AgentAPI
 import EventLoop
 
-/// Filters the agent's reports that the guest's kernel has killed in a container for lack of memory.
+/// Filters the agent's reports of containers in which the guest's kernel has killed for lack of memory.
 ///
-/// A manager believes such a report: only those of the sandbox's own containers pass, and no more than it can take.
+/// Managers trust these reports: only those of the sandbox's own containers pass, at a bounded rate.
 struct OOMReports: Sendable {
     /// The shortest time between two reports of a container.
     private static let reportPause = Duration.seconds(1) / GuestLimit.outOfMemory.value
@@ -25,10 +25,10 @@ struct OOMReports: Sendable {
 }
 
 extension Sandbox {
-    /// Bounds what an agent that floods costs the shim.
+    /// Bounds the shim's work for an agent that floods it.
     private static let refusedReportPause = Duration.milliseconds(100)
 
-    /// Waits until the guest's kernel has killed in a container for lack of memory.
+    /// Waits until the guest's kernel kills in a container for lack of memory.
     /// - Returns: the container's id.
     /// - Throws: when the guest is gone.
     package func nextOutOfMemory() async throws -> String {

@@ -32,7 +32,7 @@ extension Sandbox {
             var request = Grpc_WaitProcessRequest()
             request.containerID = container
             request.execID = exec.isEmpty ? container : exec
-            // A lost wait means a lost guest, and a killed process.
+            // A failed wait means that the guest is lost and the process was killed.
             let status = (try? await agent.waitProcess(request, timeout: nil).status) ?? Self.killedStatus
             await self?.ended(process, of: container, status)
         }
@@ -57,7 +57,7 @@ extension Sandbox {
         do {
             _ = try await agent.startContainer(request, timeout: record.hooks?.startLimit ?? Deadline.start.limit)
         } catch {
-            // Parts of it may run: a container is started once.
+            // Parts of the container may run already: it is started only once.
             try? await signal(SIGKILL, container: record.id)
             throw error
         }
@@ -76,7 +76,7 @@ extension Sandbox {
                 request.process = try Grpc_Process(checking: specification, source: "process.json")
             }
         }
-        // Its first connection to a socket of the host may be there before the agent's answer.
+        // The program's first connection to a host socket may arrive before the agent's answer.
         if let specification = process.specification { record.identities.give(process.id, specification) }
         do {
             let ports = try prepare(process)
@@ -94,7 +94,7 @@ extension Sandbox {
     }
 
     /// Records the end of a process after its last output.
-    /// - Parameter status: the agent's; a hostile guest may say any number.
+    /// - Parameter status: the agent's value; a hostile guest may send any number.
     func ended(_ process: ContainerProcess, of container: String, _ status: Int32) async {
         if !process.id.isEmpty { containers[container]?.identities.withdraw(process.id) }
         await drained(process.outputs, quiet: Deadline.quietOutput.limit, limit: Deadline.output.limit, on: loop)
@@ -105,7 +105,7 @@ extension Sandbox {
         process.end(status: isValid ? status : maximum)
     }
 
-    /// Ends the output of a deleted process that its manager has not read after a while.
+    /// Ends the output of a deleted process that its manager has not read within a limit.
     func abandonOutput(of process: ContainerProcess) {
         let outputs = process.outputs.filter(\.isUnread).map { (stream: $0, moved: $0.moved) }
         guard !outputs.isEmpty else { return }
@@ -116,7 +116,7 @@ extension Sandbox {
     }
 
     /// Adds a process to a running container; `start` runs it.
-    /// - Parameter exec: its id, which no other process of the container has.
+    /// - Parameter exec: its id, unique in the container.
     package func addExec(container: String, exec: String, process: OCISpec.Process, streams: StreamPaths) throws {
         let record = try self.container(container)
         guard record.processes[exec] == nil else {
@@ -149,7 +149,7 @@ extension Sandbox {
         }
         if process.state == .created, number == SIGKILL || number == SIGTERM, exec.isEmpty {
             process.end(status: 128 + number)
-            // There is no guest yet that knows the container.
+            // The guest does not exist yet, or doesn't know the container.
             if state != .ready { return }
         }
         var request = Grpc_SignalProcessRequest()
@@ -162,7 +162,7 @@ extension Sandbox {
                 try await $0.signalProcess(order, timeout: $1)
             }
         } catch let error as RPCError where error.code == .deadlineExceeded && number == SIGKILL && exec.isEmpty {
-            // Nothing outlives SIGKILL: where the guest can't kill, the host does.
+            // SIGKILL must end the process: where the guest can't kill it, the host ends the machine.
             log.error("the guest can't kill a container: its machine is ended", metadata: ["error": "\(error)"])
             loss = error.message
             guard let vm = parts.vm else { return }
@@ -181,15 +181,15 @@ extension Sandbox {
         _ = try await agent().ttyWinResize(request, timeout: Deadline.change.limit)
     }
 
-    /// The manager writes no more. The relay still passes what is in the fifo, then meets the end of file: the manager's end is closed by
-    /// now (containerd closes the fifo before it calls CloseIO).
+    /// Closes stdin. The relay still passes the bytes in the fifo, then meets the end of file. The manager's end is
+    /// closed by now (containerd closes the fifo before it calls CloseIO).
     package func closeInput(container: String, exec: String) throws {
         _ = try self.container(container).process(exec)
     }
 
     // MARK: Streams
 
-    /// Reserves a host port for each stream that leads somewhere; the agent connects to it before the process starts.
+    /// Reserves a host port for each stream that has a path; the agent connects to it before the process starts.
     func prepare(_ process: ContainerProcess) throws -> ReservedStreams {
         guard let machine else { throw SandboxError(.wrongState, "sandbox \(id) has no channel") }
         let (streams, relay) = (ReservedStreams(machine.channel), machine.relay)
@@ -215,7 +215,7 @@ extension Sandbox {
         }
     }
 
-    /// A host port that no stream has had.
+    /// A host port that no stream has had before.
     func nextPort() -> UInt32 {
         machine?.lastPort &+= 1
         return machine?.lastPort ?? 0

@@ -3,9 +3,9 @@ import Hypervisor
 import LinuxKernel
 
 extension Sandbox {
-    /// Brings the machine to the size that its containers ask for, one call after the other.
+    /// Brings the machine to the size that its containers ask for. Calls run one after the other.
     ///
-    /// The first container finds that size: the machine was booted with it. Processors that are no longer needed stay: the containers'
+    /// The first container needs no change: the machine was booted for it. Unneeded processors stay: the containers'
     /// quotas bound their time, and an idle one costs nothing.
     func resizeMachine() async throws {
         guard !plan.sizing.isStatic, machine?.vm.capabilities.hotPlug.contains(.memory) == true else { return }

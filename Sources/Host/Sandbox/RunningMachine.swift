@@ -7,7 +7,7 @@ import Share
 import Streams
 import TTRPC
 
-/// The parts of a sandbox's machine, as far as they are there.
+/// The parts of a sandbox's machine that exist.
 struct MachineParts: Sendable {
     var logs: BoundedLogs?
     var relay: StreamRelay?
@@ -15,18 +15,18 @@ struct MachineParts: Sendable {
     var fileServer: (any FileServer)?
     var vm: (any VirtualMachine)?
     var connection: RPCClient?
-    /// Everything in the ledger after this record is the machine's, where another sandbox had it before.
+    /// The last record before the machine's own, where another sandbox had the machine before.
     var beginning: Ledger.RecordID?
 }
 
 /// A virtual machine whose guest answers, with all that serves it on the host.
 struct RunningMachine: Sendable {
-    /// Where the machine comes from.
+    /// The source of the machine.
     enum Origin: Sendable {
         case booted
-        /// From a VM template.
+        /// Cloned from a VM template.
         case clone
-        /// From a warm sandbox.
+        /// Taken from a warm sandbox.
         case warm
     }
 
@@ -37,14 +37,14 @@ struct RunningMachine: Sendable {
     let connection: RPCClient
     /// Moves the bytes of processes' streams.
     let relay: StreamRelay
-    /// Keeps the console and what the helpers write.
+    /// Keeps the console and the helpers' output.
     let logs: BoundedLogs
     var origin: Origin
     /// Everything in the ledger after this record is the machine's.
     let beginning: Ledger.RecordID
-    /// Names of what the agent can do beside Kata's API (`AgentFeature`).
+    /// Names of the agent's features beside Kata's API (`AgentFeature`).
     var agentFeatures: [String] = []
-    /// What the guest can add of memory at once, in MiB.
+    /// The guest's unit of memory hot-plug, in MiB.
     var memoryBlockMiB = 128
     /// The last host port that was given to a stream.
     var lastPort: UInt32 = 2000

@@ -29,16 +29,16 @@ package actor Sandbox {
     package internal(set) var state = State.empty
     /// The machine of a sandbox that is ready.
     var machine: RunningMachine?
-    /// The start that has led to the machine, or is to lead to it.
+    /// The start of the present or future machine.
     var start: MachineStart?
-    /// Why we ended the machine; nil while it runs, or where it ended by itself.
+    /// The reason why we ended the machine; nil while it runs, or where it ended by itself.
     var loss: String?
     /// The last call to the agent timed out: the next one waits a shorter time.
     var isSilent = false
     /// Everything in the ledger after this record is the machine's.
     let beginning: Ledger.RecordID
 
-    /// nil where the host lets us have none.
+    /// The sandbox's cgroups; nil where the host allows none.
     var cgroups: SandboxCgroups?
     /// Moves processes into the cgroups.
     var cgroupMove: BackgroundCall<Void>?
@@ -67,10 +67,10 @@ package actor Sandbox {
         sharedPaths = SharedPaths(plan.paths, ledger, plan.mounts)
     }
 
-    /// What there is of the machine, also while it starts.
+    /// The parts of the machine that exist, also during its start.
     var parts: MachineParts { machine?.parts ?? start?.parts ?? MachineParts() }
 
-    /// The hypervisor's pid: the one that managers see for every process of the sandbox. 0 without a machine.
+    /// The hypervisor's pid, which managers see for every process of the sandbox. 0 without a machine.
     package var pid: Int32 { parts.vm?.pid ?? 0 }
 
     func container(_ id: String) throws -> Container {
@@ -83,7 +83,7 @@ package actor Sandbox {
 
     package var isEmpty: Bool { containers.isEmpty }
 
-    /// The sandbox's containers, when all of them have ended and wait for their deletion.
+    /// The sandbox's containers, when all have ended and wait for deletion.
     package var ended: (ids: [String], bundles: [String])? {
         guard state == .ready, !containers.isEmpty, containers.values.allSatisfy({ $0.initial.ended != nil }) else {
             return nil

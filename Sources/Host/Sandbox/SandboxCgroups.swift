@@ -10,25 +10,25 @@ struct SandboxCgroups: Sendable {
     let machine: Cgroup
     let helpers: Cgroup
 
-    /// Moves the shim into its cgroup, and processes that run already into theirs.
+    /// Moves the shim and running processes into their cgroups.
     func enter(machine pid: Int32? = nil, helpers others: [Int32] = []) throws(SystemError) {
         try helpers.add(getpid())
         if let pid { try machine.add(pid) }
         for process in others { try helpers.add(process) }
     }
 
-    /// Why a helper was killed; nil when the kernel has not killed one for lack of memory.
+    /// The reason why a helper was killed; nil when the kernel has not killed one for lack of memory.
     var helpersLackOfMemory: String? { Self.lackOfMemory(of: helpers, isTheirOwn: machine != helpers) }
 
-    /// - Parameter isTheirOwn: no machine is in the cgroup.
+    /// - Parameter isTheirOwn: the machine has another cgroup.
     static func lackOfMemory(of helpers: Cgroup, isTheirOwn: Bool) -> String? {
         guard helpers.hasKilledForMemory else { return nil }
         return "the control group \(helpers.path) reached its limit of memory"
             + (isTheirOwn ? " (runtime.overhead_memory_limit)" : "")
     }
 
-    /// Lets the kernel kill these before this process when their cgroup lacks memory (proc_pid_oom_score_adj(5)): the shim can then report
-    /// the reason and clean up.
+    /// Makes the kernel kill these processes before this one when their cgroup lacks memory
+    /// (proc_pid_oom_score_adj(5)). The shim can then report the reason and clean up.
     static func preferAsVictims(_ processes: [Int32]) {
         guard
             let own = (try? Files.readText("/proc/self/oom_score_adj"))?.split(separator: "\n").first.flatMap({
@@ -38,14 +38,14 @@ struct SandboxCgroups: Sendable {
         for process in processes { try? Files.write("/proc/\(process)/oom_score_adj", "\(min(1000, own + 100))") }
     }
 
-    /// Whether the error means that the host lets us have no cgroups.
+    /// Whether the error means that the host allows us no cgroups.
     static func areRefused(by error: SystemError) -> Bool {
         [EROFS, EACCES, EPERM, ENOENT, ENOSPC].contains(error.code)
     }
 }
 
 extension Sandbox {
-    /// Makes the sandbox's cgroups. Where the host lets us have none (in a container, say), the sandbox runs without.
+    /// Makes the sandbox's cgroups. Where the host allows none (in a container, say), the sandbox runs without.
     func makeCgroups() throws {
         let hierarchies = Hierarchies.current
         guard let wanted = plan.cgroups, !hierarchies.all.isEmpty else { return }
@@ -68,7 +68,8 @@ extension Sandbox {
         try limitMachine(wanted.processors, wanted.nodes, wanted.cpuShares)
     }
 
-    /// Raises the helpers' limits before the machine gets this much memory. They never shrink: below what is in use the kernel would kill.
+    /// Raises the helpers' limits before the machine gets this much memory. They never shrink: a limit below the use
+    /// would make the kernel kill.
     /// - Returns: the controllers that the host lacks.
     @discardableResult
     func limitHelpers(machineMiB: Int) -> [String] {
@@ -81,7 +82,7 @@ extension Sandbox {
 
     private func runWithoutCgroups(_ error: SystemError) throws(SystemError) {
         guard SandboxCgroups.areRefused(by: error) else { throw error }
-        log.warning("the sandbox has no control group of its own on the host", metadata: ["error": "\(error)"])
+        log.warning("the sandbox has no cgroup on the host", metadata: ["error": "\(error)"])
         cgroups = nil
     }
 

@@ -1,4 +1,4 @@
-/// Why a sandbox or a container in it could not do what was asked: one line for a person.
+/// The reason why a sandbox or a container in it could not do what was asked: one line for a person.
 package struct SandboxError: Error, CustomStringConvertible {
     package enum Kind: Sendable { case notFound, alreadyExists, wrongState, invalid, guest, host }
 

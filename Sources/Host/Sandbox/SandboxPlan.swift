@@ -4,13 +4,13 @@ import Configuration
 import GuestSpec
 import Hypervisor
 import LinuxKernel
+import Network
 import OCISpec
 import Pod
 import Share
 import Snapshot
-import Network
 
-/// Everything that is decided before anything is started: a value, made from the configuration, the specification and the host.
+/// All decisions before anything is started: a value, made from the configuration, the specification and the host.
 package struct SandboxPlan: Sendable {
     package let paths: SandboxPaths
     /// The kind of hypervisor, with its settings.
@@ -18,19 +18,19 @@ package struct SandboxPlan: Sendable {
     package let machine: VMConfiguration
     /// The VM template to clone; nil: the machine boots.
     package let template: VMTemplate?
-    /// How the host reaches the guest.
+    /// The channel between host and guest.
     package var channel: any GuestChannelKind
-    /// How the guest gets files of the host.
+    /// The share by which the guest gets files of the host.
     package var share: any SharedFileSystem
-    /// Makes the mounts of shared paths.
+    /// The maker of the mounts of shared paths.
     package var mounts: any ShareMounts = KernelMounts()
     package let network: NetworkSettings
     package let hostname: String
     /// A pod's sandbox container makes the sandbox, and other containers name it as theirs.
     package var isPod = false
-    /// How long the guest may take to announce itself.
+    /// The maximum time until the guest announces itself.
     package let dialTimeout: Duration
-    /// How long the guest may take to create a container.
+    /// The maximum time of a container's creation in the guest.
     package let createTimeout: Duration
     /// SELinux labels of processes go to the guest.
     package let guestSELinux: Bool
@@ -38,7 +38,7 @@ package struct SandboxPlan: Sendable {
     package let guestSeccomp: Bool
     package let guestHookPath: String
     package let disks: Disk.Settings
-    /// A container's root file system on a disk is mounted by the guest.
+    /// Whether the guest mounts a container's root file system that is on a disk.
     package let plugsRootDisks: Bool
     /// nil for a warm sandbox: its processes stay where they are until a sandbox takes the machine.
     package var cgroups: Cgroups?
@@ -47,7 +47,7 @@ package struct SandboxPlan: Sendable {
     /// The guest's shell can be reached from the host.
     package let debugConsole: Bool
 
-    /// What a plan is made from, beside the container.
+    /// Inputs of a plan beside the container.
     package struct Basis: Sendable {
         package var configuration: Configuration
         package var host: HostFacts
@@ -57,7 +57,7 @@ package struct SandboxPlan: Sendable {
         /// The guest's root file system; nil: an initrd.
         package var image: RootImage?
 
-        /// - Throws: for an image that is none.
+        /// - Throws: when the image's file is not an image.
         package init(
             _ configuration: Configuration, host: HostFacts, hypervisor: any Hypervisor, files: BootFiles? = nil
         ) throws {
@@ -75,9 +75,10 @@ package struct SandboxPlan: Sendable {
             guestSeccomp: guestSeccomp, source: bundle + "/config.json")
     }
 
-    /// - Parameter demand: what is known before the boot: of the first container, or of its pod.
+    /// - Parameter demand: the size that the first container or its pod asks for before the boot.
     package init(
-        sandbox: String, hostname: String, network: NetworkSettings, basis: Basis, demand: Demand = Demand(), cgroups: Cgroups?,
+        sandbox: String, hostname: String, network: NetworkSettings, basis: Basis, demand: Demand = Demand(),
+        cgroups: Cgroups?,
         paths: SandboxPaths? = nil
     ) {
         self.init(
@@ -114,7 +115,7 @@ package struct SandboxPlan: Sendable {
         plugsRootDisks = !configuration[Keys.disableBlockDevices]
     }
 
-    /// What the machine is made from. Its size counts as the smallest where memory and processors are added later.
+    /// The machine's fingerprint. Its size counts as the smallest where memory and processors are added later.
     package func fingerprint(version: String) -> VMFingerprint {
         var machine = machine
         let base = sizing.size(for: [])

@@ -10,7 +10,7 @@ extension Sandbox {
         state = .stopping
         start?.cancel()
         let parts = parts
-        // In the background: the cgroup of a process that is in it can't be removed.
+        // In the background: a cgroup with processes in it can't be removed.
         let left = await leaveCgroup()
         var grace = Duration.zero
         if let connection = parts.connection {
@@ -18,7 +18,7 @@ extension Sandbox {
             await connection.close()
         }
         debugConsole?.close()
-        // Beside the machine, unless that is to end by itself: it would need its files.
+        // While the machine ends, unless it powers off by itself: then it needs its files until the end.
         if grace == .zero { parts.fileServer?.stop() }
         await parts.vm?.stop(timeout: grace)
         await network?.close()
@@ -35,7 +35,8 @@ extension Sandbox {
     }
 
     /// Lets the guest end its containers and write everything.
-    /// - Returns: how long the machine may take to power off. A guest that has answered has unmounted everything: its power-off does nothing.
+    /// - Returns: how long the machine may take to power off. A guest that has answered has unmounted everything, and
+    ///   loses nothing when it is killed.
     private func sayGoodbye(_ agent: AgentServiceClient) async -> Duration {
         do {
             _ = try await ask(agent, within: Deadline.farewell.limit) {

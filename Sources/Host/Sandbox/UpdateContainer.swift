@@ -29,7 +29,7 @@ extension Sandbox {
         record.paused = false
     }
 
-    /// What the container uses, as the agent measures it.
+    /// Statistics of a container, as the agent measures them.
     package func stats(container: String) async throws -> Grpc_StatsContainerResponse {
         var request = Grpc_StatsContainerRequest()
         request.containerID = container

@@ -8,24 +8,24 @@ import OCISpec
 import Stdio
 import TTRPC
 
-/// A warm sandbox: booted in advance under a name of its own, until a sandbox takes its machine.
+/// A warm sandbox: booted in advance under a temporary name, until a sandbox takes its machine.
 package struct WarmSandbox: Sendable {
     package let sandbox: Sandbox
     package let fingerprint: VMFingerprint
 
-    /// - Parameter version: of this program.
+    /// - Parameter version: this program's version.
     package init(_ sandbox: Sandbox, version: String) {
         self.sandbox = sandbox
         fingerprint = sandbox.plan.fingerprint(version: version)
     }
 
-    /// Why a sandbox of this plan can't have the machine; nil where it can.
+    /// The reason why a sandbox of this plan can't have the machine; nil where it can.
     package func unavailableReason(for plan: SandboxPlan, version: String) -> String? {
         fingerprint.mismatch(with: plan.fingerprint(version: version)).map { "it was made \($0)" }
     }
 }
 
-/// The machine of a warm sandbox. The ledger has this sandbox's name already.
+/// The machine of a warm sandbox. The ledger already has the new sandbox's name.
 struct WarmMachine: MachineSource {
     let warm: WarmSandbox
 
@@ -48,7 +48,8 @@ struct WarmMachine: MachineSource {
 }
 
 extension Sandbox {
-    /// Runs a first container that has no user, and removes it: the first time, host and guest take several times as long.
+    /// Runs a first container without a user, and removes it: the first one takes host and guest several times as
+    /// long.
     package func warmUp() async throws {
         guard machine?.agentFeatures.contains(AgentFeature.specJSON) == true else {
             throw SandboxError(.guest, "the guest's agent is another one: a machine with it can't be had ready")

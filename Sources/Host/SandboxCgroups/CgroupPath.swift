@@ -1,7 +1,7 @@
 import Cgroups
 
 extension Cgroup {
-    /// The prefix of the last name of a sandbox's cgroup, as Kata has it.
+    /// Kata's prefix of the last name of a sandbox's cgroup.
     package static let sandboxPrefix = "kata_"
 
     /// The path of a sandbox's cgroup: beside the cgroup that a manager wants for the container.

@@ -2,20 +2,20 @@ import Glibc
 import GuestSpec
 import LinuxKernel
 
-/// The mounts that shared paths need.
+/// Makes the mounts of shared paths.
 package protocol ShareMounts: Sendable {
-    /// Shows the tree `mounts` at `exported`, read-only.
+    /// Mounts the tree `mounts` at `exported`, read-only.
     func export(_ mounts: String, at exported: String) throws
     /// Copies the mounts of a share's source.
-    /// - Parameter process: whose mounts count; nil: this process's.
+    /// - Parameter process: the process in whose mount namespace the path is looked up; nil: this process.
     func copy(_ share: GuestSpec.HostPathShare, seenBy process: Int32?) throws(SystemError) -> SourceCopy
     func attach(_ copy: borrowing SourceCopy, at target: String) throws
     func overlay(_ options: MountOptions, at target: String) throws
 }
 
-/// The mounts of a share's source, copied and not attached yet.
+/// A detached copy of the mounts of a share's source.
 package struct SourceCopy: ~Copyable {
-    /// Equal for shares that are the same file or directory in the same way.
+    /// Identity of the source: equal for the same file or directory with the same options.
     package struct Identity: Hashable, Sendable {
         let source: String
         let device: UInt64
@@ -39,7 +39,7 @@ package struct SourceCopy: ~Copyable {
         self.identity = identity
     }
 
-    /// - Parameter copy: copies the source's mounts, as a process sees them.
+    /// - Parameter copy: copies the source's mounts, in a process's mount namespace.
     init(
         _ share: GuestSpec.HostPathShare, seenBy process: Int32?,
         copy: (Int32?) throws(SystemError) -> FileDescriptor
@@ -50,8 +50,8 @@ package struct SourceCopy: ~Copyable {
             self.init(first, seen)
             return
         }
-        // This process sees the same: its own copy is taken, so that later mounts of hooks below it come along. The path may lead elsewhere
-        // at any time: the two copies are compared, and not the path.
+        // When this process sees the same source, takes its own copy, so that later mounts of hooks below it
+        // propagate. A path may change at any time: the two copies are compared, not the paths.
         if let own = try? copy(nil), try Identity(share, own) == seen {
             self.init(own, seen)
         } else {
@@ -64,8 +64,8 @@ package struct SourceCopy: ~Copyable {
 package struct KernelMounts: ShareMounts {
     package init() {}
 
-    /// Mounts below `mounts` propagate to `exported` and keep their own permission to write. The tree itself is read-only: a guest that
-    /// could write there could put a link where the host mounts next.
+    /// Mounts below `mounts` propagate to `exported` and remain writable where they were. The tree itself is
+    /// read-only: otherwise the guest could place a link where the host mounts next.
     package func export(_ mounts: String, at exported: String) throws {
         try Mounts.lend(mounts, at: exported, readOnly: true)
         try Mounts.mount("none", at: exported, flags: UInt(MS_SLAVE))
@@ -88,7 +88,7 @@ package struct KernelMounts: ShareMounts {
     }
 }
 
-/// Why a path of the host can't be shared.
+/// The reason why a path of the host can't be shared.
 package struct ShareError: Error, CustomStringConvertible {
     package let description: String
 }

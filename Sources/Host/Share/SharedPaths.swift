@@ -3,26 +3,26 @@ import Glibc
 import GuestSpec
 import LinuxKernel
 
-/// The paths of the host that a sandbox's guest sees, and the containers' parts in them.
+/// The paths of the host that a sandbox's guest sees, and the containers that use each.
 ///
-/// To the guest a file is another one by each way that leads to it: programs that lock or map it by two ways would not notice each other.
-/// So a path that several containers have is shared once.
+/// Two mounts of one file are two files to the guest: locks and mappings through one have no effect on the other. So
+/// a path that several containers use is shared once.
 package struct SharedPaths: Sendable {
-    /// One path of the host in the guest, for one container or for several.
+    /// One path of the host in the guest, for one or several containers.
     private struct Entry: Sendable {
         let mounted: String
         let record: Ledger.RecordID
         var users: Int
     }
 
-    /// What was shared for one container.
+    /// The shared paths of one container.
     package struct Use: Sendable {
         /// Paths that other containers may use too.
         fileprivate var common: [SourceCopy.Identity] = []
-        /// Records of what is the container's alone, in the order in which it was made.
+        /// Records of things that only this container uses, in the order of their creation.
         fileprivate var own: [Ledger.RecordID] = []
         package init() {}
-        /// - Parameter own: records of what a caller has made for the container already.
+        /// - Parameter own: records of things that the caller has made for the container already.
         package init(own: [Ledger.RecordID]) { self.own = own }
     }
 
@@ -35,11 +35,11 @@ package struct SharedPaths: Sendable {
         (self.paths, self.ledger, self.mounts) = (paths, ledger, mounts)
     }
 
-    /// Makes the directory that the guest sees, and behind it the one in which the host mounts.
+    /// Makes the directory that the guest sees, and beside it the one in which the host mounts.
     package func export() throws {
         try ledger.add(.directory(path: paths.shareParent))
         try Files.makeDirectory(paths.shareParent)
-        // Behind that closed door every user may pass: users of a container are not root.
+        // The parent directory is closed; below it every user may pass, as users of a container are not root.
         for directory in [paths.mounts, paths.exported] { try Files.makeDirectory(directory, mode: 0o755) }
         try ledger.add(.mount(path: paths.exported, namespace: Mounts.namespace))
         try mounts.export(paths.mounts, at: paths.exported)
@@ -55,8 +55,8 @@ package struct SharedPaths: Sendable {
         use.own.append(try attach(mounts.copy(share, seenBy: process), at: share.mounted))
     }
 
-    /// Shares what a container's specification wants of the host.
-    /// - Returns: the specification with the paths where the shares really are.
+    /// Shares the host paths in a container's specification.
+    /// - Returns: the specification with the real mount points of the shares.
     package mutating func share(_ guest: GuestSpec, seenBy process: Int32?, for use: inout Use) throws -> GuestSpec {
         var places: [String: String] = [:]
         for share in guest.shares {
@@ -79,7 +79,7 @@ package struct SharedPaths: Sendable {
             use.common.append(identity)
             return known.mounted
         }
-        // A container's name may be used again while others still have what the first one shared.
+        // A container's name may be reused while others still use a share of the first container with that name.
         var target = share.mounted
         while entries.values.contains(where: { $0.mounted == target }) { target += "+" }
         let record = try attach(copy, at: target)
@@ -105,14 +105,14 @@ package struct SharedPaths: Sendable {
         return record
     }
 
-    /// Mounts an overlay on the host: its directories are the host's.
+    /// Mounts an overlay on the host, as its directories are on the host.
     private func mountLayers(_ layers: [String], at target: String, for use: inout Use) throws {
         try Files.makeDirectory(target, mode: 0o755)
         use.own.append(try ledger.add(.mount(path: target, namespace: Mounts.namespace)))
         try mounts.overlay(MountOptions(layers), at: target)
     }
 
-    /// Removes from the host what was shared for a container, except what others use too.
+    /// Removes a container's shares from the host, except those that others use too.
     package mutating func release(_ use: inout Use) {
         for record in use.own.reversed() { ledger.undo(record) }
         for identity in use.common.reversed() {

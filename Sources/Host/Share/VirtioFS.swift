@@ -6,7 +6,7 @@ import LinuxKernel
 /// virtio-fs: virtiofsd serves the directory to the guest over a vhost-user socket.
 package struct VirtioFS: SharedFileSystem, Equatable {
     package var executable: String
-    /// As `virtio_fs_cache` has it.
+    /// The value of `virtio_fs_cache`.
     package var cache: String
     package var extraArguments: [String]
 
@@ -18,21 +18,21 @@ package struct VirtioFS: SharedFileSystem, Equatable {
     package var fileSystemType: String { "virtiofs" }
     package var words: [String] { [executable, cache] + extraArguments }
 
-    /// The command line of QEMU's daemon and of the Rust one. Of two options of one name the later wins: what is served, how the daemon is
-    /// confined and where it listens come after everything that the configuration adds.
+    /// The command line of QEMU's daemon and of the Rust one. Of two options with one name the later wins: the
+    /// directory, the confinement and the socket come after everything that the configuration adds.
     package func arguments(directory: String, descriptor: Int32) -> [String] {
         ["-o", "cache=\(cache == "never" ? "none" : cache)"] + extraArguments
             + ["-o", "sandbox=namespace", "-o", "source=\(directory)", "--fd=\(descriptor)"]
     }
 
-    /// The capabilities that the daemon can have: those over files, for its work, and those with which it makes its sandbox. The ones over
-    /// files and `sysAdmin` are also those that `modcaps` in its arguments may add.
+    /// The capabilities of the daemon: those for its work on files, and those for making its sandbox. `modcaps` in
+    /// its arguments may add only those over files and `sysAdmin`.
     static let capabilities = CapabilitySet([
         .chown, .dacOverride, .dacReadSearch, .fowner, .fsetid, .setgid, .setuid, .setpcap, .sysChroot, .sysAdmin,
         .sysResource, .mknod, .setfcap,
     ])
 
-    /// The daemon gets a socket that listens already: a client that connects first waits for it, and nothing is polled for.
+    /// The daemon inherits a listening socket: a client may connect before it accepts, so nothing polls.
     package func start(
         exporting directory: String, socketPath: String, log: borrowing FileDescriptor,
         admit: @escaping (ProcessIdentity) throws(SystemError) -> Void
@@ -44,7 +44,8 @@ package struct VirtioFS: SharedFileSystem, Equatable {
         var command = Command(executable, arguments(directory: directory, descriptor: 3), environment: [])
         command.descriptors = [1: log.raw, 2: log.raw, 3: listener.raw]
         command.newSession = true
-        // Its sandboxed child is in these namespaces with it and ends with it; that one has files and network of its own too.
+        // The daemon's sandboxed child shares these namespaces and ends with the daemon. The child also has separate
+        // mount and network namespaces.
         command.newNamespaces = UInt64(clx_new_pid.rawValue | clx_new_ipc.rawValue | clx_new_uts.rawValue)
         command.diesWithParent = true
         command.bounding = Self.capabilities
@@ -74,6 +75,6 @@ final class VirtioFSDaemon: FileServer {
 
     var isHalted: Bool { processes.contains { ProcessIdentity($0)?.life == .stopped } }
 
-    /// Its sandboxed child ends with it. What the guest has written is with the host's kernel already.
+    /// The sandboxed child ends with the daemon. Data that the guest has written is in the host's kernel already.
     func stop() { process.signal(SIGKILL) }
 }

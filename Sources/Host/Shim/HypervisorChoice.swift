@@ -12,7 +12,7 @@ package enum HypervisorChoice {
 }
 
 extension SandboxPlan.Basis {
-    /// What the configuration and this host say of a machine.
+    /// The machine's settings, as the configuration and this host give them.
     /// - Parameter files: the files that the guest boots from.
     /// - Throws: for an image that is none.
     package init(_ configuration: Configuration, files: BootFiles) throws {

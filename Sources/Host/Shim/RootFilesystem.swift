@@ -8,7 +8,8 @@ import ShimAPI
 
 /// The container's root file system on the host: mounted from what the snapshotter says, or the bundle's own directory.
 enum RootFilesystem {
-    /// A snapshotter's disk (devmapper, blockfile): the only mount, of a block device or of an image file; nil for anything else.
+    /// A snapshotter's disk (devmapper, blockfile): the only mount, of a block device or of an image file; nil for
+    /// anything else.
     static func disk(_ mounts: [Containerd_Types_Mount]) -> DiskImage? {
         guard mounts.count == 1, let mount = mounts.first, mount.target.isEmpty,
             let image = DiskImage(mount.type, mount.source, mount.options)
@@ -20,7 +21,7 @@ enum RootFilesystem {
         }
     }
 
-    /// - Parameter plugsDisks: what is a disk is not mounted here.
+    /// - Parameter plugsDisks: whether disks are attached to the machine instead of mounted here.
     /// - Returns: what it is, and what of it is in the ledger.
     static func prepare(
         _ mounts: [Containerd_Types_Mount], bundle: String, spec: Spec, ledger: Ledger, plugsDisks: Bool

@@ -54,7 +54,7 @@ package enum ShimServer {
 
     /// Serves until Shutdown.
     /// - Parameters:
-    ///   - publisher: containerd's ttrpc socket; nil: nobody wants events.
+    ///   - publisher: containerd's ttrpc socket; nil when no events are wanted.
     ///   - warm: a warm VM for the sandbox to come.
     static func serve(
         _ flags: ShimFlags, publisher: String?, configuration: String?, _ ledger: Ledger, listener: Int32,

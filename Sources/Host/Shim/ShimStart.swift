@@ -40,7 +40,7 @@ package enum ShimStart {
             for hooks in due { hooks.run { try? log.writeAll(Array("\($0)\n".utf8), to: "log") } }
             try serve(flags, group, parameters, address, ledger, log)
         } catch {
-            // Nobody knows the address of this shim: end it.
+            // No process has the address of this shim: ends it.
             ledger.end()
             throw error
         }

@@ -9,25 +9,26 @@ import Streams
 
 import protocol NIOCore.EventLoop
 
-/// A VM template: a machine that was booted once, without any sandbox's share or channel, and saved. Clones start from there.
+/// A VM template: a machine that was booted once, without any sandbox's share or channel, and saved. Clones start
+/// from it.
 ///
-/// Its directory holds the memory, the rest of the state, and a fingerprint. vhost-user devices are not migratable: a clone gets its own
-/// before it resumes.
+/// Its directory holds the memory, the rest of the state, and a fingerprint. vhost-user devices are not migratable: a
+/// clone gets its own before it resumes.
 package struct VMTemplate: Sendable {
     package let directory: String
     private let hypervisor: any Hypervisor
-    /// The configuration of the saved machine, and of its clones.
+    /// The configuration of the template's machine, and of its clones.
     private let machine: VMConfiguration
 
     private var memory: String { directory + "/memory" }
     private var state: String { directory + "/state" }
     private static let fingerprintFile = "template.json"
 
-    /// Ports for the channel and the share, beside those of the configuration.
+    /// Ports for the clone's channel and share, beside those of the configuration.
     private static let portsForDevices = 2
     private static let maxPorts = 16
 
-    /// - Parameter machine: a sandbox's; the template leaves out what is only that sandbox's.
+    /// - Parameter machine: a sandbox's machine; the template omits what only that sandbox has.
     package init(directory: String, of machine: VMConfiguration, by hypervisor: any Hypervisor) {
         (self.directory, self.hypervisor) = (directory, hypervisor)
         var machine = machine
@@ -44,7 +45,7 @@ package struct VMTemplate: Sendable {
         hypervisor.fingerprint(of: machine, helpers: [], version: version)
     }
 
-    /// Why the template can't be used; nil where it can.
+    /// The reason why the template can't be used; nil where it can.
     package func unavailableReason(version: String) -> String? {
         let path = directory + "/" + Self.fingerprintFile
         guard Files.exists(path) else { return "there is none in \(directory): kata-runtime factory init makes it" }
@@ -68,13 +69,15 @@ package struct VMTemplate: Sendable {
             directory + "/" + Self.fingerprintFile, Array(try encoder.encode(fingerprint(version: version))))
     }
 
-    /// Whether a directory is a template's, and nothing else's.
+    /// Whether a directory holds a template and nothing else.
     package static func isTemplate(_ directory: String) -> Bool { Files.exists(directory + "/" + fingerprintFile) }
 
     // MARK: Make
 
-    /// Boots a machine, waits until its agent is ready, and saves it. An older template in the directory is replaced in one step at the end.
-    /// - Throws: where the directory holds something else, the machine does not come up within `limit`, or can't be saved.
+    /// Boots a machine, waits until its agent is ready, and saves it. An older template in the directory is replaced in
+    /// one step at the end.
+    /// - Throws: when the directory holds something else, or the machine does not boot within `limit` or can't be
+    ///   saved.
     package func make(version: String, within limit: Duration, on loop: any EventLoop) async throws {
         guard !Files.exists(directory) || Self.isTemplate(directory) else {
             throw SystemError("make a template in (it holds something else)", directory, errno: EEXIST)
@@ -83,7 +86,7 @@ package struct VMTemplate: Sendable {
         let work = directory + ".new-\(getpid())"
         try Files.makeDirectory(work)
         defer { Files.removeTree(work) }
-        // Before the files are read: a file that changes meanwhile makes another template.
+        // Taken before the files are read: a file that changes meanwhile gives another fingerprint.
         try writeFingerprint(version: version, in: work)
         var machine = machine
         machine.memory = .file(work + "/memory")
@@ -113,7 +116,7 @@ package struct VMTemplate: Sendable {
         }
     }
 
-    /// The guest has no channel yet: its console alone tells, and nothing reports a new line there.
+    /// Polls the console: the guest has no channel yet, and nothing reports a new line of the console.
     private static func waitUntilReady(
         _ machine: any VirtualMachine, console: String, within limit: Duration, _ loop: any EventLoop
     ) async throws {
@@ -141,7 +144,7 @@ package struct VMTemplate: Sendable {
 
     // MARK: Clone
 
-    /// A clone's configuration, in place of `machine`, which would be booted.
+    /// A clone's configuration, in place of `machine`, which would boot.
     package func configuration(for machine: VMConfiguration) -> VMConfiguration {
         var clone = self.machine
         (clone.name, clone.directory, clone.consoleFile) = (machine.name, machine.directory, machine.consoleFile)
@@ -150,8 +153,8 @@ package struct VMTemplate: Sendable {
         return clone
     }
 
-    /// A file as large as the memory, and empty: `fill` copies the contents. The hypervisor may have it before; it can't shorten it, and the
-    /// channel's device accepts no other memory.
+    /// Opens an empty file of the memory's size; `fill` copies the contents later. The hypervisor may have it before:
+    /// it can't shorten the file, and the channel's device accepts no other memory.
     package func emptyMemory() throws(SystemError) -> SharedDescriptor {
         let source = try FileOwner.open(memory)
         var facts = stat()
@@ -159,12 +162,12 @@ package struct VMTemplate: Sendable {
         return SharedDescriptor(try FileDescriptor.memory("clone", size: facts.st_size))
     }
 
-    /// Copies the pages that hold something. Blocks.
+    /// Copies the pages that are not holes. Blocks.
     package func fill(_ copy: SharedDescriptor) throws(SystemError) {
         let source = try FileOwner.open(memory)
         var end: off_t = 0
         while true {
-            // ENXIO: nothing but holes behind (lseek(2)).
+            // ENXIO: only holes follow (lseek(2)).
             let start = lseek(source.raw, end, Int32(clx_seek_data))
             guard start >= 0 else { return }
             end = lseek(source.raw, start, Int32(clx_seek_hole))

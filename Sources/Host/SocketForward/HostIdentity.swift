@@ -8,14 +8,15 @@ struct HostIdentity: Equatable, Sendable {
     var group: UInt32
     /// Supplementary groups.
     var groups: [UInt32] = []
-    /// It may write whatever a file's mode says (CAP_DAC_OVERRIDE, capabilities(7)).
+    /// Whether it may write any file, whatever the mode (CAP_DAC_OVERRIDE, capabilities(7)).
     var overridesModes = false
 
-    /// Nobody of the host: the kernel's overflow user and group (/proc/sys/kernel/overflowuid).
+    /// An identity without rights on the host: the kernel's overflow user and group (/proc/sys/kernel/overflowuid).
     static let overflow = HostIdentity(user: 65534, group: 65534)
 }
 
-/// What a container's user namespace makes of its ids on the host (user_namespaces(7)); without one they are the host's.
+/// Maps ids of a container's user namespace to the host's (user_namespaces(7)); without a user namespace they are
+/// equal.
 package struct IDMaps: Equatable, Sendable {
     private var isMapped = false
     private var users: [IDMapping] = []
@@ -23,7 +24,7 @@ package struct IDMaps: Equatable, Sendable {
 
     package init() {}
 
-    /// - Parameter joined: of the container whose user namespace this one joins.
+    /// - Parameter joined: the specification of the container whose user namespace this one joins.
     package init(_ spec: Spec, joined: IDMaps? = nil) {
         (users, groups) = (spec.linux?.uidMappings ?? [], spec.linux?.gidMappings ?? [])
         isMapped =
@@ -31,11 +32,11 @@ package struct IDMaps: Equatable, Sendable {
         if let joined, users.isEmpty, groups.isEmpty { self = joined }
     }
 
-    /// What a process of this specification is on the host. Ids that are not mapped are the overflow ids; supplementary groups that are
-    /// not mapped are left out.
+    /// The host identity of a process with this specification. Unmapped ids become the overflow ids; unmapped
+    /// supplementary groups are left out.
     func identity(of process: OCISpec.Process) -> HostIdentity {
         let user = process.user
-        // What is left of them after execve(2): root's are kept, another user's only where they are ambient (capabilities(7)).
+        // Capabilities after execve(2): root keeps them, another user only the ambient ones (capabilities(7)).
         let capabilities = user.uid == 0 ? process.capabilities?.effective : process.capabilities?.ambient
         return HostIdentity(
             user: host(user.uid, users) ?? HostIdentity.overflow.user,
@@ -54,8 +55,8 @@ package struct IDMaps: Equatable, Sendable {
     }
 }
 
-/// The identities that config.json and the current execs have given a container. A connection to a socket of the host is made with one
-/// of them: a guest may choose among them, and no more.
+/// The identities that config.json and the current execs have given a container. A connection to a host socket is
+/// made with one of them: the guest can choose no other.
 package final class ContainerIdentities: Sendable {
     package let maps: IDMaps
     private let given = Mutex<[(process: String, identity: HostIdentity)]>([])
@@ -68,11 +69,12 @@ package final class ContainerIdentities: Sendable {
         given.withLock { $0.append((process, identity)) }
     }
 
-    /// The process has ended.
+    /// Removes the identity of a process that has ended.
     package func withdraw(_ process: String) { given.withLock { $0.removeAll { $0.process == process } } }
 
-    /// The identity with the user and group that the guest says its client has: the container's own first, then the execs' in their order.
-    /// - Returns: nil when no process was given them.
+    /// Finds the identity with the user and group that the guest reports: the container's own first, then the execs'
+    /// in their order.
+    /// - Returns: nil when no process has that user and group.
     func identity(claimed client: SocketRelay.Client) -> HostIdentity? {
         given.withLock { given in
             given.first { $0.identity.user == client.user && $0.identity.group == client.group }?.identity

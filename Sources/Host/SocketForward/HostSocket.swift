@@ -6,9 +6,10 @@ import OCISpec
 import Streams
 import Synchronization
 
-/// A Unix socket of the host that a container has. Streams of the guest are joined with it, and with nothing else.
+/// A host socket that a container may use. Streams of the guest are joined with this Unix socket and no other.
 ///
-/// It is held open from the beginning, as a bind mount would hold it: the guest may put another file at its path later.
+/// The socket's file is held open from the beginning, as a bind mount would hold it: the guest may replace the path
+/// later.
 package final class HostSocket: Sendable {
     private struct State: Sendable {
         var clients: [Int: [StreamRelay.Handle]] = [:]
@@ -32,7 +33,7 @@ package final class HostSocket: Sendable {
         try check("look at", path) { unsafe fstat(raw, &facts) }
         guard facts.st_mode & S_IFMT == S_IFSOCK else { throw SystemError("share socket", path, errno: ENOTSOCK) }
         options = ["uid=\(facts.st_uid)", "gid=\(facts.st_gid)", "mode=" + String(facts.st_mode & 0o7777, radix: 8)]
-        // A socket of another type accepts such a connection without a trace (unix(7)).
+        // A socket of another type accepts such a connection without notice (unix(7)).
         for (type, name) in [(Int32(SOCK_DGRAM.rawValue), "datagrams"), (Int32(SOCK_SEQPACKET.rawValue), "packets")] {
             let answer = unsafe clx_connect_unix(Self.path(of: raw), type)
             if answer >= 0 { close(answer) }
@@ -43,7 +44,7 @@ package final class HostSocket: Sendable {
         }
     }
 
-    /// The path of an open socket that needs no permission for the directories before it.
+    /// The path of an open socket, which needs no permission for the directories above it.
     private static func path(of descriptor: Int32) -> String { "/proc/self/fd/\(descriptor)" }
 
     // MARK: Clients
@@ -63,9 +64,9 @@ package final class HostSocket: Sendable {
 
     var isClosed: Bool { state.withLock { $0.isClosed } }
 
-    /// Connects for a client, as the identity that a process of the container was given, or as nobody.
+    /// Connects for a client, with the identity of a process of the container or with no rights.
     ///
-    /// On a thread of its own, which ends with that identity. Does not wait for the listener.
+    /// Uses a new thread, which ends with that identity. Does not wait for the listener.
     /// - Throws: EAGAIN when the listener's backlog is full, EACCES when the socket's mode refuses the identity.
     func connect(for client: SocketRelay.Client) throws(SystemError) -> FileDescriptor {
         let identity = identities.identity(claimed: client)
@@ -109,7 +110,7 @@ package final class HostSocket: Sendable {
     private func close(_ descriptor: Int32) { Glibc.close(descriptor) }
 }
 
-/// Why a socket of the host can't be given to a container.
+/// The reason why a socket of the host can't be given to a container.
 package struct SocketForwardError: Error, CustomStringConvertible {
     package let description: String
 }

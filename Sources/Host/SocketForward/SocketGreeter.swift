@@ -5,14 +5,15 @@ import LinuxKernel
 import Streams
 import Synchronization
 
-/// Reads which user each client of a sandbox's host sockets is, and connects it.
+/// Reads the user of each client of a sandbox's host sockets, and connects it.
 ///
-/// One thread does it for all sockets of the sandbox: a guest that opens streams and says nothing costs descriptors, no threads.
+/// One thread serves all sockets of the sandbox: a guest that opens streams and sends nothing costs descriptors, no
+/// threads.
 package final class SocketGreeter: Sendable {
-    /// A stream of the guest; its holder closes it.
+    /// A stream of the guest, owned by its holder.
     struct Arrival: Sendable {
         let stream: Int32
-        /// The socket's number for it.
+        /// The number that the socket has given the stream.
         let number: Int
         let socket: HostSocket
     }
@@ -56,7 +57,7 @@ package final class SocketGreeter: Sendable {
         let arrival: Arrival
         let deadline = ContinuousClock.now + Deadline.socket.limit
         private var greeting: [UInt8] = []
-        /// Once it has said so.
+        /// Set after the guest has sent it.
         private(set) var client: SocketRelay.Client?
 
         init(_ arrival: Arrival) { self.arrival = arrival }
@@ -66,7 +67,7 @@ package final class SocketGreeter: Sendable {
             arrival.socket.leave(arrival.number)
         }
 
-        /// Reads what there is of the greeting, and nothing of what follows it.
+        /// Reads the available part of the greeting, and no byte after it.
         /// - Returns: false when the stream has ended.
         mutating func read() -> Bool {
             var chunk = [UInt8](repeating: 0, count: SocketRelay.Client.length - greeting.count)
@@ -97,13 +98,14 @@ package final class SocketGreeter: Sendable {
         }
     }
 
-    /// Between two tries to connect to a socket whose backlog is full: nothing tells when it is not (connect(2)).
+    /// The pause between two attempts on a socket whose backlog is full: nothing reports when it has room
+    /// (connect(2)).
     private static let retryPause = Duration.milliseconds(20)
 
-    /// Waits until there is something to do. Returns which streams can be read.
+    /// Waits for an event. Returns the streams that can be read.
     private func wait(for waiting: [Waiting]) -> [Bool] {
         var polled = waiting.map { each in
-            // A negative descriptor is left out (poll(2)).
+            // poll(2) ignores a negative descriptor.
             pollfd(fd: each.client == nil ? each.arrival.stream : -1, events: Int16(POLLIN), revents: 0)
         }
         polled.append(pollfd(fd: wakeUp.descriptor, events: Int16(POLLIN), revents: 0))

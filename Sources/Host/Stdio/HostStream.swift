@@ -4,8 +4,9 @@ import LinuxKernel
 
 /// The manager's ends of a process's streams.
 package enum HostStream {
-    /// Opens the manager's end of an output stream. A named fifo is opened for both directions, so that a reader that restarts
-    /// (containerd, a log driver) sees no end of file (fifo(7)); a pipe that another process holds is not: its end must be seen.
+    /// Opens the manager's end of an output stream. A named fifo is opened for both directions, so that a reader that
+    /// restarts (containerd, a log driver) sees no end of file (fifo(7)); a pipe that another process holds is not: its
+    /// end must be seen.
     package static func openOutput(_ address: String) throws(SystemError) -> FileDescriptor {
         let path = address.hasPrefix("file://") ? String(address.dropFirst(7)) : address
         var status = stat()
@@ -29,8 +30,9 @@ package enum HostStream {
         return try FileDescriptor.open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY)
     }
 
-    /// A file or socket that the caller holds open as `/proc/<pid>/fd/<n>`: the same open file, so that its offset stays shared
-    /// with every other writer. Pipes and terminals are opened again: their flags must not change under the caller.
+    /// A file or socket that the caller holds open as `/proc/<pid>/fd/<n>`: the same open file, so that its offset
+    /// stays shared with every other writer. Pipes and terminals are opened again: their flags must not change under
+    /// the caller.
     private static func share(_ path: String, _ kind: mode_t) throws(SystemError) -> FileDescriptor? {
         let parts = path.split(separator: "/")
         guard kind == S_IFREG || kind == S_IFSOCK, parts.count == 4, parts[0] == "proc", parts[2] == "fd",

@@ -4,7 +4,7 @@ import Synchronization
 
 /// Host ports that wait for a process's streams, each with the manager's end of the stream.
 ///
-/// When the process never starts, `cancel` closes the ends: readers must see the end of file.
+/// When the process never starts, `cancel` closes the ends, so that readers see the end of file.
 package final class ReservedStreams {
     package var stdin: UInt32 = 0
     package var stdout: UInt32 = 0

@@ -1,4 +1,4 @@
-/// Where a process's standard streams lead on the host: paths of fifos, files or terminals; empty means nowhere.
+/// Paths of a process's standard streams on the host: fifos, files or terminals; empty for none.
 package struct StreamPaths: Sendable, Equatable {
     package var stdin = ""
     package var stdout = ""

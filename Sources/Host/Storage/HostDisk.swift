@@ -1,13 +1,13 @@
 import Glibc
 import LinuxKernel
 
-/// A block device or an image file of the host, open for a machine.
+/// A block device or an image file of the host, opened for a machine.
 package struct HostDisk: Sendable {
     package let path: String
     package let file: SharedDescriptor
     package let isBlockDevice: Bool
     package let readOnly: Bool
-    /// Equal for two that are the same disk, whatever their paths are.
+    /// Identity of the disk: equal for two paths of the same disk.
     package let identity: Identity
 
     package struct Identity: Sendable, Hashable {
@@ -24,7 +24,7 @@ package struct HostDisk: Sendable {
         return "/dev/" + line.dropFirst("DEVNAME=".count)
     }
 
-    /// Opens it; a device that can't be written is read-only, whatever is asked.
+    /// Opens a disk. A device that can't be written is opened read-only, whatever is asked.
     package init(path: String, readOnly: Bool) throws(SystemError) {
         try self.init(FoundFile(path), readOnly: readOnly)
     }
@@ -43,7 +43,7 @@ package struct HostDisk: Sendable {
         file = SharedDescriptor(try found.open(self.readOnly ? O_RDONLY : O_RDWR))
     }
 
-    /// - Parameter number: as makedev(3) puts it together.
+    /// - Parameter number: a device number as makedev(3) makes it.
     private static func isReadOnlyDevice(_ number: dev_t) -> Bool {
         let (major, minor) = (number >> 8 & 0xfff, number & 0xff | number >> 12 & 0xfff00)
         return (try? Files.readText("/sys/dev/block/\(major):\(minor)/ro"))?.first == "1"

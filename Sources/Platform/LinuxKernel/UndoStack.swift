@@ -1,7 +1,7 @@
 /// Undo steps of an operation that acquires several things in turn.
 ///
-/// Add a step after each acquisition. If the operation fails, `undo()` runs the steps, last in, first undone; if it succeeds,
-/// `keep()` forgets them. `withUndo` does both.
+/// Add a step after each acquisition. If the operation fails, `undo()` runs the steps, last in, first undone; if it
+/// succeeds, `keep()` forgets them. `withUndo` does both.
 package struct UndoStack: Sendable {
     /// Releases one thing. A step reports its own failures: the steps below it run in any case.
     package typealias Step = @Sendable () async -> Void

@@ -2,8 +2,8 @@ import Container
 import Glibc
 import LinuxKernel
 
-/// The agent's executable file. A container's process begins as a copy of the agent, so /proc/PID/exe leads to that file. It must be
-/// on a read-only mount, or the process could overwrite the agent (CVE-2019-5736).
+/// The agent's executable file. A container's process begins as a copy of the agent, so /proc/PID/exe leads to that
+/// file. It must be on a read-only mount, or the process could overwrite the agent (CVE-2019-5736).
 enum AgentFile {
     /// Makes read-only the mount that the kernel executed the agent from.
     /// - Parameter root: of that mount, opened before the agent moved to another mount of the same files.

@@ -8,7 +8,8 @@ struct KernelCommandLine: Sendable, Equatable {
     /// A number of seconds on the command line.
     var hotPlugTimeout = Deadline.hotPlug.limit
     var logLevel = AgentLog.Level.info
-    /// Words with a dot, which may be a module's parameter `module.name=value`. The agent passes them to modules that it loads.
+    /// Words with a dot, which may be a module's parameter `module.name=value`. The agent passes them to modules that
+    /// it loads.
     private var dotted: [Substring]
 
     init(_ text: String) {
@@ -38,6 +39,6 @@ struct KernelCommandLine: Sendable, Equatable {
         return dotted.filter { $0.hasPrefix(name) }.map { $0.dropFirst(name.utf8.count) }.joined(separator: " ")
     }
 
-    /// That of the running kernel.
+    /// The command line of the running kernel.
     static var current: KernelCommandLine { KernelCommandLine((try? Files.readText("/proc/cmdline")) ?? "") }
 }

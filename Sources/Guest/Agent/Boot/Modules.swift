@@ -31,7 +31,7 @@ enum Modules {
     /// The read end of a pipe that ends when all modules are loaded.
     private static let done = Mutex<Int32>(-1)
 
-    /// Loads the other modules in the background, at the lowest priority until somebody waits for them.
+    /// Loads the other modules in the background, at the lowest priority until a caller waits for them.
     static func loadLater() throws(SystemError) {
         let pipe = try Pipe()
         let writeEnd = try pipe.writeEnd.duplicate().take()
@@ -53,7 +53,8 @@ enum Modules {
         if progress.withLock({ $0 == .needed }) { setpriority(ownThread, 0, 0) }
     }
 
-    /// Waits until all modules are loaded, or until `Deadline.modules`. Call it before use of a disk, link or file system.
+    /// Waits until all modules are loaded, or until `Deadline.modules`. A use of a disk, link or file system waits
+    /// first.
     static func wait() {
         let isPending = progress.withLock { progress in
             if progress == .idle { progress = .needed }

@@ -1,7 +1,8 @@
 import Container
 import OCISpec
 
-/// Plans an unused container while the host prepares the first one: the first use of the decoders takes five times as long as the second.
+/// Plans an unused container while the host prepares the first one: the first use of the decoders takes five times as
+/// long as the second.
 enum WarmUp {
     static func run(_ zygote: Zygote) {
         if let plan = try? plan() { zygote.warmUp(plan) }

@@ -26,7 +26,7 @@ final class ContainerTable: Sendable {
         guard isFree else { throw RPCError(.alreadyExists, "container \(id) exists already") }
     }
 
-    /// Gives back the id of a container that could not be created.
+    /// Frees the id of a container that could not be created.
     func cancelReservation(_ id: String) { state.withLock { $0.entries[id] = nil } }
 
     func add(_ container: GuestContainer) {

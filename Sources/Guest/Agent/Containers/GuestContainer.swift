@@ -9,7 +9,7 @@ import TTRPC
 
 /// A container: its plan, what its creation has acquired, and its processes.
 final class GuestContainer: Sendable {
-    /// Everything that a container is created from.
+    /// All inputs of a container's creation.
     struct Request: Sendable {
         var plan: ContainerPlan
         /// Disks, memory and sockets, in the order in which they are set up.
@@ -25,12 +25,12 @@ final class GuestContainer: Sendable {
     let cgroup: Cgroup
     let initial: GuestProcess
     private let kernel: any GuestKernel
-    /// In the order in which they were mounted.
+    /// Mounts in the order in which they were made.
     private let mounts: [String]
     private let sockets: [any RelayedSocket]
 
     private struct Processes: Sendable {
-        /// By exec id; the first process by the container's id too. nil: one that is being started.
+        /// Processes by exec id; the first process by the container's id too. nil: being started.
         var byID: [String: GuestProcess?] = [:]
         var areReleased = false
     }
@@ -50,7 +50,8 @@ final class GuestContainer: Sendable {
         processes = Mutex(Processes(byID: byID))
     }
 
-    /// Sets up storages, filter, cgroup and the first process, in this order. A failure undoes what was done, the last first.
+    /// Sets up storages, filter, cgroup and the first process, in this order. A failure undoes what was done, the last
+    /// first.
     /// - Throws: `RPCError`, `PlanError`, `SystemError` or `InitError` of the step that failed.
     static func create(_ request: Request, on kernel: any GuestKernel) async throws -> GuestContainer {
         try await withUndo { undo in
@@ -99,7 +100,7 @@ final class GuestContainer: Sendable {
         return (mounts, sockets)
     }
 
-    /// Kills all processes and gives everything back. Blocks.
+    /// Kills all processes and releases all resources. Blocks.
     func release() {
         let ended = processes.withLock { processes in
             defer { processes = Processes(areReleased: true) }

@@ -3,8 +3,8 @@ import FoundationEssentials
 import OCISpec
 import TTRPC
 
-// A host that knows this agent sends the specification's own JSON (`AgentFeature.specJSON`). The older messages lack some fields and
-// can't tell zero from absent.
+// A host that knows this agent sends the specification's own JSON (`AgentFeature.specJSON`). The older messages lack
+// some fields and can't tell zero from absent.
 
 extension Grpc_CreateContainerRequest {
     func specification() throws -> OCISpec.Spec {

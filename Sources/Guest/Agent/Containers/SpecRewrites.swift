@@ -11,8 +11,8 @@ extension Service {
     /// The host has already translated paths (GuestSpec). The guest then rewrites, in this order:
     /// 1. the pid namespace, when the sandbox shares one: it replaces whatever the specification says;
     /// 2. namespaces of other containers, which the host names by container id: they become paths below /proc;
-    /// 3. disks, which the host names by their place on a bus: they become the guest's device numbers. Last, as it may wait for a
-    ///    disk to appear, and an error of the other steps needs no disk.
+    /// 3. disks, which the host names by their place on a bus: they become the guest's device numbers. Last, as it may
+    ///    wait for a disk to appear, and an error of the other steps needs no disk.
     func guestSpecification(of request: Grpc_CreateContainerRequest) async throws -> Spec {
         var specification = try request.specification()
         if request.sandboxPidns { try specification.sharePIDNamespace(of: guest.containers) }

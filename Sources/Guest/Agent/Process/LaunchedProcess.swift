@@ -3,7 +3,7 @@ import Container
 import Glibc
 import LinuxKernel
 
-/// What a process of a container begins from.
+/// The state that a container's process begins from.
 enum Launch: Sendable {
     case container(ContainerPlan)
     /// Joins the namespaces of the process `target`.
@@ -17,7 +17,7 @@ struct LaunchedProcess: ~Copyable {
     let errorPage: FileDescriptor
     let ends: ProcessStreams.Ends
 
-    /// Starts the init and answers it until it is ready. Blocks. A failure kills what was started.
+    /// Starts the init and answers it until it is ready. Blocks. On failure, kills the started process.
     /// - Parameter filter: compiled once for all processes of a container.
     /// - Throws: `InitError` with the init's words, or `SystemError`.
     init(_ launch: Launch, _ zygote: Zygote, filter: SeccompFilter?, reaper: Reaper) throws {
@@ -69,7 +69,7 @@ struct LaunchedProcess: ~Copyable {
         while true {
             switch syncSocket.next() {
             case .ready:
-                // From outside: root of a user namespace may not raise its limits (prlimit(2)).
+                // Set from outside: root of a user namespace may not raise its limits (prlimit(2)).
                 for limit in request.process.limits {
                     try checkNegativeErrno(
                         "set limit (process.rlimits)", "\(limit.resource)",
@@ -95,7 +95,7 @@ struct LaunchedProcess: ~Copyable {
     }
 }
 
-/// A launch as the zygote and the init take it.
+/// A launch in the form that the zygote and the init receive.
 private struct LaunchRequest: ~Copyable {
     let role: ContainerInit
     let process: ProcessPlan

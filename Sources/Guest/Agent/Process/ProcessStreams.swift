@@ -14,7 +14,8 @@ struct StreamPorts: Sendable {
     var stderr: UInt32 = 0
 }
 
-/// The agent's ends of a process's standard streams: connected to ports of the host, or kept for clients that read and write by calls.
+/// The agent's ends of a process's standard streams: connected to ports of the host, or kept for clients that read and
+/// write by calls.
 final class ProcessStreams: Sendable {
     enum Standard: Sendable { case input, output, error }
 
@@ -77,7 +78,7 @@ final class ProcessStreams: Sendable {
         if ports.stdin == 0, ports.stdout != 0 || ports.stderr != 0 { closeInput() }
     }
 
-    /// The end that the relay will own: a copy of a terminal's, or a pipe's end itself.
+    /// The end for the relay: a copy of a terminal's descriptor, or the pipe's end itself.
     private func end(_ stream: Standard, _ isTerminal: Bool) throws(SystemError) -> FileDescriptor {
         if !isTerminal, let end = ends.withLock({ $0.take(stream) }) { return end }
         return try copy(of: stream)
@@ -135,9 +136,10 @@ final class ProcessStreams: Sendable {
 
     /// Suspends until the output of a process that has ended is on its way to the host.
     ///
-    /// Guest and host both wait, for different bytes. Here: bytes between the process's pipe and vsock. A child of the process may keep
-    /// the pipe open, so the wait ends when nothing moves for `quietGuestOutput`. On the host: bytes between vsock and the manager's
-    /// fifo, whose reader may be slow. Each side sees its own half only, and the host must not trust the guest's word.
+    /// Guest and host both wait, for different bytes. Here: bytes between the process's pipe and vsock. A child of the
+    /// process may keep the pipe open, so the wait ends when nothing moves for `quietGuestOutput`. On the host: bytes
+    /// between vsock and the manager's fifo, whose reader may be slow. Each side sees its own half only, and the host
+    /// must not trust the guest's word.
     func drain(on loop: any EventLoop) async {
         ends.withLock { $0.terminal = nil }
         await drained(
@@ -146,6 +148,6 @@ final class ProcessStreams: Sendable {
             on: loop)
     }
 
-    /// Closes the ends that are kept for calls.
+    /// Closes the ends that were kept for calls.
     func release() { ends.withLock { $0 = Ends() } }
 }

@@ -15,17 +15,18 @@ final class Reaper: Sendable {
 
     private struct State: Sendable {
         var watchers: [pid_t: @Sendable (Int32) -> Void] = [:]
-        /// Statuses of children that ended before anybody asked for them.
+        /// Statuses of children that ended before a watch was set.
         var early: [pid_t: Int32] = [:]
     }
     private let state = Mutex(State())
     private let wake: Pipe
     private let collect: @Sendable () -> Collected
 
-    /// Orphans end unasked: their statuses are kept up to this many.
+    /// The maximum of kept statuses of orphans, which no caller watches.
     private static let maxEarly = 4096
 
-    /// - Parameter collect: blocks until a child has ended. Tests replace it: a process has one reaper of all its children.
+    /// - Parameter collect: blocks until a child has ended. Tests replace it: a process has one reaper of all its
+    ///   children.
     init(collect: @escaping @Sendable () -> Collected = Reaper.waitForAnyChild) throws(SystemError) {
         wake = try Pipe()
         self.collect = collect
@@ -70,7 +71,7 @@ final class Reaper: Sendable {
             switch collect() {
             case .interrupted: continue
             case .noChildren:
-                // Sleeps until somebody starts a child and watches it.
+                // Sleeps until a child is started and watched.
                 var byte: UInt8 = 0
                 _ = unsafe read(wake.readEnd.raw, &byte, 1)
             case .exited(let pid, let status):

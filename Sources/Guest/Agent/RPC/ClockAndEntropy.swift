@@ -4,7 +4,7 @@ import LinuxKernel
 import SwiftProtobuf
 import TTRPC
 
-/// Renews what a clone of a saved machine has in common with its siblings.
+/// Renews the state that clones of one VM template would share.
 extension Service {
     func setGuestDateTime(_ request: Grpc_SetGuestDateTimeRequest, _ context: CallContext) async throws
         -> Google_Protobuf_Empty

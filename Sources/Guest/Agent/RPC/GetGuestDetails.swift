@@ -9,7 +9,7 @@ extension Service {
         -> Grpc_GuestDetailsResponse
     {
         var response = Grpc_GuestDetailsResponse()
-        // In hexadecimal digits (Documentation/ABI/testing/sysfs-devices-memory).
+        // The file has hexadecimal digits (Documentation/ABI/testing/sysfs-devices-memory).
         if request.memBlockSize, let text = try? Files.readText("/sys/devices/system/memory/block_size_bytes") {
             response.memBlockSizeBytes = UInt64(String(text.filter { !$0.isWhitespace }), radix: 16) ?? 0
         }

@@ -4,7 +4,7 @@ import SwiftProtobuf
 import TTRPC
 
 extension Service {
-    /// Kills a container's processes and gives back what it holds. Of several callers one succeeds.
+    /// Kills a container's processes and releases its resources. Of several callers one succeeds.
     func removeContainer(_ request: Grpc_RemoveContainerRequest, _ context: CallContext) async throws
         -> Google_Protobuf_Empty
     {

@@ -34,7 +34,8 @@ extension Service {
         return resources
     }
 
-    /// - Throws: `failedPrecondition` when the request asks for this check and the new limit is below the memory in use.
+    /// - Throws: `failedPrecondition` when the request asks for this check and the new limit is below the memory in
+    ///   use.
     private static func checkMemoryInUse(_ resources: OCISpec.Linux.Resources, _ cgroup: Cgroup) throws(RPCError) {
         guard resources.memory?.checkBeforeUpdate ?? false, let limit = resources.memory?.limit, limit > 0,
             let used = cgroup.number("memory.current"), used > UInt64(limit)

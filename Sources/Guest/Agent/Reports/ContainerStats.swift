@@ -2,7 +2,8 @@ import AgentAPI
 import Container
 import LinuxKernel
 
-/// A container's figures from the files of its cgroup (Documentation/admin-guide/cgroup-v2.rst), and of the guest's links.
+/// A container's statistics from the files of its cgroup (Documentation/admin-guide/cgroup-v2.rst), and of the
+/// guest's links.
 enum ContainerStats {
     static func read(_ cgroup: Cgroup) -> Grpc_StatsContainerResponse {
         var response = Grpc_StatsContainerResponse()
@@ -19,7 +20,7 @@ enum ContainerStats {
     private static func processors(_ cgroup: Cgroup) -> Grpc_CpuStats {
         let table = cgroup.table("cpu.stat")
         var stats = Grpc_CpuStats()
-        // Nanoseconds, as the message has them.
+        // The message has nanoseconds.
         stats.cpuUsage.totalUsage = (table["usage_usec"] ?? 0) &* 1000
         stats.cpuUsage.usageInUsermode = (table["user_usec"] ?? 0) &* 1000
         stats.cpuUsage.usageInKernelmode = (table["system_usec"] ?? 0) &* 1000
@@ -33,7 +34,7 @@ enum ContainerStats {
         var stats = Grpc_MemoryStats()
         let events = cgroup.table("memory.events")
         stats.stats = cgroup.table("memory.stat")
-        // Beside the kernel's own names, which have none for it.
+        // Names of the message beside the kernel's own, which lack them.
         stats.stats["oom_kill"] = events["oom_kill"] ?? 0
         stats.cache = stats.stats["file"] ?? 0
         stats.useHierarchy = true

@@ -1,11 +1,11 @@
 import Glibc
 import LinuxKernel
 
-/// Figures of the guest and of the agent in Prometheus' text format, under Kata's names.
+/// Statistics of the guest and the agent in Prometheus' text format, under Kata's names.
 package struct GuestMetrics: Sendable {
     private var text = ""
 
-    /// What the agent's and the guest's files below /proc say now.
+    /// Reads the agent's and the guest's files below /proc.
     static func current(startup: [(point: String, seconds: Double)]) -> String {
         var metrics = GuestMetrics()
         metrics.family(
@@ -20,7 +20,7 @@ package struct GuestMetrics: Sendable {
         return metrics.text
     }
 
-    /// Since the guest's kernel began (CLOCK_BOOTTIME).
+    /// Time since the boot of the guest's kernel (CLOCK_BOOTTIME).
     static func uptime() -> Double {
         var time = timespec()
         unsafe clock_gettime(CLOCK_BOOTTIME, &time)

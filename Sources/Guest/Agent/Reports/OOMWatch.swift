@@ -13,27 +13,28 @@ final class OOMWatch: Sendable {
     }
 
     private struct State: Sendable {
-        /// By inotify watch.
+        /// Containers by inotify watch.
         var watched: [Int32: Watched] = [:]
-        /// Containers that nobody has asked for yet, in the order of their kills.
+        /// Containers whose kill no caller has received yet, in the order of the kills.
         var events: [String] = []
         var waiters: [CheckedContinuation<String, Never>] = []
     }
     private let state = Mutex(State())
     private let descriptor: FileDescriptor
 
-    /// Further reports are dropped while nobody asks for them.
+    /// The maximum of waiting reports; further ones are dropped.
     private static let maxEvents = 1024
     private static let eventsFile = "memory.events"
 
-    /// Starts the watch on a thread of its own.
+    /// Starts the watch on a new thread.
     init() throws(SystemError) {
         descriptor = FileDescriptor(
             owning: try check("watch", "cgroups") { inotify_init1(Int32(IN_CLOEXEC)) })
         detachThread("oom") { [self] in run() }
     }
 
-    /// Watches a container from now on. Without the memory controller the guest's kernel has no such file and no such kills.
+    /// Watches a container from now on. Without the memory controller the guest's kernel has no such file and no such
+    /// kills.
     func add(_ container: String, _ cgroup: Cgroup) {
         state.withLock { state in
             let path = cgroup.path + "/" + Self.eventsFile
@@ -53,7 +54,7 @@ final class OOMWatch: Sendable {
         }
     }
 
-    /// Suspends until a container has had such a kill; each kill that is seen is reported once, to one caller.
+    /// Suspends until a container has had such a kill. Each kill that is seen is reported once, to one caller.
     func next() async -> String {
         await withCheckedContinuation { continuation in
             let event = state.withLock { state -> String? in
@@ -70,7 +71,7 @@ final class OOMWatch: Sendable {
     private func run() {
         var buffer = [UInt8](repeating: 0, count: 4096)
         while true {
-            // The events are not decoded: any of them leads to a look at all containers, which are few.
+            // Ignores the events' contents: any event makes it check all containers, which are few.
             guard unsafe read(descriptor.raw, &buffer, buffer.count) > 0 || errno == EINTR else { return }
             lookAtAll()
         }

@@ -1,7 +1,7 @@
 import Glibc
 import LinuxKernel
 
-/// One process as proc(5) tells of it.
+/// One process, as proc(5) describes it.
 package struct ProcessEntry: Equatable, Sendable {
     package var pid: Int32
     package var user: UInt32
@@ -48,7 +48,7 @@ package struct ProcessEntry: Equatable, Sendable {
         residentPages = number(21)
     }
 
-    /// The process as it is now; nil when it has gone.
+    /// Reads the process's present state; nil when it has ended.
     static func read(_ pid: Int32) -> ProcessEntry? {
         guard let stat = try? Files.readText("/proc/\(pid)/stat"), let command = try? Files.read("/proc/\(pid)/cmdline")
         else { return nil }
@@ -59,12 +59,12 @@ package struct ProcessEntry: Equatable, Sendable {
     }
 }
 
-/// A list of processes in the words of ps(1), which a guest need not have.
+/// A list of processes in the format of ps(1), which a guest need not have.
 package struct ProcessTable: Sendable {
-    /// What the numbers of an entry are relative to.
+    /// The values that an entry's numbers are relative to.
     package struct Clock: Sendable {
         package var ticksPerSecond: UInt64
-        /// Seconds since boot, and the time of day they end at.
+        /// Seconds since boot, and the time of day at that moment.
         package var uptime: UInt64
         package var now: Int
         package var memoryBytes: UInt64
@@ -91,7 +91,7 @@ package struct ProcessTable: Sendable {
 
     private let columns: [Column]
 
-    /// - Parameter options: as of ps(1): `-ef` (the standard), `aux`, `-o FIELD,FIELD…`, `-e`, `-A`, `-f`, `-x`.
+    /// - Parameter options: options of ps(1): `-ef` (the default), `aux`, `-o FIELD,FIELD…`, `-e`, `-A`, `-f`, `-x`.
     /// - Throws: with the option or field that is unknown.
     package init(options: [String]) throws(ProcessTableError) {
         var named: [Column] = []
@@ -126,7 +126,7 @@ package struct ProcessTable: Sendable {
         "user", "pid", "pcpu", "pmem", "vsz", "rss", "tty", "stat", "start", "time", "args",
     ]
 
-    /// A title line and a line each, columns aligned.
+    /// Formats a title line and one line for each process, with aligned columns.
     package func text(_ entries: [ProcessEntry], _ clock: Clock) -> String {
         let lines = [columns.map(\.title)] + entries.map { entry in columns.map { $0.value(entry, clock) } }
         let widths = columns.indices.map { index in lines.map { $0[index].count }.max() ?? 0 }
@@ -197,7 +197,7 @@ package struct ProcessTable: Sendable {
             return clock.uptime > start ? clock.uptime - start : 0
         }
 
-        /// Processor time of all time since its start, in thousandths.
+        /// The average processor use since its start, in thousandths.
         private static func share(_ entry: ProcessEntry, _ clock: Clock) -> UInt64 {
             entry.ticks.saturatingProduct(1000, 1) / clock.ticksPerSecond / max(1, elapsed(entry, clock))
         }
@@ -215,7 +215,7 @@ package struct ProcessTable: Sendable {
             return unsafe "\(two(UInt64(parts.tm_hour))):\(two(UInt64(parts.tm_min)))"
         }
 
-        /// The name of a device number, as proc_pid_stat(5) packs it.
+        /// The name of a terminal's device number, as proc_pid_stat(5) packs it.
         private static func terminal(_ number: Int32) -> String {
             let (major, minor) = ((number >> 8) & 0xfff, (number & 0xff) | ((number >> 12) & 0xfff00))
             switch major {
@@ -231,14 +231,14 @@ package struct ProcessTable: Sendable {
             printable(entry.arguments.isEmpty ? "[\(entry.command)]" : entry.arguments.joined(separator: " "))
         }
 
-        /// A process can't forge lines or drive the reader's terminal.
+        /// Replaces control characters: a process can't forge lines or drive the reader's terminal.
         private static func printable(_ text: String) -> String {
             String(text.unicodeScalars.map { $0.value < 32 || (127..<160).contains($0.value) ? "?" : Character($0) })
         }
     }
 }
 
-/// Which words of ps(1) are not known here.
+/// An option or field of ps(1) that is not supported.
 package struct ProcessTableError: Error, CustomStringConvertible {
     package let description: String
     init(_ description: String) { self.description = description }

@@ -30,7 +30,8 @@ package struct Cgroup: Sendable {
         try apply(limits)
     }
 
-    /// Enables every controller for the cgroups below `path`. The first time takes the kernel a while: the agent does the root's early.
+    /// Enables every controller for the cgroups below `path`. The first time takes the kernel a while: the agent does
+    /// the root's early.
     package static func passDown(_ path: String = root) {
         func words(_ file: String) -> Set<Substring> {
             Set(((try? Files.readText(path + "/" + file)) ?? "").split(whereSeparator: \.isWhitespace))
@@ -78,7 +79,8 @@ package struct Cgroup: Sendable {
         }
     }
 
-    /// Waits until cgroup.events changes, as it does when the last process has gone (cgroup-v2.rst, "Basic Operations").
+    /// Waits until cgroup.events changes, as it does when the last process has gone (cgroup-v2.rst, "Basic
+    /// Operations").
     private static func waitForChange(_ events: Int32, until deadline: ContinuousClock.Instant) -> Bool {
         let rest = max(.zero, deadline - .now) / .milliseconds(1)
         var polled = pollfd(fd: events, events: Int16(POLLPRI), revents: 0)
@@ -90,8 +92,8 @@ package struct Cgroup: Sendable {
 
     /// The cgroup for a further process of the container.
     ///
-    /// A container that has passed its controllers down (systemd does) holds no process itself any more (cgroups(7), "no internal
-    /// processes"): then the process joins the cgroup of the container's first process.
+    /// A container that has passed its controllers down (systemd does) holds no process itself any more (cgroups(7),
+    /// "no internal processes"): then the process joins the cgroup of the container's first process.
     package func cgroupForExec(of first: Int32) -> Cgroup {
         guard !text("cgroup.subtree_control").allSatisfy(\.isWhitespace) else { return self }
         let unified = "0::/"

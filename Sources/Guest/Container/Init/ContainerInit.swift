@@ -3,7 +3,8 @@ import Glibc
 import LinuxKernel
 import OCISpec
 
-/// The first steps of a container's process, in a copy of the zygote. It has one thread, so Swift code is safe between fork and exec.
+/// The first steps of a container's process, in a copy of the zygote. It has one thread, so Swift code is safe between
+/// fork and exec.
 package enum ContainerInit: UInt8, Sendable {
     /// Builds a new container.
     case container
@@ -78,8 +79,8 @@ package enum ContainerInit: UInt8, Sendable {
         }
     }
 
-    /// Joins existing namespaces and makes new ones; a user namespace first, as it owns the others (user_namespaces(7)).
-    /// Returns in the process that becomes the container's.
+    /// Joins existing namespaces and makes new ones; a user namespace first, as it owns the others
+    /// (user_namespaces(7)). Returns in the process that becomes the container's.
     private static func enterNamespaces(_ plan: NamespacePlan, _ sync: borrowing SyncSocket) throws {
         var joined: [(flag: UInt64, descriptor: Int32)] = []
         // Open all before joining any: the paths are the guest's.
@@ -108,8 +109,9 @@ package enum ContainerInit: UInt8, Sendable {
         try continueInChild(sync)
     }
 
-    /// Opens the file that sets a new time namespace's clocks. Inside a user namespace the open would fail: the process isn't dumpable,
-    /// so it doesn't own its files below /proc. A write needs the opener's rights only (time_namespaces(7)).
+    /// Opens the file that sets a new time namespace's clocks. Inside a user namespace the open would fail: the process
+    /// isn't dumpable, so it doesn't own its files below /proc. A write needs the opener's rights only
+    /// (time_namespaces(7)).
     private static func openTimeOffsets(_ plan: NamespacePlan) throws(SystemError) -> FileDescriptor? {
         guard plan.new & UInt64(clx_new_time.rawValue) != 0, !plan.timeOffsets.isEmpty else { return nil }
         return try FileDescriptor.open("/proc/self/timens_offsets", O_WRONLY)
@@ -122,7 +124,8 @@ package enum ContainerInit: UInt8, Sendable {
         }
     }
 
-    /// Goes on in a child: a new pid or time namespace holds only children of its maker (unshare(2)). The child's parent is the agent.
+    /// Goes on in a child: a new pid or time namespace holds only children of its maker (unshare(2)). The child's
+    /// parent is the agent.
     private static func continueInChild(_ sync: borrowing SyncSocket) throws {
         let child = try checkNegativeErrno("fork", "into the container", clx_fork_sibling(0, -1))
         if child > 0 {

@@ -4,8 +4,8 @@ import LinuxKernel
 
 /// A page of shared memory where a process's init writes an error that it can't send.
 ///
-/// A filter of system calls may forbid the exec and every call that could report it. Writing memory needs no call, and exec unmaps the
-/// page.
+/// A filter of system calls may forbid the exec and every call that could report it. Writing memory needs no call, and
+/// exec unmaps the page.
 package enum ErrorPage {
     /// The descriptor's number in the started process.
     package static let number: Int32 = 5

@@ -4,7 +4,8 @@ import LinuxKernel
 
 /// Makes one mount of a container.
 ///
-/// The mount is made or copied out of the container's reach and then moved to its place. Later changes use its descriptor.
+/// The mount is made or copied out of the container's reach and then moved to its place. Later changes use its
+/// descriptor.
 struct MountStep {
     /// The guest's directory where a new file system is mounted before it is moved.
     private static let stagingDirectory = "/tmp"
@@ -128,7 +129,8 @@ struct MountStep {
             rule: "a link must not lead among the files of /proc or /sys")
     }
 
-    /// Finds a directory without following links: masks and read-only paths would apply elsewhere (CVE-2019-19921, CVE-2023-27561).
+    /// Finds a directory without following links: masks and read-only paths would apply elsewhere (CVE-2019-19921,
+    /// CVE-2023-27561).
     private func findOrdinaryDirectory() throws -> FileDescriptor {
         do {
             let target = try lookup.open(mount.destination, missing: .directory, links: .refused)
@@ -161,8 +163,8 @@ struct MountStep {
 }
 
 extension MountPlan {
-    /// The file system's options. As under runc, a tmpfs without a mode gets that of the directory it covers: the default would open
-    /// a directory of mode 0700 to everybody.
+    /// The file system's options. As under runc, a tmpfs without a mode gets that of the directory it covers: the
+    /// default would open a directory of mode 0700 to everybody.
     /// - Parameter permissions: of the directory; nil when there was none.
     func data(over permissions: UInt32?) -> String {
         guard type == "tmpfs", let permissions, !data.split(separator: ",").contains(where: { $0.hasPrefix("mode=") })

@@ -93,8 +93,8 @@ enum ProcessSetup {
     /// Sets user, groups and capabilities, then executes the program. Returns only by throwing.
     ///
     /// - Parameters:
-    ///   - filter: with no_new_privs it is loaded last, so that the profile need not allow the calls made here. Without, loading needs
-    ///     CAP_SYS_ADMIN, so it comes first and the profile must allow the rest (as under runc).
+    ///   - filter: with no_new_privs it is loaded last, so that the profile need not allow the calls made here.
+    ///     Without, loading needs CAP_SYS_ADMIN, so it comes first and the profile must allow the rest (as under runc).
     ///   - agent: the agent's file, which must not become the program.
     ///   - go: waits for the go-ahead; false when the agent has given up.
     static func execute(
@@ -119,7 +119,8 @@ enum ProcessSetup {
         try checkNegativeErrno("hide", "the process", clx_set_dumpable(0))
         try checkNegativeErrno(
             "set", "capabilities", clx_set_capabilities(sets.effective, sets.permitted, sets.inheritable))
-        // An ambient capability must be permitted and inheritable too (capabilities(7)). Leave out others, as runc does.
+        // An ambient capability must be permitted and inheritable too (capabilities(7)). Leave out others, as runc
+        // does.
         let ambient = sets.ambient & sets.permitted & sets.inheritable
         try checkNegativeErrno("set", "ambient capabilities", clx_set_ambient_capabilities(ambient))
         try checkNegativeErrno("drop", "kept capabilities", clx_set_keep_capabilities(0))
@@ -141,8 +142,8 @@ enum ProcessSetup {
         throw SystemError("execute", program, errno: errno)
     }
 
-    /// Refuses a directory outside of the container's root: a leaked descriptor could lead there (CVE-2024-21626), and getcwd(2) then
-    /// fails with ENOENT.
+    /// Refuses a directory outside of the container's root: a leaked descriptor could lead there (CVE-2024-21626), and
+    /// getcwd(2) then fails with ENOENT.
     private static func checkDirectory(_ path: String) throws(SystemError) {
         guard let name = unsafe getcwd(nil, 0) else {
             guard errno == ENOENT else { return }

@@ -8,7 +8,7 @@ import LinuxKernel
 struct RootLookup {
     let root: Int32
 
-    /// The kernel's own maximum (path_resolution(7)).
+    /// The kernel's maximum of links in a path (path_resolution(7)).
     private static let maxLinks = 40
     private static let maxLinkLength = 4096
 

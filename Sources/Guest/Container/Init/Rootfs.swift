@@ -4,8 +4,8 @@ import LinuxKernel
 
 /// Builds a container's file systems, in the container's mount namespace.
 ///
-/// The root may hold hostile links: every path below it is opened with RESOLVE_IN_ROOT and used by descriptor. All of it happens before
-/// the root is entered, while /proc and /dev are still the guest's.
+/// The root may hold hostile links: every path below it is opened with RESOLVE_IN_ROOT and used by descriptor. All of
+/// it happens before the root is entered, while /proc and /dev are still the guest's.
 struct Rootfs: ~Copyable {
     let plan: ContainerPlan
     private let root: FileDescriptor
@@ -57,7 +57,8 @@ struct Rootfs: ~Copyable {
         return terminal
     }
 
-    /// Mounts a file on a path. No link is followed: the image would choose the file that the terminal covers (CVE-2025-52565).
+    /// Mounts a file on a path. No link is followed: the image would choose the file that the terminal covers
+    /// (CVE-2025-52565).
     private func show(_ file: borrowing FileDescriptor, at path: String) throws(SystemError) {
         let target = try lookup.open(path, missing: .file, links: .refused)
         let copy = FileDescriptor(owning: try checkNegativeErrno("copy mount of", path, clx_copy_mount(file.raw, 0)))

@@ -72,8 +72,8 @@ package struct SeccompFilter: Equatable, Sendable {
 
     /// Instructions that answer ENOSYS to system calls newer than every one that the profile names.
     ///
-    /// Programs then fall back to the older call, where the profile's default action might kill them. Each architecture has its
-    /// numbers. A profile that allows by default, or leaves the answer to a tracer, needs no such instructions.
+    /// Programs then fall back to the older call, where the profile's default action might kill them. Each architecture
+    /// has its numbers. A profile that allows by default, or leaves the answer to a tracer, needs no such instructions.
     private static func prologue(_ plan: SeccompPlan) -> [UInt64] {
         guard !letThrough.contains(plan.defaultAction) else { return [] }
         let tokens = [native] + plan.architectures.map { unsafe seccomp_arch_resolve_name($0) }.filter { $0 != native }

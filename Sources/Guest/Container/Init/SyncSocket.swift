@@ -4,9 +4,9 @@ import LinuxKernel
 
 /// The protocol between the agent and a process's init, over a socket pair that exec closes.
 ///
-/// The agent sends the plan, the compiled filter, then a go-ahead for each `mapUsers` and for `ready`. The init sends `mapUsers` in a new
-/// user namespace, `terminal` with a descriptor, `process` with a pid, and `ready`. End of file after the last go-ahead means that the
-/// program runs; `failure` with a line of text ends the exchange at any point.
+/// The agent sends the plan, the compiled filter, then a go-ahead for each `mapUsers` and for `ready`. The init sends
+/// `mapUsers` in a new user namespace, `terminal` with a descriptor, `process` with a pid, and `ready`. End of file
+/// after the last go-ahead means that the program runs; `failure` with a line of text ends the exchange at any point.
 package struct SyncSocket: ~Copyable, Sendable {
     package enum Message: Equatable, Sendable {
         case terminal(Int32)
@@ -20,9 +20,9 @@ package struct SyncSocket: ~Copyable, Sendable {
     /// The descriptor's number in the started process.
     package static let number: Int32 = 3
 
-    /// In bytes; a packet must fit into the socket's buffer.
+    /// The maximum in bytes; a packet must fit into the socket's buffer.
     private static let maxPacket = 32768
-    /// In bytes, of an error's text.
+    /// The maximum of an error's text, in bytes.
     private static let maxError = 16384
 
     package let descriptor: FileDescriptor

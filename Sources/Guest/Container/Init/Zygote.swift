@@ -3,7 +3,8 @@ import Glibc
 import LinuxKernel
 import Synchronization
 
-/// A single-threaded copy of the agent, forked before the agent has threads. Every process of a container begins as a copy of it.
+/// A single-threaded copy of the agent, forked before the agent has threads. Every process of a container begins as a
+/// copy of it.
 ///
 /// The copies skip Swift's start-up and inherit its caches of a plan's types (docs/decisions/0002).
 package final class Zygote: Sendable {
@@ -35,7 +36,8 @@ package final class Zygote: Sendable {
     /// - Parameters:
     ///   - cgroup: path of the cgroup v2 directory that the process begins in.
     ///   - namespaces: CLONE_NEW* flags (clone(2)).
-    ///   - descriptors: of the agent, by their numbers in the process. Standard streams that are left out are /dev/null.
+    ///   - descriptors: of the agent, by their numbers in the process. Standard streams that are left out are
+    ///     /dev/null.
     /// - Returns: the process's pid.
     package func start(
         _ role: ContainerInit, in cgroup: String, namespaces: UInt64 = 0, descriptors: [Int32: Int32]
@@ -48,7 +50,7 @@ package final class Zygote: Sendable {
         let request = Request(role: role.rawValue, namespaces: namespaces, targets: targets)
         let pid = try ask(request, targets.compactMap { table[$0] } + [group.raw])
         guard pid > 0 else {
-            // clone(2), cgroups(7): EAGAIN is the limit of the group, or of the guest.
+            // EAGAIN: the limit of the cgroup or of the guest (clone(2), cgroups(7)).
             let cause = pid == -EAGAIN ? " (is linux.resources.pids.limit reached?)" : ""
             throw SystemError("make", "a process of the container" + cause, errno: -pid)
         }
@@ -86,7 +88,8 @@ package final class Zygote: Sendable {
 
     /// Serves requests until the agent ends.
     private static func serve(_ socket: consuming FileDescriptor) -> Never {
-        // Copies inherit this. In a container's namespaces they have its rights, and its processes could trace them otherwise.
+        // Copies inherit this. In a container's namespaces they have its rights, and its processes could trace them
+        // otherwise.
         guard clx_set_dumpable(0) == 0 else { _exit(1) }
         // Without the zygote no process can start. Copies set their own score (ProcessSetup).
         try? Files.write("/proc/self/oom_score_adj", "\(neverKill)")

@@ -1,4 +1,5 @@
-/// Instructions of BPF programs: opcodes are a class with a size, an operation or a source (linux/bpf_common.h, linux/bpf.h).
+/// Instructions of BPF programs: opcodes are a class with a size, an operation or a source (linux/bpf_common.h,
+/// linux/bpf.h).
 enum BPF {
     /// Registers of extended BPF.
     enum Register: UInt8 {

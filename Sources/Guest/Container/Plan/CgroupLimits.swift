@@ -2,7 +2,8 @@ import OCISpec
 
 /// Translates resources of the specification to files of cgroup v2 (Documentation/admin-guide/cgroup-v2.rst).
 package enum CgroupLimits {
-    /// The guest's cgroup for the host's path, below /sys/fs/cgroup; systemd's `slice:prefix:name` becomes `slice/prefix-name.scope`.
+    /// The guest's cgroup for the host's path, below /sys/fs/cgroup; systemd's `slice:prefix:name` becomes
+    /// `slice/prefix-name.scope`.
     package static func path(_ given: String?, container: String) -> String {
         guard let given, !given.isEmpty else { return "kata/" + container }
         let parts = given.split(separator: ":", omittingEmptySubsequences: false)

@@ -115,7 +115,8 @@ package struct ContainerPlan: Equatable, Sendable {
 // MARK: Transfer to the container's init
 
 extension ContainerPlan: PlanCodable {
-    /// The agent keeps its own part: limits and device rules of the cgroup, and the rules of the filter, which it compiles.
+    /// The agent keeps its own part: limits and device rules of the cgroup, and the rules of the filter, which it
+    /// compiles.
     mutating func code(_ coder: inout PlanCoder) {
         coder.code(&rootfs)
         coder.code(&readOnlyRoot)

@@ -33,7 +33,8 @@ package struct DeviceFilter: Equatable, Sendable {
     package private(set) var allowsByDefault = false
     package private(set) var exceptions: [Exception] = []
 
-    /// Rules that every container gets: it may make nodes, and use the default devices (config-linux.md, "Default Devices").
+    /// Rules that every container gets: it may make nodes, and use the default devices (config-linux.md, "Default
+    /// Devices").
     private static let always: [OCISpec.Linux.Resources.DeviceRule] =
         [.init(allow: true, type: "c", access: "m"), .init(allow: true, type: "b", access: "m")]
         + defaultDevices.map { (major: Int64, minor: Int64?) in

@@ -1,5 +1,6 @@
 extension DeviceFilter {
-    /// The filter as a program for the kernel (BPF_PROG_TYPE_CGROUP_DEVICE): struct bpf_cgroup_dev_ctx in, 1 (allowed) or 0 out.
+    /// The filter as a program for the kernel (BPF_PROG_TYPE_CGROUP_DEVICE): struct bpf_cgroup_dev_ctx in, 1 (allowed)
+    /// or 0 out.
     package var program: [UInt64] {
         Self.loadRequest + exceptions.flatMap(block) + [BPF.set(.result, allowsByDefault ? 1 : 0), BPF.exit]
     }
@@ -27,7 +28,8 @@ extension DeviceFilter {
         if let major = exception.major { tests.append { BPF.skip($0, unless: Self.major, is: major) } }
         if let minor = exception.minor { tests.append { BPF.skip($0, unless: Self.minor, is: minor) } }
         if exception.access != .all {
-            // The part of the requested access that the exception names: any of it is denied, all of it must be allowed.
+            // The part of the requested access that the exception names: any of it is denied, all of it must be
+            // allowed.
             tests.append { _ in BPF.move(Self.scratch, from: Self.access) }
             tests.append { _ in BPF.and(Self.scratch, exception.access.rawValue) }
             tests.append { [allowsByDefault] in

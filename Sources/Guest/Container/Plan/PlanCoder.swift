@@ -2,7 +2,8 @@ import OCISpec
 
 /// Encodes a plan for another process of the same executable, and decodes it there: field after field, without names.
 ///
-/// `Codable` would search the program's conformances for every type, in each new process: a quarter of such a process's time.
+/// `Codable` would search the program's conformances for every type, in each new process: a quarter of such a process's
+/// time.
 struct PlanCoder {
     private(set) var bytes: [UInt8] = []
     private var position = 0

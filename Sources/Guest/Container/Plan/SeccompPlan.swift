@@ -51,7 +51,8 @@ package struct SeccompPlan: Equatable, Sendable {
                     argument: argument.index, comparison: UInt32(order + 1), value: argument.value,
                     second: argument.valueTwo ?? 0)
             }
-            // libseccomp takes each argument once in a rule: what names one twice becomes rules of their own, any of which is enough.
+            // libseccomp takes each argument once in a rule: what names one twice becomes rules of their own, any of
+            // which is enough.
             let repeats = Set(conditions.map(\.argument)).count < conditions.count
             for name in syscall.names {
                 if repeats {

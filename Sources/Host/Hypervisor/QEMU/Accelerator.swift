@@ -2,7 +2,7 @@ import CLinux
 import Glibc
 import LinuxKernel
 
-/// What runs the guest's instructions: hardware, or QEMU's own translator.
+/// The executor of the guest's instructions: hardware, or QEMU's own translator (TCG).
 package enum Accelerator: String, Sendable, CaseIterable {
     case kvm, tcg
 
@@ -16,24 +16,24 @@ package enum Accelerator: String, Sendable, CaseIterable {
         }
     }
 
-    /// SerialQueue of the probe's loop, and the longest a usable KVM takes for them: hardware needs some 10 µs, software emulation 17 ms.
+    /// Iterations of the probe's loop: hardware needs some 10 µs for them, software emulation 17 ms.
     private static let turns: UInt32 = 20_000
-    /// The most that a usable KVM takes.
+    /// The maximum time of a usable KVM for the loop.
     private static let limitMicroseconds: Int64 = 1000
 
     /// - Parameters:
     ///   - wanted: `auto`, `kvm` or `tcg`.
-    ///   - note: the file that keeps the result: a probe of a device that emulates takes 20 ms.
+    ///   - note: the file that keeps the result: a probe of an emulated device takes 20 ms.
     package static func choose(_ wanted: String, device: String = "/dev/kvm", note: String = "/run/vc/kvm") -> Choice {
         if let forced = Accelerator(rawValue: wanted) { return Choice(forced, "the configuration asks for \(wanted)") }
-        // The node is new after a start of the host or of the module.
+        // The note is valid only for this device node: a start of the host or the module makes a new one.
         var facts = stat()
         guard unsafe stat(device, &facts) == 0 else { return judge(microseconds: -Int64(errno), device: device) }
         let node = "\(device) \(facts.st_ino) \(facts.st_ctim.tv_sec).\(facts.st_ctim.tv_nsec) "
         if let known = try? Files.readText(note), known.hasPrefix(node), let time = Int64(known.dropFirst(node.count)) {
             return judge(microseconds: time, device: device)
         }
-        // The host may have been busy: the fastest of three counts.
+        // The host may have been busy: takes the fastest of three probes.
         var time = unsafe clx_kvm_loop_microseconds(device, turns)
         for _ in 1..<3 where time > limitMicroseconds {
             time = unsafe min(time, clx_kvm_loop_microseconds(device, turns))
@@ -45,7 +45,7 @@ package enum Accelerator: String, Sendable, CaseIterable {
         return judge(microseconds: time, device: device)
     }
 
-    /// The rule by itself: an open device proves nothing, a loop that runs at the speed of hardware does.
+    /// Decides from the probe: a loop at the speed of hardware proves a usable KVM, an open device does not.
     static func judge(microseconds time: Int64, device: String) -> Choice {
         if time < 0 { return Choice(.tcg, "\(device) can't be used: \(SystemError.text(of: Int32(-time)))") }
         if time > limitMicroseconds {

@@ -10,10 +10,10 @@ enum QEMUArguments {
     private static func base(_ qemu: QEMU, _ machine: VMConfiguration) -> [String] {
         var type = qemu.machineType
         if type == "q35" { type += ",smm=off,sata=off,smbus=off,vmport=off,hpet=off" }
-        // The guest's memory stays out of a core file.
+        // Keeps the guest's memory out of core files.
         type += ",memory-backend=ram,dump-guest-core=off"
         if !qemu.machineAccelerators.isEmpty { type += "," + qemu.machineAccelerators }
-        // One socket of as many cores as there may be: a processor that is added later is named by its core's number.
+        // One socket with the maximum of cores: a processor that is added later is named by its core's number.
         let most = max(machine.vcpus, machine.maxVCPUs)
         return [
             "-nodefaults", "-no-user-config", "-no-reboot", "-nographic", "-name", "sandbox-\(machine.name)",
@@ -23,7 +23,8 @@ enum QEMUArguments {
         ]
     }
 
-    /// TCG runs `rep stosb` and `rep movsb` a byte at a time: without these two bits kernel and programs clear and copy by words.
+    /// TCG runs `rep stosb` and `rep movsb` a byte at a time: without these two bits kernel and programs clear and copy
+    /// by words.
     private static func processor(_ qemu: QEMU) -> String {
         let model = qemu.accelerator.accelerator == .tcg ? "max,erms=off,fsrm=off" : "host"
         return model + (qemu.cpuFeatures.isEmpty ? "" : "," + qemu.cpuFeatures)
@@ -33,7 +34,7 @@ enum QEMUArguments {
         let grows = machine.memorySlots > 0 && machine.maxMemoryMiB > machine.memoryMiB
         let image = machine.image?.memoryMiB ?? 0
         let maximum = (grows ? machine.maxMemoryMiB : machine.memoryMiB) + image
-        // A slot is for a module. virtio-mem takes none, and the guest's kernel asks for the state of each.
+        // A slot is for a module. virtio-mem needs none, and the guest's kernel polls the state of each slot.
         let slots = machine.virtioMem ? 1 : max(1, machine.memorySlots)
         let amount =
             "\(machine.memoryMiB)M" + (grows || image > 0 ? ",slots=\(slots),maxmem=\(maximum)M" : "")
@@ -55,7 +56,7 @@ enum QEMUArguments {
         case .file: arguments += ["-bios", QEMUDescriptor.path(QEMUDescriptor.firmware)]
         case .fastest: if qemu.machineType == "q35" { arguments += ["-bios", "qboot.rom"] }
         }
-        // A saved machine has all that in its memory.
+        // A template has all these in its memory.
         guard machine.memory != .saved else { return arguments }
         arguments += ["-kernel", QEMUDescriptor.path(QEMUDescriptor.kernel)]
         if machine.initrd != nil { arguments += ["-initrd", QEMUDescriptor.path(QEMUDescriptor.initrd)] }
@@ -99,7 +100,8 @@ enum QEMUArguments {
                 "-device", "virtio-pmem-pci,memdev=image",
             ]
         case .block:
-            // Through the descriptor itself, which asks no permission. Disks that come later have sets from 1 on (`DiskTable`).
+            // Opens the inherited descriptor itself, which needs no permission. Disks that come later have sets from
+            // 1 on (`DiskTable`).
             return [
                 "-add-fd", "fd=\(QEMUDescriptor.image),set=0",
                 "-drive", "if=none,id=image,file=/dev/fdset/0,format=raw,readonly=on",
@@ -119,7 +121,7 @@ enum QEMUArguments {
         }
     }
 
-    /// A comma ends a value in QEMU's option lists; doubled, it is one.
+    /// Doubles commas: a single one ends a value in QEMU's option lists.
     static func escaped(_ value: String) -> String {
         value.split(separator: ",", omittingEmptySubsequences: false).joined(separator: ",,")
     }

@@ -3,7 +3,7 @@ import Glibc
 import Hypervisor
 import LinuxKernel
 
-/// What a guest that has taken QEMU over can reach: no file, process or network of the host.
+/// Confines QEMU: a guest that has taken it over reaches no file, process or network of the host.
 extension QEMU {
     func confine(_ command: inout Command, _ configuration: VMConfiguration) {
         command.newSession = true
@@ -17,8 +17,8 @@ extension QEMU {
         command.networkNamespace = configuration.networkNamespace
     }
 
-    /// All that QEMU finds by a path: itself with its libraries and firmware, and devices. Files that the guest boots, sockets, disks, memory
-    /// and logs come as open descriptors.
+    /// The root with all paths that QEMU opens: itself with its libraries and firmware, and devices. Boot files,
+    /// sockets, disks, memory and logs are passed as open descriptors.
     func privateRoot(_ configuration: VMConfiguration) -> PrivateRoot {
         let paths = ["/lib", "/lib64", "/usr/lib", "/usr/lib64", "/etc/ld.so.cache"] + Self.installation(executable)
         var devices = ["/dev/null", configuration.entropySource]
@@ -27,9 +27,9 @@ extension QEMU {
         return PrivateRoot(directory: configuration.rootDirectory, paths: paths, devices: devices)
     }
 
-    /// A program and what was installed with it, where it lies as installed programs do (hier(7)).
+    /// A program and the files installed with it, at their usual places (hier(7)).
     private static func installation(_ executable: String) -> [String] {
-        // A script needs a shell and whatever it runs.
+        // A script needs a shell and other programs.
         var start: [UInt8] = [0, 0]
         if let file = try? FileDescriptor.open(executable, O_RDONLY), unsafe read(file.raw, &start, 2) == 2,
             start == Array("#!".utf8)

@@ -2,7 +2,7 @@ import Hypervisor
 
 /// The PCIe root ports of a machine, and the device in each.
 struct DeviceSlots: Sendable, Equatable {
-    /// The first port's slot on the root bus: lower ones are for devices that are there from the start; 0x1f is the chipset's own.
+    /// The first port's slot on the root bus: lower ones hold the devices of the start; 0x1f is the chipset's own.
     static let firstSlot = 14
 
     private var devices: [String?]
@@ -21,7 +21,8 @@ struct DeviceSlots: Sendable, Equatable {
         return "port\(free)"
     }
 
-    /// Where a guest finds the device in a port: its slot on the root bus, then the only one behind it, in the format of Kata's agent.
+    /// The address of the device in a port: its slot on the root bus, then the only one behind it, in the format of
+    /// Kata's agent.
     static func pciPath(of port: String) -> String {
         let slot = firstSlot + (Int(port.drop { !$0.isNumber }) ?? 0)
         return (slot < 16 ? "0" : "") + String(slot, radix: 16) + "/00"

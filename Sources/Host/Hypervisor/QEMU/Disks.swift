@@ -29,7 +29,8 @@ extension QEMUMachine {
     private func addNode(_ disk: Disk, _ set: Int, _ monitor: Monitor) async throws {
         let wanted = disk.settings.asynchronousIO
         do { try await monitor.execute(disk.node(set: set, asynchronousIO: wanted)) } catch  where wanted != "threads" {
-            // Kernels and containers that lack io_uring, and files that lack O_DIRECT for native: threads work everywhere.
+            // Falls back to threads, which work everywhere: kernels and containers may lack io_uring, and files may
+            // lack O_DIRECT for native.
             try await monitor.execute(disk.node(set: set, asynchronousIO: "threads"))
         }
     }
@@ -73,7 +74,7 @@ extension QEMUMachine {
     package func removeDisk(_ id: String) async throws {
         try await remove(device: Disk.deviceName(id), timeout: Deadline.release.limit)
         try await removeNode(id)
-        // Until then QEMU keeps the descriptor that it was given, and with it the host's device.
+        // Until then QEMU keeps the descriptor that it received, and with it the host's device.
         if let set = disks.withLock({ $0.sets.removeValue(forKey: id) }) {
             try await monitor().execute(QMP.RemoveFD(set: set))
         }
@@ -81,8 +82,8 @@ extension QEMUMachine {
         disks.withLock { disks in disks.units = disks.units.filter { $0.value != id } }
     }
 
-    /// Removes what is behind a device that has left the guest. QEMU may use it a moment longer (it frees devices by RCU), and reports no
-    /// end of that: so the command is repeated.
+    /// Removes the block node of a device that has left the guest. QEMU may use it a moment longer (it frees devices
+    /// by RCU) and reports no end of that, so the command is repeated.
     private func removeNode(_ id: String) async throws {
         for attempt in 1... {
             do { return try await monitor().execute(QMP.BlockDeviceDelete(name: id)) } catch {
@@ -99,7 +100,7 @@ extension QEMUMachine {
 extension Disk {
     static func deviceName(_ disk: String) -> String { disk + "-device" }
 
-    /// The block device behind the disk. Its file is a set of descriptors that QEMU was given.
+    /// The block device of the disk. Its file is a descriptor set of QEMU.
     func node(set: Int, asynchronousIO: String) -> QMP.BlockDeviceAdd {
         let cache = settings.cache.map { QMP.BlockDeviceAdd.Cache(direct: $0.direct, noFlush: $0.noFlush) }
         return QMP.BlockDeviceAdd(
@@ -128,9 +129,9 @@ extension Disk {
     }
 }
 
-/// The disks of a machine, as its monitor knows them.
+/// The disks of a machine, as its monitor has them.
 struct DiskTable: Sendable {
-    /// A place behind the controller: 256 targets of 256 units (hw/scsi/virtio-scsi.c).
+    /// An address behind the controller: 256 targets of 256 units (hw/scsi/virtio-scsi.c).
     struct Unit: Sendable, Equatable {
         static let perTarget = 256
         static let count = 256 * perTarget
@@ -141,9 +142,9 @@ struct DiskTable: Sendable {
 
     private var lastSet = 0
     var hasController = false
-    /// Disk → number of the set of descriptors that it is read through.
+    /// The number of each disk's descriptor set.
     var sets: [String: Int] = [:]
-    /// Unit number of the controller → disk.
+    /// The disk of each unit number of the controller.
     var units: [Int: String] = [:]
 
     mutating func nextSet() -> Int {

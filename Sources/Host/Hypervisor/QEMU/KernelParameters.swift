@@ -2,17 +2,20 @@ import Hypervisor
 import LinuxKernel
 
 extension QEMUArguments {
-    /// The guest kernel's command line (Documentation/admin-guide/kernel-parameters.txt); the user's words come last and win.
+    /// The guest kernel's command line (Documentation/admin-guide/kernel-parameters.txt); the user's parameters come
+    /// last and win.
     static func kernelParameters(_ qemu: QEMU, _ machine: VMConfiguration) -> [String] {
         let isEmulated = qemu.accelerator.accelerator == .tcg
         var words = ["console=ttyS0", "reboot=k", "panic=-1", "cryptomgr.notests", "net.ifnames=0", "no_timer_check"]
         words += ["i8042.noaux", "i8042.nomux", "i8042.nopnp", "i8042.dumbkbd", "rcupdate.rcu_expedited=1"]
-        // Without it the first Swift process waits for the kernel's random numbers.
+        // Otherwise the first Swift process waits for the kernel's random numbers.
         words.append("random.trust_cpu=on")
         words += ["memhp_default_state=online", "nr_cpus=\(max(machine.vcpus, machine.maxVCPUs))"]
-        // Virtio without an IOMMU needs no bounce buffers; the kernel would reserve 64 MiB as soon as memory may grow past 4 GiB.
+        // Virtio without an IOMMU needs no bounce buffers; the kernel would reserve 64 MiB as soon as memory may grow
+        // past 4 GiB.
         words.append("swiotlb=noforce")
-        // Asking the controller's 256 targets one by one takes emulated guests seconds: the agent asks for the disk that it was given.
+        // A scan of the controller's 256 targets takes emulated guests seconds: the agent scans for the disk that it
+        // was given.
         words.append("scsi_mod.scan=manual")
         words += defaults.without(namesOf: machine.kernelParameters)
         if isEmulated {
@@ -26,16 +29,16 @@ extension QEMUArguments {
         return words + machine.kernelParameters
     }
 
-    /// Words that the user's own replace.
+    /// Parameters that the user's own replace.
     private static let defaults = [
-        // ACPI reports what is added to a root port (QEMU from 6.1 on): the port itself needs no driver.
+        // ACPI reports devices in a root port (QEMU from 6.1 on): the port itself needs no driver.
         "pcie_ports=compat",
-        // The board's devices need none either: a clock, and an interface at the place where it always was.
+        // The board's devices need no detection either: a clock, and an interface at its fixed place.
         "pnpacpi=off",
         // Memory of sockets counts against the machine, not against a container's limit (docs/decisions/0011).
         "cgroup.memory=nosocket",
     ]
 
-    /// Words of our own kernel's patches (apic-timer.patch, keep-initmem.patch); any other kernel ignores them.
+    /// Parameters of our own kernel's patches (apic-timer.patch, keep-initmem.patch); any other kernel ignores them.
     private static let ownKernel = ["apic.timer_khz=1000000", "initmem.keep=1"]
 }

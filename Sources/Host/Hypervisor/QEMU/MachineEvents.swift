@@ -3,19 +3,19 @@ import Synchronization
 
 import struct NIOCore.EventLoopPromise
 
-/// What others wait for QEMU to report.
+/// Reports of QEMU that other code waits for.
 final class MachineEvents: Sendable {
     private struct State: Sendable {
-        /// By device: resumed when the guest has released it.
+        /// Waiters by device, resumed when the guest has released it.
         var removals: [String: EventLoopPromise<Void>] = [:]
-        /// Resumed when the machine's state is written or read.
+        /// The waiter for the end of writing or reading the machine's state.
         var migration: EventLoopPromise<Void>?
-        /// The machine's state is being written: it may stand still.
+        /// Whether the machine's state is being written: it may stand still then.
         var expectsStop = false
     }
     private let state = Mutex(State())
 
-    /// A stop that nobody asked for is QEMU's internal error: the guest never runs again.
+    /// A stop that we did not request is an internal error of QEMU: the guest never runs again.
     func isFatal(_ event: Monitor.Event) -> Bool {
         switch event.name {
         case "STOP": !state.withLock { $0.expectsStop }
@@ -50,7 +50,7 @@ final class MachineEvents: Sendable {
         state.withLock { $0.removals.removeValue(forKey: device) }
     }
 
-    /// QEMU has ended: nothing is reported any more.
+    /// QEMU has ended: no more events come.
     func end() {
         let (removals, migration) = state.withLock { state in
             defer { (state.removals, state.migration) = ([:], nil) }

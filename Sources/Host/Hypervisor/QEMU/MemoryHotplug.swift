@@ -3,24 +3,25 @@ import Hypervisor
 import LinuxKernel
 import Synchronization
 
-/// What a machine has got since it was booted.
+/// The memory that was added to a machine since its boot.
 struct Growth: Sendable, Equatable {
-    /// MiB, in whole blocks of the guest's.
+    /// MiB, in whole memory blocks of the guest.
     var memoryMiB = 0
-    /// Memory modules (pc-dimm) that were added.
+    /// Number of memory modules (pc-dimm) that were added.
     var modules = 0
-    /// The virtio-mem device is there.
+    /// Whether the virtio-mem device exists.
     var hasVirtioMem = false
     var vcpus = 0
 
-    /// How much a machine of `boot` MiB needs beside that to come to `wanted`, in whole blocks.
+    /// The memory to add to a machine of `boot` MiB to reach `wanted`, in whole blocks.
     static func memory(boot: Int, wanted: Int, maximum: Int, block: Int) -> Int {
         let room = max(0, maximum - boot) / block * block
         return min(room, (max(0, wanted - boot) + block - 1) / block * block)
     }
 }
 
-/// Processors and memory of a running machine (docs/system/cpu-hotplug.rst, docs/memory-hotplug.txt, qapi/machine.json).
+/// Processors and memory of a running machine (docs/system/cpu-hotplug.rst, docs/memory-hotplug.txt,
+/// qapi/machine.json).
 extension QEMUMachine {
     package var size: MachineSize {
         let growth = growth.withLock { $0 }
@@ -39,7 +40,7 @@ extension QEMUMachine {
         }
     }
 
-    /// With virtio-mem memory also shrinks: the guest gives back what it can spare. A module can't be removed again.
+    /// With virtio-mem, memory also shrinks: the guest returns unused memory. A module can't be removed again.
     package func setMemory(_ mebibytes: Int, block: Int) async throws -> Bool {
         let wanted = Growth.memory(
             boot: configuration.memoryMiB, wanted: mebibytes, maximum: configuration.maxMemoryMiB, block: block)
@@ -74,7 +75,7 @@ extension QEMUMachine {
 
     private static let virtioMem = "growth"
     private static let virtioMemBackend = "growth-memory"
-    /// QEMU reports a change at most once a second: asking is faster.
+    /// Polls: QEMU reports a change at most once a second.
     private static let virtioMemPause = Duration.milliseconds(10)
 
     private func setVirtioMem(_ mebibytes: Int, block: Int, _ exists: Bool) async throws -> Bool {
@@ -96,7 +97,7 @@ extension QEMUMachine {
     }
 
     private func addVirtioMem(_ mebibytes: Int, block: Int, _ monitor: Monitor) async throws {
-        // All that the machine may grow to; the host gives pages when the guest uses them.
+        // The maximum of the machine; the host allocates pages when the guest uses them.
         let maximum = (configuration.maxMemoryMiB - configuration.memoryMiB) / block * block
         let port = try takePort(Self.virtioMem)
         do {

@@ -1,7 +1,7 @@
 import Hypervisor
 import LinuxKernel
 
-/// What QEMU's messages mean for the operator.
+/// The meaning of QEMU's messages for the operator.
 extension QEMU {
     package func cause(of failure: VMFailure, _ machine: VMConfiguration) -> String? {
         if failure.exit == .signalled(Self.badSystemCall) {
@@ -20,7 +20,7 @@ extension QEMU {
     /// SIGSYS (signal(7)).
     private static let badSystemCall: Int32 = 31
 
-    /// What QEMU and virtiofsd say (QEMU 7 to 9: hw/i386/x86.c, softmmu/vl.c, util/; virtiofsd: fuse_virtio.c).
+    /// Messages of QEMU and virtiofsd (QEMU 7 to 9: hw/i386/x86.c, softmmu/vl.c, util/; virtiofsd: fuse_virtio.c).
     private static func refusals(_ machine: VMConfiguration) -> [KnownMessage] {
         [
             KnownMessage(

@@ -17,7 +17,7 @@ extension QEMUMachine {
         _ command: Command, through file: borrowing FileDescriptor, within limit: Duration
     ) async throws {
         let monitor = try await monitor()
-        // Shared memory is not written: it is in its file already.
+        // Shared memory is not written: its file has it already.
         try await monitor.execute(QMP.MigrateSetCapabilities("x-ignore-shared", "events"))
         try await monitor.execute(QMP.GetFD(fdname: "state"), descriptor: file.raw)
         let done = loop.makePromise(of: Void.self)

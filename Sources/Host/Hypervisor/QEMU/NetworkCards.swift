@@ -22,7 +22,7 @@ extension QEMUMachine {
         }
     }
 
-    /// Gives QEMU descriptors under names of this prefix.
+    /// Passes descriptors to QEMU under names with this prefix.
     private func give(_ descriptors: [SharedDescriptor], _ prefix: String, _ monitor: Monitor) async throws -> [String]
     {
         var names: [String] = []
@@ -47,7 +47,7 @@ extension QEMUMachine {
 extension NetworkDevice {
     static func cardName(_ device: String) -> String { device + "-card" }
 
-    /// The host's side. One descriptor and several have different keys.
+    /// The host's side of a card. One descriptor and several have different keys.
     func backend(_ names: [String], vhost vhostNames: [String]) -> QMP.NetworkAdd {
         var backend = QMP.NetworkAdd(id: id, vhost: vhost)
         if names.count == 1 {
@@ -63,7 +63,7 @@ extension NetworkDevice {
         return backend
     }
 
-    /// The guest's side. Each queue has two interrupts, and the device two more.
+    /// The guest's side of a card. Each queue has two interrupts, and the device two more.
     func card(port: String) -> QMP.DeviceAdd {
         var card = QMP.DeviceAdd(driver: "virtio-net-pci", id: Self.cardName(id), bus: port)
         (card.netdev, card.mac, card.romfile) = (id, hardwareAddress, "")

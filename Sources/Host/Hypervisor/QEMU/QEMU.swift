@@ -8,14 +8,15 @@ import protocol NIOCore.EventLoop
 package struct QEMU: Hypervisor, Equatable {
     package var executable: String
     package var machineType = "q35"
-    /// A comma list that is added to -machine.
+    /// A comma list to append to -machine.
     package var machineAccelerators = ""
     package var accelerator: Accelerator.Choice
-    /// A comma list that is added to -cpu.
+    /// A comma list to append to -cpu.
     package var cpuFeatures = ""
     /// The value of -sandbox.
     package var seccompSandbox = "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"
-    /// Half the host's bogomips × 1000. TCG's guests get it on their command line: their own calibration is off.
+    /// Half the host's bogomips × 1000. Guests under TCG get it on their command line: their own calibration is
+    /// wrong.
     package var hostKilohertz = 0
 
     package init(executable: String, accelerator: Accelerator.Choice) {

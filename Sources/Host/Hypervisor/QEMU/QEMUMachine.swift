@@ -16,7 +16,7 @@ package final class QEMUMachine: VirtualMachine {
     private let process: ChildProcess
     private let logs: BoundedLogs
     private let exited = OneShot<ProcessExit>()
-    /// The monitor, once QEMU answers.
+    /// The monitor; nil until QEMU answers.
     private let qmp: Mutex<Task<Monitor, any Error>?>
     let events = MachineEvents()
     private let slots: Mutex<DeviceSlots>
@@ -48,7 +48,7 @@ package final class QEMUMachine: VirtualMachine {
             throw SystemError("run the hypervisor (hypervisor.qemu.path)", qemu.executable, errno: errno)
         }
         let listener = try UnixSocket.listen(configuration.monitorSocket)
-        // Our connection waits in the listener's queue before QEMU runs: nothing has to be polled for.
+        // Connects before QEMU runs: the connection waits in the listener's queue, so nothing polls.
         let monitor = try UnixSocket.connect(configuration.monitorSocket)
         let console = try logs.open(configuration.consoleFile)
         let log = try logs.open(configuration.stderrFile, limit: stderrLimit)
@@ -65,7 +65,7 @@ package final class QEMUMachine: VirtualMachine {
             command.descriptors[number] = open.raw
         }
         qemu.confine(&command, configuration)
-        // The descriptors are ours until QEMU has its own.
+        // The descriptors are ours until QEMU has its copies.
         let process = try withExtendedLifetime((devices, configuration)) { try ChildProcess(command, admit: admit) }
         try Files.replace(configuration.pidFile, "\(process.pid)\n")
         let machine = QEMUMachine(process, qemu, configuration, logs, loop)
@@ -74,7 +74,7 @@ package final class QEMUMachine: VirtualMachine {
         return machine
     }
 
-    /// The most that is kept of what QEMU itself writes, in bytes.
+    /// The maximum of QEMU's own output that is kept, in bytes.
     private static let stderrLimit = 64 << 10
 
     /// Connections to the vhost-user devices, and the file of a template's memory.
@@ -95,7 +95,7 @@ package final class QEMUMachine: VirtualMachine {
     private func watch() throws {
         try process.whenEnded("qemu") { [self] end in
             events.end()
-            // The reason of the end is read there.
+            // These logs hold the reason of the end.
             logs.settle([configuration.consoleFile, configuration.stderrFile], within: Deadline.finalOutput.limit)
             exited.complete(end)
         }
@@ -144,7 +144,7 @@ package final class QEMUMachine: VirtualMachine {
         try await gone.futureResult.get()
     }
 
-    // MARK: Its end
+    // MARK: End
 
     package var exit: ProcessExit? { exited.value }
     package func waitForExit() async -> ProcessExit { await exited.wait() }
@@ -154,7 +154,7 @@ package final class QEMUMachine: VirtualMachine {
     package func stop(timeout: Duration) async {
         let timer = loop.scheduleTask(in: .init(timeout)) { [process] in process.signal(SIGKILL) }
         let over = loop.makePromise(of: Void.self)
-        // The kernel may not be able to end a process: one that waits for a file system that is gone.
+        // The kernel may be unable to end a process, for example one that waits for a lost file system.
         let last = loop.scheduleTask(in: .init(timeout + Deadline.machineEnd.limit)) { over.succeed() }
         Task(executorPreference: LoopExecutor(loop)) {
             _ = await self.waitForExit()
@@ -173,19 +173,19 @@ package final class QEMUMachine: VirtualMachine {
         Files.removeTree(configuration.rootDirectory)
     }
 
-    // MARK: What it says
+    // MARK: Output
 
-    /// After a panic: the lines up to the one that says so, not the registers behind it.
+    /// The console's tail. After a panic: the lines up to the panic's message, without the registers after it.
     package func consoleTail(lines: Int) -> [String] {
         let tail = logs.tail(configuration.consoleFile, lines: Self.consoleLines)
         let end = tail.lastIndex { $0.contains("Kernel panic") }.map { $0 + 1 } ?? tail.count
         return Array(tail[..<end].suffix(lines))
     }
 
-    /// How far back a panic is looked for.
+    /// The number of last lines to search for a panic.
     private static let consoleLines = 400
 
-    /// QEMU knows the files of a boot by their descriptors alone: the paths are put in.
+    /// Replaces descriptors by paths in QEMU's messages: QEMU knows the boot's files only by descriptor.
     package func stderrTail() -> [String] {
         logs.tail(configuration.stderrFile, lines: 5).map { line in
             configuration.bootDescriptors.reduce(line) { line, file in

@@ -1,7 +1,7 @@
 import Hypervisor
 
 extension ProcessorState {
-    /// Reads the answer to `info registers` (target/i386/cpu-dump.c); nil where it says nothing.
+    /// Reads the answer to `info registers` (target/i386/cpu-dump.c); nil where it has none.
     init?(registers text: String) {
         func number(_ name: String) -> UInt64? {
             guard let at = text.firstRange(of: name + "=")?.upperBound else { return nil }

@@ -3,52 +3,53 @@ import FoundationEssentials
 import Glibc
 import LinuxKernel
 
-/// What a server of cached machines is asked, in one message of its socket.
+/// A request to a VM cache server, one message of its socket.
 struct CacheRequest: Codable, Sendable {
     enum Wish: String, Codable, Sendable { case take, status, quit }
     var wish: Wish
-    /// Of a `take`. The descriptors that come along: the conversation with the shim, its working directory, its log.
+    /// The sandbox's data for a `take`. Descriptors sent with it: the connection to the shim, its working directory,
+    /// its log.
     var taker: CacheTaker?
 
     static let longest = 64 << 10
 }
 
-/// Who takes a machine, and what its shim is to be.
+/// The sandbox that takes a machine, and the settings of its shim.
 struct CacheTaker: Codable, Equatable, Sendable {
-    /// Of the program, as the shim's must be.
+    /// The program's version, which must equal the shim's.
     var version: String
-    /// What the configuration sets, but for the factory's own keys.
+    /// The configuration's settings without the factory's own keys.
     var settings: String
-    /// The process that asks, and its mount namespace.
+    /// The pid of the caller, and its mount namespace.
     var process: Int32
     var mounts: UInt64
-    /// As in the shim's flags.
+    /// Flags of the shim.
     var id: String
     var namespace: String
     var address: String
     var publishBinary: String
     var debug: Bool
-    /// Where it is to listen.
+    /// The socket on which to listen.
     var socket: String
     var configuration: String?
     /// containerd's ttrpc socket.
     var publisher: String?
-    /// Of the process that asks: a new shim would have it.
+    /// The caller's oom_score_adj, which a new shim would inherit.
     var killFirst: String?
 }
 
-/// The server's, or a shim's.
+/// An answer of the server or of a shim.
 struct CacheAnswer: Codable, Equatable, Sendable {
-    /// Why there is no machine.
+    /// The reason why there is no machine.
     var refusal: String?
-    /// Who answers.
+    /// The pid of the process that answers.
     var process = getpid()
     var machines: [CachedMachine] = []
 }
 
-/// A machine that waits.
+/// A warm VM.
 package struct CachedMachine: Codable, Equatable, Sendable {
-    /// The hypervisor's.
+    /// Pid of the hypervisor.
     package var process: Int32
     package var vcpus: Int
     package var memoryMiB: Int
@@ -57,11 +58,11 @@ package struct CachedMachine: Codable, Equatable, Sendable {
         (self.process, self.vcpus, self.memoryMiB) = (process, vcpus, memoryMiB)
     }
 
-    /// As Kata writes it.
+    /// The line that Kata prints.
     package var line: String { "VM pid = \(process) Cpu = \(vcpus) Memory = \(memoryMiB)MiB" }
 }
 
-/// Why no cached machine is had.
+/// The reason why no warm VM can be used.
 package struct CacheError: Error, CustomStringConvertible {
     package let description: String
     init(_ description: String) { self.description = description }
@@ -73,22 +74,22 @@ extension FileDescriptor {
     }
 }
 
-/// - Returns: nil for what is none.
+/// - Returns: nil when the bytes are no such message.
 func decodeMessage<Message: Decodable>(_ type: Message.Type, _ bytes: [UInt8]) -> Message? {
     try? JSONDecoder().decode(type, from: Data(bytes))
 }
 
 extension Configuration {
-    /// Equal ones lead to the same machine.
+    /// Settings that decide about the machine: equal ones lead to equal machines.
     var cacheSettings: String {
         settings(but: [Keys.enableTemplate, Keys.templatePath, Keys.cacheNumber, Keys.cacheEndpoint])
     }
 }
 
-/// Mounts, as far as they can be compared between namespaces.
+/// Compares mounts of different namespaces, as far as that is possible.
 enum MountView {
-    /// What one sees and another doesn't: the first of its mount points; nil when there is nothing.
-    /// - Parameters: as in proc_pid_mountinfo(5).
+    /// The first mount point that one namespace has and the other lacks; nil when there is none.
+    /// - Parameters: texts as in proc_pid_mountinfo(5).
     static func firstUnseen(of theirs: String, in ours: String) -> String? {
         let seen = Set(mounts(ours).map(\.identity))
         return mounts(theirs).first { !seen.contains($0.identity) }?.point
@@ -98,7 +99,7 @@ enum MountView {
         text.split(separator: "\n").compactMap { line in
             let words = line.split(separator: " ")
             guard words.count > 4 else { return nil }
-            // Device, root, mount point; the numbers before are each namespace's own.
+            // Device, root, mount point; the numbers before differ in each namespace.
             return (words[2...4].joined(separator: " "), String(words[4]))
         }
     }

@@ -8,15 +8,15 @@ import Hypervisor
 import LinuxKernel
 import Sandbox
 
-/// Keeps machines ready, each with its shim, and hands them out: one thread, which waits in poll(2).
+/// Keeps warm VMs, each with its shim, and hands them out: one thread, which waits in poll(2).
 package final class CacheServer {
     private struct Machine {
         let name: String
         let process: ChildProcess
         let control: SharedDescriptor
-        /// nil: the guest's files could not be opened.
+        /// The fingerprint; nil when the guest's files could not be opened.
         let fingerprint: VMFingerprint?
-        /// Once it is ready.
+        /// Facts of a machine that is ready; nil before.
         var facts: CachedMachine?
         var isTaken = false
     }
@@ -30,10 +30,10 @@ package final class CacheServer {
     private let stopSignal: SharedDescriptor
     private var machines: [Machine] = []
     private var last = 0
-    /// Not before, after one that could not be made.
+    /// The earliest time of the next boot, after one that failed.
     private var nextTry = ContinuousClock.now
     private var wasFull = false
-    /// After a machine that could not be made, and after one that ended too early.
+    /// The pauses: after a failed boot, and after a machine that ended too early.
     private static let longPause = Duration.seconds(10)
     private static let shortPause = Duration.seconds(1)
 
@@ -56,9 +56,9 @@ package final class CacheServer {
         } catch { throw CacheError("factory.vm_cache_endpoint: no VM cache server can listen there: \(error)") }
     }
 
-    /// Serves until somebody rings, or asks it to quit.
-    /// - Parameter full: is called once, when as many machines wait as are wanted.
-    /// - Throws: when not even the first machine could be made.
+    /// Serves until `stopSignal` is readable or a client sends `quit`.
+    /// - Parameter full: called once, when the configured number of machines is ready.
+    /// - Throws: when the first machine can't be made.
     package func run(full: () -> Void) throws {
         defer { end() }
         while true {
@@ -83,7 +83,7 @@ package final class CacheServer {
 
     // MARK: Machines
 
-    /// One after the other.
+    /// Boots missing machines, one after the other.
     private func refill() throws {
         let isMaking = machines.contains { $0.facts == nil }
         guard !isMaking, waiting.count < number, .now >= nextTry else { return }
@@ -97,7 +97,7 @@ package final class CacheServer {
         command.directory = "/"
         command.newSession = true
         command.descriptors = [2: 2, 3: ends.theirs.raw]
-        // Before the files are read: one that changes meanwhile makes another machine.
+        // Taken before the files are read: a file that changes meanwhile gives another fingerprint.
         let fingerprint = fingerprint
         let process = try ChildProcess(command)
         try process.whenEnded("shim") { _ in }
@@ -105,7 +105,7 @@ package final class CacheServer {
         machines.append(Machine(name: name, process: process, control: control, fingerprint: fingerprint))
     }
 
-    /// It is ready, or it has ended, or it is another's now.
+    /// Handles a message or the end of a shim: it is ready, has ended, or serves a sandbox now.
     private func hear(_ name: String) throws {
         guard let index = machines.firstIndex(where: { $0.name == name }) else { return }
         let message = try? machines[index].control.descriptor.receive(limit: CacheRequest.longest)
@@ -129,7 +129,7 @@ package final class CacheServer {
     private func clear(_ machine: Machine) {
         let directory = Ledger.machines + "/" + machine.name
         if Files.exists(directory) {
-            // It has closed its end: it is on its way out.
+            // The shim has closed its end and is exiting.
             if !machine.isTaken {
                 ProcessIdentity(machine.process.pid)?.kill(
                     after: Deadline.cacheFarewell.limit, within: Deadline.process.limit)
@@ -180,7 +180,7 @@ package final class CacheServer {
                 try machine.control.descriptor.tell(taker, descriptors: descriptors.map(\.raw))
                 return
             } catch {
-                // It has just ended; the next one.
+                // This machine has just ended; try the next one.
             }
         }
         throw CacheError("none of the \(number) is ready (factory.vm_cache_number)")
@@ -196,7 +196,7 @@ package final class CacheServer {
                 "those of the server at \(endpoint) were made with other settings: start kata-runtime factory init again"
         }
         if taker.mounts != Mounts.namespace {
-            return "the server at \(endpoint) lives among other mounts (a mount namespace of its own)"
+            return "the server at \(endpoint) runs in another mount namespace"
         }
         return nil
     }
@@ -208,7 +208,7 @@ package final class CacheServer {
         return MountView.firstUnseen(of: theirs, in: ours)
     }
 
-    /// The fingerprint of a machine that is made now.
+    /// The fingerprint that a new machine would have.
     private var fingerprint: VMFingerprint? {
         try? Self.fingerprint(of: configuration.openFiles(checkingHashes: false), configuration)
     }
@@ -219,7 +219,7 @@ package final class CacheServer {
         ).fingerprint(version: Version.current)
     }
 
-    /// Ends what was made from files that are others by now.
+    /// Ends machines whose boot files have changed since.
     private func dropStale() {
         let now = fingerprint
         for machine in waiting where machine.fingerprint != now {

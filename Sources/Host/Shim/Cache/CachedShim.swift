@@ -12,11 +12,11 @@ import Sandbox
 import protocol NIOCore.EventLoop
 import struct NIOCore.EventLoopPromise
 
-/// A shim that boots a machine for nobody, waits, and becomes the shim of the sandbox that takes it.
+/// A shim that boots a machine in advance, waits, and becomes the shim of the sandbox that takes it.
 ///
-/// It talks with its server over descriptor 3, and ends when the server does.
+/// Descriptor 3 connects it with its server. It ends when the server ends.
 package enum CachedShim {
-    /// What came to be its sandbox's.
+    /// The request and the descriptors of a sandbox that takes the machine.
     private struct Offer: Sendable {
         let taker: CacheTaker
         let conversation: SharedDescriptor
@@ -25,7 +25,7 @@ package enum CachedShim {
     }
 
     package static func run(_ flags: ShimFlags) throws {
-        // Threads and children begin with it.
+        // Lowers the priority first: threads and children inherit it.
         let priority = getpriority(Int32(PRIO_PROCESS.rawValue), 0)
         setpriority(Int32(PRIO_PROCESS.rawValue), 0, priority + 10)
         try ShimServer.begin(flags.id)
@@ -33,7 +33,7 @@ package enum CachedShim {
         let control = SharedDescriptor(FileDescriptor(owning: 3))
         let ledger = try Ledger.begin(in: paths.machine)
         do {
-            // In the place where a shim's socket has to be told of: the machine goes before it.
+            // Recorded first, as every shim records its socket first: what follows is the machine's.
             let socket = try ledger.add(.socket(path: paths.machine + "/shim.sock"))
             let loop = try makeEventLoop(descriptors: ShimServer.descriptors)
             let offered = loop.makePromise(of: Offer.self)
@@ -55,17 +55,17 @@ package enum CachedShim {
         }
     }
 
-    /// A last argument that leaves room for the command line of the shim that a cached one becomes.
+    /// A last argument of blanks: room for the command line of the shim that a cached one becomes.
     static let argvPadding = String(repeating: " ", count: 500)
 
-    /// What operators see of this process.
+    /// Sets the command line that operators see.
     private static func setCommandLine(_ words: [String]) {
         guard let own = try? Files.read("/proc/self/cmdline") else { return }
         let bytes = words.joined(separator: "\0") + "\0"
         clx_set_command_line(bytes, bytes.utf8.count, own.count)
     }
 
-    // MARK: Until it is wanted
+    // MARK: Before a sandbox takes it
 
     private static func makeWarm(
         _ flags: ShimFlags, _ path: String?, _ ledger: Ledger, _ loop: any EventLoop, _ priority: Int32,
@@ -73,7 +73,7 @@ package enum CachedShim {
     ) async throws -> WarmSandbox {
         let configuration = try Configuration.load(path)
         let basis = try SandboxPlan.Basis(configuration, files: configuration.openFiles())
-        // The directory's name changes, its descriptor doesn't.
+        // The directory is renamed later; a descriptor stays valid.
         let directory = try FileDescriptor.open(ledger.directory, O_RDONLY | O_DIRECTORY).take()
         let plan = SandboxPlan(
             warm: SandboxPaths(sandbox: flags.id, logs: "/proc/self/fd/\(directory)"), basis: basis)
@@ -93,14 +93,14 @@ package enum CachedShim {
         return warm
     }
 
-    /// Of every thread (setpriority(2), "C library/kernel differences").
+    /// Sets the priority of every thread (setpriority(2), "C library/kernel differences").
     private static func setPriority(of process: Int32, _ priority: Int32) {
         for thread in Files.list("/proc/\(process)/task").compactMap({ UInt32($0) }) {
             setpriority(Int32(PRIO_PROCESS.rawValue), thread, priority)
         }
     }
 
-    /// Takes one offer. A server that ends before, by whatever, takes this shim with it.
+    /// Waits for one offer. When the server ends before, for any reason, this shim ends too.
     private static func waitForOffer(
         _ control: SharedDescriptor, _ ledger: Ledger, _ offered: EventLoopPromise<Offer>
     ) {
@@ -108,7 +108,7 @@ package enum CachedShim {
         guard let message, let taker = decodeMessage(CacheTaker.self, message.bytes), message.descriptors.count == 3,
             (try? Identifier.check(taker.id, "sandbox id")) != nil
         else {
-            // Nobody is to hear of an end that was meant.
+            // Silences stderr: an intended end is no error.
             if let null = try? FileDescriptor.open("/dev/null", O_WRONLY) { dup2(null.raw, 2) }
             ledger.end()
             exit(0)
@@ -118,7 +118,7 @@ package enum CachedShim {
             Offer(taker: taker, conversation: descriptors[0], directory: descriptors[1], log: descriptors[2]))
     }
 
-    // MARK: From then on
+    // MARK: After a sandbox has taken it
 
     private static func become(
         _ offer: Offer, _ control: SharedDescriptor, _ ledger: Ledger, _ socket: Ledger.RecordID, _ warm: WarmSandbox,
@@ -131,27 +131,27 @@ package enum CachedShim {
             try check("write to", "the shim's log") { dup2(offer.log.raw, 2) }
             var due: [DueHooks] = []
             try ledger.move(to: taker.id) { due = DueHooks.claimAll(in: $0) }
-            // Of a dead sandbox of this name.
+            // The due hooks of a dead sandbox with this name.
             for hooks in due { hooks.run { writeError("\($0)") } }
             try ledger.replace(socket, by: .socket(path: taker.socket))
             try Files.makeDirectory(Files.parent(of: taker.socket))
             listener = try UnixSocket.listen(taker.socket).take()
             if let score = taker.killFirst {
                 for process in try waiting(on: loop, { await warm.sandbox.processes }) {
-                    // Only with CAP_SYS_RESOURCE it can be lowered.
+                    // Lowering the score needs CAP_SYS_RESOURCE.
                     try? Files.write("/proc/\(process)/oom_score_adj", score)
                 }
             }
             try offer.conversation.descriptor.tell(CacheAnswer())
             offer.conversation.descriptor.setReadLimit(Deadline.cacheAnswer.limit)
             guard try offer.conversation.descriptor.receive(limit: 1).bytes == [1] else {
-                throw CacheError("who took the machine has ended")
+                throw CacheError("the process that took the machine has ended")
             }
         } catch {
             try? offer.conversation.descriptor.tell(CacheAnswer(refusal: "\(error)"))
             throw error
         }
-        // The server has looked after this shim until now.
+        // The server stops supervising this shim.
         shutdown(control.raw, Int32(SHUT_RDWR))
         var flags = try ShimFlags(["-id", taker.id])
         (flags.namespace, flags.address, flags.publishBinary) = (taker.namespace, taker.address, taker.publishBinary)

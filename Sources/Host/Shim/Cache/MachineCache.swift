@@ -4,17 +4,17 @@ import Configuration
 import Glibc
 import LinuxKernel
 
-/// What asks a server of cached machines.
+/// The client of a VM cache server.
 package enum MachineCache {
-    /// Directories of machines that wait have this before their number: no sandbox's name begins so.
+    /// The prefix of warm VMs' directories, before their number: no sandbox's name begins with it.
     static let prefix = ".cached-"
 
-    /// Makes a cached shim the one that serves a sandbox, where the configuration says that there are such.
+    /// Hands the sandbox over to a cached shim, where the configuration names a VM cache.
     /// - Parameters:
     ///   - path: the configuration.toml that the cached shim reads.
     ///   - directory: the shim's working directory.
-    ///   - warn: is told why none was had.
-    /// - Returns: whether it serves now.
+    ///   - warn: receives the reason when no cached shim can be used.
+    /// - Returns: whether a cached shim serves now.
     package static func start(
         _ flags: ShimFlags, configuration: Configuration, path: String?, publisher: String?, socket: String,
         directory: String,
@@ -51,7 +51,7 @@ package enum MachineCache {
         if let refusal = answer.refusal { throw CacheError(refusal) }
         try Files.replace(directory + "/shim.pid", "\(answer.process)")
         try Files.replace(directory + "/address", "unix://" + taker.socket)
-        // From here on it lives without us.
+        // The shim lives without us from here on.
         try shim.send([1], descriptors: [])
     }
 
@@ -70,13 +70,13 @@ package enum MachineCache {
         return server
     }
 
-    /// The server's pid, and what waits there.
+    /// The server's pid, and its warm VMs.
     package static func status(at endpoint: String) throws -> (server: Int32, machines: [CachedMachine]) {
         let answer = try ask(.status, at: endpoint, within: Deadline.cacheAnswer.limit)
         return (answer.process, answer.machines)
     }
 
-    /// Ends the server and what waits there; returns when it is gone.
+    /// Ends the server and its warm VMs; returns when it is gone.
     package static func quit(at endpoint: String) throws {
         _ = try ask(.quit, at: endpoint, within: Deadline.cacheEnd.limit)
     }
@@ -103,7 +103,7 @@ package enum MachineCache {
         }
     }
 
-    /// Takes away what machines have left that waited, and whose shim has ended.
+    /// Cleans up after warm VMs whose shim has ended.
     static func clearDead() {
         for name in Files.list(Ledger.machines) where name.hasPrefix(prefix) {
             try? Ledger.cleanUpDead(Ledger.machines + "/" + name)

@@ -19,7 +19,7 @@ extension ContainerdTasks {
         }
     }
 
-    /// What the command line adds to a Create.
+    /// Additions of the command line to a Create.
     private struct Caller {
         /// Pid of the attach process; nil under containerd.
         let process: Int32?

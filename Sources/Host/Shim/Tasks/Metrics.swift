@@ -3,7 +3,7 @@ import LinuxKernel
 import ShimAPI
 import SwiftProtobuf
 
-/// The guest's figures in the form that the host's managers know: by the host's kind of control groups.
+/// The guest's statistics in the format of the host's managers, by the version of the host's cgroups.
 enum Metrics {
     static func message(_ stats: Grpc_StatsContainerResponse) throws -> Google_Protobuf_Any {
         Files.exists("/sys/fs/cgroup/cgroup.controllers") ? try wrapped(unified(stats)) : try wrapped(legacy(stats))

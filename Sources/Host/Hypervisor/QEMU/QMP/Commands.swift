@@ -1,6 +1,7 @@
-/// The commands of QEMU's monitor that we use (QEMU QMP Reference Manual; qapi/*.json). Each encodes as the `arguments` object.
+/// The commands of QEMU's monitor that we use (QEMU QMP Reference Manual; qapi/*.json). Each encodes as the `arguments`
+/// object.
 enum QMP {
-    /// A command whose result does not matter.
+    /// A command without a useful result.
     protocol Command: Encodable, Sendable {
         static var name: String { get }
     }
@@ -16,13 +17,13 @@ enum QMP {
         static let name = "qmp_capabilities"
     }
 
-    /// Names the descriptor that comes along.
+    /// Names the descriptor that is sent with the command.
     struct GetFD: Command {
         static let name = "getfd"
         var fdname: String
     }
 
-    /// Adds the descriptor that comes along to a set, which `/dev/fdset/<number>` opens.
+    /// Adds the descriptor that is sent with the command to a set, which `/dev/fdset/<number>` opens.
     struct AddFD: Command {
         static let name = "add-fd"
         var set: Int
@@ -117,7 +118,7 @@ enum QMP {
         }
 
         /// Memory that the vhost-user devices can map.
-        /// - Parameter reserve: the host promises all of it at once.
+        /// - Parameter reserve: whether the host reserves all of it at once.
         static func memory(_ id: String, mebibytes: Int, reserve: Bool = true) -> ObjectAdd {
             ObjectAdd(type: "memory-backend-memfd", id: id, size: mebibytes << 20, share: true, reserve: reserve)
         }

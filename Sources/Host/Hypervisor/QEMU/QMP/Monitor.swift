@@ -11,7 +11,7 @@ import Synchronization
 final class Monitor: Sendable {
     private let channel: any Channel
     private let handler: NIOLoopBound<Handler>
-    /// The channel's own, for descriptors to be sent beside commands.
+    /// The channel's socket, for descriptors sent with commands.
     private let socket: Int32
 
     private init(_ channel: any Channel, _ handler: NIOLoopBound<Handler>, _ socket: Int32) {
@@ -20,12 +20,12 @@ final class Monitor: Sendable {
         self.socket = socket
     }
 
-    /// What QEMU reports unasked.
+    /// An event that QEMU reports.
     struct Event: Sendable, Equatable {
         let name: String
-        /// The device that it concerns, for some.
+        /// The device of the event, for some events.
         let device: String?
-        /// How far a migration is, for its events.
+        /// The status of a migration, for its events.
         let status: String?
     }
 
@@ -45,14 +45,14 @@ final class Monitor: Sendable {
             }
             .withConnectedSocket(socket).get()
         let client = Monitor(channel, handler, socket)
-        // A busy host may take its time to start QEMU; the end of QEMU ends the wait.
+        // A busy host may start QEMU slowly; QEMU's end ends the wait.
         try await client.execute(QMP.Capabilities(), timeout: Deadline.monitor.limit)
         return client
     }
 
     /// Runs a command.
-    /// - Parameter descriptor: goes along, for `GetFD` and `AddFD`.
-    /// - Throws: `VMError` with QEMU's own text where it refuses, where no answer comes in time, or where the monitor is closed.
+    /// - Parameter descriptor: sent with the command, for `GetFD` and `AddFD`.
+    /// - Throws: `VMError` with QEMU's own text when it refuses, no answer comes in time, or the monitor is closed.
     func execute<Command: QMP.Command>(
         _ command: Command, descriptor: Int32? = nil, timeout: Duration = Deadline.command.limit
     ) async throws { _ = try await answer(command, descriptor: descriptor, timeout: timeout) }
@@ -91,7 +91,7 @@ final class Monitor: Sendable {
             guard channel.isActive else { return promise.fail(VMError("\(command): the monitor is closed")) }
             handler.value.waiting.append(promise)
             if let descriptor {
-                // Nothing of the channel's is under way: each command waits for the answer to the one before.
+                // The channel has no pending write: each command waits for the answer to the one before.
                 // SAFETY: the line and its one descriptor live until the call returns.
                 let sent = unsafe clx_send_fds(socket, line, line.utf8.count, [descriptor], 1)
                 if sent != line.utf8.count { channel.close(promise: nil) }
