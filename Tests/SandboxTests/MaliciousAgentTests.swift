@@ -1,14 +1,14 @@
 import AgentAPI
-import EventLoop
 import Cleanup
+import EventLoop
 import LinuxKernel
 import OCISpec
 import Stdio
+import Streams
 import Synchronization
 import TTRPC
 import TestSupport
 import Testing
-import Streams
 
 @testable import OCISpec
 @testable import Sandbox

@@ -1,18 +1,18 @@
 import Channel
+import Cleanup
 import Configuration
 import EventLoop
 import GuestSpec
 import Hypervisor
-import Cleanup
 import LinuxKernel
 import Logging
 import NIOPosix
+import Network
 import OCISpec
 import Pod
 import Sandbox
 import Share
 import Stdio
-import Network
 
 /// A sandbox on fakes: no virtual machine, no daemon, no mount, no root.
 package final class FakeSandbox: Sendable {

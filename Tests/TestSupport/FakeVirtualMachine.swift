@@ -1,8 +1,8 @@
 import EventLoop
 import Hypervisor
 import LinuxKernel
-import Synchronization
 import Streams
+import Synchronization
 
 import protocol NIOCore.EventLoop
 

@@ -7,13 +7,13 @@ import Hypervisor
 import LinuxKernel
 import Logging
 import NIOCore
+import Network
 import OCISpec
 import Pod
 import Sandbox
 import ShimAPI
 import SwiftProtobuf
 import Synchronization
-import Network
 
 /// The one sandbox of this shim: made by the first container, found by all others.
 package final class SandboxHolder: Sendable {
