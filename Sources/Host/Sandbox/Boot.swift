@@ -15,17 +15,17 @@ extension Sandbox {
     /// - Throws: `SandboxError` with the stage, the likely cause and the console's tail. The sandbox has ended then.
     package func boot() async throws {
         try await start(FreshMachine()) {
-            try await self.makeCgroups()
-            try await self.enterCgroups()
-            try await self.sharedPaths.export()
-            try await self.cgroupsEntered()
+            try makeCgroups()
+            try enterCgroups()
+            try sharedPaths.export()
+            try await cgroupsEntered()
         }
     }
 
     /// Takes the machine of a warm sandbox, in place of `boot()`.
     /// - Throws: as `boot()`.
     package func takeOver(_ warm: WarmSandbox) async throws {
-        try await start(WarmMachine(warm: warm)) { try await self.makeCgroups() }
+        try await start(WarmMachine(warm: warm)) { try makeCgroups() }
     }
 
     private func start(_ source: some MachineSource, prepare: () async throws -> Void) async throws {
@@ -37,8 +37,8 @@ extension Sandbox {
             let start = MachineStart(
                 plan, ledger: ledger, beginning: beginning, limits: limits, log: log, loop: loop, cgroups: cgroups,
                 networkNamespace: namespace?.path,
-                fileServerStarted: { [weak self] server in self?.watch(server) }
-            ) { [weak self] vm, origin in try await self?.machineStarted(vm, origin, namespace) }
+                fileServerStarted: { [weak self] server in self?.watch(server) },
+                vmStarted: { [weak self] vm, origin in try await self?.machineStarted(vm, origin, namespace) })
             self.start = start
             try stillStarting()
             var machine = try await source.acquire(start)
