@@ -32,6 +32,8 @@ package final class CacheServer {
     private var last = 0
     /// The earliest time of the next boot, after one that failed.
     private var nextTry = ContinuousClock.now
+    /// The earliest time of the next accept, after one that failed: without a descriptor for the connection, the listener stays readable.
+    private var nextAccept = ContinuousClock.now
     private var wasFull = false
     /// The pauses: after a failed boot, and after a machine that ended too early.
     private static let longPause = Duration.seconds(10)
@@ -62,15 +64,19 @@ package final class CacheServer {
     package func run(full: () -> Void) throws {
         defer { end() }
         while true {
-            try refill()
+            let now = ContinuousClock.now
+            try refill(at: now)
             if !wasFull, waiting.count >= number {
                 wasFull = true
                 full()
             }
-            var polled = [stopSignal.raw, listener.raw].map { pollfd(fd: $0, events: Int16(POLLIN), revents: 0) }
+            // poll(2) skips a negative descriptor.
+            let accepting = now >= nextAccept ? listener.raw : -1
+            var polled = [stopSignal.raw, accepting].map { pollfd(fd: $0, events: Int16(POLLIN), revents: 0) }
             polled += machines.map { pollfd(fd: $0.control.raw, events: Int16(POLLIN), revents: 0) }
-            let pause = max(.zero, nextTry - .now) / .milliseconds(1)
-            guard poll(&polled, nfds_t(polled.count), pause > 0 ? Int32(pause) + 1 : -1) > 0 else { continue }
+            let wait = [nextTry, nextAccept].filter { $0 > now }.min().map { $0 - now }
+            let milliseconds = wait.map { Int32(clamping: Int($0 / .milliseconds(1)) + 1) } ?? -1
+            guard poll(&polled, nfds_t(polled.count), milliseconds) > 0 else { continue }
             for (machine, result) in zip(machines, polled.dropFirst(2)) where result.revents != 0 {
                 try hear(machine.name)
             }
@@ -84,9 +90,9 @@ package final class CacheServer {
     // MARK: Machines
 
     /// Boots missing machines, one after the other.
-    private func refill() throws {
+    private func refill(at now: ContinuousClock.Instant) throws {
         let isMaking = machines.contains { $0.facts == nil }
-        guard !isMaking, waiting.count < number, .now >= nextTry else { return }
+        guard !isMaking, waiting.count < number, now >= nextTry else { return }
         last += 1
         let name = "\(MachineCache.prefix)\(getpid())-\(last)"
         let ends = try SocketPair()
@@ -143,7 +149,10 @@ package final class CacheServer {
     /// - Returns: whether this was the last one.
     private func answer() -> Bool {
         let raw = clx_accept(listener.raw)
-        guard raw >= 0 else { return false }
+        guard raw >= 0 else {
+            nextAccept = .now + Listener.pause
+            return false
+        }
         let client = FileDescriptor(owning: raw)
         guard let user = client.peer, FileOwner.isTrusted(user) else { return false }
         client.setReadLimit(Deadline.cacheRequest.limit)
