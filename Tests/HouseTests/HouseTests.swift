@@ -130,6 +130,27 @@ struct HouseTests {
         for room in try Self.rooms() { #expect(text.contains("| `\(room.name)` |"), "\(room.name)") }
     }
 
+    @Test("docs name tests and folders that exist")
+    func namedInDocs() throws {
+        let docs = FileManager.default.enumerator(atPath: Self.root + "/docs")?.compactMap { $0 as? String } ?? []
+        let tests = FileManager.default.enumerator(atPath: Self.root + "/Tests")?.compactMap { $0 as? String } ?? []
+        let sources = try tests.filter { $0.hasSuffix(".swift") }
+            .map { try String(contentsOfFile: Self.root + "/Tests/" + $0, encoding: .utf8) }.joined()
+        for file in docs where file.hasSuffix(".md") {
+            let text = try String(contentsOfFile: Self.root + "/docs/" + file, encoding: .utf8)
+            for match in text.matches(of: /\b([A-Z][A-Za-z]+Tests)\b/) {
+                #expect(
+                    sources.contains("struct \(match.1) ") || tests.contains(String(match.1)),
+                    "docs/\(file) names \(match.1)")
+            }
+            for match in text.matches(of: /`((?:Host|Guest|Platform|Contracts|Tools)\/[A-Za-z\/.]+)`/) {
+                #expect(
+                    FileManager.default.fileExists(atPath: Self.root + "/Sources/" + match.1),
+                    "docs/\(file) names \(match.1)")
+            }
+        }
+    }
+
     @Test("a check that finds nothing finds a planted one")
     func planted() {
         let list = Self.names("\"Linux\", nioCore,\n  \"A\"")

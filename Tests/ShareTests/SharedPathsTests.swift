@@ -7,7 +7,7 @@ import Testing
 @testable import Share
 
 @Suite("sources of shares", .enabled(if: getuid() == 0, "needs root: it copies mounts"))
-struct SharesTests {
+struct SharedPathsTests {
     private let scratch = Scratch()
 
     private func share(_ source: String) -> GuestSpec.HostPathShare {
