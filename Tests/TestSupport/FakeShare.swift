@@ -22,6 +22,7 @@ package final class FakeShare: SharedFileSystem, ShareMounts {
 
     package let driver = "fake-fs"
     package let fileSystemType = "fakefs"
+    package let serverName = "fakefsd"
     package let words = ["/usr/bin/fake-fs"]
 
     package func start(

@@ -45,12 +45,12 @@ struct FreshMachine: MachineSource {
     }
 
     private func startFileServer(_ start: MachineStart, _ logs: BoundedLogs) throws -> any FileServer {
-        let (ledger, cgroups, paths) = (start.ledger, start.cgroups, start.paths)
-        let server = try start.plan.share.start(
+        let (ledger, cgroups, paths, share) = (start.ledger, start.cgroups, start.paths, start.plan.share)
+        let server = try share.start(
             exporting: paths.exported, socketPath: paths.virtiofs,
             log: try logs.open(paths.shareLog, limit: Self.shareLogLimit)
         ) { process throws(SystemError) in
-            try ledger.add(.process(id: process, name: "virtiofsd"))
+            try ledger.add(.process(id: process, name: share.serverName))
             SandboxCgroups.preferAsVictims([process.pid])
             try cgroups?.helpers.add(process.pid)
         }
@@ -92,7 +92,7 @@ struct FreshMachine: MachineSource {
         let (ledger, cgroups, hypervisor) = (start.ledger, start.cgroups, start.plan.hypervisor)
         let vm = try await hypervisor.start(configuration, logs: logs, memory: memory?.raw, on: start.loop) {
             process throws(SystemError) in
-            try ledger.add(.process(id: process, name: hypervisor.name))
+            try ledger.add(.process(id: process, name: hypervisor.name.lowercased()))
             try cgroups?.machine.add(process.pid)
         }
         do { try start.has(\.vm, vm) } catch {

@@ -6,6 +6,8 @@ package protocol SharedFileSystem: Sendable {
     var driver: String { get }
     /// The file system type that the guest mounts (mount(2)).
     var fileSystemType: String { get }
+    /// The name of its server, for the ledger, logs and errors, such as `virtiofsd`.
+    var serverName: String { get }
     /// Inputs for the machine's fingerprint: the program's path first.
     var words: [String] { get }
 

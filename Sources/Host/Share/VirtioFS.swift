@@ -16,6 +16,7 @@ package struct VirtioFS: SharedFileSystem, Equatable {
 
     package var driver: String { StorageDriver.virtioFS }
     package var fileSystemType: String { "virtiofs" }
+    package var serverName: String { "virtiofsd" }
     package var words: [String] { [executable, cache] + extraArguments }
 
     /// The command line of QEMU's daemon and of the Rust one. Of two options with one name the later wins: the
