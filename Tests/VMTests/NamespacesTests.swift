@@ -57,7 +57,7 @@ struct NamespacesTests {
             """
             within() { unshare --pid --fork --kill-child --mount-proc "$@"; }
             within sh -c '\(lab.kata) run -d -b bundle t-restarted > out 2>&1 < /dev/null; echo $? > done; exec sleep 1000' & life=$!
-            for i in $(seq 100); do [ -s done ] && break; sleep 0.1; done; cat done
+            for i in $(seq 600); do [ -s done ] && break; sleep 0.1; done; cat done
             within \(lab.kata) delete --force t-restarted 2>&1 | grep -c 'run this there'
             kill -9 $(cat /proc/$life/task/$life/children); wait $life
             within \(lab.kata) state t-restarted | jq -r .status; within \(lab.kata) delete t-restarted; echo $?

@@ -37,6 +37,12 @@ package struct Configuration: Sendable {
         return configuration
     }
 
+    /// Reads the configuration as `load` does, but not a default that is missing.
+    /// - Returns: nil when no file is named and none of the defaults exists.
+    package static func loadIfPresent(_ asked: String?) throws(ConfigurationError) -> Configuration? {
+        asked == nil && !searchPath.contains { Files.exists($0) } ? nil : try load(asked)
+    }
+
     private mutating func merge(file: String) throws(ConfigurationError) {
         let bytes: [UInt8]
         do { bytes = try Files.read(file) } catch {

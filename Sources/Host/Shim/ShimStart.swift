@@ -24,9 +24,9 @@ package enum ShimStart {
             return parameters.answer(path: address)
         }
         HostRestart.clear()
-        // kata-runtime has read the configuration, and asked the VM cache.
-        if flags.usesCache {
-            let configuration = try Configuration.load(configurationPath(parameters))
+        // kata-runtime has read the configuration, and asked the VM cache. Other managers may name it in Create only: a default that is
+        // missing is no error yet.
+        if flags.usesCache, let configuration = try Configuration.loadIfPresent(configurationPath(parameters)) {
             parameters.debug = parameters.debug || configuration[Keys.runtimeDebug]
             if takeCached(flags, group, parameters, configuration, address) {
                 return parameters.answer(path: address)
