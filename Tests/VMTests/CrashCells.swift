@@ -55,7 +55,7 @@ struct CrashCell: Sendable, CustomStringConvertible {
             // Before the container exists it is a waiting child; in the foreground it is the command line itself.
             case .attach: [.created, .running, .stopping]
             case .agent: [.created, .running, .exec, .stopping]
-            // As init of the guest, the agent takes the kernel down with it.
+            // The agent is the guest's init: when it ends, the kernel panics.
             case .kernel: [.running, .exec, .stopping]
             case .containerd: [.booting, .running, .exec, .stopping, .deleting]
             // Killed while it starts a container, dockerd forgets what containerd has of it, whatever the runtime.

@@ -12,7 +12,7 @@ enum CleanupLock {
             return
         }
         // Goes on without the lock after the deadline: its holder may be stopped by a signal.
-        let limit = ContinuousClock.now + Deadline.claim.limit
+        let limit = ContinuousClock.now + Deadline.cleanupLock.limit
         while flock(file.raw, LOCK_EX | LOCK_NB) != 0, errno == EWOULDBLOCK || errno == EINTR, .now < limit {
             usleep(5000)
         }

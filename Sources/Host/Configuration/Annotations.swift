@@ -110,7 +110,7 @@ extension Configuration {
     }
 
     private mutating func set(_ key: any AnyKey, _ text: String, over files: Configuration) throws(Refusal) {
-        // As in Kata, an empty text sets nothing.
+        // An empty text leaves a string key as it is, as in Kata.
         if key.kind == .string, text.isEmpty { return }
         let given = try Self.parse(text, as: key.kind)
         let value = try files.admit(given, for: key)

@@ -30,7 +30,7 @@ struct GuestMounts {
         (self.privileged, self.memory) = (privileged, memory)
         for (index, mount) in original.enumerated() {
             try add(mount, index)
-            // As a bind mount, the host's /dev would bring the mounts below it.
+            // The guest's /dev replaces the host's, so the mounts below the host's /dev are missing: adds the standard ones.
             guard mount.destination == "/dev", mount.guestsOwn != nil else { continue }
             mounts += (Spec.example.mounts ?? []).filter { own in
                 own.destination.hasPrefix("/dev/") && !original.contains { $0.destination == own.destination }

@@ -133,8 +133,8 @@ static void child(const struct clx_spawn *request, int report, int gate) {
     if (request->directory && chdir(request->directory) < 0) fail(report, clx_spawn_change_directory);
     if (!request->may_dump_core && clx_forbid_core_dumps() < 0) fail(report, clx_spawn_limit_core_dumps);
 
-    // Comes before the change of user, which takes away the right to change the set. A capability outside of it doesn't
-    // come back at exec, not even to root (capabilities(7)).
+    // The bounding set comes first: after the change of user, this process may no longer change it. At exec, no
+    // program gets a capability outside of the set, not even root's (capabilities(7)).
     if (clx_bound_capabilities(request->bounding) < 0) fail(report, clx_spawn_drop_capabilities);
     if (request->without_privileges && clx_set_ambient_capabilities(0) < 0) fail(report, clx_spawn_drop_capabilities);
     if (request->user && change_user(request) < 0) fail(report, clx_spawn_change_user);

@@ -4,12 +4,12 @@
 /// compares the two.
 package struct Deadline: Sendable, Equatable {
     package let limit: Duration
-    /// What is waited for.
+    /// The event that must come in time, for docs/reliability.md.
     package let wait: String
     /// The key of configuration.toml, or the word of the guest kernel's command line, that sets it; `limit` is its
     /// default.
     package let key: String?
-    /// What happens when the time is over.
+    /// The effect when it doesn't, for docs/reliability.md.
     package let consequence: String
 
     package init(_ limit: Duration, for wait: String, key: String? = nil, then consequence: String) {

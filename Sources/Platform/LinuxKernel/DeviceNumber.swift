@@ -1,6 +1,6 @@
 /// The number of a device (makedev(3)).
 package struct DeviceNumber: Hashable, Sendable, CustomStringConvertible {
-    /// As stat(2) gives it.
+    /// The number in the format of `st_rdev` (stat(2)).
     package let raw: UInt64
 
     package init(_ raw: UInt64) { self.raw = raw }

@@ -20,7 +20,7 @@ package enum Value: Equatable, Sendable, CustomStringConvertible {
         }
     }
 
-    /// As TOML writes it.
+    /// The value in TOML's notation.
     package var description: String {
         switch self {
         case .string(let string): "\"\(string)\""
