@@ -98,6 +98,14 @@ struct ConfigurationTests {
         #expect(throws: ConfigurationError.self) { try Configuration.load(directory + "/c.toml") }
     }
 
+    @Test(
+        "drop-ins are looked for beside the file",
+        arguments: [
+            ("/etc/c.toml", "/etc/config.d"), ("/c.toml", "/config.d"), ("a/c.toml", "a/config.d"),
+            ("c.toml", "./config.d"),
+        ])
+    func dropIns(file: String, directory: String) { #expect(Configuration.dropIns(of: file) == directory) }
+
     @Test("docs/configuration.md says what the declarations say")
     func reference() throws {
         let page = #filePath.split(separator: "/").dropLast(3).map { "/" + $0 }.joined() + "/docs/configuration.md"

@@ -28,8 +28,7 @@ package struct Configuration: Sendable {
         }
         var configuration = Configuration()
         try configuration.merge(file: file)
-        let directory =
-            file.split(separator: "/", omittingEmptySubsequences: false).dropLast().joined(separator: "/") + "/config.d"
+        let directory = dropIns(of: file)
         for name in Files.list(directory) where name.hasSuffix(".toml") {
             try configuration.merge(file: directory + "/" + name)
         }
@@ -41,6 +40,11 @@ package struct Configuration: Sendable {
     /// - Returns: nil when no file is named and none of the defaults exists.
     package static func loadIfPresent(_ asked: String?) throws(ConfigurationError) -> Configuration? {
         asked == nil && !searchPath.contains { Files.exists($0) } ? nil : try load(asked)
+    }
+
+    /// The directory of the files that are read after `file`, such as `/etc/kata-containers/config.d`.
+    static func dropIns(of file: String) -> String {
+        (file.lastIndex(of: "/").map { String(file[..<$0]) } ?? ".") + "/config.d"
     }
 
     private mutating func merge(file: String) throws(ConfigurationError) {
