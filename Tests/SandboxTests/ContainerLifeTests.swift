@@ -12,16 +12,9 @@ import Testing
 
 @Suite("The life of containers", .timeLimit(.minutes(1)))
 struct ContainerLifeTests {
-    private func ready(toml: String = "") async throws -> (FakeSandbox, FakeGuest) {
-        let guest = try FakeGuest()
-        let fakes = try FakeSandbox(guest.agent, toml: toml)
-        try await fakes.sandbox.boot()
-        return (fakes, guest)
-    }
-
     @Test("create, start, exit, delete: the status is the guest's, and the name is free again")
     func whole() async throws {
-        let (fakes, guest) = try await ready()
+        let (fakes, guest) = try await FakeSandbox.ready()
         let sandbox = fakes.sandbox
         try await fakes.create("c1")
         #expect(try await sandbox.report(container: "c1").state == .created)
@@ -38,7 +31,7 @@ struct ContainerLifeTests {
 
     @Test("two containers: one ends, the other lives; each has its own status")
     func two() async throws {
-        let (fakes, guest) = try await ready()
+        let (fakes, guest) = try await FakeSandbox.ready()
         for id in ["c1", "c2"] {
             try await fakes.create(id)
             try await fakes.sandbox.start(container: id)
@@ -54,7 +47,7 @@ struct ContainerLifeTests {
 
     @Test("a name is used once at a time")
     func names() async throws {
-        let (fakes, _) = try await ready()
+        let (fakes, _) = try await FakeSandbox.ready()
         try await fakes.create("c1")
         let error = await #expect(throws: SandboxError.self) {
             try await fakes.sandbox.reserve("c1", bundle: "/b", streams: StreamPaths())
@@ -65,7 +58,7 @@ struct ContainerLifeTests {
 
     @Test("a step in the wrong state says which it is")
     func wrongStates() async throws {
-        let (fakes, guest) = try await ready()
+        let (fakes, guest) = try await FakeSandbox.ready()
         let sandbox = fakes.sandbox
         await #expect(throws: SandboxError.self) { try await sandbox.start(container: "none") }
         try await fakes.create("c1")
@@ -92,7 +85,7 @@ struct ContainerLifeTests {
 
     @Test("an agent that refuses a container: nothing of it is left, and the name is free")
     func refused() async throws {
-        let (fakes, guest) = try await ready()
+        let (fakes, guest) = try await FakeSandbox.ready()
         guest.refuse("CreateContainer", RPCError(.invalidArgument, "no such user"))
         let error = await #expect(throws: RPCError.self) { try await fakes.create("c1") }
         #expect(error?.message == "no such user")
@@ -104,7 +97,7 @@ struct ContainerLifeTests {
 
     @Test("the agent's refusal names the host's paths, not the guest's")
     func translated() async throws {
-        let (fakes, guest) = try await ready()
+        let (fakes, guest) = try await FakeSandbox.ready()
         let data = fakes.scratch.path + "/data"
         try Files.makeDirectory(data)
         guest.refuse(
@@ -121,7 +114,7 @@ struct ContainerLifeTests {
 
     @Test("a refused start kills what there may be of the container; it ends like any other")
     func refusedStart() async throws {
-        let (fakes, guest) = try await ready()
+        let (fakes, guest) = try await FakeSandbox.ready()
         try await fakes.create("c1")
         guest.refuse("StartContainer", RPCError(.unknown, "exec: no such file"))
         await #expect(throws: RPCError.self) { try await fakes.sandbox.start(container: "c1") }
@@ -149,7 +142,7 @@ struct ContainerLifeTests {
 
     @Test("a signal to a created container, a running one and one that waits: killed is killed")
     func kills() async throws {
-        let (fakes, guest) = try await ready()
+        let (fakes, guest) = try await FakeSandbox.ready()
         try await fakes.create("c1")
         try await fakes.sandbox.signal(SIGTERM, container: "c1")
         #expect(try await fakes.sandbox.wait(container: "c1").status == 128 + SIGTERM)
@@ -164,7 +157,7 @@ struct ContainerLifeTests {
 
     @Test("an exec has its own id, status and end; the container's end is another")
     func execs() async throws {
-        let (fakes, guest) = try await ready()
+        let (fakes, guest) = try await FakeSandbox.ready()
         let sandbox = fakes.sandbox
         try await fakes.create("c1")
         try await sandbox.start(container: "c1")
@@ -186,7 +179,7 @@ struct ContainerLifeTests {
 
     @Test("concurrent calls about one container: one creation, one start, one deletion succeed")
     func concurrent() async throws {
-        let (fakes, guest) = try await ready()
+        let (fakes, guest) = try await FakeSandbox.ready()
         let sandbox = fakes.sandbox
         func succeeded(_ count: Int, _ body: @escaping @Sendable () async throws -> Void) async -> Int {
             await withTaskGroup(of: Bool.self) { group in
@@ -210,7 +203,7 @@ struct ContainerLifeTests {
 
     @Test("the machine grows for a container's limits, and the guest is notified; a refused growth ends the creation")
     func growth() async throws {
-        let (fakes, guest) = try await ready()
+        let (fakes, guest) = try await FakeSandbox.ready()
         func limited(_ spec: inout Spec) {
             spec.linux?.resources = .init()
             spec.linux?.resources?.memory = .init()
@@ -228,7 +221,7 @@ struct ContainerLifeTests {
 
     @Test("a path that two containers use is shared once, and removed with the second one")
     func sharedOnce() async throws {
-        let (fakes, _) = try await ready()
+        let (fakes, _) = try await FakeSandbox.ready()
         let data = fakes.scratch.path + "/data"
         try Files.makeDirectory(data)
         for id in ["c1", "c2"] {

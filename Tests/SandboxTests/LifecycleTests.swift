@@ -12,18 +12,11 @@ import Testing
 /// The sandbox's life on fakes: each step, each loss, each order.
 @Suite("The life of a sandbox", .timeLimit(.minutes(1)))
 struct LifecycleTests {
-    private func ready(toml: String = "") async throws -> (FakeSandbox, FakeGuest) {
-        let guest = try FakeGuest()
-        let fakes = try FakeSandbox(guest.agent, toml: toml)
-        try await fakes.sandbox.boot()
-        return (fakes, guest)
-    }
-
     // MARK: Boot
 
     @Test("a boot starts the file server and the machine, configures the guest, and is ready")
     func boot() async throws {
-        let (fakes, guest) = try await ready()
+        let (fakes, guest) = try await FakeSandbox.ready()
         #expect(await fakes.sandbox.state == .ready)
         #expect(fakes.share.servers.count == 1 && fakes.hypervisor.machines.count == 1)
         #expect(guest.calls.contains("CreateSandbox") && !guest.calls.contains("ReseedRandomDev"))
@@ -33,7 +26,7 @@ struct LifecycleTests {
 
     @Test("a sandbox boots once")
     func twice() async throws {
-        let (fakes, _) = try await ready()
+        let (fakes, _) = try await FakeSandbox.ready()
         let error = await #expect(throws: SandboxError.self) { try await fakes.sandbox.boot() }
         #expect(error?.description == "sandbox s1 is ready, not empty")
         #expect(await fakes.sandbox.state == .ready)
@@ -124,7 +117,7 @@ struct LifecycleTests {
 
     @Test("the loss of the machine ends every process with status 137, and is logged")
     func lostMachine() async throws {
-        let (fakes, _) = try await ready()
+        let (fakes, _) = try await FakeSandbox.ready()
         try await fakes.create("c1")
         try await fakes.sandbox.start(container: "c1")
         fakes.hypervisor.machines[0].end(.signalled(11))
@@ -138,7 +131,7 @@ struct LifecycleTests {
 
     @Test("the loss of the file server ends the machine, with the reason for the next call")
     func lostFileServer() async throws {
-        let (fakes, _) = try await ready()
+        let (fakes, _) = try await FakeSandbox.ready()
         try await fakes.create("c1")
         try await fakes.sandbox.start(container: "c1")
         fakes.share.servers[0].end(.exited(1))
@@ -154,7 +147,7 @@ struct LifecycleTests {
 
     @Test("the loss of the agent ends the machine")
     func lostAgent() async throws {
-        let (fakes, guest) = try await ready()
+        let (fakes, guest) = try await FakeSandbox.ready()
         guest.agent.hangUp()
         try await eventually { fakes.hypervisor.machines[0].exit != nil }
         #expect(fakes.lines.all.contains { $0.hasPrefix("the guest's agent has ended") })
@@ -163,7 +156,7 @@ struct LifecycleTests {
 
     @Test("a call to a halted machine fails at once, with the process that a signal has stopped")
     func halted() async throws {
-        let (fakes, guest) = try await ready()
+        let (fakes, guest) = try await FakeSandbox.ready()
         try await fakes.create("c1")
         try await fakes.sandbox.start(container: "c1")
         guest.ignore("SignalProcess")
@@ -177,7 +170,7 @@ struct LifecycleTests {
 
     @Test("SIGKILL ends the machine where the guest can't kill")
     func killOfHalted() async throws {
-        let (fakes, guest) = try await ready()
+        let (fakes, guest) = try await FakeSandbox.ready()
         try await fakes.create("c1")
         try await fakes.sandbox.start(container: "c1")
         guest.ignore("SignalProcess")
@@ -192,7 +185,7 @@ struct LifecycleTests {
 
     @Test("a stop asks the guest first, is idempotent, and leaves nothing on the host")
     func stop() async throws {
-        let (fakes, guest) = try await ready()
+        let (fakes, guest) = try await FakeSandbox.ready()
         try await fakes.create("c1")
         async let first: Void = fakes.sandbox.stop()
         async let second: Void = fakes.sandbox.stop()
@@ -204,7 +197,7 @@ struct LifecycleTests {
 
     @Test("a guest that refuses its end gets time to power off")
     func reluctant() async throws {
-        let (fakes, guest) = try await ready()
+        let (fakes, guest) = try await FakeSandbox.ready()
         guest.refuse("DestroySandbox")
         await fakes.sandbox.stop()
         #expect(fakes.hypervisor.machines[0].stops.first.map { $0 > .zero } == true)
@@ -214,7 +207,7 @@ struct LifecycleTests {
 
     @Test("a sandbox takes a warm machine, reseeds it and mounts nothing again; the warm sandbox has nothing left")
     func takeOver() async throws {
-        let (warm, guest) = try await ready()
+        let (warm, guest) = try await FakeSandbox.ready()
         let fakes = try FakeSandbox(id: "s2")
         let offer = WarmSandbox(warm.sandbox, version: "1")
         try await fakes.sandbox.takeOver(offer)
@@ -233,7 +226,7 @@ struct LifecycleTests {
 
     @Test("a warm machine that has ended is not taken")
     func deadWarm() async throws {
-        let (warm, _) = try await ready()
+        let (warm, _) = try await FakeSandbox.ready()
         let fakes = try FakeSandbox(id: "s2")
         warm.hypervisor.machines[0].end(.signalled(9))
         await #expect(throws: SandboxError.self) {

@@ -65,6 +65,14 @@ package final class FakeSandbox: Sendable {
         }
     }
 
+    /// A sandbox that has booted, and its guest.
+    package static func ready(toml: String = "") async throws -> (FakeSandbox, FakeGuest) {
+        let guest = try FakeGuest()
+        let fakes = try FakeSandbox(guest.agent, toml: toml)
+        try await fakes.sandbox.boot()
+        return (fakes, guest)
+    }
+
     /// Removes what the ledger has.
     package func end() { ledger.end() }
 
