@@ -19,7 +19,7 @@ package struct ContainerState: Codable, Sendable {
     /// Unix socket of the shim's task API.
     var address: String
     /// Pid of the attach process.
-    var pid: Int32
+    package var pid: Int32
     /// Start time of the attach process (`ProcessIdentity`).
     var start: UInt64?
     /// The pid and time namespaces in which pid and start are valid; nil in the oldest files.
@@ -34,9 +34,10 @@ package struct ContainerState: Codable, Sendable {
 
     private var isForeign: Bool { processes?.isForeign == true }
 
+    /// Checks that the pids are valid for this process.
     /// - Returns: self.
     /// - Throws: `RuntimeError` if the pids belong to another pid or time namespace, and the shim is alive.
-    func here() throws(RuntimeError) -> ContainerState {
+    package func here() throws(RuntimeError) -> ContainerState {
         if let processes, processes.isForeign, processes.mayHold(listener: address) {
             throw RuntimeError(
                 "container \"\(id)\" was made in another pid or time namespace, where its processes have other numbers: run this there"

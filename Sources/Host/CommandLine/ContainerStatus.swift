@@ -22,29 +22,10 @@ extension ContainerState {
         return task
     }
 
-    /// Pid of the attach process, valid for the caller.
-    /// - Throws: `RuntimeError` if it belongs to another pid namespace.
-    package var attachPid: Int32 { get throws { try here().pid } }
-
-    /// self, if its pids are the caller's (see `here`).
-    package func checkedForCaller() throws -> ContainerState { try here() }
-
     /// The state as OCI runtimes print it (runtime.md, "State").
     package var json: String {
-        struct Report: Encodable {
-            let ociVersion: String
-            let id: String
-            let status: String
-            let pid: Int32
-            let bundle: String
-            let rootfs: String
-            let created: String
-            let annotations: [String: String]?
-        }
-        let status = status
-        let report = Report(
-            ociVersion: ociVersion, id: id, status: status, pid: status == "stopped" ? 0 : pid, bundle: bundle,
-            rootfs: rootfs, created: created, annotations: annotations.isEmpty ? nil : annotations)
+        var report = ContainerReport(self)
+        if !annotations.isEmpty { report.annotations = annotations }
         return String(decoding: report.json(pretty: true), as: UTF8.self)
     }
 }

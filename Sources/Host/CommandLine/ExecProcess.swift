@@ -1,6 +1,7 @@
 import Glibc
 import LinuxKernel
 import OCISpec
+import Shim
 import ShimAPI
 
 /// `exec`: runs a further process in a running container.
@@ -45,8 +46,7 @@ package struct ExecProcess {
             terminal: hasTerminal, consoleSocket: options.consoleSocket, console: options.console)
         var request = Containerd_Task_V2_ExecProcessRequest()
         (request.id, request.execID, request.terminal) = (state.id, exec, hasTerminal)
-        request.spec.typeURL = "types.containerd.io/opencontainers/runtime-spec/1/Process"
-        request.spec.value = .init(process.json())
+        request.spec = SpecPart.process.message(process.json())
         (request.stdin, request.stdout, request.stderr) = (streams.stdin, streams.stdout, streams.stderr)
         try task.perform("Exec", request)
         do { try task.start(state.id, exec: exec) } catch {

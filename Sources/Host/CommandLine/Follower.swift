@@ -47,7 +47,7 @@ package struct Follower {
         do { return try task.wait(id, exec: exec) } catch let error as RPCError where error.code == .unavailable {
             // The VM has ended with its shim.
             writeError("the shim of container \"\(id)\" has ended, and the container with it")
-            return 128 + SIGKILL
+            return ProcessExit.killed.status
         }
     }
 }

@@ -17,9 +17,7 @@ enum ShimProcess {
     static func executable() throws(RuntimeError) -> String {
         let own = Files.real("/proc/self/exe") ?? ""
         let name = "containerd-shim-kata-v2"
-        var candidates = [
-            own.split(separator: "/", omittingEmptySubsequences: false).dropLast().joined(separator: "/") + "/" + name
-        ]
+        var candidates = [Files.parent(of: own) + "/" + name]
         candidates += (ShimServer.environment("PATH") ?? "").split(separator: ":").map { $0 + "/" + name }
         // SAFETY: access(2) only reads the path.
         guard let found = candidates.first(where: { unsafe access($0, X_OK) == 0 }) else {
@@ -48,10 +46,10 @@ enum ShimProcess {
         ) { ErrorLog.shared.warn($0) }
         if isCached { return address }
         let output = try run(flags, directory: directory, configurationPath: context.configurationPath)
-        guard output.status == 0, output.text.hasPrefix("unix://") else {
+        guard output.status == 0, let path = SocketAddress.path(ofAddress: output.text) else {
             throw RuntimeError(output.text.split(separator: "\n").first.map(String.init) ?? "the shim did not start")
         }
-        return String(output.text.dropFirst("unix://".count).prefix { $0 != "\n" })
+        return path
     }
 
     /// Cleans up after a dead or hung shim.

@@ -94,8 +94,7 @@ package struct TaskClient: Sendable {
     package func update(_ id: String, _ limits: OCISpec.Linux.Resources) throws {
         var request = Containerd_Task_V2_UpdateTaskRequest()
         request.id = id
-        request.resources.typeURL = "types.containerd.io/opencontainers/runtime-spec/1/LinuxResources"
-        request.resources.value = .init(limits.json())
+        request.resources = SpecPart.resources.message(limits.json())
         try perform("Update", request, timeout: Deadline.shimAnswer.limit)
     }
 

@@ -50,7 +50,7 @@ extension Sandbox {
     package func release(_ container: String) {
         guard let record = containers.removeValue(forKey: container) else { return }
         sharedPaths.release(&record.shares)
-        record.initial.end(status: 128 + SIGKILL)
+        record.initial.end(status: ProcessExit.killed.status)
     }
 
     /// Creates a container whose name is reserved; the caller releases the name when this fails.

@@ -54,9 +54,6 @@ extension Sandbox {
         }
         parts.channel?.close()
         parts.fileServer?.stop()
-        for process in containers.values.flatMap(\.processes.values) { process.end(status: Self.killedStatus) }
+        for process in containers.values.flatMap(\.processes.values) { process.end(status: ProcessExit.killed.status) }
     }
-
-    /// The exit status of a process that SIGKILL has ended, as shells report it.
-    static let killedStatus: Int32 = 137
 }

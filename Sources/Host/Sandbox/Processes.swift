@@ -33,7 +33,7 @@ extension Sandbox {
             request.containerID = container
             request.execID = exec.isEmpty ? container : exec
             // A failed wait means that the guest is lost and the process was killed.
-            let status = (try? await agent.waitProcess(request, timeout: nil).status) ?? Self.killedStatus
+            let status = (try? await agent.waitProcess(request, timeout: nil).status) ?? ProcessExit.killed.status
             await self?.ended(process, of: container, status)
         }
         guard exec.isEmpty else { return }

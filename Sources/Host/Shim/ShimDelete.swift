@@ -7,9 +7,6 @@ import SwiftProtobuf
 
 /// `delete`: cleans up after a dead or hung shim, and reports an exit status to containerd.
 package enum ShimDelete {
-    /// Exit status of a container whose shim was killed: 128 + SIGKILL.
-    private static let killedStatus: UInt32 = 137
-
     package static func run(_ flags: ShimFlags) throws {
         if flags.socket.isEmpty {
             cleanUpDetached(flags, socket(flags))
@@ -18,7 +15,7 @@ package enum ShimDelete {
             cleanUp(flags.id, socket: flags.socket)
         }
         var response = Containerd_Task_V2_DeleteResponse()
-        response.exitStatus = killedStatus
+        response.exitStatus = UInt32(ProcessExit.killed.status)
         response.exitedAt = Google_Protobuf_Timestamp(timeOfDay())
         let bytes: [UInt8] = try response.serializedBytes()
         try FileDescriptor(owning: 1).writeAll(bytes, to: "standard output")
@@ -73,10 +70,7 @@ package enum ShimDelete {
 
     /// The path of the shim's socket. `start` wrote it into the bundle.
     private static func socket(_ flags: ShimFlags) -> String {
-        let written = (try? Files.readText("address")) ?? ""
-        guard written.hasPrefix("unix:///") else {
-            return SocketAddress.path(containerd: flags.address, namespace: flags.namespace, group: flags.id)
-        }
-        return String(written.dropFirst("unix://".count).prefix { $0 != "\n" })
+        SocketAddress.path(ofAddress: (try? Files.readText("address")) ?? "")
+            ?? SocketAddress.path(containerd: flags.address, namespace: flags.namespace, group: flags.id)
     }
 }

@@ -20,12 +20,12 @@ package enum ShimStart {
             in: parameters.socketDirectory, containerd: flags.address, namespace: flags.namespace, group: group)
         if (try? UnixSocket.connect(address).raw) != nil {
             guard group != flags.id else { throw UsageError("a shim of \(group) serves \(address) already") }
-            try Files.replace("address", "unix://" + address)
+            try Files.replace("address", SocketAddress.address(ofPath: address))
             return parameters.answer(path: address)
         }
         HostRestart.clear()
-        // kata-runtime has read the configuration, and asked the VM cache. Other managers may name it in Create only: a default that is
-        // missing is no error yet.
+        // kata-runtime has read the configuration, and asked the VM cache. Other managers may name it in Create only: a
+        // default that is missing is no error yet.
         if flags.usesCache, let configuration = try Configuration.loadIfPresent(configurationPath(parameters)) {
             parameters.debug = parameters.debug || configuration[Keys.runtimeDebug]
             if takeCached(flags, group, parameters, configuration, address) {
@@ -92,7 +92,7 @@ package enum ShimStart {
         command.descriptors[2] = log.raw
         let child = try ChildProcess(command) { process throws(SystemError) in try ledger.add(.owner(id: process)) }
         try Files.replace("shim.pid", "\(child.pid)")
-        try Files.replace("address", "unix://" + address)
+        try Files.replace("address", SocketAddress.address(ofPath: address))
     }
 
     /// The sandbox whose shim serves the container: the containers of a pod share one.

@@ -1,4 +1,4 @@
-import Glibc
+import LinuxKernel
 
 /// The path of a shim's socket: one for each manager, containerd namespace and sandbox.
 package enum SocketAddress {
@@ -8,6 +8,18 @@ package enum SocketAddress {
         in directory: String = directory, containerd: String, namespace: String, group: String
     ) -> String {
         "\(directory)/\(digest("\(containerd)/\(namespace)/\(group)"))"
+    }
+
+    private static let scheme = "unix://"
+
+    /// The address of a socket, as managers exchange it: `unix:///run/containerd/s/…`.
+    package static func address(ofPath path: String) -> String { scheme + path }
+
+    /// The path of an address, which may end with a newline.
+    /// - Returns: nil for anything but the address of an absolute path.
+    package static func path(ofAddress text: String) -> String? {
+        guard text.hasPrefix(scheme + "/") else { return nil }
+        return String(text.dropFirst(scheme.count).prefix { $0 != "\n" })
     }
 
     /// 128 bits of FNV-1a in hexadecimal, which fit in sun_path (unix(7)). They don't protect against forged ids.

@@ -63,7 +63,7 @@ package struct StartParameters: Equatable, Sendable {
 
     /// The output of `start` for a shim that serves at `path`.
     package func answer(path: String) -> [UInt8] {
-        let address = "unix://" + path
+        let address = SocketAddress.address(ofPath: path)
         guard answersBootstrap else { return Array(address.utf8) }
         var result = Containerd_Runtime_Bootstrap_V1_BootstrapResult()
         result.version = 3

@@ -1,7 +1,12 @@
+import Glibc
+
 /// The end of a process.
 package enum ProcessExit: Equatable, Sendable, CustomStringConvertible {
     case exited(Int32)
     case signalled(Int32)
+
+    /// The end by SIGKILL; also the end of processes whose VM or shim is lost. Its status is 137.
+    package static let killed = ProcessExit.signalled(SIGKILL)
 
     /// Whether the process exited by itself with a status other than 0.
     package var isFailure: Bool {

@@ -36,7 +36,7 @@ struct Exec: ParsableCommand {
             return try DebugConsoleClient.run(root: context.root, id: id, port: kataDebugPort)
         }
         Follower.blockSignals()
-        let state = try context.state(id).checkedForCaller()
+        let state = try context.state(id).here()
         let options = ExecProcess.Options(
             consoleSocket: consoleSocket, console: console, pidFile: pidFile, isDetached: detach)
         let exec = try ExecProcess(

@@ -17,7 +17,7 @@ struct Ps: ParsableCommand {
         }
         let reports = try GuestReports(id, in: runtime.context)
         // Managers look the pids up on the host (go-runc, Docker's top), where the guest's mean other processes.
-        guard format == "table" else { return print("[\(try runtime.context.state(id).attachPid)]") }
+        guard format == "table" else { return print("[\(try runtime.context.state(id).here().pid)]") }
         try reports.printProcesses(options: options)
     }
 }

@@ -50,7 +50,7 @@ package enum MachineCache {
         }
         if let refusal = answer.refusal { throw CacheError(refusal) }
         try Files.replace(directory + "/shim.pid", "\(answer.process)")
-        try Files.replace(directory + "/address", "unix://" + taker.socket)
+        try Files.replace(directory + "/address", SocketAddress.address(ofPath: taker.socket))
         // The shim lives without us from here on.
         try shim.send([1], descriptors: [])
     }
