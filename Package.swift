@@ -76,7 +76,7 @@ let package = Package(
         room("AgentAPI", in: "Contracts", ["Netlink", "OCISpec", "TTRPC", protobuf]),
         room("ShimAPI", in: "Contracts", ["TTRPC", protobuf]),
         // Guest
-        room("Container", in: "Guest", ["CLinux", "CSeccomp", "LinuxKernel", "OCISpec"]),
+        room("Container", in: "Guest", ["CLinux", "CSeccomp", "Cgroups", "LinuxKernel", "OCISpec"]),
         room("GuestNetwork", in: "Guest", ["Streams", "AgentAPI", "CLinux", "LinuxKernel", "Netlink", "TTRPC"]),
         room("GuestStorage", in: "Guest", ["Streams", "AgentAPI", "CLinux", "LinuxKernel", "Netlink", "TTRPC"]),
         room(

@@ -62,7 +62,7 @@ struct AgentTests {
         let entry = try #require(
             ProcessEntry(
                 stat: "7 (a) R (b)) Z 3 7 7 0 -1 0 0 0 0 0 1 2 0 0 20 -5 2 0 9 0 0 0", commandLine: [], user: 1000))
-        #expect(entry.command == "a) R (b)" && entry.state == "Z" && entry.parent == 3 && entry.nice == -5)
+        #expect(entry.name == "a) R (b)" && entry.state == "Z" && entry.parent == 3 && entry.nice == -5)
         #expect(entry.ticks == 3 && entry.threads == 2)
         for broken in ["", "7", "7 (a", "7 (a)", "7 )a( S 1", "x (a) S 1 2"] {
             #expect(ProcessEntry(stat: broken, commandLine: [], user: 0) == nil)

@@ -53,9 +53,9 @@ struct ParserTests {
     @Test(
         "lists of processors",
         arguments: [
-            ("0-3,7", [0, 1, 2, 3, 7]), ("5", [5]), ("", []), ("1,1-2\n", [1, 2]), ("3-1", nil), ("a", nil),
-            ("1,", nil),
-            ("0-8192", nil), ("-1", nil), ("1-2-3", nil), ("8191", [8191]),
+            ("0-3,7", [0, 1, 2, 3, 7]), ("5", [5]), ("", []), ("1,1-2", [1, 2]), ("1\n", nil), ("0 -1", nil),
+            ("3-1", nil), ("a", nil), ("1,", nil), ("1,,2", nil), ("-", nil), ("1-", nil), ("0-8192", nil), ("-1", nil),
+            ("1-2-3", nil), ("8191", [8191]), ("0-9999999999999999999", nil),
         ] as [(String, [Int]?)])
     func processors(text: String, expected: [Int]?) { #expect(CPUList(text)?.sorted == expected) }
 }

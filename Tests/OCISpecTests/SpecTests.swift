@@ -188,14 +188,6 @@ struct SpecTests {
         #expect(Features.current.hooks == all.stages.map(\.name))
     }
 
-    @Test("lists of processors are what taskset(1) takes")
-    func processors() {
-        #expect(KernelNames.processors("0-2,7") == [0, 1, 2, 7])
-        for wrong in ["", "-", "1-", "-1", "3-2", "a", "1,,2", "1-2-3", "0-9999999999999999999"] {
-            #expect(KernelNames.processors(wrong) == nil, "\(wrong)")
-        }
-    }
-
     @Test("a hook gets the state, and ends with its status or at its limit")
     func hooks() throws {
         let state = State(Spec.example, id: "c1", bundle: "/b", pid: 7)

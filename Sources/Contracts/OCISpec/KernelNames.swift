@@ -65,20 +65,4 @@ package enum KernelNames {
         let upper = name.uppercased()
         return names.firstIndex(of: upper.hasPrefix(prefix) ? String(upper.dropFirst(prefix.count)) : upper)
     }
-
-    /// The largest NR_CPUS of a kernel (arch/x86/Kconfig).
-    private static let maxProcessors = 8192
-
-    /// The numbers of a list such as `0-3,7`, in order; nil for any other text, or for numbers that no kernel has.
-    package static func processors(_ text: String) -> [Int]? {
-        var numbers: Set<Int> = []
-        for part in text.split(separator: ",", omittingEmptySubsequences: false) {
-            let ends = part.split(separator: "-", omittingEmptySubsequences: false).map { Int($0) }
-            guard let first = ends[0], let last = ends.last ?? nil, ends.count <= 2, 0 <= first, first <= last,
-                last < maxProcessors
-            else { return nil }
-            numbers.formUnion(first...last)
-        }
-        return numbers.sorted()
-    }
 }

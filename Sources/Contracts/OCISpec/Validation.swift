@@ -1,3 +1,5 @@
+import LinuxKernel
+
 /// Checks rules of config.md and config-linux.md that need no machine.
 extension Spec {
     /// - Throws: the first broken rule, with the field's path, its value and what is allowed.
@@ -123,7 +125,7 @@ extension Process {
             }
         }
         for (name, list) in [("initial", execCPUAffinity?.initial), ("final", execCPUAffinity?.final)] {
-            if let list, !list.isEmpty, KernelNames.processors(list) == nil {
+            if let list, !list.isEmpty, CPUList(list) == nil {
                 throw SpecError(
                     source, "\(prefix)execCPUAffinity.\(name)", "\"\(list)\" is no list of processors such as 0-3,7")
             }
@@ -263,7 +265,7 @@ extension Linux.Resources {
                 throw SpecError(source, prefix + "cpu.idle", "\(idle) is neither 0 nor 1")
             }
             for (field, list) in [("cpus", cpu.cpus), ("mems", cpu.mems)] {
-                if let list, !list.isEmpty, KernelNames.processors(list) == nil {
+                if let list, !list.isEmpty, CPUList(list) == nil {
                     throw SpecError(source, prefix + "cpu." + field, "\"\(list)\" is no list such as 0-3,7")
                 }
             }

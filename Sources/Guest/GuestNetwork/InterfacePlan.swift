@@ -11,20 +11,24 @@ struct InterfacePlan: Equatable {
     /// IFF_NOARP if the message has it; other flags are ignored.
     var flags: UInt32
 
+    /// The maximum length of a link's name: IFNAMSIZ counts the NUL (netdevice(7)).
+    private static let maxLinkName = 15
+    private static let maxMTU: UInt64 = 65535
+
     /// - Throws: `invalidArgument` with the field that is wrong.
     init(_ interface: Types_Interface) throws(RPCError) {
         guard let hardware = HardwareAddress(interface.hwAddr) else {
             throw RPCError(.invalidArgument, "interface.hwAddr: \"\(interface.hwAddr)\" is no hardware address")
         }
         hardwareAddress = hardware
-        guard (1...RouteNumbers.maxLinkName).contains(interface.name.utf8.count),
+        guard (1...Self.maxLinkName).contains(interface.name.utf8.count),
             !interface.name.contains(where: { "/ :".contains($0) })
         else {
             throw RPCError(.invalidArgument, "interface.name: \"\(interface.name)\" is no name of a link")
         }
         name = interface.name
-        guard interface.mtu <= RouteNumbers.maxMTU else {
-            throw RPCError(.invalidArgument, "interface.mtu: \(interface.mtu) is above \(RouteNumbers.maxMTU)")
+        guard interface.mtu <= Self.maxMTU else {
+            throw RPCError(.invalidArgument, "interface.mtu: \(interface.mtu) is above \(Self.maxMTU)")
         }
         mtu = interface.mtu == 0 ? nil : UInt32(interface.mtu)
         addresses = []
@@ -39,6 +43,6 @@ struct InterfacePlan: Equatable {
             }
             addresses.append(prefix)
         }
-        flags = interface.rawFlags & RouteNumbers.noARP
+        flags = interface.rawFlags & LinkFlags.noARP
     }
 }

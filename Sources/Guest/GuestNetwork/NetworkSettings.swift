@@ -25,8 +25,7 @@ package enum NetworkSettings {
         settings.isUp = true
         let present = try socket.addresses().filter { $0.link == link.index }
         // The kernel manages IPv6 link-local addresses.
-        for address in present where address.scope != RouteNumbers.linkScope && !plan.addresses.contains(address.prefix)
-        {
+        for address in present where address.scope != RouteScope.link && !plan.addresses.contains(address.prefix) {
             try socket.delete(address)
         }
         try socket.change(link.index, settings)
@@ -106,13 +105,13 @@ package enum NetworkSettings {
         for (index, route) in routes.enumerated() { plans.append(try RoutePlan(route, index: index, links: links)) }
         let loopback = Set(links.filter(\.isLoopback).map(\.index))
         let present = try socket.routes().filter(\.isOrdinary)
-        for route in present where route.protocol != RouteNumbers.kernelProtocol && !loopback.contains(route.link) {
+        for route in present where route.protocol != RouteProtocol.kernel && !loopback.contains(route.link) {
             // ESRCH: the route went with another one that was just deleted.
             do { try socket.delete(route) } catch { if error.code != ESRCH { throw error } }
         }
         // Keeps the routes that the kernel made for addresses: a replacement would be deleted by the next update.
         let kernels = Set(
-            present.filter { $0.protocol == RouteNumbers.kernelProtocol && $0.gateway == nil }.map { KernelRoute($0) })
+            present.filter { $0.protocol == RouteProtocol.kernel && $0.gateway == nil }.map { KernelRoute($0) })
         for plan in RoutePlan.ordered(plans)
         where plan.route.gateway != nil || !kernels.contains(KernelRoute(plan.route)) {
             try socket.add(plan.route)
@@ -162,7 +161,7 @@ package enum NetworkSettings {
             try socket.add(
                 Neighbor(
                     link: link.index, address: address, hardwareAddress: hardware,
-                    state: wire.state == 0 ? RouteNumbers.permanent : UInt16(clamping: wire.state),
+                    state: wire.state == 0 ? NeighborValue.permanent : UInt16(clamping: wire.state),
                     flags: UInt8(clamping: wire.flags)))
         }
     }

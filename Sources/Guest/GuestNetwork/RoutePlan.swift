@@ -40,8 +40,8 @@ struct RoutePlan: Equatable {
         var route = Route(isIPv6: isIPv6, destination: destination, gateway: gateway, link: link.index)
         route.source = source
         route.scope =
-            gateway == nil && wire.scope == 0 && !isIPv6 ? RouteNumbers.linkScope : UInt8(clamping: wire.scope)
-        route.flags = wire.flags & RouteNumbers.onLink
+            gateway == nil && wire.scope == 0 && !isIPv6 ? RouteScope.link : UInt8(clamping: wire.scope)
+        route.flags = wire.flags & RouteValue.gatewayOnLink
         route.mtu = wire.mtu
         self.route = route
     }

@@ -71,9 +71,7 @@ extension ContainerView {
         try Mounts.attach(root, at: self.root)
         close(root)
         try check("enter", self.root) { unsafe chdir(self.root) }
-        try checkNegativeErrno("pivot root to", self.root, unsafe clx_pivot_root(".", "."))
-        try check("leave", "old root") { unsafe umount2(".", Int32(MNT_DETACH)) }
-        try check("enter", "/") { unsafe chdir("/") }
+        try Mounts.pivotToWorkingDirectory(self.root)
         show(trees)
     }
 
@@ -107,7 +105,7 @@ extension ContainerView {
             }
         }
         // SAFETY: the call only reads the path.
-        for cover in covers { _ = unsafe clx_mount_setattr(cover, Self.readOnlyAttribute, 0, 0) }
+        for cover in covers { _ = unsafe clx_mount_setattr(cover, MountAttribute.readOnly, 0, 0) }
         let flags = UInt(MS_NOSUID) | UInt(MS_NODEV) | UInt(MS_NOEXEC)
         if hasProc { try? Mounts.mount("proc", at: "/proc", type: "proc", flags: flags) }
     }
@@ -125,7 +123,4 @@ extension ContainerView {
         Files.isDirectory(path)
             && (try? Mounts.mount("tmpfs", at: path, type: "tmpfs", data: "size=64k,mode=755")) != nil
     }
-
-    /// MOUNT_ATTR_RDONLY (mount_setattr(2)).
-    private static let readOnlyAttribute: UInt64 = 1
 }

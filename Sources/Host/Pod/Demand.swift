@@ -1,3 +1,4 @@
+import LinuxKernel
 import OCISpec
 
 /// The processors and memory that a container requests from its machine.
@@ -21,7 +22,7 @@ package struct Demand: Sendable, Equatable {
         memory = max(0, resources?.memory?.limit ?? 0)
         if let given = resources?.cpu?.period, given != 0 { period = given }
         processors = Self.processors(quota: resources?.cpu?.quota ?? 0, period: period)
-        processorSet = Self.count(resources?.cpu?.cpus ?? "")
+        processorSet = CPUList(resources?.cpu?.cpus ?? "")?.count ?? 0
     }
 
     /// The sum that a pod's annotations announce for all its containers (containerd's CRI).
@@ -47,17 +48,6 @@ package struct Demand: Sendable, Equatable {
 
     private static func processors(quota: Int64, period: UInt64) -> Double {
         quota > 0 ? Double(quota) / Double(period == 0 ? defaultPeriod : period) : 0
-    }
-
-    /// Counts the numbers of a list such as `0-3,7` (cpuset(7), "List format").
-    static func count(_ list: String) -> Int {
-        list.split(separator: ",").reduce(0) { sum, part in
-            let ends = part.split(separator: "-").compactMap { Int($0.filter(\.isNumber)) }
-            guard let first = ends.first, let last = ends.last, last >= first, last - first < 1 << 16 else {
-                return sum
-            }
-            return sum + last - first + 1
-        }
     }
 
     /// The demand after an update; values that it does not set remain.

@@ -39,13 +39,11 @@ package struct HostDisk: Sendable {
             ? Identity(device: UInt64(facts.st_rdev), file: 0)
             : Identity(device: UInt64(facts.st_dev), file: UInt64(facts.st_ino))
         self.path = path
-        self.readOnly = readOnly || (isBlockDevice && Self.isReadOnlyDevice(facts.st_rdev))
+        self.readOnly = readOnly || (isBlockDevice && Self.isReadOnlyDevice(DeviceNumber(UInt64(facts.st_rdev))))
         file = SharedDescriptor(try found.open(self.readOnly ? O_RDONLY : O_RDWR))
     }
 
-    /// - Parameter number: a device number as makedev(3) makes it.
-    private static func isReadOnlyDevice(_ number: dev_t) -> Bool {
-        let (major, minor) = (number >> 8 & 0xfff, number & 0xff | number >> 12 & 0xfff00)
-        return (try? Files.readText("/sys/dev/block/\(major):\(minor)/ro"))?.first == "1"
+    private static func isReadOnlyDevice(_ number: DeviceNumber) -> Bool {
+        (try? Files.readText("/sys/dev/block/\(number)/ro"))?.first == "1"
     }
 }

@@ -8,7 +8,6 @@ package struct CPUList: Sendable, Equatable {
     /// - Returns: nil when the text is not such a list. An empty text is an empty list.
     package init?(_ text: String) {
         var numbers: Set<Int> = []
-        let text = text.filter { !$0.isWhitespace }
         for part in text.split(separator: ",", omittingEmptySubsequences: text.isEmpty) {
             let ends = part.split(separator: "-", omittingEmptySubsequences: false).map { Int($0) }
             guard ends.count <= 2, let first = ends[0], let last = ends.last ?? nil,

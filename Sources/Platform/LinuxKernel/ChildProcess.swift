@@ -65,11 +65,3 @@ package struct ChildWithOutput: ~Copyable {
         output = pipe.readEnd
     }
 }
-
-/// Calls `body` with a NULL-terminated vector of C strings, valid during the call.
-package func withCStrings<Result>(
-    _ strings: [String], _ body: (UnsafePointer<UnsafeMutablePointer<CChar>?>) -> Result
-) -> Result {
-    let memory = CMemory()
-    return withExtendedLifetime(memory) { unsafe body(memory.strings(strings)) }
-}

@@ -70,7 +70,8 @@ extension FileDescriptor {
     package func isReadable(_ object: String, by deadline: ContinuousClock.Instant) throws(SystemError) -> Bool {
         var ready = pollfd(fd: raw, events: Int16(POLLIN), revents: 0)
         return try check("wait for", object) {
-            unsafe poll(&ready, 1, Int32(clamping: Int(max(0, (deadline - .now) / .milliseconds(1)))))
+            let rest = max(.zero, deadline - .now) / .milliseconds(1)
+            return unsafe poll(&ready, 1, Int32(clamping: Int(rest.rounded(.up))))
         } > 0
     }
 

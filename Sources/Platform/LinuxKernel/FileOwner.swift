@@ -10,7 +10,7 @@ package enum FileOwner {
     /// - Throws: EPERM when another user owns the file, or its mode lets others write; ELOOP for a link.
     package static func open(_ path: String) throws(SystemError) -> FileDescriptor {
         let file = try FileDescriptor.open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK)
-        try check(file.raw, path, S_IFREG)
+        try check(file, path, S_IFREG)
         return file
     }
 
@@ -18,12 +18,11 @@ package enum FileOwner {
     /// - Throws: as `open`.
     package static func checkDirectory(_ path: String) throws(SystemError) {
         let directory = try FileDescriptor.open(path, O_RDONLY | O_DIRECTORY)
-        try check(directory.raw, path, S_IFDIR)
+        try check(directory, path, S_IFDIR)
     }
 
-    private static func check(_ descriptor: Int32, _ path: String, _ kind: mode_t) throws(SystemError) {
-        var facts = stat()
-        try LinuxKernel.check("look at", path) { unsafe fstat(descriptor, &facts) }
+    private static func check(_ file: borrowing FileDescriptor, _ path: String, _ kind: mode_t) throws(SystemError) {
+        let facts = try file.facts(path)
         guard facts.st_mode & S_IFMT == kind, isTrusted(facts.st_uid), facts.st_mode & 0o022 == 0 else {
             throw SystemError("trust (it is not root's alone to write)", path, errno: EPERM)
         }

@@ -1,6 +1,6 @@
 /// Attributes of mount_setattr(2) (linux/mount.h): MOUNT_ATTR_*.
-enum MountAttribute {
-    static let readOnly: UInt64 = 0x1
+package enum MountAttribute {
+    package static let readOnly: UInt64 = 0x1
     static let noSetuid: UInt64 = 0x2
     static let noDevices: UInt64 = 0x4
     static let noExecution: UInt64 = 0x8

@@ -60,6 +60,15 @@ package enum Mounts {
         try unsafe checkNegativeErrno("attach mounts at", target, clx_attach_tree(copy, target))
     }
 
+    /// Makes the working directory, which must be a mount point, the root, and detaches the old root (pivot_root(2),
+    /// `pivot_root(".", ".")`).
+    /// - Parameter name: the directory's path, for errors.
+    package static func pivotToWorkingDirectory(_ name: String) throws(SystemError) {
+        try checkNegativeErrno("pivot root to", name, unsafe clx_pivot_root(".", "."))
+        try check("leave", "old root") { unsafe umount2(".", Int32(MNT_DETACH)) }
+        try check("enter", "/") { unsafe chdir("/") }
+    }
+
     /// Whether something is mounted below `path`. True when that can't be found out.
     package static func hasMounts(below path: String) -> Bool {
         guard let table = try? MountTable.read() else { return true }

@@ -33,8 +33,7 @@ package struct OpenFile: Sendable, Equatable {
     }
 
     private init(_ file: SharedDescriptor, _ path: String) throws(SystemError) {
-        var facts = stat()
-        try check("look at", path) { unsafe fstat(file.raw, &facts) }
+        let facts = try file.descriptor.facts(path)
         guard facts.st_mode & S_IFMT == S_IFREG else {
             throw SystemError("use (it is no regular file)", path, errno: EINVAL)
         }

@@ -113,8 +113,6 @@ package enum RouteProtocol {
     package static let kernel: UInt8 = 2
     package static let boot: UInt8 = 3
     package static let administrator: UInt8 = 4
-    /// RTPROT_RA: from a router advertisement of IPv6.
-    package static let routerAdvertisement: UInt8 = 9
 }
 
 /// Other values of a route (linux/rtnetlink.h).

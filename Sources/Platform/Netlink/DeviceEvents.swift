@@ -21,10 +21,8 @@ package struct DeviceEvents: ~Copyable {
         var buffer = [UInt8](repeating: 0, count: 8192)
         while true {
             if let found = try look() { return found }
-            let rest = (deadline - ContinuousClock.now) / .milliseconds(1)
-            guard rest > 0 else { return nil }
-            var ready = pollfd(fd: descriptor.raw, events: Int16(POLLIN), revents: 0)
-            _ = try check("wait for", "a device") { unsafe poll(&ready, 1, Int32(clamping: Int(rest.rounded(.up)))) }
+            guard deadline > .now else { return nil }
+            _ = try descriptor.isReadable("a device", by: deadline)
             // One look serves all events that have come meanwhile.
             while unsafe recv(descriptor.raw, &buffer, buffer.count, 0) > 0 {}
         }

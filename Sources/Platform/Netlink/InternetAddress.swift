@@ -8,7 +8,6 @@ package struct InternetAddress: Hashable, Sendable, CustomStringConvertible {
     package var isIPv6: Bool { bytes.count == 16 }
     /// AF_INET or AF_INET6.
     package var family: UInt8 { UInt8(isIPv6 ? AF_INET6 : AF_INET) }
-    package var isUnspecified: Bool { bytes.allSatisfy { $0 == 0 } }
 
     package init?(bytes: [UInt8]) {
         guard bytes.count == 4 || bytes.count == 16 else { return nil }

@@ -54,14 +54,14 @@ package struct GuestMetrics: Sendable {
     }
 
     package mutating func addAgent(statistics: String, status: String, io: String) {
-        if let entry = ProcessEntry(stat: statistics, commandLine: [], user: 0) {
+        if let process = ProcessStatistics(statistics) {
             let page = UInt64(max(1, sysconf(Int32(_SC_PAGESIZE))))
             let ticks = Double(max(1, sysconf(Int32(_SC_CLK_TCK))))
             family(
-                "kata_agent_total_rss", "Agent process total rss usage", [("", "\(entry.residentPages &* page)")])
-            family("kata_agent_total_vm", "Agent process total vm usage", [("", "\(entry.virtualBytes)")])
-            family("kata_agent_total_time", "Agent process total time", [("", "\(Double(entry.ticks) / ticks)")])
-            family("kata_agent_threads", "Agent process threads", [("", "\(entry.threads)")])
+                "kata_agent_total_rss", "Agent process total rss usage", [("", "\(process.residentPages &* page)")])
+            family("kata_agent_total_vm", "Agent process total vm usage", [("", "\(process.virtualBytes)")])
+            family("kata_agent_total_time", "Agent process total time", [("", "\(Double(process.ticks) / ticks)")])
+            family("kata_agent_threads", "Agent process threads", [("", "\(process.threads)")])
         }
         family(
             "kata_agent_proc_status", "Agent process status.",

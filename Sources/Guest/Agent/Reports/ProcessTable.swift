@@ -1,51 +1,26 @@
 import Glibc
 import LinuxKernel
 
-/// One process, as proc(5) describes it.
+/// A process with its user and arguments.
+@dynamicMemberLookup
 package struct ProcessEntry: Equatable, Sendable {
-    package var pid: Int32
-    package var user: UInt32
-    package var command: String
+    package let statistics: ProcessStatistics
+    /// The effective user.
+    package let user: UInt32
     package var arguments: [String]
-    package var state: Character
-    package var parent: Int32
-    package var group: Int32
-    package var session: Int32
-    package var terminal: Int32
-    package var nice: Int
-    package var threads: Int
-    /// Clock ticks, of both modes together.
-    package var ticks: UInt64
-    /// Clock ticks after boot.
-    package var started: UInt64
-    package var virtualBytes: UInt64
-    package var residentPages: UInt64
 
-    /// - Parameter stat: the line of /proc/PID/stat. The name may hold anything, parentheses too: the last one ends it.
-    /// - Parameter commandLine: /proc/PID/cmdline, each argument ended by NUL.
+    /// - Parameters:
+    ///   - stat: the line of /proc/PID/stat.
+    ///   - commandLine: /proc/PID/cmdline, each argument ended by NUL.
+    /// - Returns: nil when the line is cut short.
     package init?(stat: String, commandLine: [UInt8], user: UInt32) {
-        guard let open = stat.firstIndex(of: "("), let close = stat.lastIndex(of: ")"), open < close,
-            let pid = Int32(stat[..<open].filter(\.isNumber))
-        else { return nil }
-        let fields = stat[stat.index(after: close)...].split(whereSeparator: \.isWhitespace)
-        guard fields.count >= 22 else { return nil }
-        func number<N: FixedWidthInteger>(_ index: Int) -> N { N(fields[index]) ?? 0 }
-        self.pid = pid
-        self.user = user
-        command = String(stat[stat.index(after: open)..<close])
+        guard let statistics = ProcessStatistics(stat) else { return nil }
+        (self.statistics, self.user) = (statistics, user)
         arguments = commandLine.split(separator: 0).map { String(decoding: $0, as: UTF8.self) }
-        state = fields[0].first ?? "?"
-        parent = number(1)
-        group = number(2)
-        session = number(3)
-        terminal = number(4)
-        let (user, system): (UInt64, UInt64) = (number(11), number(12))
-        ticks = user &+ system
-        nice = number(16)
-        threads = number(17)
-        started = number(19)
-        virtualBytes = number(20)
-        residentPages = number(21)
+    }
+
+    package subscript<Value>(dynamicMember field: KeyPath<ProcessStatistics, Value>) -> Value {
+        statistics[keyPath: field]
     }
 
     /// Reads the process's present state; nil when it has ended.
@@ -185,7 +160,7 @@ package struct ProcessTable: Sendable {
                 return seconds < 3600 ? "\(two(seconds / 60)):\(two(seconds % 60))" : span(seconds)
             },
             Column("time", "cputime", title: "TIME") { entry, clock in span(entry.ticks / clock.ticksPerSecond) },
-            Column("comm", "ucmd", title: "COMMAND", right: false) { entry, _ in printable(entry.command) },
+            Column("comm", "ucmd", title: "COMMAND", right: false) { entry, _ in printable(entry.name) },
             Column("cmd", title: "CMD", right: false) { entry, _ in line(entry) },
             Column("args", "command", title: "COMMAND", right: false) { entry, _ in line(entry) },
         ]
@@ -193,7 +168,7 @@ package struct ProcessTable: Sendable {
         private static func name(of user: UInt32) -> String { user == 0 ? "root" : "\(user)" }
 
         private static func elapsed(_ entry: ProcessEntry, _ clock: Clock) -> UInt64 {
-            let start = entry.started / clock.ticksPerSecond
+            let start = entry.start / clock.ticksPerSecond
             return clock.uptime > start ? clock.uptime - start : 0
         }
 
@@ -215,9 +190,9 @@ package struct ProcessTable: Sendable {
             return unsafe "\(two(UInt64(parts.tm_hour))):\(two(UInt64(parts.tm_min)))"
         }
 
-        /// The name of a terminal's device number, as proc_pid_stat(5) packs it.
-        private static func terminal(_ number: Int32) -> String {
-            let (major, minor) = ((number >> 8) & 0xfff, (number & 0xff) | ((number >> 12) & 0xfff00))
+        /// The name of a terminal (Documentation/admin-guide/devices.txt).
+        private static func terminal(_ number: DeviceNumber) -> String {
+            let (major, minor) = (number.major, number.minor)
             switch major {
             case 136...143: return "pts/\((major - 136) * 256 + minor)"
             case 4: return minor < 64 ? "tty\(minor)" : "ttyS\(minor - 64)"
@@ -228,7 +203,7 @@ package struct ProcessTable: Sendable {
 
         private static func line(_ entry: ProcessEntry) -> String {
             // A kernel thread or a zombie has no arguments.
-            printable(entry.arguments.isEmpty ? "[\(entry.command)]" : entry.arguments.joined(separator: " "))
+            printable(entry.arguments.isEmpty ? "[\(entry.name)]" : entry.arguments.joined(separator: " "))
         }
 
         /// Replaces control characters: a process can't forge lines or drive the reader's terminal.

@@ -1,4 +1,5 @@
 import CLinux
+import Cgroups
 import Glibc
 import LinuxKernel
 
@@ -30,17 +31,10 @@ package struct Cgroup: Sendable {
         try apply(limits)
     }
 
-    /// Enables every controller for the cgroups below `path`. The first time takes the kernel a while: the agent does
-    /// the root's early.
+    /// Enables every controller for the cgroups below `path`. The agent calls it early for the root, as the first call
+    /// takes long.
     package static func passDown(_ path: String = root) {
-        func words(_ file: String) -> Set<Substring> {
-            Set(((try? Files.readText(path + "/" + file)) ?? "").split(whereSeparator: \.isWhitespace))
-        }
-        let missing = words("cgroup.controllers").subtracting(words("cgroup.subtree_control"))
-        guard !missing.isEmpty else { return }
-        // Ignore failures: the limit that needs the controller reports it.
-        try? Files.write(
-            path + "/cgroup.subtree_control", missing.sorted().map { "+" + $0 }.joined(separator: " "))
+        Cgroups.Cgroup.enableControllers(in: path)
     }
 
     package func apply(_ limits: [ContainerPlan.Setting]) throws(SystemError) {

@@ -89,14 +89,9 @@ struct DeviceNodes {
 }
 
 extension DevicePlan {
-    /// The device number as makedev(3) composes it.
-    static func number(_ major: UInt32, _ minor: UInt32) -> UInt64 {
-        UInt64(major & 0xfff) << 8 | UInt64(minor & 0xff) | UInt64(minor >> 8) << 20
-    }
-
     /// Whether a file is the planned node, apart from owner and permissions.
     func isLike(_ file: FileFacts) -> Bool {
         let type = mode_t(mode) & S_IFMT
-        return file.type == type && (type == S_IFIFO || file.number == Self.number(major, minor))
+        return file.type == type && (type == S_IFIFO || file.number == DeviceNumber(major: major, minor: minor))
     }
 }

@@ -3,13 +3,11 @@ import LinuxKernel
 
 /// Attributes that mount_setattr(2) changes.
 package enum MountAttributes {
-    /// MOUNT_ATTR_RDONLY (linux/mount.h).
-    private static let readOnly: UInt64 = 1
-
     /// - Parameters:
     ///   - path: of the mount, or of its descriptor below /proc/self/fd.
     ///   - name: what errors call it.
     package static func makeReadOnly(_ path: String, recursive: Bool = false, called name: String) throws(SystemError) {
-        try unsafe checkNegativeErrno("make read-only", name, clx_mount_setattr(path, readOnly, 0, recursive ? 1 : 0))
+        try unsafe checkNegativeErrno(
+            "make read-only", name, clx_mount_setattr(path, MountAttribute.readOnly, 0, recursive ? 1 : 0))
     }
 }

@@ -7,11 +7,13 @@ import LinuxKernel
 /// The mounts are placed by descriptor: no path is followed that the container could change (CVE-2025-31133).
 struct RestrictedPaths: ~Copyable {
     private let null: FileDescriptor
+    /// The number of /dev/null (Documentation/admin-guide/devices.txt).
+    private static let nullDevice = DeviceNumber(major: 1, minor: 3)
 
     /// Opens the guest's /dev/null, which replaces a masked file.
     init() throws(SystemError) {
         let null = try FileDescriptor.open("/dev/null", Int32(clx_open_path) | O_NOFOLLOW)
-        guard let facts = FileFacts(null.raw), facts.type == S_IFCHR, facts.number == DevicePlan.number(1, 3) else {
+        guard let facts = FileFacts(null.raw), facts.type == S_IFCHR, facts.number == Self.nullDevice else {
             throw SystemError("mask files with", "/dev/null, which is not device 1:3,", errno: ENODEV)
         }
         self.null = null

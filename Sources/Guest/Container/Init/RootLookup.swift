@@ -119,8 +119,8 @@ struct FileFacts: Equatable {
     /// S_IFDIR and its kin.
     let type: mode_t
     let permissions: mode_t
-    /// The number of a device node as makedev(3) composes it; 0 for other files.
-    let number: UInt64
+    /// The number of a device node; 0:0 for other files.
+    let number: DeviceNumber
     private let file: [UInt64]
 
     /// nil for a descriptor that is not open.
@@ -128,7 +128,7 @@ struct FileFacts: Equatable {
         var facts = stat()
         guard unsafe fstat(descriptor, &facts) == 0 else { return nil }
         (type, permissions) = (facts.st_mode & S_IFMT, facts.st_mode & 0o7777)
-        number = UInt64(facts.st_rdev)
+        number = DeviceNumber(UInt64(facts.st_rdev))
         file = [UInt64(facts.st_dev), UInt64(facts.st_ino)]
     }
 

@@ -89,9 +89,7 @@ struct Rootfs: ~Copyable {
     func enter() throws(SystemError) {
         let root = root.raw
         try check("enter", plan.rootfs) { fchdir(root) }
-        try unsafe checkNegativeErrno("pivot root to", plan.rootfs, clx_pivot_root(".", "."))
-        try check("leave", "old root") { unsafe umount2(".", Int32(MNT_DETACH)) }
-        try check("enter", "/") { unsafe chdir("/") }
+        try Mounts.pivotToWorkingDirectory(plan.rootfs)
         try check("set propagation of", "/") { unsafe mount(nil, "/", nil, plan.rootPropagation, nil) }
     }
 }

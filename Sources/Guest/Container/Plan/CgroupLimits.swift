@@ -1,3 +1,4 @@
+import Cgroups
 import OCISpec
 
 /// Translates resources of the specification to files of cgroup v2 (Documentation/admin-guide/cgroup-v2.rst).
@@ -47,7 +48,7 @@ package enum CgroupLimits {
             settings.append(.init("memory.low", amount(reservation)))
         }
         if let limit = memory.limit, limit < 0, (memory.swap ?? 0) == 0 {
-            // As runc does: memory without a limit and no word about swap means no limit for both.
+            // Memory without a limit, and no swap in the request: swap has no limit either, as under runc.
             settings.append(.init("memory.swap.max", "max", optional: true))
         } else if let swap = memory.swap, swap != 0 {
             // The specification's swap includes the memory; the kernel's doesn't.
@@ -60,9 +61,7 @@ package enum CgroupLimits {
     private static func processors(_ cpu: OCISpec.Linux.Resources.CPU) -> [ContainerPlan.Setting] {
         var settings: [ContainerPlan.Setting] = []
         if let shares = cpu.shares, shares != 0 {
-            // Maps shares 2…262144 to weights 1…10000, as runc and crun do.
-            let bounded = min(max(shares, 2), 262_144)
-            settings.append(.init("cpu.weight", "\(1 + ((bounded - 2) * 9999) / 262_142)"))
+            settings.append(.init("cpu.weight", "\(CPUWeight.weight(shares: shares))"))
         }
         let period = cpu.period ?? 0
         let quota = cpu.quota ?? 0

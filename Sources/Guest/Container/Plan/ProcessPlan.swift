@@ -1,3 +1,4 @@
+import LinuxKernel
 import OCISpec
 
 /// The settings of a process between its clone and its exec. Names are numbers already, but for users' homes.
@@ -90,7 +91,7 @@ package struct ProcessPlan: Equatable, Sendable {
                 class: Int32(KernelNames.ioClasses.firstIndex(of: given.class) ?? 0), level: Int32(given.priority ?? 0))
         }
         func processors(_ list: String?) -> [Int32] {
-            (list ?? "").isEmpty ? [] : (KernelNames.processors(list ?? "") ?? []).map(Int32.init)
+            (CPUList(list ?? "")?.sorted ?? []).map(Int32.init)
         }
         initialProcessors = processors(process.execCPUAffinity?.initial)
         finalProcessors = processors(process.execCPUAffinity?.final)

@@ -86,21 +86,14 @@ extension Configuration {
     }
 }
 
-/// Compares mounts of different namespaces, as far as that is possible.
+/// Compares the mounts of two namespaces.
 enum MountView {
-    /// The first mount point that one namespace has and the other lacks; nil when there is none.
-    /// - Parameters: texts as in proc_pid_mountinfo(5).
-    static func firstUnseen(of theirs: String, in ours: String) -> String? {
-        let seen = Set(mounts(ours).map(\.identity))
-        return mounts(theirs).first { !seen.contains($0.identity) }?.point
+    /// The mount point of the first mount that `ours` lacks; nil when there is none.
+    static func firstUnseen(of theirs: [MountEntry], in ours: [MountEntry]) -> String? {
+        let seen = Set(ours.map(identity))
+        return theirs.first { !seen.contains(identity($0)) }?.mountPoint
     }
 
-    private static func mounts(_ text: String) -> [(identity: String, point: String)] {
-        text.split(separator: "\n").compactMap { line in
-            let words = line.split(separator: " ")
-            guard words.count > 4 else { return nil }
-            // Device, root, mount point; the numbers before differ in each namespace.
-            return (words[2...4].joined(separator: " "), String(words[4]))
-        }
-    }
+    /// Leaves out the numbers of the mount, which differ in each namespace.
+    private static func identity(_ mount: MountEntry) -> [String] { [mount.device, mount.root, mount.mountPoint] }
 }

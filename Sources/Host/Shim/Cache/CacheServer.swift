@@ -76,7 +76,7 @@ package final class CacheServer {
             polled += machines.map { pollfd(fd: $0.control.raw, events: Int16(POLLIN), revents: 0) }
             let wait = [nextTry, nextAccept].filter { $0 > now }.min().map { $0 - now }
             let milliseconds = wait.map { Int32(clamping: Int($0 / .milliseconds(1)) + 1) } ?? -1
-            guard poll(&polled, nfds_t(polled.count), milliseconds) > 0 else { continue }
+            guard unsafe poll(&polled, nfds_t(polled.count), milliseconds) > 0 else { continue }
             for (machine, result) in zip(machines, polled.dropFirst(2)) where result.revents != 0 {
                 try hear(machine.name)
             }
@@ -211,8 +211,8 @@ package final class CacheServer {
     }
 
     private func unseenMount(of taker: CacheTaker, by machine: Machine) -> String? {
-        guard let theirs = try? Files.readText("/proc/\(taker.process)/mountinfo"),
-            let ours = try? Files.readText("/proc/\(machine.process.pid)/mountinfo")
+        guard let theirs = try? MountTable.read(of: "\(taker.process)"),
+            let ours = try? MountTable.read(of: "\(machine.process.pid)")
         else { return nil }
         return MountView.firstUnseen(of: theirs, in: ours)
     }
@@ -245,7 +245,7 @@ package final class CacheServer {
     }
 
     private func end() {
-        unlink(endpoint)
+        unsafe unlink(endpoint)
         let left = machines.filter { !$0.isTaken }
         machines = []
         for machine in left { shutdown(machine.control.raw, Int32(SHUT_RDWR)) }
