@@ -240,7 +240,7 @@ let package = Package(
                 "OCISpec", "LinuxKernel",
                 nioCore, nioPosix, protobuf, log,
             ],
-            path: "Tests/VMTests", exclude: ["attack", "crash-cell", "talk"], swiftSettings: swift6),
+            path: "Tests/VMTests", exclude: ["Pods/cri", "Pods/cri.proto", "attack", "crash-cell", "talk"], swiftSettings: swift6),
     ]
 )
 

@@ -8,14 +8,16 @@ extension ManagersTests {
         printf '#!/bin/sh\\nexec \(lab.binaries)/kata-runtime --kata-config \(lab.configuration) "$@"\\n' > kata; chmod +x kata
         ns=kata-${PWD##*-}; ip netns add $ns; ip -n $ns link set lo up
         inside() { nsenter --net=/run/netns/$ns "$@"; }
-        # Managers' names are numbers; other suites run beside this one.
-        machines() { ls /run/vc/vm | grep -cE '^[0-9a-f]{64}'; }
-        all() {
+        # Managers' names are numbers; other suites run beside this one. What was there before is not this test's.
+        machines() { ls /run/vc/vm | grep -E '^[0-9a-f]{64}' | grep -cvxFf before; }
+        all() { found | grep -vxFf before; }
+        found() {
             pgrep -af '[s]andboxes/[0-9a-f]{64}|[s]andbox-[0-9a-f]{64}|[a]ttach .* [0-9a-f]{64}|[-]id [0-9a-f]{64}'
             ls /run/vc/vm /run/kata-containers/shared/sandboxes /run/kata-containers/oci exec/runtime-runc/moby 2> /dev/null | grep -E '^[0-9a-f]{64}'
             grep -E 'sandboxes/[0-9a-f]{64}' /proc/self/mounts; ip -n $ns -o link | grep veth
             for id in $ids; do find /sys/fs/cgroup -name "kata_$id*"; done
         }
+        found > before
         # What is left of containers after a while; of the groups, those of the containers that were noted.
         left() { for i in $(seq ${1-50}); do [ -z "$(all)" ] && return; sleep 0.1; done; all; }
         note() { ids="$ids $("$1" ps -aq --no-trunc)"; }
@@ -56,6 +58,8 @@ extension ManagersTests {
         try run(apart: apart, seconds: seconds) { lab in
             """
             \(prelude(lab))
+            # Podman shares this directory between all its roots: names and addresses of an earlier life stay in it.
+            mkdir -p /run/containers && mount -t tmpfs tmpfs /run/containers
             cat > containers.conf <<X
             [containers]
             default_ulimits = ["nofile=20000:20000", "nproc=32768:32768"]
@@ -82,10 +86,8 @@ extension ManagersTests {
     private func run(apart: Bool, seconds: Int, _ script: (Lab) -> String) throws -> Lab.Outcome {
         let lab = try Lab()
         defer { lab.remove() }
-        guard apart else { return try lab.sh(script(lab), seconds: seconds) }
         try script(lab).write(toFile: lab.directory + "/script", atomically: false, encoding: .utf8)
-        return try lab.sh(
-            "exec unshare --mount --pid --fork --mount-proc --propagation private --kill-child bash script",
-            seconds: seconds)
+        let processes = apart ? "--pid --fork --mount-proc --kill-child" : ""
+        return try lab.sh("exec unshare --mount --propagation private \(processes) bash script", seconds: seconds)
     }
 }
