@@ -240,7 +240,9 @@ let package = Package(
                 "OCISpec", "LinuxKernel",
                 nioCore, nioPosix, protobuf, log,
             ],
-            path: "Tests/VMTests", exclude: ["Pods/cri", "Pods/cri.proto", "attack", "crash-cell", "talk"], swiftSettings: swift6),
+            path: "Tests/VMTests",
+            exclude: ["Pods/cri", "Pods/cri.proto", "Pods/pods.sh", "attack", "crash-cell", "talk"],
+            swiftSettings: swift6),
     ]
 )
 
