@@ -106,6 +106,36 @@ struct ServiceTests {
         #expect(await code { try await agent.exec("c", "f") } == .failedPrecondition)
     }
 
+    @Test("with a container's first process everything in its cgroup ends, before anybody learns the exit status")
+    func endOfFirst() async throws {
+        let agent = try FakeGuest()
+        try await agent.create("c")
+        try await agent.start("c")
+        try await agent.exec("c", "e")
+        let container = try agent.guest.containers.find("c")
+        let further = try container.process("e")
+        try further.signal(SIGKILL)
+        _ = agent.kernel.exitStatus(of: further)
+        let killed = { try Files.readText(container.cgroup.path + "/cgroup.kill") }
+        // The end of a further process ends no other.
+        #expect(try killed() == "")
+        try container.initial.signal(SIGKILL)
+        #expect(agent.kernel.exitStatus(of: container.initial) == 128 + SIGKILL)
+        #expect(try killed() == "1")
+    }
+
+    @Test("what is to be done before an exit is reported is done at once when the process has ended already")
+    func lateLastAct() async throws {
+        let agent = try FakeGuest()
+        try await agent.create("c")
+        let process = try agent.guest.containers.find("c").initial
+        try process.signal(SIGKILL)
+        _ = agent.kernel.exitStatus(of: process)
+        let isDone = OneShot<Void>()
+        process.beforeExitIsReported { isDone.complete(()) }
+        #expect(isDone.value != nil)
+    }
+
     // MARK: The order of calls
 
     @Test("while a container is created its id is taken, but nothing else finds it")

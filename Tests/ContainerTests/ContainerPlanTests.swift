@@ -29,7 +29,14 @@ struct ContainerPlanTests {
         #expect(dev.type == "tmpfs" && dev.data == "mode=755,size=65536k")
         #expect(dev.flags == UInt(MS_NOSUID) | UInt(MS_STRICTATIME))
         #expect(plan.mounts[6].type == "cgroup2" && plan.mounts[6].data == "")
-        #expect(plan.rootPropagation == UInt(MS_SLAVE) | UInt(MS_REC))
+        #expect(plan.rootPropagation == 0)
+    }
+
+    @Test(
+        "an empty HOME is replaced, as a missing one",
+        arguments: [([], true), (["HOME="], true), (["HOME=/a", "HOME="], true), (["HOME=/a", "A=b"], false)])
+    func home(environment: [String], isLacking: Bool) {
+        #expect(ProcessSetup.lacksHome(environment) == isLacking)
     }
 
     @Test("a bind mount keeps its flags, its propagation and its recursive attributes apart")

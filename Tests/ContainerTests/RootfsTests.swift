@@ -66,6 +66,25 @@ struct RootfsTests {
         #expect(try refusal([file]) == "mount \(root)/file on /vol: not a directory")
     }
 
+    @Test("a bind has the propagation that it asks for, unless the whole root is to have another")
+    func propagation() throws {
+        func tags(_ rootPropagation: UInt) throws -> [String] {
+            let mounts = ["shared", "private"].map { kind in
+                Mount(destination: "/vol", type: "bind", source: "/usr", options: ["bind", kind])
+            }
+            return try mounts.map { mount in
+                let plan = try plan([Self.proc, mount]) { $0.rootPropagation = rootPropagation }
+                return try enter(plan) {
+                    let lines = try Files.readText("/proc/thread-self/mountinfo").split(separator: "\n")
+                    let line = lines.first { $0.split(separator: " ")[4] == "/vol" } ?? ""
+                    return line.contains(" shared:") ? "shared" : "private"
+                }
+            }
+        }
+        #expect(try tags(0) == ["shared", "private"])
+        #expect(try tags(UInt(MS_PRIVATE) | UInt(MS_REC)) == ["private", "private"])
+    }
+
     // MARK: Links in the image
 
     @Test("the kernel's files are mounted on an ordinary directory alone, whatever the image has in its place")

@@ -229,6 +229,77 @@ struct GuestSpecTests {
         #expect(guest.spec.linux?.namespaces == [] && guest.sharesProcesses)
     }
 
+    @Test("a pod has one IPC namespace, one host name and its settings: the guest's own, for its first container too")
+    func podsOwn() throws {
+        let first = try guestSpec {
+            $0.annotations = ["io.kubernetes.cri.container-type": "sandbox"]
+            $0.linux?.namespaces = ["ipc", "uts", "pid", "mount"].map { .init(type: $0) }
+            ($0.hostname, $0.domainname) = ("web-0", "example.org")
+            $0.linux?.sysctl = ["kernel.shm_rmid_forced": "1"]
+        }
+        #expect(first.spec.linux?.namespaces?.map(\.type) == ["pid", "mount"] && !first.sharesProcesses)
+        // The guest gets the name when the sandbox is made.
+        #expect(first.spec.hostname == nil && first.spec.domainname == nil)
+        #expect(first.spec.linux?.sysctl == ["kernel.shm_rmid_forced": "1"])
+        var spec = Spec.example
+        spec.annotations = ["io.kubernetes.cri.container-type": "container"]
+        spec.hostname = "web-0"
+        spec.linux?.namespaces = ["ipc", "uts", "network", "pid"].map { .init(type: $0, path: "/proc/7/ns/\($0)") }
+        // kubectl debug --target: the process ids of one container, everything else of the pod.
+        let joins = ["ipc": "s1", "uts": "s1", "pid": "c1"]
+        let debug = try GuestSpec(spec, container: "c2", paths: SandboxPaths(sandbox: "s1"), joins: joins)
+        #expect(
+            debug.spec.linux?.namespaces == [.init(type: "pid", path: ContainerNamespace.path(of: "c1", "pid"))])
+        #expect(!debug.sharesProcesses && debug.spec.hostname == nil)
+        let alone = try guestSpec { $0.hostname = "alone" }
+        #expect(alone.spec.hostname == "alone" && alone.spec.linux?.namespaces?.contains { $0.type == "ipc" } == true)
+    }
+
+    @Test("missing resource limits are the caller's; stated ones stay")
+    func limits() throws {
+        let callers = try #require(ResourceLimits((1...16).map { "\($0):\($0 * 10)" }.joined(separator: ",")))
+        var process = try #require(Spec.example.process)
+        process.rlimits = [.init(type: "RLIMIT_NOFILE", hard: 3, soft: 2)]
+        process.addLimits(callers)
+        #expect(
+            process.rlimits?.count == 16 && process.rlimits?.first == .init(type: "RLIMIT_NOFILE", hard: 3, soft: 2))
+        #expect(process.rlimits?.contains(.init(type: "RLIMIT_CPU", hard: 10, soft: 1)) == true)
+        #expect(process.rlimits?.contains(.init(type: "RLIMIT_RTTIME", hard: 160, soft: 16)) == true)
+        try process.validate(source: "process.json")
+    }
+
+    @Test(
+        "below a read-only bind, mounts stay writable one by one, unless all are to be read-only or there are too many",
+        arguments: [
+            (["rbind", "ro"], 2, true), (["rbind", "rro"], 2, false), (["bind", "ro"], 2, false),
+            (["rbind"], 2, false), (["rbind", "ro"], 65, false),
+        ])
+    func writableBelow(options: [String], count: Int, isOpen: Bool) throws {
+        var spec = Spec.example
+        spec.mounts = [Mount(destination: "/data", type: "bind", source: "/host/dir", options: options)]
+        let table =
+            (1...count).map { "3\($0) 22 0:\($0) / /host/dir/m\($0) rw - tmpfs none rw" } + [
+                "21 22 0:8 / /host/dir/closed ro - tmpfs none rw"
+            ]
+        let entries = MountTable.parse(table.joined(separator: "\n"))
+        let paths = SandboxPaths(sandbox: "s1")
+        let guest = try GuestSpec(
+            spec, container: "c1", paths: paths, kind: { _ in .other }, mountsBelow: { _ in entries })
+        let share = "/run/kata-containers/shared/containers/c1-0-data"
+        #expect(guest.shares.map(\.writableBelow) == [isOpen])
+        #expect(guest.shares.map(\.readOnly) == [options != ["rbind"]])
+        #expect(guest.closedMounts == (count > 64 ? ["/data"] : []))
+        #expect(
+            guest.spec.mounts?.dropFirst().map { $0 }
+                == (isOpen
+                    ? (1...2).map {
+                        Mount(destination: "/data/m\($0)", type: "bind", source: share + "/m\($0)", options: ["bind"])
+                    } : []))
+        let wanted = guest.shares[0].mounted
+        let moved = guest.moved([wanted: wanted + "+"], paths: paths)
+        #expect(moved.spec.mounts?.allSatisfy { $0.source?.hasPrefix(share + "+") == true } == true)
+    }
+
     @Test(
         "a namespace that is another container's of the guest is named by that container; any other path is the host's")
     func joined() throws {

@@ -27,6 +27,26 @@ struct FilesTests {
         #expect(Mounts.hasMounts(below: path, table: MountTable.parse(table)) == isThere)
     }
 
+    @Test("of the mounts below a path, the visible ones of files are listed, in their order")
+    func mountsBelow() {
+        let lines = [
+            "22 1 0:21 / / rw - ext4 /dev/vda rw", "30 22 0:9 / /a/b rw - tmpfs x rw", "31 22 0:9 / /a/b rw - xfs y rw",
+            "32 22 0:9 / /a/c ro - ext4 z rw", "33 22 0:9 / /ab rw - ext4 z rw", "34 22 0:9 / /a/proc rw - proc p rw",
+        ]
+        let table = MountTable.parse(lines.joined(separator: "\n"))
+        #expect(Mounts.below("/a", table: table).map(\.source) == ["y", "z"])
+        #expect(Mounts.below("/", table: table).map(\.mountPoint) == ["/a/b", "/a/c", "/ab"])
+    }
+
+    @Test("resource limits survive their text; other text is none")
+    func resourceLimits() {
+        #expect(ResourceLimits(ResourceLimits.inherited.text) == .inherited)
+        #expect(ResourceLimits.inherited.values.count == ResourceLimits.count)
+        for text in ["", "1:2", "1:2,", Array(repeating: "2:1", count: 16).joined(separator: ",")] {
+            #expect(ResourceLimits(text) == nil)
+        }
+    }
+
     @Test("a tree is removed, and what its links lead to stays")
     func removal() throws {
         defer { Files.removeTree(directory) }

@@ -62,11 +62,7 @@ struct ContainerLifeTests {
         let sandbox = fakes.sandbox
         await #expect(throws: SandboxError.self) { try await sandbox.start(container: "none") }
         try await fakes.create("c1")
-        await #expect(throws: SandboxError.self) { try await sandbox.pause(container: "c1") }
-        await #expect(throws: SandboxError.self) {
-            try await sandbox.addExec(
-                container: "c1", exec: "e", process: Spec.example.process!, streams: StreamPaths())
-        }
+        await #expect(throws: SandboxError.self) { try await sandbox.resume(container: "c1") }
         try await sandbox.start(container: "c1")
         let again = await #expect(throws: SandboxError.self) { try await sandbox.start(container: "c1") }
         #expect(again?.description.contains("is running, not created") == true)
@@ -81,6 +77,78 @@ struct ContainerLifeTests {
         let late = await #expect(throws: SandboxError.self) { try await sandbox.signal(SIGHUP, container: "c1") }
         #expect(late?.kind == .notFound)
         await sandbox.stop()
+    }
+
+    @Test("a created container runs further processes, and can be paused: then it can't be started")
+    func beforeStart() async throws {
+        let (fakes, guest) = try await FakeSandbox.ready()
+        let sandbox = fakes.sandbox
+        let process = try #require(Spec.example.process)
+        try await sandbox.reserve("c1", bundle: "/b", streams: StreamPaths())
+        // The guest doesn't have it yet.
+        await #expect(throws: SandboxError.self) {
+            try await sandbox.addExec(container: "c1", exec: "e", process: process, streams: StreamPaths())
+        }
+        await sandbox.release("c1")
+        try await fakes.create("c1")
+        try await sandbox.addExec(container: "c1", exec: "e", process: process, streams: StreamPaths())
+        try await sandbox.start(container: "c1", exec: "e")
+        #expect(guest.phase("e") == .running)
+        try await sandbox.pause(container: "c1")
+        let refusal = await #expect(throws: SandboxError.self) { try await sandbox.start(container: "c1") }
+        #expect(refusal?.description.contains("is paused; resume it first") == true)
+        try await sandbox.resume(container: "c1")
+        try await sandbox.start(container: "c1")
+        await sandbox.stop()
+    }
+
+    // MARK: Ends that the guest delays
+
+    @Test("output that the guest keeps open after a container's end is closed; a slow reader gets its bytes first")
+    func openOutput() async throws {
+        let (fakes, guest) = try await FakeSandbox.ready()
+        let sandbox = fakes.sandbox
+        var readers: [SharedDescriptor] = []
+        for id in ["c1", "c2"] {
+            let fifo = fakes.scratch.path + "/" + id
+            #expect(mkfifo(fifo, 0o600) == 0)
+            try await sandbox.reserve(id, bundle: "/b", streams: StreamPaths(stdout: fifo))
+            readers.append(SharedDescriptor(try FileDescriptor.open(fifo, O_RDONLY | O_NONBLOCK)))
+            try await sandbox.create(
+                ContainerRequest(
+                    id, bundle: fakes.bundle(id), rootfs: .directory(fakes.bundle(id) + "/rootfs"), spec: Spec.example))
+        }
+        let ports = fakes.channel.ports.suffix(2)
+        guard let quick = fakes.channel.connect(ports.first ?? 0), let slow = fakes.channel.connect(ports.last ?? 0)
+        else {
+            Issue.record("the sandbox does not listen for output: \(ports)")
+            return
+        }
+        try quick.writeAll(Array("a".utf8), to: "stream")
+        let much = [UInt8](repeating: 7, count: 100_000)
+        try slow.writeAll(much, to: "stream")
+        for id in ["c1", "c2"] {
+            try await sandbox.start(container: id)
+            guest.end(id, status: 0)
+            _ = try await sandbox.wait(container: id)
+        }
+        let limit = ContinuousClock.now + Deadline.closing.limit + .seconds(5)
+        #expect(try readers[0].descriptor.readAll("fifo", limit: 10, by: limit) == Array("a".utf8))
+        #expect(try readers[1].descriptor.readAll("fifo", limit: 1 << 20, by: limit + .seconds(10)) == much)
+        await sandbox.stop()
+    }
+
+    @Test("a killed process whose end the guest does not report counts as killed")
+    func unreportedEnd() async throws {
+        let (fakes, guest) = try await FakeSandbox.ready()
+        try await fakes.create("c1")
+        try await fakes.sandbox.start(container: "c1")
+        guest.ignoreKills()
+        try await fakes.sandbox.signal(SIGKILL, container: "c1")
+        #expect(try await fakes.sandbox.report(container: "c1").state == .running)
+        #expect(try await fakes.sandbox.wait(container: "c1").status == 137)
+        _ = try await fakes.sandbox.delete(container: "c1")
+        await fakes.sandbox.stop()
     }
 
     @Test("an agent that refuses a container: nothing of it is left, and the name is free")

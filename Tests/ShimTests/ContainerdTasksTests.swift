@@ -29,7 +29,8 @@ struct ContainerdTasksTests {
             identifier: "s1", configurationPath: nil, ledger: fakes.ledger, loop: loop, log: log)
         holder.hold(fakes.sandbox)
         tasks = ContainerdTasks(
-            sandboxes: holder, events: EventPublisher(address: nil, namespace: "t", loop: loop, log: log), log: log
+            sandboxes: holder, events: EventPublisher(address: nil, namespace: "t", loop: loop, log: log), log: log,
+            limits: Self.limits
         ) { _ in }
     }
 
@@ -44,6 +45,31 @@ struct ContainerdTasksTests {
                 $0.id = id
                 $0.bundle = bundle
             }, context)
+    }
+
+    private static let limits = ResourceLimits(Array(repeating: "5:6", count: 16).joined(separator: ","))!
+
+    @Test(
+        "a container has the manager's resource limits where its specification names none, or those of kata-runtime's caller"
+    )
+    func limits() async throws {
+        try await create("c1")
+        let own = try #require(Spec.example.process?.rlimits?.first)
+        func given(to id: String) throws -> [OCISpec.Process.Rlimit] {
+            try Spec.decode(json: try #require(guest.specification(id)), source: "config.json").process?.rlimits ?? []
+        }
+        let limits = try given(to: "c1")
+        #expect(limits.count == 16 && limits.first == own)
+        #expect(limits.dropFirst().allSatisfy { $0.soft == 5 && $0.hard == 6 && $0.type != own.type })
+        let bundle = try fakes.bundle("c2")
+        var spec = Spec.example
+        spec.process?.rlimits = nil
+        try Files.write(bundle + "/config.json", spec.json())
+        let text = Array(repeating: "1:2", count: 16).joined(separator: ",")
+        _ = try await tasks.create(
+            .with { ($0.id, $0.bundle) = ("c2", bundle) }, CallContext(metadata: [ContainerdTasks.limitsKey: [text]]))
+        #expect(try given(to: "c2").map(\.hard) == Array(repeating: 2, count: 16))
+        await fakes.sandbox.stop()
     }
 
     private func state(_ id: String) async throws -> Containerd_Task_V2_Status {

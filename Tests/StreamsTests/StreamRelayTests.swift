@@ -33,6 +33,52 @@ struct StreamRelayTests {
             #expect(stream.handle.moved == 100_000)
         }
     }
+
+    @Test("a terminal's output goes on after all slaves were closed and opened again, and ends with its program")
+    func reopenedTerminal() throws {
+        let relay = try StreamRelay()
+        defer { relay.stop() }
+        let terminal = try PseudoTerminal()
+        let path = try terminal.path
+        let output = try Pipe()
+        let held = HeldTerminal()
+        try terminal.slave.writeAll(Array("first ".utf8), to: path)
+        let handle = relay.connect(
+            from: terminal.keepingMaster(), to: try output.writeEnd.duplicate(), terminal: held)
+        let reader = output.keepingReadEnd()
+        func read(_ count: Int) throws -> String {
+            var text = ""
+            while text.utf8.count < count, try reader.isReadable("pipe", by: .now + .seconds(10)) {
+                text += String(
+                    decoding: readBytes(upTo: 100) { Glibc.read(reader.raw, $0.baseAddress, $0.count) }.bytes,
+                    as: UTF8.self)
+            }
+            return text
+        }
+        #expect(try read(6) == "first ")
+        // All slaves are closed now: the relay has met EIO, or will.
+        for word in ["second", "third "] {
+            usleep(20_000)
+            let slave = try FileDescriptor.open(path, O_RDWR | O_NOCTTY)
+            try slave.writeAll(Array(word.utf8), to: path)
+            #expect(try read(6) == word)
+        }
+        #expect(!handle.hasEnded)
+        held.end()
+        let limit = ContinuousClock.now + .seconds(10)
+        while !handle.hasEnded, .now < limit { usleep(1_000) }
+        #expect(handle.hasEnded)
+    }
+
+    @Test("without a program that is known to live, a terminal's end of output is its last slave's end")
+    func endedTerminal() throws {
+        let terminal = try PseudoTerminal()
+        let held = HeldTerminal()
+        #expect(
+            held.isOpenAgain(terminal.master.raw, after: EIO) && !held.isOpenAgain(terminal.master.raw, after: EPIPE))
+        held.end()
+        #expect(!held.isOpenAgain(terminal.master.raw, after: EIO))
+    }
 }
 
 /// F_SETPIPE_SIZE of fcntl(2), which Swift's C library doesn't show.

@@ -17,6 +17,8 @@ package final class FakeGuest: Sendable {
         var waits: [String: [UInt32]] = [:]
         var refusals: [String: RPCError] = [:]
         var silent: Set<String> = []
+        var ignoresKills = false
+        var specifications: [String: [UInt8]] = [:]
         var calls: [String] = []
     }
     private let state = Mutex(State())
@@ -37,6 +39,12 @@ package final class FakeGuest: Sendable {
     package func refuse(_ method: String, _ error: RPCError = RPCError(.unknown, "no")) {
         state.withLock { $0.refusals[method] = error }
     }
+
+    /// Answers every SIGKILL, and lets the process live.
+    package func ignoreKills() { state.withLock { $0.ignoresKills = true } }
+
+    /// The specification with which a container was created, as JSON.
+    package func specification(_ container: String) -> [UInt8]? { state.withLock { $0.specifications[container] } }
 
     /// Leaves every call of a method without an answer.
     package func ignore(_ method: String) { _ = state.withLock { $0.silent.insert(method) } }
@@ -84,7 +92,10 @@ package final class FakeGuest: Sendable {
                 })
         case "CreateContainer":
             guard let request = try? Grpc_CreateContainerRequest(serializedBytes: call.payload) else { break }
-            state.withLock { $0.processes[request.containerID] = .created }
+            state.withLock { state in
+                state.processes[request.containerID] = .created
+                state.specifications[request.containerID] = Array(request.specJson)
+            }
         case "StartContainer":
             guard let request = try? Grpc_StartContainerRequest(serializedBytes: call.payload) else { break }
             return run(request.containerID, from: .created)
@@ -95,7 +106,7 @@ package final class FakeGuest: Sendable {
         case "SignalProcess":
             guard let request = try? Grpc_SignalProcessRequest(serializedBytes: call.payload) else { break }
             let process = request.execID.isEmpty ? request.containerID : request.execID
-            if request.signal == 9 { end(process, status: 137) }
+            if request.signal == 9, !state.withLock({ $0.ignoresKills }) { end(process, status: 137) }
         case "RemoveContainer":
             guard let request = try? Grpc_RemoveContainerRequest(serializedBytes: call.payload) else { break }
             state.withLock { $0.processes[request.containerID] = nil }

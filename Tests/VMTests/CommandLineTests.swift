@@ -116,7 +116,8 @@ struct CommandLineTests {
                 k() { \(lab.kata) "$@"; }
                 refused() { k "$@" > /dev/null 2> error && echo "accepted: $*"; [ $(wc -l < error) = 1 ] && echo "$1: $(cat error)" || echo "$*: $(cat error)"; }
                 k create -b bundle t-wrong > out 2>&1
-                refused create -b bundle t-wrong; refused exec t-wrong /bin/true; refused pause t-wrong; refused resume t-wrong
+                refused create -b bundle t-wrong; k exec t-wrong /bin/echo early < /dev/null; refused resume t-wrong
+                k pause t-wrong; k state t-wrong | jq -r .status; refused start t-wrong; k resume t-wrong
                 k state t-wrong | jq -r .status
                 k start t-wrong; refused start t-wrong; refused delete t-wrong; refused resume t-wrong
                 k pause t-wrong; k state t-wrong | jq -r .status; refused pause t-wrong; refused exec t-wrong /bin/true; refused delete t-wrong
@@ -132,9 +133,10 @@ struct CommandLineTests {
             #expect(
                 outcome.output == """
                     create: container id "t-wrong" is in use; delete it or choose another
-                    exec: container t-wrong is created, not running
-                    pause: container t-wrong is created, not running
+                    early
                     resume: container t-wrong is not paused
+                    paused
+                    start: container t-wrong is paused; resume it first
                     created
                     start: process of container t-wrong is running, not created
                     delete: container "t-wrong" is running: stop it first, or use --force
@@ -215,8 +217,8 @@ struct CommandLineTests {
             let lines = outcome.output.split(separator: "\n").map(String.init)
             #expect(
                 lines == [
-                    "/etc", "b", "5", "6 7", "CapBnd:\t0000000020002420", "NoNewPrivs:\t1", "from a file", "4", "1",
-                    "detached", "stopped", "1", "gone",
+                    "/etc", "b", "5", "6 7", "CapBnd:\t0000000020002420", "NoNewPrivs:\t1", "from a file", "4", "255",
+                    "detached", "stopped", "255", "gone",
                 ], "\(outcome.output)")
             #expect(outcome.error.split(separator: "\n").count == 5, "\(outcome.error)")
             #expect(try lab.leftovers("t-exec") == "")

@@ -31,7 +31,7 @@ struct NamespacesTests {
         #expect(
             outcome.output == """
                 \(refusal)
-                1
+                255
                 \(refusal)
                 1
                 \(refusal)

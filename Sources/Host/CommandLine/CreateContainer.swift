@@ -144,6 +144,7 @@ package struct CreateContainer {
         request.options = SpecOption.message(bundle.json)
         let metadata = [
             ContainerdTasks.processKey: ["\(process.pid)"],
+            ContainerdTasks.limitsKey: [ResourceLimits.inherited.text],
             ContainerdTasks.joinsKey: membership.joins.map { "\($0.key)=\($0.value)" }.sorted(),
         ]
         do {

@@ -1,4 +1,5 @@
 import Glibc
+import GuestSpec
 import LinuxKernel
 import OCISpec
 import Shim
@@ -33,7 +34,10 @@ package struct ExecProcess {
     package init(_ process: Process, source: String, of state: ContainerState, _ options: Options) throws {
         try process.validate(source: source)
         for warning in process.warnings() { ErrorLog.shared.warn(warning) }
-        (self.state, self.process, self.options) = (state, process, options)
+        (self.state, self.options) = (state, options)
+        var process = process
+        process.addLimits(.inherited)
+        self.process = process
         task = try TaskClient.connect(state.address)
     }
 

@@ -12,6 +12,8 @@ struct GuestMounts {
     private(set) var memories: [GuestSpec.Memory] = []
     /// Destinations of binds that were left out: for devices of the host, or below paths of the guest's own kernel.
     private(set) var dropped: [String] = []
+    /// Destinations of read-only binds below which there are too many mounts: all of those are read-only too.
+    private(set) var closed: [String] = []
 
     private let container: String
     private let paths: SandboxPaths
@@ -21,13 +23,16 @@ struct GuestMounts {
     private let file: String
     private let kind: @Sendable (String) -> Files.Kind?
     private let memory: @Sendable (String) -> Files.EmptyMemory?
+    private let mountsBelow: @Sendable (String) -> [MountEntry]
 
     init(
         _ original: [Mount], container: String, paths: SandboxPaths, privileged: Bool, file: String,
-        kind: @escaping @Sendable (String) -> Files.Kind?, memory: @escaping @Sendable (String) -> Files.EmptyMemory?
+        kind: @escaping @Sendable (String) -> Files.Kind?,
+        memory: @escaping @Sendable (String) -> Files.EmptyMemory?,
+        mountsBelow: @escaping @Sendable (String) -> [MountEntry]
     ) throws(SpecError) {
         (self.container, self.paths, self.file, self.kind) = (container, paths, file, kind)
-        (self.privileged, self.memory) = (privileged, memory)
+        (self.privileged, self.memory, self.mountsBelow) = (privileged, memory, mountsBelow)
         for (index, mount) in original.enumerated() {
             try add(mount, index)
             // The guest's /dev replaces the host's, so the mounts below the host's /dev are missing: adds the standard ones.
@@ -88,15 +93,38 @@ struct GuestMounts {
     private mutating func share(_ mount: Mount, _ index: Int) {
         let mounted = paths.sharedMount(of: container, index: index, destination: mount.destination)
         let layers = mount.isOverlay ? mount.options : nil
+        let source = Files.real(mount.source ?? "") ?? Files.absolute(mount.source ?? "")
+        let writable = mount.isReadOnlyOnTop ? writableMounts(below: source, mount) : []
         shares.append(
             GuestSpec.HostPathShare(
                 source: mount.source ?? "", mounted: mounted, readOnly: mount.isReadOnly,
-                recursive: mount.isRecursive, layers: layers))
+                recursive: mount.isRecursive, layers: layers, writableBelow: !writable.isEmpty))
         var rewritten = mount
         rewritten.type = "bind"
         rewritten.source = GuestPaths.path(of: mounted, below: paths.mounts)
         if layers != nil { rewritten.options = (mount.options ?? []).filter { !$0.mentions("=") } + ["bind"] }
         mounts.append(rewritten)
+        // The guest sees one file system: each writable part of it gets a mount of its own over the read-only one.
+        for below in writable {
+            let rest = below.mountPoint.dropFirst(source == "/" ? 0 : source.utf8.count)
+            mounts.append(
+                Mount(
+                    destination: mount.destination + rest, type: "bind", source: (rewritten.source ?? "") + rest,
+                    options: ["bind"]))
+        }
+    }
+
+    /// The maximum of mounts below a read-only bind that are made writable one by one.
+    private static let maxMountsBelow = 64
+
+    /// The mounts below a bind whose own mount alone is read-only, as far as they can be written to.
+    private mutating func writableMounts(below source: String, _ mount: Mount) -> [MountEntry] {
+        let found = mountsBelow(source).filter { !$0.options.contains("ro") && !$0.superOptions.contains("ro") }
+        guard found.count <= Self.maxMountsBelow else {
+            closed.append(mount.destination)
+            return []
+        }
+        return found
     }
 }
 
@@ -117,7 +145,11 @@ extension OCISpec.Linux.Device {
 }
 
 extension Mount {
-    package var isReadOnly: Bool { options?.contains("ro") ?? false }
+    package var isReadOnly: Bool { isReadOnlyBelow || options?.contains("ro") ?? false }
+    /// Whether all mounts below are read-only too.
+    private var isReadOnlyBelow: Bool { options?.contains("rro") ?? false }
+    /// Whether mounts below are copied and keep their own flags.
+    var isReadOnlyOnTop: Bool { isReadOnly && !isReadOnlyBelow && isRecursive }
     /// A bind with all that is mounted below its source.
     package var isRecursive: Bool { options?.contains("rbind") ?? false }
 

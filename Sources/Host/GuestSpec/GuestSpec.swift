@@ -32,12 +32,17 @@ package struct GuestSpec: Sendable {
     package let droppedDevices: Int
     /// Destinations of binds that were left out: for devices of the host, or below paths of the guest's own kernel.
     package let droppedMounts: [String]
+    /// Destinations of read-only binds below which there are too many mounts: all of those are read-only too.
+    package let closedMounts: [String]
 
     /// A path of the host that the guest gets.
     package struct HostPathShare: Sendable, Equatable {
-        package init(source: String, mounted: String, readOnly: Bool, recursive: Bool, layers: [String]? = nil) {
+        package init(
+            source: String, mounted: String, readOnly: Bool, recursive: Bool, layers: [String]? = nil,
+            writableBelow: Bool = false
+        ) {
             (self.source, self.mounted, self.readOnly) = (source, mounted, readOnly)
-            (self.recursive, self.layers) = (recursive, layers)
+            (self.recursive, self.layers, self.writableBelow) = (recursive, layers, writableBelow)
         }
 
         package let source: String
@@ -47,6 +52,8 @@ package struct GuestSpec: Sendable {
         package let recursive: Bool
         /// Options of the overlay to mount; nil: the source itself is shared.
         package var layers: [String]?
+        /// `readOnly` is for the source's own mount alone; those below it keep their own flags.
+        package let writableBelow: Bool
     }
 
     /// A file system in the guest's memory, which containers of a sandbox may share.
@@ -72,7 +79,8 @@ package struct GuestSpec: Sendable {
         joins: [String: String] = [:], guestSELinux: Bool = false, guestSeccomp: Bool = true,
         source: String = "config.json",
         kind: @escaping @Sendable (String) -> Files.Kind? = { Files.kind(of: $0) },
-        memory: @escaping @Sendable (String) -> Files.EmptyMemory? = { Files.emptyMemory(at: $0) }
+        memory: @escaping @Sendable (String) -> Files.EmptyMemory? = { Files.emptyMemory(at: $0) },
+        mountsBelow: @escaping @Sendable (String) -> [MountEntry] = { Mounts.below($0) }
     ) throws(SpecError) {
         var spec = original
         var disks: [Disk] = []
@@ -86,6 +94,7 @@ package struct GuestSpec: Sendable {
         let namespaces = try GuestNamespaces(original, joins: joins, source: source)
         spec.linux?.namespaces = namespaces.list
         sharesProcesses = namespaces.sharesProcesses
+        if namespaces.hasPodsName { (spec.hostname, spec.domainname) = (nil, nil) }
         spec.linux?.resources?.cpu?.cpus = nil
         spec.linux?.resources?.cpu?.mems = nil
         let (devices, given, dropped) = try Self.devices(original, source, kind)
@@ -109,7 +118,8 @@ package struct GuestSpec: Sendable {
         }
         let guest = try GuestMounts(
             original.mounts ?? [], container: container, paths: paths,
-            privileged: Self.isPrivileged(original), file: source, kind: kind, memory: memory)
+            privileged: Self.isPrivileged(original), file: source, kind: kind, memory: memory,
+            mountsBelow: mountsBelow)
         spec.mounts = original.mounts.map { _ in guest.mounts }
         disks += guest.disks
         self.spec = spec
@@ -118,6 +128,7 @@ package struct GuestSpec: Sendable {
         sockets = guest.sockets
         memories = guest.memories
         droppedMounts = guest.dropped
+        closedMounts = guest.closed
     }
 
     /// Replaces planned mount points of shares by the real ones.
@@ -133,10 +144,17 @@ package struct GuestSpec: Sendable {
         }
         moved.spec.mounts = spec.mounts?.map { mount in
             var mount = mount
-            mount.source = mount.source.map { inGuest[$0] ?? $0 }
+            mount.source = mount.source.map { Self.place(of: $0, inGuest) }
             return mount
         }
         return moved
+    }
+
+    /// The real path of a share, or of a mount below one.
+    private static func place(of path: String, _ places: [String: String]) -> String {
+        if let place = places[path] { return place }
+        guard let parent = places.first(where: { path.hasPrefix($0.key + "/") }) else { return path }
+        return parent.value + path.dropFirst(parent.key.count)
     }
 
     /// Replaces guest paths by the host's in a message of the agent, for readers who know only the host's.

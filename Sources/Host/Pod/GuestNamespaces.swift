@@ -7,37 +7,47 @@ package struct GuestNamespaces: Equatable, Sendable {
     package private(set) var list: [OCISpec.Linux.Namespace]?
     /// Whether the container lives in the pid namespace of the sandbox's first container.
     package private(set) var sharesProcesses = false
+    /// Whether its host name is the pod's, which the guest gets when the sandbox is made.
+    package private(set) var hasPodsName = false
+
+    /// The types of which a pod has one namespace in its guest: the guest's own.
+    private static let sharedInPod = ["ipc", "uts"]
 
     /// Resolves a path to a namespace of the host. The sandbox's own namespaces are the guest's already. A namespace
     /// of another container in the sandbox becomes that container's in the guest. Any other is refused.
+    ///
+    /// A pod's first container makes no IPC and UTS namespaces either: its settings (kernel.shm*, kernel.msg*,
+    /// fs.mqueue.*) and its host name are the pod's.
     /// - Parameters:
     ///   - joins: for each type of namespace to join, the container of the same sandbox that has it.
     ///   - source: the file to name in errors.
     package init(_ spec: Spec, joins: [String: String], source: String) throws(SpecError) {
         guard let given = spec.linux?.namespaces else { return }
         var kept: [OCISpec.Linux.Namespace] = []
+        let role = PodRole(spec)
         // The machine has the sandbox's network.
         for (index, namespace) in given.enumerated() where namespace.type != "network" {
             guard let path = namespace.path, !path.isEmpty else {
-                kept.append(namespace)
+                if role != .sandbox || !Self.sharedInPod.contains(namespace.type) { kept.append(namespace) }
                 continue
             }
+            if role != .none, Self.sharedInPod.contains(namespace.type) { continue }
             if let container = joins[namespace.type] {
                 let path = ContainerNamespace.path(of: container, namespace.type)
                 kept.append(OCISpec.Linux.Namespace(type: namespace.type, path: path))
                 continue
             }
-            guard PodRole(spec) != .none else {
+            guard role != .none else {
                 throw SpecError(
                     source, "linux.namespaces[\(index)].path",
                     "\(path) is the host's: a container in a machine of its own can't join it; leave the path out")
             }
             switch namespace.type {
             case "pid": sharesProcesses = true
-            case "ipc", "uts": break
             default: kept.append(OCISpec.Linux.Namespace(type: namespace.type))
             }
         }
         list = kept
+        hasPodsName = role != .none && !kept.contains { $0.type == "uts" }
     }
 }

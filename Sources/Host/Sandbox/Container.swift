@@ -19,6 +19,8 @@ final class Container {
     let initial: ContainerProcess
     var processes: [String: ContainerProcess]
     var paused = false
+    /// Whether the guest has it.
+    var isInGuest = false
     /// The processors and memory that it asks of the machine.
     var demand = Demand(nil)
     /// The time that the guest took to create it.
@@ -38,6 +40,9 @@ final class Container {
         initial = ContainerProcess(id: "", streams: streams, specification: nil)
         processes = ["": initial]
     }
+
+    /// Whether further processes can be added, and all can be paused.
+    var isAlive: Bool { isInGuest && initial.ended == nil }
 
     func process(_ exec: String) throws(SandboxError) -> ContainerProcess {
         guard let process = processes[exec] else {

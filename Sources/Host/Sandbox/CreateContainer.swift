@@ -87,6 +87,7 @@ extension Sandbox {
                 throw await explainLoss(translated(error, guest), "create container \(request.id)")
             }
             record.creation = ContinuousClock.now - asked
+            record.isInGuest = true
         }
     }
 
@@ -122,6 +123,11 @@ extension Sandbox {
             log.warning(
                 "mounts left out: they are devices of the host, or lie among the files of the guest's own kernel",
                 metadata: ["container": "\(request.id)", "mounts": "\(guest.droppedMounts)"])
+        }
+        if !guest.closedMounts.isEmpty {
+            log.warning(
+                "read-only binds with many mounts below them: those are read-only too",
+                metadata: ["container": "\(request.id)", "mounts": "\(guest.closedMounts)"])
         }
         for warning in request.spec.process?.warnings(at: "process.") ?? [] {
             log.warning(
@@ -201,6 +207,7 @@ extension Grpc_Storage {
     init(_ memory: GuestSpec.Memory) {
         self.init()
         (driver, source, fstype, mountPoint) = (StorageDriver.ephemeral, "shm", "tmpfs", memory.path)
-        options = ["mode=1777"] + (memory.bytes.map { ["size=\($0)"] } ?? [])
+        // Managers mount /dev/shm with these; a bind of it has them too.
+        options = ["nosuid", "nodev", "noexec", "mode=1777"] + (memory.bytes.map { ["size=\($0)"] } ?? [])
     }
 }

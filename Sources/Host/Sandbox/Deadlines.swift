@@ -41,6 +41,11 @@ extension Deadline {
     static let quietOutput = Deadline(
         .milliseconds(100), for: "another byte of that output while children hold the stream open",
         then: "the exit is reported")
+    static let killed = Deadline(
+        .seconds(10), for: "the guest to report the end of a killed process", then: "the process counts as killed")
+    static let closing = Deadline(
+        .seconds(5), for: "the guest to close the output of a container that has ended",
+        then: "the output is closed once its reader has taken what waits for it")
     static let unread = Deadline(
         .seconds(10), for: "a manager to read the output of a deleted process",
         then: "streams that it does not read are closed")

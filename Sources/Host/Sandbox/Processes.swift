@@ -17,6 +17,9 @@ extension Sandbox {
             throw SandboxError(
                 .wrongState, "process of container \(container) is \(process.state.rawValue), not created")
         }
+        guard !record.paused else {
+            throw SandboxError(.wrongState, "container \(container) is paused; resume it first")
+        }
         let agent = try agent()
         let asked = ContinuousClock.now
         if exec.isEmpty { try await start(record, agent) } else { try await start(process, in: record, agent) }
@@ -103,26 +106,17 @@ extension Sandbox {
         let isValid = (0...maximum).contains(status)
         if !isValid { limits.reached(.exitStatus, "\(status) of container \(container)") }
         process.end(status: isValid ? status : maximum)
+        if process.id.isEmpty { boundOutput(of: process, in: container) }
     }
 
-    /// Ends the output of a deleted process that its manager has not read within a limit.
-    func abandonOutput(of process: ContainerProcess) {
-        let outputs = process.outputs.filter(\.isUnread).map { (stream: $0, moved: $0.moved) }
-        guard !outputs.isEmpty else { return }
-        Task(executorPreference: executor) { [relay = parts.relay, loop] in
-            try? await sleep(Deadline.unread.limit, on: loop)
-            for (stream, moved) in outputs where stream.isUnread && stream.moved == moved { relay?.end(stream) }
-        }
-    }
-
-    /// Adds a process to a running container; `start` runs it.
+    /// Adds a process to a created or running container; `start` runs it.
     /// - Parameter exec: its id, unique in the container.
     package func addExec(container: String, exec: String, process: OCISpec.Process, streams: StreamPaths) throws {
         let record = try self.container(container)
         guard record.processes[exec] == nil else {
             throw SandboxError(.alreadyExists, "process \(exec) of container \(container) exists already")
         }
-        guard record.initial.state == .running else {
+        guard record.isAlive else {
             let cause = loss.map { ": " + $0 } ?? ""
             throw SandboxError(
                 .wrongState, "container \(container) is \(record.initial.state.rawValue), not running\(cause)")
@@ -169,6 +163,25 @@ extension Sandbox {
             vm.kill()
             machineEnded(await vm.waitForExit())
         }
+        if number == SIGKILL { expectEnd(of: process, in: container) }
+    }
+
+    /// Counts a killed process as ended when the guest does not report its end in time.
+    private func expectEnd(of process: ContainerProcess, in container: String) {
+        guard process.ended == nil else { return }
+        Task(executorPreference: executor) { [weak self, loop] in
+            try? await sleep(Deadline.killed.limit, on: loop)
+            await self?.countAsKilled(process, of: container)
+        }
+    }
+
+    private func countAsKilled(_ process: ContainerProcess, of container: String) {
+        guard process.ended == nil else { return }
+        log.error(
+            "the guest does not report the end of a killed process: it counts as ended",
+            metadata: ["container": "\(container)", "exec": "\(process.id)"])
+        process.end(status: ProcessExit.killed.status)
+        if process.id.isEmpty { boundOutput(of: process, in: container) }
     }
 
     /// Sets the size of a process's terminal, in characters.

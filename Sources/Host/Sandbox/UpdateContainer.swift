@@ -9,7 +9,7 @@ extension Sandbox {
     /// Freezes all processes of a container.
     package func pause(container: String) async throws {
         let record = try self.container(container)
-        guard record.initial.state == .running, !record.paused else {
+        guard record.isAlive, !record.paused else {
             let state = record.paused ? "paused" : record.initial.state.rawValue
             throw SandboxError(.wrongState, "container \(container) is \(state), not running")
         }

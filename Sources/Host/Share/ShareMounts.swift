@@ -73,7 +73,11 @@ package struct KernelMounts: ShareMounts {
 
     package func copy(_ share: GuestSpec.HostPathShare, seenBy process: Int32?) throws(SystemError) -> SourceCopy {
         try SourceCopy(share, seenBy: process) { (process) throws(SystemError) in
-            try Mounts.copy(share.source, readOnly: share.readOnly, recursive: share.recursive, seenBy: process)
+            let copy = try Mounts.copy(
+                share.source, readOnly: share.readOnly && !share.writableBelow, recursive: share.recursive,
+                seenBy: process)
+            if share.writableBelow { try Mounts.makeReadOnly(copy, of: share.source) }
+            return copy
         }
     }
 

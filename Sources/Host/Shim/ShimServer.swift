@@ -16,6 +16,8 @@ package enum ShimServer {
     /// Descriptors and threads that a sandbox of some containers needs.
     static let descriptors = 256
     static let threads = 8
+    /// Variable of the environment: the resource limits of the manager, from which the server's own differ.
+    static let limitsVariable = "KATA_CALLER_LIMITS"
 
     package static func run(_ flags: ShimFlags) throws {
         try begin(flags.id)
@@ -23,7 +25,7 @@ package enum ShimServer {
         try serve(
             flags, publisher: environment("TTRPC_ADDRESS"),
             configuration: environment(SandboxHolder.configurationVariable), ledger, listener: 3,
-            try makeEventLoop(descriptors: descriptors), nil)
+            try makeEventLoop(descriptors: descriptors), nil, limits: environment(limitsVariable))
     }
 
     /// Prepares the process: capabilities, and a mount namespace whose mounts end with it.
@@ -56,9 +58,10 @@ package enum ShimServer {
     /// - Parameters:
     ///   - publisher: containerd's ttrpc socket; nil when no events are wanted.
     ///   - warm: a warm VM for the sandbox to come.
+    ///   - limits: the manager's resource limits (`ResourceLimits.text`).
     static func serve(
         _ flags: ShimFlags, publisher: String?, configuration: String?, _ ledger: Ledger, listener: Int32,
-        _ loop: any EventLoop, _ warm: WarmSandbox?
+        _ loop: any EventLoop, _ warm: WarmSandbox?, limits: String?
     ) throws {
         let log = log(flags)
         let done = loop.makePromise(of: Void.self)
@@ -69,7 +72,10 @@ package enum ShimServer {
             // The state directories of kata-runtime, whose containers these are.
             if flags.namespace == "oci" { Files.removeTree(flags.address + "/" + container) }
         }
-        let tasks = ContainerdTasks(sandboxes: sandboxes, events: events, log: log, forget: forget) { context in
+        let tasks = ContainerdTasks(
+            sandboxes: sandboxes, events: events, log: log,
+            limits: limits.flatMap(ResourceLimits.init) ?? .inherited, forget: forget
+        ) { context in
             // Before the answer: after it, a new shim may listen on the same socket.
             ledger.end()
             if let context { context.whenAnswered { done.succeed() } } else { done.succeed() }

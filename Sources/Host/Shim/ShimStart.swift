@@ -86,6 +86,7 @@ package enum ShimStart {
         if !parameters.configurationPath.isEmpty {
             command.set(SandboxHolder.configurationVariable, parameters.configurationPath)
         }
+        command.set(ShimServer.limitsVariable, ResourceLimits.inherited.text)
         command.name = "containerd-shim-kata-v2"
         command.newSession = true
         command.descriptors = [3: listener.raw]

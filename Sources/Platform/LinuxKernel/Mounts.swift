@@ -75,6 +75,32 @@ package enum Mounts {
         return hasMounts(below: Files.absolute(path), table: table)
     }
 
+    /// File systems of the kernel itself (proc(5), sysfs(5) and so on), which a guest has of its own.
+    private static let kernelTypes: Set<String> = [
+        "autofs", "binfmt_misc", "bpf", "cgroup", "cgroup2", "configfs", "debugfs", "devpts", "devtmpfs", "efivarfs",
+        "fusectl", "mqueue", "nsfs", "proc", "pstore", "securityfs", "sysfs", "tracefs",
+    ]
+
+    /// The visible mounts of directories and files below `path`, in the order of mounting, without the kernel's own file
+    /// systems.
+    package static func below(_ path: String) -> [MountEntry] { below(path, table: (try? MountTable.read()) ?? []) }
+
+    static func below(_ path: String, table: [MountEntry]) -> [MountEntry] {
+        let start = path == "/" ? path : path + "/"
+        var last: [String: Int] = [:]
+        for (index, entry) in table.enumerated() { last[entry.mountPoint] = index }
+        return table.enumerated().filter { index, entry in
+            entry.mountPoint != path && entry.mountPoint.hasPrefix(start) && last[entry.mountPoint] == index
+                && !kernelTypes.contains(entry.type)
+        }.map(\.element)
+    }
+
+    /// Makes the top of a copied tree read-only; mounts below keep their flags.
+    package static func makeReadOnly(_ copy: borrowing FileDescriptor, of source: String) throws(SystemError) {
+        try unsafe checkNegativeErrno(
+            "make read-only", source, clx_mount_setattr("/proc/self/fd/\(copy.raw)", MountAttribute.readOnly, 0, 0))
+    }
+
     static func hasMounts(below path: String, table: [MountEntry]) -> Bool {
         let start = path == "/" ? path : path + "/"
         return table.contains { $0.mountPoint != path && $0.mountPoint.hasPrefix(start) }

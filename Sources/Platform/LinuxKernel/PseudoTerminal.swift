@@ -15,8 +15,13 @@ package struct PseudoTerminal: ~Copyable, Sendable {
     ///   - master: a multiplexer that was just opened for reading and writing.
     ///   - name: names it in errors.
     package init(master: consuming FileDescriptor, name: String) throws(SystemError) {
-        slave = FileDescriptor(owning: try checkNegativeErrno("open a terminal from", name, clx_open_slave(master.raw)))
+        slave = try Self.openSlave(of: master.raw, name: name)
         self.master = master
+    }
+
+    /// Opens the slave of a master (ioctl_tty(2), TIOCGPTPEER).
+    package static func openSlave(of master: Int32, name: String) throws(SystemError) -> FileDescriptor {
+        FileDescriptor(owning: try checkNegativeErrno("open a terminal from", name, clx_open_slave(master)))
     }
 
     /// The path of the slave.

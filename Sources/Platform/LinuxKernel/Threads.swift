@@ -84,6 +84,8 @@ package func tryThreads(_ count: Int) throws(SystemError) {
 /// Raises the soft limit of descriptors to the hard one (getrlimit(2)).
 /// - Throws: when the hard limit is too low.
 package func raiseDescriptorLimit(atLeast least: Int) throws(SystemError) {
+    // Containers get the limits from before.
+    _ = ResourceLimits.inherited
     var limit = rlimit()
     let kind = __rlimit_resource_t(RLIMIT_NOFILE.rawValue)
     try check("look at", "the limit of descriptors") { unsafe getrlimit(kind, &limit) }

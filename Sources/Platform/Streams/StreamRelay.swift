@@ -20,6 +20,8 @@ package final class StreamRelay: Sendable {
         /// The number of bytes that the destination has taken.
         package var moved: Int { facts.withLock { $0.moved } }
 
+        package var hasEnded: Bool { facts.withLock { $0.ended } }
+
         /// Whether bytes wait for the destination.
         package var isUnread: Bool { facts.withLock { $0.isUnread } }
 
@@ -65,13 +67,14 @@ package final class StreamRelay: Sendable {
         let handle: Handle
         let source: Int32
         let destination: Int32
+        private let terminal: HeldTerminal?
         private var pair: Pair?
         /// The bytes that the destination has not taken yet.
         private var rest: [UInt8] = []
         private var written = 0
 
         init(_ added: Added) {
-            (handle, pair) = (added.handle, added.pair)
+            (handle, pair, terminal) = (added.handle, added.pair, added.terminal)
             let (one, other) = (added.pair.one.raw, added.pair.other.raw)
             (source, destination) = added.backwards ? (other, one) : (one, other)
         }
@@ -99,7 +102,7 @@ package final class StreamRelay: Sendable {
             }
             // SAFETY: read(2) writes at most `space.count` bytes, and only those are used.
             let count = unsafe read(source, space.baseAddress, space.count)
-            if count < 0 { return errno == EAGAIN || errno == EINTR ? .again : .ended }
+            if count < 0 { return isTransient(errno, of: source) ? .again : .ended }
             guard count > 0, let taken = unsafe put(UnsafeRawBufferPointer(rebasing: space[..<count])) else {
                 return .ended
             }
@@ -114,9 +117,13 @@ package final class StreamRelay: Sendable {
         private func put(_ bytes: UnsafeRawBufferPointer) -> Int? {
             // SAFETY: the caller's bytes live until the call returns.
             let count = unsafe write(destination, bytes.baseAddress, bytes.count)
-            if count < 0 { return errno == EAGAIN || errno == EINTR ? 0 : nil }
+            if count < 0 { return isTransient(errno, of: destination) ? 0 : nil }
             handle.add(count)
             return count
+        }
+
+        private func isTransient(_ code: Int32, of end: Int32) -> Bool {
+            code == EAGAIN || code == EINTR || (terminal?.isOpenAgain(end, after: code) ?? false)
         }
 
         func end() {
@@ -131,6 +138,7 @@ package final class StreamRelay: Sendable {
         let handle = Handle()
         let pair: Pair
         var backwards = false
+        var terminal: HeldTerminal?
     }
 
     private struct Inbox: Sendable {
@@ -148,9 +156,13 @@ package final class StreamRelay: Sendable {
     }
 
     /// Copies from `source` to `destination` until one of them ends.
+    /// - Parameter terminal: of a program in whose terminal one of them is the master.
     @discardableResult
-    package func connect(from source: consuming FileDescriptor, to destination: consuming FileDescriptor) -> Handle {
-        let added = Added(pair: Pair(source, destination))
+    package func connect(
+        from source: consuming FileDescriptor, to destination: consuming FileDescriptor,
+        terminal: HeldTerminal? = nil
+    ) -> Handle {
+        let added = Added(pair: Pair(source, destination), terminal: terminal)
         take([added])
         return added.handle
     }

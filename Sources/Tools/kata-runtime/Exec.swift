@@ -30,18 +30,30 @@ struct Exec: ParsableCommand {
     @Argument(parsing: .captureForPassthrough, help: "The program and its arguments.") var command: [String] = []
     @ParentCommand var runtime: KataRuntime
 
+    /// The exit status of a program that does not run, as runc has it: 1 may be the program's own.
+    private static let failureStatus: Int32 = 255
+
     func run() throws {
-        let context = runtime.context
         if kataDebugPort != nil || command.isEmpty && process == nil {
-            return try DebugConsoleClient.run(root: context.root, id: id, port: kataDebugPort)
+            return try DebugConsoleClient.run(root: runtime.context.root, id: id, port: kataDebugPort)
         }
+        let status: Int32?
+        do { status = try runProgram() } catch {
+            ErrorLog.shared.report("\(error)")
+            throw ExitCode(Self.failureStatus)
+        }
+        if let status { throw ExitCode(status) }
+    }
+
+    /// - Returns: the program's exit status; nil if it runs on.
+    private func runProgram() throws -> Int32? {
         Follower.blockSignals()
-        let state = try context.state(id).here()
+        let state = try runtime.context.state(id).here()
         let options = ExecProcess.Options(
             consoleSocket: consoleSocket, console: console, pidFile: pidFile, isDetached: detach)
         let exec = try ExecProcess(
             program(of: state), source: process ?? "the command line", of: state, options)
-        if let status = try exec.run() { throw ExitCode(status) }
+        return try exec.run()
     }
 }
 

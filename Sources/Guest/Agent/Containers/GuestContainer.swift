@@ -71,6 +71,8 @@ final class GuestContainer: Sendable {
                 log.debug("launch", ["container": id])
                 let process = try kernel.launch(.container(request.plan), filter: filter, ports: request.ports)
                 log.debug("launched", ["container": id, "pid": "\(process.pid)"])
+                // The kernel does this for a pid namespace of the container's own, but not for a joined one.
+                process.beforeExitIsReported { try? cgroup.killAll() }
                 return (filter, process)
             }
             return GuestContainer(

@@ -1,6 +1,7 @@
 import Container
 import Glibc
 import LinuxKernel
+import Synchronization
 
 import protocol NIOCore.EventLoop
 
@@ -11,6 +12,12 @@ final class GuestProcess: Sendable {
     private let syncSocket: SyncSocket
     private let errorPage: FileDescriptor
     private let exit = OneShot<Int32>()
+
+    private struct LastAct: Sendable {
+        var body: (@Sendable () -> Void)?
+        var isDue = false
+    }
+    private let lastAct = Mutex(LastAct())
 
     /// - Parameters:
     ///   - syncSocket: to the process's init, which waits for the go-ahead.
@@ -49,9 +56,23 @@ final class GuestProcess: Sendable {
     /// The exit status, 128+n for signal n; nil while the process runs.
     var status: Int32? { exit.value }
 
+    /// Calls `body` when the process has ended, before anybody learns its exit status; at once if it has ended already.
+    func beforeExitIsReported(_ body: @escaping @Sendable () -> Void) {
+        let isDue = lastAct.withLock { act in
+            if !act.isDue { act.body = body }
+            return act.isDue
+        }
+        if isDue { body() }
+    }
+
     /// Takes the exit status from the reaper.
     func hasExited(_ status: Int32) {
-        streams.endInput()
+        let body = lastAct.withLock { act in
+            act.isDue = true
+            return act.body.take()
+        }
+        body?()
+        streams.hasExited()
         exit.complete(status)
     }
 

@@ -70,11 +70,7 @@ struct LaunchedProcess: ~Copyable {
             switch syncSocket.next() {
             case .ready:
                 // Set from outside: root of a user namespace may not raise its limits (prlimit(2)).
-                for limit in request.process.limits {
-                    try checkNegativeErrno(
-                        "set limit (process.rlimits)", "\(limit.resource)",
-                        clx_set_rlimit(pid, limit.resource, limit.soft, limit.hard))
-                }
+                for limit in request.process.limits { try set(limit, of: pid) }
                 return
             case .terminal(let descriptor): terminal = FileDescriptor(owning: descriptor)
             case .process(let child):
@@ -92,6 +88,25 @@ struct LaunchedProcess: ~Copyable {
                         + (filter == nil ? "" : ": does linux.seccomp allow what sets it up?"))
             }
         }
+    }
+}
+
+extension LaunchedProcess {
+    /// The maximum of descriptors that the guest lets a process have. Hosts with systemd have as many.
+    private static let maxDescriptors: UInt64 = 1 << 30
+
+    private static func set(_ limit: ProcessPlan.Limit, of pid: pid_t) throws(SystemError) {
+        if limit.resource == Int32(RLIMIT_NOFILE.rawValue) { try allowDescriptors(limit.hard) }
+        try checkNegativeErrno(
+            "set limit (process.rlimits)", "\(limit.resource)",
+            clx_set_rlimit(pid, limit.resource, limit.soft, limit.hard))
+    }
+
+    /// Raises the guest's own maximum of descriptors of a process (fs.nr_open): a host may have a larger one.
+    private static func allowDescriptors(_ count: UInt64) throws(SystemError) {
+        let file = "/proc/sys/fs/nr_open"
+        let current = UInt64((try Files.readText(file)).filter(\.isNumber)) ?? 0
+        if count > current, count <= maxDescriptors { try Files.write(file, "\(count)") }
     }
 }
 

@@ -56,6 +56,8 @@ final class ProcessStreams: Sendable {
     private let ends: Mutex<Ends>
     private let connections = Mutex(Connections())
     private let relay: StreamRelay
+    /// nil without a terminal.
+    private let held: HeldTerminal?
 
     /// Connects the streams that have a port.
     /// - Throws: when a port of the host can't be reached.
@@ -63,15 +65,16 @@ final class ProcessStreams: Sendable {
         let isTerminal = ends.terminal.raw != nil
         self.ends = Mutex(ends)
         self.relay = relay
+        held = isTerminal ? HeldTerminal() : nil
         if ports.stdin != 0 {
             let socket = try Vsock.connect(port: ports.stdin)
-            let input = relay.connect(from: socket, to: try end(.input, isTerminal))
+            let input = relay.connect(from: socket, to: try end(.input, isTerminal), terminal: held)
             connections.withLock { $0.input = input }
         }
         for (port, stream) in [(ports.stdout, Standard.output), (isTerminal ? 0 : ports.stderr, .error)] where port != 0
         {
             let socket = try Vsock.connect(port: port)
-            let output = relay.connect(from: try end(stream, isTerminal), to: socket)
+            let output = relay.connect(from: try end(stream, isTerminal), to: socket, terminal: held)
             connections.withLock { $0.outputs.append(output) }
         }
         // Output without a stdin port: the process reads end of file, as from /dev/null.
@@ -116,9 +119,15 @@ final class ProcessStreams: Sendable {
     /// - Returns: at most `limit` bytes, and no more than 1 MiB; empty at the end.
     func read(_ stream: Standard, limit: Int) throws(SystemError) -> [UInt8] {
         let end = try copy(of: stream)
-        return unsafe readBytes(upTo: min(max(limit, 1), Self.maxRead)) {
-            unsafe Glibc.read(end.raw, $0.baseAddress, $0.count)
-        }.bytes
+        while true {
+            var code: Int32 = 0
+            let bytes = unsafe readBytes(upTo: min(max(limit, 1), Self.maxRead)) {
+                let count = unsafe Glibc.read(end.raw, $0.baseAddress, $0.count)
+                if count < 0 { code = errno }
+                return count
+            }.bytes
+            guard held?.isOpenAgain(end.raw, after: code) ?? false else { return bytes }
+        }
     }
 
     // MARK: End
@@ -129,8 +138,14 @@ final class ProcessStreams: Sendable {
         endInput()
     }
 
-    /// Stops the relay of input: the process has ended.
-    func endInput() {
+    /// Stops the relay of input, and takes the next end of output for the last: the process has ended.
+    func hasExited() {
+        endInput()
+        held?.end()
+    }
+
+    /// Stops the relay of input.
+    private func endInput() {
         if let input = connections.withLock({ $0.input }) { relay.end(input) }
     }
 

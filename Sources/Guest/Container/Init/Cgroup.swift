@@ -103,7 +103,26 @@ package struct Cgroup: Sendable {
         try Files.write(path + "/cgroup.freeze", frozen ? "1" : "0")
     }
 
-    package func killAll() throws(SystemError) { try Files.write(path + "/cgroup.kill", "1") }
+    /// Kills all processes of this cgroup and of those below it.
+    package func killAll() throws(SystemError) {
+        do { try Files.write(path + "/cgroup.kill", "1") } catch {
+            // Linux has the file since 5.14.
+            guard error.code == ENOENT, Files.isDirectory(path) else { throw error }
+            killEach()
+        }
+    }
+
+    /// Kills the processes one by one. A fork may escape a look at the list, so it looks again until the list is empty.
+    private func killEach() {
+        for _ in 0..<Self.maxLooks {
+            let processes = allProcesses
+            for process in processes { kill(process, SIGKILL) }
+            if processes.isEmpty { return }
+        }
+    }
+
+    /// The maximum of looks at the list of processes. A killed process stays on it until it has ended.
+    private static let maxLooks = 1000
 
     /// Pids of this cgroup and of those below it, which the container may have made.
     package var allProcesses: [Int32] {

@@ -130,7 +130,10 @@ enum ProcessSetup {
         umask(mode_t(plan.umask))
 
         var environment = plan.environment
-        if !environment.contains(where: { $0.hasPrefix("HOME=") }) { environment.append("HOME=" + home(of: plan.user)) }
+        if Self.lacksHome(environment) {
+            environment.removeAll { $0.hasPrefix("HOME=") }
+            environment.append("HOME=" + home(of: plan.user))
+        }
         let program = try find(plan.arguments[0], environment: environment)
         guard !isFile(program, agent) else { throw AgentAsProgram(name: plan.arguments[0]) }
         if !plan.finalProcessors.isEmpty { try setAffinity(plan.finalProcessors, "final") }
@@ -140,6 +143,11 @@ enum ProcessSetup {
             unsafe withCStrings(environment) { environment in unsafe execve(program, arguments, environment) }
         }
         throw SystemError("execute", program, errno: errno)
+    }
+
+    /// Whether the program gets the user's home directory: HOME is missing or empty, as under runc.
+    static func lacksHome(_ environment: [String]) -> Bool {
+        (environment.last { $0.hasPrefix("HOME=") } ?? "HOME=") == "HOME="
     }
 
     /// Refuses a directory outside of the container's root: a leaked descriptor could lead there (CVE-2024-21626), and

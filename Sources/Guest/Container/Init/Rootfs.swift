@@ -90,6 +90,8 @@ struct Rootfs: ~Copyable {
         let root = root.raw
         try check("enter", plan.rootfs) { fchdir(root) }
         try Mounts.pivotToWorkingDirectory(plan.rootfs)
+        // Nothing without a request: it would undo the propagation of single mounts.
+        guard plan.rootPropagation != 0 else { return }
         try check("set propagation of", "/") { unsafe mount(nil, "/", nil, plan.rootPropagation, nil) }
     }
 }

@@ -7,6 +7,7 @@ import OCISpec
 package struct ContainerPlan: Equatable, Sendable {
     package var rootfs = ""
     package var readOnlyRoot = false
+    /// MS_SLAVE and its kin for all mounts; 0 leaves each mount as its own options say.
     package var rootPropagation: UInt = 0
     package var mounts: [MountPlan] = []
     package var masked: [String] = []
@@ -65,8 +66,6 @@ package struct ContainerPlan: Equatable, Sendable {
                 throw PlanError("linux.rootfsPropagation", "unknown value \"\(name)\"")
             }
             rootPropagation = bits
-        } else {
-            rootPropagation = UInt(MS_SLAVE) | UInt(MS_REC)
         }
         for (index, mount) in (spec.mounts ?? []).enumerated() {
             mounts.append(try MountPlan(mount, field: "mounts[\(index)]"))

@@ -36,6 +36,8 @@ struct CacheTaker: Codable, Equatable, Sendable {
     var publisher: String?
     /// The caller's oom_score_adj, which a new shim would inherit.
     var killFirst: String?
+    /// The manager's resource limits (`ResourceLimits.text`).
+    var limits: String?
 }
 
 /// An answer of the server or of a shim.

@@ -161,6 +161,6 @@ package enum CachedShim {
         ])
         try ShimServer.serve(
             flags, publisher: taker.publisher, configuration: taker.configuration, ledger, listener: listener,
-            loop, warm)
+            loop, warm, limits: taker.limits)
     }
 }

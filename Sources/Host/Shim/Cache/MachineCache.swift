@@ -26,7 +26,7 @@ package enum MachineCache {
             mounts: Mounts.namespace,
             id: flags.id, namespace: flags.namespace, address: flags.address, publishBinary: flags.publishBinary,
             debug: flags.debug, socket: socket, configuration: path, publisher: publisher,
-            killFirst: try? Files.readText("/proc/self/oom_score_adj"))
+            killFirst: try? Files.readText("/proc/self/oom_score_adj"), limits: ResourceLimits.inherited.text)
         do {
             try take(taker, at: configuration[Keys.cacheEndpoint], directory)
             return true

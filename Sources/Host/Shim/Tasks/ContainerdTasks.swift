@@ -11,22 +11,28 @@ package final class ContainerdTasks: TaskService, Sendable {
     /// Key of a Create's metadata: namespaces to share with another container of the sandbox, as `ipc=<container>`.
     package static let joinsKey = "kata-joins"
 
+    /// Key of a Create's metadata: the resource limits of kata-runtime's caller (`ResourceLimits.text`).
+    package static let limitsKey = "kata-limits"
+
     let sandboxes: SandboxHolder
     let events: EventPublisher
     let log: Logger
+    /// The manager's resource limits, for processes whose specification names none.
+    let limits: ResourceLimits
     /// Ends the shim, after the answer to the call that asks for it; nil: at once.
     let shutdownRequested: @Sendable (CallContext?) -> Void
     /// Removes the manager's record of a container, if that is the shim's task.
     let forget: @Sendable (_ container: String) -> Void
 
     package init(
-        sandboxes: SandboxHolder, events: EventPublisher, log: Logger,
+        sandboxes: SandboxHolder, events: EventPublisher, log: Logger, limits: ResourceLimits = .inherited,
         forget: @escaping @Sendable (_ container: String) -> Void = { _ in },
         shutdownRequested: @escaping @Sendable (CallContext?) -> Void
     ) {
         self.sandboxes = sandboxes
         self.events = events
         self.log = log
+        self.limits = limits
         self.forget = forget
         self.shutdownRequested = shutdownRequested
     }

@@ -1,3 +1,4 @@
+import GuestSpec
 import LinuxKernel
 import OCISpec
 import Sandbox
@@ -25,12 +26,15 @@ extension ContainerdTasks {
         let process: Int32?
         /// The container whose namespace is joined, by type of namespace.
         let joins: [String: String]
+        /// Resource limits of kata-runtime's caller.
+        let limits: ResourceLimits?
 
         init(_ metadata: [String: [String]]) {
             process = metadata[ContainerdTasks.processKey]?.first.flatMap(Int32.init)
             let pairs = (metadata[ContainerdTasks.joinsKey] ?? []).map {
                 $0.split(separator: "=", maxSplits: 1).map(String.init)
             }
+            limits = metadata[ContainerdTasks.limitsKey]?.first.flatMap(ResourceLimits.init)
             joins = Dictionary(pairs.filter { $0.count == 2 }.map { ($0[0], $0[1]) }) { first, _ in first }
         }
     }
@@ -45,7 +49,8 @@ extension ContainerdTasks {
             throw SandboxError(.invalid, "bundle \"\(request.bundle)\" is not an absolute path")
         }
         log.debug("creating a container", metadata: ["container": "\(request.id)", "bundle": "\(request.bundle)"])
-        let spec = try SpecOption.spec(of: request)
+        var spec = try SpecOption.spec(of: request)
+        spec.process?.addLimits(caller.limits ?? limits)
         let (sandbox, isNew) = try sandboxes.sandbox(for: request, spec: spec, process: caller.process)
         let streams = StreamPaths(
             stdin: request.stdin, stdout: request.stdout, stderr: request.stderr, terminal: request.terminal)

@@ -1,3 +1,4 @@
+import GuestSpec
 import OCISpec
 import Sandbox
 import ShimAPI
@@ -11,7 +12,8 @@ extension ContainerdTasks {
     {
         try await mappingErrorsToRPC {
             try Identifier.check(request.execID, "exec id")
-            let process = try OCISpec.Process.decode(json: Array(request.spec.value), source: "process.json")
+            var process = try OCISpec.Process.decode(json: Array(request.spec.value), source: "process.json")
+            process.addLimits(limits)
             try await sandboxes.current().addExec(
                 container: request.id, exec: request.execID, process: process,
                 streams: StreamPaths(
