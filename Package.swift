@@ -185,7 +185,7 @@ let package = Package(
                 "TestSupport", nioCore, nioPosix, protobuf,
             ]),
         unitTests("Configuration", ["Digest", "LinuxKernel", "TestSupport"]),
-        unitTests("GuestStorage", ["AgentAPI", "LinuxKernel"]),
+        unitTests("GuestStorage", ["AgentAPI", "LinuxKernel", "TTRPC", "TestSupport"]),
         unitTests("Hypervisor", ["LinuxKernel", "TestSupport"]),
         unitTests("QEMU", ["EventLoop", "Hypervisor", "LinuxKernel", "TestSupport", nioPosix]),
         unitTests("Snapshot", ["Hypervisor", "LinuxKernel", "QEMU"]),

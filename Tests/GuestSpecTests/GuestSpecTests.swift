@@ -75,32 +75,6 @@ struct GuestSpecTests {
         #expect(error?.path == "mounts[0].source" && error?.reason.contains("(c 21:0) belongs to the host") == true)
     }
 
-    @Test(
-        "shared memory is the guest's, the same for all containers that name it; a directory with files is the host's"
-    )
-    func sharedMemory() throws {
-        func bind(_ destination: String, _ found: Files.EmptyMemory?) throws -> GuestSpec {
-            var spec = Spec.example
-            spec.mounts = [
-                Mount(destination: destination, type: "bind", source: "/pod/shm", options: ["rbind", "nodev"])
-            ]
-            return try GuestSpec(
-                spec, container: "c1", paths: SandboxPaths(sandbox: "s1"), kind: { _ in .directory },
-                memory: { _ in found })
-        }
-        let memory = Files.EmptyMemory(device: 57, bytes: 8 << 20)
-        let guest = try bind("/dev/shm", memory)
-        let path = "/run/kata-containers/sandbox/shm57"
-        #expect(guest.memories == [GuestSpec.Memory(path: path, bytes: 8 << 20)] && guest.shares.isEmpty)
-        #expect(
-            guest.spec.mounts == [
-                Mount(destination: "/dev/shm", type: "bind", source: path, options: ["rbind", "nodev"])
-            ])
-        for other in [try bind("/dev/shm", nil), try bind("/data", memory)] {
-            #expect(other.memories.isEmpty && other.shares.map(\.source) == ["/pod/shm"])
-        }
-    }
-
     @Test("an overlay is put together on the host, where its directories are, and shared")
     func layers() throws {
         let options = ["lowerdir=/a:/b", "upperdir=/u", "workdir=/w", "private", "ro"]

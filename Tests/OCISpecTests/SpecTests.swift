@@ -146,6 +146,16 @@ struct SpecTests {
         } catch { #expect(error.path == path, "\(error)") }
     }
 
+    @Test("a host name in the host's network is refused with the network's name")
+    func hostNetwork() throws {
+        for (namespaces, isNamed) in [("", true), (#"{"type":"network"}"#, false)] {
+            let spec = try decode(
+                #"{"ociVersion":"1.2.0","root":{"path":"r"},"hostname":"x","linux":{"namespaces":[\#(namespaces)]}}"#)
+            let error = #expect(throws: SpecError.self) { try spec.validate(source: "config.json") }
+            #expect(error?.description.hasSuffix("; host networking is not possible in a machine") == isNamed)
+        }
+    }
+
     @Test("a capability that no kernel has is warned of, and no error")
     func capabilities() throws {
         var process = Process(args: ["a"])

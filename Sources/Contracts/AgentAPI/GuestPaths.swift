@@ -23,7 +23,12 @@ package enum GuestPaths {
     package static func socket(of container: String, index: Int) -> String { "\(root)/\(container)/socket\(index)" }
 
     /// Mount point of guest memory that replaces the host's tmpfs with this device number.
-    package static func memory(_ device: UInt64) -> String { "\(sandbox)/shm\(device)" }
+    package static func memory(_ device: UInt64) -> String { "\(sandbox)/ephemeral/\(device)" }
+
+    /// Mount point of a directory in such memory, for one container.
+    package static func memoryDirectory(of container: String, index: Int) -> String {
+        "\(root)/\(container)/memory\(index)"
+    }
 
     /// Translates a path below the host's `mounts` directory to the guest's share.
     package static func path(of mounted: String, below mounts: String) -> String {

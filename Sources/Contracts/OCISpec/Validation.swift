@@ -34,7 +34,9 @@ extension Spec {
         let kinds = Set((linux?.namespaces ?? []).map(\.type))
         for (field, value) in [("hostname", hostname), ("domainname", domainname)]
         where !(value ?? "").isEmpty && !kinds.contains("uts") {
-            throw SpecError(source, field, "needs a uts namespace of the container's own (linux.namespaces)")
+            // Managers leave both out for a container in the host's network.
+            let network = kinds.contains("network") ? "" : "; host networking is not possible in a machine"
+            throw SpecError(source, field, "needs a uts namespace of the container's own (linux.namespaces)" + network)
         }
     }
 }

@@ -68,7 +68,7 @@ struct LinuxGuest: GuestKernel {
         // Even if a process still holds a file open: the host may remove the disk now.
         Files.sync(mountPoint)
         Mounts.detach(mountPoint)
-        unsafe rmdir(mountPoint)
+        if unsafe rmdir(mountPoint) != 0, errno == ENOTDIR { unsafe unlink(mountPoint) }
     }
 
     func listen(_ storage: Grpc_Storage) throws -> any RelayedSocket { try GuestSocket(storage, relay: relay) }

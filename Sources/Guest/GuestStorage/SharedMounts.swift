@@ -1,12 +1,19 @@
 import AgentAPI
+import Glibc
 import LinuxKernel
 import Synchronization
+import TTRPC
 
 /// File systems in memory that several containers of a sandbox share: mounted for the first container, unmounted with
-/// the last.
+/// the last, or kept as long as the sandbox.
 package final class SharedMounts: Sendable {
-    /// Containers that use a mount, by mount point.
-    private let users = Mutex<[String: Int]>([:])
+    private struct Users {
+        var count = 0
+        var isKept: Bool
+    }
+
+    /// By mount point.
+    private let users = Mutex<[String: Users]>([:])
 
     package init() {}
 
@@ -16,9 +23,8 @@ package final class SharedMounts: Sendable {
     /// host.
     package func mount(_ storage: Grpc_Storage) throws {
         try users.withLock { users in
-            let before = users[storage.mountPoint, default: 0]
-            if before == 0 { try StorageMounter.mount(storage, hotPlugTimeout: .zero) }
-            users[storage.mountPoint] = before + 1
+            if users[storage.mountPoint] == nil { try Self.make(storage) }
+            users[storage.mountPoint, default: Users(isKept: storage.shared)].count += 1
         }
     }
 
@@ -26,9 +32,40 @@ package final class SharedMounts: Sendable {
     /// - Returns: whether the caller must unmount it: it has no other user, or was never shared.
     package func release(_ mountPoint: String) -> Bool {
         users.withLock { users in
-            guard let count = users[mountPoint] else { return true }
-            users[mountPoint] = count > 1 ? count - 1 : nil
-            return count <= 1
+            guard var left = users[mountPoint] else { return true }
+            left.count -= 1
+            let isUsed = left.count > 0 || left.isKept
+            users[mountPoint] = isUsed ? left : nil
+            return !isUsed
         }
+    }
+
+    private static func make(_ storage: Grpc_Storage) throws {
+        var storage = storage
+        let group = storage.options.last { $0.hasPrefix(StorageOption.group) }?.dropFirst(
+            StorageOption.group.utf8.count)
+        storage.options.removeAll { $0.hasPrefix(StorageOption.group) }
+        try StorageMounter.mount(storage, hotPlugTimeout: .zero)
+        guard let group else { return }
+        let path = storage.mountPoint
+        do {
+            guard let group = UInt32(group) else {
+                throw RPCError(.invalidArgument, "storage.options: \(StorageOption.group)\(group) is no group")
+            }
+            try give(path, to: group)
+        } catch {
+            Mounts.detach(path)
+            throw error
+        }
+    }
+
+    /// Gives a directory to a group, which passes to what is made in it (inode(7), set-group-ID).
+    private static func give(_ path: String, to group: UInt32) throws(SystemError) {
+        let directory = try FileDescriptor.open(path, O_RDONLY | O_DIRECTORY)
+        let raw = directory.raw
+        let mode = try directory.facts(path).st_mode & 0o7777
+        try check("give", path) { unsafe fchown(raw, uid_t.max, group) }
+        // Last: a change of the owner may clear the bit (chown(2)).
+        try check("set mode of", path) { unsafe fchmod(raw, mode | S_ISGID) }
     }
 }

@@ -20,6 +20,9 @@ package enum StorageMounter {
         guard storage.driver.isEmpty || handlers.contains(storage.driver) else {
             throw RPCError(.unimplemented, "storage driver \(storage.driver) is not implemented")
         }
+        if storage.driver == StorageDriver.bind, let directory = VolumeDirectory(storage.driverOptions) {
+            return try VolumeMounts.mount(directory, storage)
+        }
         try Files.makeDirectory(storage.mountPoint, mode: 0o755)
         let options = MountOptions(storage.options)
         let disk = try find(storage.driver, storage.source, hotPlugTimeout, field: "storage.source")

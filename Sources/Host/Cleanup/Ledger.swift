@@ -19,6 +19,8 @@ package final class Ledger: Sendable {
         var file: FileDescriptor
         var journal: Journal
         var size: Int
+        /// The size at which the file is rewritten.
+        var limit = Ledger.maxSize
         var isClosed = false
     }
 
@@ -138,17 +140,19 @@ package final class Ledger: Sendable {
             try? state.file.writeAll(bytes, to: Self.file(in: state.directory))
             state.journal.apply(record)
             state.size += bytes.count
-            if state.size > Self.maxSize { rewrite(&state) }
+            if state.size > state.limit { rewrite(&state) }
         }
     }
 
-    /// The size in bytes at which a file is rewritten without its undone records.
+    /// The size in bytes at which a file is rewritten without its undone records, unless those that remain are as long.
     private static let maxSize = 64 << 10
 
     private func rewrite(_ state: inout State) {
         let path = Self.file(in: state.directory)
         let bytes = state.journal.bytes
-        guard bytes.count < Self.maxSize / 2, (try? Files.replace(path, bytes)) != nil,
+        // Each attempt takes as long as the file: the next one comes when the file has doubled.
+        state.limit = max(Self.maxSize, 2 * bytes.count)
+        guard bytes.count < state.size / 2, (try? Files.replace(path, bytes)) != nil,
             let file = try? FileDescriptor.open(path, O_WRONLY | O_APPEND)
         else { return }
         state.file = file

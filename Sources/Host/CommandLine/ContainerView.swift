@@ -48,7 +48,8 @@ struct ContainerView: Codable, Equatable {
 
 extension ContainerView.Part {
     init(_ mount: Mount) {
-        let isHosts = mount.isBind && mount.guestsOwn == nil && mount.guestsMemory(Files.emptyMemory) == nil
+        let memory = mount.isBind ? mount.source.flatMap(MemoryFileSystem.find) : nil
+        let isHosts = mount.isBind && mount.guestsOwn == nil && !(memory.map(mount.movesToGuest) ?? false)
         destination = mount.destination
         source = isHosts ? mount.source : nil
         (isReadOnly, isRecursive) = (mount.isReadOnly, mount.isRecursive)

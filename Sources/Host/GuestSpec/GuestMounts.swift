@@ -10,6 +10,7 @@ struct GuestMounts {
     private(set) var disks: [GuestSpec.Disk] = []
     private(set) var sockets: [GuestSpec.Socket] = []
     private(set) var memories: [GuestSpec.Memory] = []
+    private(set) var memoryDirectories: [GuestSpec.MemoryDirectory] = []
     /// Destinations of binds that were left out: for devices of the host, or below paths of the guest's own kernel.
     private(set) var dropped: [String] = []
     /// Destinations of read-only binds below which there are too many mounts: all of those are read-only too.
@@ -22,18 +23,23 @@ struct GuestMounts {
     /// The file to name in errors.
     private let file: String
     private let kind: @Sendable (String) -> Files.Kind?
-    private let memory: @Sendable (String) -> Files.EmptyMemory?
     private let mountsBelow: @Sendable (String) -> [MountEntry]
 
+    /// - Parameter memory: finds the guest's memory for a mount.
     init(
         _ original: [Mount], container: String, paths: SandboxPaths, privileged: Bool, file: String,
-        kind: @escaping @Sendable (String) -> Files.Kind?,
-        memory: @escaping @Sendable (String) -> Files.EmptyMemory?,
+        kind: @escaping @Sendable (String) -> Files.Kind?, memory: MemoryLookup,
         mountsBelow: @escaping @Sendable (String) -> [MountEntry]
     ) throws(SpecError) {
         (self.container, self.paths, self.file, self.kind) = (container, paths, file, kind)
-        (self.privileged, self.memory, self.mountsBelow) = (privileged, memory, mountsBelow)
+        (self.privileged, self.mountsBelow) = (privileged, mountsBelow)
+        let memory = memory.search(original)
+        memories = memory.used
         for (index, mount) in original.enumerated() {
+            if let found = memory.found[index] {
+                use(found, mount, index)
+                continue
+            }
             try add(mount, index)
             // The guest's /dev replaces the host's, so the mounts below the host's /dev are missing: adds the standard ones.
             guard mount.destination == "/dev", mount.guestsOwn != nil else { continue }
@@ -53,12 +59,6 @@ struct GuestMounts {
         guard mount.isBind else {
             guard mount.isOverlay else { return mounts.append(mount) }
             return share(mount, index)
-        }
-        if let memory = mount.guestsMemory(memory) {
-            let path = GuestPaths.memory(memory.device)
-            memories.append(GuestSpec.Memory(path: path, bytes: memory.bytes))
-            return mounts.append(
-                Mount(destination: mount.destination, type: "bind", source: path, options: mount.options))
         }
         let found = kind(source)
         if found == .socket {
@@ -88,6 +88,16 @@ struct GuestMounts {
         default: break
         }
         share(mount, index)
+    }
+
+    private mutating func use(_ memory: MemoryLookup.Found, _ mount: Mount, _ index: Int) {
+        var path = memory.volume.path
+        if let directory = memory.directory {
+            path = GuestPaths.memoryDirectory(of: container, index: index)
+            memoryDirectories.append(
+                GuestSpec.MemoryDirectory(volume: memory.volume.path, directory: directory, path: path))
+        }
+        mounts.append(Mount(destination: mount.destination, type: "bind", source: path, options: mount.options))
     }
 
     private mutating func share(_ mount: Mount, _ index: Int) {
@@ -155,14 +165,6 @@ extension Mount {
 
     /// Directories of the host, in layers: Podman's volumes that keep no change (`-v …:O`), and images as volumes.
     package var isOverlay: Bool { type == "overlay" }
-
-    /// The memory file system that a manager has made at /dev/shm, if one is bound there. It is moved into the guest's
-    /// memory: programs of several containers see each other's changes there, and would not in a file of the host that
-    /// each maps by its own share.
-    package func guestsMemory(_ memory: (String) -> Files.EmptyMemory?) -> Files.EmptyMemory? {
-        guard isBind, destination == "/dev/shm", let source, source != destination else { return nil }
-        return memory(source)
-    }
 
     /// The guest's own file system in place of a bind of the host kernel's (/proc, /sys, /dev and so on); nil for any
     /// other mount.

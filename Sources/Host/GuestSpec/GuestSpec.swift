@@ -28,6 +28,8 @@ package struct GuestSpec: Sendable {
     package let sockets: [Socket]
     /// File systems in the guest's memory that the container may share with others of its sandbox.
     package let memories: [Memory]
+    /// Directories in them that the container mounts.
+    package let memoryDirectories: [MemoryDirectory]
     /// Devices that were left out of a privileged container.
     package let droppedDevices: Int
     /// Destinations of binds that were left out: for devices of the host, or below paths of the guest's own kernel.
@@ -56,13 +58,6 @@ package struct GuestSpec: Sendable {
         package let writableBelow: Bool
     }
 
-    /// A file system in the guest's memory, which containers of a sandbox may share.
-    package struct Memory: Sendable, Equatable {
-        package let path: String
-        /// The size; nil for the guest kernel's maximum.
-        package let bytes: UInt64?
-    }
-
     package struct Socket: Sendable, Equatable {
         package let source: String
         /// The path at which the agent listens in its place.
@@ -74,14 +69,16 @@ package struct GuestSpec: Sendable {
     ///   - joins: by type of namespace, the container of the same sandbox whose namespace it is.
     ///   - guestSELinux: labels go to the guest (`disable_guest_selinux` is false).
     ///   - guestSeccomp: filters of system calls go to the guest (`disable_guest_seccomp` is false).
+    ///   - known: what the sandbox has of the host's memory file systems already.
     package init(
         _ original: Spec, container: String, paths: SandboxPaths, rootDisk: DiskImage? = nil,
         joins: [String: String] = [:], guestSELinux: Bool = false, guestSeccomp: Bool = true,
-        source: String = "config.json",
+        known: KnownMemory = KnownMemory(), source: String = "config.json",
         kind: @escaping @Sendable (String) -> Files.Kind? = { Files.kind(of: $0) },
-        memory: @escaping @Sendable (String) -> Files.EmptyMemory? = { Files.emptyMemory(at: $0) },
+        memory: @escaping @Sendable (String) -> MemoryFileSystem? = MemoryFileSystem.finder(),
         mountsBelow: @escaping @Sendable (String) -> [MountEntry] = { Mounts.below($0) }
     ) throws(SpecError) {
+        try original.refuseHostsKernel(source: source)
         var spec = original
         var disks: [Disk] = []
         spec.root?.path = GuestPaths.rootfs(of: container)
@@ -118,7 +115,8 @@ package struct GuestSpec: Sendable {
         }
         let guest = try GuestMounts(
             original.mounts ?? [], container: container, paths: paths,
-            privileged: Self.isPrivileged(original), file: source, kind: kind, memory: memory,
+            privileged: Self.isPrivileged(original), file: source, kind: kind,
+            memory: MemoryLookup(known: known, isInPod: PodRole(original) != .none, find: memory),
             mountsBelow: mountsBelow)
         spec.mounts = original.mounts.map { _ in guest.mounts }
         disks += guest.disks
@@ -126,7 +124,7 @@ package struct GuestSpec: Sendable {
         shares = guest.shares
         self.disks = disks
         sockets = guest.sockets
-        memories = guest.memories
+        (memories, memoryDirectories) = (guest.memories, guest.memoryDirectories)
         droppedMounts = guest.dropped
         closedMounts = guest.closed
     }

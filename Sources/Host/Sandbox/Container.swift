@@ -1,3 +1,4 @@
+import GuestSpec
 import LinuxKernel
 import OCISpec
 import Pod
@@ -33,6 +34,8 @@ final class Container {
     var identities = ContainerIdentities(IDMaps())
     /// Paths of the host that the guest has for the container, and records of other things made for it alone.
     var shares = SharedPaths.Use()
+    /// Memory of the guest that it uses in place of the host's.
+    var memories: [GuestSpec.Memory] = []
 
     init(id: String, bundle: String, streams: StreamPaths) {
         self.id = id

@@ -67,6 +67,7 @@ extension Sandbox {
         report(guest, request)
         try await withUndo { undo in
             undo.add { [id = request.id] in await self.releaseShares(of: id) }
+            for used in guest.memories { memory.use(used, for: &record.memories) }
             if let process = request.attachProcess { try follow(process, of: request.id) }
             let guest = try share(guest, request, for: record)
             undo.add { [id = request.id] in await self.runLastHooks(of: id) }
@@ -80,7 +81,7 @@ extension Sandbox {
             let sockets = try offer(guest.sockets, for: record)
             let ports = try prepare(record.initial)
             var message = try agentRequest(request, guest, ports)
-            (message.devices, message.storages) = (devices, disks + guest.memories.map(Grpc_Storage.init) + sockets)
+            (message.devices, message.storages) = (devices, disks + guest.memoryStorages + sockets)
             let asked = ContinuousClock.now
             do { _ = try await agent.createContainer(message, timeout: plan.createTimeout) } catch {
                 ports.cancel()
@@ -109,7 +110,8 @@ extension Sandbox {
         var rootDisk: DiskImage?
         if case .disk(let image) = request.rootfs { rootDisk = image }
         return try plan.guestSpec(
-            request.spec, container: request.id, bundle: request.bundle, rootDisk: rootDisk, joins: request.joins)
+            request.spec, container: request.id, bundle: request.bundle, rootDisk: rootDisk, joins: request.joins,
+            known: KnownMemory(inGuest: memory.known, shared: sharedPaths.devices))
     }
 
     /// Logs what the guest does not get.
@@ -168,7 +170,9 @@ extension Sandbox {
     // MARK: Undo
 
     private func releaseShares(of container: String) {
-        if let record = containers[container] { sharedPaths.release(&record.shares) }
+        guard let record = containers[container] else { return }
+        sharedPaths.release(&record.shares)
+        memory.release(&record.memories)
     }
 
     private func runLastHooks(of container: String) async {
@@ -199,15 +203,5 @@ extension Sandbox {
     private func attachProcessEnded(_ container: String) async {
         guard let process = containers[container]?.initial, process.ended == nil else { return }
         try? await signal(SIGKILL, container: container, all: true)
-    }
-}
-
-extension Grpc_Storage {
-    /// A memory file system in the guest.
-    init(_ memory: GuestSpec.Memory) {
-        self.init()
-        (driver, source, fstype, mountPoint) = (StorageDriver.ephemeral, "shm", "tmpfs", memory.path)
-        // Managers mount /dev/shm with these; a bind of it has them too.
-        options = ["nosuid", "nodev", "noexec", "mode=1777"] + (memory.bytes.map { ["size=\($0)"] } ?? [])
     }
 }

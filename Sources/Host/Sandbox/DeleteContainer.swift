@@ -34,6 +34,7 @@ extension Sandbox {
         }
         withdrawSockets(of: record)
         sharedPaths.release(&record.shares)
+        memory.release(&record.memories)
         containers[record.id] = nil
         for process in record.processes.values { abandonOutput(of: process) }
         await releaseDisks(of: record)

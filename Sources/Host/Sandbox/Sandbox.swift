@@ -47,11 +47,12 @@ package actor Sandbox {
 
     var containers: [String: Container] = [:]
     var sharedPaths: SharedPaths
+    var memory = MemoryVolumes()
     var disks = AttachedDisks()
     /// Changes of the machine's devices and size, one after the other.
     var hardware = SerialQueue()
     var oomReports = OOMReports()
-    /// Connects clients of the containers' host sockets; nil while no container has any.
+    /// Joins streams for host sockets and for ports of the guest; nil until the first one.
     var greeter: SocketGreeter?
 
     package init(plan: SandboxPlan, ledger: Ledger, loop: any EventLoop, log: Logger) {

@@ -68,11 +68,12 @@ package struct SandboxPlan: Sendable {
 
     /// The part of a bundle's specification that goes to this sandbox's guest.
     package func guestSpec(
-        _ spec: Spec, container: String, bundle: String, rootDisk: DiskImage? = nil, joins: [String: String] = [:]
+        _ spec: Spec, container: String, bundle: String, rootDisk: DiskImage? = nil, joins: [String: String] = [:],
+        known: KnownMemory = KnownMemory()
     ) throws(SpecError) -> GuestSpec {
         try GuestSpec(
             spec, container: container, paths: paths, rootDisk: rootDisk, joins: joins, guestSELinux: guestSELinux,
-            guestSeccomp: guestSeccomp, source: bundle + "/config.json")
+            guestSeccomp: guestSeccomp, known: known, source: bundle + "/config.json")
     }
 
     /// - Parameter demand: the size that the first container or its pod asks for before the boot.

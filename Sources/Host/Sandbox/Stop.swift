@@ -29,6 +29,7 @@ extension Sandbox {
         parts.relay?.stop()
         for container in containers.values { await container.hooks?.afterDeletion(log) }
         parts.logs?.stop()
+        sharedPaths.stop()
         try? await left?.result()
         ledger.undo(after: parts.beginning ?? beginning)
         state = .gone

@@ -12,6 +12,8 @@ package struct SharedPaths: Sendable {
     private struct Entry: Sendable {
         let mounted: String
         let record: Ledger.RecordID
+        /// Whether the guest sees a copy (`VolumeCopy`).
+        let isCopy: Bool
         var users: Int
     }
 
@@ -30,10 +32,15 @@ package struct SharedPaths: Sendable {
     private let ledger: Ledger
     private let mounts: any ShareMounts
     private var entries: [SourceCopy.Identity: Entry] = [:]
+    /// nil before the first volume that is copied.
+    private var copies: VolumeCopies?
 
     package init(_ paths: SandboxPaths, _ ledger: Ledger, _ mounts: any ShareMounts) {
         (self.paths, self.ledger, self.mounts) = (paths, ledger, mounts)
     }
+
+    /// Device numbers of the file systems that containers share.
+    package var devices: Set<UInt64> { Set(entries.keys.map(\.device)) }
 
     /// Makes the directory that the guest sees, and beside it the one in which the host mounts.
     package func export() throws {
@@ -82,15 +89,33 @@ package struct SharedPaths: Sendable {
         // A container's name may be reused while others still use a share of the first container with that name.
         var target = share.mounted
         while entries.values.contains(where: { $0.mounted == target }) { target += "+" }
-        let record = try attach(copy, at: target)
+        let copied = identity == nil ? nil : copyVolume(share.source, at: target)
+        let record = try copied ?? attach(copy, at: target)
         if let identity, entries[identity] == nil {
-            entries[identity] = Entry(mounted: target, record: record, users: 1)
+            entries[identity] = Entry(mounted: target, record: record, isCopy: copied != nil, users: 1)
             use.common.append(identity)
         } else {
             use.own.append(record)
         }
         return target
     }
+
+    /// Copies a volume that is updated in one step.
+    /// - Returns: nil for any other directory, and where it can't be copied: it is shared as it is then.
+    private mutating func copyVolume(_ source: String, at target: String) -> Ledger.RecordID? {
+        guard VolumeCopy.isNeeded(for: source), let copies = try? copies ?? VolumeCopies(),
+            let record = try? ledger.add(.directory(path: target))
+        else { return nil }
+        self.copies = copies
+        do { try copies.add(source, at: target) } catch {
+            ledger.undo(record)
+            return nil
+        }
+        return record
+    }
+
+    /// Follows updates of volumes no more.
+    package func stop() { copies?.stop() }
 
     private func attach(_ copy: borrowing SourceCopy, at target: String) throws -> Ledger.RecordID {
         let isDirectory = try copy.tree.facts(target).st_mode & S_IFMT == S_IFDIR
@@ -120,6 +145,7 @@ package struct SharedPaths: Sendable {
             entries[identity]?.users -= 1
             guard entry.users == 1 else { continue }
             entries[identity] = nil
+            if entry.isCopy { copies?.remove(entry.mounted) }
             ledger.undo(entry.record)
         }
         use = Use()

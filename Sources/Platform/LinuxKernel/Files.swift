@@ -107,26 +107,6 @@ package enum Files {
         .characterDevice(major: Int64(number.major), minor: Int64(number.minor))
     }
 
-    /// An empty tmpfs that is mounted at a path.
-    package struct EmptyMemory: Equatable, Sendable {
-        /// Its device number, the same at every mount point.
-        package let device: UInt64
-        /// Its maximum size in bytes; nil: the kernel's default.
-        package let bytes: UInt64?
-
-        package init(device: UInt64, bytes: UInt64?) { (self.device, self.bytes) = (device, bytes) }
-    }
-
-    /// The empty tmpfs that is mounted at `path`; nil for anything else.
-    package static func emptyMemory(at path: String) -> EmptyMemory? {
-        var (status, system) = (stat(), statvfs())
-        guard unsafe clx_is_mount_root(path) == 1, unsafe clx_is_memory(path) == 1, unsafe statvfs(path, &system) == 0,
-            unsafe stat(path, &status) == 0, list(path).isEmpty
-        else { return nil }
-        let bytes = UInt64(system.f_blocks) * UInt64(system.f_frsize)
-        return EmptyMemory(device: UInt64(status.st_dev), bytes: bytes > 0 ? bytes : nil)
-    }
-
     package static func isLink(_ path: String) -> Bool {
         var status = stat()
         return unsafe lstat(path, &status) == 0 && status.st_mode & S_IFMT == S_IFLNK

@@ -1,0 +1,86 @@
+import Glibc
+import LinuxKernel
+import Synchronization
+
+/// The volumes of a sandbox of which the guest sees a copy, and a thread that follows their updates.
+package final class VolumeCopies: Sendable {
+    private struct State: Sendable {
+        var copies: [String: (copy: VolumeCopy, watch: Int32?)] = [:]
+        var isStopped = false
+    }
+    private let state = Mutex(State())
+    private let wakeUp: WakeUp
+    /// nil where the host has no more: the thread looks from time to time then.
+    private let watch: DirectoryWatch?
+
+    init() throws(SystemError) {
+        wakeUp = try WakeUp()
+        watch = try? DirectoryWatch()
+        try startThread("volumes") { [self] in run() }
+    }
+
+    /// Copies a volume, and follows it until `remove`.
+    func add(_ source: String, at target: String) throws(SystemError) {
+        // Before the copy: no update is missed.
+        let number = try? watch?.add(source)
+        let copy = try VolumeCopy(of: source, at: target)
+        state.withLock { $0.copies[target] = (copy, number) }
+        wakeUp.signal()
+    }
+
+    /// Follows a volume no more. The copy itself remains.
+    func remove(_ target: String) {
+        state.withLock { state in
+            guard let removed = state.copies.removeValue(forKey: target), let number = removed.watch else { return }
+            // Two copies of one directory have one number.
+            if !state.copies.values.contains(where: { $0.watch == number }) { watch?.remove(number) }
+        }
+    }
+
+    package func stop() {
+        state.withLock { $0 = State(isStopped: true) }
+        wakeUp.signal()
+    }
+
+    // MARK: The thread
+
+    private static let lookPause = Duration.seconds(1)
+
+    private func run() {
+        while true {
+            var milliseconds: Int32 = -1
+            switch update() {
+            case .end: return
+            case .event: break
+            case .pause(let pause): milliseconds = Int32(clamping: Int(max(.zero, pause) / .milliseconds(1)) + 1)
+            }
+            var polled = [wakeUp.descriptor, watch?.descriptor ?? -1].map {
+                pollfd(fd: $0, events: Int16(POLLIN), revents: 0)
+            }
+            _ = unsafe poll(&polled, 2, milliseconds)
+            if polled[0].revents != 0 { wakeUp.drain() }
+            watch?.drain()
+        }
+    }
+
+    private enum Next {
+        case end, event
+        case pause(Duration)
+    }
+
+    /// Brings all copies up to date.
+    private func update() -> Next {
+        state.withLock { state in
+            guard !state.isStopped else { return .end }
+            var pauses: [Duration] = []
+            for target in state.copies.keys {
+                // What can't be copied now is copied after the next event; the guest has the former files until then.
+                try? state.copies[target]?.copy.update()
+                state.copies[target]?.copy.removeOutdated()
+                pauses += (state.copies[target]?.copy.outdated ?? []).map { $0.until - .now }
+                if state.copies[target]?.watch == nil { pauses.append(Self.lookPause) }
+            }
+            return pauses.min().map { .pause($0) } ?? .event
+        }
+    }
+}

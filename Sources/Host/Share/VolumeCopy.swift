@@ -1,0 +1,129 @@
+import Glibc
+import LinuxKernel
+
+/// A copy of a volume that kubelet updates in one step: ConfigMap, Secret, downwardAPI, projected.
+///
+/// kubelet writes a new directory, renames a link `..data` to it over the old link, and removes the old directory. The
+/// guest keeps names for a while (`cache` of virtiofsd): through the old link it would look for files that are gone.
+/// In the copy the old directory stays longer than the guest keeps names, so a reader sees the old files or the new.
+struct VolumeCopy {
+    private static let link = "..data"
+    private static let kinds: Set<String> = [
+        "kubernetes.io~configmap", "kubernetes.io~secret", "kubernetes.io~projected", "kubernetes.io~downward-api",
+    ]
+    /// Limits of what is copied. A larger volume is shared as it is. Kubernetes allows 1 MiB for each source.
+    private static let maxFiles = 1000
+    private static let maxBytes = 4 << 20
+
+    let source: String
+    let target: String
+    /// The directory that `..data` leads to.
+    private var current = ""
+    /// Directories that it led to before, and the time at which each may go.
+    private(set) var outdated: [(name: String, until: ContinuousClock.Instant)] = []
+
+    /// Whether a directory is such a volume: kubelet names its parent for the kind.
+    static func isNeeded(for path: String) -> Bool {
+        guard let kind = Files.parent(of: path).split(separator: "/").last else { return false }
+        return kinds.contains(String(kind)) && Files.isLink(path + "/" + link)
+    }
+
+    /// Makes the copy.
+    /// - Throws: `SystemError` for what can't be copied.
+    init(of source: String, at target: String) throws(SystemError) {
+        (self.source, self.target) = (source, target)
+        let facts = try FoundFile(source).facts
+        try Files.makeDirectory(target)
+        try Self.give(target, facts)
+        try update()
+    }
+
+    /// Brings the copy to the present state of the volume.
+    /// - Throws: ENOENT where kubelet has updated the volume meanwhile: another change is reported then.
+    mutating func update() throws(SystemError) {
+        let name = try Files.link(source + "/" + Self.link)
+        guard name.hasPrefix(".."), !name.utf8.contains(UInt8(ascii: "/")) else {
+            throw SystemError("copy volume", source, errno: EINVAL)
+        }
+        if name != current {
+            let unready = target + "/..new"
+            Files.removeTree(unready)
+            var (files, bytes) = (Self.maxFiles, Self.maxBytes)
+            try Self.copy(source + "/" + name, to: unready, &files, &bytes)
+            let directory = target + "/" + name
+            Files.removeTree(directory)
+            outdated.removeAll { $0.name == name }
+            try check("rename", unready) { unsafe rename(unready, directory) }
+            try setLink(Self.link, to: name)
+            if !current.isEmpty { outdated.append((current, .now + Deadline.oldVolume.limit)) }
+            current = name
+        }
+        try copyNames()
+    }
+
+    /// Removes directories that no reader can be in any more.
+    mutating func removeOutdated() {
+        for directory in outdated where directory.until <= .now { Files.removeTree(target + "/" + directory.name) }
+        outdated.removeAll { $0.until <= .now }
+    }
+
+    /// Sets the links in the volume's top directory, which lead through `..data`.
+    private func copyNames() throws(SystemError) {
+        let names = Files.list(source).filter { !$0.hasPrefix("..") }
+        for name in names {
+            let wanted = try Files.link(source + "/" + name)
+            if (try? Files.link(target + "/" + name)) != wanted { try setLink(name, to: wanted) }
+        }
+        for name in Files.list(target) where !name.hasPrefix("..") && !names.contains(name) {
+            unsafe unlink(target + "/" + name)
+        }
+    }
+
+    private func setLink(_ name: String, to place: String) throws(SystemError) {
+        let (unready, path) = (target + "/..link", target + "/" + name)
+        unsafe unlink(unready)
+        try check("make link", path) { unsafe symlink(place, unready) }
+        try check("rename", unready) { unsafe rename(unready, path) }
+        let facts = try? Self.facts(source + "/" + name)
+        if let facts { unsafe lchown(path, facts.st_uid, facts.st_gid) }
+    }
+
+    // MARK: Files
+
+    private static func facts(_ path: String) throws(SystemError) -> stat {
+        var facts = stat()
+        try check("look at", path) { unsafe lstat(path, &facts) }
+        return facts
+    }
+
+    private static func copy(_ source: String, to target: String, _ files: inout Int, _ bytes: inout Int)
+        throws(SystemError)
+    {
+        let facts = try facts(source)
+        files -= 1
+        bytes -= facts.st_mode & S_IFMT == S_IFREG ? Int(facts.st_size) : 0
+        guard files >= 0, bytes >= 0 else { throw SystemError("copy volume", source, errno: EFBIG) }
+        switch facts.st_mode & S_IFMT {
+        case S_IFDIR:
+            try check("make directory", target) { unsafe mkdir(target, 0o700) }
+            for name in Files.list(source) { try copy(source + "/" + name, to: target + "/" + name, &files, &bytes) }
+        case S_IFREG: try Files.write(target, try Files.read(source, limit: maxBytes))
+        case S_IFLNK:
+            let place = try Files.link(source)
+            try check("make link", target) { unsafe symlink(place, target) }
+            unsafe lchown(target, facts.st_uid, facts.st_gid)
+            return
+        default: throw SystemError("copy volume", source, errno: EINVAL)
+        }
+        try give(target, facts)
+    }
+
+    /// Gives a file or directory the attributes of another.
+    private static func give(_ path: String, _ facts: stat) throws(SystemError) {
+        try check("give", path) { unsafe chown(path, facts.st_uid, facts.st_gid) }
+        // Last: a change of the owner may clear bits (chown(2)).
+        try check("set mode of", path) { unsafe chmod(path, facts.st_mode & 0o7777) }
+        let times = [facts.st_atim, facts.st_mtim]
+        try check("set times of", path) { unsafe utimensat(AT_FDCWD, path, times, 0) }
+    }
+}

@@ -1,0 +1,79 @@
+import Glibc
+import LinuxKernel
+import TestSupport
+import Testing
+
+@testable import Share
+
+@Suite("Volumes that kubelet updates in one step", .enabled(if: getuid() == 0, "needs root: it changes owners"))
+struct VolumeCopyTests {
+    private let scratch = Scratch()
+    private var source: String { scratch.path + "/kubernetes.io~configmap/v" }
+    private var target: String { scratch.path + "/copy" }
+
+    /// Updates the volume as kubelet does (pkg/volume/util/atomic_writer.go).
+    private func update(_ version: Int, _ files: [String: String], after swap: () throws -> Void = {}) throws {
+        let (directory, old) = ("..v\(version)", try? Files.link(source + "/..data"))
+        try Files.makeDirectory(source + "/" + directory, mode: 0o755)
+        for (name, text) in files {
+            try Files.write(source + "/\(directory)/\(name)", text, mode: 0o640)
+            #expect(chown(source + "/\(directory)/\(name)", 5, 2000) == 0)
+        }
+        #expect(symlink(directory, source + "/..data_tmp") == 0)
+        #expect(rename(source + "/..data_tmp", source + "/..data") == 0)
+        for name in files.keys where !Files.isLink(source + "/" + name) {
+            #expect(symlink("..data/" + name, source + "/" + name) == 0)
+        }
+        for name in Files.list(source) where !name.hasPrefix("..") && files[name] == nil { unlink(source + "/" + name) }
+        if let old { Files.removeTree(source + "/" + old) }
+    }
+
+    @Test("the copy has kubelet's links, attributes and files, follows an update, and keeps the old files for a while")
+    func copy() throws {
+        try update(1, ["a": "one", "b": "one"])
+        #expect(VolumeCopy.isNeeded(for: source) && !VolumeCopy.isNeeded(for: source + "/..v1"))
+        var copy = try VolumeCopy(of: source, at: target)
+        let facts = try FoundFile(target + "/a").facts
+        #expect(facts.st_mode & 0o7777 == 0o640 && facts.st_uid == 5 && facts.st_gid == 2000)
+        #expect(try Files.readText(target + "/a") == "one" && Files.link(target + "/b") == "..data/b")
+        try update(2, ["a": "two", "c": "two"])
+        try copy.update()
+        #expect(try Files.readText(target + "/a") == "two" && Files.readText(target + "/c") == "two")
+        #expect(Files.list(target) == ["..data", "..v1", "..v2", "a", "c"])
+        // A reader whose link is the old one.
+        #expect(try Files.readText(target + "/..v1/b") == "one")
+        copy.removeOutdated()
+        #expect(copy.outdated.map(\.name) == ["..v1"])
+    }
+
+    @Test("what is too large, or no such volume, is not copied")
+    func refused() throws {
+        try update(1, ["a": String(repeating: "x", count: 5 << 20)])
+        let error = #expect(throws: SystemError.self) { _ = try VolumeCopy(of: source, at: target) }
+        #expect(error?.code == EFBIG)
+        try Files.makeDirectory(scratch.path + "/kubernetes.io~secret/plain")
+        #expect(!VolumeCopy.isNeeded(for: scratch.path + "/kubernetes.io~secret/plain"))
+    }
+
+    @Test("a reader never misses a file and never sees two versions at once, whenever it has looked the link up")
+    func reader() throws {
+        try update(0, ["a": "0", "b": "0"])
+        let copies = try VolumeCopies()
+        defer { copies.stop() }
+        try copies.add(source, at: target)
+        for version in 1...20 {
+            // A guest that has cached the link.
+            let link = try Files.link(target + "/..data")
+            let before = try Files.readText(target + "/\(link)/a")
+            try update(version, ["a": "\(version)", "b": "\(version)"])
+            let deadline = ContinuousClock.now + .seconds(10)
+            while try Files.readText(target + "/a") != "\(version)", .now < deadline { usleep(1000) }
+            #expect(try Files.readText(target + "/b") == "\(version)")
+            #expect(try Files.readText(target + "/\(link)/b") == before)
+        }
+        copies.remove(target)
+        try update(100, ["a": "100"])
+        usleep(50_000)
+        #expect(try Files.readText(target + "/a") == "20")
+    }
+}
