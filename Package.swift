@@ -172,7 +172,7 @@ let package = Package(
         unitTests("LinuxKernel", ["Streams", "CLinux", "EventLoop", "TestSupport"]),
         unitTests("Streams", ["LinuxKernel", "TestSupport"]),
         unitTests("Netlink", ["LinuxKernel", "CLinux", "TestSupport"]),
-        unitTests("GuestNetwork", ["AgentAPI", "LinuxKernel", "Netlink", "TestSupport"]),
+        unitTests("GuestNetwork", ["AgentAPI", "LinuxKernel", "Netlink", "Streams", "TestSupport"]),
         unitTests("VhostUser", ["LinuxKernel", "CLinux", "TestSupport"]),
         unitTests("OCISpec", ["LinuxKernel", "TestSupport"]),
         unitTests("TTRPC", ["EventLoop", "AgentAPI", "LinuxKernel", "TestSupport", nioCore, nioPosix]),
@@ -194,7 +194,7 @@ let package = Package(
         unitTests(
             "SocketForward",
             [
-                "AgentAPI", "CLinux", "Channel", "GuestSpec", "Cleanup", "LinuxKernel", "OCISpec", "Streams",
+                "AgentAPI", "CLinux", "Channel", "GuestSpec", "Cleanup", "LinuxKernel", "Netlink", "OCISpec", "Streams",
                 "TestSupport", log,
             ]),
         unitTests("Share", ["GuestSpec", "LinuxKernel", "TestSupport"]),

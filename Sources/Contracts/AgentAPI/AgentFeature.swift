@@ -3,6 +3,11 @@ package enum AgentFeature {
     /// The agent accepts the specification as JSON: spec_json, process_json, resources_json.
     package static let specJSON = "spec-json"
 
+    /// The agent connects streams of the host to ports of the guest (`PortRelay`).
+    package static let portForward = "port-forward"
+
+    package static let all = [specJSON, portForward]
+
     /// The features of `named` that the host knows.
-    package static func known(in named: [String]) -> [String] { [specJSON].filter(named.contains) }
+    package static func known(in named: [String]) -> [String] { all.filter(named.contains) }
 }

@@ -12,6 +12,7 @@ package enum GuestLimit: String, CaseIterable, Sendable {
     case exitStatus = "exit status"
     case socketClients = "socket clients"
     case socketIdentity = "socket identity"
+    case portClients = "port clients"
 
     package struct Facts: Sendable {
         /// The thing that is bounded.
@@ -51,6 +52,8 @@ package enum GuestLimit: String, CaseIterable, Sendable {
             Facts("an exit status", 255, "", then: "another number counts as 255")
         case .socketClients:
             Facts("connections to a socket of the host", 512, "at a time", then: "further ones are closed")
+        case .portClients:
+            Facts("connections of the host to ports of the guest", 512, "at a time", then: "further ones are reset")
         case .socketIdentity:
             Facts(
                 "identities of clients of a socket of the host that no process of the container was given", 0, "",

@@ -3,6 +3,7 @@ import CLinux
 import Container
 import EventLoop
 import Glibc
+import GuestNetwork
 import LinuxKernel
 import NIOCore
 import NIOPosix
@@ -41,6 +42,7 @@ package enum AgentServer {
         guest.state.withLock {
             $0.startup = [("agent_began", began), ("agent_listens", GuestMetrics.uptime())]
         }
+        try PortForwarder.serve(relay: guest.relay)
         if isInit { try Modules.loadLater() }
         if let port = KernelCommandLine.current.debugConsolePort {
             try DebugConsole.serve(port: port, relay: guest.relay, reaper: guest.reaper)

@@ -85,6 +85,7 @@ extension Sandbox {
         try await network?.reconcile()
         try await network?.watch()
         try await cgroupsEntered()
+        forwardPorts(machine)
         if plan.debugConsole {
             debugConsole = try DebugConsoleSocket(paths.debugConsole, channel: machine.channel, loop: loop)
         }

@@ -54,6 +54,8 @@ package actor Sandbox {
     var oomReports = OOMReports()
     /// Joins streams for host sockets and for ports of the guest; nil until the first one.
     var greeter: SocketGreeter?
+    /// Connects clients of the network namespace's loopback addresses to ports of the guest; nil where there is none.
+    var ports: PortForward?
 
     package init(plan: SandboxPlan, ledger: Ledger, loop: any EventLoop, log: Logger) {
         id = plan.paths.sandbox

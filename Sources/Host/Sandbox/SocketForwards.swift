@@ -1,5 +1,7 @@
 import AgentAPI
 import GuestSpec
+import LinuxKernel
+import Logging
 import SocketForward
 
 extension Sandbox {
@@ -8,8 +10,7 @@ extension Sandbox {
     func offer(_ sockets: [GuestSpec.Socket], for record: Container) throws -> [Grpc_Storage] {
         guard let machine else { throw SandboxError(.wrongState, "sandbox \(id) has no channel") }
         guard !sockets.isEmpty else { return [] }
-        let greeter = try greeter ?? SocketGreeter(relay: machine.relay, limits: limits)
-        self.greeter = greeter
+        let greeter = try greeter(machine)
         return try sockets.map { wanted in
             let socket = try HostSocket(wanted.source, for: record.identities, greeter: greeter)
             let port = nextPort()
@@ -22,6 +23,12 @@ extension Sandbox {
         }
     }
 
+    private func greeter(_ machine: RunningMachine) throws -> SocketGreeter {
+        let greeter = try greeter ?? SocketGreeter(relay: machine.relay, limits: limits)
+        self.greeter = greeter
+        return greeter
+    }
+
     /// Ends the streams to a container's host sockets.
     func withdrawSockets(of record: Container) {
         for (port, socket) in record.sockets {
@@ -29,5 +36,30 @@ extension Sandbox {
             socket.close()
         }
         record.sockets = []
+    }
+
+    // MARK: Ports of the guest
+
+    /// Lets a pod's manager reach ports of the guest on the loopback addresses of the network namespace.
+    func forwardPorts(_ machine: RunningMachine) {
+        guard plan.isPod, machine.agentFeatures.contains(AgentFeature.portForward), let namespace = network?.namespace
+        else { return }
+        do {
+            ports = try PortForward(in: namespace, limits: limits) { [weak self, executor] client in
+                Task(executorPreference: executor) {
+                    guard let self else { return client.refuse() }
+                    await self.forward(client)
+                }
+            }
+        } catch { log.warning("ports of the pod can't be forwarded", metadata: ["error": "\(error)"]) }
+    }
+
+    private func forward(_ client: PortClient) async {
+        guard state == .ready, let machine,
+            let stream = try? await machine.channel.dial(port: PortRelay.port, timeout: Deadline.forward.limit)
+        else { return client.refuse() }
+        let guest = FileDescriptor(owning: stream)
+        guard state == .ready, let greeter = try? greeter(machine) else { return client.refuse() }
+        client.connect(through: guest, greeter)
     }
 }

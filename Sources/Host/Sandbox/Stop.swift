@@ -18,6 +18,7 @@ extension Sandbox {
             await connection.close()
         }
         debugConsole?.close()
+        ports?.close()
         // While the machine ends, unless it powers off by itself: then it needs its files until the end.
         if grace == .zero { parts.fileServer?.stop() }
         await parts.vm?.stop(timeout: grace)

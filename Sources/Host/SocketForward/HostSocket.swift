@@ -57,7 +57,9 @@ package final class HostSocket: Sendable {
             state.clients[state.last] = []
             return state.last
         }
-        if let number { return greeter.take(SocketGreeter.Arrival(stream: stream, number: number, socket: self)) }
+        if let number {
+            return greeter.take(.init(stream: stream, host: HostSocketClient(socket: self, number: number)))
+        }
         close(stream)
         if !isClosed { greeter.limits.reached(.socketClients, path) }
     }
@@ -86,7 +88,7 @@ package final class HostSocket: Sendable {
         return FileDescriptor(owning: try checkNegativeErrno("connect to", path, result.load(ordering: .acquiring)))
     }
 
-    func joined(_ handles: [StreamRelay.Handle], _ number: Int) {
+    fileprivate func joined(_ handles: [StreamRelay.Handle], _ number: Int) {
         let isClosed = state.withLock { state in
             state.clients[number] = handles
             return state.isClosed
@@ -95,7 +97,7 @@ package final class HostSocket: Sendable {
         handles[0].whenEnded { [self] in handles[1].whenEnded { [self] in leave(number) } }
     }
 
-    func leave(_ number: Int) { state.withLock { $0.clients[number] = nil } }
+    fileprivate func leave(_ number: Int) { state.withLock { $0.clients[number] = nil } }
 
     /// Ends all streams. Idempotent.
     package func close() {
@@ -108,6 +110,27 @@ package final class HostSocket: Sendable {
     }
 
     private func close(_ descriptor: Int32) { Glibc.close(descriptor) }
+}
+
+/// One stream of the guest to a socket of the host.
+private struct HostSocketClient: GreetedStream {
+    let socket: HostSocket
+    /// The number that the socket has given the stream.
+    let number: Int
+
+    var greetingLength: Int { SocketRelay.Client.length }
+    var greetingLimit: Duration { Deadline.socket.limit }
+    var isClosed: Bool { socket.isClosed }
+
+    func peer(for greeting: [UInt8]) throws(SystemError) -> FileDescriptor {
+        guard let client = SocketRelay.Client(greeting) else {
+            throw SystemError("read", "a client's identity", errno: EPROTO)
+        }
+        return try socket.connect(for: client)
+    }
+
+    func joined(_ handles: [StreamRelay.Handle], by greeter: SocketGreeter) { socket.joined(handles, number) }
+    func refuse() { socket.leave(number) }
 }
 
 /// The reason why a socket of the host can't be given to a container.

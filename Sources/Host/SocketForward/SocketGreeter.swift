@@ -1,21 +1,34 @@
-import AgentAPI
 import Channel
 import Glibc
 import LinuxKernel
 import Streams
 import Synchronization
 
-/// Reads the user of each client of a sandbox's host sockets, and connects it.
+/// The host's side of a stream on which the guest sends a greeting first.
+protocol GreetedStream: Sendable {
+    /// The length of the greeting in bytes.
+    var greetingLength: Int { get }
+    /// The time that the guest has for it, and for the peer to be ready.
+    var greetingLimit: Duration { get }
+    /// Whether no stream is wanted any more.
+    var isClosed: Bool { get }
+    /// The descriptor to join with the stream after this greeting. Must not block.
+    /// - Throws: EAGAIN for another attempt a little later; any other error refuses the stream.
+    func peer(for greeting: [UInt8]) throws(SystemError) -> FileDescriptor
+    func joined(_ handles: [StreamRelay.Handle], by greeter: SocketGreeter)
+    /// The stream is refused, and closed already.
+    func refuse()
+}
+
+/// Reads the greeting of each of a sandbox's streams to and from sockets of the host, and joins it with its peer.
 ///
-/// One thread serves all sockets of the sandbox: a guest that opens streams and sends nothing costs descriptors, no
+/// One thread serves all streams of the sandbox: a guest that opens streams and sends nothing costs descriptors, no
 /// threads.
 package final class SocketGreeter: Sendable {
     /// A stream of the guest, owned by its holder.
     struct Arrival: Sendable {
         let stream: Int32
-        /// The number that the socket has given the stream.
-        let number: Int
-        let socket: HostSocket
+        let host: any GreetedStream
     }
 
     private struct Inbox: Sendable {
@@ -55,26 +68,29 @@ package final class SocketGreeter: Sendable {
     /// A stream that is not joined with its socket yet.
     private struct Waiting {
         let arrival: Arrival
-        let deadline = ContinuousClock.now + Deadline.socket.limit
-        private var greeting: [UInt8] = []
-        /// Set after the guest has sent it.
-        private(set) var client: SocketRelay.Client?
+        let deadline: ContinuousClock.Instant
+        private(set) var greeting: [UInt8] = []
 
-        init(_ arrival: Arrival) { self.arrival = arrival }
+        init(_ arrival: Arrival) {
+            self.arrival = arrival
+            deadline = .now + arrival.host.greetingLimit
+        }
+
+        /// Whether the guest has sent the whole greeting.
+        var isGreeted: Bool { greeting.count == arrival.host.greetingLength }
 
         func refuse() {
             close(arrival.stream)
-            arrival.socket.leave(arrival.number)
+            arrival.host.refuse()
         }
 
         /// Reads the available part of the greeting, and no byte after it.
         /// - Returns: false when the stream has ended.
         mutating func read() -> Bool {
-            var chunk = [UInt8](repeating: 0, count: SocketRelay.Client.length - greeting.count)
+            var chunk = [UInt8](repeating: 0, count: arrival.host.greetingLength - greeting.count)
             let count = unsafe recv(arrival.stream, &chunk, chunk.count, Int32(MSG_DONTWAIT))
             if count < 0 { return errno == EAGAIN || errno == EINTR }
             greeting += chunk[..<count]
-            client = SocketRelay.Client(greeting)
             return count > 0
         }
     }
@@ -106,11 +122,11 @@ package final class SocketGreeter: Sendable {
     private func wait(for waiting: [Waiting]) -> [Bool] {
         var polled = waiting.map { each in
             // poll(2) ignores a negative descriptor.
-            pollfd(fd: each.client == nil ? each.arrival.stream : -1, events: Int16(POLLIN), revents: 0)
+            pollfd(fd: each.isGreeted ? -1 : each.arrival.stream, events: Int16(POLLIN), revents: 0)
         }
         polled.append(pollfd(fd: wakeUp.descriptor, events: Int16(POLLIN), revents: 0))
         var pause = waiting.map { $0.deadline - .now }.min()
-        if waiting.contains(where: { $0.client != nil }) { pause = min(pause ?? Self.retryPause, Self.retryPause) }
+        if waiting.contains(where: \.isGreeted) { pause = min(pause ?? Self.retryPause, Self.retryPause) }
         let milliseconds = pause.map { Int32(clamping: Int(max(.zero, $0) / .milliseconds(1)) + 1) } ?? -1
         guard unsafe poll(&polled, nfds_t(polled.count), milliseconds) > 0 else { return waiting.map { _ in false } }
         if polled.last?.revents != 0 { wakeUp.drain() }
@@ -120,14 +136,14 @@ package final class SocketGreeter: Sendable {
     /// - Returns: whether the stream is joined or refused.
     private func settle(_ waiting: inout Waiting, _ isReadable: Bool) -> Bool {
         let arrival = waiting.arrival
-        guard !arrival.socket.isClosed, waiting.deadline > .now, !isReadable || waiting.read() else {
+        guard !arrival.host.isClosed, waiting.deadline > .now, !isReadable || waiting.read() else {
             waiting.refuse()
             return true
         }
-        guard let client = waiting.client else { return false }
+        guard waiting.isGreeted else { return false }
         do {
-            let socket = try arrival.socket.connect(for: client)
-            arrival.socket.joined(relay.join(FileDescriptor(owning: arrival.stream), socket), arrival.number)
+            let peer = try arrival.host.peer(for: waiting.greeting)
+            arrival.host.joined(relay.join(FileDescriptor(owning: arrival.stream), peer), by: self)
         } catch {
             if error.code == EAGAIN { return false }
             waiting.refuse()

@@ -1,36 +1,68 @@
 import Glibc
 
-/// Sockets of IPv4 (ip(7)), close-on-exec, in the calling thread's network namespace.
+/// Sockets of IPv4 and IPv6 (ip(7), ipv6(7)), close-on-exec, in the calling thread's network namespace.
 package enum InternetSocket {
     private static let backlog: Int32 = 16
 
     package enum Kind: Sendable { case datagrams, connections }
 
     /// - Parameters:
-    ///   - address: an IPv4 address in the form of inet_pton(3).
+    ///   - address: an address in the form of inet_pton(3).
     ///   - act: calls bind(2) or connect(2).
     private static func make(
         _ kind: Kind, _ operation: String, _ address: String, _ port: UInt16,
         _ act: (Int32, UnsafePointer<sockaddr>, socklen_t) -> Int32
     ) throws(SystemError) -> FileDescriptor {
-        let object = "\(address):\(port)"
+        let (object, family) = ("\(address):\(port)", address.utf8.contains(UInt8(ascii: ":")) ? AF_INET6 : AF_INET)
         let type = kind == .datagrams ? SOCK_DGRAM : SOCK_STREAM
         let socket = FileDescriptor(
-            owning: try check("socket", object) { Glibc.socket(AF_INET, Int32(type.rawValue) | O_CLOEXEC, 0) })
-        var name = sockaddr_in()
-        name.sin_family = sa_family_t(AF_INET)
-        name.sin_port = port.bigEndian
-        guard unsafe inet_pton(AF_INET, address, &name.sin_addr) == 1 else {
-            throw SystemError("use address", address, errno: EINVAL)
-        }
+            owning: try check("socket", object) { Glibc.socket(family, Int32(type.rawValue) | O_CLOEXEC, 0) })
         let raw = socket.raw
-        // SAFETY: a sockaddr_in is a sockaddr of this length, and `name` outlives the call.
-        let result = unsafe withUnsafePointer(to: &name) {
+        let result: Int32?
+        if family == AF_INET6 {
+            var name = sockaddr_in6()
+            (name.sin6_family, name.sin6_port) = (sa_family_t(family), port.bigEndian)
+            let isAddress = unsafe inet_pton(family, address, &name.sin6_addr) == 1
+            result = isAddress ? unsafe with(&name) { unsafe act(raw, $0, $1) } : nil
+        } else {
+            var name = sockaddr_in()
+            (name.sin_family, name.sin_port) = (sa_family_t(family), port.bigEndian)
+            let isAddress = unsafe inet_pton(family, address, &name.sin_addr) == 1
+            result = isAddress ? unsafe with(&name) { unsafe act(raw, $0, $1) } : nil
+        }
+        let code = errno
+        guard let result else { throw SystemError("use address", address, errno: EINVAL) }
+        guard result == 0 || code == EINPROGRESS else { throw SystemError(operation, object, errno: code) }
+        return socket
+    }
+
+    private static func with<Name>(_ name: inout Name, _ body: (UnsafePointer<sockaddr>, socklen_t) -> Int32) -> Int32 {
+        // SAFETY: a sockaddr_in or sockaddr_in6 is a sockaddr of its length, and `name` outlives the call.
+        unsafe withUnsafePointer(to: &name) {
             unsafe $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-                unsafe act(raw, $0, socklen_t(MemoryLayout<sockaddr_in>.size))
+                unsafe body($0, socklen_t(MemoryLayout<Name>.size))
             }
         }
-        guard result == 0 || errno == EINPROGRESS else { throw SystemError(operation, object, errno: errno) }
+    }
+
+    /// Connects to a TCP port, and waits until it is done.
+    /// - Throws: ETIMEDOUT when nobody has answered by then.
+    package static func connect(to address: String, _ port: UInt16, by deadline: ContinuousClock.Instant)
+        throws(SystemError) -> FileDescriptor
+    {
+        let socket = try connect(.connections, address, port)
+        let (raw, object) = (socket.raw, "\(address):\(port)")
+        var polled = pollfd(fd: raw, events: Int16(POLLOUT), revents: 0)
+        var ready: Int32
+        repeat {
+            let rest = Int32(clamping: Int(max(.zero, deadline - .now) / .milliseconds(1)) + 1)
+            ready = unsafe poll(&polled, 1, rest)
+        } while ready < 0 && errno == EINTR
+        guard ready > 0 else { throw SystemError("connect to", object, errno: ETIMEDOUT) }
+        var (code, length) = (Int32(0), socklen_t(MemoryLayout<Int32>.size))
+        try check("connect to", object) { unsafe getsockopt(raw, SOL_SOCKET, SO_ERROR, &code, &length) }
+        guard code == 0 else { throw SystemError("connect to", object, errno: code) }
+        sendAtOnce(raw)
         return socket
     }
 

@@ -58,7 +58,7 @@ package struct MemoryFileSystem: Equatable, Sendable {
         let number = DeviceNumber(UInt64(facts.st_dev))
         let own = mounts.filter { $0.device == number.description }
         let tops = own.filter { $0.root == "/" }
-        // Of two mounts at one place the later one covers the earlier.
+        // A later mount at the same place covers an earlier one.
         let around = own.filter { path == $0.mountPoint || path.hasPrefix($0.mountPoint + "/") }
         guard let first = tops.first,
             let mount = around.reversed().max(by: { $0.mountPoint.utf8.count < $1.mountPoint.utf8.count }),

@@ -19,7 +19,7 @@ extension Service {
         response.agentDetails.storageHandlers = StorageMounter.handlers
         response.agentDetails.deviceHandlers = StorageMounter.deviceHandlers
         response.agentDetails.supportsSeccomp = Files.exists("/proc/sys/kernel/seccomp/actions_avail")
-        response.agentDetails.extraFeatures = [AgentFeature.specJSON]
+        response.agentDetails.extraFeatures = AgentFeature.all
         return response
     }
 }

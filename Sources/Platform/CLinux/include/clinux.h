@@ -90,6 +90,14 @@ int clx_peer_identity(int socket, uint32_t *user, uint32_t *group);
 /// Accepts a connection, close-on-exec.
 int clx_accept(int listener);
 
+/// Listens on a free TCP port of ::1 and 127.0.0.1, of 127.0.0.1 alone where there is no ::1. Close-on-exec.
+int clx_listen_loopback(void);
+/// The port of a TCP socket's own end (getsockname(2)).
+int clx_local_port(int socket);
+/// Gives `listener` all TCP connections to 127.0.0.1 and ::1 of its network namespace; returns the link (bpf(2)), which
+/// ends with its last descriptor.
+int clx_redirect_loopback(int network_namespace, int listener);
+
 int clx_unshare(int flags);
 int clx_setns(int fd, int flags);
 int clx_pidfd_open(pid_t pid);
