@@ -59,7 +59,6 @@ struct GuestSpecTests {
         for (source, destination, kind) in [
             ("/x", "/dev/x", Files.Kind.directory), ("/log", "/dev/termination-log", .other),
             ("/x/shm", "/dev/shm", .directory),
-            ("/proc", "/host/proc", .directory),
             ("/dev/net/tun", "/dev/net/tun", .characterDevice(major: 10, minor: 200)),
         ] {
             #expect(try bind(source, destination, kind).guest.shares.map(\.source) == [source])
@@ -68,6 +67,11 @@ struct GuestSpecTests {
         for destination in ["/proc/cpuinfo", "/sys/module"] {
             let (guest, mount) = try bind("/x", destination)
             #expect(mount == nil && guest.droppedMounts == [destination] && guest.shares.isEmpty)
+        }
+        for source in ["/proc", "/proc/self/mountinfo"] {
+            let error = #expect(throws: SpecError.self) { try bind(source, "/host/proc") }
+            #expect(error?.path == "mounts[0].source")
+            #expect(error?.reason.contains("would read its files as empty") == true)
         }
         let error = #expect(throws: SpecError.self) {
             try bind("/dev/sg0", "/s", .characterDevice(major: 21, minor: 0))

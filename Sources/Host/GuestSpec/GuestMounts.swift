@@ -71,6 +71,12 @@ struct GuestMounts {
         guard !mount.destination.hasPrefix("/proc/"), !mount.destination.hasPrefix("/sys/") else {
             return dropped.append(mount.destination)
         }
+        guard !Files.isProc(source) else {
+            throw SpecError(
+                file, "mounts[\(index)].source",
+                "\(source) is the host kernel's: a guest would read its files as empty; leave the mount out, or mount type proc"
+            )
+        }
         switch found {
         case .blockDevice where privileged && mount.destination.hasPrefix("/dev/"):
             return dropped.append(mount.destination)

@@ -444,6 +444,11 @@ int clx_is_memory(const char *path) {
     return statfs(path, &system) < 0 ? -errno : system.f_type == TMPFS_MAGIC;
 }
 
+int clx_is_proc(const char *path) {
+    struct statfs system;
+    return statfs(path, &system) < 0 ? -errno : system.f_type == PROC_SUPER_MAGIC;
+}
+
 int clx_refresh(const char *path) {
     struct statx status;
     return statx(AT_FDCWD, path, AT_STATX_FORCE_SYNC | AT_NO_AUTOMOUNT, STATX_SIZE | STATX_MTIME, &status) < 0 ? -errno : 0;

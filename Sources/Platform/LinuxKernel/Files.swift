@@ -107,6 +107,9 @@ package enum Files {
         .characterDevice(major: Int64(number.major), minor: Int64(number.minor))
     }
 
+    /// Whether a path is one of proc(5).
+    package static func isProc(_ path: String) -> Bool { unsafe clx_is_proc(path) == 1 }
+
     package static func isLink(_ path: String) -> Bool {
         var status = stat()
         return unsafe lstat(path, &status) == 0 && status.st_mode & S_IFMT == S_IFLNK

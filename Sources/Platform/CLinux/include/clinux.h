@@ -123,6 +123,8 @@ int clx_attach_tree(int tree, const char *target);
 int clx_is_mount_root(const char *path);
 /// Returns 1 when the files at `path` are in a tmpfs (statfs(2), TMPFS_MAGIC), 0 when not.
 int clx_is_memory(const char *path);
+/// Returns 1 when the files at `path` are in proc(5) (statfs(2), PROC_SUPER_MAGIC), 0 when not.
+int clx_is_proc(const char *path);
 /// Refreshes the cached size and times of `path` (statx(2), AT_STATX_FORCE_SYNC).
 int clx_refresh(const char *path);
 /// Writes the cached data of the file system of `fd` to disk (syncfs(2)).
