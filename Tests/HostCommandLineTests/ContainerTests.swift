@@ -44,6 +44,36 @@ struct ContainerTests {
         try SignalContainer("c", in: place.context).send(SIGTERM, all: true)
     }
 
+    @Test("a container whose create runs is being created; one whose create was killed is stopped, and a leak")
+    func creation() throws {
+        let place = try CommandPlace()
+        let creator = try ChildProcess(Command("/bin/sleep", ["60"]))
+        var state = place.state("c")
+        (state.pid, state.start, state.creator) = (0, nil, ProcessIdentity(creator.pid))
+        try place.save(state)
+        #expect(try place.context.state("c").status == "creating")
+        #expect(throws: RuntimeError.self) { try RemoveContainer("c", in: place.context).checkStopped() }
+        creator.signal(SIGKILL)
+        _ = creator.wait()
+        let left = try place.context.state("c")
+        #expect(left.status == "stopped" && left.isAbandoned)
+        let leaks = ContainerState.leaks(root: place.root)
+        #expect(leaks.map(\.description) == [place.root + "/c: its create has ended half-way"])
+        #expect(leaks.allSatisfy { $0.remove() } && Files.list(place.root).isEmpty)
+    }
+
+    @Test("a state whose shim and bundle are gone is a leak; a stopped container with a bundle is none")
+    func leaks() throws {
+        let place = try CommandPlace()
+        var state = place.state("c")
+        state.bundle = try place.bundle { _ in }
+        try place.save(state)
+        #expect(ContainerState.leaks(root: place.root).isEmpty)
+        state.bundle = place.root + "-none"
+        try place.save(state)
+        #expect(ContainerState.leaks(root: place.root).count == 1)
+    }
+
     @Test("create says which terminal options are missing or too many, and makes nothing")
     func terminals() throws {
         let place = try CommandPlace()

@@ -28,6 +28,29 @@ struct MembershipTests {
         return try SandboxMembership(spec, id: id, containers: states.map(\.known), source: "config.json")
     }
 
+    @Test("a pod's container joins the pid namespace of the container that its path leads to, if that isn't the pod's")
+    func target() throws {
+        defer { for process in processes { process.signal(SIGKILL) } }
+        func joins(_ pid: Int32, pod: Bool = true) -> [String: String] {
+            var spec = Spec.example
+            spec.annotations =
+                pod
+                ? ["io.kubernetes.cri.container-type": "container", "io.kubernetes.cri.sandbox-id": "pause"] : [:]
+            spec.linux?.namespaces = [
+                .init(type: "pid", path: "/proc/\(pid)/ns/pid"), .init(type: "ipc", path: "/proc/\(pid)/ns/ipc"),
+            ]
+            return SandboxMembership.joins(
+                of: spec,
+                containers: [
+                    .init(id: "pause", sandbox: "pause", process: processes[0].pid),
+                    .init(id: "app", sandbox: "pause", process: processes[1].pid),
+                    .init(id: "ended", sandbox: "pause", process: nil),
+                ])
+        }
+        #expect(joins(processes[1].pid) == ["pid": "app"])
+        #expect(joins(processes[0].pid) == [:] && joins(1) == [:] && joins(processes[1].pid, pod: false) == [:])
+    }
+
     @Test("a container that joins no other gets a sandbox of its name, or of the next free one")
     func own() throws {
         defer { for process in processes { process.signal(SIGKILL) } }

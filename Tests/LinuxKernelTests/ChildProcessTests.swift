@@ -64,6 +64,43 @@ struct ChildProcessTests {
         #expect(try sets(.all).first == own)
     }
 
+    @Test("an idle child has a name, little memory and no descriptors, and reports its signals until it is killed")
+    func idle() throws {
+        func start() throws -> (ChildProcess, SharedDescriptor) {
+            let report = try Pipe()
+            let child = try ChildProcess(Command.idle(named: "idle c1", report: report.writeEnd.raw))
+            return (child, SharedDescriptor(try report.readEnd.duplicate()))
+        }
+        let (child, report) = try start()
+        #expect(try Files.readText("/proc/\(child.pid)/cmdline").hasPrefix("idle c1\0"))
+        #expect(Set(Files.list("/proc/\(child.pid)/fd")) == ["0", "1", "2", "3"])
+        for number in [SIGTERM, SIGUSR1, SIGSEGV] {
+            child.signal(number)
+            var byte: UInt8 = 0
+            #expect(read(report.raw, &byte, 1) == 1 && Int32(byte) == number)
+        }
+        let memory = try Files.readText("/proc/\(child.pid)/smaps_rollup").split(separator: "\n")
+            .first { $0.hasPrefix("Pss:") }?.split(separator: " ")[1]
+        #expect(try #require(memory.flatMap { Int($0) }) <= 64)
+        child.signal(SIGKILL)
+        #expect(child.wait() == .signalled(SIGKILL))
+        var byte: UInt8 = 0
+        #expect(read(report.raw, &byte, 1) == 0)
+    }
+
+    @Test("an idle child costs little time beside a program")
+    func idleCost() throws {
+        let report = try Pipe()
+        let start = ContinuousClock.now
+        let count = 50
+        for _ in 0..<count {
+            let child = try ChildProcess(Command.idle(named: "idle", report: report.writeEnd.raw))
+            child.signal(SIGKILL)
+            _ = child.wait()
+        }
+        #expect((ContinuousClock.now - start) / count < .milliseconds(50))
+    }
+
     @Test("no child dumps core, whatever its parent's limit is")
     func coreDumps() throws {
         let scratch = Scratch()

@@ -73,7 +73,6 @@ struct ContainerLifeTests {
         await #expect(throws: SandboxError.self) { try await sandbox.resume(container: "c1") }
         guest.end("c1", status: 0)
         _ = try await sandbox.wait(container: "c1")
-        try await sandbox.signal(SIGKILL, container: "c1")
         let late = await #expect(throws: SandboxError.self) { try await sandbox.signal(SIGHUP, container: "c1") }
         #expect(late?.kind == .notFound)
         await sandbox.stop()

@@ -125,6 +125,52 @@ struct ContainerdTasksTests {
         await fakes.sandbox.stop()
     }
 
+    @Test("every answer has the container's own pid, and a task that has ended has no processes")
+    func pids() async throws {
+        try await create("c1")
+        try await create("c2")
+        func pid(_ id: String) async throws -> UInt32 { try await tasks.state(.with { $0.id = id }, context).pid }
+        let (first, second) = (try await pid("c1"), try await pid("c2"))
+        #expect(first != second)
+        #expect(try await tasks.start(.with { $0.id = "c1" }, context).pid == first)
+        #expect(try await tasks.connect(.with { $0.id = "c2" }, context).taskPid == second)
+        #expect(try await tasks.pids(.with { $0.id = "c1" }, context).processes.map(\.pid) == [first])
+        guest.end("c1", status: 0)
+        _ = try await tasks.wait(.with { $0.id = "c1" }, context)
+        #expect(kill(pid_t(first), 0) != 0)
+        #expect(try await tasks.pids(.with { $0.id = "c1" }, context).processes.isEmpty)
+        #expect(
+            await code {
+                _ = try await tasks.kill(
+                    .with {
+                        $0.id = "c1"
+                        $0.signal = 9
+                    }, context)
+            } == .notFound)
+        #expect(try await tasks.delete(.with { $0.id = "c1" }, context).pid == first)
+        await fakes.sandbox.stop()
+    }
+
+    @Test("an attach process that ends before the start takes its container and the sandbox along")
+    func abandoned() async throws {
+        try await fakes.sandbox.boot()
+        let bundle = try fakes.bundle("c1")
+        var spec = Spec.example
+        spec.process?.terminal = false
+        try Files.write(bundle + "/config.json", spec.json())
+        let attach = try ChildProcess(Command("/bin/sleep", ["60"]))
+        let context = CallContext(metadata: [ContainerdTasks.processKey: ["\(attach.pid)"]])
+        let answer = try await tasks.create(
+            .with {
+                $0.id = "c1"
+                $0.bundle = bundle
+            }, context)
+        #expect(answer.pid == UInt32(attach.pid))
+        attach.signal(SIGKILL)
+        _ = attach.wait()
+        while await fakes.sandbox.state != .gone { try await Task.sleep(for: .milliseconds(5)) }
+    }
+
     @Test("refusals have the codes that containerd acts on")
     func codes() async throws {
         #expect(await code { try await create("../x") } == .invalidArgument)

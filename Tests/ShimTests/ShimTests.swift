@@ -22,6 +22,7 @@ struct ShimTests {
         #expect(flags.namespace == "default" && flags.address == "/run/c.sock" && flags.id == "c1")
         #expect(flags.debug && flags.action == .start)
         #expect(try ShimFlags(["-v"]).action == .version)
+        #expect(try ShimFlags(["-info"]).action == .info && ShimFlags(["features"]).action == .features)
         #expect(flags.usesCache)
         #expect(try !ShimFlags(["-id", "c1", "-no-vm-cache", "start"]).usesCache)
     }
@@ -147,6 +148,36 @@ struct ShimTests {
         #expect(Metrics.unified(stats).memory.inactiveFile == 7)
         #expect(Metrics.legacy(stats).cpu.usage.total == 5_000)
         #expect(Metrics.legacy(stats).memory.usage.usage == 42)
+    }
+
+    @Test("every message of both forms is there, and version 1 has the totals that the kubelet reads")
+    func completeMetrics() {
+        var stats = Grpc_StatsContainerResponse()
+        stats.cgroupStats.memoryStats.stats = ["anon": 5, "pgfault": 6, "pgmajfault": 7, "inactive_file": 8]
+        let old = Metrics.legacy(stats)
+        #expect(old.memory.totalRss == 5 && old.memory.totalPgFault == 6 && old.memory.totalPgMajFault == 7)
+        #expect(old.memory.totalInactiveFile == 8)
+        #expect(old.hasPids && old.hasCpu && old.cpu.hasUsage && old.cpu.hasThrottling && old.hasBlkio)
+        #expect(old.memory.hasUsage && old.memory.hasSwap && old.memory.hasKernel && old.memory.hasKernelTcp)
+        let new = Metrics.unified(stats)
+        #expect(new.memory.anon == 5 && new.memory.pgfault == 6 && new.memory.pgmajfault == 7)
+        let empty = Metrics.unified(.init())
+        #expect(empty.hasPids && empty.hasCpu && empty.hasMemory && empty.hasMemoryEvents && empty.hasIo)
+        let none = Metrics.legacy(.init())
+        #expect(none.hasPids && none.hasCpu && none.hasMemory && none.hasBlkio && none.memory.hasKernelTcp)
+    }
+
+    @Test("-info answers with the features, and with the options that it got")
+    func info() throws {
+        let options = Google_Protobuf_Any.with { $0.typeURL = "runtimeoptions.v1.Options" }
+        let info = try Containerd_Types_RuntimeInfo(serializedBytes: ShimInfo.answer(options.serializedBytes()))
+        #expect(info.name == "io.containerd.kata.v2" && !info.version.version.isEmpty && info.options == options)
+        #expect(info.features.typeURL == "types.containerd.io/opencontainers/runtime-spec/1/features/Features")
+        let features = String(decoding: info.features.value, as: UTF8.self)
+        #expect(features.contains("\"rro\"") && features == String(decoding: Features.current.json(), as: UTF8.self))
+        let bare = try Containerd_Types_RuntimeInfo(serializedBytes: ShimInfo.answer([]))
+        #expect(!bare.hasOptions && bare.hasFeatures)
+        #expect(throws: UsageError.self) { try ShimInfo.answer([0xff, 0xff]) }
     }
 
     @Test("whatever a guest tells of its containers, the managers' figures are made of it")

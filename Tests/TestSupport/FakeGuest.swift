@@ -20,6 +20,7 @@ package final class FakeGuest: Sendable {
         var ignoresKills = false
         var specifications: [String: [UInt8]] = [:]
         var calls: [String] = []
+        var signals: [UInt32] = []
     }
     private let state = Mutex(State())
     private let holder = Mutex<FakeAgent?>(nil)
@@ -57,6 +58,8 @@ package final class FakeGuest: Sendable {
 
     /// The methods in the order of their calls.
     package var calls: [String] { state.withLock { $0.calls } }
+    /// The signals in the order of their calls.
+    package var signals: [UInt32] { state.withLock { $0.signals } }
     package func phase(_ process: String) -> Phase? { state.withLock { $0.processes[process] } }
 
     /// Ends a process by itself.
@@ -106,6 +109,7 @@ package final class FakeGuest: Sendable {
         case "SignalProcess":
             guard let request = try? Grpc_SignalProcessRequest(serializedBytes: call.payload) else { break }
             let process = request.execID.isEmpty ? request.containerID : request.execID
+            state.withLock { $0.signals.append(request.signal) }
             if request.signal == 9, !state.withLock({ $0.ignoresKills }) { end(process, status: 137) }
         case "RemoveContainer":
             guard let request = try? Grpc_RemoveContainerRequest(serializedBytes: call.payload) else { break }

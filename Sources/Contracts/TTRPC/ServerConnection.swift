@@ -4,14 +4,17 @@ import NIOCore
 /// All connections of a server. It belongs to the server's event loop.
 final class ServerConnections {
     private let max: Int
+    private let changed: @Sendable (Int) -> Void
     private var all: [ObjectIdentifier: (connection: ServerConnection, channel: any Channel)] = [:]
 
-    init(max: Int) { self.max = max }
+    /// - Parameter changed: gets the number of connections after each change.
+    init(max: Int, changed: @escaping @Sendable (Int) -> Void) { (self.max, self.changed) = (max, changed) }
 
     var channels: [any Channel] { all.values.map(\.channel) }
 
     func add(_ connection: ServerConnection, _ channel: any Channel) {
         all[ObjectIdentifier(connection)] = (connection, channel)
+        changed(all.count)
         guard all.count > max else { return }
         let idle = all.values.filter { $0.connection.calls == 0 && $0.connection !== connection }
         // Connections that never called come first, then the longest idle.
@@ -23,7 +26,10 @@ final class ServerConnections {
         (first?.channel ?? channel).close(promise: nil)
     }
 
-    func remove(_ connection: ServerConnection) { all[ObjectIdentifier(connection)] = nil }
+    func remove(_ connection: ServerConnection) {
+        all[ObjectIdentifier(connection)] = nil
+        changed(all.count)
+    }
 }
 
 /// One connection of a server.

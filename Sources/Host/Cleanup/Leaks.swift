@@ -6,17 +6,21 @@ package struct Leak: Sendable, CustomStringConvertible {
     /// The path, and the reason why nothing uses it.
     package let description: String
     private let path: String
-    private let hasLedger: Bool
+    private let removal: @Sendable (_ path: String) -> Void
+
+    package init(_ path: String, _ reason: String, removal: @escaping @Sendable (_ path: String) -> Void) {
+        (self.path, self.removal) = (path, removal)
+        description = "\(path): \(reason)"
+    }
 
     fileprivate init(_ path: String, _ reason: String, hasLedger: Bool = false) {
-        (self.path, self.hasLedger) = (path, hasLedger)
-        description = "\(path): \(reason)"
+        self.init(path, reason) { hasLedger ? try? Ledger.cleanUpDead($0) : Files.removeTree($0) }
     }
 
     /// Removes it.
     /// - Returns: whether it is gone now.
     package func remove() -> Bool {
-        if hasLedger { try? Ledger.cleanUpDead(path) } else { Files.removeTree(path) }
+        removal(path)
         return !Files.exists(path)
     }
 }
@@ -59,6 +63,18 @@ extension Ledger {
             if !isNamed(path) { leaks.append(Leak(path, "it has no sandbox, and no process uses it")) }
         }
         return leaks
+    }
+}
+
+extension Ledger {
+    /// Whether the ledger of a living sandbox names a path.
+    package static func livingNames(_ path: String) -> Bool {
+        Files.list(machines).contains { name in
+            guard let bytes = try? Files.read(file(in: machines + "/" + name)), let journal = Journal(bytes) else {
+                return false
+            }
+            return journal.owner != .ended && String(decoding: bytes, as: UTF8.self).contains("\"\(path)\"")
+        }
     }
 }
 

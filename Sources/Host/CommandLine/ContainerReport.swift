@@ -2,7 +2,7 @@
 struct ContainerReport: Encodable {
     let ociVersion: String
     let id: String
-    /// 0 when the container has stopped.
+    /// 0 when the container has stopped or has none yet.
     let pid: Int32
     let status: String
     let bundle: String

@@ -28,11 +28,19 @@ package struct ContainerState: Codable, Sendable {
     var created: String
     var owner: UInt32
     var annotations: [String: String]
+    /// The process that creates the container; nil once it is created.
+    var creator: ProcessIdentity?
 
     /// The attach process; nil if its pid is of another pid namespace.
     var process: ProcessIdentity? { isForeign ? nil : start.map { ProcessIdentity(pid: pid, start: $0) } }
 
-    private var isForeign: Bool { processes?.isForeign == true }
+    /// The life of the process that creates the container; nil once it is created, or where its pid is not valid here.
+    var creation: ProcessIdentity.Life? { isForeign ? nil : creator?.life }
+
+    /// Whether the container was never complete, and nothing completes it any more.
+    var isAbandoned: Bool { creation == .ended }
+
+    var isForeign: Bool { processes?.isForeign == true }
 
     /// Checks that the pids are valid for this process.
     /// - Returns: self.

@@ -3,8 +3,9 @@ import OCISpec
 import ShimAPI
 
 extension ContainerState {
-    /// created, running, paused or stopped (runtime.md, "State").
+    /// creating, created, running, paused or stopped (runtime.md, "State").
     package var status: String {
+        if let creation { return creation == .ended ? "stopped" : "creating" }
         guard let now = try? TaskClient.connect(address).state(id) else { return "stopped" }
         switch now.status {
         case .created: return "created"

@@ -80,6 +80,8 @@ package struct CreateContainer {
                 bundle.spec, id: options.id, containers: ContainerState.all(root: context.root).map(\.known),
                 source: bundle.specPath)
             sandbox = membership.sandbox
+            // From here on, `list` and `delete` know what a killed `create` leaves.
+            try state(membership).save(root: context.root)
             log("sandbox is \(membership.sandbox), \(membership.exists ? "joined" : "new")")
             let address = try shimAddress(membership, directory: directory)
             log("shim serves \(address)")
@@ -91,8 +93,9 @@ package struct CreateContainer {
             attach = process
             log("attach process is \(process.pid)")
             try requestCreation(of: streams, process, membership, task)
+            // Before the attach process is on its own: a container that it follows has a state.
+            let state = try save(process, membership)
             try process.follow(ContainerView(bundle))
-            let state = try save(process, membership, address)
             log("created")
             return Created(state: state, task: task, follower: follower(task))
         } catch {
@@ -112,12 +115,21 @@ package struct CreateContainer {
     private func makeStateDirectory() throws -> String {
         let directory = context.directory(of: options.id)
         try Files.makeDirectory(context.root)
-        // SAFETY: the call only reads the path.
-        guard unsafe mkdir(directory, 0o700) == 0 else {
-            guard errno == EEXIST else { throw SystemError("make directory", directory, errno: errno) }
-            throw RuntimeError("container id \"\(options.id)\" is in use; delete it or choose another")
+        if try claim(directory) { return directory }
+        if (try? context.state(options.id))?.isAbandoned == true {
+            // Its `create` was killed half-way.
+            try RemoveContainer(options.id, in: context).run()
+            if try claim(directory) { return directory }
         }
-        return directory
+        throw RuntimeError("container id \"\(options.id)\" is in use; delete it or choose another")
+    }
+
+    /// - Returns: whether the directory was not there.
+    private func claim(_ directory: String) throws(SystemError) -> Bool {
+        // SAFETY: the call only reads the path.
+        if unsafe mkdir(directory, 0o700) == 0 { return true }
+        guard errno == EEXIST else { throw SystemError("make directory", directory, errno: errno) }
+        return false
     }
 
     private func shimAddress(_ membership: SandboxMembership, directory: String) throws -> String {
@@ -163,15 +175,19 @@ package struct CreateContainer {
         .seconds(configuration[Keys.dialTimeout] + configuration[Keys.createTimeout]) + Deadline.shimCreate.limit
     }
 
-    private func save(_ process: AttachProcess, _ membership: SandboxMembership, _ address: String) throws
-        -> ContainerState
-    {
-        let spec = bundle.spec
-        let state = ContainerState(
-            ociVersion: spec.ociVersion, id: options.id, bundle: bundle.path, rootfs: bundle.rootfs,
-            sandbox: membership.sandbox, address: address, pid: process.pid,
-            start: ProcessIdentity(process.pid)?.start, created: ErrorLog.now(), owner: getuid(),
-            annotations: spec.annotations ?? [:])
+    /// The state of a container that this process creates.
+    private func state(_ membership: SandboxMembership) -> ContainerState {
+        ContainerState(
+            ociVersion: bundle.spec.ociVersion, id: options.id, bundle: bundle.path, rootfs: bundle.rootfs,
+            sandbox: membership.sandbox,
+            address: ShimProcess.address(root: context.root, sandbox: membership.sandbox), pid: 0, start: nil,
+            created: ErrorLog.now(), owner: getuid(), annotations: bundle.spec.annotations ?? [:], creator: .own)
+    }
+
+    private func save(_ process: AttachProcess, _ membership: SandboxMembership) throws -> ContainerState {
+        var state = state(membership)
+        (state.pid, state.start) = (process.pid, ProcessIdentity(process.pid)?.start)
+        state.creator = nil
         try state.save(root: context.root)
         if let file = options.pidFile { try Files.replace(file, "\(state.pid)", mode: 0o644) }
         return state

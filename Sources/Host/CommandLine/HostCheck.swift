@@ -1,6 +1,7 @@
 import Cleanup
 import Configuration
 import Glibc
+import Sandbox
 import Shim
 
 /// `check`: whether this host can run guests, and what dead sandboxes have left.
@@ -19,12 +20,15 @@ package enum HostCheck {
         return (lines, failures.isEmpty)
     }
 
-    /// - Parameter fix: whether to remove the remains that are found.
+    /// - Parameters:
+    ///   - root: directory of the state of the command line's containers.
+    ///   - fix: whether to remove the remains that are found.
     /// - Returns: lines for the user, and whether nothing is left.
     /// - Throws: `RuntimeError` unless root calls it.
-    package static func leaks(fix: Bool) throws -> (lines: [String], isSound: Bool) {
+    package static func leaks(root: String, fix: Bool) throws -> (lines: [String], isSound: Bool) {
         guard getuid() == 0 else { throw RuntimeError("check --leaks: only root sees what sandboxes have left") }
-        let leaks = try Ledger.leaks().map { (leak: $0, isRemoved: fix && $0.remove()) }
+        let found = try Ledger.leaks() + ContainerState.leaks(root: root) + CgroupLeaks.find()
+        let leaks = found.map { (leak: $0, isRemoved: fix && $0.remove()) }
         let lines = leaks.map { ($0.isRemoved ? "removed " : "leaked ") + "\($0.leak)" }
         return (lines, leaks.allSatisfy(\.isRemoved))
     }

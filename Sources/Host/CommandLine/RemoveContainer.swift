@@ -16,6 +16,9 @@ package struct RemoveContainer {
 
     /// - Throws: `RuntimeError` if the container runs.
     package func checkStopped() throws {
+        if (try? context.state(id))?.creation == .running {
+            throw RuntimeError("container \"\(id)\" is being created: wait, or use --force")
+        }
         // If its attach process was killed, the container counts as stopped.
         guard let state = try? context.state(id).here(), let now = try? TaskClient.connect(state.address).state(id),
             now.status == .running || now.status == .paused, state.process?.life != .ended

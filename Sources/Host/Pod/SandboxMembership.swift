@@ -47,6 +47,19 @@ package struct SandboxMembership: Equatable, Sendable {
 
     // MARK: By namespaces
 
+    /// The container of a pod whose pid namespace another one joins (`kubectl debug --target`). The pid namespace of
+    /// the container that opens the pod is the pod's own, and every IPC, UTS and network namespace is.
+    /// - Parameter containers: the sandbox's containers.
+    package static func joins(of spec: Spec, containers: [Known]) -> [String: String] {
+        guard PodRole(spec) == .container,
+            let path = spec.linux?.namespaces?.first(where: { $0.type == "pid" })?.path,
+            let owner = containers.first(where: { $0.process.map { NamespacePath.leads(path, to: $0, "pid") } == true }
+            ),
+            owner.id != owner.sandbox
+        else { return [:] }
+        return ["pid": owner.id]
+    }
+
     /// A container of this runtime's command line.
     package struct Known: Equatable, Sendable {
         package let id: String
@@ -105,6 +118,18 @@ package struct SandboxMembership: Equatable, Sendable {
 }
 
 package enum NamespacePath {
+    /// Whether a path leads to a process's namespace, by its words or, where a manager keeps the namespace under a
+    /// path of its own, by its inode.
+    package static func leads(_ path: String, to process: Int32, _ type: String) -> Bool {
+        if let named = self.process(of: path) { return named == process }
+        var (given, own) = (stat(), stat())
+        // SAFETY: the calls read the paths and write the structures.
+        guard unsafe stat(path, &given) == 0, unsafe stat("/proc/\(process)/ns/\(type)", &own) == 0 else {
+            return false
+        }
+        return given.st_ino == own.st_ino && given.st_dev == own.st_dev
+    }
+
     /// The pid in a path to a process's namespace (proc(5)); nil for any other path.
     package static func process(of path: String) -> Int32? {
         let parts = path.split(separator: "/")

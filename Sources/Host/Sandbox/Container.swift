@@ -1,3 +1,5 @@
+import Cgroups
+import Cleanup
 import GuestSpec
 import LinuxKernel
 import OCISpec
@@ -13,8 +15,14 @@ final class Container {
     let bundle: String
     /// nil until it is created.
     var hooks: HostHooks?
-    /// Pid of the attach process (kata-runtime); nil under containerd, which watches the hypervisor.
+    /// Pid of the attach process (kata-runtime); nil under containerd.
     var attachProcess: Int32?
+    /// Under containerd: the container's process on the host.
+    var placeholder: Placeholder?
+    /// Pid of the attach process or the placeholder, also after its end; nil where there is none.
+    var hostProcess: Int32?
+    /// The cgroup that holds that process, with its record; nil where the specification names none.
+    var cgroup: (group: Cgroup, record: Ledger.RecordID)?
     /// Path of its resolv.conf on the host. A manager may write the file until the container starts.
     var resolverConfiguration: String?
     let initial: ContainerProcess

@@ -18,7 +18,7 @@ package struct ContainerRequest: Sendable {
     package let bundle: String
     package let rootfs: RootSource
     package let spec: Spec
-    /// Pid of the attach process; nil under containerd, which watches the hypervisor.
+    /// Pid of the attach process; nil under containerd: the sandbox makes a placeholder.
     package var attachProcess: Int32?
     /// For each type of namespace to join, the container of this sandbox that has it.
     package var joins: [String: String] = [:]
@@ -47,9 +47,10 @@ extension Sandbox {
     }
 
     /// Frees a reserved name after the creation has failed.
-    package func release(_ container: String) {
+    package func release(_ container: String) async {
         guard let record = containers.removeValue(forKey: container) else { return }
         sharedPaths.release(&record.shares)
+        await removeHostProcess(of: record)
         record.initial.end(status: ProcessExit.killed.status)
     }
 
@@ -68,7 +69,9 @@ extension Sandbox {
         try await withUndo { undo in
             undo.add { [id = request.id] in await self.releaseShares(of: id) }
             for used in guest.memories { memory.use(used, for: &record.memories) }
-            if let process = request.attachProcess { try follow(process, of: request.id) }
+            let move = try makeHostProcess(for: record, request)
+            record.hooks = HostHooks(
+                request.spec, container: request.id, bundle: request.bundle, pid: pid(of: request.id), paths: paths)
             let guest = try share(guest, request, for: record)
             undo.add { [id = request.id] in await self.runLastHooks(of: id) }
             try await record.hooks?.beforeCreation(network: network?.namespace.path)
@@ -89,6 +92,7 @@ extension Sandbox {
             }
             record.creation = ContinuousClock.now - asked
             record.isInGuest = true
+            try await entered(move, request.id)
         }
     }
 
@@ -98,8 +102,6 @@ extension Sandbox {
         record.shares = SharedPaths.Use(own: request.made)
         record.attachProcess = request.attachProcess
         record.resolverConfiguration = spec.mounts?.last { $0.destination == "/etc/resolv.conf" }?.source
-        record.hooks = HostHooks(
-            spec, container: request.id, bundle: request.bundle, pid: request.attachProcess ?? pid, paths: paths)
         record.demand = Demand(spec.linux?.resources)
         record.identities = ContainerIdentities(
             IDMaps(spec, joined: request.joins["user"].flatMap { containers[$0]?.identities.maps }))
@@ -187,21 +189,5 @@ extension Sandbox {
 
     private func withdrawSockets(of container: String) {
         if let record = containers[container] { withdrawSockets(of: record) }
-    }
-
-    // MARK: The attach process
-
-    /// Puts the attach process into the machine's cgroup. Killing it means killing the container.
-    private func follow(_ process: Int32, of container: String) throws {
-        try cgroups?.machine.add(process)
-        guard let identity = ProcessIdentity(process) else { return }
-        try identity.whenEnded { [weak self, executor] in
-            Task(executorPreference: executor) { await self?.attachProcessEnded(container) }
-        }
-    }
-
-    private func attachProcessEnded(_ container: String) async {
-        guard let process = containers[container]?.initial, process.ended == nil else { return }
-        try? await signal(SIGKILL, container: container, all: true)
     }
 }

@@ -38,6 +38,7 @@ extension Sandbox {
         containers[record.id] = nil
         for process in record.processes.values { abandonOutput(of: process) }
         await releaseDisks(of: record)
+        await removeHostProcess(of: record)
         // Returns the container's memory. The last container ends the machine too.
         if !containers.isEmpty { try? await resizeMachine() }
         await record.hooks?.afterDeletion(log)

@@ -45,7 +45,7 @@ extension Sandbox {
         vm.kill()
     }
 
-    func machineEnded(_ exit: ProcessExit) {
+    func machineEnded(_ exit: ProcessExit) async {
         guard state != .gone else { return }
         if state != .stopping {
             let cause = cgroups?.machine.hasKilledForMemory == true ? "a control group's limit of memory" : ""
@@ -54,6 +54,10 @@ extension Sandbox {
         }
         parts.channel?.close()
         parts.fileServer?.stop()
-        for process in containers.values.flatMap(\.processes.values) { process.end(status: ProcessExit.killed.status) }
+        for container in containers.values {
+            for process in container.processes.values {
+                await end(process, of: container, status: ProcessExit.killed.status)
+            }
+        }
     }
 }

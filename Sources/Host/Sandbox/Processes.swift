@@ -105,7 +105,7 @@ extension Sandbox {
         let maximum = Int32(GuestLimit.exitStatus.value)
         let isValid = (0...maximum).contains(status)
         if !isValid { limits.reached(.exitStatus, "\(status) of container \(container)") }
-        process.end(status: isValid ? status : maximum)
+        await end(process, of: containers[container], status: isValid ? status : maximum)
         if process.id.isEmpty { boundOutput(of: process, in: container) }
     }
 
@@ -137,12 +137,11 @@ extension Sandbox {
     package func signal(_ number: Int32, container: String, exec: String = "", all: Bool = false) async throws {
         let record = try self.container(container)
         let process = try record.process(exec)
-        if process.state == .stopped {
-            if number == SIGKILL || number == SIGTERM { return }
+        guard process.state != .stopped else {
             throw SandboxError(.notFound, "process of container \(container) has ended already")
         }
         if process.state == .created, number == SIGKILL || number == SIGTERM, exec.isEmpty {
-            process.end(status: 128 + number)
+            await end(process, of: record, status: 128 + number)
             // The guest does not exist yet, or doesn't know the container.
             if state != .ready { return }
         }
@@ -161,7 +160,7 @@ extension Sandbox {
             loss = error.message
             guard let vm = parts.vm else { return }
             vm.kill()
-            machineEnded(await vm.waitForExit())
+            await machineEnded(await vm.waitForExit())
         }
         if number == SIGKILL { expectEnd(of: process, in: container) }
     }
@@ -175,17 +174,18 @@ extension Sandbox {
         }
     }
 
-    private func countAsKilled(_ process: ContainerProcess, of container: String) {
+    private func countAsKilled(_ process: ContainerProcess, of container: String) async {
         guard process.ended == nil else { return }
         log.error(
             "the guest does not report the end of a killed process: it counts as ended",
             metadata: ["container": "\(container)", "exec": "\(process.id)"])
-        process.end(status: ProcessExit.killed.status)
+        await end(process, of: containers[container], status: ProcessExit.killed.status)
         if process.id.isEmpty { boundOutput(of: process, in: container) }
     }
 
-    /// Sets the size of a process's terminal, in characters.
+    /// Sets the size of a process's terminal, in characters. Does nothing for a process without one.
     package func resize(container: String, exec: String, rows: UInt32, columns: UInt32) async throws {
+        guard try self.container(container).process(exec).streams.terminal else { return }
         var request = Grpc_TtyWinResizeRequest()
         request.containerID = container
         request.execID = exec.isEmpty ? container : exec

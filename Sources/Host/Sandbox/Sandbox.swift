@@ -73,7 +73,7 @@ package actor Sandbox {
     /// The parts of the machine that exist, also during its start.
     var parts: MachineParts { machine?.parts ?? start?.parts ?? MachineParts() }
 
-    /// The hypervisor's pid, which managers see for every process of the sandbox. 0 without a machine.
+    /// The hypervisor's pid. 0 without a machine.
     package var pid: Int32 { parts.vm?.pid ?? 0 }
 
     func container(_ id: String) throws -> Container {

@@ -28,7 +28,10 @@ extension Sandbox {
         parts.fileServer?.stop()
         parts.channel?.close()
         parts.relay?.stop()
-        for container in containers.values { await container.hooks?.afterDeletion(log) }
+        for container in containers.values {
+            await removeHostProcess(of: container)
+            await container.hooks?.afterDeletion(log)
+        }
         parts.logs?.stop()
         sharedPaths.stop()
         try? await left?.result()

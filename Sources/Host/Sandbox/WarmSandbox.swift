@@ -75,7 +75,7 @@ extension Sandbox {
             }
             _ = try await delete(container: id)
         } catch {
-            release(id)
+            await release(id)
             throw error
         }
     }

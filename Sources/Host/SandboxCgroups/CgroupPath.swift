@@ -9,6 +9,22 @@ extension Cgroup {
     ///   - given: `linux.cgroupsPath`: a path, or `slice:prefix:name` for systemd (runc, docs/systemd.md).
     ///   - sandbox: names the cgroup when `given` is empty.
     package static func path(_ given: String, sandbox: String) -> String {
+        var names = names(given)
+        guard let last = names.popLast() else { return "/vc/\(sandboxPrefix)\(sandbox)" }
+        return joined(names + [sandboxPrefix + last])
+    }
+
+    /// The path of the cgroup that a manager wants for a container.
+    /// - Parameter given: as above.
+    /// - Returns: nil when it names none.
+    package static func path(ofContainer given: String) -> String? {
+        let names = names(given)
+        return names.isEmpty ? nil : joined(names)
+    }
+
+    private static func joined(_ names: [String]) -> String { names.reduce("") { $0 + "/" + $1 } }
+
+    private static func names(_ given: String) -> [String] {
         let parts = given.split(separator: ":", omittingEmptySubsequences: false).map(String.init)
         let full: String
         if parts.count == 3 {
@@ -17,9 +33,7 @@ extension Cgroup {
         } else {
             full = given
         }
-        var names = full.split(separator: "/").map(String.init).filter { $0 != "." && $0 != ".." }
-        guard let last = names.popLast() else { return "/vc/\(sandboxPrefix)\(sandbox)" }
-        return (names + [sandboxPrefix + last]).reduce("") { $0 + "/" + $1 }
+        return full.split(separator: "/").map(String.init).filter { $0 != "." && $0 != ".." }
     }
 
     /// The path of a systemd slice: `a-b.slice` lies in `a.slice` (systemd.slice(5)).

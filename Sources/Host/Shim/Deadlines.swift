@@ -9,6 +9,8 @@ extension Deadline {
     static let forgotten = Deadline(
         .seconds(5), for: "a deletion of containers that have exited and whose bundles are gone",
         then: "the sandbox is stopped")
+    static let unused = Deadline(
+        .seconds(30), for: "a client of a shim that has no container", then: "the shim ends")
     static let remains = Deadline(
         .seconds(3), for: "the cleanup after a dead shim", then: "containerd gets its answer; the cleanup goes on")
     static let cacheRequest = Deadline(

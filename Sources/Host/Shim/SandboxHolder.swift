@@ -53,6 +53,12 @@ package final class SandboxHolder: Sendable {
         return sandbox
     }
 
+    /// Whether there is nothing that a manager could ask for.
+    @Sendable func haveNoContainer() async -> Bool {
+        guard let sandbox = held.withLock({ $0 }) else { return true }
+        return await sandbox.isEmpty
+    }
+
     /// The sandbox for a container: the present one, or a new one, which the caller boots.
     /// - Parameter process: pid of the attach process.
     /// - Throws: for a container that the sandbox refuses, and for everything that can be refused before a start.

@@ -9,7 +9,7 @@ package struct UsageError: Error, CustomStringConvertible {
 /// The shim's command line: one or two dashes, `-x v` or `-x=v`, booleans bare (Go's flag package).
 package struct ShimFlags: Equatable, Sendable {
     /// `cached`: keep a warm VM until the cache server hands it to a sandbox, over descriptor 3.
-    package enum Action: Equatable, Sendable { case serve, cached, start, delete, version }
+    package enum Action: Equatable, Sendable { case serve, cached, start, delete, version, info, features }
 
     package var namespace = ""
     package var address = ""
@@ -40,7 +40,8 @@ package struct ShimFlags: Equatable, Sendable {
                 switch word {
                 case "start": action = .start
                 case "delete": action = .delete
-                default: throw UsageError("unknown action \"\(word)\": expected start or delete")
+                case "features": action = .features
+                default: throw UsageError("unknown action \"\(word)\": expected start, delete or features")
                 }
                 continue
             }
@@ -49,6 +50,9 @@ package struct ShimFlags: Equatable, Sendable {
             switch name {
             case "v", "version":
                 action = .version
+                continue
+            case "info":
+                action = .info
                 continue
             case "cached":
                 action = .cached
@@ -74,6 +78,6 @@ package struct ShimFlags: Equatable, Sendable {
             default: throw UsageError("unknown flag -\(name)")
             }
         }
-        if action != .version { try checkID() }
+        if ![.version, .info, .features].contains(action) { try checkID() }
     }
 }

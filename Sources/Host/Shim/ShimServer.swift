@@ -80,12 +80,16 @@ package enum ShimServer {
             ledger.end()
             if let context { context.whenAnswered { done.succeed() } } else { done.succeed() }
         }
+        let unused = UnusedShim(after: Deadline.unused.limit, on: loop, isUnused: sandboxes.haveNoContainer) {
+            log.warning("the shim ends: it has no container and no client")
+            await tasks.end()
+        }
         let server = RPCServer(
             eventLoop: loop,
             services: [
                 "containerd.task.v2.Task": tasks.answer, "containerd.task.v3.Task": tasks.answer,
                 AgentServiceClient.serviceName: GuestQueries.service(sandboxes),
-            ])
+            ], clientsChanged: unused.clientsChanged)
         Task(executorPreference: LoopExecutor(loop)) {
             do { _ = try await server.listen(socket: listener) } catch { done.fail(error) }
         }

@@ -1,6 +1,7 @@
 #define _GNU_SOURCE
 #include "clinux.h"
 #include "container.h"
+#include "idle.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -150,6 +151,12 @@ static void child(const struct clx_spawn *request, int report, int gate) {
     if (highest == FAILED) fail(kept, clx_spawn_arrange_descriptors);
     // Closes everything above the table at exec. This project's own descriptors are close-on-exec already.
     syscall(SYS_close_range, highest + 1, ~0U, CLOEXEC_RANGE);
+    if (request->idle) {
+        // Ends the report: there is no program to execute.
+        syscall(SYS_close_range, highest + 1, ~0U, 0);
+        clx_set_thread_name(request->idle);
+        clx_idle(request->idle, strlen(request->idle) + 1, request->idle_room, highest);
+    }
     clx_reset_signals();
     execve(request->executable, request->arguments, request->environment);
     fail(kept, clx_spawn_execute);

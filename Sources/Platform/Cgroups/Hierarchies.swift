@@ -16,6 +16,18 @@ package struct Hierarchies: Sendable, Equatable {
     /// The hierarchies of this process's mount namespace; none when /proc can't be read.
     package static var current: Hierarchies { Hierarchies((try? MountTable.read()) ?? []) }
 
+    /// The hierarchies of version 1 whose figures no monitor takes for a container's use (cAdvisor's
+    /// `supportedSubsystems` are the others); none in version 2.
+    package var unmeasured: Hierarchies {
+        Hierarchies(isUnified ? [] : all.filter { $0.controllers.isDisjoint(with: Self.measured) })
+    }
+
+    private static let measured: Set<String> = [
+        "cpu", "cpuacct", "memory", "hugetlb", "pids", "cpuset", "blkio", "devices", "perf_event",
+    ]
+
+    private init(_ all: [Hierarchy]) { self.all = all }
+
     /// Words among a hierarchy's options that are no controllers.
     private static let otherOptions: Set<String> = ["rw", "ro", "xattr", "clone_children"]
 

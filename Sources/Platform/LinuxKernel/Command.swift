@@ -31,6 +31,8 @@ package struct Command: Sendable {
     package var networkNamespace: String?
     /// Path of a cgroup v2 directory to start in.
     package var cgroup: String?
+    /// Executes no program: see `idle(named:report:)`.
+    package private(set) var isIdle = false
     /// CLONE_NEW* flags (clone(2)).
     package var newNamespaces: UInt64 = 0
 
@@ -38,6 +40,22 @@ package struct Command: Sendable {
         self.executable = executable
         self.arguments = arguments
         self.environment = environment ?? Command.inheritedEnvironment
+    }
+
+    /// A child that executes no program and only waits, in a few pages of memory. It has no privileges, and dies with
+    /// the thread that starts it.
+    /// - Parameters:
+    ///   - name: what ps(1) shows.
+    ///   - report: gets the number of each signal that the child is sent, a byte each; SIGKILL and SIGSTOP can't be
+    ///     caught.
+    package static func idle(named name: String, report: Int32) -> Command {
+        var command = Command("/proc/self/exe", environment: [])
+        (command.name, command.isIdle) = (name, true)
+        command.descriptors = [3: report]
+        command.newSession = true
+        command.diesWithParent = true
+        command.withoutPrivileges = true
+        return command
     }
 
     /// Sets a variable of the child's environment, or removes it when `value` is nil. Keeps one entry per name, as

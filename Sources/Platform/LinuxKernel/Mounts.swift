@@ -22,10 +22,11 @@ package enum Mounts {
         try attach(copy(source, readOnly: readOnly), at: target)
     }
 
-    /// Copies a mount without attaching it (open_tree(2)), with nosuid.
+    /// Copies a mount without attaching it (open_tree(2)), with nosuid. Later mounts propagate from the source to the
+    /// copy, never back (mount_namespaces(7)): removing a copy of /sys must not unmount what is below the host's.
     /// - Parameters:
     ///   - recursive: copies all mounts below it too.
-    ///   - alone: makes the copy private (mount_namespaces(7)): later mounts don't propagate between copy and source.
+    ///   - alone: makes the copy private: later mounts don't propagate to it either.
     ///   - devices: without nodev.
     ///   - process: looks `source` up in the mount namespace of this process; managers may mount only there.
     package static func copy(
@@ -35,7 +36,7 @@ package enum Mounts {
         let attributes =
             MountAttribute.noSetuid | (devices ? 0 : MountAttribute.noDevices)
             | (readOnly ? MountAttribute.readOnly : 0)
-        let (below, propagation) = (Int32(recursive ? 1 : 0), alone ? UInt64(MS_PRIVATE) : 0)
+        let (below, propagation) = (Int32(recursive ? 1 : 0), UInt64(alone ? MS_PRIVATE : MS_SLAVE))
         guard let process else {
             return unsafe FileDescriptor(
                 owning: try checkNegativeErrno(

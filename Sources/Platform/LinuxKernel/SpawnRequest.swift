@@ -27,6 +27,12 @@ import Glibc
         unsafe arguments = clx_spawn()
         // SAFETY: `memory` and `descriptors` live as long as this object.
         unsafe arguments.executable = memory.string(command.executable)
+        if command.isIdle {
+            let room = (try? Files.read("/proc/self/cmdline"))?.count ?? 0
+            let name = String(decoding: (command.name ?? "").utf8.prefix(max(0, room - 1)), as: UTF8.self)
+            unsafe arguments.idle = memory.string(name)
+            unsafe arguments.idle_room = room
+        }
         unsafe arguments.arguments = memory.strings([command.name ?? command.executable] + command.arguments)
         unsafe arguments.environment = memory.strings(command.environment)
         unsafe arguments.directory = command.directory.map { unsafe memory.string($0) }

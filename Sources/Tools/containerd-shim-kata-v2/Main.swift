@@ -17,6 +17,8 @@ struct Main {
                 print(
                     "Kata Containers containerd shim (Swift): id: \"io.containerd.kata.v2\", version: \(Version.current)"
                 )
+            case .info: try FileDescriptor(owning: 1).writeAll(try ShimInfo.run(), to: "standard output")
+            case .features: print(ShimInfo.featuresText)
             case .start: try FileDescriptor(owning: 1).writeAll(try ShimStart.run(flags), to: "standard output")
             case .delete: try ShimDelete.run(flags)
             case .serve: try ShimServer.run(flags)

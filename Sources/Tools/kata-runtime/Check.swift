@@ -15,7 +15,9 @@ struct Check: ParsableCommand {
 
     func run() throws {
         let (lines, isSound) =
-            try leaks ? HostCheck.leaks(fix: fix) : HostCheck.host(runtime.context.loadConfiguration())
+            try leaks
+            ? HostCheck.leaks(root: runtime.context.root, fix: fix)
+            : HostCheck.host(runtime.context.loadConfiguration())
         for line in lines { print(line) }
         guard isSound else { throw ExitCode(1) }
         if !leaks { print("System is capable of running Kata Containers") }

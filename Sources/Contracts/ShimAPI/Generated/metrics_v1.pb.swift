@@ -22,62 +22,59 @@ fileprivate nonisolated struct _GeneratedWithProtocGenSwiftVersion: SwiftProtobu
   typealias Version = _2
 }
 
-package nonisolated struct Io_Containerd_Cgroups_V1_Metrics: @unchecked Sendable {
+package nonisolated struct Io_Containerd_Cgroups_V1_Metrics: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
   // methods supported on all messages.
 
-  package var hugetlb: [Io_Containerd_Cgroups_V1_HugetlbStat] {
-    get {_storage._hugetlb}
-    set {_uniqueStorage()._hugetlb = newValue}
-  }
+  package var hugetlb: [Io_Containerd_Cgroups_V1_HugetlbStat] = []
 
   package var pids: Io_Containerd_Cgroups_V1_PidsStat {
-    get {_storage._pids ?? Io_Containerd_Cgroups_V1_PidsStat()}
-    set {_uniqueStorage()._pids = newValue}
+    get {_pids ?? Io_Containerd_Cgroups_V1_PidsStat()}
+    set {_pids = newValue}
   }
   /// Returns true if `pids` has been explicitly set.
-  package var hasPids: Bool {_storage._pids != nil}
+  package var hasPids: Bool {self._pids != nil}
   /// Clears the value of `pids`. Subsequent reads from it will return its default value.
-  package mutating func clearPids() {_uniqueStorage()._pids = nil}
+  package mutating func clearPids() {self._pids = nil}
 
   package var cpu: Io_Containerd_Cgroups_V1_CPUStat {
-    get {_storage._cpu ?? Io_Containerd_Cgroups_V1_CPUStat()}
-    set {_uniqueStorage()._cpu = newValue}
+    get {_cpu ?? Io_Containerd_Cgroups_V1_CPUStat()}
+    set {_cpu = newValue}
   }
   /// Returns true if `cpu` has been explicitly set.
-  package var hasCpu: Bool {_storage._cpu != nil}
+  package var hasCpu: Bool {self._cpu != nil}
   /// Clears the value of `cpu`. Subsequent reads from it will return its default value.
-  package mutating func clearCpu() {_uniqueStorage()._cpu = nil}
+  package mutating func clearCpu() {self._cpu = nil}
 
   package var memory: Io_Containerd_Cgroups_V1_MemoryStat {
-    get {_storage._memory ?? Io_Containerd_Cgroups_V1_MemoryStat()}
-    set {_uniqueStorage()._memory = newValue}
+    get {_memory ?? Io_Containerd_Cgroups_V1_MemoryStat()}
+    set {_memory = newValue}
   }
   /// Returns true if `memory` has been explicitly set.
-  package var hasMemory: Bool {_storage._memory != nil}
+  package var hasMemory: Bool {self._memory != nil}
   /// Clears the value of `memory`. Subsequent reads from it will return its default value.
-  package mutating func clearMemory() {_uniqueStorage()._memory = nil}
+  package mutating func clearMemory() {self._memory = nil}
 
   package var blkio: Io_Containerd_Cgroups_V1_BlkIOStat {
-    get {_storage._blkio ?? Io_Containerd_Cgroups_V1_BlkIOStat()}
-    set {_uniqueStorage()._blkio = newValue}
+    get {_blkio ?? Io_Containerd_Cgroups_V1_BlkIOStat()}
+    set {_blkio = newValue}
   }
   /// Returns true if `blkio` has been explicitly set.
-  package var hasBlkio: Bool {_storage._blkio != nil}
+  package var hasBlkio: Bool {self._blkio != nil}
   /// Clears the value of `blkio`. Subsequent reads from it will return its default value.
-  package mutating func clearBlkio() {_uniqueStorage()._blkio = nil}
+  package mutating func clearBlkio() {self._blkio = nil}
 
-  package var network: [Io_Containerd_Cgroups_V1_NetworkStat] {
-    get {_storage._network}
-    set {_uniqueStorage()._network = newValue}
-  }
+  package var network: [Io_Containerd_Cgroups_V1_NetworkStat] = []
 
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
   package init() {}
 
-  fileprivate var _storage = _StorageClass.defaultInstance
+  fileprivate var _pids: Io_Containerd_Cgroups_V1_PidsStat? = nil
+  fileprivate var _cpu: Io_Containerd_Cgroups_V1_CPUStat? = nil
+  fileprivate var _memory: Io_Containerd_Cgroups_V1_MemoryStat? = nil
+  fileprivate var _blkio: Io_Containerd_Cgroups_V1_BlkIOStat? = nil
 }
 
 package nonisolated struct Io_Containerd_Cgroups_V1_PidsStat: Sendable {
@@ -157,41 +154,172 @@ package nonisolated struct Io_Containerd_Cgroups_V1_Throttle: Sendable {
   package init() {}
 }
 
-package nonisolated struct Io_Containerd_Cgroups_V1_MemoryStat: Sendable {
+package nonisolated struct Io_Containerd_Cgroups_V1_MemoryStat: @unchecked Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
   // methods supported on all messages.
 
-  package var cache: UInt64 = 0
+  package var cache: UInt64 {
+    get {_storage._cache}
+    set {_uniqueStorage()._cache = newValue}
+  }
 
-  package var rss: UInt64 = 0
+  package var rss: UInt64 {
+    get {_storage._rss}
+    set {_uniqueStorage()._rss = newValue}
+  }
 
-  package var totalInactiveFile: UInt64 = 0
+  package var mappedFile: UInt64 {
+    get {_storage._mappedFile}
+    set {_uniqueStorage()._mappedFile = newValue}
+  }
+
+  package var dirty: UInt64 {
+    get {_storage._dirty}
+    set {_uniqueStorage()._dirty = newValue}
+  }
+
+  package var writeback: UInt64 {
+    get {_storage._writeback}
+    set {_uniqueStorage()._writeback = newValue}
+  }
+
+  package var pgFault: UInt64 {
+    get {_storage._pgFault}
+    set {_uniqueStorage()._pgFault = newValue}
+  }
+
+  package var pgMajFault: UInt64 {
+    get {_storage._pgMajFault}
+    set {_uniqueStorage()._pgMajFault = newValue}
+  }
+
+  package var inactiveAnon: UInt64 {
+    get {_storage._inactiveAnon}
+    set {_uniqueStorage()._inactiveAnon = newValue}
+  }
+
+  package var activeAnon: UInt64 {
+    get {_storage._activeAnon}
+    set {_uniqueStorage()._activeAnon = newValue}
+  }
+
+  package var inactiveFile: UInt64 {
+    get {_storage._inactiveFile}
+    set {_uniqueStorage()._inactiveFile = newValue}
+  }
+
+  package var activeFile: UInt64 {
+    get {_storage._activeFile}
+    set {_uniqueStorage()._activeFile = newValue}
+  }
+
+  package var unevictable: UInt64 {
+    get {_storage._unevictable}
+    set {_uniqueStorage()._unevictable = newValue}
+  }
+
+  package var totalCache: UInt64 {
+    get {_storage._totalCache}
+    set {_uniqueStorage()._totalCache = newValue}
+  }
+
+  package var totalRss: UInt64 {
+    get {_storage._totalRss}
+    set {_uniqueStorage()._totalRss = newValue}
+  }
+
+  package var totalMappedFile: UInt64 {
+    get {_storage._totalMappedFile}
+    set {_uniqueStorage()._totalMappedFile = newValue}
+  }
+
+  package var totalDirty: UInt64 {
+    get {_storage._totalDirty}
+    set {_uniqueStorage()._totalDirty = newValue}
+  }
+
+  package var totalWriteback: UInt64 {
+    get {_storage._totalWriteback}
+    set {_uniqueStorage()._totalWriteback = newValue}
+  }
+
+  package var totalPgFault: UInt64 {
+    get {_storage._totalPgFault}
+    set {_uniqueStorage()._totalPgFault = newValue}
+  }
+
+  package var totalPgMajFault: UInt64 {
+    get {_storage._totalPgMajFault}
+    set {_uniqueStorage()._totalPgMajFault = newValue}
+  }
+
+  package var totalInactiveAnon: UInt64 {
+    get {_storage._totalInactiveAnon}
+    set {_uniqueStorage()._totalInactiveAnon = newValue}
+  }
+
+  package var totalActiveAnon: UInt64 {
+    get {_storage._totalActiveAnon}
+    set {_uniqueStorage()._totalActiveAnon = newValue}
+  }
+
+  package var totalInactiveFile: UInt64 {
+    get {_storage._totalInactiveFile}
+    set {_uniqueStorage()._totalInactiveFile = newValue}
+  }
+
+  package var totalActiveFile: UInt64 {
+    get {_storage._totalActiveFile}
+    set {_uniqueStorage()._totalActiveFile = newValue}
+  }
+
+  package var totalUnevictable: UInt64 {
+    get {_storage._totalUnevictable}
+    set {_uniqueStorage()._totalUnevictable = newValue}
+  }
 
   package var usage: Io_Containerd_Cgroups_V1_MemoryEntry {
-    get {_usage ?? Io_Containerd_Cgroups_V1_MemoryEntry()}
-    set {_usage = newValue}
+    get {_storage._usage ?? Io_Containerd_Cgroups_V1_MemoryEntry()}
+    set {_uniqueStorage()._usage = newValue}
   }
   /// Returns true if `usage` has been explicitly set.
-  package var hasUsage: Bool {self._usage != nil}
+  package var hasUsage: Bool {_storage._usage != nil}
   /// Clears the value of `usage`. Subsequent reads from it will return its default value.
-  package mutating func clearUsage() {self._usage = nil}
+  package mutating func clearUsage() {_uniqueStorage()._usage = nil}
 
   package var swap: Io_Containerd_Cgroups_V1_MemoryEntry {
-    get {_swap ?? Io_Containerd_Cgroups_V1_MemoryEntry()}
-    set {_swap = newValue}
+    get {_storage._swap ?? Io_Containerd_Cgroups_V1_MemoryEntry()}
+    set {_uniqueStorage()._swap = newValue}
   }
   /// Returns true if `swap` has been explicitly set.
-  package var hasSwap: Bool {self._swap != nil}
+  package var hasSwap: Bool {_storage._swap != nil}
   /// Clears the value of `swap`. Subsequent reads from it will return its default value.
-  package mutating func clearSwap() {self._swap = nil}
+  package mutating func clearSwap() {_uniqueStorage()._swap = nil}
+
+  package var kernel: Io_Containerd_Cgroups_V1_MemoryEntry {
+    get {_storage._kernel ?? Io_Containerd_Cgroups_V1_MemoryEntry()}
+    set {_uniqueStorage()._kernel = newValue}
+  }
+  /// Returns true if `kernel` has been explicitly set.
+  package var hasKernel: Bool {_storage._kernel != nil}
+  /// Clears the value of `kernel`. Subsequent reads from it will return its default value.
+  package mutating func clearKernel() {_uniqueStorage()._kernel = nil}
+
+  package var kernelTcp: Io_Containerd_Cgroups_V1_MemoryEntry {
+    get {_storage._kernelTcp ?? Io_Containerd_Cgroups_V1_MemoryEntry()}
+    set {_uniqueStorage()._kernelTcp = newValue}
+  }
+  /// Returns true if `kernelTcp` has been explicitly set.
+  package var hasKernelTcp: Bool {_storage._kernelTcp != nil}
+  /// Clears the value of `kernelTcp`. Subsequent reads from it will return its default value.
+  package mutating func clearKernelTcp() {_uniqueStorage()._kernelTcp = nil}
 
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
   package init() {}
 
-  fileprivate var _usage: Io_Containerd_Cgroups_V1_MemoryEntry? = nil
-  fileprivate var _swap: Io_Containerd_Cgroups_V1_MemoryEntry? = nil
+  fileprivate var _storage = _StorageClass.defaultInstance
 }
 
 package nonisolated struct Io_Containerd_Cgroups_V1_MemoryEntry: Sendable {
@@ -300,102 +428,56 @@ nonisolated extension Io_Containerd_Cgroups_V1_Metrics: SwiftProtobuf.Message, S
   package static let protoMessageName: String = _protobuf_package + ".Metrics"
   package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}hugetlb\0\u{1}pids\0\u{1}cpu\0\u{1}memory\0\u{1}blkio\0\u{2}\u{2}network\0")
 
-  fileprivate class _StorageClass {
-    var _hugetlb: [Io_Containerd_Cgroups_V1_HugetlbStat] = []
-    var _pids: Io_Containerd_Cgroups_V1_PidsStat? = nil
-    var _cpu: Io_Containerd_Cgroups_V1_CPUStat? = nil
-    var _memory: Io_Containerd_Cgroups_V1_MemoryStat? = nil
-    var _blkio: Io_Containerd_Cgroups_V1_BlkIOStat? = nil
-    var _network: [Io_Containerd_Cgroups_V1_NetworkStat] = []
-
-      // This property is used as the initial default value for new instances of the type.
-      // The type itself is protecting the reference to its storage via CoW semantics.
-      // This will force a copy to be made of this reference when the first mutation occurs;
-      // hence, it is safe to mark this as `nonisolated(unsafe)`.
-      static nonisolated(unsafe) let defaultInstance = _StorageClass()
-
-    private init() {}
-
-    init(copying source: _StorageClass) {
-      _hugetlb = source._hugetlb
-      _pids = source._pids
-      _cpu = source._cpu
-      _memory = source._memory
-      _blkio = source._blkio
-      _network = source._network
-    }
-  }
-
-  fileprivate mutating func _uniqueStorage() -> _StorageClass {
-    if !isKnownUniquelyReferenced(&_storage) {
-      _storage = _StorageClass(copying: _storage)
-    }
-    return _storage
-  }
-
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
-    _ = _uniqueStorage()
-    try withExtendedLifetime(_storage) { (_storage: _StorageClass) in
-      while let fieldNumber = try decoder.nextFieldNumber() {
-        // The use of inline closures is to circumvent an issue where the compiler
-        // allocates stack space for every case branch when no optimizations are
-        // enabled. https://github.com/apple/swift-protobuf/issues/1034
-        switch fieldNumber {
-        case 1: try { try decoder.decodeRepeatedMessageField(value: &_storage._hugetlb) }()
-        case 2: try { try decoder.decodeSingularMessageField(value: &_storage._pids) }()
-        case 3: try { try decoder.decodeSingularMessageField(value: &_storage._cpu) }()
-        case 4: try { try decoder.decodeSingularMessageField(value: &_storage._memory) }()
-        case 5: try { try decoder.decodeSingularMessageField(value: &_storage._blkio) }()
-        case 7: try { try decoder.decodeRepeatedMessageField(value: &_storage._network) }()
-        default: break
-        }
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeRepeatedMessageField(value: &self.hugetlb) }()
+      case 2: try { try decoder.decodeSingularMessageField(value: &self._pids) }()
+      case 3: try { try decoder.decodeSingularMessageField(value: &self._cpu) }()
+      case 4: try { try decoder.decodeSingularMessageField(value: &self._memory) }()
+      case 5: try { try decoder.decodeSingularMessageField(value: &self._blkio) }()
+      case 7: try { try decoder.decodeRepeatedMessageField(value: &self.network) }()
+      default: break
       }
     }
   }
 
   package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
-    try withExtendedLifetime(_storage) { (_storage: _StorageClass) in
-      // The use of inline closures is to circumvent an issue where the compiler
-      // allocates stack space for every if/case branch local when no optimizations
-      // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
-      // https://github.com/apple/swift-protobuf/issues/1182
-      if !_storage._hugetlb.isEmpty {
-        try visitor.visitRepeatedMessageField(value: _storage._hugetlb, fieldNumber: 1)
-      }
-      try { if let v = _storage._pids {
-        try visitor.visitSingularMessageField(value: v, fieldNumber: 2)
-      } }()
-      try { if let v = _storage._cpu {
-        try visitor.visitSingularMessageField(value: v, fieldNumber: 3)
-      } }()
-      try { if let v = _storage._memory {
-        try visitor.visitSingularMessageField(value: v, fieldNumber: 4)
-      } }()
-      try { if let v = _storage._blkio {
-        try visitor.visitSingularMessageField(value: v, fieldNumber: 5)
-      } }()
-      if !_storage._network.isEmpty {
-        try visitor.visitRepeatedMessageField(value: _storage._network, fieldNumber: 7)
-      }
+    // The use of inline closures is to circumvent an issue where the compiler
+    // allocates stack space for every if/case branch local when no optimizations
+    // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
+    // https://github.com/apple/swift-protobuf/issues/1182
+    if !self.hugetlb.isEmpty {
+      try visitor.visitRepeatedMessageField(value: self.hugetlb, fieldNumber: 1)
+    }
+    try { if let v = self._pids {
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 2)
+    } }()
+    try { if let v = self._cpu {
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 3)
+    } }()
+    try { if let v = self._memory {
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 4)
+    } }()
+    try { if let v = self._blkio {
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 5)
+    } }()
+    if !self.network.isEmpty {
+      try visitor.visitRepeatedMessageField(value: self.network, fieldNumber: 7)
     }
     try unknownFields.traverse(visitor: &visitor)
   }
 
   package static func ==(lhs: Io_Containerd_Cgroups_V1_Metrics, rhs: Io_Containerd_Cgroups_V1_Metrics) -> Bool {
-    if lhs._storage !== rhs._storage {
-      let storagesAreEqual: Bool = withExtendedLifetime((lhs._storage, rhs._storage)) { (_args: (_StorageClass, _StorageClass)) in
-        let _storage = _args.0
-        let rhs_storage = _args.1
-        if _storage._hugetlb != rhs_storage._hugetlb {return false}
-        if _storage._pids != rhs_storage._pids {return false}
-        if _storage._cpu != rhs_storage._cpu {return false}
-        if _storage._memory != rhs_storage._memory {return false}
-        if _storage._blkio != rhs_storage._blkio {return false}
-        if _storage._network != rhs_storage._network {return false}
-        return true
-      }
-      if !storagesAreEqual {return false}
-    }
+    if lhs.hugetlb != rhs.hugetlb {return false}
+    if lhs._pids != rhs._pids {return false}
+    if lhs._cpu != rhs._cpu {return false}
+    if lhs._memory != rhs._memory {return false}
+    if lhs._blkio != rhs._blkio {return false}
+    if lhs.network != rhs.network {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
@@ -557,53 +639,258 @@ nonisolated extension Io_Containerd_Cgroups_V1_Throttle: SwiftProtobuf.Message, 
 
 nonisolated extension Io_Containerd_Cgroups_V1_MemoryStat: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".MemoryStat"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}cache\0\u{1}rss\0\u{4}\u{1c}total_inactive_file\0\u{2}\u{3}usage\0\u{1}swap\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}cache\0\u{1}rss\0\u{4}\u{2}mapped_file\0\u{1}dirty\0\u{1}writeback\0\u{4}\u{3}pg_fault\0\u{3}pg_maj_fault\0\u{3}inactive_anon\0\u{3}active_anon\0\u{3}inactive_file\0\u{3}active_file\0\u{1}unevictable\0\u{4}\u{3}total_cache\0\u{3}total_rss\0\u{4}\u{2}total_mapped_file\0\u{3}total_dirty\0\u{3}total_writeback\0\u{4}\u{3}total_pg_fault\0\u{3}total_pg_maj_fault\0\u{3}total_inactive_anon\0\u{3}total_active_anon\0\u{3}total_inactive_file\0\u{3}total_active_file\0\u{3}total_unevictable\0\u{1}usage\0\u{1}swap\0\u{1}kernel\0\u{3}kernel_tcp\0")
+
+  fileprivate class _StorageClass {
+    var _cache: UInt64 = 0
+    var _rss: UInt64 = 0
+    var _mappedFile: UInt64 = 0
+    var _dirty: UInt64 = 0
+    var _writeback: UInt64 = 0
+    var _pgFault: UInt64 = 0
+    var _pgMajFault: UInt64 = 0
+    var _inactiveAnon: UInt64 = 0
+    var _activeAnon: UInt64 = 0
+    var _inactiveFile: UInt64 = 0
+    var _activeFile: UInt64 = 0
+    var _unevictable: UInt64 = 0
+    var _totalCache: UInt64 = 0
+    var _totalRss: UInt64 = 0
+    var _totalMappedFile: UInt64 = 0
+    var _totalDirty: UInt64 = 0
+    var _totalWriteback: UInt64 = 0
+    var _totalPgFault: UInt64 = 0
+    var _totalPgMajFault: UInt64 = 0
+    var _totalInactiveAnon: UInt64 = 0
+    var _totalActiveAnon: UInt64 = 0
+    var _totalInactiveFile: UInt64 = 0
+    var _totalActiveFile: UInt64 = 0
+    var _totalUnevictable: UInt64 = 0
+    var _usage: Io_Containerd_Cgroups_V1_MemoryEntry? = nil
+    var _swap: Io_Containerd_Cgroups_V1_MemoryEntry? = nil
+    var _kernel: Io_Containerd_Cgroups_V1_MemoryEntry? = nil
+    var _kernelTcp: Io_Containerd_Cgroups_V1_MemoryEntry? = nil
+
+      // This property is used as the initial default value for new instances of the type.
+      // The type itself is protecting the reference to its storage via CoW semantics.
+      // This will force a copy to be made of this reference when the first mutation occurs;
+      // hence, it is safe to mark this as `nonisolated(unsafe)`.
+      static nonisolated(unsafe) let defaultInstance = _StorageClass()
+
+    private init() {}
+
+    init(copying source: _StorageClass) {
+      _cache = source._cache
+      _rss = source._rss
+      _mappedFile = source._mappedFile
+      _dirty = source._dirty
+      _writeback = source._writeback
+      _pgFault = source._pgFault
+      _pgMajFault = source._pgMajFault
+      _inactiveAnon = source._inactiveAnon
+      _activeAnon = source._activeAnon
+      _inactiveFile = source._inactiveFile
+      _activeFile = source._activeFile
+      _unevictable = source._unevictable
+      _totalCache = source._totalCache
+      _totalRss = source._totalRss
+      _totalMappedFile = source._totalMappedFile
+      _totalDirty = source._totalDirty
+      _totalWriteback = source._totalWriteback
+      _totalPgFault = source._totalPgFault
+      _totalPgMajFault = source._totalPgMajFault
+      _totalInactiveAnon = source._totalInactiveAnon
+      _totalActiveAnon = source._totalActiveAnon
+      _totalInactiveFile = source._totalInactiveFile
+      _totalActiveFile = source._totalActiveFile
+      _totalUnevictable = source._totalUnevictable
+      _usage = source._usage
+      _swap = source._swap
+      _kernel = source._kernel
+      _kernelTcp = source._kernelTcp
+    }
+  }
+
+  fileprivate mutating func _uniqueStorage() -> _StorageClass {
+    if !isKnownUniquelyReferenced(&_storage) {
+      _storage = _StorageClass(copying: _storage)
+    }
+    return _storage
+  }
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
-    while let fieldNumber = try decoder.nextFieldNumber() {
-      // The use of inline closures is to circumvent an issue where the compiler
-      // allocates stack space for every case branch when no optimizations are
-      // enabled. https://github.com/apple/swift-protobuf/issues/1034
-      switch fieldNumber {
-      case 1: try { try decoder.decodeSingularUInt64Field(value: &self.cache) }()
-      case 2: try { try decoder.decodeSingularUInt64Field(value: &self.rss) }()
-      case 30: try { try decoder.decodeSingularUInt64Field(value: &self.totalInactiveFile) }()
-      case 33: try { try decoder.decodeSingularMessageField(value: &self._usage) }()
-      case 34: try { try decoder.decodeSingularMessageField(value: &self._swap) }()
-      default: break
+    _ = _uniqueStorage()
+    try withExtendedLifetime(_storage) { (_storage: _StorageClass) in
+      while let fieldNumber = try decoder.nextFieldNumber() {
+        // The use of inline closures is to circumvent an issue where the compiler
+        // allocates stack space for every case branch when no optimizations are
+        // enabled. https://github.com/apple/swift-protobuf/issues/1034
+        switch fieldNumber {
+        case 1: try { try decoder.decodeSingularUInt64Field(value: &_storage._cache) }()
+        case 2: try { try decoder.decodeSingularUInt64Field(value: &_storage._rss) }()
+        case 4: try { try decoder.decodeSingularUInt64Field(value: &_storage._mappedFile) }()
+        case 5: try { try decoder.decodeSingularUInt64Field(value: &_storage._dirty) }()
+        case 6: try { try decoder.decodeSingularUInt64Field(value: &_storage._writeback) }()
+        case 9: try { try decoder.decodeSingularUInt64Field(value: &_storage._pgFault) }()
+        case 10: try { try decoder.decodeSingularUInt64Field(value: &_storage._pgMajFault) }()
+        case 11: try { try decoder.decodeSingularUInt64Field(value: &_storage._inactiveAnon) }()
+        case 12: try { try decoder.decodeSingularUInt64Field(value: &_storage._activeAnon) }()
+        case 13: try { try decoder.decodeSingularUInt64Field(value: &_storage._inactiveFile) }()
+        case 14: try { try decoder.decodeSingularUInt64Field(value: &_storage._activeFile) }()
+        case 15: try { try decoder.decodeSingularUInt64Field(value: &_storage._unevictable) }()
+        case 18: try { try decoder.decodeSingularUInt64Field(value: &_storage._totalCache) }()
+        case 19: try { try decoder.decodeSingularUInt64Field(value: &_storage._totalRss) }()
+        case 21: try { try decoder.decodeSingularUInt64Field(value: &_storage._totalMappedFile) }()
+        case 22: try { try decoder.decodeSingularUInt64Field(value: &_storage._totalDirty) }()
+        case 23: try { try decoder.decodeSingularUInt64Field(value: &_storage._totalWriteback) }()
+        case 26: try { try decoder.decodeSingularUInt64Field(value: &_storage._totalPgFault) }()
+        case 27: try { try decoder.decodeSingularUInt64Field(value: &_storage._totalPgMajFault) }()
+        case 28: try { try decoder.decodeSingularUInt64Field(value: &_storage._totalInactiveAnon) }()
+        case 29: try { try decoder.decodeSingularUInt64Field(value: &_storage._totalActiveAnon) }()
+        case 30: try { try decoder.decodeSingularUInt64Field(value: &_storage._totalInactiveFile) }()
+        case 31: try { try decoder.decodeSingularUInt64Field(value: &_storage._totalActiveFile) }()
+        case 32: try { try decoder.decodeSingularUInt64Field(value: &_storage._totalUnevictable) }()
+        case 33: try { try decoder.decodeSingularMessageField(value: &_storage._usage) }()
+        case 34: try { try decoder.decodeSingularMessageField(value: &_storage._swap) }()
+        case 35: try { try decoder.decodeSingularMessageField(value: &_storage._kernel) }()
+        case 36: try { try decoder.decodeSingularMessageField(value: &_storage._kernelTcp) }()
+        default: break
+        }
       }
     }
   }
 
   package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
-    // The use of inline closures is to circumvent an issue where the compiler
-    // allocates stack space for every if/case branch local when no optimizations
-    // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
-    // https://github.com/apple/swift-protobuf/issues/1182
-    if self.cache != 0 {
-      try visitor.visitSingularUInt64Field(value: self.cache, fieldNumber: 1)
+    try withExtendedLifetime(_storage) { (_storage: _StorageClass) in
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every if/case branch local when no optimizations
+      // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
+      // https://github.com/apple/swift-protobuf/issues/1182
+      if _storage._cache != 0 {
+        try visitor.visitSingularUInt64Field(value: _storage._cache, fieldNumber: 1)
+      }
+      if _storage._rss != 0 {
+        try visitor.visitSingularUInt64Field(value: _storage._rss, fieldNumber: 2)
+      }
+      if _storage._mappedFile != 0 {
+        try visitor.visitSingularUInt64Field(value: _storage._mappedFile, fieldNumber: 4)
+      }
+      if _storage._dirty != 0 {
+        try visitor.visitSingularUInt64Field(value: _storage._dirty, fieldNumber: 5)
+      }
+      if _storage._writeback != 0 {
+        try visitor.visitSingularUInt64Field(value: _storage._writeback, fieldNumber: 6)
+      }
+      if _storage._pgFault != 0 {
+        try visitor.visitSingularUInt64Field(value: _storage._pgFault, fieldNumber: 9)
+      }
+      if _storage._pgMajFault != 0 {
+        try visitor.visitSingularUInt64Field(value: _storage._pgMajFault, fieldNumber: 10)
+      }
+      if _storage._inactiveAnon != 0 {
+        try visitor.visitSingularUInt64Field(value: _storage._inactiveAnon, fieldNumber: 11)
+      }
+      if _storage._activeAnon != 0 {
+        try visitor.visitSingularUInt64Field(value: _storage._activeAnon, fieldNumber: 12)
+      }
+      if _storage._inactiveFile != 0 {
+        try visitor.visitSingularUInt64Field(value: _storage._inactiveFile, fieldNumber: 13)
+      }
+      if _storage._activeFile != 0 {
+        try visitor.visitSingularUInt64Field(value: _storage._activeFile, fieldNumber: 14)
+      }
+      if _storage._unevictable != 0 {
+        try visitor.visitSingularUInt64Field(value: _storage._unevictable, fieldNumber: 15)
+      }
+      if _storage._totalCache != 0 {
+        try visitor.visitSingularUInt64Field(value: _storage._totalCache, fieldNumber: 18)
+      }
+      if _storage._totalRss != 0 {
+        try visitor.visitSingularUInt64Field(value: _storage._totalRss, fieldNumber: 19)
+      }
+      if _storage._totalMappedFile != 0 {
+        try visitor.visitSingularUInt64Field(value: _storage._totalMappedFile, fieldNumber: 21)
+      }
+      if _storage._totalDirty != 0 {
+        try visitor.visitSingularUInt64Field(value: _storage._totalDirty, fieldNumber: 22)
+      }
+      if _storage._totalWriteback != 0 {
+        try visitor.visitSingularUInt64Field(value: _storage._totalWriteback, fieldNumber: 23)
+      }
+      if _storage._totalPgFault != 0 {
+        try visitor.visitSingularUInt64Field(value: _storage._totalPgFault, fieldNumber: 26)
+      }
+      if _storage._totalPgMajFault != 0 {
+        try visitor.visitSingularUInt64Field(value: _storage._totalPgMajFault, fieldNumber: 27)
+      }
+      if _storage._totalInactiveAnon != 0 {
+        try visitor.visitSingularUInt64Field(value: _storage._totalInactiveAnon, fieldNumber: 28)
+      }
+      if _storage._totalActiveAnon != 0 {
+        try visitor.visitSingularUInt64Field(value: _storage._totalActiveAnon, fieldNumber: 29)
+      }
+      if _storage._totalInactiveFile != 0 {
+        try visitor.visitSingularUInt64Field(value: _storage._totalInactiveFile, fieldNumber: 30)
+      }
+      if _storage._totalActiveFile != 0 {
+        try visitor.visitSingularUInt64Field(value: _storage._totalActiveFile, fieldNumber: 31)
+      }
+      if _storage._totalUnevictable != 0 {
+        try visitor.visitSingularUInt64Field(value: _storage._totalUnevictable, fieldNumber: 32)
+      }
+      try { if let v = _storage._usage {
+        try visitor.visitSingularMessageField(value: v, fieldNumber: 33)
+      } }()
+      try { if let v = _storage._swap {
+        try visitor.visitSingularMessageField(value: v, fieldNumber: 34)
+      } }()
+      try { if let v = _storage._kernel {
+        try visitor.visitSingularMessageField(value: v, fieldNumber: 35)
+      } }()
+      try { if let v = _storage._kernelTcp {
+        try visitor.visitSingularMessageField(value: v, fieldNumber: 36)
+      } }()
     }
-    if self.rss != 0 {
-      try visitor.visitSingularUInt64Field(value: self.rss, fieldNumber: 2)
-    }
-    if self.totalInactiveFile != 0 {
-      try visitor.visitSingularUInt64Field(value: self.totalInactiveFile, fieldNumber: 30)
-    }
-    try { if let v = self._usage {
-      try visitor.visitSingularMessageField(value: v, fieldNumber: 33)
-    } }()
-    try { if let v = self._swap {
-      try visitor.visitSingularMessageField(value: v, fieldNumber: 34)
-    } }()
     try unknownFields.traverse(visitor: &visitor)
   }
 
   package static func ==(lhs: Io_Containerd_Cgroups_V1_MemoryStat, rhs: Io_Containerd_Cgroups_V1_MemoryStat) -> Bool {
-    if lhs.cache != rhs.cache {return false}
-    if lhs.rss != rhs.rss {return false}
-    if lhs.totalInactiveFile != rhs.totalInactiveFile {return false}
-    if lhs._usage != rhs._usage {return false}
-    if lhs._swap != rhs._swap {return false}
+    if lhs._storage !== rhs._storage {
+      let storagesAreEqual: Bool = withExtendedLifetime((lhs._storage, rhs._storage)) { (_args: (_StorageClass, _StorageClass)) in
+        let _storage = _args.0
+        let rhs_storage = _args.1
+        if _storage._cache != rhs_storage._cache {return false}
+        if _storage._rss != rhs_storage._rss {return false}
+        if _storage._mappedFile != rhs_storage._mappedFile {return false}
+        if _storage._dirty != rhs_storage._dirty {return false}
+        if _storage._writeback != rhs_storage._writeback {return false}
+        if _storage._pgFault != rhs_storage._pgFault {return false}
+        if _storage._pgMajFault != rhs_storage._pgMajFault {return false}
+        if _storage._inactiveAnon != rhs_storage._inactiveAnon {return false}
+        if _storage._activeAnon != rhs_storage._activeAnon {return false}
+        if _storage._inactiveFile != rhs_storage._inactiveFile {return false}
+        if _storage._activeFile != rhs_storage._activeFile {return false}
+        if _storage._unevictable != rhs_storage._unevictable {return false}
+        if _storage._totalCache != rhs_storage._totalCache {return false}
+        if _storage._totalRss != rhs_storage._totalRss {return false}
+        if _storage._totalMappedFile != rhs_storage._totalMappedFile {return false}
+        if _storage._totalDirty != rhs_storage._totalDirty {return false}
+        if _storage._totalWriteback != rhs_storage._totalWriteback {return false}
+        if _storage._totalPgFault != rhs_storage._totalPgFault {return false}
+        if _storage._totalPgMajFault != rhs_storage._totalPgMajFault {return false}
+        if _storage._totalInactiveAnon != rhs_storage._totalInactiveAnon {return false}
+        if _storage._totalActiveAnon != rhs_storage._totalActiveAnon {return false}
+        if _storage._totalInactiveFile != rhs_storage._totalInactiveFile {return false}
+        if _storage._totalActiveFile != rhs_storage._totalActiveFile {return false}
+        if _storage._totalUnevictable != rhs_storage._totalUnevictable {return false}
+        if _storage._usage != rhs_storage._usage {return false}
+        if _storage._swap != rhs_storage._swap {return false}
+        if _storage._kernel != rhs_storage._kernel {return false}
+        if _storage._kernelTcp != rhs_storage._kernelTcp {return false}
+        return true
+      }
+      if !storagesAreEqual {return false}
+    }
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

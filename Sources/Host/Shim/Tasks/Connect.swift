@@ -8,7 +8,7 @@ extension ContainerdTasks {
     {
         var response = Containerd_Task_V2_ConnectResponse()
         response.shimPid = UInt32(getpid())
-        if let sandbox = try? sandboxes.current() { response.taskPid = UInt32(await sandbox.pid) }
+        if let sandbox = try? sandboxes.current() { response.taskPid = UInt32(await sandbox.pid(of: request.id)) }
         response.version = "2"
         return response
     }

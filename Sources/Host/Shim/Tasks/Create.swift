@@ -1,6 +1,7 @@
 import GuestSpec
 import LinuxKernel
 import OCISpec
+import Pod
 import Sandbox
 import ShimAPI
 import Stdio
@@ -56,6 +57,7 @@ extension ContainerdTasks {
             stdin: request.stdin, stdout: request.stdout, stderr: request.stderr, terminal: request.terminal)
         try await sandbox.reserve(request.id, bundle: request.bundle, streams: streams)
         do {
+            if let process = caller.process { try watch(attachProcess: process, of: request.id, in: sandbox) }
             if isNew {
                 try await sandboxes.boot(sandbox)
                 log.debug("VM is up")
@@ -67,12 +69,34 @@ extension ContainerdTasks {
             try await sandbox.create(
                 ContainerRequest(
                     request.id, bundle: request.bundle, rootfs: rootfs.source, spec: spec,
-                    attachProcess: caller.process, joins: caller.joins, made: rootfs.made))
+                    attachProcess: caller.process,
+                    joins: caller.process == nil
+                        ? SandboxMembership.joins(of: spec, containers: await sandbox.known) : caller.joins,
+                    made: rootfs.made))
         } catch {
             await sandbox.release(request.id)
             throw error
         }
-        return UInt32(await sandbox.pid)
+        return UInt32(await sandbox.pid(of: request.id))
+    }
+
+    /// Ends a container with its attach process, also while it is created.
+    ///
+    /// An attach process that ends before the container's start means that `create` was killed half-way: no manager
+    /// has the container. Its sandbox ends too, unless it has others.
+    private func watch(attachProcess process: Int32, of container: String, in sandbox: Sandbox) throws {
+        guard let identity = ProcessIdentity(process) else {
+            throw SandboxError(.wrongState, "the attach process \(process) of container \(container) has ended")
+        }
+        try identity.whenEnded { [self] in
+            sandboxes.detached { [self] in
+                guard await sandbox.hostProcessEnded(container), await sandbox.hasOnly(container) else { return }
+                log.warning(
+                    "the container's creator ended before its start: the sandbox ends",
+                    metadata: ["container": "\(container)"])
+                await end()
+            }
+        }
     }
 
     private func publishCreation(_ request: Containerd_Task_V2_CreateTaskRequest, pid: UInt32) {

@@ -8,7 +8,7 @@ extension ContainerdTasks {
     {
         try await mappingErrorsToRPC {
             let sandbox = try sandboxes.current()
-            let pid = UInt32(await sandbox.pid)
+            let pid = UInt32(await sandbox.pid(of: request.id))
             let end = try await sandbox.delete(container: request.id, exec: request.execID)
             log.debug("process deleted", metadata: ["container": "\(request.id)", "exec": "\(request.execID)"])
             var event = Containerd_Events_TaskDelete()

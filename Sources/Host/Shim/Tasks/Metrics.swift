@@ -91,14 +91,7 @@ enum Metrics {
         metrics.cpu.throttling.periods = stats.cpuStats.throttlingData.periods
         metrics.cpu.throttling.throttledPeriods = stats.cpuStats.throttlingData.throttledPeriods
         metrics.cpu.throttling.throttledTime = stats.cpuStats.throttlingData.throttledTime
-        metrics.memory.cache = stats.memoryStats.cache
-        metrics.memory.rss = stats.memoryStats.stats["anon"] ?? 0
-        metrics.memory.totalInactiveFile = stats.memoryStats.stats["inactive_file"] ?? 0
-        metrics.memory.usage.usage = stats.memoryStats.usage.usage
-        metrics.memory.usage.limit = stats.memoryStats.usage.limit
-        metrics.memory.usage.max = stats.memoryStats.usage.maxUsage
-        metrics.memory.swap.usage = stats.memoryStats.swapUsage.usage
-        metrics.memory.swap.limit = stats.memoryStats.swapUsage.limit
+        metrics.memory = legacy(stats.memoryStats)
         for (size, pages) in stats.hugetlbStats.sorted(by: { $0.key < $1.key }) {
             var entry = Io_Containerd_Cgroups_V1_HugetlbStat()
             (entry.pagesize, entry.usage, entry.failcnt) = (size, pages.usage, pages.failcnt)
@@ -124,5 +117,33 @@ enum Metrics {
             return entry
         }
         return metrics
+    }
+
+    /// The figures of version 1. The guest's cgroup has no members but the container's: its totals are its own figures.
+    /// All messages are there, as some managers read them without a look (CRI-O).
+    private static func legacy(_ stats: Grpc_MemoryStats) -> Io_Containerd_Cgroups_V1_MemoryStat {
+        var memory = Io_Containerd_Cgroups_V1_MemoryStat()
+        func figure(_ name: String) -> UInt64 { stats.stats[name] ?? 0 }
+        (memory.cache, memory.totalCache) = (stats.cache, stats.cache)
+        (memory.rss, memory.totalRss) = (figure("anon"), figure("anon"))
+        (memory.mappedFile, memory.totalMappedFile) = (figure("file_mapped"), figure("file_mapped"))
+        (memory.dirty, memory.totalDirty) = (figure("file_dirty"), figure("file_dirty"))
+        (memory.writeback, memory.totalWriteback) = (figure("file_writeback"), figure("file_writeback"))
+        (memory.pgFault, memory.totalPgFault) = (figure("pgfault"), figure("pgfault"))
+        (memory.pgMajFault, memory.totalPgMajFault) = (figure("pgmajfault"), figure("pgmajfault"))
+        (memory.inactiveAnon, memory.totalInactiveAnon) = (figure("inactive_anon"), figure("inactive_anon"))
+        (memory.activeAnon, memory.totalActiveAnon) = (figure("active_anon"), figure("active_anon"))
+        (memory.inactiveFile, memory.totalInactiveFile) = (figure("inactive_file"), figure("inactive_file"))
+        (memory.activeFile, memory.totalActiveFile) = (figure("active_file"), figure("active_file"))
+        (memory.unevictable, memory.totalUnevictable) = (figure("unevictable"), figure("unevictable"))
+        memory.usage = entry(stats.usage)
+        memory.swap = entry(stats.swapUsage)
+        memory.kernel = entry(stats.kernelUsage)
+        memory.kernelTcp = .with { $0.usage = figure("sock") }
+        return memory
+    }
+
+    private static func entry(_ data: Grpc_MemoryData) -> Io_Containerd_Cgroups_V1_MemoryEntry {
+        .with { ($0.usage, $0.limit, $0.max, $0.failcnt) = (data.usage, data.limit, data.maxUsage, data.failcnt) }
     }
 }

@@ -7,9 +7,9 @@ extension ContainerdTasks {
     {
         try await mappingErrorsToRPC {
             var response = Containerd_Task_V2_PidsResponse()
-            var process = Containerd_Task_V2_ProcessInfo()
-            process.pid = UInt32(await (try sandboxes.current()).pid)
-            response.processes = [process]
+            response.processes = try await sandboxes.current().pids(of: request.id).map { pid in
+                .with { $0.pid = UInt32(pid) }
+            }
             return response
         }
     }

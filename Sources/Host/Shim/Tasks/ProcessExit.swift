@@ -34,10 +34,8 @@ extension ContainerdTasks {
                 log.warning(
                     "the bundles were removed without Delete: the sandbox ends",
                     metadata: ["containers": "\(left.ids)"])
-                await sandbox.stop()
                 left.ids.forEach(forget)
-                await events.flush(within: Deadline.event.limit)
-                return shutdownRequested(nil)
+                return await end()
             }
         } while await sandboxes.pause(Deadline.forgotten.limit)
     }

@@ -9,12 +9,18 @@ extension ContainerdTasks {
     {
         if let sandbox = try? sandboxes.current() {
             guard await sandbox.isEmpty || request.now else { return Google_Protobuf_Empty() }
-            await sandbox.stop()
         }
+        await end(context)
+        return Google_Protobuf_Empty()
+    }
+
+    /// Ends the sandbox and the shim.
+    /// - Parameter context: the call after whose answer the shim ends; nil: at once.
+    func end(_ context: CallContext? = nil) async {
+        await (try? sandboxes.current())?.stop()
         log.debug("shutting down")
         await sandboxes.stopWarm()
         await events.flush(within: Deadline.event.limit)
         shutdownRequested(context)
-        return Google_Protobuf_Empty()
     }
 }

@@ -8,7 +8,7 @@ extension ContainerdTasks {
         try await mappingErrorsToRPC {
             let sandbox = try sandboxes.current()
             try await sandbox.start(container: request.id, exec: request.execID)
-            let pid = UInt32(await sandbox.pid)
+            let pid = UInt32(await sandbox.pid(of: request.id))
             log.debug("process started", metadata: ["container": "\(request.id)", "exec": "\(request.execID)"])
             publishStart(request, pid)
             // After the start event, so that the exit event can't overtake it.

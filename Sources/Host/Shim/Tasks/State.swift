@@ -14,7 +14,7 @@ extension ContainerdTasks {
             response.id = request.id
             response.execID = request.execID
             response.bundle = process.bundle
-            response.pid = UInt32(await sandbox.pid)
+            response.pid = UInt32(await sandbox.pid(of: request.id))
             response.stdin = process.streams.stdin
             response.stdout = process.streams.stdout
             response.stderr = process.streams.stderr

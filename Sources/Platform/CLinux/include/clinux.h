@@ -15,6 +15,9 @@ struct clx_fd_mapping {
 /// What to run. All strings are NUL-terminated, all vectors NULL-terminated.
 struct clx_spawn {
     const char *executable;
+    const char *idle;                      // not NULL: execute nothing, but become an idle process of this name, which
+                                           // reports its signals to the highest descriptor of the table
+    size_t idle_room;                      // bytes of the parent's command line, which the name overwrites
     char *const *arguments;
     char *const *environment;
     const char *directory;                 // NULL: inherit
