@@ -53,4 +53,31 @@ struct SharedPathsTests {
         #expect(facts.st_ino == first && identity == nil)
         #expect(try inode(source) == second)
     }
+
+    @Test("what is mounted below a source stays there when its share ends, and later mounts reach the share")
+    func ends() throws {
+        let place = scratch.path
+        try inOwnMounts {
+            try Mounts.mount("none", at: "/", flags: UInt(MS_REC) | UInt(MS_SHARED))
+            for name in ["source", "share"] { try Files.makeDirectory(place + "/" + name) }
+            func mount(_ name: String) throws {
+                try Files.makeDirectory("\(place)/source/\(name)")
+                try Mounts.mount("none", at: "\(place)/source/\(name)", type: "tmpfs")
+            }
+            func isMounted(_ path: String) throws -> Bool {
+                try MountTable.read().contains { $0.mountPoint == place + "/" + path }
+            }
+            try Mounts.mount("none", at: place + "/source", type: "tmpfs")
+            defer { Mounts.detach(place + "/source") }
+            try mount("before")
+            let copy = try KernelMounts().copy(
+                GuestSpec.HostPathShare(source: place + "/source", mounted: "", readOnly: false, recursive: true),
+                seenBy: nil)
+            try KernelMounts().attach(copy, at: place + "/share")
+            try mount("after")
+            #expect(try isMounted("share/before") && isMounted("share/after"))
+            Mounts.detach(place + "/share")
+            #expect(try isMounted("source/before") && isMounted("source/after"))
+        }
+    }
 }
