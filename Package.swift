@@ -144,8 +144,9 @@ let package = Package(
         room(
             "CommandLine", in: "Host",
             [
-                "Shim", "Sandbox", "Channel", "Cleanup", "Configuration", "GuestSpec", "Hypervisor", "Network", "Pod",
-                "Snapshot", "Stdio", "Streams", "AgentAPI", "OCISpec", "ShimAPI", "TTRPC", "EventLoop", "Netlink",
+                "Shim", "Sandbox", "SandboxCgroups", "Channel", "Cleanup", "Configuration", "GuestSpec", "Hypervisor",
+                "Network", "Pod", "Snapshot", "Stdio", "Streams", "AgentAPI", "OCISpec", "ShimAPI", "TTRPC",
+                "EventLoop", "Netlink",
                 "LinuxKernel", "CLinux", nioCore, protobuf,
             ]),
         // Tools
@@ -163,8 +164,8 @@ let package = Package(
         .target(
             name: "TestSupport",
             dependencies: [
-                "AgentAPI", "CLinux", "Channel", "Configuration", "EventLoop", "GuestSpec", "Hypervisor", "Cleanup",
-                "LinuxKernel", "Network", "OCISpec", "Pod", "Sandbox", "Share", "Stdio", "Streams", "TTRPC",
+                "AgentAPI", "CLinux", "Cgroups", "Channel", "Configuration", "EventLoop", "GuestSpec", "Hypervisor",
+                "Cleanup", "LinuxKernel", "Network", "OCISpec", "Pod", "Sandbox", "Share", "Stdio", "Streams", "TTRPC",
                 "VhostUser", log, nioCore,
                 nioPosix, protobuf,
             ],
@@ -207,7 +208,7 @@ let package = Package(
                 "TTRPC", "TestSupport", log, nioPosix,
             ]),
         .testTarget(name: "HouseTests", path: "Tests/HouseTests", swiftSettings: strict),
-        unitTests("Cgroups", ["LinuxKernel", "SandboxCgroups", "TestSupport"]),
+        unitTests("Cgroups", ["Cleanup", "LinuxKernel", "SandboxCgroups", "TestSupport"]),
         unitTests("Storage", ["CLinux", "LinuxKernel", "TestSupport"]),
         unitTests("Cleanup", ["LinuxKernel", "Network", "SandboxCgroups", "TestSupport"]),
         unitTests("Images", ["LinuxKernel", "TestSupport"]),

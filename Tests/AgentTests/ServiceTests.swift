@@ -136,6 +136,19 @@ struct ServiceTests {
         #expect(isDone.value != nil)
     }
 
+    @Test("a pod's limits are set on the cgroup above its containers'; a container without a pod has none above")
+    func podLimits() async throws {
+        let agent = try FakeGuest()
+        try await agent.create("c")
+        let cgroup = try agent.guest.containers.find("c").cgroup
+        let above = Files.parent(of: cgroup.path)
+        for file in ["memory.max", "pids.max"] { try Files.write(above + "/" + file, "max") }
+        let limits = Grpc_PodLimits.with { ($0.memory, $0.pids) = (1 << 20, 7) }
+        try cgroup.applyToPod(limits.settings)
+        #expect(try Files.readText(above + "/memory.max") == "1048576" && Files.readText(above + "/pids.max") == "7")
+        #expect(Grpc_PodLimits().settings.isEmpty)
+    }
+
     // MARK: The order of calls
 
     @Test("while a container is created its id is taken, but nothing else finds it")

@@ -33,6 +33,9 @@ struct CgroupsTests {
         let unified = Hierarchies(MountTable.parse(second))
         #expect(unified.isUnified && unified.directory("memory", "/a") == "/cg/unified/a")
         #expect(Hierarchies([]).all.isEmpty)
+        // A container that shares /sys: its copies are no further hierarchies.
+        let copies = "39 31 0:29 / /share/sys/cg/cpu ro - cgroup cgroup rw,cpu,cpuacct\n"
+        #expect(Hierarchies(MountTable.parse(first + copies)).all.map(\.path) == ["/cg/cpu", "/cg/systemd"])
     }
 
     /// Mounts of cgroups that are plain directories with the files that a kernel would make.
@@ -89,6 +92,52 @@ struct CgroupsTests {
         #expect(try second.group.set(.init()) == [])
     }
 
+    @Test("threads get the cgroup's processor time in version 1, and nothing else")
+    func threads() throws {
+        let host = try FakeHost(["cpu,cpuacct", "memory"], files: [])
+        try host.group.add(threads: [77])
+        #expect(try host.text("cpu,cpuacct/tasks") == "77")
+        #expect(!Files.exists(host.path("memory/tasks")))
+        try host.group.add(5, without: ["cpu"])
+        #expect(try host.text("memory/cgroup.procs") == "5" && !Files.exists(host.path("cpu,cpuacct/cgroup.procs")))
+    }
+
+    @Test("in version 2 threads get a cgroup below their process's, with the limits of another")
+    func threadedCopy() throws {
+        let host = try FakeHost(
+            ["cgroup2"], files: ["cgroup2/cpuset.cpus.effective", "cgroup2/cpuset.mems.effective", "cgroup2/cpu.max"])
+        try host.write("cgroup2/cpuset.cpus.effective", "0-3\n")
+        try host.write("cgroup2/cpuset.mems.effective", "0\n")
+        // The lowest limit counts, also one above.
+        try host.write("cgroup2/cpu.max", "90000 100000\n")
+        try Files.write(host.scratch.path + "/cgroup2/over/cpu.max", "20000 50000\n")
+        let threads = try host.group.makeThreaded("vcpus")
+        let place = host.path("cgroup2/vcpus")
+        #expect(try Files.readText(place + "/cgroup.type") == "threaded")
+        for file in ["cpu.max", "cpuset.cpus", "cpuset.mems"] { try Files.write(place + "/" + file, "") }
+        try threads.copyProcessorLimits(of: host.group)
+        #expect(try Files.readText(place + "/cpu.max") == "20000 50000")
+        #expect(try Files.readText(place + "/cpuset.cpus") == "0-3" && Files.readText(place + "/cpuset.mems") == "0")
+        try threads.add(threads: [77])
+        #expect(try Files.readText(place + "/cgroup.threads") == "77")
+    }
+
+    @Test("the limit of memory that holds is the lowest of a cgroup and those above it")
+    func presentLimits() throws {
+        let first = try FakeHost(["memory"], files: [])
+        #expect(first.group.memoryLimit == nil)
+        try first.write("memory/memory.limit_in_bytes", "9223372036854771712\n")
+        #expect(first.group.memoryLimit == nil)
+        try Files.write(first.scratch.path + "/memory/over/memory.limit_in_bytes", "1048576\n")
+        #expect(first.group.memoryLimit == .init(1 << 20, of: "/over"))
+        let second = try FakeHost(["cgroup2"], files: ["cgroup2/memory.max", "cgroup2/pids.max"])
+        #expect(second.group.memoryLimit == nil && second.group.ownTaskLimit == nil)
+        try second.write("cgroup2/memory.max", "4096\n")
+        try second.write("cgroup2/pids.max", "12\n")
+        #expect(second.group.ownMemoryLimit == 4096 && second.group.ownTaskLimit == 12)
+        #expect(second.group.parent.path == "/over")
+    }
+
     @Test("a kill for want of memory is found in both versions' files")
     func kills() throws {
         for (mount, file) in [("memory", "memory/memory.oom_control"), ("cgroup2", "cgroup2/memory.events")] {
@@ -99,6 +148,28 @@ struct CgroupsTests {
             try host.write(file, "under_oom 0\noom_kill 2\n")
             #expect(host.group.hasKilledForMemory)
         }
+    }
+
+    @Test("cgroups of dead sandboxes are found in each hierarchy and removed; used and foreign ones are left alone")
+    func leaks() throws {
+        let host = try FakeHost(["memory", "cpu"], files: [])
+        let root = host.scratch.path
+        for path in [
+            "kata_overhead/dead", "kata_overhead/alive", "kata_overhead/theirs", "pods/kata_dead", "pods/other",
+        ] {
+            for mount in ["memory", "cpu"] { try Files.makeDirectory("\(root)/\(mount)/\(path)") }
+        }
+        // Only one hierarchy has a process: threads, say.
+        try Files.write(root + "/cpu/kata_overhead/theirs/cgroup.procs", "1\n")
+        let leaks = try CgroupLeaks.find(
+            host.group.hierarchies, recorded: ["/kata_overhead/alive", "/over/kata_a"])
+        #expect(
+            leaks.map { $0.description.split(separator: ":")[0].dropFirst(root.count) } == [
+                "/memory/kata_overhead/dead", "/cpu/kata_overhead/dead", "/memory/pods/kata_dead",
+                "/cpu/pods/kata_dead",
+            ])
+        #expect(leaks.allSatisfy { $0.remove() })
+        #expect(Files.exists(root + "/memory/kata_overhead/alive") && Files.exists(root + "/cpu/pods/other"))
     }
 
     @Test(
@@ -117,6 +188,31 @@ struct CgroupsTests {
         _ = write(pipe.writeEnd.raw, "\n", 1)
         _ = child.wait()
         #expect(group.hasKilledForMemory)
+    }
+
+    @Test(
+        "a watcher of a container's cgroup is told of a kill that happened in the guest; its process lives on",
+        .enabled(if: getuid() == 0 && canLimit, "needs root and the controllers memory and pids"))
+    func notice() throws {
+        let group = Cgroup("/kata-test-\(UInt32.random(in: 0...UInt32.max))")
+        defer { group.remove() }
+        try group.make()
+        func sleeper() throws -> ChildProcess {
+            try ChildProcess(Command("/bin/sleep", ["100"])) { child throws(SystemError) in try group.add(child.pid) }
+        }
+        let child = try sleeper()
+        defer {
+            child.signal(SIGKILL)
+            _ = child.wait()
+        }
+        try OutOfMemoryNotice.give(besides: child.pid)
+        #expect(group.hasKilledForMemory && group.ownMemoryLimit == nil && group.processes == [child.pid])
+        // A cgroup that others share is left alone.
+        let other = try sleeper()
+        try OutOfMemoryNotice.give(besides: child.pid)
+        #expect(group.processes.count == 2)
+        other.signal(SIGKILL)
+        _ = other.wait()
     }
 
     private static let canLimit = ["memory", "pids"].allSatisfy { controller in
@@ -185,6 +281,28 @@ struct CgroupsTests {
         group.remove()
         #expect(!Files.exists(hierarchies.all[0].path + group.path))
         #expect(try place()?.contains("kata_a") == false)
+    }
+
+    @Test(
+        "a thread of a process goes to a threaded cgroup below the process's own, and both can be removed",
+        .enabled(if: getuid() == 0 && unified != nil, "needs root and a mounted cgroup2: it makes control groups"))
+    func threadedLife() throws {
+        let hierarchies = try #require(Self.unified)
+        let group = Cgroup("/kata-test-\(UInt32.random(in: 0...UInt32.max))", hierarchies)
+        defer { group.remove() }
+        try group.make()
+        let child = try ChildProcess(Command("/bin/sleep", ["100"]))
+        defer {
+            child.signal(SIGKILL)
+            _ = child.wait()
+        }
+        try group.add(child.pid)
+        // Twice: limits are copied again when they have changed.
+        _ = try group.makeThreaded("vcpus")
+        let threads = try group.makeThreaded("vcpus")
+        defer { threads.remove() }
+        try threads.add(threads: [child.pid])
+        #expect(try Files.readText("/proc/\(child.pid)/cgroup").contains("0::\(threads.path)\n"))
     }
 
     @Test(

@@ -148,10 +148,10 @@ struct DiagnosisTests {
     @Test("certain facts come first: an agent that has answered, the host's lack of memory")
     func sure() {
         var symptoms = Self.symptoms(Self.recorded[0])
-        (symptoms.isAnnounced, symptoms.isOutOfHostMemory) = (true, true)
+        (symptoms.isAnnounced, symptoms.lackOfHostMemory) = (true, "the control group /a reached its limit of memory")
         let diagnosis = Diagnosis(symptoms)
         #expect(
-            diagnosis.progress == .announced && diagnosis.cause?.contains("a control group's limit of memory") == true)
+            diagnosis.progress == .announced && diagnosis.cause?.contains("/a reached its limit of memory") == true)
     }
 
     @Test("any garbage on the console and from QEMU gives an answer: fuzz")

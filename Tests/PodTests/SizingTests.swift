@@ -31,6 +31,42 @@ struct SizingTests {
         #expect(try sizing("default_vcpus = 1.5\n").size(for: demands).vcpus == 3)
     }
 
+    @Test("a pod's own limits bound the sum of its containers', and follow their changes")
+    func pod() throws {
+        let prefix = "io.kubernetes.cri.sandbox-"
+        var pod = PodLimits(
+            annotations: [
+                prefix + "memory": "\(512 << 20)", prefix + "cpu-quota": "150000", prefix + "cpu-period": "100000",
+            ])
+        let demands = [512, 512, 64].map { Demand(memory: $0 << 20, processors: 1) }
+        #expect(try sizing().size(for: demands, in: pod) == MachineSize(memoryMiB: 1024, vcpus: 3))
+        #expect(try sizing().size(for: demands, in: pod, ceilingMiB: 700).memoryMiB == 700)
+        pod.follow(demands[2], to: Demand(memory: 164 << 20, processors: 1))
+        #expect(try sizing().size(for: demands, in: pod).memoryMiB == 1124)
+        #expect(PodLimits(annotations: [prefix + "cpu-quota": "-1", prefix + "cpu-shares": "9"]) == PodLimits())
+        pod.follow(Demand(), to: Demand(memory: .max))
+        #expect(pod.memory == nil)
+    }
+
+    @Test("huge pages are memory of the machine beside the limit")
+    func hugePages() throws {
+        let limits = try limits(
+            #"{"memory": {"limit": 67108864}, "hugepageLimits": [{"pageSize": "2MB", "limit": 134217728}, {"pageSize": "1GB", "limit": 0}]}"#
+        )
+        #expect(try sizing().size(for: [Demand(limits)]).memoryMiB == 512 + 64 + 128)
+        #expect(try sizing().size(for: [Demand(limits)], in: PodLimits(memory: 32 << 20)).memoryMiB == 512 + 32 + 128)
+    }
+
+    @Test("three hundred processors are bounded by the host's, and a part of one counts with the containers' parts")
+    func bounded() throws {
+        #expect(try sizing("default_vcpus = 300\n").size(for: []).vcpus == 4)
+        #expect(try sizing("default_maxvcpus = 300\n").size(for: [Demand(processors: 300)]).vcpus == 4)
+        let large = Sizing(Configuration(), host: HostFacts(processors: 512, memoryMiB: 8000, kilohertz: 0))
+        #expect(large.maximum.vcpus == 240 && large.size(for: [Demand(processors: 300)]).vcpus == 240)
+        #expect(try sizing("default_vcpus = 0.5\n").size(for: [Demand(processors: 1.5)]).vcpus == 2)
+        #expect(try sizing("default_vcpus = 0.25\n").size(for: []).vcpus == 1)
+    }
+
     @Test("never more than the host has; a limit above that asks for nothing")
     func most() throws {
         let much = [Demand(memory: 1 << 62, processors: 64), Demand(memory: 7000 << 20)]
@@ -46,7 +82,7 @@ struct SizingTests {
         arguments: [("0-1,3", 3), ("2", 1), ("", 0), ("x", 0), ("3-1", 0)])
     func sets(_ list: String, _ count: Int) throws {
         let set = Demand(try limits(#"{"cpu": {"cpus": "\#(list)"}}"#))
-        #expect(set.processorSet == count)
+        #expect(set.processorSet.count == count)
         #expect(try sizing().size(for: [set]).vcpus == min(4, 1 + count))
         #expect(try sizing().size(for: [set, Demand(processors: 0.5)]).vcpus == 2)
     }
@@ -63,16 +99,16 @@ struct SizingTests {
 
     @Test("an update changes what it mentions")
     func update() throws {
-        let before = Demand(memory: 100, processors: 2, processorSet: 1)
+        let before = Demand(memory: 100, processors: 2, processorSet: [5])
         let halved = before.updated(by: try limits(#"{"cpu": {"period": 200000}}"#))
         #expect(halved.processors == 1)
         #expect(halved.updated(by: try limits(#"{"cpu": {"quota": 100000}}"#)).processors == 0.5)
         #expect(
             before.updated(by: try limits(#"{"memory": {"limit": 200}}"#))
-                == Demand(memory: 200, processors: 2, processorSet: 1))
+                == Demand(memory: 200, processors: 2, processorSet: [5]))
         #expect(
             before.updated(by: try limits(#"{"memory": {"limit": -1}, "cpu": {"quota": -1}}"#))
-                == Demand(processorSet: 1))
+                == Demand(processorSet: [5]))
         #expect(before.updated(by: try limits("{}")) == before)
     }
 }

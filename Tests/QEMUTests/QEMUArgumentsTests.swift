@@ -34,7 +34,7 @@ struct QEMUArgumentsTests {
             words == [
                 "-nodefaults", "-no-user-config", "-no-reboot", "-nographic", "-name", "sandbox-s1", "-machine",
                 "q35,smm=off,sata=off,smbus=off,vmport=off,hpet=off,memory-backend=ram,dump-guest-core=off",
-                "-accel", "tcg,thread=multi",
+                "-accel", "tcg,thread=multi,tb-size=128",
                 "-cpu", "max,erms=off,fsrm=off",
                 "-smp", "1,sockets=1,cores=2,threads=1,maxcpus=2", "-m", "256M,slots=10,maxmem=1024M", "-object",
                 "memory-backend-memfd,id=ram,size=256M,share=on",

@@ -114,26 +114,4 @@ struct HostProcessTests {
         // Whatever a ledger's file says.
         for path in ["", "/", "relative", "/a/../b"] { ContainerCgroup(path: path).undo() }
     }
-
-    @Test("control groups of dead sandboxes are found and removed, with those below; used ones are left")
-    func leaks() throws {
-        let scratch = Scratch()
-        for path in ["kata_overhead/kata_a", "pods/kata_b/inner", "pods/kata_c", "pods/other", "kata_overhead/kata_d"] {
-            try Files.makeDirectory(scratch.path + "/" + path)
-        }
-        let group = { (path: String, events: String) in
-            try Files.write(scratch.path + "/" + path + "/cgroup.events", events)
-        }
-        try group("kata_overhead/kata_a", "populated 0\nfrozen 0\n")
-        try group("pods/kata_b", "populated 0\n")
-        try group("pods/kata_b/inner", "populated 0\n")
-        try group("pods/kata_c", "populated 1\n")
-        try group("kata_overhead/kata_d", "populated 0\n")
-        try group("kata_overhead", "populated 0\n")
-        let hierarchies = Hierarchies(
-            MountTable.parse("30 1 0:26 / \(scratch.path) rw - cgroup2 cgroup2 rw\n"))
-        let leaks = CgroupLeaks.find(in: hierarchies) { $0 == "/kata_overhead/kata_d" }
-        let found = leaks.map { $0.description.split(separator: ":")[0].dropFirst(scratch.path.count + 1) }
-        #expect(found.sorted() == ["kata_overhead/kata_a", "pods/kata_b"])
-    }
 }

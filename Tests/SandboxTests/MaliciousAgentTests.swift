@@ -87,6 +87,17 @@ struct MaliciousAgentTests {
         #expect(reports.judge("d", known: ["c"], at: now + .seconds(9)) == .refused(.unknownContainer))
     }
 
+    @Test("a kill that comes with a container's end is told once, whichever report comes first")
+    func reportsOfEnds() {
+        var reports = OOMReports()
+        let now = ContinuousClock.now
+        #expect(reports.judgeEnd(of: "c", at: now) == .passes)
+        #expect(reports.judge("c", known: ["c"], at: now) == .isTold)
+        reports.forget("c")
+        #expect(reports.judge("c", known: ["c"], at: now) == .passes)
+        #expect(reports.judgeEnd(of: "c", at: now) == .isTold)
+    }
+
     @Test(
         "a process that the guest says has ended has ended for the host, with a status that processes have",
         arguments: [(Int32(7), Int32(7)), (.min, 255), (-1, 255), (256, 255), (.max, 255)])

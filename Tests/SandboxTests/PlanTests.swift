@@ -71,7 +71,7 @@ struct PlanTests {
         linux.cgroupsPath = "/docker/1"
         var configuration = Configuration()
         let apart = SandboxPlan.Cgroups(linux, sandbox: "s1", configuration: configuration)
-        #expect(apart.machine == "/docker/kata_1" && apart.helpers == "/kata_overhead/kata_s1")
+        #expect(apart.machine == "/docker/kata_1" && apart.helpers == "/kata_overhead/s1")
         try configuration.merge(text: "[runtime]\nsandbox_cgroup_only = true\n", file: "c.toml")
         let together = SandboxPlan.Cgroups(linux, sandbox: "s1", configuration: configuration)
         #expect(together.helpers == "/docker/kata_1" && together.overhead == nil)

@@ -21,6 +21,7 @@ package final class FakeGuest: Sendable {
         var specifications: [String: [UInt8]] = [:]
         var calls: [String] = []
         var signals: [UInt32] = []
+        var podLimits: [Grpc_PodLimits] = []
     }
     private let state = Mutex(State())
     private let holder = Mutex<FakeAgent?>(nil)
@@ -60,10 +61,12 @@ package final class FakeGuest: Sendable {
     package var calls: [String] { state.withLock { $0.calls } }
     /// The signals in the order of their calls.
     package var signals: [UInt32] { state.withLock { $0.signals } }
+    /// The pod's limits in the order of the calls that had some.
+    package var podLimits: [Grpc_PodLimits] { state.withLock { $0.podLimits } }
     package func phase(_ process: String) -> Phase? { state.withLock { $0.processes[process] } }
 
     /// Ends a process by itself.
-    package func end(_ process: String, status: Int32) {
+    package func end(_ process: String, status: Int32, outOfMemory: Bool = false) {
         let waits = state.withLock { state -> [UInt32] in
             state.processes[process] = .ended(status)
             return state.waits.removeValue(forKey: process) ?? []
@@ -71,7 +74,9 @@ package final class FakeGuest: Sendable {
         for stream in waits {
             let reply = Ttrpc_Response.with {
                 $0.payload =
-                    (try? Grpc_WaitProcessResponse.with { $0.status = status }.serializedData()) ?? .init()
+                    (try? Grpc_WaitProcessResponse.with {
+                        ($0.status, $0.outOfMemory) = (status, outOfMemory)
+                    }.serializedData()) ?? .init()
             }
             agent.send(FakeAgent.frame(stream, (try? reply.serializedBytes()) ?? []))
         }
@@ -91,14 +96,18 @@ package final class FakeGuest: Sendable {
             return .reply(
                 Grpc_GuestDetailsResponse.with {
                     $0.memBlockSizeBytes = 128 << 20
-                    $0.agentDetails.extraFeatures = [AgentFeature.specJSON]
+                    $0.agentDetails.extraFeatures = AgentFeature.all
                 })
         case "CreateContainer":
             guard let request = try? Grpc_CreateContainerRequest(serializedBytes: call.payload) else { break }
             state.withLock { state in
                 state.processes[request.containerID] = .created
                 state.specifications[request.containerID] = Array(request.specJson)
+                if request.hasPodLimits { state.podLimits.append(request.podLimits) }
             }
+        case "UpdateContainer":
+            guard let request = try? Grpc_UpdateContainerRequest(serializedBytes: call.payload) else { break }
+            if request.hasPodLimits { state.withLock { $0.podLimits.append(request.podLimits) } }
         case "StartContainer":
             guard let request = try? Grpc_StartContainerRequest(serializedBytes: call.payload) else { break }
             return run(request.containerID, from: .created)

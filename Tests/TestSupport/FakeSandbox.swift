@@ -28,7 +28,12 @@ package final class FakeSandbox: Sendable {
     /// - Parameters:
     ///   - agents: one for each dial; without one the guest never announces itself.
     ///   - toml: a configuration.
-    package init(_ agents: FakeAgent..., id: String = "s1", toml: String = "") throws {
+    ///   - pod: limits of a pod, whose sandbox it becomes; nil: it is none.
+    ///   - cgroups: the host's cgroups.
+    package init(
+        _ agents: FakeAgent..., id: String = "s1", toml: String = "", pod: PodLimits? = nil,
+        cgroups: FakeCgroups? = nil
+    ) throws {
         var configuration = Configuration()
         try configuration.merge(text: toml, file: "c.toml")
         let network = try NetworkSettings(
@@ -46,7 +51,12 @@ package final class FakeSandbox: Sendable {
             sandbox: id, hostname: "h", network: network,
             basis: try .init(
                 configuration, host: HostFacts(processors: 4, memoryMiB: 8000, kilohertz: 0), hypervisor: hypervisor),
-            cgroups: nil, paths: paths)
+            pod: pod ?? PodLimits(),
+            cgroups: cgroups.map {
+                .init($0.linux, sandbox: id, configuration: configuration, hierarchies: $0.hierarchies)
+            },
+            paths: paths)
+        plan.isPod = pod != nil
         (plan.channel, plan.share, plan.mounts) = (channel, share, share)
         self.plan = plan
         ledger = try Ledger.begin(in: paths.machine)
@@ -66,9 +76,11 @@ package final class FakeSandbox: Sendable {
     }
 
     /// A sandbox that has booted, and its guest.
-    package static func ready(toml: String = "") async throws -> (FakeSandbox, FakeGuest) {
+    package static func ready(
+        toml: String = "", pod: PodLimits? = nil, cgroups: FakeCgroups? = nil
+    ) async throws -> (FakeSandbox, FakeGuest) {
         let guest = try FakeGuest()
-        let fakes = try FakeSandbox(guest.agent, toml: toml)
+        let fakes = try FakeSandbox(guest.agent, toml: toml, pod: pod, cgroups: cgroups)
         try await fakes.sandbox.boot()
         return (fakes, guest)
     }

@@ -18,6 +18,7 @@ package final class FakeHypervisor: Hypervisor {
     package let acceleration = Acceleration(name: "fake", isHardware: true, reason: "a test")
     package let name = "FakeVM"
     package let executable = "/usr/bin/fake-vm"
+    package let ownMemoryMiB = 50
     /// Is called when a machine has ended, as its devices would notice it.
     private let ended: @Sendable () -> Void
 
@@ -66,6 +67,7 @@ package final class FakeVirtualMachine: VirtualMachine {
         var stderr: [String] = []
         var isHalted = false
         var addError: VMError?
+        var threads: [Int32] = []
         var stops: [Duration] = []
     }
     private let state: Mutex<State>
@@ -96,6 +98,8 @@ package final class FakeVirtualMachine: VirtualMachine {
     package func halt() { state.withLock { $0.isHalted = true } }
     /// Lets each addition of a device fail.
     package func failAdditions(_ error: VMError?) { state.withLock { $0.addError = error } }
+    /// Gives the machine's processors threads of the host.
+    package func run(on threads: [Int32]) { state.withLock { $0.threads = threads } }
     package var disks: [String] { state.withLock { $0.disks } }
     package var cards: [String] { state.withLock { $0.cards } }
     /// The time that each `stop` gave the guest.
@@ -113,6 +117,7 @@ package final class FakeVirtualMachine: VirtualMachine {
     }
 
     package var size: MachineSize { state.withLock { $0.size } }
+    package func processorThreads() async throws -> [Int32] { state.withLock { $0.threads } }
     package func addProcessors(upTo count: Int) async throws {
         state.withLock { $0.size.vcpus = max($0.size.vcpus, min(count, configuration.maxVCPUs)) }
     }

@@ -50,7 +50,8 @@ struct CrashTests {
             results.append((cell, words))
             #expect(words.hasPrefix("ok "), "\(cell): \(outcome.output) \(outcome.error)")
             let beside = try lab.sh(
-                "grep -c kata_\(Self.other) /proc/$(cat /run/vc/vm/\(Self.other)/qemu.pid)/cgroup | grep -cv '^0$'")
+                "grep -c kata_overhead/\(Self.other) /proc/$(cat /run/vc/vm/\(Self.other)/qemu.pid)/cgroup | grep -cv '^0$'"
+            )
             #expect(beside.output == "1\n", "\(cell): the sandbox beside it: \(beside.error)")
             // Removes the remains of a cell before the next one.
             if !words.hasPrefix("ok ") { _ = try lab.sh(Self.sweep(lab)) }

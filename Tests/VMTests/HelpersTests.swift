@@ -30,7 +30,7 @@ struct HelpersTests {
 
     /// Functions that read the helpers' cgroup, in either version.
     private static let groupFiles = """
-        read_group() { cat /sys/fs/cgroup/$1/kata_overhead/kata_$3/$2 2> /dev/null || cat /sys/fs/cgroup/kata_overhead/kata_$3/$4; }
+        read_group() { cat /sys/fs/cgroup/$1/kata_overhead/$3/$2 2> /dev/null || cat /sys/fs/cgroup/kata_overhead/$3/$4; }
         memory() { read_group memory memory.limit_in_bytes $1 memory.max; }
         tasks() { read_group pids pids.max $1 pids.max; }
         """
@@ -92,7 +92,7 @@ struct HelpersTests {
             """)
         let ends = "not running: virtiofsd, which serves the guest its files, "
         let cause =
-            ": the control group /kata_overhead/kata_t-helpers-oom reached its limit of memory (runtime.overhead_memory_limit)"
+            ": the control group /kata_overhead/t-helpers-oom reached its limit of memory (runtime.overhead_memory_limit)"
         // The kernel kills the serving process, or the first one, which waits for it.
         #expect(outcome.output.hasPrefix("137\n") && outcome.output.contains(ends), "\(outcome)")
         #expect(outcome.output.contains(cause), "\(outcome)")

@@ -15,7 +15,7 @@ extension ManagersTests {
             pgrep -af '[s]andboxes/[0-9a-f]{64}|[s]andbox-[0-9a-f]{64}|[a]ttach .* [0-9a-f]{64}|[-]id [0-9a-f]{64}'
             ls /run/vc/vm /run/kata-containers/shared/sandboxes /run/kata-containers/oci exec/runtime-runc/moby 2> /dev/null | grep -E '^[0-9a-f]{64}'
             grep -E 'sandboxes/[0-9a-f]{64}' /proc/self/mounts; ip -n $ns -o link | grep veth
-            for id in $ids; do find /sys/fs/cgroup -name "kata_$id*"; done
+            for id in $ids; do find /sys/fs/cgroup -name "kata_$id*" -o -path "*/kata_overhead/$id*"; done
         }
         found > before
         # What is left of containers after a while; of the groups, those of the containers that were noted.

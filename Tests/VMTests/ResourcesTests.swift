@@ -51,6 +51,21 @@ struct ResourcesTests {
         }
     }
 
+    @Test("a limit of huge pages is memory of the machine, and the guest has the pages as long as the container")
+    func hugePages() throws {
+        try withLab { lab in
+            let outcome = try beside(
+                "t-huge", lab,
+                change: #".linux.resources = {memory: {limit: $n}, hugepageLimits: [{pageSize: "2MB", limit: $n}]}"#
+                    .replacing("$n", with: "67108864"),
+                """
+                inside 'awk "/^HugePages_Total/ {print \\$2}" /proc/meminfo; cat /sys/fs/cgroup/hugetlb.2MB.max'
+                echo $(($(mib) > 330))
+                """)
+            #expect(outcome.output == "32\n67108864\n1\n", "\(outcome.output) \(outcome.error)")
+        }
+    }
+
     @Test("memory that a guest has freed goes back to its host, where it is to")
     func reclaimed() throws {
         try withLab { lab in
@@ -128,7 +143,7 @@ struct ResourcesTests {
     }
 
     @Test(
-        "a sandbox's processes are in the manager's group on the host, bound to its processors; no group is left",
+        "a sandbox's processes are in its groups on the host, its processors in the manager's; no group is left",
         arguments: [false, true])
     func groups(_ only: Bool) throws {
         try withLab { lab in
@@ -143,10 +158,12 @@ struct ResourcesTests {
                 # Version 2's one hierarchy, or version 1's for each controller.
                 cg=/sys/fs/cgroup; if [ -e $cg/cgroup.controllers ]; then one=.; shares="cpu.weight 20"; else one=; shares="cpu.shares 512"; fi
                 place() { grep -cE "(memory|0:):$1$" /proc/$2/cgroup; }
-                place $group $(cat /run/vc/vm/t-group/qemu.pid); place $group $(jq .pid state/t-group/state.json)
-                other=\(only ? "$group" : "/kata_overhead/kata_t-group")
+                qemu=$(cat /run/vc/vm/t-group/qemu.pid); place $group $(jq .pid state/t-group/state.json)
+                other=\(only ? "$group" : "/kata_overhead/t-group"); place $other $qemu
                 place $other $(pgrep -f '[s]andboxes/t-group/' | head -1); place $other $(pgrep -f '[-]id t-group ' | head -1)
-                grep -h Cpus_allowed_list /proc/$(cat /run/vc/vm/t-group/qemu.pid)/status | cut -f2
+                vcpus=$group; \(only ? "" : "[ -z \"$one\" ] || vcpus=$other/vcpus")
+                bound() { for t in /proc/$qemu/task/*; do ! grep -qE "(:cpu[^:]*|^0:):$vcpus$" $t/cgroup || grep -h Cpus_allowed_list $t/status; done | cut -f2 | sort -u; }
+                for i in $(seq 50); do [ -z "$(bound)" ] || break; sleep 0.1; done; bound
                 echo ${shares% *} $(cat $cg/${one:-cpu}$group/${shares% *}) | grep -cx "$shares"; inside nproc
                 k update --cpuset-cpus 0 t-group; cat $cg/${one:-cpuset}$group/cpuset.cpus
                 k update --cpuset-cpus 999 t-group 2>&1 | grep -c "these are the host's numbers"

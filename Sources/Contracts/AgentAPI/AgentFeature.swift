@@ -6,7 +6,11 @@ package enum AgentFeature {
     /// The agent connects streams of the host to ports of the guest (`PortRelay`).
     package static let portForward = "port-forward"
 
-    package static let all = [specJSON, portForward]
+    /// The agent holds the limits of a pod's containers together: pod_limits.
+    package static let podLimits = "pod-limits"
+
+    /// The agent's features.
+    package static let all = [specJSON, portForward, podLimits]
 
     /// The features of `named` that the host knows.
     package static func known(in named: [String]) -> [String] { all.filter(named.contains) }

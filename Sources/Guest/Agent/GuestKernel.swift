@@ -41,6 +41,7 @@ struct LinuxGuest: GuestKernel {
     let relay: StreamRelay
     let reaper: Reaper
     private let sharedMounts = SharedMounts()
+    private let hugePages = HugePages()
     private let hotPlugTimeout = KernelCommandLine.current.hotPlugTimeout
 
     init(zygote: Zygote, relay: StreamRelay, reaper: Reaper) {
@@ -77,10 +78,14 @@ struct LinuxGuest: GuestKernel {
 
     func create(_ cgroup: Cgroup, for plan: ContainerPlan) throws {
         try cgroup.create(plan.limits)
+        try hugePages.take(for: cgroup.path, plan.hugePages)
         try cgroup.apply(plan.deviceFilter)
     }
 
-    func remove(_ cgroup: Cgroup) { cgroup.remove() }
+    func remove(_ cgroup: Cgroup) {
+        cgroup.remove()
+        hugePages.give(back: cgroup.path)
+    }
 
     func launch(_ launch: Launch, filter: SeccompFilter?, ports: StreamPorts) throws -> GuestProcess {
         if case .container(let plan) = launch, plan.mayNeedModules { Modules.wait() }

@@ -6,21 +6,24 @@ package struct Leak: Sendable, CustomStringConvertible {
     /// The path, and the reason why nothing uses it.
     package let description: String
     private let path: String
-    private let removal: @Sendable (_ path: String) -> Void
+    private let removal: @Sendable () -> Void
 
-    package init(_ path: String, _ reason: String, removal: @escaping @Sendable (_ path: String) -> Void) {
-        (self.path, self.removal) = (path, removal)
+    /// - Parameters:
+    ///   - path: it is gone when this path is.
+    ///   - remove: removes it.
+    package init(_ path: String, _ reason: String, remove: @escaping @Sendable () -> Void) {
+        (self.path, removal) = (path, remove)
         description = "\(path): \(reason)"
     }
 
-    fileprivate init(_ path: String, _ reason: String, hasLedger: Bool = false) {
-        self.init(path, reason) { hasLedger ? try? Ledger.cleanUpDead($0) : Files.removeTree($0) }
+    fileprivate init(_ path: String, _ reason: String) {
+        self.init(path, reason) { Files.removeTree(path) }
     }
 
     /// Removes it.
     /// - Returns: whether it is gone now.
     package func remove() -> Bool {
-        removal(path)
+        removal()
         return !Files.exists(path)
     }
 }
@@ -47,7 +50,9 @@ extension Ledger {
                     leaks.append(Leak(path, "its maker ended half-way"))
                 }
             } else if let journal = try read(path) {
-                if journal.owner == .ended { leaks.append(Leak(path, journal.remains, hasLedger: true)) }
+                if journal.owner == .ended {
+                    leaks.append(Leak(path, journal.remains) { try? Ledger.cleanUpDead(path) })
+                }
             } else if name.mentions(".new-") {
                 // A VM template that kata-runtime factory init makes: the complete one has another name.
                 if !ProcessIdentity.isOwnerAlive(ofName: name) {
@@ -67,14 +72,11 @@ extension Ledger {
 }
 
 extension Ledger {
-    /// Whether the ledger of a living sandbox names a path.
-    package static func livingNames(_ path: String) -> Bool {
-        Files.list(machines).contains { name in
-            guard let bytes = try? Files.read(file(in: machines + "/" + name)), let journal = Journal(bytes) else {
-                return false
-            }
-            return journal.owner != .ended && String(decoding: bytes, as: UTF8.self).contains("\"\(path)\"")
-        }
+    /// The things of one kind that the ledgers of all sandboxes name.
+    package static func recorded<Thing: Undoable>(_ kind: Thing.Type) throws(SystemError) -> [Thing] {
+        var things: [Thing] = []
+        for name in Files.list(machines) { things += try read(machines + "/" + name)?.things(kind) ?? [] }
+        return things
     }
 }
 

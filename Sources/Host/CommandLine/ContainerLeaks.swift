@@ -32,7 +32,7 @@ extension ContainerState {
     private static let newSeconds = 60
 
     private static func leak(_ directory: String, _ reason: String) -> Leak {
-        Leak(directory, reason) { Files.removeTree($0) }
+        Leak(directory, reason) { Files.removeTree(directory) }
     }
 
     /// Whether the sandbox's shim lives, or that can't be told.

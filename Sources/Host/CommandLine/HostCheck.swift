@@ -1,7 +1,7 @@
 import Cleanup
 import Configuration
 import Glibc
-import Sandbox
+import SandboxCgroups
 import Shim
 
 /// `check`: whether this host can run guests, and what dead sandboxes have left.

@@ -16,8 +16,8 @@ package struct Symptoms: Sendable {
     package var processor: ProcessorState?
     /// The agent has answered.
     package var isAnnounced = false
-    /// The host's kernel has killed in the machine's cgroup for lack of memory.
-    package var isOutOfHostMemory = false
+    /// The reason why the host's kernel has killed in the machine's cgroup for lack of memory; nil when it has not.
+    package var lackOfHostMemory: String?
 
     package init(_ machine: VMConfiguration, _ hypervisor: any Hypervisor) {
         (self.machine, self.hypervisor) = (machine, hypervisor)
@@ -81,9 +81,8 @@ package struct Diagnosis: Equatable, Sendable {
     private static func cause(_ symptoms: Symptoms) -> String? {
         let (machine, name) = (symptoms.machine, symptoms.hypervisor.name)
         let root = machine.image?.path ?? machine.initrd?.path ?? ""
-        if symptoms.isOutOfHostMemory {
-            return
-                "the host's kernel killed \(name): a control group's limit of memory is below what the machine needs (\(machine.memoryMiB) MiB and some 50 for \(name))"
+        if let reason = symptoms.lackOfHostMemory {
+            return "the host's kernel killed \(name), whose guest has \(machine.memoryMiB) MiB: \(reason)"
         }
         let failure = VMFailure(exit: symptoms.exit, messages: symptoms.stderrLines)
         if let cause = symptoms.hypervisor.cause(of: failure, machine) { return cause }

@@ -60,6 +60,7 @@ struct GuestMounts {
             guard mount.isOverlay else { return mounts.append(mount) }
             return share(mount, index)
         }
+        if let pages = mount.hugePages() { return mounts.append(pages) }
         let found = kind(source)
         if found == .socket {
             let path = GuestPaths.socket(of: container, index: index)

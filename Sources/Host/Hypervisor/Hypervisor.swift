@@ -16,6 +16,9 @@ package protocol Hypervisor: Sendable {
     /// The executor of the guest's instructions on this host.
     var acceleration: Acceleration { get }
 
+    /// The memory that the program takes beside its guest's, in MiB.
+    var ownMemoryMiB: Int { get }
+
     /// Starts a machine. It runs when this returns; the guest's kernel begins to run.
     /// - Parameters:
     ///   - logs: keeps the console and the program's own output.

@@ -26,6 +26,8 @@ package protocol VirtualMachine: AnyObject, Sendable {
 
     /// The machine's present size.
     var size: MachineSize { get }
+    /// The threads of the host that run the machine's processors.
+    func processorThreads() async throws -> [Int32]
     /// Adds processors until there are `count`, at most the configured maximum; the guest has to bring them online.
     /// None is removed.
     func addProcessors(upTo count: Int) async throws

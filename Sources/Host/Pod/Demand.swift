@@ -5,24 +5,30 @@ import OCISpec
 package struct Demand: Sendable, Equatable {
     /// Limit in bytes; 0: none.
     package var memory: Int64 = 0
+    /// Bytes of huge pages, which are no part of `memory`.
+    package var hugePages: Int64 = 0
     /// Processor time by the quota, in processors; 0: no quota.
     package var processors: Double = 0
-    /// Number of processors in the set; 0: no set.
-    package var processorSet = 0
+    /// The host's processors in its set; empty: no set.
+    package var processorSet: Set<Int> = []
+    /// The host's memory nodes in its set; empty: no set.
+    package var nodeSet: Set<Int> = []
     /// The quota's period in microseconds.
     private var period = Self.defaultPeriod
     /// The kernel's default (cgroup-v2.rst, cpu.max).
     private static let defaultPeriod: UInt64 = 100_000
 
-    package init(memory: Int64 = 0, processors: Double = 0, processorSet: Int = 0) {
+    package init(memory: Int64 = 0, processors: Double = 0, processorSet: Set<Int> = []) {
         (self.memory, self.processors, self.processorSet) = (memory, processors, processorSet)
     }
 
     package init(_ resources: OCISpec.Linux.Resources?) {
         memory = max(0, resources?.memory?.limit ?? 0)
+        hugePages = Self.hugePages(resources?.hugepageLimits ?? [])
         if let given = resources?.cpu?.period, given != 0 { period = given }
         processors = Self.processors(quota: resources?.cpu?.quota ?? 0, period: period)
-        processorSet = CPUList(resources?.cpu?.cpus ?? "")?.count ?? 0
+        processorSet = CPUList(resources?.cpu?.cpus ?? "")?.numbers ?? []
+        nodeSet = CPUList(resources?.cpu?.mems ?? "")?.numbers ?? []
     }
 
     /// The sum that a pod's annotations announce for all its containers (containerd's CRI).
@@ -43,8 +49,15 @@ package struct Demand: Sendable, Equatable {
         let (own, pod) = (Demand(spec.linux?.resources), Demand(annotations: spec.annotations ?? [:]))
         self.init(
             memory: max(own.memory, pod.memory), processors: max(own.processors, pod.processors),
-            processorSet: max(own.processorSet, pod.processorSet))
+            processorSet: own.processorSet)
     }
+
+    /// The sum of limits of huge pages. A limit that no host has counts as none.
+    private static func hugePages(_ limits: [OCISpec.Linux.Resources.HugepageLimit]) -> Int64 {
+        limits.reduce(0) { $0 + ($1.limit < maxHugePages ? Int64($1.limit) : 0) }
+    }
+
+    private static let maxHugePages: UInt64 = 1 << 50
 
     private static func processors(quota: Int64, period: UInt64) -> Double {
         quota > 0 ? Double(quota) / Double(period == 0 ? defaultPeriod : period) : 0
@@ -63,6 +76,7 @@ package struct Demand: Sendable, Equatable {
             result.processors = Self.processors(quota: quota, period: result.period)
         }
         if let set = resources.cpu?.cpus, !set.isEmpty { result.processorSet = news.processorSet }
+        if let set = resources.cpu?.mems, !set.isEmpty { result.nodeSet = news.nodeSet }
         return result
     }
 }

@@ -72,7 +72,7 @@ extension Sandbox {
         if origin == .warm {
             // Its processes are in no cgroup of this sandbox yet. The guest gets its links after the agent is
             // connected.
-            try enterCgroups(machine: vm.pid, helpers: parts.fileServer?.processes ?? [])
+            try enterCgroups([vm.pid] + (parts.fileServer?.processes ?? []))
         } else {
             // During the guest's boot: its kernel then finds the namespace's links when it probes devices.
             try await network?.reconcile()

@@ -52,7 +52,7 @@ extension Sandbox {
         if loss != nil { symptoms.stderrLines += parts.logs?.tail(paths.shareLog, lines: 3) ?? [] }
         symptoms.console = vm.consoleTail(lines: Self.diagnosedLines)
         symptoms.isAnnounced = parts.connection != nil
-        symptoms.isOutOfHostMemory = cgroups?.machine.hasKilledForMemory ?? false
+        symptoms.lackOfHostMemory = lackOfHostMemory
         return symptoms
     }
 

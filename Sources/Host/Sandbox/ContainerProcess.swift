@@ -17,10 +17,13 @@ package final class ContainerProcess: Sendable {
     package struct End: Sendable {
         package let status: Int32
         package let at: timespec
+        /// A kernel has killed for lack of memory: the guest's in the container, or the host's the machine.
+        package var isOutOfMemory = false
     }
 
     private struct Facts: Sendable {
         var state = State.created
+        var isOutOfMemory = false
         var outputs: [StreamRelay.Handle] = []
         var input: StreamRelay.Handle?
     }
@@ -42,8 +45,12 @@ package final class ContainerProcess: Sendable {
 
     /// Records the end once, and resumes all waiters.
     func end(status: Int32) {
-        if end.complete(End(status: status, at: timeOfDay())) { state = .stopped }
+        let end = End(status: status, at: timeOfDay(), isOutOfMemory: facts.withLock { $0.isOutOfMemory })
+        if self.end.complete(end) { state = .stopped }
     }
+
+    /// Notes, before the end, that a kernel has killed for lack of memory.
+    func noteOutOfMemory() { facts.withLock { $0.isOutOfMemory = true } }
 
     func waitForEnd() async -> End { await end.wait() }
 

@@ -77,7 +77,9 @@ extension Sandbox {
             try await record.hooks?.beforeCreation(network: network?.namespace.path)
             // A manager's hook may have moved links into the namespace.
             try await network?.reconcile()
+            try followProcessorSets()
             try await resizeMachine()
+            if isBound { bindProcessorTime() }
             undo.add { [id = request.id] in await self.releaseDisks(of: id) }
             let (devices, disks) = try await attach(guest.disks, for: record)
             undo.add { [id = request.id] in await self.withdrawSockets(of: id) }
@@ -159,6 +161,7 @@ extension Sandbox {
         } else {
             message.oci = try Grpc_Spec(checking: guest.spec, source: request.bundle + "/config.json")
         }
+        if let limits = guestPodLimits { message.podLimits = limits }
         (message.stdinPort, message.stdoutPort, message.stderrPort) = (ports.stdin, ports.stdout, ports.stderr)
         return message
     }

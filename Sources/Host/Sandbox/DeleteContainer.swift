@@ -36,11 +36,15 @@ extension Sandbox {
         sharedPaths.release(&record.shares)
         memory.release(&record.memories)
         containers[record.id] = nil
+        oomReports.forget(record.id)
         for process in record.processes.values { abandonOutput(of: process) }
         await releaseDisks(of: record)
         await removeHostProcess(of: record)
         // Returns the container's memory. The last container ends the machine too.
-        if !containers.isEmpty { try? await resizeMachine() }
+        if !containers.isEmpty {
+            try? followProcessorSets()
+            try? await resizeMachine()
+        }
         await record.hooks?.afterDeletion(log)
     }
 

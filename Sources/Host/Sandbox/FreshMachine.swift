@@ -52,7 +52,7 @@ struct FreshMachine: MachineSource {
         ) { process throws(SystemError) in
             try ledger.add(.process(id: process, name: share.serverName))
             SandboxCgroups.preferAsVictims([process.pid])
-            try cgroups?.helpers.add(process.pid)
+            try cgroups?.admit(process.pid)
         }
         do { try start.has(\.fileServer, server) } catch {
             server.stop()
@@ -93,7 +93,7 @@ struct FreshMachine: MachineSource {
         let vm = try await hypervisor.start(configuration, logs: logs, memory: memory?.raw, on: start.loop) {
             process throws(SystemError) in
             try ledger.add(.process(id: process, name: hypervisor.name.lowercased()))
-            try cgroups?.machine.add(process.pid)
+            try cgroups?.admit(process.pid)
         }
         do { try start.has(\.vm, vm) } catch {
             vm.kill()

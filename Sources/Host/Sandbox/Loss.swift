@@ -27,7 +27,7 @@ extension Sandbox {
         // The lost server may have brought the hypervisor down. A server that we ended after its machine is not the
         // reason.
         guard state == .booting || state == .ready, vm?.exit == nil || exit.isFailure else { return }
-        let cause = cgroups?.helpersLackOfMemory
+        let cause = cgroups?.lackOfMemory
         loss = "\(name), which serves the guest its files, \(exit)" + (cause.map { ": " + $0 } ?? "")
         log.error(
             "the guest has lost its files",
@@ -45,15 +45,20 @@ extension Sandbox {
         vm.kill()
     }
 
+    /// The reason why the kernel has killed a process of the sandbox for lack of memory on the host; nil when it has not.
+    var lackOfHostMemory: String? { cgroups?.lackOfMemory }
+
     func machineEnded(_ exit: ProcessExit) async {
         guard state != .gone else { return }
         if state != .stopping {
-            let cause = cgroups?.machine.hasKilledForMemory == true ? "a control group's limit of memory" : ""
+            let cause = lackOfHostMemory ?? ""
+            if !cause.isEmpty, loss == nil { loss = "the virtual machine was killed: " + cause }
             log.error(
                 "the virtual machine ended", metadata: ["sandbox": "\(id)", "end": "\(exit)", "cause": "\(cause)"])
         }
         parts.channel?.close()
         parts.fileServer?.stop()
+        if lackOfHostMemory != nil { for container in containers.values { container.initial.noteOutOfMemory() } }
         for container in containers.values {
             for process in container.processes.values {
                 await end(process, of: container, status: ProcessExit.killed.status)

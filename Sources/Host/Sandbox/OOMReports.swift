@@ -1,5 +1,6 @@
 import AgentAPI
 import EventLoop
+import SandboxCgroups
 
 /// Filters the agent's reports of containers in which the guest's kernel has killed for lack of memory.
 ///
@@ -8,16 +9,34 @@ struct OOMReports: Sendable {
     /// The shortest time between two reports of a container.
     private static let reportPause = Duration.seconds(1) / GuestLimit.outOfMemory.value
     private var last: [String: ContinuousClock.Instant] = [:]
+    /// Containers whose end has told it already.
+    private var toldAtEnd: Set<String> = []
 
     enum Verdict: Equatable, Sendable {
         case passes
+        case isTold
         case refused(GuestLimit)
+    }
+
+    /// Judges the report that comes with a container's end: it passes where none came before.
+    mutating func judgeEnd(of container: String, at now: ContinuousClock.Instant) -> Verdict {
+        guard last[container] == nil else { return .isTold }
+        last[container] = now
+        toldAtEnd.insert(container)
+        return .passes
+    }
+
+    mutating func forget(_ container: String) {
+        last[container] = nil
+        toldAtEnd.remove(container)
     }
 
     mutating func judge(_ container: String, known: some Collection<String>, at now: ContinuousClock.Instant) -> Verdict
     {
         guard known.contains(container) else { return .refused(.unknownContainer) }
         last = last.filter { known.contains($0.key) }
+        toldAtEnd.formIntersection(known)
+        if toldAtEnd.remove(container) != nil { return .isTold }
         if let before = last[container], now - before < Self.reportPause { return .refused(.outOfMemory) }
         last[container] = now
         return .passes
@@ -25,6 +44,18 @@ struct OOMReports: Sendable {
 }
 
 extension Sandbox {
+    /// Notes that the guest's kernel has killed in a container whose first process has ended.
+    func outOfMemory(_ process: ContainerProcess, of container: String) async {
+        if oomReports.judgeEnd(of: container, at: .now) == .passes { process.noteOutOfMemory() }
+        // Under the command line, managers watch the attach process's cgroup, which ends after this.
+        guard let attached = containers[container]?.attachProcess, cgroups != nil else { return }
+        do { try await blocking("oom") { try OutOfMemoryNotice.give(besides: attached) } } catch {
+            log.warning(
+                "managers are not told that the container ran out of memory",
+                metadata: ["container": "\(container)", "error": "\(error)"])
+        }
+    }
+
     /// Bounds the shim's work for an agent that floods it.
     private static let refusedReportPause = Duration.milliseconds(100)
 
@@ -36,6 +67,7 @@ extension Sandbox {
             let container = try await agent().getOOMEvent(Grpc_GetOOMEventRequest(), timeout: nil).containerID
             switch oomReports.judge(container, known: containers.keys, at: .now) {
             case .passes: return container
+            case .isTold: continue
             case .refused(let limit): limits.reached(limit, container)
             }
             try await sleep(Self.refusedReportPause, on: loop)

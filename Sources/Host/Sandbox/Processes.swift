@@ -36,8 +36,9 @@ extension Sandbox {
             request.containerID = container
             request.execID = exec.isEmpty ? container : exec
             // A failed wait means that the guest is lost and the process was killed.
-            let status = (try? await agent.waitProcess(request, timeout: nil).status) ?? ProcessExit.killed.status
-            await self?.ended(process, of: container, status)
+            let answer = try? await agent.waitProcess(request, timeout: nil)
+            if answer?.outOfMemory == true { await self?.outOfMemory(process, of: container) }
+            await self?.ended(process, of: container, answer?.status ?? ProcessExit.killed.status)
         }
         guard exec.isEmpty else { return }
         do { try await record.hooks?.afterStart() } catch {
@@ -55,6 +56,7 @@ extension Sandbox {
             try await network?.relayNames(machine.channel, machine.relay)
         }
         try await network?.reconcile()
+        if !isBound { bindProcessorTime() }
         var request = Grpc_StartContainerRequest()
         request.containerID = record.id
         do {

@@ -1,6 +1,8 @@
 import AgentAPI
+import Cgroups
 import Hypervisor
 import LinuxKernel
+import Pod
 
 extension Sandbox {
     /// Brings the machine to the size that its containers ask for. Calls run one after the other.
@@ -8,15 +10,26 @@ extension Sandbox {
     /// The first container needs no change: the machine was booted for it. Unneeded processors stay: the containers'
     /// quotas bound their time, and an idle one costs nothing.
     func resizeMachine() async throws {
+        try plan.checkFit(
+            containersMiB: plan.sizing.containersMiB(containers.values.map(\.demand), in: podLimits),
+            in: memoryLimit)
         guard !plan.sizing.isStatic, machine?.vm.capabilities.hotPlug.contains(.memory) == true else { return }
         let turn = hardware.take(on: executor) { [weak self] in try await self?.resize() }
         try await turn.value
     }
 
+    /// The present limit of memory of the cgroup that holds all of the machine; nil without such a limit.
+    private var memoryLimit: Cgroup.Limit? {
+        guard let cgroups, cgroups.areOne else { return nil }
+        return cgroups.machine.memoryLimit
+    }
+
     private func resize() async throws {
         guard let machine else { return }
         let vm = machine.vm
-        let wanted = plan.sizing.size(for: containers.values.map(\.demand))
+        let wanted = plan.sizing.size(
+            for: containers.values.map(\.demand), in: podLimits,
+            ceilingMiB: SandboxPlan.ceilingMiB(memoryLimit, plan.need))
         let before = vm.size
         if wanted.memoryMiB > before.memoryMiB { limitHelpers(machineMiB: wanted.memoryMiB) }
         do {
@@ -33,6 +46,7 @@ extension Sandbox {
             )
         }
         let now = vm.size
+        if now.vcpus > before.vcpus { await rebindProcessorTime() }
         guard now != before else { return }
         log.info(
             "machine resized",

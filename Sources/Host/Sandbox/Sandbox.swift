@@ -6,6 +6,7 @@ import LinuxKernel
 import Logging
 import NIOCore
 import Network
+import Pod
 import Share
 import SocketForward
 import Stdio
@@ -42,6 +43,13 @@ package actor Sandbox {
     var cgroups: SandboxCgroups?
     /// Moves processes into the cgroups.
     var cgroupMove: BackgroundCall<Void>?
+    /// The pod's limits as far as changes of its containers' tell them (`podLimits`).
+    var followedLimits: PodLimits
+    /// The part of the pod's limit of memory on the host that is not its containers', in bytes; nil when unknown.
+    var podOverhead: Int64?
+    /// Whether the manager's limits of processor time hold.
+    var isBound = false
+    var processorSets = ProcessorSets()
     var network: SandboxNetwork?
     var debugConsole: DebugConsoleSocket?
 
@@ -67,6 +75,7 @@ package actor Sandbox {
         self.log = log
         limits = LimitLog(log)
         executor = LoopExecutor(loop)
+        followedLimits = plan.pod
         sharedPaths = SharedPaths(plan.paths, ledger, plan.mounts)
     }
 

@@ -3,28 +3,60 @@ import EventLoop
 import Glibc
 import LinuxKernel
 import Logging
+import Pod
 import SandboxCgroups
 
 /// The cgroups of a running sandbox on the host.
+///
+/// The processes are in `helpers`, where their memory is charged. Their processor time is the manager's from `bind` on:
+/// its quota must not throttle the guest's boot.
 struct SandboxCgroups: Sendable {
+    /// The cgroup that the manager names.
     let machine: Cgroup
     let helpers: Cgroup
 
-    /// Moves the shim and running processes into their cgroups.
-    func enter(machine pid: Int32? = nil, helpers others: [Int32] = []) throws(SystemError) {
-        try helpers.add(getpid())
-        if let pid { try machine.add(pid) }
-        for process in others { try helpers.add(process) }
+    /// Whether the manager's cgroup holds everything (`sandbox_cgroup_only`).
+    var areOne: Bool { machine == helpers }
+
+    /// Moves a process of the host into its cgroup. Version 2 has no way to leave the processor time out.
+    func admit(_ process: Int32) throws(SystemError) { try helpers.add(process, without: areOne ? ["cpu"] : []) }
+
+    /// Moves the shim and running processes into their cgroup.
+    func enter(_ processes: [Int32]) throws(SystemError) {
+        for process in [getpid()] + processes { try admit(process) }
     }
 
-    /// The reason why a helper was killed; nil when the kernel has not killed one for lack of memory.
-    var helpersLackOfMemory: String? { Self.lackOfMemory(of: helpers, isTheirOwn: machine != helpers) }
+    /// Charges processor time to the manager's cgroup from now on: that of the machine's processors, or with
+    /// `sandbox_cgroup_only` that of all processes. May be repeated, for new threads and new limits.
+    /// - Parameters:
+    ///   - threads: of the machine's processors.
+    ///   - isPod: the cgroup above the manager's is the pod's.
+    func bind(threads: [Int32], processes: [Int32], isPod: Bool) throws(SystemError) {
+        if areOne {
+            for process in [getpid()] + processes { try machine.add(process) }
+        } else if machine.isUnified {
+            // Threads can't leave the cgroup that their process's memory is charged to (cgroup-v2.rst, "Threads"): a
+            // cgroup below gets the limits of the manager's.
+            let group = try helpers.makeThreaded(Cgroup.processors)
+            try group.copyProcessorLimits(of: machine)
+            if let weight = (isPod ? machine.parent : machine).weight { try helpers.write("cpu.weight", weight) }
+            try group.add(threads: threads)
+        } else {
+            try machine.add(threads: threads)
+        }
+    }
 
-    /// - Parameter isTheirOwn: the machine has another cgroup.
+    /// The reason why a process of the sandbox was killed; nil when the kernel has not killed one for lack of memory.
+    var lackOfMemory: String? { Self.lackOfMemory(of: helpers, isTheirOwn: !areOne) }
+
+    /// - Parameter isTheirOwn: the cgroup is not the manager's.
     static func lackOfMemory(of helpers: Cgroup, isTheirOwn: Bool) -> String? {
         guard helpers.hasKilledForMemory else { return nil }
-        return "the control group \(helpers.path) reached its limit of memory"
-            + (isTheirOwn ? " (runtime.overhead_memory_limit)" : "")
+        let way =
+            isTheirOwn
+            ? "runtime.overhead_memory_limit"
+            : "sandbox_cgroup_only: raise the pod's limit or overhead.podFixed.memory of its RuntimeClass"
+        return "the control group \(helpers.path) reached its limit of memory (\(way))"
     }
 
     /// Makes the kernel kill these processes before this one when their cgroup lacks memory
@@ -47,8 +79,8 @@ struct SandboxCgroups: Sendable {
 extension Sandbox {
     /// Makes the sandbox's cgroups. Where the host allows none (in a container, say), the sandbox runs without.
     func makeCgroups() throws {
-        let hierarchies = Hierarchies.current
-        guard let wanted = plan.cgroups, !hierarchies.all.isEmpty else { return }
+        guard let wanted = plan.cgroups, !wanted.hierarchies.all.isEmpty else { return }
+        let hierarchies = wanted.hierarchies
         let made = SandboxCgroups(
             machine: Cgroup(wanted.machine, hierarchies),
             helpers: Cgroup(wanted.helpers, hierarchies))
@@ -59,6 +91,7 @@ extension Sandbox {
             }
         } catch { return try runWithoutCgroups(error) }
         cgroups = made
+        notePodOverhead()
         let lacking = limitHelpers(machineMiB: plan.machine.memoryMiB)
         if !lacking.isEmpty {
             log.warning(
@@ -87,10 +120,38 @@ extension Sandbox {
     }
 
     /// Moves processes in the background: each move waits for an RCU grace period (cgroup_threadgroup_rwsem).
-    /// - Parameters: as for `SandboxCgroups.enter`.
-    func enterCgroups(machine: Int32? = nil, helpers: [Int32] = []) throws {
+    /// - Parameter processes: those that run already, beside this one.
+    func enterCgroups(_ processes: [Int32] = []) throws {
         guard let cgroups else { return }
-        cgroupMove = try BackgroundCall("cgroups", on: loop) { try cgroups.enter(machine: machine, helpers: helpers) }
+        cgroupMove = try BackgroundCall("cgroups", on: loop) { try cgroups.enter(processes) }
+    }
+
+    /// Lets the manager's limits of processor time hold, from the first container's start on.
+    func bindProcessorTime() {
+        guard cgroups != nil else { return }
+        isBound = true
+        _ = hardware.take(on: executor) { [weak self] in await self?.bindNow() }
+    }
+
+    /// Repeats the binding for new processors and new limits.
+    func rebindProcessorTime() async {
+        guard isBound else { return }
+        await bindNow()
+    }
+
+    private func bindNow() async {
+        guard let cgroups, let machine else { return }
+        let (processes, isPod) = ([machine.vm.pid] + machine.fileServer.processes, plan.isPod)
+        do {
+            let threads = try await machine.vm.processorThreads()
+            let call = try BackgroundCall("cgroups", on: loop) {
+                try cgroups.bind(threads: threads, processes: processes, isPod: isPod)
+            }
+            try await call.result()
+        } catch {
+            log.warning(
+                "the manager's limits of processor time don't bind the machine", metadata: ["error": "\(error)"])
+        }
     }
 
     /// Moves the shim out of its cgroup in the background, after it has entered it.
@@ -110,7 +171,22 @@ extension Sandbox {
         }
     }
 
-    /// Binds the machine's threads to processors of the host.
+    /// Binds the machine to the processors and memory nodes of the host that its containers have together.
+    func followProcessorSets() throws {
+        let demands = containers.values.map(\.demand)
+        func union(_ set: KeyPath<Demand, Set<Int>>) -> Set<Int> {
+            demands.reduce(into: []) { $0.formUnion($1[keyPath: set]) }
+        }
+        let wanted = ProcessorSets(processors: union(\.processorSet), nodes: union(\.nodeSet))
+        guard let cgroups, wanted != processorSets else { return }
+        // A set that no container has any more.
+        if wanted.processors.isEmpty, !processorSets.processors.isEmpty { try? cgroups.machine.inherit("cpuset.cpus") }
+        if wanted.nodes.isEmpty, !processorSets.nodes.isEmpty { try? cgroups.machine.inherit("cpuset.mems") }
+        try limitMachine(CPUList.text(wanted.processors), CPUList.text(wanted.nodes), nil)
+        processorSets = wanted
+    }
+
+    /// Sets the manager's cgroup for the machine's processors.
     func limitMachine(_ processors: String?, _ nodes: String?, _ shares: UInt64?) throws {
         do { try cgroups?.machine.set(processors: processors, nodes: nodes, shares: shares) } catch {
             let reason =
@@ -119,4 +195,10 @@ extension Sandbox {
             throw SandboxError(.invalid, "linux.resources.cpu: \(error): \(reason)")
         }
     }
+}
+
+/// Sets of the host's numbers that a machine is bound to; an empty one binds it to nothing.
+struct ProcessorSets: Equatable, Sendable {
+    var processors: Set<Int> = []
+    var nodes: Set<Int> = []
 }

@@ -44,6 +44,10 @@ package struct SandboxPlan: Sendable {
     package var cgroups: Cgroups?
     /// The rule for the machine's size.
     package let sizing: Sizing
+    /// What a machine needs beyond its containers' memory.
+    package let need: MachineNeed
+    /// The limits of a pod's containers together, as its manager announces them.
+    package let pod: PodLimits
     /// The guest's shell can be reached from the host.
     package let debugConsole: Bool
 
@@ -79,28 +83,34 @@ package struct SandboxPlan: Sendable {
     /// - Parameter demand: the size that the first container or its pod asks for before the boot.
     package init(
         sandbox: String, hostname: String, network: NetworkSettings, basis: Basis, demand: Demand = Demand(),
-        cgroups: Cgroups?,
-        paths: SandboxPaths? = nil
+        pod: PodLimits = PodLimits(), cgroups: Cgroups?, paths: SandboxPaths? = nil
     ) {
         self.init(
             paths: paths ?? SandboxPaths(sandbox: sandbox), hostname: hostname, network: network, basis: basis,
-            demand: demand, cgroups: cgroups)
+            demand: demand, pod: pod, cgroups: cgroups)
     }
 
     /// The plan of a warm sandbox.
     package init(warm paths: SandboxPaths, basis: Basis) {
-        self.init(paths: paths, hostname: "", network: .none, basis: basis, demand: Demand(), cgroups: nil)
+        self.init(
+            paths: paths, hostname: "", network: .none, basis: basis, demand: Demand(), pod: PodLimits(),
+            cgroups: nil)
     }
 
     private init(
-        paths: SandboxPaths, hostname: String, network: NetworkSettings, basis: Basis, demand: Demand, cgroups: Cgroups?
+        paths: SandboxPaths, hostname: String, network: NetworkSettings, basis: Basis, demand: Demand, pod: PodLimits,
+        cgroups: Cgroups?
     ) {
         let configuration = basis.configuration
         (self.paths, self.hostname, self.network, self.cgroups) = (paths, hostname, network, cgroups)
         hypervisor = basis.hypervisor
         sizing = Sizing(configuration, host: basis.host)
-        machine = VMConfiguration(basis, paths: paths, size: sizing.size(for: [demand]), sizing)
-        template = VMTemplate(basis)
+        need = MachineNeed(hypervisor)
+        self.pod = pod
+        let size = sizing.size(for: [demand], in: pod, ceilingMiB: Self.ceilingMiB(cgroups?.limit, need))
+        machine = VMConfiguration(basis, paths: paths, size: size, sizing)
+        // A clone has its template's memory, all of it.
+        template = size.memoryMiB < sizing.size(for: []).memoryMiB ? nil : VMTemplate(basis)
         channel =
             if let cid = machine.hostVsockCID { VhostVsock(cid: cid) } else { VhostUserVsock(socketPath: paths.vsock) }
         share = VirtioFS(

@@ -39,17 +39,19 @@ extension Sandbox {
     /// Sets new limits of a running container.
     package func update(container: String, resources: OCISpec.Linux.Resources) async throws {
         let record = try self.container(container)
-        let before = record.demand
+        let (before, limits) = (record.demand, followedLimits)
         record.demand = before.updated(by: resources)
+        followedLimits.follow(before, to: record.demand)
         do {
             // The machine grows before the higher limit applies.
             if record.demand != before { try await resizeMachine() }
-            if containers.count == 1 {
-                try limitMachine(resources.cpu?.cpus, resources.cpu?.mems, resources.cpu?.shares)
-            }
+            if containers.count == 1 { try limitMachine(nil, nil, resources.cpu?.shares) }
+            try followProcessorSets()
+            // In version 2 the manager's limits are copied.
+            if isBound { bindProcessorTime() }
             try await updateGuest(resources, of: container)
         } catch {
-            record.demand = before
+            (record.demand, followedLimits) = (before, limits)
             throw error
         }
     }
@@ -66,6 +68,7 @@ extension Sandbox {
         } else {
             request.resources = try Grpc_LinuxResources(checking: resources, source: "resources")
         }
+        if let limits = guestPodLimits { request.podLimits = limits }
         _ = try await agent().updateContainer(request, timeout: Deadline.change.limit)
     }
 }

@@ -4,13 +4,21 @@ import Cleanup
 /// A sandbox's cgroup, by its path below each hierarchy.
 package struct CgroupCleanup: Undoable {
     package static let kind = "controlGroup"
-    let path: String
+    package let path: String
 
     package func undo() {
-        let name = path.split(separator: "/").last ?? ""
-        // Whatever a ledger's file says, only cgroups with Kata's prefix are removed.
-        guard path.hasPrefix("/"), name.hasPrefix(Cgroup.sandboxPrefix), Ledger.isPlain(path) else { return }
+        guard Self.isOurs(path) else { return }
+        Cgroup(path + "/" + Cgroup.processors).remove()
         Cgroup(path).remove()
+    }
+
+    /// Whatever a ledger's file says, only cgroups with Kata's names are removed.
+    static func isOurs(_ path: String) -> Bool {
+        let names = path.split(separator: "/")
+        guard path.hasPrefix("/"), path != Cgroup.overhead, Ledger.isPlain(path), let name = names.last else {
+            return false
+        }
+        return name.hasPrefix(Cgroup.sandboxPrefix) || (names.count == 2 && path.hasPrefix(Cgroup.overhead + "/"))
     }
 }
 

@@ -4,6 +4,12 @@ extension Cgroup {
     /// Kata's prefix of the last name of a sandbox's cgroup.
     package static let sandboxPrefix = "kata_"
 
+    /// Kata's parent of the cgroups of sandboxes' own processes on the host.
+    package static let overhead = "/kata_overhead"
+
+    /// Name of the threaded cgroup of a machine's processors in version 2, below that of its process.
+    package static let processors = "vcpus"
+
     /// The path of a sandbox's cgroup: beside the cgroup that a manager wants for the container.
     /// - Parameters:
     ///   - given: `linux.cgroupsPath`: a path, or `slice:prefix:name` for systemd (runc, docs/systemd.md).

@@ -81,12 +81,15 @@ package final class SandboxHolder: Sendable {
         let network = try NetworkSettings(
             spec, process: process, configuration: configuration, host: .current,
             source: request.bundle + "/config.json")
+        let demand = Demand(beforeBoot: spec)
+        let pod = PodRole(spec) == .sandbox ? PodLimits(annotations: spec.annotations ?? [:]) : PodLimits()
         var plan = SandboxPlan(
             sandbox: identifier, hostname: spec.hostname ?? "", network: network,
-            basis: try SandboxPlan.Basis(configuration, files: files), demand: Demand(beforeBoot: spec),
+            basis: try SandboxPlan.Basis(configuration, files: files), demand: demand, pod: pod,
             cgroups: SandboxPlan.Cgroups(spec.linux, sandbox: identifier, configuration: configuration))
         plan.isPod = PodRole(spec) == .sandbox
         // Refusals come before anything is started.
+        try plan.checkFit(containersMiB: plan.sizing.containersMiB([demand], in: pod), in: plan.cgroups?.limit)
         _ = try plan.guestSpec(spec, container: request.id, bundle: request.bundle)
         if !plan.hypervisor.acceleration.isHardware {
             log.warning(

@@ -5,7 +5,7 @@ import LinuxKernel
 package struct Cgroup: Sendable, Equatable {
     /// Such as `/docker/kata_0123`: begins with a slash, has no `..`.
     package let path: String
-    private let hierarchies: Hierarchies
+    let hierarchies: Hierarchies
 
     package init(_ path: String, _ hierarchies: Hierarchies = .current) {
         (self.path, self.hierarchies) = (path, hierarchies)
@@ -36,8 +36,11 @@ package struct Cgroup: Sendable, Equatable {
     }
 
     /// Moves a process into the cgroup, with all its threads. Its future children start there.
-    package func add(_ process: Int32) throws(SystemError) {
-        for hierarchy in hierarchies.all { try Files.write(hierarchy.path + path + "/cgroup.procs", "\(process)") }
+    /// - Parameter controllers: the process stays where it is in version 1's hierarchies of these.
+    package func add(_ process: Int32, without controllers: Set<String> = []) throws(SystemError) {
+        for hierarchy in hierarchies.all where hierarchy.controllers.isDisjoint(with: controllers) {
+            try Files.write(hierarchy.path + path + "/cgroup.procs", "\(process)")
+        }
     }
 
     /// Moves a process out of the cgroup, to the nearest parent that takes it.
@@ -76,6 +79,18 @@ package struct Cgroup: Sendable, Equatable {
             try Files.write(directory + "/" + file, "\(value)")
         }
     }
+
+    /// Gives a cpuset the processors or memory nodes of its parent.
+    /// - Parameter file: `cpuset.cpus` or `cpuset.mems`.
+    package func inherit(_ file: String) throws(SystemError) {
+        guard let directory = hierarchies.directory("cpuset", path) else { return }
+        // In version 2 an empty set is the parent's.
+        let value = hierarchies.isUnified ? "\n" : try Files.readText(Files.parent(of: directory) + "/" + file)
+        try Files.write(directory + "/" + file, value)
+    }
+
+    /// Whether the hierarchy is version 2's.
+    package var isUnified: Bool { hierarchies.isUnified }
 
     /// The maximum that the processes of a cgroup may use together.
     package struct Limits: Sendable, Equatable {

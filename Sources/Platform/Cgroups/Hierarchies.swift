@@ -32,13 +32,15 @@ package struct Hierarchies: Sendable, Equatable {
     private static let otherOptions: Set<String> = ["rw", "ro", "xattr", "clone_children"]
 
     /// Takes the hierarchies from a table of mounts. Beside those of version 1, version 2 has no controllers and is
-    /// left out.
+    /// left out. Of several mounts of a hierarchy the first one counts: later ones are copies, such as a container's
+    /// share of /sys, and may be read-only.
     package init(_ mounts: [MountEntry]) {
         let unified = mounts.filter { $0.type == "cgroup2" }
             .map { Hierarchy(path: $0.mountPoint, controllers: []) }
+        var seen: Set<Set<String>> = []
         let split = mounts.filter { $0.type == "cgroup" }.map {
             Hierarchy(path: $0.mountPoint, controllers: Set($0.superOptions).subtracting(Self.otherOptions))
-        }
+        }.filter { seen.insert($0.controllers).inserted }
         all = split.isEmpty ? Array(unified.prefix(1)) : split
     }
 

@@ -18,6 +18,9 @@ package struct CPUList: Sendable, Equatable {
         self.numbers = numbers
     }
 
+    /// The text for a set of numbers.
+    package static func text(_ numbers: Set<Int>) -> String { numbers.sorted().map(String.init).joined(separator: ",") }
+
     package var count: Int { numbers.count }
     package var sorted: [Int] { numbers.sorted() }
 }

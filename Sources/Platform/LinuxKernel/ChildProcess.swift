@@ -42,6 +42,13 @@ package final class ChildProcess: Sendable {
         }
     }
 
+    /// Blocks until the child ends, and kills it after `limit`. To be called once.
+    package func wait(within limit: Duration) -> ProcessExit {
+        var end = pollfd(fd: pidfd.raw, events: Int16(POLLIN), revents: 0)
+        if unsafe poll(&end, 1, Int32(clamping: Int(limit / .milliseconds(1)))) == 0 { signal(SIGKILL) }
+        return wait()
+    }
+
     /// Blocks until the child ends. To be called once.
     package func wait() -> ProcessExit {
         var code: Int32 = 0

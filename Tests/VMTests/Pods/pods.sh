@@ -25,7 +25,7 @@ found() {
     ps -eo args | grep -E '[q]emu-system.*sandbox-|[v]irtiofsd|[c]ontainerd-shim'
     ls /run/vc/vm /run/kata-containers/shared/sandboxes 2> /dev/null | grep -E '^[0-9a-f]{64}'
     ip -o link | grep veth
-    find /sys/fs/cgroup -mindepth 2 -type d \( -path "*$CRI_CGROUP/*" -o -name 'kata_*' \) 2> /dev/null
+    find /sys/fs/cgroup -mindepth 2 -type d \( -path "*$CRI_CGROUP/*" -o -name 'kata_*' -o -path '*/kata_overhead/*' \) 2> /dev/null
 }
 # Prints what pods have left, after a while; what was there before is not theirs.
 left() {

@@ -71,12 +71,40 @@ package nonisolated struct Grpc_CreateContainerRequest: Sendable {
   /// The specification as JSON, for agents that name "spec-json" among their features; instead of OCI.
   package var specJson: Data = Data()
 
+  /// For agents that name "pod-limits".
+  package var podLimits: Grpc_PodLimits {
+    get {_podLimits ?? Grpc_PodLimits()}
+    set {_podLimits = newValue}
+  }
+  /// Returns true if `podLimits` has been explicitly set.
+  package var hasPodLimits: Bool {self._podLimits != nil}
+  /// Clears the value of `podLimits`. Subsequent reads from it will return its default value.
+  package mutating func clearPodLimits() {self._podLimits = nil}
+
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
   package init() {}
 
   fileprivate var _stringUser: Grpc_StringUser? = nil
   fileprivate var _oci: Grpc_Spec? = nil
+  fileprivate var _podLimits: Grpc_PodLimits? = nil
+}
+
+/// Limits of a pod's containers together; 0: none.
+package nonisolated struct Grpc_PodLimits: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  /// Bytes.
+  package var memory: UInt64 = 0
+
+  /// Processes and threads.
+  package var pids: UInt64 = 0
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package init() {}
 }
 
 package nonisolated struct Grpc_StartContainerRequest: Sendable {
@@ -222,6 +250,9 @@ package nonisolated struct Grpc_WaitProcessResponse: Sendable {
 
   package var status: Int32 = 0
 
+  /// The kernel has killed in the container for lack of memory; for its first process alone.
+  package var outOfMemory: Bool = false
+
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
   package init() {}
@@ -276,11 +307,21 @@ package nonisolated struct Grpc_UpdateContainerRequest: Sendable {
   /// As spec_json, instead of resources.
   package var resourcesJson: Data = Data()
 
+  package var podLimits: Grpc_PodLimits {
+    get {_podLimits ?? Grpc_PodLimits()}
+    set {_podLimits = newValue}
+  }
+  /// Returns true if `podLimits` has been explicitly set.
+  package var hasPodLimits: Bool {self._podLimits != nil}
+  /// Clears the value of `podLimits`. Subsequent reads from it will return its default value.
+  package mutating func clearPodLimits() {self._podLimits = nil}
+
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
   package init() {}
 
   fileprivate var _resources: Grpc_LinuxResources? = nil
+  fileprivate var _podLimits: Grpc_PodLimits? = nil
 }
 
 package nonisolated struct Grpc_WriteStreamRequest: Sendable {
@@ -1292,7 +1333,7 @@ fileprivate nonisolated let _protobuf_package = "grpc"
 
 nonisolated extension Grpc_CreateContainerRequest: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".CreateContainerRequest"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}container_id\0\u{3}exec_id\0\u{3}string_user\0\u{1}devices\0\u{1}storages\0\u{1}OCI\0\u{3}sandbox_pidns\0\u{3}shared_mounts\0\u{3}stdin_port\0\u{3}stdout_port\0\u{3}stderr_port\0\u{4}^\u{f}spec_json\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}container_id\0\u{3}exec_id\0\u{3}string_user\0\u{1}devices\0\u{1}storages\0\u{1}OCI\0\u{3}sandbox_pidns\0\u{3}shared_mounts\0\u{3}stdin_port\0\u{3}stdout_port\0\u{3}stderr_port\0\u{4}^\u{f}spec_json\0\u{3}pod_limits\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -1312,6 +1353,7 @@ nonisolated extension Grpc_CreateContainerRequest: SwiftProtobuf.Message, SwiftP
       case 10: try { try decoder.decodeSingularUInt32Field(value: &self.stdoutPort) }()
       case 11: try { try decoder.decodeSingularUInt32Field(value: &self.stderrPort) }()
       case 1001: try { try decoder.decodeSingularBytesField(value: &self.specJson) }()
+      case 1002: try { try decoder.decodeSingularMessageField(value: &self._podLimits) }()
       default: break
       }
     }
@@ -1358,6 +1400,9 @@ nonisolated extension Grpc_CreateContainerRequest: SwiftProtobuf.Message, SwiftP
     if !self.specJson.isEmpty {
       try visitor.visitSingularBytesField(value: self.specJson, fieldNumber: 1001)
     }
+    try { if let v = self._podLimits {
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 1002)
+    } }()
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -1374,6 +1419,42 @@ nonisolated extension Grpc_CreateContainerRequest: SwiftProtobuf.Message, SwiftP
     if lhs.stdoutPort != rhs.stdoutPort {return false}
     if lhs.stderrPort != rhs.stderrPort {return false}
     if lhs.specJson != rhs.specJson {return false}
+    if lhs._podLimits != rhs._podLimits {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Grpc_PodLimits: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".PodLimits"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}memory\0\u{1}pids\0")
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularUInt64Field(value: &self.memory) }()
+      case 2: try { try decoder.decodeSingularUInt64Field(value: &self.pids) }()
+      default: break
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if self.memory != 0 {
+      try visitor.visitSingularUInt64Field(value: self.memory, fieldNumber: 1)
+    }
+    if self.pids != 0 {
+      try visitor.visitSingularUInt64Field(value: self.pids, fieldNumber: 2)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: Grpc_PodLimits, rhs: Grpc_PodLimits) -> Bool {
+    if lhs.memory != rhs.memory {return false}
+    if lhs.pids != rhs.pids {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
@@ -1680,7 +1761,7 @@ nonisolated extension Grpc_WaitProcessRequest: SwiftProtobuf.Message, SwiftProto
 
 nonisolated extension Grpc_WaitProcessResponse: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".WaitProcessResponse"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}status\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}status\0\u{4}h\u{f}out_of_memory\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -1689,6 +1770,7 @@ nonisolated extension Grpc_WaitProcessResponse: SwiftProtobuf.Message, SwiftProt
       // enabled. https://github.com/apple/swift-protobuf/issues/1034
       switch fieldNumber {
       case 1: try { try decoder.decodeSingularInt32Field(value: &self.status) }()
+      case 1001: try { try decoder.decodeSingularBoolField(value: &self.outOfMemory) }()
       default: break
       }
     }
@@ -1698,11 +1780,15 @@ nonisolated extension Grpc_WaitProcessResponse: SwiftProtobuf.Message, SwiftProt
     if self.status != 0 {
       try visitor.visitSingularInt32Field(value: self.status, fieldNumber: 1)
     }
+    if self.outOfMemory != false {
+      try visitor.visitSingularBoolField(value: self.outOfMemory, fieldNumber: 1001)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
   package static func ==(lhs: Grpc_WaitProcessResponse, rhs: Grpc_WaitProcessResponse) -> Bool {
     if lhs.status != rhs.status {return false}
+    if lhs.outOfMemory != rhs.outOfMemory {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
@@ -1780,7 +1866,7 @@ nonisolated extension Grpc_ListProcessesResponse: SwiftProtobuf.Message, SwiftPr
 
 nonisolated extension Grpc_UpdateContainerRequest: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".UpdateContainerRequest"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}container_id\0\u{1}resources\0\u{4}g\u{f}resources_json\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}container_id\0\u{1}resources\0\u{4}g\u{f}resources_json\0\u{3}pod_limits\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -1791,6 +1877,7 @@ nonisolated extension Grpc_UpdateContainerRequest: SwiftProtobuf.Message, SwiftP
       case 1: try { try decoder.decodeSingularStringField(value: &self.containerID) }()
       case 2: try { try decoder.decodeSingularMessageField(value: &self._resources) }()
       case 1001: try { try decoder.decodeSingularBytesField(value: &self.resourcesJson) }()
+      case 1002: try { try decoder.decodeSingularMessageField(value: &self._podLimits) }()
       default: break
       }
     }
@@ -1810,6 +1897,9 @@ nonisolated extension Grpc_UpdateContainerRequest: SwiftProtobuf.Message, SwiftP
     if !self.resourcesJson.isEmpty {
       try visitor.visitSingularBytesField(value: self.resourcesJson, fieldNumber: 1001)
     }
+    try { if let v = self._podLimits {
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 1002)
+    } }()
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -1817,6 +1907,7 @@ nonisolated extension Grpc_UpdateContainerRequest: SwiftProtobuf.Message, SwiftP
     if lhs.containerID != rhs.containerID {return false}
     if lhs._resources != rhs._resources {return false}
     if lhs.resourcesJson != rhs.resourcesJson {return false}
+    if lhs._podLimits != rhs._podLimits {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

@@ -12,6 +12,8 @@ final class GuestContainer: Sendable {
     /// All inputs of a container's creation.
     struct Request: Sendable {
         var plan: ContainerPlan
+        /// Limits of the cgroup above the container's.
+        var podLimits: [ContainerPlan.Setting] = []
         /// Disks, memory and sockets, in the order in which they are set up.
         var storages: [Grpc_Storage] = []
         /// Another name of the first process; empty for none.
@@ -68,6 +70,7 @@ final class GuestContainer: Sendable {
                 let filter = try seccomp.map { seccomp throws in try SeccompFilter(seccomp) }
                 log.debug("make cgroup", ["container": id, "path": cgroup.path])
                 try kernel.create(cgroup, for: request.plan)
+                try cgroup.applyToPod(request.podLimits)
                 log.debug("launch", ["container": id])
                 let process = try kernel.launch(.container(request.plan), filter: filter, ports: request.ports)
                 log.debug("launched", ["container": id, "pid": "\(process.pid)"])

@@ -20,7 +20,8 @@ extension Service {
                 undo.add { guest.containers.cancelReservation(id) }
                 return try await GuestContainer.create(
                     GuestContainer.Request(
-                        plan: plan, storages: request.storages, execID: request.execID,
+                        plan: plan, podLimits: request.podLimits.settings, storages: request.storages,
+                        execID: request.execID,
                         ports: StreamPorts(
                             stdin: request.stdinPort, stdout: request.stdoutPort, stderr: request.stderrPort)),
                     on: guest.kernel)

@@ -19,6 +19,7 @@ extension Service {
             let settings = try CgroupLimits.settings(resources)
             try Self.checkMemoryInUse(resources, container.cgroup)
             try container.cgroup.apply(settings)
+            try container.cgroup.applyToPod(request.podLimits.settings)
             return Google_Protobuf_Empty()
         }
     }

@@ -14,6 +14,7 @@ extension Service {
             log.debug(
                 "process ended",
                 ["container": container.id, "exec": request.execID, "status": "\(response.status)"])
+            response.outOfMemory = process === container.initial && guest.oom.hasKilled(in: container.id)
             if process !== container.initial {
                 process.streams.release()
                 container.forget(request.execID)

@@ -10,6 +10,8 @@ final class OOMWatch: Sendable {
         let cgroup: Cgroup
         /// The kernel's count at the last look.
         var kills: UInt64
+        /// The kernel's count when the watch began.
+        let killsBefore: UInt64
     }
 
     private struct State: Sendable {
@@ -40,8 +42,15 @@ final class OOMWatch: Sendable {
             let path = cgroup.path + "/" + Self.eventsFile
             let watch = unsafe inotify_add_watch(descriptor.raw, path, UInt32(IN_MODIFY))
             guard watch >= 0 else { return }
-            state.watched[watch] = Watched(container: container, cgroup: cgroup, kills: Self.kills(in: cgroup) ?? 0)
+            let kills = Self.kills(in: cgroup) ?? 0
+            state.watched[watch] = Watched(container: container, cgroup: cgroup, kills: kills, killsBefore: kills)
         }
+    }
+
+    /// Whether the kernel has killed in the container since its watch began.
+    func hasKilled(in container: String) -> Bool {
+        let watched = state.withLock { $0.watched.values.first { $0.container == container } }
+        return watched.map { (Self.kills(in: $0.cgroup) ?? 0) > $0.killsBefore } ?? false
     }
 
     func remove(_ container: String) {

@@ -49,6 +49,14 @@ package struct Cgroup: Sendable {
         }
     }
 
+    /// Sets limits of the pod's cgroup, which is the one above. A container without a pod has none: its cgroup is
+    /// below the root.
+    package func applyToPod(_ limits: [ContainerPlan.Setting]) throws(SystemError) {
+        let parent = Files.parent(of: path)
+        guard parent.utf8.count > root.utf8.count else { return }
+        try Cgroup(String(parent.dropFirst(root.utf8.count + 1)), root: root).apply(limits)
+    }
+
     /// Attaches the device rules as a program of the kernel.
     package func apply(_ filter: DeviceFilter) throws(SystemError) {
         guard !filter.isOpen else { return }

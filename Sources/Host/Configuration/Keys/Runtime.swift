@@ -13,10 +13,11 @@ extension Keys {
         "Don't load containers' seccomp filters in the guest.")
     package static let sandboxGroupOnly = Key(
         "runtime.sandbox_cgroup_only", false, annotation: .only(true, "sandbox_cgroup_only"),
-        "Put the shim and virtiofsd into the VM's cgroup on the host instead of one below /kata_overhead.")
+        "Put the VM, virtiofsd and the shim into the pod's cgroup on the host, whose limit of memory must hold them all. "
+            + "False: they are in one below /kata_overhead, and the pod's limits bind the VM's processor time alone.")
     package static let overheadMemory = Key(
         "runtime.overhead_memory_limit", 1024, in: 0...4_194_304,
-        "Memory limit of the cgroup below /kata_overhead that holds the shim and virtiofsd, in MiB; 0: no limit.")
+        "Memory limit of the cgroup below /kata_overhead, in MiB beside the guest's memory; 0: no limit.")
     package static let overheadTasks = Key(
         "runtime.overhead_pids_limit", 1024, in: 0...4_194_304,
         "Maximum number of processes and threads in that cgroup; 0: no limit.")

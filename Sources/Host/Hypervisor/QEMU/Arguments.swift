@@ -17,10 +17,15 @@ enum QEMUArguments {
         let most = max(machine.vcpus, machine.maxVCPUs)
         return [
             "-nodefaults", "-no-user-config", "-no-reboot", "-nographic", "-name", "sandbox-\(machine.name)",
-            "-machine", type, "-accel", qemu.accelerator.accelerator == .tcg ? "tcg,thread=multi" : "kvm",
+            "-machine", type, "-accel", acceleration(qemu),
             "-cpu", processor(qemu),
             "-smp", "\(machine.vcpus),sockets=1,cores=\(most),threads=1,maxcpus=\(most)",
         ]
+    }
+
+    private static func acceleration(_ qemu: QEMU) -> String {
+        guard qemu.accelerator.accelerator == .tcg else { return "kvm" }
+        return "tcg,thread=multi,tb-size=\(QEMU.translationBufferMiB)"
     }
 
     /// TCG runs `rep stosb` and `rep movsb` a byte at a time: without these two bits kernel and programs clear and copy

@@ -29,6 +29,11 @@ extension QEMUMachine {
             memoryMiB: configuration.memoryMiB + growth.memoryMiB, vcpus: configuration.vcpus + growth.vcpus)
     }
 
+    package func processorThreads() async throws -> [Int32] {
+        // TCG may run all processors in one thread.
+        Set(try await monitor().query(QMP.Processors()).map(\.thread)).sorted()
+    }
+
     package func addProcessors(upTo count: Int) async throws {
         let monitor = try await monitor()
         let model = qemu.accelerator.accelerator == .tcg ? "max" : "host"

@@ -37,6 +37,17 @@ package struct QEMU: Hypervisor, Equatable {
             reason: accelerator.reason)
     }
 
+    /// Measured: docs/resources.md.
+    package var ownMemoryMiB: Int {
+        accelerator.accelerator == .kvm ? Self.programMiB : Self.programMiB + Self.translationBufferMiB + Self.tablesMiB
+    }
+
+    private static let programMiB = 48
+    /// The maximum of translated code (`tb-size`). QEMU's default grows to a gigabyte.
+    static let translationBufferMiB = 128
+    /// What TCG keeps beside it.
+    private static let tablesMiB = 32
+
     package func start(
         _ configuration: VMConfiguration, logs: BoundedLogs, memory: Int32?, on loop: any EventLoop,
         admit: @escaping (ProcessIdentity) throws(SystemError) -> Void

@@ -109,12 +109,14 @@ extension ContainerdTasks {
 
     /// Publishes /tasks/oom until the guest has gone.
     func publishOutOfMemory(in sandbox: Sandbox) {
-        sandboxes.detached { [events] in
-            while let container = try? await sandbox.nextOutOfMemory() {
-                var event = Containerd_Events_TaskOOM()
-                event.containerID = container
-                events.publish("/tasks/oom", event)
-            }
+        sandboxes.detached {
+            while let container = try? await sandbox.nextOutOfMemory() { self.publishOutOfMemory(of: container) }
         }
+    }
+
+    func publishOutOfMemory(of container: String) {
+        var event = Containerd_Events_TaskOOM()
+        event.containerID = container
+        events.publish("/tasks/oom", event)
     }
 }

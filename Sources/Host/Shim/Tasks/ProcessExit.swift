@@ -12,6 +12,8 @@ extension ContainerdTasks {
             log.debug(
                 "process ended",
                 metadata: ["container": "\(container)", "exec": "\(exec)", "status": "\(end.status)"])
+            // Docker and CRI managers want it before the exit.
+            if end.isOutOfMemory { self.publishOutOfMemory(of: container) }
             var event = Containerd_Events_TaskExit()
             event.containerID = container
             event.id = exec.isEmpty ? container : exec

@@ -136,6 +136,17 @@ enum QMP {
         var value: Int
     }
 
+    /// The virtual processors and their threads (qapi/machine.json).
+    struct Processors: Query {
+        static let name = "query-cpus-fast"
+        typealias Answer = [Processor]
+
+        struct Processor: Decodable, Sendable {
+            var thread: Int32
+            enum CodingKeys: String, CodingKey { case thread = "thread-id" }
+        }
+    }
+
     struct GetProperty: Query {
         typealias Answer = Int
         static let name = "qom-get"
