@@ -42,6 +42,11 @@ install: guest ## install binaries, configuration and guest (PREFIX, DESTDIR)
 	sed "s/@VERSION@/$$(.build-release/release/kata-agent --version | cut -d' ' -f2)/" scripts/kata-collect-data.sh \
 		>$(DESTDIR)$(PREFIX)/bin/kata-collect-data.sh && chmod 755 $(DESTDIR)$(PREFIX)/bin/kata-collect-data.sh
 	install -m 644 config/configuration.toml $(DESTDIR)/usr/share/defaults/kata-containers/configuration.toml
+	if [ -e out/guest/modules ]; then \
+		install -d $(DESTDIR)/usr/share/kata-containers/modules && \
+		cp -a out/guest/modules/. $(DESTDIR)/usr/share/kata-containers/modules && \
+		sed -i 's|^guest_modules_path = .*|guest_modules_path = "/usr/share/kata-containers/modules"|' $(DESTDIR)/usr/share/defaults/kata-containers/configuration.toml; \
+	fi
 	if [ -e out/guest/image.img ]; then \
 		install -m 644 out/guest/image.img $(DESTDIR)/usr/share/kata-containers/kata-containers.img && \
 		sed -i 's|^initrd = .*|image = "/usr/share/kata-containers/kata-containers.img"|' $(DESTDIR)/usr/share/defaults/kata-containers/configuration.toml; \

@@ -82,6 +82,7 @@ final class FakeKernel: GuestKernel {
         return BlockDevice(name: "vdb", major: 254, minor: 16)
     }
 
+    func loadModule(_ name: String, parameters: String) throws { try take("module \(name) \(parameters)") }
     func mountForSandbox(_ storage: Grpc_Storage) throws { try take("mount \(storage.mountPoint)") }
     func mountForContainer(_ storage: Grpc_Storage) throws { try take("mount \(storage.mountPoint)") }
     func unmountForContainer(_ mountPoint: String) { try? take("unmount \(mountPoint)") }

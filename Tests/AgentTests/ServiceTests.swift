@@ -20,6 +20,20 @@ struct ServiceTests {
         await code { _ = try await agent.wait(id, exec) }
     }
 
+    // MARK: The sandbox
+
+    @Test("modules are loaded after the share is mounted, each with its parameters; one that is missing is an error")
+    func modules() async throws {
+        let agent = try FakeGuest()
+        var request = Grpc_CreateSandboxRequest()
+        request.storages = [.with { ($0.fstype, $0.mountPoint) = ("virtiofs", "/share") }]
+        request.kernelModules = [.with { ($0.name, $0.parameters) = ("e1000e", ["EEE=1", "debug=2"]) }]
+        _ = try await agent.service.createSandbox(request, CallContext())
+        #expect(agent.kernel.steps == ["mount /share", "module e1000e EEE=1 debug=2"])
+        agent.kernel.refuse("module e1000e EEE=1 debug=2")
+        #expect(await code { [request] in _ = try await agent.service.createSandbox(request, CallContext()) } != nil)
+    }
+
     // MARK: One container
 
     @Test("creation acquires in order, and removal gives everything back")

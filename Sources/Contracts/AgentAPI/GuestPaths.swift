@@ -6,6 +6,9 @@ package enum GuestPaths {
     /// The parent of everything that the host may have the agent make.
     package static let root = "/run/kata-containers"
     package static let share = root + "/shared/containers"
+    /// Modules of guest kernels, by release, which the host shares. No container has a name that begins with a dot.
+    package static let modulesName = ".modules"
+    package static let modules = share + "/" + modulesName
     /// Files of the sandbox itself, such as its resolv.conf.
     package static let sandbox = root + "/sandbox"
     package static let resolvConf = sandbox + "/resolv.conf"

@@ -10,6 +10,9 @@ protocol GuestKernel: Sendable {
     /// Waits for a disk that the host has plugged in.
     func findDisk(_ device: Grpc_Device) throws -> BlockDevice
 
+    /// Loads a module of the shared ones, if the kernel does not have it already.
+    func loadModule(_ name: String, parameters: String) throws
+
     func mountForSandbox(_ storage: Grpc_Storage) throws
     func mountForContainer(_ storage: Grpc_Storage) throws
     /// Writes back, unmounts and removes a container's mount point, unless another container still uses it.
@@ -51,6 +54,13 @@ struct LinuxGuest: GuestKernel {
     func findDisk(_ device: Grpc_Device) throws -> BlockDevice {
         Modules.wait()
         return try StorageMounter.find(device, hotPlugTimeout: hotPlugTimeout)
+    }
+
+    func loadModule(_ name: String, parameters: String) throws {
+        guard !(try ModuleDirectory().load(name, parameters: parameters)), !ModuleDirectory.isBuiltIn(name) else {
+            return
+        }
+        throw ModuleError(name: name)
     }
 
     func mountForSandbox(_ storage: Grpc_Storage) throws {

@@ -1,5 +1,6 @@
 import AgentAPI
 import Channel
+import Configuration
 import EventLoop
 import FoundationEssentials
 import Hypervisor
@@ -18,6 +19,7 @@ extension Sandbox {
             try makeCgroups()
             try enterCgroups()
             try sharedPaths.export()
+            if !plan.guestModules.isEmpty { try shareModules() }
             try await cgroupsEntered()
         }
     }
@@ -53,6 +55,12 @@ extension Sandbox {
             let reason = await explain(error)
             await stop()
             throw reason
+        }
+    }
+
+    private func shareModules() throws {
+        do { try sharedPaths.share(plan.guestModules, as: GuestPaths.modulesName) } catch {
+            throw SandboxError(.invalid, "\(Keys.guestModules.path): \(error)")
         }
     }
 
@@ -120,6 +128,10 @@ extension Sandbox {
         request.hostname = plan.hostname
         request.sandboxID = id
         request.guestHookPath = plan.guestHookPath
+        request.kernelModules = plan.kernelModules.map { words in
+            let words = words.split(separator: " ").map(String.init)
+            return .with { ($0.name, $0.parameters) = (words.first ?? "", Array(words.dropFirst())) }
+        }
         // A warm guest has mounted its share already.
         if origin != .warm {
             var storage = Grpc_Storage()

@@ -37,6 +37,10 @@ package struct SandboxPlan: Sendable {
     /// Filters of system calls go to the guest.
     package let guestSeccomp: Bool
     package let guestHookPath: String
+    /// The host's directory with modules of guest kernels; empty for none.
+    package let guestModules: String
+    /// Modules that the guest loads first, each with its parameters.
+    package let kernelModules: [String]
     package let disks: Disk.Settings
     /// Whether the guest mounts a container's root file system that is on a disk.
     package let plugsRootDisks: Bool
@@ -119,6 +123,8 @@ package struct SandboxPlan: Sendable {
         dialTimeout = .seconds(configuration[Keys.dialTimeout])
         createTimeout = .seconds(configuration[Keys.createTimeout])
         guestHookPath = configuration[Keys.guestHookPath]
+        guestModules = configuration[Keys.guestModules]
+        kernelModules = configuration[Keys.kernelModules]
         guestSeccomp = !configuration[Keys.disableGuestSeccomp]
         guestSELinux = !configuration[Keys.disableGuestSELinux]
         debugConsole = configuration[Keys.debugConsole]

@@ -52,6 +52,14 @@ package struct SharedPaths: Sendable {
         try mounts.export(paths.mounts, at: paths.exported)
     }
 
+    /// Shares a directory of the host for the sandbox's life, read-only.
+    /// - Parameter name: in the share's root.
+    package func share(_ directory: String, as name: String) throws {
+        let share = GuestSpec.HostPathShare(
+            source: directory, mounted: paths.mounts + "/" + name, readOnly: true, recursive: false)
+        _ = try attach(mounts.copy(share, seenBy: nil), at: share.mounted)
+    }
+
     /// Shares a container's root file system.
     package mutating func shareRoot(_ path: String, of container: String, seenBy process: Int32?, for use: inout Use)
         throws

@@ -7,6 +7,7 @@
 #include <linux/capability.h>
 #include <linux/ioprio.h>
 #include <linux/magic.h>
+#include <linux/module.h>
 #include <linux/mount.h>
 #include <linux/openat2.h>
 #include <linux/random.h>
@@ -189,7 +190,9 @@ int clx_accept_vsock(int listener, uint32_t *cid) {
     return fd;
 }
 
-int clx_load_module(int fd, const char *parameters) { OR_ERRNO(syscall(SYS_finit_module, fd, parameters, 0)); }
+int clx_load_module(int fd, const char *parameters, int compressed) {
+    OR_ERRNO(syscall(SYS_finit_module, fd, parameters, compressed ? MODULE_INIT_COMPRESSED_FILE : 0));
+}
 
 int clx_power_off(void) {
     sync();

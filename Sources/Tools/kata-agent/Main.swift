@@ -7,6 +7,7 @@ import LinuxKernel
 @main
 struct Main {
     static func main() {
+        if let module = ModuleHelper.request(in: CommandLine.arguments) { exit(ModuleHelper.run(module)) }
         switch CommandLine.arguments.dropFirst().first {
         case nil: break
         case "--version": return print("kata-agent \(Version.current)")

@@ -13,6 +13,7 @@ enum GuestInit {
         try mount("tmpfs", "/run", UInt(MS_NOSUID) | UInt(MS_NODEV), "mode=755")
         try mount("tmpfs", "/tmp", UInt(MS_NOSUID) | UInt(MS_NODEV), "mode=1777")
         try Modules.load(Modules.boot)
+        ModuleHelper.install()
         try mount("devpts", "/dev/pts", UInt(MS_NOSUID) | UInt(MS_NOEXEC), "ptmxmode=0666,mode=0620,gid=5")
         try mount("tmpfs", "/dev/shm", safe, "mode=1777")
         try mount("cgroup2", "/sys/fs/cgroup", safe)

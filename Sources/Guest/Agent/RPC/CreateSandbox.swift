@@ -18,6 +18,12 @@ extension Service {
             }
             guest.state.withLock { $0.hooks = GuestHooks(directory: request.guestHookPath) }
             for storage in request.storages { try await mount(storage) }
+            for module in request.kernelModules {
+                let parameters = module.parameters.joined(separator: " ")
+                try await blocking("module") { [kernel = guest.kernel] in
+                    try kernel.loadModule(module.name, parameters: parameters)
+                }
+            }
             if !request.dns.isEmpty {
                 try Files.makeDirectory(GuestPaths.sandbox, mode: 0o755)
                 try Files.write(GuestPaths.resolvConf, request.dns.joined(separator: "\n") + "\n", mode: 0o644)

@@ -10,5 +10,10 @@ extension Keys {
         Deadline.announcement.key!, Deadline.announcement.seconds, in: 1...3600,
         "Maximum time that a guest may take to boot, in seconds.")
 
-    static let agentKeys: [any AnyKey] = [agentDebug, debugConsole, dialTimeout]
+    package static let kernelModules = Key<[String]>(
+        "agent.kata.kernel_modules", [],
+        "Modules to load in the guest before its first container, from guest_modules_path: each a name, then its "
+            + "parameters, such as \"e1000e EEE=1\".")
+
+    static let agentKeys: [any AnyKey] = [agentDebug, debugConsole, dialTimeout, kernelModules]
 }

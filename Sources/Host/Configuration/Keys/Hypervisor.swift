@@ -36,6 +36,10 @@ extension Keys {
     package static let kernelParameters = hypervisor(
         "kernel_params", "", annotation: .free("kernel_params"),
         "Parameters to add to the guest kernel's command line.")
+    package static let guestModules = hypervisor(
+        "guest_modules_path", .directory, "",
+        "Directory with modules of guest kernels, each kernel's in a directory of its release, as /lib/modules. The "
+            + "guest loads from it what its containers ask for. Empty: only what the guest's image has.")
     package static let firmware = hypervisor(
         "firmware", .file, "", annotation: ("firmware", validFirmwarePaths),
         "The firmware file, or the name of one of QEMU's; empty: the one that starts fastest.")
@@ -100,7 +104,8 @@ extension Keys {
 
     static let hypervisorKeys: [any AnyKey] = [
         kernel, kernelHash, initrd, initrdHash, image, imageHash, rootfsType, rootfsDriver, disableImageNVDIMM,
-        kernelParameters, firmware, hypervisorDebug, guestHookPath, disableGuestSELinux, guestChannel, entropySource,
+        kernelParameters, guestModules, firmware, hypervisorDebug, guestHookPath, disableGuestSELinux, guestChannel,
+        entropySource,
         vcpus, maxVCPUs, memory, maxMemory, memorySlots, reclaimMemory,
         disableVhostNet, networkQueues,
         enableAnnotations, validHypervisorPaths, validKernelPaths, validInitrdPaths, validImagePaths,

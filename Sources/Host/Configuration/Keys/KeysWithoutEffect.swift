@@ -28,7 +28,7 @@ extension Keys {
         "netmon": words("enable_netmon path enable_debug"),
         "agent.kata": words(
             """
-            log_level enable_tracing trace_mode trace_type kernel_modules container_pipe_size dial_timeout_ms
+            log_level enable_tracing trace_mode trace_type container_pipe_size dial_timeout_ms
             reconnect_timeout_ms server_port log_port passfd_listener_port health_check_request_timeout_ms create_container_timeout
             cdh_api_timeout cdh_api_timeout_ms launch_process_timeout visible_cdi_devices policy mem_agent
             """),

@@ -91,7 +91,8 @@ int clx_connect_vsock(uint32_t cid, uint32_t port);
 int clx_listen_vsock(uint32_t port);
 /// Accepts a connection, close-on-exec. `*cid` is the vsock address of its peer, 0 on sockets of another family.
 int clx_accept_vsock(int listener, uint32_t *cid);
-int clx_load_module(int fd, const char *parameters);
+/// Loads a module's file. `compressed`: the kernel decompresses it first.
+int clx_load_module(int fd, const char *parameters, int compressed);
 int clx_power_off(void);
 int clx_set_clock(int64_t seconds, int64_t microseconds);
 /// Mixes bytes into the kernel's pool, credits them, and reseeds (random(4)).

@@ -1,4 +1,3 @@
-import CLinux
 import Glibc
 import LinuxKernel
 import Synchronization
@@ -16,10 +15,7 @@ enum Modules {
         for line in try Files.readText(list).split(separator: "\n") where !line.isEmpty {
             if list == later { raisePriorityIfNeeded() }
             let path = String(line)
-            let file = try FileDescriptor.open(path, O_RDONLY)
-            let result = unsafe clx_load_module(file.raw, commandLine.parameters(ofModule: path))
-            // EEXIST: loaded already, or built into the kernel.
-            if result < 0, result != -EEXIST { throw SystemError("load module", path, errno: -result) }
+            try ModuleDirectory.load(path, commandLine.parameters(ofModule: path))
             log.debug("module is loaded", ["path": path])
             // In an initrd the file takes memory, and the kernel has a copy now. An image is read-only and keeps it.
             unsafe unlink(path)
