@@ -7,6 +7,13 @@ import Testing
 
 @Suite("Devices that come and go")
 struct HotPlugTests {
+    @Test("a thread is known by its number in its own pid namespace")
+    func threads() {
+        #expect(QEMUMachine.innermostNumber("Name:\tCPU 0/TCG\nPid:\t4711\nNSpid:\t4711\t88\t5\nNStgid:\t1\n") == 5)
+        #expect(QEMUMachine.innermostNumber("NSpid:\t4711\n") == 4711)
+        #expect(QEMUMachine.innermostNumber("") == nil)
+    }
+
     @Test("each port takes one device, and is free again after its removal")
     func slots() throws {
         var slots = DeviceSlots(ports: 2)

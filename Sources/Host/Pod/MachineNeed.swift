@@ -4,7 +4,7 @@ import Hypervisor
 /// `sandbox_cgroup_only` is true. docs/resources.md has the measurements.
 package struct MachineNeed: Sendable, Equatable {
     /// The guest's kernel and agent.
-    package let guestMiB = 64
+    package let guestMiB = 80
     /// The hypervisor, the file server, the shim, and what the host's kernel keeps for them.
     package let hostMiB: Int
 

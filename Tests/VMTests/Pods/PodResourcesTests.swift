@@ -15,6 +15,8 @@ extension PodTests {
         limit() { echo $2 > /sys/fs/cgroup/${1%%.*}$CRI_CGROUP/pod1/$1; }
         pod() { runp $1 '{"linux": {"cgroup_parent": "'$CRI_CGROUP'/pod1", "resources": {"memory_limit_in_bytes": '$2'}}}'; }
         resources() { echo '{"linux": {"resources": {'"$1"'}}}'; }
+        # What stays, but for the pod's cgroup, which is kubelet's.
+        rest() { rmdir /sys/fs/cgroup/*$CRI_CGROUP/pod1; left; }
         group
         """#
 
@@ -29,7 +31,7 @@ extension PodTests {
             dies=$(run $pod dies "$memory" -- tail /dev/zero); cri wait $dies
             cri ps | grep -c 'RUNNING lives'; x $id true && echo alive
             usage=$(cat /sys/fs/cgroup/memory$CRI_CGROUP/pod1/memory.usage_in_bytes); echo $((usage < 1 << 20))
-            cri rmp $pod; left
+            cri rmp $pod; rest
             """)
         #expect(outcome.output == "67108864\n137 OOMKilled\n1\nalive\n1\n", "\(outcome.error)")
     }
@@ -45,7 +47,7 @@ extension PodTests {
             sleep 1; first=$(used); sleep 4; second=$(used)
             # A twentieth of a processor, and it is used.
             echo $(((second - first) / 4000000)) >&2; echo $(((second - first) / 4000000 < 100)) $((second > first))
-            limit cpu.cfs_quota_us -1; cri rmp $pod; left
+            limit cpu.cfs_quota_us -1; cri rmp $pod; rest
             """)
         #expect(outcome.output == "1\n1 1\n", "\(outcome.output) \(outcome.error)")
     }
@@ -56,13 +58,13 @@ extension PodTests {
             """
             \(Self.limits)
             limit pids.max 40; pod=$(pod sets 0)
-            set() { cat /sys/fs/cgroup/cpuset$CRI_CGROUP/pod1/kata_$pod/cpuset.cpus; }
-            set; a=$(run $pod a "$(resources '"cpuset_cpus": "1"')" -- sleep 1000); set
-            b=$(run $pod b "$(resources '"cpuset_cpus": "0"')" -- sleep 1000); set
-            cri stop $b 0; cri rm $b; set; cri update $a '{"cpuset_cpus": "0"}'; set
-            x $a sh -c 'for i in $(seq 60); do sleep 100 & done' 2>&1 | grep -c fork
+            cpus() { cat /sys/fs/cgroup/cpuset$CRI_CGROUP/pod1/kata_$pod/cpuset.cpus; }
+            cpus; a=$(run $pod a "$(resources '"cpuset_cpus": "1"')" -- sleep 1000); cpus
+            b=$(run $pod b "$(resources '"cpuset_cpus": "0"')" -- sleep 1000); cpus
+            cri stop $b 0; cri rm $b; cpus; cri update $a '{"cpuset_cpus": "0"}'; cpus
+            x $a sh -c 'for i in $(seq 60); do sleep 100 > /dev/null 2>&1 & done' 2>&1 | grep -c fork
             x $a sh -c 'ls -d /proc/[0-9]* | wc -l' 2> /dev/null || echo full
-            cri rmp $pod; left
+            cri rmp $pod; rest
             """)
         #expect(outcome.output == "0-1\n1\n0-1\n1\n0\n1\nfull\n", "\(outcome.output) \(outcome.error)")
     }
@@ -81,7 +83,7 @@ extension PodTests {
             x $id sh -c 'mkdir -p /dev/shm; dd if=/dev/zero of=/dev/shm/x bs=1M count=50 2> /dev/null; dd if=/dev/zero of=/big bs=1M count=300 2> /dev/null; cat /big > /dev/null; rm /dev/shm/x' && echo lives
             dies=$(run $pod dies "$(resources '"memory_limit_in_bytes": 67108864')" -- tail /dev/zero); cri wait $dies
             for file in max_usage_in_bytes stat; do sed 's/^/'$file' /' /sys/fs/cgroup/memory$CRI_CGROUP/pod1/memory.$file; done | grep -E 'max_usage|total_(cache|rss|shmem|mapped)' >&2
-            x $id true && echo alive; cri rmp $pod; left
+            x $id true && echo alive; cri rmp $pod; rest
             """)
         #expect(outcome.output == "lacks 10 MiB\nlives\n137 OOMKilled\nalive\n", "\(outcome.output) \(outcome.error)")
     }
@@ -93,9 +95,11 @@ extension PodTests {
             \(Self.limits)
             sed -i 's/^\\[runtime\\]/&\\nsandbox_cgroup_only = true/' configuration.toml
             pod=$(pod dies 0); id=$(run $pod a -- sleep 1000)
-            limit memory.limit_in_bytes $(($(cat /sys/fs/cgroup/memory$CRI_CGROUP/pod1/memory.usage_in_bytes) + (8 << 20)))
+            # Room for 8 MiB; page cache would be more.
+            limit memory.limit_in_bytes $(awk '/^total_(rss|shmem) / {n += $2} END {printf "%d", n + 8388608}' \
+                /sys/fs/cgroup/memory$CRI_CGROUP/pod1/memory.stat)
             x $id tail /dev/zero > /dev/null 2>&1; cri wait $id
-            x $id true 2>&1 | grep -o 'reached its limit of memory'; cri rmp $pod; left
+            x $id true 2>&1 | grep -o 'reached its limit of memory'; cri rmp $pod; rest
             """)
         #expect(outcome.output.hasPrefix("137 OOMKilled\n"), "\(outcome.output) \(outcome.error)")
     }

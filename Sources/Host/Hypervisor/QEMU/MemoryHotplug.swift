@@ -31,7 +31,18 @@ extension QEMUMachine {
 
     package func processorThreads() async throws -> [Int32] {
         // TCG may run all processors in one thread.
-        Set(try await monitor().query(QMP.Processors()).map(\.thread)).sorted()
+        let threads = Set(try await monitor().query(QMP.Processors()).map(\.thread))
+        // QEMU tells the numbers of its own pid namespace.
+        return Files.list("/proc/\(pid)/task").compactMap { Int32($0) }.filter { thread in
+            let status = (try? Files.readText("/proc/\(pid)/task/\(thread)/status")) ?? ""
+            return Self.innermostNumber(status).map(threads.contains) ?? false
+        }
+    }
+
+    /// A thread's number in its own pid namespace, by its status file (proc_pid_status(5), "NSpid").
+    static func innermostNumber(_ status: String) -> Int32? {
+        let line = status.split(separator: "\n").first { $0.hasPrefix("NSpid:") }
+        return line?.split(whereSeparator: \.isWhitespace).last.flatMap { Int32($0) }
     }
 
     package func addProcessors(upTo count: Int) async throws {
