@@ -23,7 +23,9 @@ struct HostCgroupsTests {
         fakes.hypervisor.machines[0].run(on: [77])
         try await fakes.create("c1")
         #expect(groups.text("memory/kata_overhead/s1/cgroup.procs") == "\(getpid())")
-        #expect(groups.text("memory/pods/pod1/kata_c1/cgroup.procs").isEmpty)
+        // The container's own process on the host is there, and nothing else.
+        let placeholder = await fakes.sandbox.pid(of: "c1")
+        #expect(groups.text("memory/pods/pod1/kata_c1/cgroup.procs") == "\(placeholder)")
         #expect(groups.text("cpu/pods/pod1/kata_c1/tasks").isEmpty)
         try await fakes.sandbox.start(container: "c1")
         try await eventually { groups.text("cpuset/pods/pod1/kata_c1/tasks") == "77" }
@@ -37,11 +39,16 @@ struct HostCgroupsTests {
         let groups = try FakeCgroups()
         let toml = "[runtime]\nsandbox_cgroup_only = true\n"
         let (fakes, _) = try await FakeSandbox.ready(toml: toml, cgroups: groups)
-        try await fakes.create("c1")
         #expect(groups.text("memory/pods/pod1/kata_c1/cgroup.procs") == "\(getpid())")
         #expect(groups.text("cpu/pods/pod1/kata_c1/cgroup.procs").isEmpty)
+        try await fakes.create("c1")
         try await fakes.sandbox.start(container: "c1")
-        try await eventually { !groups.text("cpu/pods/pod1/kata_c1/cgroup.procs").isEmpty }
+        // The container's own process is there from its creation on, the machine's from the start on.
+        let placeholder = await fakes.sandbox.pid(of: "c1")
+        try await eventually {
+            let last = groups.text("cpu/pods/pod1/kata_c1/cgroup.procs")
+            return !last.isEmpty && last != "\(placeholder)"
+        }
         await fakes.sandbox.stop()
     }
 

@@ -65,7 +65,7 @@ struct SharedPathsTests {
                 try Mounts.mount("none", at: "\(place)/source/\(name)", type: "tmpfs")
             }
             func isMounted(_ path: String) throws -> Bool {
-                try MountTable.read().contains { $0.mountPoint == place + "/" + path }
+                try MountTable.read(of: "thread-self").contains { $0.mountPoint == place + "/" + path }
             }
             try Mounts.mount("none", at: place + "/source", type: "tmpfs")
             defer { Mounts.detach(place + "/source") }
