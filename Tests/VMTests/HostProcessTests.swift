@@ -86,8 +86,10 @@ struct HostProcessTests {
         let lab = try Lab()
         defer { lab.remove() }
         try lab.bundle("sleep 100")
+        // The first command must not go to the background: the change of directory would go with it.
         let outcome = try lab.sh(
             """
+            true
             \(lab.kata) create -b bundle t-hp-cut > /dev/null 2>&1 < /dev/null & create=$!
             sleep \(delay); kill -9 $create; wait $create 2> /dev/null; killed=$?
             processes() { pgrep -af '[-]id t-hp-cut( |$)|[s]andbox-t-hp-cut|[s]andboxes/t-hp-cut/'; }

@@ -21,11 +21,13 @@ begin() {
     tail -3 containerd.log >&2; return 1
 }
 
+# Ids of this client's pods and containers: other suites have theirs beside them.
+ours() { ls cri 2> /dev/null | sed -n 's/^\(pod\|log\)-//p'; }
 found() {
     ps -eo args | grep -E '[q]emu-system.*sandbox-|[v]irtiofsd|[c]ontainerd-shim'
-    ls /run/vc/vm /run/kata-containers/shared/sandboxes 2> /dev/null | grep -E '^[0-9a-f]{64}'
     ip -o link | grep veth
-    find /sys/fs/cgroup -mindepth 2 -type d \( -path "*$CRI_CGROUP/*" -o -name 'kata_*' -o -path '*/kata_overhead/*' \) 2> /dev/null
+    { ls /run/vc/vm /run/kata-containers/shared/sandboxes; find /sys/fs/cgroup -mindepth 2 -type d; } 2> /dev/null |
+        grep -F -e "$CRI_CGROUP/" $(ours | sed 's/^/-e /')
 }
 # Prints what pods have left, after a while; what was there before is not theirs.
 left() {
