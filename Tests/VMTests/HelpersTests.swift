@@ -90,11 +90,13 @@ struct HelpersTests {
             k exec t-helpers-oom dd if=/dev/zero of=/shm/kata-test-helpers-oom bs=1M count=600 || echo $?
             k exec t-helpers-oom true 2>&1 || true
             """)
-        let ends = "not running: virtiofsd, which serves the guest its files, "
+        let ends = [
+            "not running: virtiofsd, which serves the guest its files, ", "not running: the virtual machine was killed",
+        ]
         let cause =
             ": the control group /kata_overhead/t-helpers-oom reached its limit of memory (runtime.overhead_memory_limit)"
-        // The kernel kills the serving process, or the first one, which waits for it.
-        #expect(outcome.output.hasPrefix("137\n") && outcome.output.contains(ends), "\(outcome)")
+        // The kernel kills one of the daemon's processes, or the machine: they are in one cgroup.
+        #expect(outcome.output.hasPrefix("137\n") && ends.contains(where: outcome.output.contains), "\(outcome)")
         #expect(outcome.output.contains(cause), "\(outcome)")
     }
 }

@@ -158,7 +158,7 @@ struct ResourcesTests {
                 # Version 2's one hierarchy, or version 1's for each controller.
                 cg=/sys/fs/cgroup; if [ -e $cg/cgroup.controllers ]; then one=.; shares="cpu.weight 20"; else one=; shares="cpu.shares 512"; fi
                 place() { grep -cE "(memory|0:):$1$" /proc/$2/cgroup; }
-                qemu=$(cat /run/vc/vm/t-group/qemu.pid); place $group $(jq .pid state/t-group/state.json)
+                qemu=$(cat /run/vc/vm/t-group/qemu.pid); place ${group/kata_} $(jq .pid state/t-group/state.json)
                 other=\(only ? "$group" : "/kata_overhead/t-group"); place $other $qemu
                 place $other $(pgrep -f '[s]andboxes/t-group/' | head -1); place $other $(pgrep -f '[-]id t-group ' | head -1)
                 vcpus=$group; \(only ? "" : "[ -z \"$one\" ] || vcpus=$other/vcpus")
