@@ -55,6 +55,33 @@ struct VolumeCopyTests {
         #expect(!VolumeCopy.isNeeded(for: scratch.path + "/kubernetes.io~secret/plain"))
     }
 
+    @Test("links of the source lead nowhere: not to the directory above, not to another file, not through a directory")
+    func hostile() throws {
+        try Files.write(scratch.path + "/secret", "secret")
+        try Files.makeDirectory(scratch.path + "/elsewhere")
+        try Files.write(scratch.path + "/elsewhere/a", "secret")
+        try Files.makeDirectory(source + "/..v1")
+        func lead(_ name: String, to place: String) {
+            unlink(source + "/" + name)
+            #expect(symlink(place, source + "/" + name) == 0)
+        }
+        for place in ["..", "..data", "../..", "/"] {
+            lead("..data", to: place)
+            #expect(throws: SystemError.self) { _ = try VolumeCopy(of: source, at: target) }
+        }
+        // A link is copied as a link, which the guest resolves itself.
+        lead("..data", to: "..v1")
+        #expect(symlink(scratch.path + "/secret", source + "/..v1/file") == 0)
+        _ = try VolumeCopy(of: source, at: target)
+        #expect(try Files.link(target + "/..v1/file") == scratch.path + "/secret")
+        lead("..v2", to: scratch.path + "/elsewhere")
+        lead("..data", to: "..v2")
+        // A link in place of the directory: its files are not read.
+        Files.removeTree(target)
+        _ = try? VolumeCopy(of: source, at: target)
+        #expect(!Files.exists(target + "/..v2/a"))
+    }
+
     @Test("a reader never misses a file and never sees two versions at once, whenever it has looked the link up")
     func reader() throws {
         try update(0, ["a": "0", "b": "0"])

@@ -1,3 +1,4 @@
+import CLinux
 import Glibc
 import LinuxKernel
 
@@ -6,6 +7,9 @@ import LinuxKernel
 /// kubelet writes a new directory, renames a link `..data` to it over the old link, and removes the old directory. The
 /// guest keeps names for a while (`cache` of virtiofsd): through the old link it would look for files that are gone.
 /// In the copy the old directory stays longer than the guest keeps names, so a reader sees the old files or the new.
+///
+/// The guest can't write to the copy. It may write to the source, where another volume leads to a directory that looks
+/// like this kind: nothing of the source is followed as a link, or used as a path, without a check.
 struct VolumeCopy {
     private static let link = "..data"
     private static let kinds: Set<String> = [
@@ -15,6 +19,7 @@ struct VolumeCopy {
     private static let maxFiles = 1000
     private static let maxBytes = 4 << 20
 
+    /// Without links.
     let source: String
     let target: String
     /// The directory that `..data` leads to.
@@ -31,7 +36,8 @@ struct VolumeCopy {
     /// Makes the copy.
     /// - Throws: `SystemError` for what can't be copied.
     init(of source: String, at target: String) throws(SystemError) {
-        (self.source, self.target) = (source, target)
+        guard let real = Files.real(source) else { throw SystemError("look at", source, errno: errno) }
+        (self.source, self.target) = (real, target)
         let facts = try FoundFile(source).facts
         try Files.makeDirectory(target)
         try Self.give(target, facts)
@@ -42,10 +48,14 @@ struct VolumeCopy {
     /// - Throws: ENOENT where kubelet has updated the volume meanwhile: another change is reported then.
     mutating func update() throws(SystemError) {
         let name = try Files.link(source + "/" + Self.link)
-        guard name.hasPrefix(".."), !name.utf8.contains(UInt8(ascii: "/")) else {
+        // kubelet's name is `..` and a time. `..` itself would be the directory above.
+        guard name.hasPrefix(".."), name != "..", !name.utf8.contains(UInt8(ascii: "/")), name != Self.link else {
             throw SystemError("copy volume", source, errno: EINVAL)
         }
         if name != current {
+            guard try Self.facts(source + "/" + name).st_mode & S_IFMT == S_IFDIR else {
+                throw SystemError("copy volume", source, errno: ENOTDIR)
+            }
             let unready = target + "/..new"
             Files.removeTree(unready)
             var (files, bytes) = (Self.maxFiles, Self.maxBytes)
@@ -107,7 +117,7 @@ struct VolumeCopy {
         case S_IFDIR:
             try check("make directory", target) { unsafe mkdir(target, 0o700) }
             for name in Files.list(source) { try copy(source + "/" + name, to: target + "/" + name, &files, &bytes) }
-        case S_IFREG: try Files.write(target, try Files.read(source, limit: maxBytes))
+        case S_IFREG: try Files.write(target, try read(source))
         case S_IFLNK:
             let place = try Files.link(source)
             try check("make link", target) { unsafe symlink(place, target) }
@@ -116,6 +126,16 @@ struct VolumeCopy {
         default: throw SystemError("copy volume", source, errno: EINVAL)
         }
         try give(target, facts)
+    }
+
+    /// Reads a regular file whose path has no link.
+    private static func read(_ path: String) throws(SystemError) -> [UInt8] {
+        // Without waiting: it may be a fifo by now.
+        let file = FileDescriptor(
+            owning: try unsafe checkNegativeErrno(
+                "open", path, clx_open_without_links(path, O_RDONLY | O_NONBLOCK)))
+        guard try file.facts(path).st_mode & S_IFMT == S_IFREG else { throw SystemError("read", path, errno: EINVAL) }
+        return try file.readAll(path, limit: maxBytes)
     }
 
     /// Gives a file or directory the attributes of another.
