@@ -80,7 +80,7 @@ struct LimitsTests {
             flags() {
                 while read -r flags; do
                     echo "$flags"; k update $flags t-flags 2>> refused || echo "refuses $flags" >> refused; echo go
-                    count=$((count + 1)); for i in $(seq 100); do [ $(grep -c '^done$' compared) = $count ] && break; sleep 0.1; done
+                    count=$((count + 1)); for i in $(seq 400); do [ $(grep -c '^done$' compared) = $count ] && break; sleep 0.1; done
                 done | k exec t-flags /bin/bash -c "$(cat compare)" > compared
             }
             flags <<'X'
@@ -114,7 +114,7 @@ struct LimitsTests {
             jq -n --slurpfile ours ours --slurpfile theirs theirs "(\\$theirs[0] | $names) - (\\$ours[0] | $names)"
             jq -c '.data.memory | [.usage.limit, .swap.limit, .swap.usage >= .usage.usage]' ours theirs
             k delete --force t-flags
-            """, seconds: 120)
+            """, seconds: 240)
         let refused = "--memory 64m --memory-swap 32m"
         let weight = Lab.kernelOption("CONFIG_BLK_CGROUP_IOCOST") == "y" ? "" : "--blkio-weight 500"
         let both = [weight, refused].filter { !$0.isEmpty }

@@ -52,7 +52,8 @@ struct RootDiskTests {
             let loop = try lab.sh("cat loop").output.split(separator: "\n").joined()
             let manager = try await Manager(lab, runtime: lab.configuration)
             let first = try await manager.shim(pod, config: try config(lab, "exec sleep 1000"))
-            let machine = try await first.create(rootfs: [Containerd_Types_Mount("bind", lab.rootfs, ["rbind", "rw"])])
+            _ = try await first.create(rootfs: [Containerd_Types_Mount("bind", lab.rootfs, ["rbind", "rw"])])
+            let machine = try lab.sh("cat /run/vc/vm/\(pod)/qemu.pid").output.split(separator: "\n").joined()
             try await first.start()
             func held(_ path: String) throws -> Bool {
                 try lab.sh("ls -l /proc/\(machine)/fd | grep -c -e '-> \(path)$'").output != "0\n"

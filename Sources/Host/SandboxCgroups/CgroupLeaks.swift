@@ -6,12 +6,18 @@ import LinuxKernel
 package enum CgroupLeaks {
     /// Finds cgroups with a sandbox's name that have no process, and that no ledger names. Another runtime may have made
     /// them: it has processes there as long as it uses them.
+    /// Finds none in another pid namespace than the host's: cgroups in use look empty there.
     /// - Parameter recorded: the cgroups that ledgers name; nil: those of this host.
     package static func find(
         _ hierarchies: Hierarchies = .current, recorded: Set<String>? = nil
     ) throws(SystemError) -> [Leak] {
         var used: Set<String> = []
-        if let recorded { used = recorded } else { used = Set(try Ledger.recorded(CgroupCleanup.self).map(\.path)) }
+        if let recorded {
+            used = recorded
+        } else {
+            guard ProcessNamespace.seesAllProcesses else { return [] }
+            used = Set(try Ledger.recorded(CgroupCleanup.self).map(\.path))
+        }
         var leaks: [Leak] = []
         for path in paths(in: hierarchies) where !used.contains(path) {
             let directories = hierarchies.all.map { $0.path + path }.filter(Files.exists)

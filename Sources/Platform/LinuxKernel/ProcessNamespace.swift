@@ -42,6 +42,9 @@ package struct ProcessNamespace: Hashable, Codable, Sendable {
     /// linux/proc_ns.h).
     private static let initial = ProcessNamespace(inode: 0xefff_fffc, time: 0xefff_fffa)
 
+    /// Whether this process sees all processes of the host. Elsewhere, files such as cgroup.procs leave some out.
+    package static var seesAllProcesses: Bool { own?.inode == initial.inode }
+
     private func matches(_ other: ProcessNamespace?) -> Bool {
         guard inode == other?.inode else { return false }
         guard let time, let theirs = other?.time else { return true }
