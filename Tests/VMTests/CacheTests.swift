@@ -5,7 +5,7 @@ import Testing
     "machines that are ready before they are wanted", .serialized,
     .enabled(if: Lab.obstacle == nil, "\(Lab.obstacle ?? "")"), .timeLimit(.minutes(10)))
 struct CacheTests {
-    private func withServer(machines: Int = 1, _ script: String) throws -> Lab.Outcome {
+    private func withServer(machines: Int = 1, seconds: Int = 120, _ script: String) throws -> Lab.Outcome {
         let lab = try Lab()
         defer { lab.remove() }
         try lab.bundle("exec sleep 1000")
@@ -23,7 +23,7 @@ struct CacheTests {
             """# + "\n" + script
         try script.write(toFile: lab.directory + "/script", atomically: true, encoding: .utf8)
         // Warm VMs see later mounts of their callers only where the host's mounts are shared, as under systemd.
-        return try lab.sh("unshare --mount --propagation shared bash script", seconds: 120)
+        return try lab.sh("unshare --mount --propagation shared bash script", seconds: seconds)
     }
 
     @Test(
@@ -76,6 +76,7 @@ struct CacheTests {
     @Test("whoever is killed while a machine waits or is handed over leaves nothing, and another one is made")
     func killed() throws {
         let outcome = try withServer(
+            seconds: 240,
             #"""
             serve; kill -9 $(k factory status | sed -n 's/^VM pid = \([0-9]*\).*/\1/p'); sleep 0.5; full
             kill -9 $(pgrep -f '[s]him-kata-v2 -id .cached'); sleep 0.5; full

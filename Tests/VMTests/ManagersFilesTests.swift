@@ -26,7 +26,7 @@ extension ManagersTests {
                 f
                 o
                 late
-                n y 3
+                n y 2
                 1770
                 1024
                 f
@@ -144,7 +144,7 @@ extension ManagersTests {
                 f
                 o
                 late
-                n y 4
+                n y 3
                 1770
                 1024
                 f

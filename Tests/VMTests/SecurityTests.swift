@@ -183,7 +183,7 @@ struct SecurityTests {
                 0
                 system_u:system_r:single_t:s0
                 /bin/sh: can't fork: Permission denied
-                1
+                255
                 system_u:system_r:container_t:s0:c1
                 1
 
@@ -234,7 +234,8 @@ struct SecurityTests {
             mv bundle/labelled bundle/config.json; k run -b bundle t-label; echo $?
             """)
         #expect(
-            outcome.output == (hasSELinux ? "1\n1\n1\n1\n" : "1\n1\n0\n1\n"), "\(outcome.output) \(outcome.error)"
+            outcome.output == (hasSELinux ? "255\n255\n1\n1\n" : "255\n255\n0\n1\n"),
+            "\(outcome.output) \(outcome.error)"
         )
         let lines = outcome.error.split(separator: "\n")
         #expect(lines.count == 3, "\(outcome.error)")

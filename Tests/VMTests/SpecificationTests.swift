@@ -112,7 +112,7 @@ struct SpecificationTests {
                 cgroup
                 time
                 139
-                1
+                255
                 Cpus_allowed_list:\t0-1
 
                 """, "\(outcome.output) \(outcome.error)")
