@@ -72,9 +72,10 @@ struct ReaperTests {
     @Test("a real child's status is that of its exit, or 128 and the signal")
     func realChildren() async throws {
         let child = try ChildProcess(Command("/bin/sleep", ["1000"]))
+        let isCollected = Atomic(false)
         let reaper = try Reaper(collect: {
-            let status = child.wait().status
-            return .exited(child.pid, status: status)
+            guard !isCollected.exchange(true, ordering: .relaxed) else { return .noChildren }
+            return .exited(child.pid, status: child.wait().status)
         })
         child.signal(SIGTERM)
         #expect(try reaper.wait(child.pid) == 128 + SIGTERM)

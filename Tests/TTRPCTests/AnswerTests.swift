@@ -12,12 +12,14 @@ import Testing
 private struct Agent: AgentService {
     let written: OneShot<Void>
     var fails = false
+    var isCalled = OneShot<Void>()
     var mayAnswer = OneShot<Void>()
 
     func waitProcess(_ request: Grpc_WaitProcessRequest, _ context: CallContext) async throws
         -> Grpc_WaitProcessResponse
     {
         context.whenAnswered { written.complete(()) }
+        isCalled.complete(())
         await mayAnswer.wait()
         if fails { throw RPCError(.notFound, "no") }
         return Grpc_WaitProcessResponse()
@@ -54,7 +56,7 @@ struct AnswerTests {
         let call = Task {
             try await AgentServiceClient(client: client).waitProcess(Grpc_WaitProcessRequest(), timeout: nil)
         }
-        _ = try? await AgentServiceClient(client: client).getMetrics(Grpc_GetMetricsRequest(), timeout: nil)
+        await agent.isCalled.wait()
         await client.close()
         agent.mayAnswer.complete(())
         await agent.written.wait()
