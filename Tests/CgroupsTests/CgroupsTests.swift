@@ -161,8 +161,8 @@ struct CgroupsTests {
         }
         // Only one hierarchy has a process: threads, say.
         try Files.write(root + "/cpu/kata_overhead/theirs/cgroup.procs", "1\n")
-        let leaks = try CgroupLeaks.find(
-            host.group.hierarchies, recorded: ["/kata_overhead/alive", "/over/kata_a"])
+        let leaks = CgroupLeaks.find(
+            in: host.group.hierarchies, besides: ["/kata_overhead/alive", "/over/kata_a"])
         #expect(
             leaks.map { $0.description.split(separator: ":")[0].dropFirst(root.count) } == [
                 "/memory/kata_overhead/dead", "/cpu/kata_overhead/dead", "/memory/pods/kata_dead",
@@ -172,13 +172,18 @@ struct CgroupsTests {
         #expect(Files.exists(root + "/memory/kata_overhead/alive") && Files.exists(root + "/cpu/pods/other"))
     }
 
+    private func makeGroup() throws -> Cgroup {
+        let group = Cgroup("/kata-test-\(UInt32.random(in: 0...UInt32.max))")
+        try group.make()
+        return group
+    }
+
     @Test(
         "a process that needs more than its group's limit is killed, and the group tells so",
         .enabled(if: getuid() == 0 && canLimit, "needs root and the controllers memory and pids"))
     func outOfMemory() throws {
-        let group = Cgroup("/kata-test-\(UInt32.random(in: 0...UInt32.max))")
+        let group = try makeGroup()
         defer { group.remove() }
-        try group.make()
         try #require(try group.set(.init(memory: 16 << 20, tasks: 8)) == [])
         var command = Command("/bin/sh", ["-c", "read go; exec head -c 64M /dev/zero | tail | wc -c"])
         let pipe = try Pipe()
@@ -191,12 +196,11 @@ struct CgroupsTests {
     }
 
     @Test(
-        "a watcher of a container's cgroup is told of a kill that happened in the guest; its process lives on",
+        "a watcher of a container's cgroup learns of a kill in the guest; the container's process lives on",
         .enabled(if: getuid() == 0 && canLimit, "needs root and the controllers memory and pids"))
     func notice() throws {
-        let group = Cgroup("/kata-test-\(UInt32.random(in: 0...UInt32.max))")
+        let group = try makeGroup()
         defer { group.remove() }
-        try group.make()
         func sleeper() throws -> ChildProcess {
             try ChildProcess(Command("/bin/sleep", ["100"])) { child throws(SystemError) in try group.add(child.pid) }
         }

@@ -262,7 +262,7 @@ struct GuestSpecTests {
         let entries = MountTable.parse(table.joined(separator: "\n"))
         let paths = SandboxPaths(sandbox: "s1")
         let guest = try GuestSpec(
-            spec, container: "c1", paths: paths, kind: { _ in .other }, mountsBelow: { _ in entries })
+            spec, container: "c1", paths: paths, kind: { _ in .other }, mountTable: { entries })
         let share = "/run/kata-containers/shared/containers/c1-0-data"
         #expect(guest.shares.map(\.writableBelow) == [isOpen])
         #expect(guest.shares.map(\.readOnly) == [options != ["rbind"]])

@@ -7,7 +7,7 @@ import Testing
 
 @testable import Shim
 
-@Suite("A shim that nobody uses", .timeLimit(.minutes(1)))
+@Suite("An unused shim", .timeLimit(.minutes(1)))
 struct UnusedShimTests {
     private final class Record: Sendable {
         let ends = Atomic(0)

@@ -93,9 +93,9 @@ struct HostProcessTests {
             \(lab.kata) create -b bundle t-hp-cut > /dev/null 2>&1 < /dev/null & create=$!
             sleep \(delay); kill -9 $create; wait $create 2> /dev/null; killed=$?
             processes() { pgrep -af '[-]id t-hp-cut( |$)|[s]andbox-t-hp-cut|[s]andboxes/t-hp-cut/'; }
-            # A create that was complete stands as one that was not killed.
+            # A create that had ended before the signal needs its delete.
             if [ $killed = 0 ]; then \(lab.kata) delete --force t-hp-cut; fi
-            # A shim that nobody has asked for a container ends after 30 seconds.
+            # An unused shim ends after 30 seconds.
             for i in $(seq 450); do processes > left || [ -e /run/vc/vm/t-hp-cut ] || break; sleep 0.1; done; cat left >&2
             ls /run/vc/vm | grep -c t-hp-cut
             [ ! -e state/t-hp-cut ] || \(lab.kata) list | grep -q t-hp-cut || echo unseen

@@ -57,10 +57,8 @@ struct LinuxGuest: GuestKernel {
     }
 
     func loadModule(_ name: String, parameters: String) throws {
-        guard !(try ModuleDirectory().load(name, parameters: parameters)), !ModuleDirectory.isBuiltIn(name) else {
-            return
-        }
-        throw ModuleError(name: name)
+        let isThere = try ModuleDirectory().load(name, parameters: parameters) || ModuleDirectory.isBuiltIn(name)
+        guard isThere else { throw ModuleError(name: name) }
     }
 
     func mountForSandbox(_ storage: Grpc_Storage) throws {

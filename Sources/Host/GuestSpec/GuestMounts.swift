@@ -23,16 +23,16 @@ struct GuestMounts {
     /// The file to name in errors.
     private let file: String
     private let kind: @Sendable (String) -> Files.Kind?
-    private let mountsBelow: @Sendable (String) -> [MountEntry]
+    private let mountTable: @Sendable () -> [MountEntry]
 
     /// - Parameter memory: finds the guest's memory for a mount.
     init(
         _ original: [Mount], container: String, paths: SandboxPaths, privileged: Bool, file: String,
         kind: @escaping @Sendable (String) -> Files.Kind?, memory: MemoryLookup,
-        mountsBelow: @escaping @Sendable (String) -> [MountEntry]
+        mountTable: @escaping @Sendable () -> [MountEntry]
     ) throws(SpecError) {
         (self.container, self.paths, self.file, self.kind) = (container, paths, file, kind)
-        (self.privileged, self.mountsBelow) = (privileged, mountsBelow)
+        (self.privileged, self.mountTable) = (privileged, mountTable)
         let memory = memory.search(original)
         memories = memory.used
         for (index, mount) in original.enumerated() {
@@ -60,7 +60,7 @@ struct GuestMounts {
             guard mount.isOverlay else { return mounts.append(mount) }
             return share(mount, index)
         }
-        if let pages = mount.hugePages() { return mounts.append(pages) }
+        if let pages = mount.hugePages(mountTable) { return mounts.append(pages) }
         let found = kind(source)
         if found == .socket {
             let path = GuestPaths.socket(of: container, index: index)
@@ -136,7 +136,9 @@ struct GuestMounts {
 
     /// The mounts below a bind whose own mount alone is read-only, as far as they can be written to.
     private mutating func writableMounts(below source: String, _ mount: Mount) -> [MountEntry] {
-        let found = mountsBelow(source).filter { !$0.options.contains("ro") && !$0.superOptions.contains("ro") }
+        let found = Mounts.below(source, table: mountTable()).filter {
+            !$0.options.contains("ro") && !$0.superOptions.contains("ro")
+        }
         guard found.count <= Self.maxMountsBelow else {
             closed.append(mount.destination)
             return []

@@ -76,7 +76,7 @@ package struct GuestSpec: Sendable {
         known: KnownMemory = KnownMemory(), source: String = "config.json",
         kind: @escaping @Sendable (String) -> Files.Kind? = { Files.kind(of: $0) },
         memory: @escaping @Sendable (String) -> MemoryFileSystem? = MemoryFileSystem.finder(),
-        mountsBelow: @escaping @Sendable (String) -> [MountEntry] = { Mounts.below($0) }
+        mountTable: @escaping @Sendable () -> [MountEntry] = MountTable.once()
     ) throws(SpecError) {
         try original.refuseHostsKernel(source: source)
         var spec = original
@@ -117,7 +117,7 @@ package struct GuestSpec: Sendable {
             original.mounts ?? [], container: container, paths: paths,
             privileged: Self.isPrivileged(original), file: source, kind: kind,
             memory: MemoryLookup(known: known, isInPod: PodRole(original) != .none, find: memory),
-            mountsBelow: mountsBelow)
+            mountTable: mountTable)
         spec.mounts = original.mounts.map { _ in guest.mounts }
         disks += guest.disks
         self.spec = spec

@@ -5,7 +5,7 @@ extension Mount {
     /// The mount in the guest for a volume of huge pages, which kubelet mounts on the host (emptyDir of medium
     /// HugePages); nil for any other mount. Each container has the volume for itself.
     /// - Parameter table: reads the host's mounts.
-    func hugePages(_ table: () -> [MountEntry] = { (try? MountTable.read()) ?? [] }) -> Mount? {
+    func hugePages(_ table: () -> [MountEntry]) -> Mount? {
         guard isBind, let source, source.mentions("/kubernetes.io~empty-dir/"),
             let found = table().last(where: { $0.mountPoint == source }), found.type == "hugetlbfs"
         else { return nil }

@@ -9,7 +9,7 @@ import SandboxCgroups
 
 /// A container's process on the host: the attach process of the command line, or a placeholder.
 extension Sandbox {
-    /// Makes a placeholder where there is no attach process, and moves the process it into the container's cgroup.
+    /// Makes a placeholder where there is no attach process, and moves the process into the container's cgroup.
     /// - Returns: the move, which waits for an RCU grace period; nil where the host allows no cgroups.
     func makeHostProcess(for record: Container, _ request: ContainerRequest) throws -> BackgroundCall<Void>? {
         if let process = request.attachProcess {
@@ -18,7 +18,7 @@ extension Sandbox {
             makePlaceholder(for: record)
         }
         guard let process = record.hostProcess, let cgroups else { return nil }
-        let group = try makeCgroup(of: record, request)
+        let group = try makeCgroup(of: record, request, cgroups.machine.hierarchies)
         return try BackgroundCall("cgroup", on: loop) {
             // First: in hierarchies where the container has none of its own, the process is with the machine.
             try cgroups.machine.add(process)
@@ -61,10 +61,12 @@ extension Sandbox {
     /// The kubelet takes a cgroup of a pod's container for all that the container uses, in place of the figures that
     /// containerd tells it. For such a container it is made only where it hides none.
     /// - Returns: nil where none is named, or the host allows none.
-    private func makeCgroup(of record: Container, _ request: ContainerRequest) throws -> Cgroup? {
+    private func makeCgroup(
+        of record: Container, _ request: ContainerRequest, _ hierarchies: Hierarchies
+    ) throws -> Cgroup? {
         guard let path = Cgroup.path(ofContainer: request.spec.linux?.cgroupsPath ?? "") else { return nil }
         let isMeasured = PodRole(request.spec) != .none && request.attachProcess == nil
-        let group = Cgroup(path, isMeasured ? Hierarchies.current.unmeasured : .current)
+        let group = Cgroup(path, isMeasured ? hierarchies.unmeasured : hierarchies)
         record.cgroup = (group, try ledger.add(.containerCgroup(path: path)))
         do { try group.make() } catch {
             guard SandboxCgroups.areRefused(by: error) else { throw error }

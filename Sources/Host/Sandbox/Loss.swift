@@ -27,7 +27,7 @@ extension Sandbox {
         // The lost server may have brought the hypervisor down. A server that we ended after its machine is not the
         // reason.
         guard state == .booting || state == .ready, vm?.exit == nil || exit.isFailure else { return }
-        let cause = cgroups?.lackOfMemory
+        let cause = lackOfHostMemory
         loss = "\(name), which serves the guest its files, \(exit)" + (cause.map { ": " + $0 } ?? "")
         log.error(
             "the guest has lost its files",
@@ -50,16 +50,17 @@ extension Sandbox {
 
     func machineEnded(_ exit: ProcessExit) async {
         guard state != .gone else { return }
+        let cause = lackOfHostMemory
         if state != .stopping {
-            let cause = lackOfHostMemory ?? ""
-            if !cause.isEmpty, loss == nil { loss = "the virtual machine was killed: " + cause }
+            if let cause, loss == nil { loss = "the virtual machine was killed: " + cause }
             log.error(
-                "the virtual machine ended", metadata: ["sandbox": "\(id)", "end": "\(exit)", "cause": "\(cause)"])
+                "the virtual machine ended",
+                metadata: ["sandbox": "\(id)", "end": "\(exit)", "cause": "\(cause ?? "")"])
         }
         parts.channel?.close()
         parts.fileServer?.stop()
-        if lackOfHostMemory != nil { for container in containers.values { container.initial.noteOutOfMemory() } }
         for container in containers.values {
+            if cause != nil { container.initial.noteOutOfMemory() }
             for process in container.processes.values {
                 await end(process, of: container, status: ProcessExit.killed.status)
             }

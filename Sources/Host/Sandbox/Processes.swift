@@ -107,7 +107,12 @@ extension Sandbox {
         let maximum = Int32(GuestLimit.exitStatus.value)
         let isValid = (0...maximum).contains(status)
         if !isValid { limits.reached(.exitStatus, "\(status) of container \(container)") }
-        await end(process, of: containers[container], status: isValid ? status : maximum)
+        await endInGuest(process, of: container, status: isValid ? status : maximum)
+    }
+
+    /// Records an end in a guest that goes on. The guest may still hold the output of a container's program.
+    private func endInGuest(_ process: ContainerProcess, of container: String, status: Int32) async {
+        await end(process, of: containers[container], status: status)
         if process.id.isEmpty { boundOutput(of: process, in: container) }
     }
 
@@ -181,8 +186,7 @@ extension Sandbox {
         log.error(
             "the guest does not report the end of a killed process: it counts as ended",
             metadata: ["container": "\(container)", "exec": "\(process.id)"])
-        await end(process, of: containers[container], status: ProcessExit.killed.status)
-        if process.id.isEmpty { boundOutput(of: process, in: container) }
+        await endInGuest(process, of: container, status: ProcessExit.killed.status)
     }
 
     /// Sets the size of a process's terminal, in characters. Does nothing for a process without one.

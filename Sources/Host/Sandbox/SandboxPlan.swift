@@ -48,7 +48,7 @@ package struct SandboxPlan: Sendable {
     package var cgroups: Cgroups?
     /// The rule for the machine's size.
     package let sizing: Sizing
-    /// What a machine needs beyond its containers' memory.
+    /// The memory that a machine needs beyond its containers'.
     package let need: MachineNeed
     /// The limits of a pod's containers together, as its manager announces them.
     package let pod: PodLimits

@@ -7,9 +7,12 @@ package struct CgroupCleanup: Undoable {
     package let path: String
 
     package func undo() {
-        guard Self.isOurs(path) else { return }
-        Cgroup(path + "/" + Cgroup.processors).remove()
-        Cgroup(path).remove()
+        if Self.isOurs(path) { Self.remove(path, .current) }
+    }
+
+    /// Removes a sandbox's cgroup with the one of its processors, which is below.
+    static func remove(_ path: String, _ hierarchies: Hierarchies) {
+        for group in [path + "/" + Cgroup.processors, path] { Cgroup(group, hierarchies).remove() }
     }
 
     /// Whatever a ledger's file says, only cgroups with Kata's names are removed.

@@ -4,28 +4,24 @@ import LinuxKernel
 
 /// Cgroups that dead sandboxes have left.
 package enum CgroupLeaks {
+    /// Finds this host's leaks. Finds none in another pid namespace than the host's: cgroups in use look empty there.
+    package static func find() throws(SystemError) -> [Leak] {
+        guard ProcessNamespace.seesAllProcesses else { return [] }
+        return find(in: .current, besides: Set(try Ledger.recorded(CgroupCleanup.self).map(\.path)))
+    }
+
     /// Finds cgroups with a sandbox's name that have no process, and that no ledger names. Another runtime may have made
     /// them: it has processes there as long as it uses them.
-    /// Finds none in another pid namespace than the host's: cgroups in use look empty there.
-    /// - Parameter recorded: the cgroups that ledgers name; nil: those of this host.
-    package static func find(
-        _ hierarchies: Hierarchies = .current, recorded: Set<String>? = nil
-    ) throws(SystemError) -> [Leak] {
-        var used: Set<String> = []
-        if let recorded {
-            used = recorded
-        } else {
-            guard ProcessNamespace.seesAllProcesses else { return [] }
-            used = Set(try Ledger.recorded(CgroupCleanup.self).map(\.path))
-        }
+    /// - Parameter recorded: the cgroups that ledgers name.
+    package static func find(in hierarchies: Hierarchies, besides recorded: Set<String>) -> [Leak] {
         var leaks: [Leak] = []
-        for path in paths(in: hierarchies) where !used.contains(path) {
+        for path in paths(in: hierarchies) where !recorded.contains(path) {
             let directories = hierarchies.all.map { $0.path + path }.filter(Files.exists)
             guard directories.allSatisfy(isEmpty) else { continue }
             for directory in directories {
                 leaks.append(
                     Leak(directory, "a control group without a process and without a sandbox") {
-                        for group in [path + "/" + Cgroup.processors, path] { Cgroup(group, hierarchies).remove() }
+                        CgroupCleanup.remove(path, hierarchies)
                     })
             }
         }

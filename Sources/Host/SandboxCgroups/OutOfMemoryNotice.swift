@@ -1,7 +1,7 @@
 import Cgroups
 import LinuxKernel
 
-/// Tells those who watch a cgroup of the host that its container ran out of memory.
+/// Notifies the watchers of a host's cgroup that its container ran out of memory.
 ///
 /// runc's shim and conmon watch the cgroup of the container's process for kills by the kernel (memory.oom_control,
 /// memory.events). The container's memory is the guest's, and so was the kill. Such a watcher learns of it when the

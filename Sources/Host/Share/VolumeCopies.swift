@@ -74,7 +74,7 @@ package final class VolumeCopies: Sendable {
             guard !state.isStopped else { return .end }
             var pauses: [Duration] = []
             for target in state.copies.keys {
-                // What can't be copied now is copied after the next event; the guest has the former files until then.
+                // A copy that fails now is repeated after the next event; the guest has the former files until then.
                 try? state.copies[target]?.copy.update()
                 state.copies[target]?.copy.removeOutdated()
                 pauses += (state.copies[target]?.copy.outdated ?? []).map { $0.until - .now }

@@ -82,12 +82,13 @@ package final class SandboxHolder: Sendable {
             spec, process: process, configuration: configuration, host: .current,
             source: request.bundle + "/config.json")
         let demand = Demand(beforeBoot: spec)
-        let pod = PodRole(spec) == .sandbox ? PodLimits(annotations: spec.annotations ?? [:]) : PodLimits()
+        let isPod = PodRole(spec) == .sandbox
+        let pod = isPod ? PodLimits(annotations: spec.annotations ?? [:]) : PodLimits()
         var plan = SandboxPlan(
             sandbox: identifier, hostname: spec.hostname ?? "", network: network,
             basis: try SandboxPlan.Basis(configuration, files: files), demand: demand, pod: pod,
             cgroups: SandboxPlan.Cgroups(spec.linux, sandbox: identifier, configuration: configuration))
-        plan.isPod = PodRole(spec) == .sandbox
+        plan.isPod = isPod
         // Refusals come before anything is started.
         try plan.checkFit(containersMiB: plan.sizing.containersMiB([demand], in: pod), in: plan.cgroups?.limit)
         _ = try plan.guestSpec(spec, container: request.id, bundle: request.bundle)

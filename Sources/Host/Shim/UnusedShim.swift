@@ -2,8 +2,8 @@ import EventLoop
 import NIOCore
 import Synchronization
 
-/// Ends a shim that nobody uses: it has no container and no client for a while. Its creator was killed between its
-/// start and the first container, or after a failed Create; without a machine nothing else shows such a shim.
+/// Ends an unused shim: one that has no container and no client for a while. Its creator was killed between its start
+/// and the first container, or after a failed Create; without a machine nothing else shows such a shim.
 final class UnusedShim: Sendable {
     private struct State {
         var clients = 0

@@ -77,7 +77,7 @@ package final class PortClient: GreetedStream {
         greeter.take(.init(stream: stream.take(), host: self))
     }
 
-    /// Resets the connection: its client sees that nobody listens.
+    /// Resets the connection, as a port without a listener does.
     package func refuse() {
         guard let connection = take() else { return }
         InternetSocket.resetWhenClosed(connection.raw)

@@ -5,7 +5,7 @@ import LinuxKernel
 package struct Cgroup: Sendable, Equatable {
     /// Such as `/docker/kata_0123`: begins with a slash, has no `..`.
     package let path: String
-    let hierarchies: Hierarchies
+    package let hierarchies: Hierarchies
 
     package init(_ path: String, _ hierarchies: Hierarchies = .current) {
         (self.path, self.hierarchies) = (path, hierarchies)
@@ -140,11 +140,23 @@ package struct Cgroup: Sendable, Equatable {
             for process in ((try? Files.readText(directory + "/cgroup.procs")) ?? "").split(separator: "\n") {
                 Self.moveUp(String(process), from: directory, to: hierarchy.path)
             }
-            // The kernel may need a moment to release a process that has exited.
-            for _ in 0..<50 {
-                guard unsafe rmdir(directory) != 0, errno == EBUSY else { break }
-                usleep(10_000)
+        }
+        removeEmpty(attempts: 50)
+    }
+
+    /// Removes the cgroup from every hierarchy where it has no process and no cgroup below. A missing cgroup is no
+    /// error.
+    /// - Parameter attempts: 10 ms apart. The kernel may need a moment to release a process that has exited.
+    package func removeEmpty(attempts: Int) {
+        for hierarchy in hierarchies.all {
+            for _ in 0..<attempts {
+                // SAFETY: the call only reads the path.
+                guard unsafe rmdir(hierarchy.path + path) != 0, errno == EBUSY else { break }
+                usleep(Self.attemptPause)
             }
         }
     }
+
+    /// Microseconds.
+    private static let attemptPause: UInt32 = 10_000
 }

@@ -44,11 +44,10 @@ package struct MemoryFileSystem: Equatable, Sendable {
 
     /// A function like `find` that reads the mounts once, for many paths.
     package static func finder() -> @Sendable (String) -> MemoryFileSystem? {
-        let mounts = OneShot<[MountEntry]>()
+        let mounts = MountTable.once(of: "thread-self")
         return { path in
             guard unsafe clx_is_memory(path) == 1, let real = Files.real(path) else { return nil }
-            if mounts.value == nil { mounts.complete((try? MountTable.read(of: "thread-self")) ?? []) }
-            return MemoryFileSystem(real, mounts.value ?? [])
+            return MemoryFileSystem(real, mounts())
         }
     }
 

@@ -37,6 +37,16 @@ package enum MountTable {
         parse(try Files.readText("/proc/\(process)/mountinfo"))
     }
 
+    /// A function that reads the mounts when it is first called, and answers with them from then on: none if they can't
+    /// be read.
+    package static func once(of process: String = "self") -> @Sendable () -> [MountEntry] {
+        let mounts = OneShot<[MountEntry]>()
+        return {
+            if mounts.value == nil { mounts.complete((try? read(of: process)) ?? []) }
+            return mounts.value ?? []
+        }
+    }
+
     /// Parses the text of a mountinfo file; incomplete lines are left out.
     package static func parse(_ text: String) -> [MountEntry] {
         text.split(separator: "\n").compactMap { MountEntry($0) }

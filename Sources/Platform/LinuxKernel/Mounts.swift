@@ -84,9 +84,7 @@ package enum Mounts {
 
     /// The visible mounts of directories and files below `path`, in the order of mounting, without the kernel's own file
     /// systems.
-    package static func below(_ path: String) -> [MountEntry] { below(path, table: (try? MountTable.read()) ?? []) }
-
-    static func below(_ path: String, table: [MountEntry]) -> [MountEntry] {
+    package static func below(_ path: String, table: [MountEntry]) -> [MountEntry] {
         let start = path == "/" ? path : path + "/"
         var last: [String: Int] = [:]
         for (index, entry) in table.enumerated() { last[entry.mountPoint] = index }

@@ -34,9 +34,8 @@ struct KernelCommandLine: Sendable, Equatable {
 
     /// The parameters for finit_module(2) of a module; modprobe(8) takes them from the same words.
     func parameters(ofModule path: String) -> String {
-        let file = path.split(separator: "/").last ?? ""
-        let name = String(file.prefix { $0 != "." }.map { $0 == "-" ? "_" : $0 }) + "."
-        return dotted.filter { $0.hasPrefix(name) }.map { $0.dropFirst(name.utf8.count) }.joined(separator: " ")
+        let prefix = ModuleName.ofFile(path[...]) + "."
+        return dotted.filter { $0.hasPrefix(prefix) }.map { $0.dropFirst(prefix.utf8.count) }.joined(separator: " ")
     }
 
     /// The command line of the running kernel.

@@ -38,7 +38,7 @@ struct ModuleDirectory {
 
     /// Whether the kernel shows a module as its own. It shows those that have parameters or a version.
     static func isBuiltIn(_ name: String) -> Bool {
-        Files.exists("/sys/module/" + String(name.map { $0 == "-" ? "_" : $0 }))
+        Files.exists("/sys/module/" + ModuleName.normal(name[...]))
     }
 
     /// Loads one module. One that is loaded already, or built into the kernel, is no error.

@@ -1,4 +1,5 @@
 import Glibc
+import LinuxKernel
 
 /// The modules of a kernel, as depmod(8) lists them.
 struct ModuleIndex {
@@ -11,7 +12,7 @@ struct ModuleIndex {
     /// - Parameter request: the name of a module, or an alias such as `rtnl-link-bridge`.
     /// - Returns: an empty array if there is no such module.
     func files(for request: String) -> [String] {
-        let name = Self.normal(request[...])
+        let name = ModuleName.normal(request[...])
         let own = files(ofModule: name)
         guard own.isEmpty else { return own }
         var files: [String] = []
@@ -25,7 +26,7 @@ struct ModuleIndex {
         for line in dependencies.utf8.split(separator: UInt8(ascii: "\n")) {
             guard let colon = line.firstIndex(of: UInt8(ascii: ":")) else { continue }
             let path = Substring(line[..<colon])
-            guard Self.module(of: path) == name else { continue }
+            guard ModuleName.ofFile(path) == name else { continue }
             let others = Substring(line[line.index(after: colon)...]).split(separator: " ")
             return others.reversed().map(String.init) + [String(path)]
         }
@@ -37,21 +38,10 @@ struct ModuleIndex {
         for line in aliases.utf8.split(separator: UInt8(ascii: "\n")) {
             let words = line.split(separator: UInt8(ascii: " "))
             guard words.count == 3, Substring(words[0]) == "alias" else { continue }
-            let pattern = Self.normal(Substring(words[1]))
+            let pattern = ModuleName.normal(Substring(words[1]))
             // SAFETY: fnmatch(3) only reads the two strings, which end with a zero.
-            if unsafe fnmatch(pattern, name, 0) == 0 { modules.append(Self.normal(Substring(words[2]))) }
+            if unsafe fnmatch(pattern, name, 0) == 0 { modules.append(ModuleName.normal(Substring(words[2]))) }
         }
         return modules
-    }
-
-    /// The name of the module in a file such as `kernel/net/802/stp.ko.xz`.
-    private static func module(of path: Substring) -> String {
-        let file = path.split(separator: "/").last ?? path
-        return normal(file.prefix { $0 != "." })
-    }
-
-    /// Writes `-` as `_`: the two are the same in names of modules (modprobe(8)).
-    private static func normal(_ name: Substring) -> String {
-        String(decoding: name.utf8.map { $0 == UInt8(ascii: "-") ? UInt8(ascii: "_") : $0 }, as: UTF8.self)
     }
 }

@@ -45,7 +45,7 @@ package struct QEMU: Hypervisor, Equatable {
     private static let programMiB = 48
     /// The maximum of translated code (`tb-size`). QEMU's default grows to a gigabyte.
     static let translationBufferMiB = 128
-    /// What TCG keeps beside it.
+    /// TCG's tables beside the translated code.
     private static let tablesMiB = 32
 
     package func start(

@@ -25,7 +25,7 @@ package struct KernelModules {
             for name in Files.list(directory + "/" + path) {
                 let child = path + "/" + name
                 if name.hasSuffix(".ko") {
-                    files[Self.name(of: name)] = child
+                    files[ModuleName.ofFile(name[...])] = child
                 } else if Files.isDirectory(directory + "/" + child) {
                     scan(child)
                 }
@@ -34,13 +34,8 @@ package struct KernelModules {
         scan("kernel")
         self.files = files
         let list = (try? Files.readText(directory + "/modules.builtin")) ?? ""
-        builtIn = Set(list.split(separator: "\n").map { Self.name(of: String($0.split(separator: "/").last ?? "")) })
+        builtIn = Set(list.split(separator: "\n").map { ModuleName.ofFile($0) })
         guard !files.isEmpty else { throw ImageError("\(directory): holds no kernel modules (kernel/**/*.ko)") }
-    }
-
-    private static func name(of file: String) -> String {
-        let base = file.split(separator: ".").first.map(String.init) ?? file
-        return String(base.map { $0 == "-" ? "_" : $0 })
     }
 
     /// The files of `names` and of their dependencies, each after the modules that it needs.
@@ -55,7 +50,7 @@ package struct KernelModules {
                 )
             }
             let content = try Files.read(directory + "/" + file)
-            for dependency in Self.dependencies(content) { try visit(Self.name(of: dependency), for: name) }
+            for dependency in Self.dependencies(content) { try visit(ModuleName.normal(dependency[...]), for: name) }
             result.append((name, content))
         }
         for name in names { try visit(name, for: nil) }
