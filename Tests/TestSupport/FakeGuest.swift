@@ -9,7 +9,7 @@ import TTRPC
 package final class FakeGuest: Sendable {
     package enum Phase: Equatable, Sendable {
         case created, running
-        case ended(Int32)
+        case ended(Int32, outOfMemory: Bool = false)
     }
 
     private struct State: Sendable {
@@ -68,18 +68,19 @@ package final class FakeGuest: Sendable {
     /// Ends a process by itself.
     package func end(_ process: String, status: Int32, outOfMemory: Bool = false) {
         let waits = state.withLock { state -> [UInt32] in
-            state.processes[process] = .ended(status)
+            state.processes[process] = .ended(status, outOfMemory: outOfMemory)
             return state.waits.removeValue(forKey: process) ?? []
         }
         for stream in waits {
             let reply = Ttrpc_Response.with {
-                $0.payload =
-                    (try? Grpc_WaitProcessResponse.with {
-                        ($0.status, $0.outOfMemory) = (status, outOfMemory)
-                    }.serializedData()) ?? .init()
+                $0.payload = (try? Self.end(status, outOfMemory).serializedData()) ?? .init()
             }
             agent.send(FakeAgent.frame(stream, (try? reply.serializedBytes()) ?? []))
         }
+    }
+
+    private static func end(_ status: Int32, _ outOfMemory: Bool) -> Grpc_WaitProcessResponse {
+        Grpc_WaitProcessResponse.with { ($0.status, $0.outOfMemory) = (status, outOfMemory) }
     }
 
     // MARK: The agent's side
@@ -142,8 +143,8 @@ package final class FakeGuest: Sendable {
     private func wait(_ call: FakeAgent.Call) -> FakeAgent.Answer {
         guard let request = try? Grpc_WaitProcessRequest(serializedBytes: call.payload) else { return .reply([]) }
         return state.withLock { state in
-            if case .ended(let status) = state.processes[request.execID] {
-                return .reply(Grpc_WaitProcessResponse.with { $0.status = status })
+            if case .ended(let status, let outOfMemory) = state.processes[request.execID] {
+                return .reply(Self.end(status, outOfMemory))
             }
             state.waits[request.execID, default: []].append(call.stream)
             return .silence
