@@ -71,6 +71,20 @@ struct GuestMemoryTests {
         #expect(filled.memories.isEmpty && filled.shares.map(\.source) == [Self.volume])
     }
 
+    @Test("kubelet's volume of huge pages is the pod's, with the same size of pages, and no other hugetlbfs is")
+    func hugePages() throws {
+        var volume = Self.memory(Self.volume, .files)
+        (volume.pageSize, volume.size) = ("2M", "8M")
+        let found = volume
+        let guest = try guest([(Self.volume, "/huge")]) { _ in found }
+        #expect(guest.memories.map(\.fileSystem) == ["hugetlbfs"] && guest.memories.map(\.isKept) == [true])
+        #expect(guest.memories.map(\.options) == [["mode=755", "size=8M", "pagesize=2M"]] && guest.shares.isEmpty)
+        var other = Self.memory("/dev/hugepages")
+        other.pageSize = "2M"
+        let hosts = other
+        #expect(try self.guest([("/dev/hugepages", "/huge")]) { _ in hosts }.shares.map(\.source) == ["/dev/hugepages"])
+    }
+
     @Test("a directory of a volume is found in the guest's memory, with the attributes that kubelet gave it")
     func subPath() throws {
         let subPath = "/var/lib/kubelet/pods/p1/volume-subpaths/v/c/0"

@@ -153,7 +153,10 @@ struct GuestSpecTests {
             $0.linux?.resources = Linux.Resources()
             $0.linux?.resources?.devices = [.init(allow: true, access: "rwm")]
         }
-        #expect(privileged.droppedDevices == 1 && privileged.spec.linux?.devices == [fuse])
+        #expect(privileged.droppedDevices == 1)
+        let paths = privileged.spec.linux?.devices?.map(\.path) ?? []
+        #expect(
+            paths == ["/dev/fuse", "/dev/net/tun", "/dev/loop-control"] + (0..<8).map { "/dev/loop\($0)" })
     }
 
     @Test("of all devices of its host, a privileged container gets those that were asked for beside")
@@ -173,7 +176,7 @@ struct GuestSpecTests {
         )
         for devices in [[all, once], [all, all]] {
             let guest = try privileged(devices, has: ["/dev/sda"])
-            #expect(guest.droppedDevices == 1 && guest.spec.linux?.devices == [devices[1]])
+            #expect(guest.droppedDevices == 1 && guest.spec.linux?.devices?.first == devices[1])
             #expect(guest.disks.map(\.use) == [.device(devices[1].path)] && guest.disks.map(\.readOnly) == [false])
         }
         let error = #expect(throws: SpecError.self) {

@@ -15,7 +15,8 @@ extension ContainerdTests {
             for each in one two; do truncate -s 8M $each; mkfs.ext4 -q $each; done; one=$(losetup -f --show $PWD/one)
             md5sum < one; run --rm --device $one $rootfs t-given sh -c "md5sum < $one; grep -c '[hsv]d[a-z]$' /proc/partitions"
             run --rm --privileged --device $one $rootfs t-all sh -c "grep CapEff /proc/self/status | tr -s '\t' ' '; mkdir -p /m; mount -t ext4 $one /m && echo mounted
-                ls /dev | grep -E '^(sd|vd|loop[0-9]|nvme|dm-|tty[0-9])' | grep -vc ${one#/dev/}"
+                ls /dev | grep -cE '^(sd|vd|nvme|dm-|tty[0-9])'; true < /dev/net/tun && true < /dev/fuse && echo opened
+                truncate -s 1M /f; losetup /dev/loop7 /f && losetup | cut -d ' ' -f 1"
             grep CapBnd /proc/self/status | tr -s '\t' ' ' | sed s/Bnd/Eff/; losetup -d $one
             mkdir shared; mount --bind shared shared; mount --make-rshared shared; mkdir shared/m; echo f > file
             run -d --mount type=bind,src=$PWD/shared,dst=/p,options=rbind:rslave --mount type=bind,src=$PWD/file,dst=/dev/termination-log,options=rbind \
@@ -50,6 +51,8 @@ extension ContainerdTests {
                 \(all)
                 mounted
                 0
+                opened
+                /dev/loop7:
                 \(all)
                 late
                 sleep

@@ -2,17 +2,19 @@ import AgentAPI
 import LinuxKernel
 import OCISpec
 
-/// Memory of the guest in place of a tmpfs of the host.
+/// Memory of the guest in place of a tmpfs or hugetlbfs of the host.
 ///
 /// Programs of several containers see each other's changes in it; in a file of the host that each maps by its own
 /// share they would not. It counts as the container's memory.
 extension GuestSpec {
-    /// A tmpfs of the guest, for one or several containers of a sandbox.
+    /// A file system of the guest in memory, for one or several containers of a sandbox.
     package struct Memory: Sendable, Equatable {
         /// The device number of the host's.
         package let device: UInt64
         /// A mount point of the host's.
         package let source: String
+        /// `tmpfs` or `hugetlbfs`.
+        package let fileSystem: String
         /// Options of the guest's mount.
         package let options: [String]
         /// Whether it lives as long as the sandbox, instead of ending with its last container.
@@ -20,19 +22,25 @@ extension GuestSpec {
 
         package var path: String { GuestPaths.memory(device) }
 
-        package init(device: UInt64, source: String, options: [String], isKept: Bool) {
-            (self.device, self.source, self.options, self.isKept) = (device, source, options, isKept)
+        package init(
+            device: UInt64, source: String, fileSystem: String = "tmpfs", options: [String], isKept: Bool
+        ) {
+            (self.device, self.source, self.fileSystem) = (device, source, fileSystem)
+            (self.options, self.isKept) = (options, isKept)
         }
 
         init(_ memory: MemoryFileSystem, isKept: Bool) {
             let top = memory.top
             var options = memory.restrictions + ["mode=" + String(top.mode, radix: 8)]
             if let size = memory.size { options.append("size=" + size) }
+            if let size = memory.pageSize { options.append("pagesize=" + size) }
             if top.owner != 0 { options.append("uid=\(top.owner)") }
             // A volume's group passes to what is made in it (fsGroup of Kubernetes).
             let group = top.mode & MemoryFileSystem.setGroup != 0 ? StorageOption.group : "gid="
             if top.group != 0 { options.append("\(group)\(top.group)") }
-            self.init(device: memory.device, source: memory.mountPoints.first ?? "", options: options, isKept: isKept)
+            self.init(
+                device: memory.device, source: memory.mountPoints.first ?? "",
+                fileSystem: memory.pageSize == nil ? "tmpfs" : "hugetlbfs", options: options, isKept: isKept)
         }
     }
 
@@ -101,18 +109,18 @@ extension MemoryFileSystem {
     /// Set-group-ID (inode(7)).
     static let setGroup: UInt32 = 0o2000
 
-    /// Whether it is a volume `emptyDir` of medium Memory: kubelet names a directory for the kind of volume.
+    /// Whether it is a volume `emptyDir` of medium Memory or HugePages: kubelet names a directory for the kind of volume.
     var isKubernetesVolume: Bool {
         mountPoints.contains { Files.parent(of: $0).split(separator: "/").last == "kubernetes.io~empty-dir" }
     }
 }
 
 extension Mount {
-    /// Whether a tmpfs of the host that is bound here moves into the guest's memory: a pod's volume in memory, or what
+    /// Whether memory of the host that is bound here moves into the guest's memory: a pod's volume in memory, or what
     /// a manager has made for /dev/shm. Files in it stay where they are. Directories alone are made by kubelet, for
     /// `subPath`.
     package func movesToGuest(_ memory: MemoryFileSystem) -> Bool {
-        if memory.isKubernetesVolume { return memory.content != .files }
+        if memory.isKubernetesVolume { return memory.content != .files || memory.pageSize != nil }
         return destination == "/dev/shm" && source != destination && memory.place == "/" && memory.content == .nothing
     }
 }

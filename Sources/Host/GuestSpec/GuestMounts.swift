@@ -60,7 +60,6 @@ struct GuestMounts {
             guard mount.isOverlay else { return mounts.append(mount) }
             return share(mount, index)
         }
-        if let pages = mount.hugePages(mountTable) { return mounts.append(pages) }
         let found = kind(source)
         if found == .socket {
             let path = GuestPaths.socket(of: container, index: index)
@@ -145,22 +144,6 @@ struct GuestMounts {
         }
         return found
     }
-}
-
-extension OCISpec.Linux.Device {
-    /// The number means the same device in every kernel: memory devices, terminals, and the fixed numbers of misc.
-    package var isUniversal: Bool {
-        switch (type, major ?? -1, minor ?? -1) {
-        case ("p", _, _): true
-        case ("b", _, _): false
-        // Misc numbers from 200 to 249 have fixed meanings: tun, fuse and others
-        // (Documentation/admin-guide/devices.txt).
-        case (_, 1, _), (_, 5, _), (_, 10, 200...249), (_, 108, 0): true
-        default: false
-        }
-    }
-
-    var refusal: String { "\(path) (\(type) \(major ?? 0):\(minor ?? 0)) belongs to the host and is not in the guest" }
 }
 
 extension Mount {

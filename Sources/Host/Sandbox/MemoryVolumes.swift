@@ -46,7 +46,7 @@ extension GuestSpec {
 extension Grpc_Storage {
     fileprivate init(_ memory: GuestSpec.Memory) {
         self.init()
-        (driver, source, fstype) = (StorageDriver.ephemeral, "tmpfs", "tmpfs")
+        (driver, source, fstype) = (StorageDriver.ephemeral, memory.fileSystem, memory.fileSystem)
         (mountPoint, options, shared) = (memory.path, memory.options, memory.isKept)
     }
 

@@ -448,7 +448,8 @@ int clx_is_mount_root(const char *path) {
 
 int clx_is_memory(const char *path) {
     struct statfs system;
-    return statfs(path, &system) < 0 ? -errno : system.f_type == TMPFS_MAGIC;
+    if (statfs(path, &system) < 0) return -errno;
+    return system.f_type == TMPFS_MAGIC || system.f_type == HUGETLBFS_MAGIC;
 }
 
 int clx_is_proc(const char *path) {

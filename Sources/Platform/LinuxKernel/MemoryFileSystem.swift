@@ -1,7 +1,7 @@
 import CLinux
 import Glibc
 
-/// A tmpfs, and the place of a path in it.
+/// A tmpfs or hugetlbfs, and the place of a path in it.
 package struct MemoryFileSystem: Equatable, Sendable {
     /// Its device number, the same at every mount point.
     package var device: UInt64
@@ -9,6 +9,8 @@ package struct MemoryFileSystem: Equatable, Sendable {
     package var place = "/"
     /// Where the whole file system is mounted.
     package var mountPoints: [String]
+    /// The size of a hugetlbfs's pages as the kernel shows it, such as `2M`; nil for a tmpfs.
+    package var pageSize: String?
     /// Its option `size` as the kernel shows it, such as `65536k`; nil for the kernel's default.
     package var size: String?
     /// Options of its first mount that restrict what files can do: `nosuid`, `nodev`, `noexec`.
@@ -39,7 +41,7 @@ package struct MemoryFileSystem: Equatable, Sendable {
         (self.device, self.mountPoints) = (device, mountPoints)
     }
 
-    /// Finds the tmpfs of a path; nil for a path on another file system, and when no mount of its top can be seen.
+    /// Finds the file system of a path; nil for a path on another file system, and when no mount of its top can be seen.
     package static func find(at path: String) -> MemoryFileSystem? { finder()(path) }
 
     /// A function like `find` that reads the mounts once, for many paths.
@@ -65,7 +67,10 @@ package struct MemoryFileSystem: Equatable, Sendable {
         else { return nil }
         self.init(device: number.raw, mountPoints: tops.map(\.mountPoint))
         place = Files.absolute(mount.root + path.dropFirst(mount.mountPoint.utf8.count))
-        size = first.superOptions.last { $0.hasPrefix("size=") }.map { String($0.dropFirst("size=".utf8.count)) }
+        func option(_ name: String) -> String? {
+            first.superOptions.last { $0.hasPrefix(name) }.map { String($0.dropFirst(name.utf8.count)) }
+        }
+        (size, pageSize) = (option("size="), option("pagesize="))
         restrictions = first.options.filter { ["nosuid", "nodev", "noexec"].contains($0) }
         (self.top, self.attributes) = (top, attributes)
         var rest = Self.maxDirectories

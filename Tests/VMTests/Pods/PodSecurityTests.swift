@@ -1,6 +1,43 @@
 import Testing
 
 extension PodTests {
+    @Test("user, groups, capabilities, masked and read-only paths of a security context hold, also for an exec")
+    func securityContext() throws {
+        let outcome = try PodTests.with(
+            """
+            pod=$(runp context '{"linux": {"security_context": {"supplemental_groups": [3000]}}}')
+            context() { echo '{"linux": {"security_context": {'"$1"'}}}'; }
+            id=$(run $pod user "$(context '"run_as_user": {"value": 1000}, "run_as_group": {"value": 2000},
+                "supplemental_groups": [3000, 4000], "no_new_privs": true, "readonly_rootfs": true')" -- sh -c 'id -u; id -G; sleep 1000')
+            eventually grep -q 3000 cri/logs/context/user.log; cri logs $id
+            x $id sh -c 'id -u; id -G; touch /x 2>&1 | grep -c Read-only; grep -E "CapEff|NoNewPrivs" /proc/self/status | tr -s "\t" " "'
+            # procMount: kubelet gives lists for Default, and none for Unmasked.
+            look='wc -c < /proc/keys; echo 0 2> /dev/null > /proc/sys/vm/drop_caches && echo writable || echo closed'
+            id=$(run $pod default "$(context '"masked_paths": ["/proc/keys"], "readonly_paths": ["/proc/sys"]')" -- sleep 1000)
+            x $id sh -c "$look" | sed 's/^[1-9][0-9]*$/some/'
+            id=$(run $pod unmasked -- sleep 1000); x $id sh -c "$look" | sed 's/^[1-9][0-9]*$/some/'
+            id=$(run $pod few "$(context '"capabilities": {"add_capabilities": ["NET_ADMIN"], "drop_capabilities": ["ALL"]}')" -- sleep 1000)
+            x $id grep CapEff /proc/self/status | tr -s '\t' ' '
+            cri rmp $pod; left
+            """)
+        #expect(
+            outcome.output == """
+                1000
+                2000 3000 4000
+                1000
+                2000 3000 4000
+                1
+                CapEff: 0000000000000000
+                NoNewPrivs: 1
+                0
+                closed
+                some
+                writable
+                CapEff: 0000000000001000
+
+                """, "\(outcome.error)")
+    }
+
     @Test("a privileged container gets links, filters and file systems that its guest's kernel has as modules")
     func modules() throws {
         let outcome = try PodTests.with(

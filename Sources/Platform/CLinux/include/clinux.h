@@ -124,7 +124,7 @@ int clx_attach_tree(int tree, const char *target);
 /// Returns 1 when something is mounted at `path` itself, 0 when not (statx(2), STATX_ATTR_MOUNT_ROOT); links are not
 /// followed.
 int clx_is_mount_root(const char *path);
-/// Returns 1 when the files at `path` are in a tmpfs (statfs(2), TMPFS_MAGIC), 0 when not.
+/// Returns 1 when the files at `path` are in a tmpfs or hugetlbfs (statfs(2)), 0 when not.
 int clx_is_memory(const char *path);
 /// Returns 1 when the files at `path` are in proc(5) (statfs(2), PROC_SUPER_MAGIC), 0 when not.
 int clx_is_proc(const char *path);

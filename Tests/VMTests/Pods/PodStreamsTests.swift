@@ -1,0 +1,47 @@
+import Testing
+
+extension PodTests {
+    @Test("a hundred programs at once have their own outputs; one that exceeds its time is killed with its children")
+    func execs() throws {
+        let outcome = try PodTests.with(
+            """
+            pod=$(runp execs); id=$(run $pod a -- sleep 1000)
+            for i in $(seq 100); do c task exec --exec-id e$i $id echo $i & done | sort -n > numbers; wc -l < numbers
+            awk '{sum += $1} END {print sum}' numbers
+            cri exec -t 1 $id sh -c 'sleep 777 & sleep 777' 2>&1 | grep -o 'timeout 1s exceeded'
+            eventually sh -c "! $here/cri exec $id ps | grep -q '[s]leep 777'"; x $id sh -c 'ps | grep -c "[s]leep 777"'
+            cri rmp $pod; left
+            """, seconds: 240)
+        #expect(outcome.output == "100\n5050\ntimeout 1s exceeded\n0\n", "\(outcome.error)")
+    }
+
+    @Test("a pod whose machine is killed is not ready, with the reason in the log, and can be removed")
+    func lostMachine() throws {
+        let outcome = try PodTests.with(
+            """
+            pod=$(runp lost); id=$(run $pod a -- sleep 1000)
+            kill -9 $(cat /run/vc/vm/$pod/qemu.pid); cri wait $id
+            ready() { cri inspectp $pod | jq -r .status.state; }
+            for i in $(seq 20); do [ $(ready) = SANDBOX_NOTREADY ] && break; sleep 0.1; done; ready
+            grep -o 'the virtual machine ended.*end=[^ ]*' containerd.log | grep -o 'end=.*' | tr -d '\\\\"'
+            cri rmp $pod; cri ps; cri pods; left
+            """)
+        #expect(outcome.output == "137 Error\nSANDBOX_NOTREADY\nend=killed\n", "\(outcome.error)")
+    }
+
+    @Test("a containerd that is killed while it runs, stops or removes a pod leaves nothing that it can't remove later")
+    func killed() throws {
+        let outcome = try PodTests.with(
+            """
+            remove() { for pod in $(cri pods | cut -d' ' -f1); do cri rmp $pod; done; }
+            again() { kill -9 $daemon; wait $daemon 2> /dev/null; wait $call 2> /dev/null; begin; remove; cri pods; left 100; }
+            for delay in 0.2 0.7 1.3 2; do runp run$delay > /dev/null 2>&1 & call=$!; sleep $delay; again; done
+            for way in stopp rmp; do for delay in 0.1 0.4; do
+                pod=$(runp $way$delay); id=$(run $pod a -- sh -c 'trap "" TERM; sleep 1000')
+                cri $way $pod > /dev/null 2>&1 & call=$!; sleep $delay; again
+            done; done
+            echo done
+            """, seconds: 300)
+        #expect(outcome.output == "done\n", "\(outcome.error)")
+    }
+}
