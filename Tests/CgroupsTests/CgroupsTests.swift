@@ -228,7 +228,7 @@ struct CgroupsTests {
 
     @Test(
         "a cgroup is made, holds a process, and is removed",
-        .enabled(if: getuid() == 0, "needs root: it makes control groups")
+        .enabled(if: getuid() == 0, "needs root: it makes cgroups")
     )
     func life() throws {
         let name = "/kata-test-\(UInt32.random(in: 0...UInt32.max))/kata_a"
@@ -261,7 +261,7 @@ struct CgroupsTests {
 
     @Test(
         "in version 2 a cgroup whose parent takes no processes is removed too: its processes move further up",
-        .enabled(if: getuid() == 0 && unified != nil, "needs root and a mounted cgroup2: it makes control groups"))
+        .enabled(if: getuid() == 0 && unified != nil, "needs root and a mounted cgroup2: it makes cgroups"))
     func unifiedLife() throws {
         let hierarchies = try #require(Self.unified)
         let parent = "/kata-test-\(UInt32.random(in: 0...UInt32.max))"
@@ -289,7 +289,7 @@ struct CgroupsTests {
 
     @Test(
         "a thread of a process goes to a threaded cgroup below the process's own, and both can be removed",
-        .enabled(if: getuid() == 0 && unified != nil, "needs root and a mounted cgroup2: it makes control groups"))
+        .enabled(if: getuid() == 0 && unified != nil, "needs root and a mounted cgroup2: it makes cgroups"))
     func threadedLife() throws {
         let hierarchies = try #require(Self.unified)
         let group = Cgroup("/kata-test-\(UInt32.random(in: 0...UInt32.max))", hierarchies)

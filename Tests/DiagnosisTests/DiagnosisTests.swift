@@ -148,7 +148,7 @@ struct DiagnosisTests {
     @Test("certain facts come first: an agent that has answered, the host's lack of memory")
     func sure() {
         var symptoms = Self.symptoms(Self.recorded[0])
-        (symptoms.isAnnounced, symptoms.lackOfHostMemory) = (true, "the control group /a reached its limit of memory")
+        (symptoms.isAnnounced, symptoms.lackOfHostMemory) = (true, "the cgroup /a reached its limit of memory")
         let diagnosis = Diagnosis(symptoms)
         #expect(
             diagnosis.progress == .announced && diagnosis.cause?.contains("/a reached its limit of memory") == true)

@@ -160,7 +160,7 @@ struct HostCgroupsTests {
             try await fakes.create("c1") { $0.linux?.resources = try? resources(#"{"memory": {"limit": 104857600}}"#) }
         }
         let words =
-            "control group /pods/pod1, 200 MiB, lacks \(100 + need.totalMiB - 200) MiB: with sandbox_cgroup_only it holds 100 MiB"
+            "cgroup /pods/pod1, 200 MiB, lacks \(100 + need.totalMiB - 200) MiB: with sandbox_cgroup_only it holds 100 MiB"
         #expect(error?.description.contains(words) == true, "\(error?.description ?? "")")
         #expect(
             error?.description.contains("overhead.podFixed.memory of the RuntimeClass to \(need.totalMiB)Mi") == true)

@@ -65,7 +65,7 @@ struct PlanTests {
         #expect(machine.hostVsockCID == 3 && machine.vsockSocket == nil)
     }
 
-    @Test("the sandbox's control groups on the host are the manager's with Kata's prefix")
+    @Test("the sandbox's cgroups on the host are the manager's with Kata's prefix")
     func groups() throws {
         var linux = OCISpec.Linux()
         linux.cgroupsPath = "/docker/1"

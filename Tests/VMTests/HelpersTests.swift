@@ -94,7 +94,7 @@ struct HelpersTests {
             "not running: virtiofsd, which serves the guest its files, ", "not running: the virtual machine was killed",
         ]
         let cause =
-            ": the control group /kata_overhead/t-helpers-oom reached its limit of memory (runtime.overhead_memory_limit)"
+            ": the cgroup /kata_overhead/t-helpers-oom reached its limit of memory (runtime.overhead_memory_limit)"
         // The kernel kills one of the daemon's processes, or the machine: they are in one cgroup.
         #expect(outcome.output.hasPrefix("137\n") && ends.contains(where: outcome.output.contains), "\(outcome)")
         #expect(outcome.output.contains(cause), "\(outcome)")

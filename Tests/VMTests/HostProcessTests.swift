@@ -56,7 +56,7 @@ struct HostProcessTests {
         #expect(outcome.output == "0\n1\n0\n", "\(outcome.output) \(outcome.error)")
     }
 
-    @Test("the host's /sys in a container leaves no control group behind")
+    @Test("the host's /sys in a container leaves no cgroup behind")
     func hostSys() throws {
         let outcome = try ContainerdTests().withContainerd(
             """

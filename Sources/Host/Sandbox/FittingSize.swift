@@ -16,7 +16,7 @@ extension SandboxPlan {
         guard given < wanted else { return }
         throw SandboxError(
             .invalid,
-            "the limit of memory of control group \(limit.path), \(given) MiB, lacks \(wanted - given) MiB: "
+            "the limit of memory of cgroup \(limit.path), \(given) MiB, lacks \(wanted - given) MiB: "
                 + "with sandbox_cgroup_only it holds \(containersMiB) MiB for containers, \(need.guestMiB) for the guest and "
                 + "\(need.hostMiB) for its processes on the host; set overhead.podFixed.memory of the RuntimeClass to "
                 + "\(need.totalMiB)Mi, or sandbox_cgroup_only = false")

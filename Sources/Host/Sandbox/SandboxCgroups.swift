@@ -56,7 +56,7 @@ struct SandboxCgroups: Sendable {
             isTheirOwn
             ? "runtime.overhead_memory_limit"
             : "sandbox_cgroup_only: raise the pod's limit or overhead.podFixed.memory of its RuntimeClass"
-        return "the control group \(helpers.path) reached its limit of memory (\(way))"
+        return "the cgroup \(helpers.path) reached its limit of memory (\(way))"
     }
 
     /// Makes the kernel kill these processes before this one when their cgroup lacks memory
@@ -95,7 +95,7 @@ extension Sandbox {
         let lacking = limitHelpers(machineMiB: plan.machine.memoryMiB)
         if !lacking.isEmpty {
             log.warning(
-                "the host lacks controllers of control groups: the shim and virtiofsd are not limited by them",
+                "the host lacks controllers of cgroups: the shim and virtiofsd are not limited by them",
                 metadata: ["controllers": "\(lacking.joined(separator: ", "))"])
         }
         try limitMachine(wanted.processors, wanted.nodes, wanted.cpuShares)
@@ -191,7 +191,7 @@ extension Sandbox {
         do { try cgroups?.machine.set(processors: processors, nodes: nodes, shares: shares) } catch {
             let reason =
                 error.code == ENOENT
-                ? "the host gives its control groups no such controller" : "these are the host's numbers"
+                ? "the host gives its cgroups no such controller" : "these are the host's numbers"
             throw SandboxError(.invalid, "linux.resources.cpu: \(error): \(reason)")
         }
     }

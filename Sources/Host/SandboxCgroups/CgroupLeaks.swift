@@ -20,7 +20,7 @@ package enum CgroupLeaks {
             guard directories.allSatisfy(isEmpty) else { continue }
             for directory in directories {
                 leaks.append(
-                    Leak(directory, "a control group without a process and without a sandbox") {
+                    Leak(directory, "a cgroup without a process and without a sandbox") {
                         CgroupCleanup.remove(path, hierarchies)
                     })
             }

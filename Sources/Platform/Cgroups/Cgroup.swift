@@ -21,7 +21,7 @@ package struct Cgroup: Sendable, Equatable {
                 directory += "/" + name
                 if hierarchies.isUnified { Self.enableControllers(in: above) }
                 if unsafe mkdir(directory, 0o755) != 0, errno != EEXIST {
-                    throw SystemError("make control group", directory, errno: errno)
+                    throw SystemError("make cgroup", directory, errno: errno)
                 }
                 if hierarchy.controllers.contains("cpuset") {
                     for file in ["cpuset.cpus", "cpuset.mems"] { try Self.inherit(file, directory, above) }

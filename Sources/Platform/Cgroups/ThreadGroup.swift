@@ -22,7 +22,7 @@ extension Cgroup {
         for hierarchy in hierarchies.all {
             let directory = hierarchy.path + group.path
             if unsafe mkdir(directory, 0o755) != 0, errno != EEXIST {
-                throw SystemError("make control group", directory, errno: errno)
+                throw SystemError("make cgroup", directory, errno: errno)
             }
             try Files.write(directory + "/cgroup.type", "threaded")
             Self.enableControllers(in: hierarchy.path + path)

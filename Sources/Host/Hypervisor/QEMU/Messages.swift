@@ -45,7 +45,7 @@ extension QEMU {
                 means: "the host has not the memory for a machine of \(machine.memoryMiB) MiB: lower default_memory"),
             KnownMessage(
                 "qemu_thread_create", "Failed to create thread", "Resource temporarily unavailable",
-                means: "the host's limit of processes is reached (pids.max of the control group, ulimit -u)"),
+                means: "the host's limit of processes is reached (pids.max of the cgroup, ulimit -u)"),
             KnownMessage("Too many open files", means: "the host's limit of descriptors is reached (ulimit -n)"),
             KnownMessage(
                 "No space left on device", means: "the disk of \(machine.pidFile) is full: no space left on device"),
