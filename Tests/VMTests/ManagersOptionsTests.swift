@@ -123,6 +123,17 @@ extension ManagersTests {
                 """, "\(outcome.error)")
     }
 
+    @Test("Docker: a container whose program its guest has killed for lack of memory is OOMKilled, and no other")
+    func dockerOutOfMemory() throws {
+        let outcome = try withDocker(
+            """
+            of() { d run --name $1 --runtime kata -m 60m "${@:2}" > /dev/null 2>&1; d inspect -f '{{.State.ExitCode}} {{.State.OOMKilled}}' $1; }
+            of full --tmpfs /big busybox dd if=/dev/zero of=/big/x bs=1M count=200
+            of killed busybox sh -c 'sh -c "kill -9 \\$\\$"; exit $?'
+            """)
+        #expect(outcome.output == "137 true\n137 false\n", "\(outcome.error)")
+    }
+
     @Test(
         "Docker: a stop reaches a program behind an init, waits for one that ignores it, and is short with one that knows nothing of it"
     )

@@ -1,4 +1,5 @@
 import Cgroups
+import Glibc
 import LinuxKernel
 
 /// Notifies the watchers of a host's cgroup that its container ran out of memory.
@@ -26,7 +27,10 @@ package enum OutOfMemoryNotice {
     /// - Parameter process: the attach process.
     package static func give(besides process: Int32, _ hierarchies: Hierarchies = .current) throws(SystemError) {
         guard let group = group(of: process, hierarchies), group.processes == [process] else { return }
-        var command = Command("/proc/self/exe", ["-version"])
+        // It reads its input into memory, which never ends: more than it gets.
+        let input = try FileDescriptor.open("/dev/zero", O_RDONLY)
+        var command = Command("/proc/self/exe", ["-info"])
+        command.descriptors[0] = input.raw
         command.withoutPrivileges = true
         let before = group.ownMemoryLimit
         let child = try ChildProcess(command) { child throws(SystemError) in
