@@ -13,7 +13,12 @@ extension Service {
             let signal = Int32(bitPattern: request.signal)
             log.debug("signal", ["container": container.id, "exec": request.execID, "signal": "\(signal)"])
             if !request.execID.isEmpty {
-                try Self.signal(try container.process(request.execID), of: container, signal)
+                let process = try container.process(request.execID)
+                try Self.signal(process, of: container, signal)
+                // A probe that takes too long leaves nothing, and nothing that holds its output open.
+                if signal == SIGKILL, process !== container.initial {
+                    container.cgroup.killAll(ofSession: process.pid)
+                }
             } else if signal == SIGKILL {
                 try container.cgroup.killAll()
             } else {

@@ -132,6 +132,20 @@ package struct Cgroup: Sendable {
     /// The maximum of looks at the list of processes. A killed process stays on it until it has ended.
     private static let maxLooks = 1000
 
+    /// Kills the processes of a session (credentials(7)) one by one, those that they start meanwhile too.
+    package func killAll(ofSession session: Int32) {
+        var killed: Set<Int32> = []
+        for _ in 0..<Self.maxLooks {
+            let found = allProcesses.filter { process in
+                guard !killed.contains(process) else { return false }
+                return (try? ProcessStatistics.find(process))?.session == session
+            }
+            for process in found { kill(process, SIGKILL) }
+            if found.isEmpty { return }
+            killed.formUnion(found)
+        }
+    }
+
     /// Pids of this cgroup and of those below it, which the container may have made.
     package var allProcesses: [Int32] {
         ([path] + groupsBelow).flatMap { group in
