@@ -16,6 +16,7 @@ struct MountStep {
     private let mount: MountPlan
     private let plan: ContainerPlan
     private let lookup: RootLookup
+    private let kernelFiles: KernelFiles
     private let source: String
     private let type: String
     private let flags: UInt
@@ -24,8 +25,8 @@ struct MountStep {
     /// Whether it is proc(5) or sysfs(5). Links have led other runtimes to restrict the wrong files of these.
     var isKernelFileSystem: Bool { !isBind && (type == "proc" || type == "sysfs") }
 
-    init(_ mount: MountPlan, _ plan: ContainerPlan, _ lookup: RootLookup) {
-        (self.mount, self.plan, self.lookup) = (mount, plan, lookup)
+    init(_ mount: MountPlan, _ plan: ContainerPlan, _ lookup: RootLookup, _ kernelFiles: KernelFiles) {
+        (self.mount, self.plan, self.lookup, self.kernelFiles) = (mount, plan, lookup, kernelFiles)
         if mount.type == "cgroup2", !plan.namespaces.newCgroup {
             (source, type, flags) = ("/sys/fs/cgroup/" + plan.cgroup, "", mount.flags | UInt(MS_BIND))
         } else {
@@ -121,7 +122,7 @@ struct MountStep {
     private func findTarget(_ missing: RootLookup.Missing) throws -> FileDescriptor {
         if isKernelFileSystem { return try findOrdinaryDirectory() }
         let target = try lookup.open(mount.destination, missing: missing)
-        guard clx_is_kernel_file(target.raw) == 1, (try? lookup.find(mount.destination, links: .refused)) == nil else {
+        guard kernelFiles.contains(target), (try? lookup.find(mount.destination, links: .refused)) == nil else {
             return target
         }
         throw MountPointError(

@@ -122,6 +122,8 @@ struct FileFacts: Equatable {
     /// The number of a device node; 0:0 for other files.
     let number: DeviceNumber
     private let file: [UInt64]
+    /// The number of the file system.
+    var device: UInt64 { file[0] }
 
     /// nil for a descriptor that is not open.
     init?(_ descriptor: Int32) {
@@ -134,6 +136,19 @@ struct FileFacts: Equatable {
 
     /// Whether both are the same file.
     func isSame(as other: FileFacts) -> Bool { file == other.file }
+}
+
+/// Tells files of proc(5) and sysfs(5) from others. It asks once for each file system: a shared one asks the host.
+final class KernelFiles {
+    private var answers: [UInt64: Bool] = [:]
+
+    func contains(_ file: borrowing FileDescriptor) -> Bool {
+        guard let device = FileFacts(file.raw)?.device else { return false }
+        if let answer = answers[device] { return answer }
+        let answer = clx_is_kernel_file(file.raw) == 1
+        answers[device] = answer
+        return answer
+    }
 }
 
 extension FileDescriptor {

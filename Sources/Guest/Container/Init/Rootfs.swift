@@ -10,7 +10,8 @@ struct Rootfs: ~Copyable {
     let plan: ContainerPlan
     private let root: FileDescriptor
     /// Mounts of proc and sysfs with their roots: paths below them are looked up from there.
-    private var kernelFiles: [(destination: String, root: Int32)] = []
+    private var kernelMounts: [(destination: String, root: Int32)] = []
+    private let kernelFiles = KernelFiles()
 
     var lookup: RootLookup { RootLookup(root: root.raw) }
 
@@ -23,7 +24,7 @@ struct Rootfs: ~Copyable {
         root = try FileDescriptor.open(plan.rootfs, Int32(clx_open_path) | O_DIRECTORY)
     }
 
-    deinit { for place in kernelFiles { close(place.root) } }
+    deinit { for place in kernelMounts { close(place.root) } }
 
     mutating func build() throws {
         for mount in plan.mounts { try add(mount) }
@@ -31,16 +32,16 @@ struct Rootfs: ~Copyable {
     }
 
     private mutating func add(_ mount: MountPlan) throws {
-        let step = MountStep(mount, plan, lookup)
+        let step = MountStep(mount, plan, lookup, kernelFiles)
         let mounted = try step.run()
         // The new mount hides those at or below its destination.
-        kernelFiles.removeAll { place in
+        kernelMounts.removeAll { place in
             let isCovered =
                 place.destination == mount.destination || place.destination.hasPrefix(mount.destination + "/")
             if isCovered { close(place.root) }
             return isCovered
         }
-        if step.isKernelFileSystem { kernelFiles.append((mount.destination, mounted.take())) }
+        if step.isKernelFileSystem { kernelMounts.append((mount.destination, mounted.take())) }
     }
 
     /// Makes a missing working directory, as runc does. If that fails, the later change to the directory says why.
@@ -80,7 +81,7 @@ struct Rootfs: ~Copyable {
     /// Looks up a path, from the root of its proc or sysfs if it has one: that mount may have been moved meanwhile.
     /// - Returns: nil when nothing is there.
     private func find(_ path: String) throws(SystemError) -> FileDescriptor? {
-        let place = kernelFiles.last { path.hasPrefix($0.destination + "/") }
+        let place = kernelMounts.last { path.hasPrefix($0.destination + "/") }
         guard let place else { return try lookup.find(path) }
         return try RootLookup(root: place.root).find(String(path.dropFirst(place.destination.utf8.count)))
     }
