@@ -12,7 +12,7 @@ extension PodTests {
             eventually grep -q 3000 cri/logs/context/user.log; cri logs $id
             x $id sh -c 'id -u; id -G; touch /x 2>&1 | grep -c Read-only; grep -E "CapEff|NoNewPrivs" /proc/self/status | tr -s "\t" " "'
             # procMount: kubelet gives lists for Default, and none for Unmasked.
-            look='wc -c < /proc/keys; echo 0 2> /dev/null > /proc/sys/vm/drop_caches && echo writable || echo closed'
+            look='wc -c < /proc/keys; echo 1 2> /dev/null > /proc/sys/vm/drop_caches && echo writable || echo closed'
             id=$(run $pod default "$(context '"masked_paths": ["/proc/keys"], "readonly_paths": ["/proc/sys"]')" -- sleep 1000)
             x $id sh -c "$look" | sed 's/^[1-9][0-9]*$/some/'
             id=$(run $pod unmasked -- sleep 1000); x $id sh -c "$look" | sed 's/^[1-9][0-9]*$/some/'

@@ -46,21 +46,19 @@ extension PodTests {
                 """, "\(outcome.error)")
     }
 
-    @Test("a volume of huge pages is the guest's, with pages of its machine, one for all containers")
+    @Test("a volume of huge pages is the guest's, with the same size of pages, one for all containers")
     func hugePages() throws {
         let outcome = try PodTests.with(
             """
             \(Self.volumes)
             huge=$kubelet/volumes/kubernetes.io~empty-dir/huge; mkdir $huge; mount -t hugetlbfs -o pagesize=2M nodev $huge
-            limit='{"linux": {"resources": {"hugepage_limits": [{"page_size": "2MB", "limit": 8388608}]}}}'
-            pod=$(runp huge); a=$(run $pod a "$(json /huge $huge)" "$limit" -- sleep 1000)
-            x $a sh -c 'stat -f -c %T /huge; grep -o "/huge hugetlbfs .*pagesize=2M" /proc/mounts | grep -c .
-                truncate -s 4M /huge/file; awk "/^HugePages_Total/ {print \\$2}" /proc/meminfo; cat /sys/fs/cgroup/hugetlb.2MB.max'
+            pod=$(runp huge); a=$(run $pod a "$(json /huge $huge)" -- sleep 1000)
+            x $a sh -c 'grep -o "/huge hugetlbfs .*pagesize=2M" /proc/mounts | cut -d " " -f 1-2; truncate -s 4M /huge/file'
             b=$(run $pod b "$(json /also $huge)" -- sleep 1000); x $b stat -c %s /also/file
             cri rm $a; cri rm $b; b=$(run $pod b "$(json /also $huge)" -- sleep 1000); x $b stat -c %s /also/file
             ls $huge; cri rmp $pod; umount $huge $vol && left
             """)
-        #expect(outcome.output == "hugetlbfs\n1\n4\n8388608\n4194304\n4194304\n", "\(outcome.error)")
+        #expect(outcome.output == "/huge hugetlbfs\n4194304\n4194304\n", "\(outcome.error)")
     }
 
     @Test("one tmpfs of the host is one volume of a pod, wherever its containers have it")
