@@ -45,7 +45,7 @@ struct ServiceTests {
         try await agent.start("c")
         agent.kernel.forgetSteps()
         try await agent.remove("c")
-        #expect(agent.kernel.steps == ["remove cgroup", "close /s", "unmount /b", "unmount /a"])
+        #expect(agent.kernel.steps == ["remove cgroup", "close /s", "unmount /b", "unmount /a", "forget files"])
         try await agent.create("c")
     }
 

@@ -1,4 +1,5 @@
 import AgentAPI
+import CLinux
 import Container
 import Glibc
 import GuestStorage
@@ -17,6 +18,9 @@ protocol GuestKernel: Sendable {
     func mountForContainer(_ storage: Grpc_Storage) throws
     /// Writes back, unmounts and removes a container's mount point, unless another container still uses it.
     func unmountForContainer(_ mountPoint: String)
+
+    /// Lets the host close its files that the guest's kernel has only cached: those of removed containers too.
+    func forgetUnusedFiles()
 
     /// Listens on a socket that relays its clients to the host.
     func listen(_ storage: Grpc_Storage) throws -> any RelayedSocket
@@ -78,6 +82,11 @@ struct LinuxGuest: GuestKernel {
         Files.sync(mountPoint)
         Mounts.detach(mountPoint)
         if unsafe rmdir(mountPoint) != 0, errno == ENOTDIR { unsafe unlink(mountPoint) }
+    }
+
+    func forgetUnusedFiles() {
+        let code = unsafe clx_shrink_cache(GuestPaths.share)
+        if code < 0 { log.error(SystemError("shrink the cache of", GuestPaths.share, errno: -code)) }
     }
 
     func listen(_ storage: Grpc_Storage) throws -> any RelayedSocket { try GuestSocket(storage, relay: relay) }

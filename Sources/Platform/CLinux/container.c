@@ -82,6 +82,14 @@ int clx_open_without_links(const char *path, int flags) {
     OR_ERRNO(syscall(SYS_openat2, AT_FDCWD, path, &how, sizeof how));
 }
 
+int clx_shrink_cache(const char *path) {
+    int context = (int)syscall(SYS_fspick, AT_FDCWD, path, FSPICK_CLOEXEC);
+    if (context < 0) return -errno;
+    int result = syscall(SYS_fsconfig, context, FSCONFIG_CMD_RECONFIGURE, NULL, NULL, 0) < 0 ? -errno : 0;
+    close(context);
+    return result;
+}
+
 int clx_mount_setattr(const char *path, uint64_t set, uint64_t clear, int recursive) {
     struct mount_attr attributes = {.attr_set = set, .attr_clr = clear};
     OR_ERRNO(syscall(SYS_mount_setattr, AT_FDCWD, path, recursive ? AT_RECURSIVE : 0, &attributes, sizeof attributes));

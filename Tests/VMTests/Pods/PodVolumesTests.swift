@@ -61,6 +61,23 @@ extension PodTests {
         #expect(outcome.output == "/huge hugetlbfs\n4194304\n4194304\n", "\(outcome.error)")
     }
 
+    @Test("a container that is removed leaves no descriptors with the file server, and no space of its disk in use")
+    func descriptors() throws {
+        let outcome = try PodTests.with(
+            """
+            mkdir many; (cd many; seq 2000 | xargs touch); pod=$(runp many)
+            server=$(pgrep -f "virtiofsd.*sandboxes/$pod/" | tail -1); held() { ls /proc/$server/fd | wc -l; }; before=$(held)
+            for i in 1 2 3; do
+                id=$(run $pod c$i '{"mounts": [{"container_path": "/many", "host_path": "'$PWD/many'"}]}' -- sleep 1000)
+                x $id sh -c 'ls -lR /many /bin > /dev/null; dd if=/dev/zero of=/big bs=1M count=20 2> /dev/null'
+                [ $(held) -gt $((before + 2000)) ] && echo full; cri rm $id
+                eventually sh -c "[ \\$(ls /proc/$server/fd | wc -l) -lt $((before + 30)) ]"
+            done
+            ls -l /proc/$server/fd | grep -c big; cri rmp $pod; left
+            """)
+        #expect(outcome.output == "full\nfull\nfull\n0\n", "\(outcome.error)")
+    }
+
     @Test("one tmpfs of the host is one volume of a pod, wherever its containers have it")
     func oneMemory() throws {
         let outcome = try PodTests.with(

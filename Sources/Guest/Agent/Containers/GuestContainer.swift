@@ -115,6 +115,7 @@ final class GuestContainer: Sendable {
         kernel.remove(cgroup)
         for socket in sockets { socket.close() }
         for mount in mounts.reversed() { kernel.unmountForContainer(mount) }
+        kernel.forgetUnusedFiles()
         for process in ended { process.streams.release() }
     }
 

@@ -33,6 +33,9 @@ int clx_move_mount(int mount, int place);
 int clx_is_kernel_file(int place);
 /// openat2(2) with RESOLVE_NO_SYMLINKS: fails with ELOOP if any name of `path` is a link.
 int clx_open_without_links(const char *path, int flags);
+/// Drops the names and inodes of the file system at `path` that the kernel has cached and nothing uses. It is what a
+/// reconfiguration does first (reconfigure_super in fs/super.c); nothing is reconfigured.
+int clx_shrink_cache(const char *path);
 /// mount_setattr(2) on a mounted path; `recursive` for the whole tree.
 int clx_mount_setattr(const char *path, uint64_t set, uint64_t clear, int recursive);
 int clx_make_device(int directory, const char *name, mode_t mode, unsigned major, unsigned minor);
