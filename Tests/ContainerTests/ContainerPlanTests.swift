@@ -172,6 +172,13 @@ struct ContainerPlanTests {
         #expect(plan.personality == 8)
     }
 
+    @Test("a process's plan has its security profile")
+    func profile() throws {
+        let plan = try plan { $0.process?.apparmorProfile = "kata-default" }
+        #expect(plan.process.securityProfile == .appArmor("kata-default"))
+        #expect(try self.plan { $0.process?.apparmorProfile = "unconfined" }.process.securityProfile == nil)
+    }
+
     @Test("a listed device replaces a default one; what it is, is its mode")
     func devices() throws {
         let plan = try plan {

@@ -307,10 +307,26 @@ struct GuestSpecTests {
         }
     }
 
-    @Test("a manager's standard AppArmor profile stays on the host, another goes to the guest")
-    func profiles() throws {
-        #expect(try guestSpec { $0.process?.apparmorProfile = "docker-default" }.spec.process?.apparmorProfile == nil)
-        #expect(try guestSpec { $0.process?.apparmorProfile = "mine" }.spec.process?.apparmorProfile == "mine")
+    @Test(
+        "a manager's default AppArmor profile becomes the guest's, another goes along, and unconfined is no profile",
+        arguments: [
+            ("docker-default", "kata-default"), ("cri-containerd.apparmor.d", "kata-default"),
+            ("crio-default", "kata-default"), ("crio-default-1.20.0", "kata-default"),
+            ("containers-default-0.57.4", "kata-default"), ("nerdctl-default", "kata-default"),
+            ("kata-default", "kata-default"), ("mine", "mine"), ("crio-defaults", "crio-defaults"),
+            ("unconfined", nil), ("", nil), (nil, nil),
+        ] as [(String?, String?)])
+    func profiles(name: String?, inGuest: String?) throws {
+        let process = try guestSpec { $0.process?.apparmorProfile = name }.spec.process
+        #expect(process?.apparmorProfile == inGuest)
+    }
+
+    @Test("labels stay on the host, unless the guest applies them instead of the default profile")
+    func labels() throws {
+        var process = OCISpec.Process(args: ["a"])
+        (process.apparmorProfile, process.selinuxLabel) = ("docker-default", "u:r:t:s0")
+        process.removeHostProfiles(guestSELinux: true)
+        #expect(process.apparmorProfile == nil && process.selinuxLabel == "u:r:t:s0")
         #expect(try guestSpec { $0.process?.selinuxLabel = "u:r:t:s0" }.spec.process?.selinuxLabel == nil)
     }
 

@@ -145,6 +145,69 @@ struct SecurityTests {
     }
 
     @Test(
+        "a manager's default profile is the guest's own: it refuses mounts and the kernel's settings; a guest without AppArmor runs without"
+    )
+    func defaultProfile() throws {
+        let lab = try Lab()
+        defer { lab.remove() }
+        try lab.bundle(
+            """
+            exec 2>&1; cat /proc/self/attr/current; mount -t tmpfs none /tmp; echo a > /proc/sys/kernel/domainname
+            echo b > /proc/sysrq-trigger; echo 0 > /sys/kernel/mm/ksm/run; echo 0 > /proc/sys/kernel/shm_rmid_forced
+            echo c > /tmp/c && rm /tmp/c; echo d | cat; sleep 77 & kill $!; wait $!; echo $?; echo end; sleep 100
+            """)
+        let outcome = try lab.sh(
+            """
+            \(lab.kata) features > features && jq --slurpfile features features '\(Lab.privileged)
+                | .process.apparmorProfile = "docker-default"' bundle/config.json > c && mv c bundle/config.json
+            k() { \(lab.kata) "$@"; }
+            probe='cat /proc/self/attr/current; mount -t tmpfs none /tmp 2>&1'
+            show() {
+                k create -b bundle t-default > out 2>&1; k start t-default; k exec t-default /bin/sh -c "$probe"
+                for i in $(seq 100); do grep -q '^end' out && break; sleep 0.1; done; cat out
+                grep -o 'processes run without.*' /run/vc/vm/t-default/console.log | tr -d '\\r'; k delete --force t-default
+            }
+            show
+            jq --arg probe "$probe; echo end; sleep 100" '.process.noNewPrivileges = true | .linux.namespaces += [{type: "user"}]
+                | .linux.uidMappings = [{containerID: 0, hostID: 100000, size: 65536}] | .linux.gidMappings = .linux.uidMappings
+                | .linux.seccomp = {defaultAction: "SCMP_ACT_ALLOW", syscalls: [{names: ["swapon"], action: "SCMP_ACT_ERRNO"}]}
+                | .process.args[2] = $probe' \
+                bundle/config.json > c && mv c bundle/config.json; show
+            jq '.process.args[2] = "cat /proc/self/attr/current; echo end; sleep 100" | del(.process.apparmorProfile)' \
+                bundle/config.json > c && mv c bundle/config.json; show
+            jq '.process.args[2] = "echo end; sleep 100" | .process.apparmorProfile = "docker-default"' \
+                bundle/config.json > c && mv c bundle/config.json
+            sed -i 's|^kernel_params = .*|kernel_params = "apparmor=0"|' configuration.toml; probe='echo runs'; show
+            """, seconds: 120)
+        let confined = """
+            kata-default (enforce)
+            mount: mounting none on /tmp failed: Permission denied
+
+            """
+        #expect(
+            outcome.output == confined + confined + """
+                /bin/sh: can't create /proc/sys/kernel/domainname: Permission denied
+                /bin/sh: can't create /proc/sysrq-trigger: Permission denied
+                /bin/sh: can't create /sys/kernel/mm/ksm/run: Permission denied
+                d
+                143
+                end
+
+                """ + confined + confined + """
+                    end
+                    unconfined
+                    unconfined
+                    end
+                    runs
+                    end
+                    processes run without the default AppArmor profile profile=kata-default cause=open \
+                    /sys/kernel/security/apparmor/.replace: no such file or directory
+
+                    """, "\(outcome.output) \(outcome.error)")
+        #expect(try lab.leftovers("t-default") == "")
+    }
+
+    @Test(
         "a label is applied in a guest whose SELinux has a policy, which then confines; one that the policy doesn't know is refused by name",
         .enabled(if: Lab.kernelOption("CONFIG_SECURITY_SELINUX") == "y", "needs a guest's kernel with SELinux"))
     func labelled() throws {

@@ -49,6 +49,7 @@ struct LinuxGuest: GuestKernel {
     let reaper: Reaper
     private let sharedMounts = SharedMounts()
     private let hugePages = HugePages()
+    private let defaultProfile = DefaultProfile()
     private let hotPlugTimeout = KernelCommandLine.current.hotPlugTimeout
 
     init(zygote: Zygote, relay: StreamRelay, reaper: Reaper) {
@@ -106,6 +107,10 @@ struct LinuxGuest: GuestKernel {
 
     func launch(_ launch: Launch, filter: SeccompFilter?, ports: StreamPorts) throws -> GuestProcess {
         if case .container(let plan) = launch, plan.mayNeedModules { Modules.wait() }
+        var launch = launch
+        if launch.process.securityProfile == .appArmor(GuestAppArmor.profile), !defaultProfile.load() {
+            launch.process.securityProfile = nil
+        }
         let launched = try LaunchedProcess(launch, zygote, filter: filter, reaper: reaper)
         let pid = launched.pid
         let streams: ProcessStreams

@@ -6,9 +6,9 @@ import Pod
 
 /// The part of a bundle's specification that goes to the guest, with host paths replaced by guest paths.
 ///
-/// Left out: hooks of the host, the network namespace (the VM is one), the host's processor numbers, and the default
-/// profiles of the host's security modules, which the VM's isolation replaces. Requests that neither side can meet
-/// are refused. Everything else is kept.
+/// Left out: hooks of the host, the network namespace (the VM is one), the host's processor numbers, and SELinux labels
+/// unless the guest is to apply them. The guest's own AppArmor profile replaces the managers' default ones. Requests
+/// that neither side can meet are refused. Everything else is kept.
 ///
 /// The order of the rewrites, from config.json to the process in the guest:
 /// 1. `Spec.load(bundle:)` makes paths absolute against the bundle.

@@ -1,18 +1,25 @@
+import AgentAPI
 import OCISpec
 
 extension OCISpec.Process {
-    /// Removes profiles of the host's security modules, from a container's first process and from added ones.
+    /// Removes or replaces profiles of the host's security modules, for a container's first process and added ones.
     /// - Parameter guestSELinux: labels go to the guest.
     package mutating func removeHostProfiles(guestSELinux: Bool) {
         if !guestSELinux { selinuxLabel = nil }
-        if let profile = apparmorProfile, Self.isManagersDefault(profile) { apparmorProfile = nil }
+        guard let profile = apparmorProfile else { return }
+        if ["", "unconfined"].contains(profile) {
+            apparmorProfile = nil
+        } else if Self.isManagersDefault(profile) {
+            // A process has one or the other, and a label is here only if the guest is to apply it.
+            apparmorProfile = (selinuxLabel ?? "").isEmpty ? GuestAppArmor.profile : nil
+        }
     }
 
-    /// Profiles that managers give every container of a host with AppArmor. The VM's isolation replaces them, as the
-    /// container doesn't use the host's kernel. Any other profile was chosen on purpose, and goes to the guest.
+    /// Whether a manager gives this profile to every container of a host with AppArmor. The guest has one in its place.
+    /// Any other profile was chosen on purpose: it goes to the guest, which refuses it unless it is loaded there.
     private static func isManagersDefault(_ profile: String) -> Bool {
-        let base = profile.hasPrefix("localhost/") ? "" : profile
-        return ["docker-default", "cri-containerd.apparmor.d", "crio-default", "default"].contains(base)
-            || base.hasPrefix("containers-default-")
+        ["docker-default", "cri-containerd.apparmor.d", "nerdctl-default", "crio-default", "default"].contains(profile)
+            // Their versions follow: those of older CRI-O, and of Podman and Buildah.
+            || profile.hasPrefix("crio-default-") || profile.hasPrefix("containers-default-")
     }
 }

@@ -8,6 +8,25 @@ enum Launch: Sendable {
     case container(ContainerPlan)
     /// Joins the namespaces of the process `target`.
     case exec(ExecPlan, target: pid_t, cgroup: Cgroup)
+
+    var process: ProcessPlan {
+        get {
+            switch self {
+            case .container(let plan): plan.process
+            case .exec(let plan, _, _): plan.process
+            }
+        }
+        set {
+            switch self {
+            case .container(var plan):
+                plan.process = newValue
+                self = .container(plan)
+            case .exec(var plan, let target, let cgroup):
+                plan.process = newValue
+                self = .exec(plan, target: target, cgroup: cgroup)
+            }
+        }
+    }
 }
 
 /// A process whose init has done everything but the exec of its program.
@@ -127,15 +146,16 @@ private struct LaunchRequest: ~Copyable {
     let target: FileDescriptor?
 
     init(_ launch: Launch) throws(SystemError) {
+        process = launch.process
         switch launch {
         case .container(let plan):
-            (role, process, document) = (.container, plan.process, plan.encoded)
+            (role, document) = (.container, plan.encoded)
             cgroup = Cgroup(plan.cgroup).path
             namespaces = plan.namespaces.isOneClone ? plan.namespaces.new : 0
             (users, groups) = (plan.namespaces.userMap, plan.namespaces.groupMap)
             target = nil
         case .exec(let plan, let first, let group):
-            (role, process, document) = (.exec, plan.process, plan.encoded)
+            (role, document) = (.exec, plan.encoded)
             cgroup = group.cgroupForExec(of: first).path
             namespaces = 0
             (users, groups) = ("", "")
