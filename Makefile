@@ -6,7 +6,7 @@ RELEASE = $(SWIFT) build -c release --scratch-path .build-release \
 	-Xswiftc -static-executable -Xswiftc -Osize -Xlinker --gc-sections -Xlinker -s
 # Hand-written sources. Generated code is not formatted.
 WRITTEN = $(shell find Sources Tests -name '*.swift' -not -path '*/Generated/*')
-# The tests take one minute.
+# Seconds after which the tests count as hung. They take one minute.
 UNIT_SECONDS ?= 600
 TOOLS = kata-agent kata-osbuilder kata-runtime containerd-shim-kata-v2
 
@@ -62,7 +62,7 @@ test: ## run all tests
 unit: dependencies ## run the tests that need no root
 	$(SWIFT) build --build-tests
 	timeout $(UNIT_SECONDS) $(SWIFT) test --skip-build --skip VMTests || { status=$$?; [ $$status != 124 ] || \
-		echo "the tests have not ended within $(UNIT_SECONDS) s: a terminal shows the one that hangs" >&2; exit $$status; }
+		echo "the tests have not ended within $(UNIT_SECONDS) s: run in a terminal, they show which one hangs" >&2; exit $$status; }
 
 vm: ## run the tests with real guests; needs root
 	scripts/install-dependencies test

@@ -12,8 +12,8 @@ struct DefaultProfileTests {
     private var directory: String { scratch.path + "/security" }
     private var interface: String { directory + "/apparmor/.replace" }
 
-    private func make(_ kernel: String, withPolicy: Bool = true) throws -> DefaultProfile {
-        try Files.makeDirectory(directory + "/" + kernel)
+    private func make(_ module: String, withPolicy: Bool = true) throws -> DefaultProfile {
+        try Files.makeDirectory(directory + "/" + module)
         if withPolicy { try Files.write(policy, "compiled") }
         return DefaultProfile(policy: policy, directory: directory)
     }
@@ -22,11 +22,21 @@ struct DefaultProfileTests {
     func once() throws {
         let profile = try make("apparmor")
         try Files.write(interface, "")
-        #expect(profile.load())
+        #expect(try profile.load())
         #expect(try Files.readText(interface) == "compiled")
         try Files.write(interface, "")
-        #expect(profile.load())
+        #expect(try profile.load())
         #expect(try Files.readText(interface) == "")
+    }
+
+    @Test("another error is no lack of the profile: it is reported, and the next process tries again")
+    func refused() throws {
+        let profile = try make("apparmor")
+        try Files.makeDirectory(interface)
+        #expect(throws: SystemError.self) { try profile.load() }
+        Files.removeTree(interface)
+        try Files.write(interface, "")
+        #expect(try profile.load())
     }
 
     @Test("a kernel without AppArmor, or an image without the policy, has no profile")
@@ -36,6 +46,6 @@ struct DefaultProfileTests {
         let other = try make("apparmor", withPolicy: false)
         try Files.write(interface, "")
         Files.removeTree(policy)
-        #expect(!other.load())
+        #expect(try !other.load())
     }
 }

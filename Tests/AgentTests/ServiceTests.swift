@@ -62,7 +62,7 @@ struct ServiceTests {
         let error = await #expect(throws: RPCError.self) { try await agent.create("c", storages: Self.storages) }
         #expect(error?.message == "no \(refused)")
         let failed = try #require(agent.kernel.steps.firstIndex(of: refused))
-        #expect(Array(agent.kernel.steps[(failed + 1)...]) == undone)
+        #expect(Array(agent.kernel.steps[(failed + 1)...]) == undone + ["forget files"])
         agent.kernel.refuse(nil)
         try await agent.create("c", storages: Self.storages)
     }
@@ -78,7 +78,7 @@ struct ServiceTests {
         let refusal = await code { [request] in _ = try await agent.service.createContainer(request, CallContext()) }
         #expect(refusal != nil)
         // Refused in the plan, or undone.
-        #expect(agent.kernel.steps.isEmpty || agent.kernel.steps.last == "unmount /a")
+        #expect(agent.kernel.steps.isEmpty || agent.kernel.steps.suffix(2) == ["unmount /a", "forget files"])
     }
 
     @Test("refusals have the code that clients act on")

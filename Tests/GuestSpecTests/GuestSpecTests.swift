@@ -174,15 +174,25 @@ struct GuestSpecTests {
             Linux.Device(type: "b", path: "/dev/sda", major: 8, minor: 0),
             Linux.Device(type: "b", path: "/dev/mine", major: 8, minor: 16)
         )
+        let own = Set(try privileged([], has: []).spec.linux?.devices?.map(\.path) ?? [])
+        #expect(own.count == 11)
         for devices in [[all, once], [all, all]] {
             let guest = try privileged(devices, has: ["/dev/sda"])
-            #expect(guest.droppedDevices == 1 && guest.spec.linux?.devices?.first == devices[1])
+            #expect(
+                guest.droppedDevices == 1
+                    && guest.spec.linux?.devices?.prefix { !own.contains($0.path) } == [devices[1]])
             #expect(guest.disks.map(\.use) == [.device(devices[1].path)] && guest.disks.map(\.readOnly) == [false])
         }
         let error = #expect(throws: SpecError.self) {
             try privileged([Linux.Device(type: "c", path: "/dev/modem", major: 4, minor: 64)], has: [])
         }
         #expect(error?.path == "linux.devices[0]")
+        var spec = Spec.example
+        spec.linux?.resources = Linux.Resources()
+        spec.linux?.resources?.devices = [.init(allow: true, access: "rwm")]
+        spec.linux?.namespaces?.append(.init(type: "user"))
+        let paths = SandboxPaths(sandbox: "s1")
+        #expect(try GuestSpec(spec, container: "c1", paths: paths, kind: { _ in nil }).spec.linux?.devices == [])
     }
 
     @Test("a filter that asks a listener is refused, unless filters stay out of the guest")
@@ -325,7 +335,7 @@ struct GuestSpecTests {
     func labels() throws {
         var process = OCISpec.Process(args: ["a"])
         (process.apparmorProfile, process.selinuxLabel) = ("docker-default", "u:r:t:s0")
-        process.removeHostProfiles(guestSELinux: true)
+        process.replaceHostProfiles(guestSELinux: true)
         #expect(process.apparmorProfile == nil && process.selinuxLabel == "u:r:t:s0")
         #expect(try guestSpec { $0.process?.selinuxLabel = "u:r:t:s0" }.spec.process?.selinuxLabel == nil)
     }

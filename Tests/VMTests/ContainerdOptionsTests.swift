@@ -16,7 +16,7 @@ extension ContainerdTests {
             md5sum < one; run --rm --device $one $rootfs t-given sh -c "md5sum < $one; grep -c '[hsv]d[a-z]$' /proc/partitions"
             run --rm --privileged --device $one $rootfs t-all sh -c "grep CapEff /proc/self/status | tr -s '\t' ' '; mkdir -p /m; mount -t ext4 $one /m && echo mounted
                 ls /dev | grep -cE '^(sd|vd|nvme|dm-|tty[0-9])'; true < /dev/net/tun && true < /dev/fuse && echo opened
-                truncate -s 1M /f; losetup /dev/loop7 /f && losetup | cut -d ' ' -f 1"
+                truncate -s 1M /f; losetup /dev/loop7 /f && losetup -a | cut -d ' ' -f 1"
             grep CapBnd /proc/self/status | tr -s '\t' ' ' | sed s/Bnd/Eff/; losetup -d $one
             mkdir shared; mount --bind shared shared; mount --make-rshared shared; mkdir shared/m; echo f > file
             run -d --mount type=bind,src=$PWD/shared,dst=/p,options=rbind:rslave --mount type=bind,src=$PWD/file,dst=/dev/termination-log,options=rbind \

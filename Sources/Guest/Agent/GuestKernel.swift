@@ -108,7 +108,7 @@ struct LinuxGuest: GuestKernel {
     func launch(_ launch: Launch, filter: SeccompFilter?, ports: StreamPorts) throws -> GuestProcess {
         if case .container(let plan) = launch, plan.mayNeedModules { Modules.wait() }
         var launch = launch
-        if launch.process.securityProfile == .appArmor(GuestAppArmor.profile), !defaultProfile.load() {
+        if launch.process.securityProfile == .appArmor(GuestAppArmor.profile), try !defaultProfile.load() {
             launch.process.securityProfile = nil
         }
         let launched = try LaunchedProcess(launch, zygote, filter: filter, reaper: reaper)

@@ -14,12 +14,12 @@ extension GuestSpec {
     static func devices(_ spec: Spec, _ source: String, _ kind: (String) -> Files.Kind?) throws(SpecError) -> (
         kept: [OCISpec.Linux.Device]?, disks: [Disk], dropped: Int
     ) {
-        guard let given = spec.linux?.devices else { return (nil, [], 0) }
         let isPrivileged = isPrivileged(spec)
+        guard isPrivileged || spec.linux?.devices != nil else { return (nil, [], 0) }
         var kept: [OCISpec.Linux.Device] = []
         var (disks, dropped): ([Disk], Int) = ([], 0)
         var seen: Set<String> = []
-        for (index, device) in given.enumerated() {
+        for (index, device) in (spec.linux?.devices ?? []).enumerated() {
             if !device.isUniversal, isPrivileged, seen.insert(device.path).inserted, kind(device.path) != nil {
                 dropped += 1
                 continue
@@ -32,7 +32,10 @@ extension GuestSpec {
             }
             throw SpecError(source, "linux.devices[\(index)]", device.refusal)
         }
-        if isPrivileged { kept += expectedNodes.filter { node in !kept.contains { $0.path == node.path } } }
+        // In a user namespace no node can be made, and the guest has none to bind before the driver is loaded.
+        if isPrivileged, !(spec.linux?.namespaces ?? []).contains(where: { $0.type == "user" }) {
+            kept += expectedNodes.filter { node in !kept.contains { $0.path == node.path } }
+        }
         return (kept, disks, dropped)
     }
 

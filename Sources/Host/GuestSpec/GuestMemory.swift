@@ -117,10 +117,11 @@ extension MemoryFileSystem {
 
 extension Mount {
     /// Whether memory of the host that is bound here moves into the guest's memory: a pod's volume in memory, or what
-    /// a manager has made for /dev/shm. Files in it stay where they are. Directories alone are made by kubelet, for
-    /// `subPath`.
+    /// a manager has made for /dev/shm. Files in it stay where they are, except in huge pages: the guest has its own.
+    /// Directories alone are made by kubelet, for `subPath`.
     package func movesToGuest(_ memory: MemoryFileSystem) -> Bool {
         if memory.isKubernetesVolume { return memory.content != .files || memory.pageSize != nil }
+        guard memory.pageSize == nil else { return false }
         return destination == "/dev/shm" && source != destination && memory.place == "/" && memory.content == .nothing
     }
 }

@@ -107,7 +107,7 @@ package struct GuestSpec: Sendable {
         // Without seccomp rules that notify it, there is no listener.
         spec.linux?.seccomp?.listenerPath = nil
         spec.linux?.seccomp?.listenerMetadata = nil
-        spec.process?.removeHostProfiles(guestSELinux: guestSELinux)
+        spec.process?.replaceHostProfiles(guestSELinux: guestSELinux)
         if !guestSELinux {
             spec.linux?.mountLabel = nil
         } else if let label = original.linux?.mountLabel, !label.isEmpty {

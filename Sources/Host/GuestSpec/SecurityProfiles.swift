@@ -4,7 +4,7 @@ import OCISpec
 extension OCISpec.Process {
     /// Removes or replaces profiles of the host's security modules, for a container's first process and added ones.
     /// - Parameter guestSELinux: labels go to the guest.
-    package mutating func removeHostProfiles(guestSELinux: Bool) {
+    package mutating func replaceHostProfiles(guestSELinux: Bool) {
         if !guestSELinux { selinuxLabel = nil }
         guard let profile = apparmorProfile else { return }
         if ["", "unconfined"].contains(profile) {
@@ -19,7 +19,9 @@ extension OCISpec.Process {
     /// Any other profile was chosen on purpose: it goes to the guest, which refuses it unless it is loaded there.
     private static func isManagersDefault(_ profile: String) -> Bool {
         ["docker-default", "cri-containerd.apparmor.d", "nerdctl-default", "crio-default", "default"].contains(profile)
-            // Their versions follow: those of older CRI-O, and of Podman and Buildah.
-            || profile.hasPrefix("crio-default-") || profile.hasPrefix("containers-default-")
+            // Those of older CRI-O, and of Podman and Buildah, have a version.
+            || ["crio-default-", "containers-default-"].contains { prefix in
+                profile.hasPrefix(prefix) && profile.dropFirst(prefix.count).first?.isNumber == true
+            }
     }
 }

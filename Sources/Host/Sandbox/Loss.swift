@@ -59,8 +59,9 @@ extension Sandbox {
         }
         parts.channel?.close()
         parts.fileServer?.stop()
+        // All of them before the first wait: another task may end one meanwhile.
+        if cause != nil { for container in containers.values { container.initial.noteOutOfMemory() } }
         for container in containers.values {
-            if cause != nil { container.initial.noteOutOfMemory() }
             for process in container.processes.values {
                 await end(process, of: container, status: ProcessExit.killed.status)
             }

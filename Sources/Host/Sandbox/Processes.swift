@@ -74,7 +74,7 @@ extension Sandbox {
         request.containerID = record.id
         request.execID = process.id
         if var specification = process.specification {
-            specification.removeHostProfiles(guestSELinux: plan.guestSELinux)
+            specification.replaceHostProfiles(guestSELinux: plan.guestSELinux)
             if hasFeature(AgentFeature.specJSON) {
                 request.processJson = Data(specification.json())
             } else {

@@ -27,18 +27,27 @@ package enum OutOfMemoryNotice {
     /// - Parameter process: the attach process.
     package static func give(besides process: Int32, _ hierarchies: Hierarchies = .current) throws(SystemError) {
         guard let group = group(of: process, hierarchies), group.processes == [process] else { return }
-        // It reads its input into memory, which never ends: more than it gets.
+        // It reads an endless input into memory, up to a limit that is above the cgroup's.
         let input = try FileDescriptor.open("/dev/zero", O_RDONLY)
         var command = Command("/proc/self/exe", ["-info"])
         command.descriptors[0] = input.raw
         command.withoutPrivileges = true
         let before = group.ownMemoryLimit
-        let child = try ChildProcess(command) { child throws(SystemError) in
-            try Files.write("/proc/\(child.pid)/oom_score_adj", "\(mostLikely)")
-            try group.add(child.pid)
-            // The child waits here. It gets the memory to execute its program, but not to run it: before that it
-            // shares this process's memory, and the kernel would kill another one.
-            _ = try group.set(.init(memory: group.usedMemory.map { $0 + executionBytes }))
+        let child: ChildProcess
+        do {
+            child = try ChildProcess(command) { child throws(SystemError) in
+                try Files.write("/proc/\(child.pid)/oom_score_adj", "\(mostLikely)")
+                try group.add(child.pid)
+                // The child waits here. It gets the memory to execute its program, but not to run it: before that it
+                // shares this process's memory, and the kernel would kill another one.
+                guard let used = group.usedMemory else {
+                    throw SystemError("read the memory's use of", group.path, errno: ENOTSUP)
+                }
+                _ = try group.set(.init(memory: used + executionBytes))
+            }
+        } catch {
+            try? group.resetMemoryLimit(to: before)
+            throw error
         }
         _ = child.wait(within: Deadline.notice.limit)
         try group.resetMemoryLimit(to: before)

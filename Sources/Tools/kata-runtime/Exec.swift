@@ -22,7 +22,8 @@ struct Exec: ParsableCommand {
     @Option(name: .shortAndLong, help: "A further capability; may be given more than once.") var cap: [String] = []
     @Flag(help: "Forbid new privileges by execve(2).") var noNewPrivs = false
     @Option(help: "SELinux label, for guests with SELinux.") var processLabel: String?
-    @Option(help: "AppArmor profile, which must be loaded in the guest.") var apparmor: String?
+    @Option(help: "AppArmor profile: a manager's default one, or one that is loaded in the guest.") var apparmor:
+        String?
     @Option(help: "Accepted without effect: no descriptor of the host reaches a guest.") var preserveFds: Int?
     @Option(help: "Open the guest's debug console on this vsock port (1026) instead of running a program.")
     var kataDebugPort: UInt32?

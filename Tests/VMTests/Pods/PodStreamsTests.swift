@@ -6,13 +6,13 @@ extension PodTests {
         let outcome = try PodTests.with(
             """
             pod=$(runp execs); id=$(run $pod a -- sleep 1000)
-            for i in $(seq 100); do c task exec --exec-id e$i $id echo $i & done | sort -n > numbers; wc -l < numbers
-            awk '{sum += $1} END {print sum}' numbers
+            one() { [ "$(c task exec --exec-id e$1 $id echo $1)" = $1 ] && echo own; }
+            for i in $(seq 100); do one $i & done | grep -c own
             cri exec -t 1 $id sh -c 'sleep 777 & sleep 777' 2>&1 | grep -o 'timeout 1s exceeded'
             x $id sh -c 'ps | grep -c "[s]leep 777"'
             cri rmp $pod; left
             """, seconds: 240)
-        #expect(outcome.output == "100\n5050\ntimeout 1s exceeded\n0\n", "\(outcome.error)")
+        #expect(outcome.output == "100\ntimeout 1s exceeded\n0\n", "\(outcome.error)")
     }
 
     @Test("a pod whose machine is killed is not ready, with the reason in the log, and can be removed")
@@ -34,7 +34,11 @@ extension PodTests {
         let outcome = try PodTests.with(
             """
             remove() { for pod in $(cri pods | cut -d' ' -f1); do cri rmp $pod; done; }
-            again() { kill -9 $daemon; wait $daemon 2> /dev/null; wait $call 2> /dev/null; begin; remove; cri pods; left 100; }
+            # A pod that has no answer yet is this client's too.
+            note() { for id in $(c c ls -q); do touch cri/log-$id; done; }
+            again() {
+                kill -9 $daemon; wait $daemon 2> /dev/null; wait $call 2> /dev/null; begin; note; remove; cri pods; left 100
+            }
             for delay in 0.2 0.7 1.3 2; do runp run$delay > /dev/null 2>&1 & call=$!; sleep $delay; again; done
             for way in stopp rmp; do for delay in 0.1 0.4; do
                 pod=$(runp $way$delay); id=$(run $pod a -- sh -c 'trap "" TERM; sleep 1000')

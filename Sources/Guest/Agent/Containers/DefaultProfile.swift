@@ -14,13 +14,15 @@ final class DefaultProfile: Sendable {
         (self.policy, self.directory) = (policy, directory)
     }
 
-    /// Loads the profile at the first call. Blocks.
+    /// Loads the profile at the first call that succeeds. Blocks.
     /// - Returns: false if the image or the kernel lacks it; a line in the log has the cause.
-    func load() -> Bool {
-        isLoaded.withLock { loaded in
+    /// - Throws: the kernel's other errors, such as a lack of memory: no process runs without the profile for these.
+    func load() throws(SystemError) -> Bool {
+        try isLoaded.withLock { (loaded) throws(SystemError) in
             if let loaded { return loaded }
             var result = true
-            do { try write() } catch {
+            do throws(SystemError) { try write() } catch {
+                guard error.code == ENOENT else { throw error }
                 log.warning(
                     "processes run without the default AppArmor profile",
                     ["profile": GuestAppArmor.profile, "cause": "\(error)"])

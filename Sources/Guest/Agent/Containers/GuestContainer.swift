@@ -59,6 +59,7 @@ final class GuestContainer: Sendable {
         try await withUndo { undo in
             var request = request
             let id = request.plan.state.id
+            undo.add { try? await blocking("undo") { kernel.forgetUnusedFiles() } }
             let storages = try await setUp(request.storages, of: id, on: kernel, &undo)
             // Compiled here, once for all processes: their init needs no rules.
             let seccomp = request.plan.seccomp

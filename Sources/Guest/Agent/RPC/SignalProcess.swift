@@ -1,4 +1,5 @@
 import AgentAPI
+import EventLoop
 import Glibc
 import SwiftProtobuf
 import TTRPC
@@ -14,10 +15,13 @@ extension Service {
             log.debug("signal", ["container": container.id, "exec": request.execID, "signal": "\(signal)"])
             if !request.execID.isEmpty {
                 let process = try container.process(request.execID)
+                // Later, its number may be another's.
+                let isRunning = process.status == nil
                 try Self.signal(process, of: container, signal)
-                // A probe that takes too long leaves nothing, and nothing that holds its output open.
-                if signal == SIGKILL, process !== container.initial {
-                    container.cgroup.killAll(ofSession: process.pid)
+                // What a probe that takes too long has started would go on, and hold its output open.
+                if signal == SIGKILL, isRunning, process !== container.initial {
+                    let (cgroup, session) = (container.cgroup, process.pid)
+                    try await blocking("kill") { cgroup.killAll(ofSession: session) }
                 }
             } else if signal == SIGKILL {
                 try container.cgroup.killAll()

@@ -132,18 +132,28 @@ package struct Cgroup: Sendable {
     /// The maximum of looks at the list of processes. A killed process stays on it until it has ended.
     private static let maxLooks = 1000
 
-    /// Kills the processes of a session (credentials(7)) one by one, those that they start meanwhile too.
+    /// Kills the processes of a session (credentials(7)) one by one, those that they start meanwhile too. A process that
+    /// has begun a session of its own goes on.
     package func killAll(ofSession session: Int32) {
+        let deadline = ContinuousClock.now + Deadline.sessionEnd.limit
         var killed: Set<Int32> = []
-        for _ in 0..<Self.maxLooks {
-            let found = allProcesses.filter { process in
-                guard !killed.contains(process) else { return false }
-                return (try? ProcessStatistics.find(process))?.session == session
-            }
-            for process in found { kill(process, SIGKILL) }
+        while .now < deadline {
+            let found = allProcesses.filter { !killed.contains($0) && Self.end($0, ifIn: session) }
             if found.isEmpty { return }
             killed.formUnion(found)
         }
+    }
+
+    /// Kills a process if it belongs to a session.
+    /// - Returns: whether it does.
+    private static func end(_ process: Int32, ifIn session: Int32) -> Bool {
+        let raw = clx_pidfd_open(process)
+        guard raw >= 0 else { return false }
+        // Holds the number: the check is about the process that is killed.
+        let descriptor = FileDescriptor(owning: raw)
+        guard (try? ProcessStatistics.find(process))?.session == session else { return false }
+        _ = clx_pidfd_send_signal(descriptor.raw, SIGKILL)
+        return true
     }
 
     /// Pids of this cgroup and of those below it, which the container may have made.
