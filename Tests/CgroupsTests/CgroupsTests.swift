@@ -296,17 +296,20 @@ struct CgroupsTests {
         defer { group.remove() }
         try group.make()
         let child = try ChildProcess(Command("/bin/sleep", ["100"]))
-        defer {
-            child.signal(SIGKILL)
-            _ = child.wait()
-        }
+        defer { child.signal(SIGKILL) }
         try group.add(child.pid)
         // Twice: limits are copied again when they have changed.
         _ = try group.makeThreaded("vcpus")
         let threads = try group.makeThreaded("vcpus")
-        defer { threads.remove() }
         try threads.add(threads: [child.pid])
         #expect(try Files.readText("/proc/\(child.pid)/cgroup").contains("0::\(threads.path)\n"))
+        // Threads can't be moved out of there: they end first.
+        child.signal(SIGKILL)
+        _ = child.wait()
+        threads.remove()
+        group.remove()
+        let root = hierarchies.all[0].path
+        #expect(!Files.exists(root + threads.path) && !Files.exists(root + group.path))
     }
 
     @Test(
