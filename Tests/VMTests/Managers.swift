@@ -10,7 +10,8 @@ extension ManagersTests {
         inside() { nsenter --net=/run/netns/$ns "$@"; }
         # Managers' names are numbers; other suites run beside this one. What was there before is not this test's.
         machines() { ls /run/vc/vm | grep -E '^[0-9a-f]{64}' | grep -cvxFf before; }
-        all() { found | grep -vxFf before; }
+        pods() { pgrep -af '[s]him-kata-v2 -namespace k8s.io' | grep -oE '[0-9a-f]{64}'; }
+        all() { found | grep -vxFf before | grep -vFf <(pods); }
         found() {
             pgrep -af '[s]andboxes/[0-9a-f]{64}|[s]andbox-[0-9a-f]{64}|[a]ttach .* [0-9a-f]{64}|[-]id [0-9a-f]{64}'
             ls /run/vc/vm /run/kata-containers/shared/sandboxes /run/kata-containers/oci exec/runtime-runc/moby 2> /dev/null | grep -E '^[0-9a-f]{64}'

@@ -55,9 +55,9 @@ struct NetworkTests {
             Self.look,
             """
             sed -i 's/^\\[runtime\\]/[runtime]\\ninternetworking_model = "\(model)"/' configuration.toml
-            before=$(ip -n $ns link; tc -n $ns qdisc)
+            look() { { ip -n $ns link; tc -n $ns qdisc; } 2> /dev/null; }; before=$(look)
             $kata run -b bundle n-\(model) || tail -3 state/*/log
-            [ "$(ip -n $ns link; tc -n $ns qdisc)" = "$before" ] || echo "not as before: $(ip -n $ns link; tc -n $ns qdisc)"
+            [ "$(look)" = "$before" ] || echo "not as before: $(ip -n $ns link; tc -n $ns qdisc)"
             """)
         #expect(outcome.output == Self.seen, "\(outcome.error)")
     }
@@ -111,7 +111,7 @@ struct NetworkTests {
         let outcome = try withNamespace(
             "true",
             """
-            before=$(ip -n $ns link; tc -n $ns qdisc)
+            look() { { ip -n $ns link; tc -n $ns qdisc; } 2> /dev/null; }; before=$(look)
             ip -n $ns tuntap add mode tun name vpn0; ip -n $ns addr add 10.9.9.9/24 dev vpn0; ip -n $ns link set vpn0 up
             $kata run -b bundle n-no
             ip -n $ns link del vpn0; tc -n $ns qdisc add dev eth0 ingress
@@ -119,7 +119,7 @@ struct NetworkTests {
             tc -n $ns qdisc del dev eth0 ingress
             sed -i 's/^\\[hypervisor.qemu\\]/[hypervisor.qemu]\\npcie_root_port = 0/' configuration.toml
             $kata run -b bundle n-no
-            [ "$(ip -n $ns link; tc -n $ns qdisc)" = "$before" ] || echo "not as before"
+            [ "$(look)" = "$before" ] || echo "not as before"
             ls -d /run/vc/vm/n-no state/n-no 2> /dev/null
             """)
         #expect(outcome.output == "")
@@ -137,13 +137,13 @@ struct NetworkTests {
         let outcome = try withNamespace(
             "sleep 100",
             """
-            before=$(ip -n $ns link; tc -n $ns qdisc)
+            look() { { ip -n $ns link; tc -n $ns qdisc; } 2> /dev/null; }; before=$(look)
             $kata create -b bundle n-crash && $kata start n-crash
             tc -n $ns qdisc | grep -c ingress
             pkill -KILL -f '[-]id n-crash( |$)'; kill -KILL $(cat /run/vc/vm/n-crash/qemu.pid)
             $kata delete --force n-crash
             eventually sh -c "! ip -n $ns link show tap0_kata"
-            [ "$(ip -n $ns link; tc -n $ns qdisc)" = "$before" ] || echo "not as before: $(ip -n $ns link; tc -n $ns qdisc)"
+            [ "$(look)" = "$before" ] || echo "not as before: $(ip -n $ns link; tc -n $ns qdisc)"
             """)
         #expect(outcome.output == "2\n", "\(outcome.error)")
     }
