@@ -5,7 +5,7 @@ import OCISpec
 /// Memory of the guest in place of a tmpfs or hugetlbfs of the host.
 ///
 /// Programs of several containers see each other's changes in it; in a file of the host that each maps by its own
-/// share they would not. It counts as the container's memory.
+/// share they would not. It counts as the container's memory, or as its huge pages.
 extension GuestSpec {
     /// A file system of the guest in memory, for one or several containers of a sandbox.
     package struct Memory: Sendable, Equatable {

@@ -18,7 +18,7 @@ extension Service {
                 // Later, its number may be another's.
                 let isRunning = process.status == nil
                 try Self.signal(process, of: container, signal)
-                // What a probe that takes too long has started would go on, and hold its output open.
+                // Kill the children too: those of a probe that takes too long would hold its output open.
                 if signal == SIGKILL, isRunning, process !== container.initial {
                     let (cgroup, session) = (container.cgroup, process.pid)
                     try await blocking("kill") { cgroup.killAll(ofSession: session) }
