@@ -6,6 +6,7 @@ import OCISpec
 import Sandbox
 import ShimAPI
 import SwiftProtobuf
+import Synchronization
 import TTRPC
 import TestSupport
 import Testing
@@ -15,10 +16,13 @@ import Testing
 /// containerd's task API over a sandbox on fakes.
 @Suite("The task API", .timeLimit(.minutes(1)))
 struct ContainerdTasksTests {
+    private final class Ends: Sendable { let count = Atomic(0) }
+
     private let guest: FakeGuest
     private let fakes: FakeSandbox
     private let tasks: ContainerdTasks
     private let context = CallContext(metadata: [:])
+    private let ends = Ends()
 
     init() throws {
         guest = try FakeGuest()
@@ -31,20 +35,20 @@ struct ContainerdTasksTests {
         tasks = ContainerdTasks(
             sandboxes: holder, events: EventPublisher(address: nil, namespace: "t", loop: loop, log: log), log: log,
             limits: Self.limits
-        ) { _ in }
+        ) { [ends] _ in ends.count.add(1, ordering: .relaxed) }
     }
 
-    private func create(_ id: String) async throws {
-        if await fakes.sandbox.state == .empty { try await fakes.sandbox.boot() }
+    private func request(_ id: String) throws -> Containerd_Task_V2_CreateTaskRequest {
         let bundle = try fakes.bundle(id)
         var spec = Spec.example
         spec.process?.terminal = false
         try Files.write(bundle + "/config.json", spec.json())
-        _ = try await tasks.create(
-            .with {
-                $0.id = id
-                $0.bundle = bundle
-            }, context)
+        return .with { ($0.id, $0.bundle) = (id, bundle) }
+    }
+
+    private func create(_ id: String) async throws {
+        if await fakes.sandbox.state == .empty { try await fakes.sandbox.boot() }
+        _ = try await tasks.create(try request(id), context)
     }
 
     private static let limits = ResourceLimits(Array(repeating: "5:6", count: 16).joined(separator: ","))!
@@ -169,6 +173,69 @@ struct ContainerdTasksTests {
         attach.signal(SIGKILL)
         _ = attach.wait()
         while await fakes.sandbox.state != .gone { try await Task.sleep(for: .milliseconds(5)) }
+    }
+
+    /// Calls Create over a connection, and closes it while the guest creates the container.
+    private func createAndGo(_ id: String) async throws {
+        if await fakes.sandbox.state == .empty { try await fakes.sandbox.boot() }
+        var ends: [Int32] = [-1, -1]
+        try #require(socketpair(AF_UNIX, Int32(SOCK_STREAM.rawValue), 0, &ends) == 0)
+        let loop = MultiThreadedEventLoopGroup.singleton.next()
+        let server = RPCServer(eventLoop: loop, services: ["containerd.task.v2.Task": tasks.answer])
+        try await server.accept(socket: ends[0])
+        let client = try await RPCClient.connect(socket: ends[1], on: loop)
+        let request = try request(id)
+        guest.ignore("CreateContainer")
+        let before = guest.calls.count
+        let call = Task<Containerd_Task_V2_CreateTaskResponse, any Error> {
+            try await client.call("containerd.task.v2.Task", "Create", request, timeout: nil)
+        }
+        try await eventually { guest.calls.dropFirst(before).contains("CreateContainer") }
+        await client.close()
+        _ = await call.result
+        guest.answerLate("CreateContainer")
+    }
+
+    @Test("a container whose manager has gone before the answer to its Create is removed")
+    func unheard() async throws {
+        try await create("c1")
+        try await createAndGo("c2")
+        try await eventually { await code { _ = try await state("c2") } == .notFound }
+        #expect(guest.calls.last == "RemoveContainer" && guest.phase("c2") == nil)
+        #expect(try await state("c1") == .created)
+        await fakes.sandbox.stop()
+    }
+
+    @Test("a sandbox ends with its only container, whose manager has gone before the answer to its Create")
+    func unheardPod() async throws {
+        try await createAndGo("c1")
+        try await eventually { await fakes.sandbox.state == .gone }
+        #expect(ends.count.load(ordering: .relaxed) == 1)
+    }
+
+    @Test("a container that a restarted manager deletes while it is created is gone in the guest, too")
+    func deletedWhileCreated() async throws {
+        try await create("c1")
+        guest.ignore("CreateContainer")
+        async let creation: Void = create("c2")
+        try await eventually { guest.calls.count { $0 == "CreateContainer" } == 2 }
+        async let deletion = tasks.delete(.with { $0.id = "c2" }, context)
+        try await Task.sleep(for: .milliseconds(20))
+        #expect(!guest.calls.contains("RemoveContainer"))
+        guest.answerLate("CreateContainer")
+        _ = try await creation
+        _ = try await deletion
+        #expect(guest.phase("c2") == nil && guest.phase("c1") == .created)
+        await fakes.sandbox.stop()
+    }
+
+    @Test("a shim that is ended twice ends once")
+    func endedTwice() async throws {
+        try await create("c1")
+        async let first = tasks.shutdown(.with { $0.now = true }, context)
+        async let second = tasks.shutdown(.with { $0.now = true }, context)
+        _ = try await (first, second)
+        #expect(await fakes.sandbox.state == .gone && ends.count.load(ordering: .relaxed) == 1)
     }
 
     @Test("refusals have the codes that containerd acts on")

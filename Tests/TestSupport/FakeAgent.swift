@@ -38,12 +38,7 @@ package final class FakeAgent: Sendable {
         try startThread("agent") { [self] in
             while let call = next() {
                 counts.withLock { $0[call.method, default: 0] += 1 }
-                switch answer(call) {
-                case .reply(let payload): send(response(payload), stream: call.stream)
-                case .failure(let error): send(response(error), stream: call.stream)
-                case .bytes(let bytes): send(bytes)
-                case .silence: break
-                }
+                send(answer(call), to: call)
             }
         }
     }
@@ -69,6 +64,16 @@ package final class FakeAgent: Sendable {
             let count = rest.withUnsafeBytes { Glibc.send(guest.raw, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL)) }
             guard count > 0 || errno == EINTR else { return }
             rest = rest.dropFirst(max(0, count))
+        }
+    }
+
+    /// Answers a call, also one that was met with silence before.
+    package func send(_ answer: Answer, to call: Call) {
+        switch answer {
+        case .reply(let payload): send(response(payload), stream: call.stream)
+        case .failure(let error): send(response(error), stream: call.stream)
+        case .bytes(let bytes): send(bytes)
+        case .silence: break
         }
     }
 

@@ -17,6 +17,7 @@ package final class FakeGuest: Sendable {
         var waits: [String: [UInt32]] = [:]
         var refusals: [String: RPCError] = [:]
         var silent: Set<String> = []
+        var held: [FakeAgent.Call] = []
         var ignoresKills = false
         var specifications: [String: [UInt8]] = [:]
         var calls: [String] = []
@@ -50,6 +51,15 @@ package final class FakeGuest: Sendable {
 
     /// Leaves every call of a method without an answer.
     package func ignore(_ method: String) { _ = state.withLock { $0.silent.insert(method) } }
+    /// Answers the calls of a method that were left without an answer.
+    package func answerLate(_ method: String) {
+        accept(method)
+        let calls = state.withLock { state in
+            defer { state.held.removeAll { $0.method == method } }
+            return state.held.filter { $0.method == method }
+        }
+        for call in calls { agent.send(answer(call), to: call) }
+    }
     package func accept(_ method: String) {
         state.withLock { state in
             state.refusals[method] = nil
@@ -89,7 +99,9 @@ package final class FakeGuest: Sendable {
         let early = state.withLock { state -> FakeAgent.Answer? in
             state.calls.append(call.method)
             if let error = state.refusals[call.method] { return .failure(error) }
-            return state.silent.contains(call.method) ? .silence : nil
+            guard state.silent.contains(call.method) else { return nil }
+            state.held.append(call)
+            return .silence
         }
         if let early { return early }
         switch call.method {

@@ -13,15 +13,10 @@ package final class RPCServer: Sendable {
     ///   - services: by their full names.
     ///   - maxConnections: a further connection closes an idle one: first one that has never called, else the one idle
     ///     for longest.
-    ///   - clientsChanged: gets the number of connections after each change, on the loop.
-    package init(
-        eventLoop: any EventLoop, services: [String: RPCService], maxConnections: Int = 512,
-        clientsChanged: @escaping @Sendable (Int) -> Void = { _ in }
-    ) {
+    package init(eventLoop: any EventLoop, services: [String: RPCService], maxConnections: Int = 512) {
         loop = eventLoop
         self.services = services
-        connections = .makeBoxSendingValue(
-            ServerConnections(max: maxConnections, changed: clientsChanged), eventLoop: eventLoop)
+        connections = .makeBoxSendingValue(ServerConnections(max: maxConnections), eventLoop: eventLoop)
     }
 
     /// Serves one connected stream socket and takes it over.

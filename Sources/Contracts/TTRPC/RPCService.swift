@@ -19,30 +19,42 @@ package struct CallContext: Sendable {
 
     /// Runs `body` once the server has written this call's answer to the socket, or can't write it any more.
     ///
-    /// For handlers that end their process: they must not end it before the answer is out. A handler that a unit test
-    /// calls without a server never runs `body`.
-    package func whenAnswered(_ body: @escaping @Sendable () -> Void) { answer.add(body) }
+    /// For handlers that end their process, which they must not do before the answer is out, and for those whose work
+    /// is lost on a client that has gone. A handler that a unit test calls without a server never runs `body`.
+    /// - Parameter body: gets whether the handler's own answer was written: false where the client has gone, or where
+    ///   it was told that its deadline has passed.
+    package func whenAnswered(_ body: @escaping @Sendable (_ isWritten: Bool) -> Void) { answer.add(body) }
 }
 
 /// Actions that wait for a call's answer to be written.
 final class AnswerObservers: Sendable {
-    /// nil: the answer has been written.
-    private let waiting = Mutex<[@Sendable () -> Void]?>([])
+    private struct State {
+        /// Whether the answer was written; nil while it is not known.
+        var isWritten: Bool?
+        var isExpired = false
+        var waiting: [@Sendable (Bool) -> Void] = []
+    }
+    private let state = Mutex(State())
 
-    func add(_ body: @escaping @Sendable () -> Void) {
-        let isWritten = waiting.withLock { waiting in
-            waiting?.append(body)
-            return waiting == nil
+    func add(_ body: @escaping @Sendable (Bool) -> Void) {
+        let isWritten = state.withLock { state in
+            if state.isWritten == nil { state.waiting.append(body) }
+            return state.isWritten
         }
-        if isWritten { body() }
+        if let isWritten { body(isWritten) }
     }
 
-    func answerIsWritten() {
-        let bodies = waiting.withLock { waiting in
-            defer { waiting = nil }
-            return waiting
+    /// Notes that the answer will tell of the deadline.
+    func expire() { state.withLock { $0.isExpired = true } }
+
+    func answered(isWritten: Bool) {
+        let (isWritten, bodies) = state.withLock { state in
+            let isWritten = isWritten && !state.isExpired
+            state.isWritten = isWritten
+            defer { state.waiting = [] }
+            return (isWritten, state.waiting)
         }
-        for body in bodies ?? [] { body() }
+        for body in bodies { body(isWritten) }
     }
 }
 

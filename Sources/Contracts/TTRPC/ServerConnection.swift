@@ -4,17 +4,14 @@ import NIOCore
 /// All connections of a server. It belongs to the server's event loop.
 final class ServerConnections {
     private let max: Int
-    private let changed: @Sendable (Int) -> Void
     private var all: [ObjectIdentifier: (connection: ServerConnection, channel: any Channel)] = [:]
 
-    /// - Parameter changed: gets the number of connections after each change.
-    init(max: Int, changed: @escaping @Sendable (Int) -> Void) { (self.max, self.changed) = (max, changed) }
+    init(max: Int) { self.max = max }
 
     var channels: [any Channel] { all.values.map(\.channel) }
 
     func add(_ connection: ServerConnection, _ channel: any Channel) {
         all[ObjectIdentifier(connection)] = (connection, channel)
-        changed(all.count)
         guard all.count > max else { return }
         let idle = all.values.filter { $0.connection.calls == 0 && $0.connection !== connection }
         // Connections that never called come first, then the longest idle.
@@ -26,10 +23,7 @@ final class ServerConnections {
         (first?.channel ?? channel).close(promise: nil)
     }
 
-    func remove(_ connection: ServerConnection) {
-        all[ObjectIdentifier(connection)] = nil
-        changed(all.count)
-    }
+    func remove(_ connection: ServerConnection) { all[ObjectIdentifier(connection)] = nil }
 }
 
 /// One connection of a server.
@@ -103,6 +97,8 @@ final class ServerConnection: ChannelInboundHandler {
         let once = OneShotPromise(reply)
         let timer = timeout.map { limit in
             channel.eventLoop.scheduleTask(in: TimeAmount(limit)) {
+                // A handler's answer that has come first cancels this timer.
+                observers.expire()
                 once.complete(
                     .failure(RPCError(.deadlineExceeded, "\(request.service)/\(request.method): deadline exceeded")))
             }
@@ -136,13 +132,15 @@ final class ServerConnection: ChannelInboundHandler {
             response.status.message = failure.message
         }
         guard let data: [UInt8] = try? response.serializedBytes() else {
-            observers?.answerIsWritten()
+            observers?.answered(isWritten: false)
             return
         }
         var buffer = channel.allocator.buffer(capacity: Frame.headerLength + data.count)
         Frame(stream: stream, kind: .response, data: data).write(to: &buffer)
         let written = channel.eventLoop.makePromise(of: Void.self)
-        written.futureResult.whenComplete { _ in observers?.answerIsWritten() }
+        written.futureResult.whenComplete { result in
+            observers?.answered(isWritten: (try? result.get()) != nil)
+        }
         channel.writeAndFlush(buffer, promise: written)
     }
 }

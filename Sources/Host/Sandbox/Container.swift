@@ -28,6 +28,8 @@ final class Container {
     let initial: ContainerProcess
     var processes: [String: ContainerProcess]
     var paused = false
+    /// The end of its creation; nil while the creation has not begun.
+    var creating: OneShot<Void>?
     /// Whether the guest has it.
     var isInGuest = false
     /// The processors and memory that it asks of the machine.

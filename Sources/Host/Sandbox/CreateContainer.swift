@@ -62,6 +62,9 @@ extension Sandbox {
             for made in request.made.reversed() { ledger.undo(made) }
             throw SandboxError(.notFound, "container \(request.id) was ended before it was created")
         }
+        let creating = OneShot<Void>()
+        record.creating = creating
+        defer { creating.complete(()) }
         describe(record, request)
         let agent = try agent()
         let guest = try guestSpec(request)

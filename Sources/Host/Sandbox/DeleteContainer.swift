@@ -7,6 +7,7 @@ extension Sandbox {
     /// - Returns: the process's end; status 0 for one that was never started.
     /// - Throws: `SandboxError` when the process runs or does not exist.
     package func delete(container: String, exec: String = "") async throws -> ContainerProcess.End {
+        await containers[container]?.creating?.wait()
         let record = try self.container(container)
         let process = try record.process(exec)
         guard process.state != .running else {
@@ -20,6 +21,13 @@ extension Sandbox {
             abandonOutput(of: process)
         }
         return end
+    }
+
+    /// Removes a container that no one has started or ended.
+    /// - Returns: whether it was there.
+    package func discard(_ container: String) async -> Bool {
+        guard containers[container]?.initial.state == .created else { return false }
+        return (try? await delete(container: container)) != nil
     }
 
     private func remove(_ record: Container) async {

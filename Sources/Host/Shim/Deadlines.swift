@@ -10,7 +10,7 @@ extension Deadline {
         .seconds(5), for: "a deletion of containers that have exited and whose bundles are gone",
         then: "the sandbox is stopped")
     static let unused = Deadline(
-        .seconds(30), for: "a client of a shim that has no container", then: "the shim ends")
+        .seconds(30), for: "a container of a shim that has none", then: "the shim ends")
     static let remains = Deadline(
         .seconds(3), for: "the cleanup after a dead shim", then: "containerd gets its answer; the cleanup goes on")
     static let cacheRequest = Deadline(

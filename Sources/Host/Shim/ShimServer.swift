@@ -64,7 +64,8 @@ package enum ShimServer {
         _ loop: any EventLoop, _ warm: WarmSandbox?, limits: String?
     ) throws {
         let log = log(flags)
-        let done = loop.makePromise(of: Void.self)
+        let promise = loop.makePromise(of: Void.self)
+        let done = OneShotPromise(promise)
         let sandboxes = SandboxHolder(
             identifier: flags.id, configurationPath: configuration, warm: warm, ledger: ledger, loop: loop, log: log)
         let events = EventPublisher(address: publisher, namespace: flags.namespace, loop: loop, log: log)
@@ -78,10 +79,14 @@ package enum ShimServer {
         ) { context in
             // Before the answer: after it, a new shim may listen on the same socket.
             ledger.end()
-            if let context { context.whenAnswered { done.succeed() } } else { done.succeed() }
+            if let context {
+                context.whenAnswered { _ in done.complete(.success(())) }
+            } else {
+                done.complete(.success(()))
+            }
         }
         let unused = UnusedShim(after: Deadline.unused.limit, on: loop, isUnused: sandboxes.haveNoContainer) {
-            log.warning("the shim ends: it has no container and no client")
+            log.warning("the shim ends: it has had no container for a while")
             await tasks.end()
         }
         let server = RPCServer(
@@ -89,11 +94,11 @@ package enum ShimServer {
             services: [
                 "containerd.task.v2.Task": tasks.answer, "containerd.task.v3.Task": tasks.answer,
                 AgentServiceClient.serviceName: GuestQueries.service(sandboxes),
-            ], clientsChanged: unused.clientsChanged)
+            ])
         Task(executorPreference: LoopExecutor(loop)) {
-            do { _ = try await server.listen(socket: listener) } catch { done.fail(error) }
+            do { _ = try await server.listen(socket: listener) } catch { done.complete(.failure(error)) }
         }
-        try done.futureResult.wait()
+        try promise.futureResult.wait()
     }
 
     /// A variable of the environment; nil if it is empty.

@@ -7,10 +7,10 @@ import OCISpec
 import Pod
 import Sandbox
 
-/// `start`: makes the socket, starts a serving process, and prints the socket's address.
+/// `start`: makes the socket, starts a serving process, and tells the manager the socket's address.
 package enum ShimStart {
-    /// - Returns: the bytes for standard output.
-    package static func run(_ flags: ShimFlags) throws -> [UInt8] {
+    /// - Parameter tell: takes the bytes for standard output. Where it fails the manager has gone, and the new shim ends.
+    package static func run(_ flags: ShimFlags, tell: ([UInt8]) throws -> Void) throws {
         // Checked here, where an error reaches the manager.
         try raiseDescriptorLimit(atLeast: ShimServer.descriptors)
         try tryThreads(ShimServer.threads)
@@ -21,7 +21,7 @@ package enum ShimStart {
         if (try? UnixSocket.connect(address).raw) != nil {
             guard group != flags.id else { throw UsageError("a shim of \(group) serves \(address) already") }
             try Files.replace("address", SocketAddress.address(ofPath: address))
-            return parameters.answer(path: address)
+            return try tell(parameters.answer(path: address))
         }
         HostRestart.clear()
         // kata-runtime has read the configuration, and asked the VM cache. Other managers may name it in Create only: a
@@ -29,7 +29,7 @@ package enum ShimStart {
         if flags.usesCache, let configuration = try Configuration.loadIfPresent(configurationPath(parameters)) {
             parameters.debug = parameters.debug || configuration[Keys.runtimeDebug]
             if takeCached(flags, group, parameters, configuration, address) {
-                return parameters.answer(path: address)
+                return try tell(parameters.answer(path: address))
             }
         }
         var due: [DueHooks] = []
@@ -39,12 +39,12 @@ package enum ShimStart {
             // Pending hooks of a dead sandbox of this name: run them before anything of the new one exists.
             for hooks in due { hooks.run { try? log.writeAll(Array("\($0)\n".utf8), to: "log") } }
             try serve(flags, group, parameters, address, ledger, log)
+            try tell(parameters.answer(path: address))
         } catch {
             // No process has the address of this shim: ends it.
             ledger.end()
             throw error
         }
-        return parameters.answer(path: address)
     }
 
     /// Lets a shim of the VM cache serve this sandbox.

@@ -19,7 +19,10 @@ struct Main {
                 )
             case .info: try FileDescriptor(owning: 1).writeAll(try ShimInfo.run(), to: "standard output")
             case .features: print(ShimInfo.featuresText)
-            case .start: try FileDescriptor(owning: 1).writeAll(try ShimStart.run(flags), to: "standard output")
+            case .start:
+                signal(SIGPIPE, SIG_IGN)
+                let output = FileDescriptor(owning: 1)
+                try ShimStart.run(flags) { try output.writeAll($0, to: "standard output") }
             case .delete: try ShimDelete.run(flags)
             case .serve: try ShimServer.run(flags)
             case .cached: try CachedShim.run(flags)

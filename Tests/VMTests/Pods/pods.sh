@@ -23,9 +23,10 @@ begin() {
 
 # Ids of this client's pods and containers: other suites have theirs beside them.
 ours() { ls cri 2> /dev/null | sed -n 's/^\(pod\|log\)-//p'; }
+links() { ip -o link | grep veth; }
 found() {
     ps -eo args | grep -E '[q]emu-system.*sandbox-|[v]irtiofsd|[c]ontainerd-shim'
-    ip -o link | grep veth
+    links
     { ls /run/vc/vm /run/kata-containers/shared/sandboxes; find /sys/fs/cgroup -mindepth 2 -type d; } 2> /dev/null |
         grep -F -e "$CRI_CGROUP/" $(ours | sed 's/^/-e /')
 }

@@ -13,7 +13,7 @@ extension Service {
         for container in guest.containers.removeAll() { try? container.cgroup.killAll() }
         for path in guest.state.withLock({ $0.mounts }).reversed() { Mounts.detach(path) }
         _ = try? await blocking("sync") { sync() }
-        context.whenAnswered { [guest] in guest.powerOff() }
+        context.whenAnswered { [guest] _ in guest.powerOff() }
         return Google_Protobuf_Empty()
     }
 }

@@ -2,6 +2,7 @@ import LinuxKernel
 import Logging
 import Sandbox
 import ShimAPI
+import Synchronization
 import TTRPC
 
 /// containerd's task API (containerd.task.v2 and v3) for one sandbox. Each method is in a file of its name.
@@ -23,6 +24,9 @@ package final class ContainerdTasks: TaskService, Sendable {
     let shutdownRequested: @Sendable (CallContext?) -> Void
     /// Removes the manager's record of a container, if that is the shim's task.
     let forget: @Sendable (_ container: String) -> Void
+    /// Whether the shim's end has begun.
+    let isEnding = Atomic(false)
+    let ended = OneShot<Void>()
 
     package init(
         sandboxes: SandboxHolder, events: EventPublisher, log: Logger, limits: ResourceLimits = .inherited,

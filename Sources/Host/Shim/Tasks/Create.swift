@@ -12,7 +12,12 @@ extension ContainerdTasks {
         -> Containerd_Task_V2_CreateTaskResponse
     {
         try await mappingErrorsToRPC {
-            let pid = try await createContainer(request, caller: Caller(context.metadata))
+            let pid: UInt32
+            do { pid = try await createContainer(request, caller: Caller(context.metadata)) } catch {
+                context.whenAnswered { [self] isWritten in if !isWritten { endIfUnused() } }
+                throw error
+            }
+            context.whenAnswered { [self] isWritten in if !isWritten { discard(request.id) } }
             log.debug("container created", metadata: ["container": "\(request.id)"])
             publishCreation(request, pid: pid)
             var response = Containerd_Task_V2_CreateTaskResponse()
@@ -97,6 +102,22 @@ extension ContainerdTasks {
                 await end()
             }
         }
+    }
+
+    /// Removes a container whose manager has gone before it had the answer: a manager that was killed, and did not find
+    /// the container when it came back, never asks for it.
+    private func discard(_ container: String) {
+        sandboxes.detached { [self] in
+            guard let sandbox = try? sandboxes.current(), await sandbox.discard(container) else { return }
+            log.warning(
+                "the manager went before it learned of the container: it is removed",
+                metadata: ["container": "\(container)"])
+            endIfUnused()
+        }
+    }
+
+    private func endIfUnused() {
+        sandboxes.detached { [self] in if await sandboxes.haveNoContainer() { await end() } }
     }
 
     private func publishCreation(_ request: Containerd_Task_V2_CreateTaskRequest, pid: UInt32) {

@@ -14,13 +14,15 @@ extension ContainerdTasks {
         return Google_Protobuf_Empty()
     }
 
-    /// Ends the sandbox and the shim.
+    /// Ends the sandbox and the shim, once. Later calls wait for the end of the first.
     /// - Parameter context: the call after whose answer the shim ends; nil: at once.
     func end(_ context: CallContext? = nil) async {
+        guard !isEnding.exchange(true, ordering: .relaxed) else { return await ended.wait() }
         await (try? sandboxes.current())?.stop()
         log.debug("shutting down")
         await sandboxes.stopWarm()
         await events.flush(within: Deadline.event.limit)
         shutdownRequested(context)
+        ended.complete(())
     }
 }
