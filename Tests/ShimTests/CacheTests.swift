@@ -50,6 +50,30 @@ struct CacheTests {
         #expect(dead.warnings[0].contains("\(endpoint) (connection refused)"))
     }
 
+    @Test(
+        "a server of another user gets no machine: the warning names the user and the key",
+        .enabled(if: geteuid() == 0, "only root can start a server of another user"))
+    func foreign() throws {
+        chmod(place, 0o777)
+        let script =
+            "socket(S, PF_UNIX, SOCK_SEQPACKET, 0); bind(S, pack_sockaddr_un(shift)); listen(S, 1); close(STDOUT); sleep 60"
+        let server = try ChildWithOutput(
+            Command(
+                "/usr/bin/setpriv",
+                ["--reuid", "65534", "--clear-groups", "/usr/bin/perl", "-MSocket", "-e", script, endpoint]),
+            output: [1])
+        defer {
+            server.process.signal(SIGKILL)
+            _ = server.process.wait()
+        }
+        // Perl closes its output when it listens.
+        #expect(try server.output.readAll("the server's output", limit: 100, by: .now + .seconds(20)).isEmpty)
+        let foreign = try start()
+        #expect(!foreign.serves && foreign.warnings.count == 1)
+        #expect(
+            foreign.warnings[0].contains("user 65534 listens at \(endpoint), not root: set factory.vm_cache_endpoint"))
+    }
+
     @Test("a refusal is reported unchanged; so is the end of a shim during its handover")
     func refused() throws {
         try serve { _, descriptors in

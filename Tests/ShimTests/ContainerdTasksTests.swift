@@ -250,6 +250,18 @@ struct ContainerdTasksTests {
         await fakes.sandbox.stop()
     }
 
+    @Test("a container whose annotations name a sandbox that no pod has made does not get into it")
+    func foreign() async throws {
+        try await create("c1")
+        let stranger = try request("c2")
+        var spec = Spec.example
+        spec.annotations = ["io.kubernetes.cri.container-type": "container", "io.kubernetes.cri.sandbox-id": "s1"]
+        try Files.write(stranger.bundle + "/config.json", spec.json())
+        #expect(await code { _ = try await tasks.create(stranger, context) } == .invalidArgument)
+        #expect(guest.specification("c2") == nil)
+        await fakes.sandbox.stop()
+    }
+
     @Test("a shutdown waits for the last container, unless it is to be now")
     func shutdown() async throws {
         try await create("c1")

@@ -65,6 +65,19 @@ struct HostileInputTests {
         }
     }
 
+    @Test("a container that names a sandbox which is no pod's is refused")
+    func foreignSandboxes() {
+        let container = spec(["io.kubernetes.cri.container-type": "container", "io.kubernetes.cri.sandbox-id": "other"])
+        func refusal(_ spec: Spec, isPod: Bool, hasProcess: Bool = false) -> String? {
+            SandboxMembership.refusal(of: spec, by: "other", isPod: isPod, hasProcess: hasProcess)
+        }
+        #expect(
+            refusal(container, isPod: false)
+                == "sandbox other, which the container's annotations name, is not a pod's: leave them out")
+        #expect(refusal(container, isPod: true) == nil && refusal(container, isPod: false, hasProcess: true) == nil)
+        #expect(refusal(spec([:]), isPod: false) == nil)
+    }
+
     @Test("errors for managers are one line of a bounded length")
     func errors() async {
         let text = "QEMU said: \u{1b}[31m\nlevel=error\u{9b}" + String(repeating: "x", count: 100_000)

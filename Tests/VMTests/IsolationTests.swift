@@ -58,7 +58,12 @@ struct IsolationTests {
             \(lab.kata) create -b bundle t-qemu < /dev/null > out 2>&1 && \(lab.kata) start t-qemu || cat out
             inspect $(cat /run/vc/vm/t-qemu/qemu.pid)
             \(lab.kata) delete --force t-qemu
-            echo; sed -i 's/^\\[hypervisor.qemu\\]/&\\nrootless = true/' configuration.toml
+            # That user may not read the boot files.
+            for file in \(Lab.source!)/out/guest/vmlinux \(Lab.source!)/out/guest/initrd.img /usr/share/qemu/bios-microvm.bin; do
+                install -m 600 $file ${file##*/}
+            done
+            echo; sed -i "s|^kernel = .*|kernel = \\"$PWD/vmlinux\\"|; s|^initrd = .*|initrd = \\"$PWD/initrd.img\\"|
+                s|^\\[hypervisor.qemu\\]|&\\nrootless = true\\nfirmware = \\"$PWD/bios-microvm.bin\\"|" configuration.toml
             truncate -s 8M disk && mkfs.ext4 -q disk
             jq --arg disk $PWD/disk '.linux.resources.memory = {limit: 300000000} |
                 .mounts += [{destination: "/disk", type: "ext4", source: $disk, options: ["rw"]}]' bundle/config.json > c; mv c bundle/config.json
