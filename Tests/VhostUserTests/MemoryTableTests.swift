@@ -65,9 +65,23 @@ extension VsockDeviceTests {
                     #expect(try guest.ask(5, odd, [guest.file.raw]) == 0)
                     for queue in 0...1 { guest.kick(queue) }
                 }
-                // With an answer: a kick that comes before the right table is lost.
                 #expect(try guest.ask(5, table(region(0, whole, FakeGuest.base, 0)), [guest.file.raw]) == 0)
                 try await serves(device, guest, from: 5)
+            }
+        }
+
+        @Test("let the device see what was sent, and kicked, while it could not reach the rings")
+        func lateTable() async throws {
+            try await withDevice { device, guest in
+                let odd = table(region(0, whole - 4096, FakeGuest.base, 1))
+                #expect(try guest.ask(5, odd, [guest.file.raw]) == 0)
+                guest.transmit(packet(.request, from: 9, to: 2001))
+                // The device has taken the kick when it has answered.
+                for _ in 0..<2 { #expect(try guest.ask(5, odd, [guest.file.raw]) == 0) }
+                #expect(try guest.ask(5, table(region(0, whole, FakeGuest.base, 0)), [guest.file.raw]) == 0)
+                guest.offerReceiveBuffer()
+                let answer = try await guest.next().packet
+                #expect(answer.destinationPort == 9 && answer.operation == VsockPacket.Operation.reset.rawValue)
             }
         }
 

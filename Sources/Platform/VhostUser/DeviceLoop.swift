@@ -27,7 +27,8 @@ final class DeviceLoop {
     /// Whether the guest offers no receive buffer that is large enough. A kick of the queue or a message of the VMM
     /// clears it.
     var receiveQueueIsDry = false
-    /// Whether the transmit queue has more chains than a turn takes.
+    /// Whether the transmit queue may have chains of which no kick tells: more than a turn takes, or from before a
+    /// message of the VMM.
     var transmitQueueIsBusy = false
     /// Queues with returned chains, for which an interrupt is due.
     var used: Set<Int> = []
@@ -152,6 +153,8 @@ final class DeviceLoop {
         case .waiting: return
         case .answered:
             receiveQueueIsDry = false
+            // A kick may have come before the rings could be reached.
+            transmitQueueIsBusy = true
             if state.wasStopped { forgetStreams() }
         case .gone:
             self.frontEnd = nil
