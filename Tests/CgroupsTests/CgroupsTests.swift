@@ -253,6 +253,26 @@ struct CgroupsTests {
         #expect(try !place().contains(name) && (Hierarchies.current.isUnified || place().contains(parent)))
     }
 
+    @Test(
+        "a cgroup that its last processes keep busy for a while is removed then",
+        .enabled(if: getuid() == 0, "needs root: it mounts"))
+    func busy() throws {
+        let scratch = Scratch()
+        try inOwnMounts {
+            // A mount keeps a directory as busy as an exiting process does.
+            let hierarchies = Hierarchies(MountTable.parse("1 2 0:1 / \(scratch.path) rw - cgroup2 cgroup2 rw\n"))
+            let directory = scratch.path + "/kata_a"
+            try Files.makeDirectory(directory)
+            try Mounts.mount("tmpfs", at: directory, type: "tmpfs")
+            try startThread("unmount") {
+                usleep(700_000)
+                umount(directory)
+            }
+            Cgroup("/kata_a", hierarchies).remove()
+            #expect(!Files.exists(directory))
+        }
+    }
+
     /// Version 2, wherever it is mounted; a kernel with version 1 may have it beside.
     private static let unified: Hierarchies? = {
         let mounts = (try? MountTable.read()) ?? []

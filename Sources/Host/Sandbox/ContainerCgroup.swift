@@ -11,10 +11,8 @@ struct ContainerCgroup: Undoable {
     /// Removes it if it is empty: it may be a group of the manager's, with other processes.
     func undo() {
         guard path.hasPrefix("/"), path.count > 1, Ledger.isPlain(path) else { return }
-        Cgroup(path).removeEmpty(attempts: Self.attempts)
+        Cgroup(path).removeEmpty()
     }
-
-    private static let attempts = 20
 }
 
 extension Ledger.Entry {

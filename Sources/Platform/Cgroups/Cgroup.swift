@@ -134,27 +134,43 @@ package struct Cgroup: Sendable, Equatable {
     /// Removes the cgroup from every hierarchy and moves its processes to the nearest parent that takes them. A missing
     /// cgroup is no error.
     package func remove() {
-        for hierarchy in hierarchies.all {
-            let directory = hierarchy.path + path
-            guard Files.exists(directory) else { continue }
-            for process in ((try? Files.readText(directory + "/cgroup.procs")) ?? "").split(separator: "\n") {
-                Self.moveUp(String(process), from: directory, to: hierarchy.path)
-            }
+        for hierarchy in hierarchies.all { Self.empty(hierarchy.path + path, below: hierarchy.path) }
+        removeDirectories { directory, root in
+            Self.empty(directory, below: root)
+            return true
         }
-        removeEmpty(attempts: 50)
     }
 
     /// Removes the cgroup from every hierarchy where it has no process and no cgroup below. A missing cgroup is no
     /// error.
-    /// - Parameter attempts: 10 ms apart. The kernel may need a moment to release a process that has exited.
-    package func removeEmpty(attempts: Int) {
+    package func removeEmpty() { removeDirectories { directory, _ in Self.processes(in: directory).isEmpty } }
+
+    /// The kernel moves no process that exits, and one with much memory keeps its cgroup busy for a while.
+    /// - Parameter mayWait: called for a busy directory, with its hierarchy's root.
+    private func removeDirectories(while mayWait: (_ directory: String, _ root: String) -> Bool) {
+        let deadline = ContinuousClock.now + Deadline.cgroupRelease.limit
         for hierarchy in hierarchies.all {
-            for _ in 0..<attempts {
-                // SAFETY: the call only reads the path.
-                guard unsafe rmdir(hierarchy.path + path) != 0, errno == EBUSY else { break }
+            let directory = hierarchy.path + path
+            // SAFETY: the call only reads the path.
+            while unsafe rmdir(directory) != 0, errno == EBUSY, .now < deadline, !Self.hasChildren(directory),
+                mayWait(directory, hierarchy.path)
+            {
                 usleep(Self.attemptPause)
             }
         }
+    }
+
+    private static func empty(_ directory: String, below root: String) {
+        for process in processes(in: directory) { moveUp(process, from: directory, to: root) }
+    }
+
+    private static func processes(in directory: String) -> [String] {
+        ((try? Files.readText(directory + "/cgroup.procs")) ?? "").split(separator: "\n").map(String.init)
+    }
+
+    /// Whether there are cgroups below.
+    private static func hasChildren(_ directory: String) -> Bool {
+        Files.list(directory).contains { Files.isDirectory(directory + "/" + $0) }
     }
 
     /// Microseconds.
