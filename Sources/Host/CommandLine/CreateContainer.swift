@@ -172,7 +172,7 @@ package struct CreateContainer {
     /// Maximum time for the shim to boot the VM and create the container: the configured times of the guest, and the
     /// host's.
     private var answerLimit: Duration {
-        .seconds(configuration[Keys.dialTimeout] + configuration[Keys.createTimeout]) + Deadline.shimCreate.limit
+        configuration.longestDial + .seconds(configuration[Keys.createTimeout]) + Deadline.shimCreate.limit
     }
 
     /// The state of a container that this process creates.

@@ -4,7 +4,8 @@ extension Deadline {
     static let shimStart = Deadline(
         .seconds(30), for: "the shim to start", then: "it is killed")
     static let shimCreate = Deadline(
-        .seconds(75), for: "the shim's answer to create, beside `dial_timeout` and `create_container_timeout`",
+        .seconds(75),
+        for: "the shim's answer to create, beside `create_container_timeout` and four times `dial_timeout`",
         then: "the container is cleaned up by its ledger, the shim first")
     static let shimProcess = Deadline(
         .seconds(120), for: "the shim's answer to a start or an exec", then: "the command fails")

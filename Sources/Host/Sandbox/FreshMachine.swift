@@ -27,7 +27,7 @@ struct FreshMachine: MachineSource {
         let (vm, origin) = try await startMachine(start, logs)
         phases.end("vmm")
         // Ends when the guest answers, at the deadline, or at once when the hypervisor's end closes the channel.
-        async let dialled = channel.dial(port: GuestPort.agent, timeout: start.plan.dialTimeout)
+        async let dialled = dialAgent(channel, vm, start.plan)
         do { try await start.vmStarted(vm, origin) } catch {
             channel.close()
             throw error
@@ -42,6 +42,15 @@ struct FreshMachine: MachineSource {
         return RunningMachine(
             vm: vm, fileServer: fileServer, channel: channel, connection: connection, relay: relay, logs: logs,
             origin: origin, beginning: start.beginning)
+    }
+
+    private func dialAgent(_ channel: any GuestChannel, _ vm: any VirtualMachine, _ plan: SandboxPlan) async throws
+        -> Int32
+    {
+        let dial = PatientDial(limit: plan.dialTimeout, longest: plan.longestDial) {
+            ProcessorDelay.longest(of: vm.pid)
+        }
+        return try await dial { try await channel.dial(port: GuestPort.agent, timeout: $0) }
     }
 
     private func startFileServer(_ start: MachineStart, _ logs: BoundedLogs) throws -> any FileServer {

@@ -30,6 +30,8 @@ package struct SandboxPlan: Sendable {
     package var isPod = false
     /// The maximum time until the guest announces itself.
     package let dialTimeout: Duration
+    /// The time that it may take on a busy host.
+    package let longestDial: Duration
     /// The maximum time of a container's creation in the guest.
     package let createTimeout: Duration
     /// SELinux labels of processes go to the guest.
@@ -121,6 +123,7 @@ package struct SandboxPlan: Sendable {
             executable: configuration[Keys.virtioFSDaemon], cache: configuration[Keys.virtioFSCache],
             extraArguments: configuration[Keys.virtioFSExtraArguments])
         dialTimeout = .seconds(configuration[Keys.dialTimeout])
+        longestDial = configuration.longestDial
         createTimeout = .seconds(configuration[Keys.createTimeout])
         guestHookPath = configuration[Keys.guestHookPath]
         guestModules = configuration[Keys.guestModules]

@@ -8,7 +8,8 @@ extension Keys {
         "Let kata-runtime exec SANDBOX open a shell in the guest, if its image has one.")
     package static let dialTimeout = Key(
         Deadline.announcement.key!, Deadline.announcement.seconds, in: 1...3600,
-        "Maximum time that a guest may take to boot, in seconds.")
+        "Maximum time that a guest may take to boot, in seconds. Time in which it waits for a processor of the host does "
+            + "not count, up to three times as much.")
 
     package static let kernelModules = Key<[String]>(
         "agent.kata.kernel_modules", [],
@@ -16,4 +17,9 @@ extension Keys {
             + "parameters, such as \"e1000e EEE=1\".")
 
     static let agentKeys: [any AnyKey] = [agentDebug, debugConsole, dialTimeout, kernelModules]
+}
+
+extension Configuration {
+    /// The time that a boot may take on a host whose processors are busy.
+    package var longestDial: Duration { .seconds(self[Keys.dialTimeout] * 4) }
 }
