@@ -111,7 +111,7 @@ let package = Package(
             "Network", in: "Host",
             [
                 "AgentAPI", "Channel", "Cleanup", "Configuration", "EventLoop", "Hypervisor", "LinuxKernel", "Netlink",
-                "OCISpec", "Pod", "Streams", log, nioCore,
+                "OCISpec", "Pod", "Streams", "TTRPC", log, nioCore,
             ]),
         room("Stdio", in: "Host", ["Channel", "CLinux", "LinuxKernel"]),
         room(
@@ -204,8 +204,8 @@ let package = Package(
         unitTests(
             "Network",
             [
-                "AgentAPI", "Cleanup", "EventLoop", "Hypervisor", "LinuxKernel", "Netlink", "OCISpec", "Streams",
-                "TTRPC", "TestSupport", log, nioPosix,
+                "AgentAPI", "Cleanup", "EventLoop", "GuestNetwork", "Hypervisor", "LinuxKernel", "Netlink", "OCISpec",
+                "Streams", "TTRPC", "TestSupport", log, nioPosix, protobuf,
             ]),
         .testTarget(name: "HouseTests", path: "Tests/HouseTests", swiftSettings: strict),
         unitTests("Cgroups", ["Cleanup", "LinuxKernel", "SandboxCgroups", "TestSupport"]),

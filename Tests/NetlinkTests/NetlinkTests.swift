@@ -59,7 +59,7 @@ struct NetlinkTests {
     func redirection() {
         let wire = bytes(
             """
-            00 00 00 00 03 00 00 00 00 00 00 00 00 00 ff ff 00 03 0a 00
+            00 00 00 00 03 00 00 00 00 00 00 00 f2 ff ff ff 00 03 0a 00
             08 00 01 00 75 33 32 00
             60 00 02 80
             24 00 05 00 01 00 01 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00
@@ -74,6 +74,57 @@ struct NetlinkTests {
         ).payload(on: 3)
         #expect(pass.suffix(16) == bytes("ff 00 00 00 45 00 00 00 00 00 00 00 00 00 00 00")[...])
         #expect(pass[16...].starts(with: bytes("08 00 01 00")))
+    }
+
+    @Test("every kind of route, address, rule and next hop is the same after the wire")
+    func roundTrips() throws {
+        let (four, six) = (try #require(InternetAddress("10.1.0.1")), try #require(InternetAddress("fd00::1")))
+        var route = Route(
+            isIPv6: false, destination: nil,
+            hops: [NextHop(link: 2, gateway: four, weight: 3), NextHop(link: 3, gateway: six, isOnLink: true)])
+        (route.table, route.priority, route.typeOfService, route.scope) = (5000, 7, 16, 200)
+        (route.source, route.metrics) = (four, [2: [1, 2, 3, 4], 16: Array("bbr\0".utf8)])
+        #expect(Route(route.payload) == route)
+        let none = Route(isIPv6: true, destination: Prefix("fd00:1::/64"), hops: [], type: RouteType.unreachable)
+        #expect(Route(none.payload) == none)
+        var single = Route(isIPv6: true, destination: Prefix("fd00:1::/64"), gateway: six, link: 4)
+        (single.sourcePrefix, single.preference, single.hops[0].isOnLink) = (Prefix("fd00:2::/64"), 1, true)
+        #expect(Route(single.payload) == single && single.mtu == 0)
+        var address = LinkAddress(link: 3, prefix: try #require(Prefix("10.1.0.1/24")), scope: RouteScope.link)
+        (address.peer, address.label, address.flags) = (
+            InternetAddress("10.1.0.9"), "eth0:1", AddressFlags.noPrefixRoute
+        )
+        (address.priority, address.broadcast) = (300, nil)
+        #expect(LinkAddress(address.payload) == address)
+        for rule in Rule.defaults { #expect(Rule(rule.payload) == rule) }
+        let proxy = Neighbor(proxyOn: 0, six)
+        #expect(Neighbor(proxy.payload) == proxy && proxy.isProxy && !proxy.isPermanent)
+    }
+
+    @Test("a next hop object leads to plain next hops; a missing one drops packets")
+    func nextHopObjects() throws {
+        let plain = try #require(
+            NextHopObject(
+                bytes("02 fd 00 00 04 00 00 00 08 00 01 00 07 00 00 00 08 00 05 00 03 00 00 00 08 00 06 00 0a 01 00 01")
+            ))
+        let gateway = InternetAddress("10.1.0.1")
+        #expect(plain.content == .hop(NextHop(link: 3, gateway: gateway, isOnLink: true)))
+        let group = try #require(
+            NextHopObject(bytes("00 00 00 00 00 00 00 00 08 00 01 00 09 00 00 00 0c 00 02 00 07 00 00 00 04 00 00 00")))
+        #expect(group.content == .group([.init(number: 7, weight: 5)]))
+        let objects: [UInt32: NextHopObject] = [7: plain, 9: group]
+        #expect(
+            NextHopObject.hops(9, among: objects) == [NextHop(link: 3, gateway: gateway, isOnLink: true, weight: 5)])
+        #expect(NextHopObject.hops(1, among: objects) == nil)
+    }
+
+    @Test("a filter is told by its priority, and by the link that it redirects to")
+    func filters() throws {
+        let wire = IngressRule(protocol: EtherType.arp, priority: 0xff03, .mirror(to: 7)).payload(on: 3)
+        let filter = try #require(IngressFilter(wire))
+        #expect(filter.priority == 0xff03 && filter.protocol == EtherType.arp && filter.target == 7)
+        let pass = try #require(IngressFilter(IngressRule(priority: 1, .pass).payload(on: 3)))
+        #expect(pass.target == nil && pass.protocol == EtherType.all)
     }
 
     @Test("a neighbour on the wire")
@@ -103,6 +154,13 @@ struct NetlinkTests {
             LinkAddress(link: 1, prefix: try #require(Prefix("fd00::5/64"))).payload,
             Route(isIPv6: false, destination: Prefix("10.2.0.0/16"), gateway: InternetAddress("10.1.0.1"), link: 2)
                 .payload,
+            Route(
+                isIPv6: false, destination: nil,
+                hops: [NextHop(link: 1), NextHop(link: 2, gateway: InternetAddress("fd00::1"))]
+            ).payload,
+            Rule(isIPv6: true, priority: 9, table: 1000).payload,
+            IngressRule(priority: 9, .redirect(to: 7)).payload(on: 3),
+            bytes("00 00 00 00 00 00 00 00 08 00 01 00 09 00 00 00 0c 00 02 00 07 00 00 00 04 00 00 00"),
         ]
         seeds += seeds.map { NetlinkMessage.request(16, flags: 0, sequence: 1, $0) }
         var random = Seeded(3)
@@ -113,7 +171,8 @@ struct NetlinkTests {
             }
             bytes = Array(bytes.prefix(Int.random(in: 0...bytes.count, using: &random)))
             for message in NetlinkMessage.parse(bytes) { _ = message.failure }
-            _ = (Link(bytes), LinkAddress(bytes), Route(bytes), Neighbor(bytes))
+            _ = (Link(bytes), LinkAddress(bytes), Route(bytes)?.mtu, Neighbor(bytes), NextHopObject(bytes))
+            _ = (Rule(bytes)?.description, IngressFilter(bytes), QueueingDiscipline(bytes))
         }
     }
 

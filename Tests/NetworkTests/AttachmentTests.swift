@@ -18,8 +18,15 @@ struct AttachmentTests {
         for name in ["eth0", "peer"] { try socket.change(try socket.link(named: name).index, up) }
         try socket.add(LinkAddress(link: try socket.link(named: "eth0").index, prefix: Prefix("10.1.0.2/24")!))
         try socket.add(LinkAddress(link: try socket.link(named: "peer").index, prefix: Prefix("10.2.0.1/24")!))
-        let plan = try NetworkPlan(NetworkView(socket), model: model)
+        let plan = NetworkPlan(try NetworkView(socket), model: model)
         return try #require(plan.endpoints.first { $0.name == "eth0" })
+    }
+
+    private static func make(_ endpoint: NetworkPlan.Endpoint, number: Int, queues: Int, resolver: Bool) throws
+        -> Network.Attachment
+    {
+        let record = try Attachment.Record(endpoint, number: number)
+        return try Attachment.make(endpoint, record, queues: queues, resolver: resolver)
     }
 
     /// A frame that arrives in a queue within two seconds, without its virtio-net header of ten bytes.
@@ -62,11 +69,11 @@ struct AttachmentTests {
         try inOwnNetwork {
             let endpoint = try Self.endpoint(.tcfilter)
             do {
-                let attachment = try Attachment.make(endpoint, number: 0, queues: 1, resolver: true)
+                let attachment = try Self.make(endpoint, number: 0, queues: 1, resolver: true)
                 try Self.ask()
                 #expect(Self.frame(from: attachment.queues[0], where: Self.isQuestion))
                 let refusal = #expect(throws: NetworkError.self) {
-                    try Attachment.make(endpoint, number: 1, queues: 1, resolver: false)
+                    try Self.make(endpoint, number: 1, queues: 1, resolver: false)
                 }
                 #expect(refusal?.description.contains("eth0") == true)
                 attachment.undo()
@@ -74,9 +81,67 @@ struct AttachmentTests {
             // The ingress discipline goes with the undo, the tap with its queue: a child that another test has just
             // forked holds that until it has closed or executed what it will.
             #expect(try Self.isGone("tap0_kata"))
-            let again = try Attachment.make(endpoint, number: 0, queues: 2, resolver: false)
+            let again = try Self.make(endpoint, number: 0, queues: 2, resolver: false)
             #expect(again.queues.count == 2)
             again.undo()
+        }
+    }
+
+    @Test(
+        "what others have put on a link is used beside the filters, and is there afterwards",
+        arguments: ["clsact", "ingress"])
+    func othersFilters(_ discipline: String) throws {
+        try inOwnNetwork {
+            let endpoint = try Self.endpoint(.tcfilter)
+            let own = try NetworkNamespace.open("/proc/thread-self/ns/net")
+            try own.shell(
+                """
+                tc qdisc add dev eth0 \(discipline)
+                tc filter add dev eth0 ingress protocol ip prio 49152 u32 match ip dst 10.1.0.77 flowid :1
+                """)
+            let look = "tc qdisc show dev eth0; tc filter show dev eth0 ingress"
+            try own.shell("(\(look)) > /tmp/kata-filters-$PPID")
+            let attachment = try Self.make(endpoint, number: 0, queues: 1, resolver: true)
+            try Self.ask()
+            #expect(Self.frame(from: attachment.queues[0], where: Self.isQuestion))
+            try own.shell("tc filter show dev eth0 ingress | grep -A3 'pref 49152' | grep 0a01004d")
+            attachment.undo()
+            try own.shell("(\(look)) | cmp - /tmp/kata-filters-$PPID; rm /tmp/kata-filters-$PPID")
+        }
+    }
+
+    @Test("a discipline that others have begun to use meanwhile stays")
+    func sharedDiscipline() throws {
+        try inOwnNetwork {
+            let endpoint = try Self.endpoint(.tcfilter)
+            let own = try NetworkNamespace.open("/proc/thread-self/ns/net")
+            let attachment = try Self.make(endpoint, number: 0, queues: 1, resolver: false)
+            try own.shell("tc filter add dev eth0 ingress protocol ip u32 match ip dst 10.1.0.77 flowid :1")
+            attachment.undo()
+            let socket = try NetlinkSocket()
+            #expect(try socket.ingressDiscipline(of: endpoint.link) == "ingress")
+            let filters = try socket.ingressFilters(of: endpoint.link)
+            #expect(!filters.isEmpty && filters.allSatisfy { $0.priority < 0xffff })
+        }
+    }
+
+    @Test("after a crash the link can be used at once; a late cleanup of the dead sandbox harms nobody")
+    func leftovers() throws {
+        try inOwnNetwork {
+            let endpoint = try Self.endpoint(.tcfilter)
+            let socket = try NetlinkSocket()
+            let dead = try Self.make(endpoint, number: 0, queues: 1, resolver: true).record
+            // The tap goes with its queue, the filters stay.
+            #expect(try Self.isGone("tap0_kata"))
+            #expect(try !socket.ingressFilters(of: endpoint.link).isEmpty)
+            let next = try Self.make(endpoint, number: 0, queues: 1, resolver: false)
+            try Self.ask()
+            #expect(Self.frame(from: next.queues[0], where: Self.isQuestion))
+            dead.undo()
+            try Self.ask()
+            #expect(Self.frame(from: next.queues[0], where: Self.isQuestion))
+            next.undo()
+            #expect(try socket.ingressDiscipline(of: endpoint.link) == nil)
         }
     }
 
@@ -89,12 +154,12 @@ struct AttachmentTests {
                 link: endpoint.link, address: InternetAddress("10.1.0.9")!,
                 hardwareAddress: HardwareAddress("02:00:00:00:00:09")!)
             try socket.add(neighbor)
-            let attachment = try Attachment.make(endpoint, number: 0, queues: 1, resolver: false)
+            let attachment = try Self.make(endpoint, number: 0, queues: 1, resolver: false)
             #expect(try NetworkView(socket).neighbors == [neighbor])
             #expect(try socket.link(named: "tap0_kata").hardwareAddress == endpoint.hardwareAddress)
             #expect(try socket.link(named: "eth0").hardwareAddress == attachment.temporaryAddress)
             // Looked at again, nothing has changed for the guest.
-            let again = try NetworkPlan(NetworkView(socket).without([attachment]), model: .macvtap)
+            let again = NetworkPlan(try NetworkView(socket).without([attachment]), model: .macvtap)
             #expect(again.endpoints.first { $0.name == "eth0" } == endpoint)
             try Self.ask()
             #expect(Self.frame(from: attachment.queues[0], where: Self.isQuestion))

@@ -75,7 +75,7 @@ struct SandboxNetworkTests {
         try await network.reconcile()
         #expect(machine.cards == ["net0"] && !guest.calls.contains("UpdateInterface"))
         let connection = try await RPCClient.connect(socket: guest.agent.host, on: loop)
-        await network.connect(AgentServiceClient(client: connection))
+        await network.connect(AgentServiceClient(client: connection), features: [])
         try await network.reconcile()
         #expect(guest.calls.filter { $0 == "UpdateInterface" }.count == 1 && guest.calls.contains("UpdateRoutes"))
         // Nothing has changed: nothing is sent.
@@ -105,6 +105,105 @@ struct SandboxNetworkTests {
         machine.failAdditions(nil)
         try await network.reconcile()
         #expect(machine.cards.count == 1)
+        await network.close()
+    }
+
+    /// A network of a sandbox in a namespace, with what it logs.
+    private func network(_ namespace: NetworkNamespace, _ ledger: Ledger, _ machine: FakeVirtualMachine) throws
+        -> (SandboxNetwork, LogLines)
+    {
+        let lines = LogLines()
+        let network = SandboxNetwork(
+            try settings(namespace), namespace: namespace, ledger: ledger, machine: machine, loop: loop,
+            log: Logger(label: "test") { _ in CollectedLog(lines: lines) })
+        return (network, lines)
+    }
+
+    @Test(
+        "an agent that takes a whole network gets one message, also for a change; one with old features is refused what it can't take"
+    )
+    func wholeNetwork() async throws {
+        let (namespace, scratch) = (try namespace(), Scratch())
+        let ledger = try Ledger.begin(in: scratch.path + "/s")
+        defer { ledger.end() }
+        let guest = try FakeGuest()
+        let (network, _) = try network(namespace, ledger, try await machine())
+        let connection = try await RPCClient.connect(socket: guest.agent.host, on: loop)
+        let client = AgentServiceClient(client: connection)
+        await network.connect(client, features: AgentFeature.all)
+        try await network.reconcile()
+        #expect(guest.calls == ["UpdateNetwork"])
+        try await within(namespace) {
+            try NetlinkSocket().add(Rule(isIPv6: false, priority: 7, table: 100))
+        }
+        try await network.reconcile()
+        try await network.reconcile()
+        #expect(guest.calls == ["UpdateNetwork", "UpdateNetwork"])
+        // A failure in the guest is an error, and the state is sent again.
+        try await within(namespace) { try NetlinkSocket().add(Rule(isIPv6: false, priority: 8, table: 100)) }
+        guest.refuse("UpdateNetwork", RPCError(.failedPrecondition, "no way"))
+        let error = await #expect(throws: NetworkError.self) { try await network.reconcile() }
+        #expect(error?.description == "in the guest: no way")
+        guest.accept("UpdateNetwork")
+        try await network.reconcile()
+        #expect(guest.calls.count == 4)
+        await network.connect(client, features: [])
+        try await within(namespace) { try NetlinkSocket().add(Rule(isIPv6: false, priority: 9, table: 100)) }
+        let refusal = await #expect(throws: NetworkError.self) { try await network.reconcile() }
+        #expect(refusal?.description.contains("rule 7: from all lookup 100") == true && guest.calls.count == 4)
+        await network.close()
+        await connection.close()
+    }
+
+    @Test("a link that can't be carried is reported once, and others are followed")
+    func oneBadLink() async throws {
+        let (namespace, scratch) = (try namespace(), Scratch())
+        let ledger = try Ledger.begin(in: scratch.path + "/s")
+        defer { ledger.end() }
+        let machine = try await machine()
+        let (network, lines) = try network(namespace, ledger, machine)
+        try namespace.shell("ip tuntap add mode tun name vpn0; ip addr add 10.9.9.9/24 dev vpn0; ip link set vpn0 up")
+        try await network.reconcile()
+        try namespace.shell(
+            "ip link add eth1 type veth peer name p1; ip addr add 10.3.0.2/24 dev eth1; ip link set eth1 up")
+        try await network.reconcile()
+        #expect(machine.cards == ["net0", "net1"])
+        #expect(lines.all.filter { $0.contains("vpn0") }.count == 1)
+        #expect(await network.faults.map(\.listed.name) == ["vpn0"])
+        // A card that fails is an error once; then the rest is followed.
+        machine.failAdditions(VMError("no port"))
+        try namespace.shell(
+            "ip link add eth2 type veth peer name p2; ip addr add 10.4.0.2/24 dev eth2; ip link set eth2 up")
+        await #expect(throws: VMError.self) { try await network.reconcile() }
+        try namespace.shell("ip link del eth1")
+        try await network.reconcile()
+        #expect(machine.cards == ["net0"])
+        #expect(await network.faults.map(\.name).sorted() == ["eth2", "vpn0"])
+        machine.failAdditions(nil)
+        try await network.reconcile()
+        #expect(machine.cards.count == 2)
+        #expect(await network.faults.map(\.name) == ["vpn0"])
+        // The last address that the guest could have goes.
+        try namespace.shell("ip link del eth0; ip link del eth2")
+        let refusal = await #expect(throws: NetworkError.self) { try await network.reconcile() }
+        #expect(refusal?.description.hasPrefix("link vpn0 is a tun device") == true)
+        await network.close()
+    }
+
+    @Test("two links with one hardware address are two cards")
+    func sameHardwareAddress() async throws {
+        let (namespace, scratch) = (try namespace(), Scratch())
+        let ledger = try Ledger.begin(in: scratch.path + "/s")
+        defer { ledger.end() }
+        let machine = try await machine()
+        let (network, _) = try network(namespace, ledger, machine)
+        try namespace.shell(
+            """
+            ip link add eth1 type veth peer name p1; ip addr add 10.3.0.2/24 dev eth1
+            for i in 0 1; do ip link set eth$i down; ip link set eth$i address 02:00:00:00:00:07; ip link set eth$i up; done
+            """)
+        try await network.reconcile()
+        #expect(machine.cards == ["net0", "net1"])
         await network.close()
     }
 

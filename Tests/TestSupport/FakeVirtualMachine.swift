@@ -134,9 +134,10 @@ package final class FakeVirtualMachine: VirtualMachine {
         return .pci("0e/00")
     }
     package func removeDisk(_ id: String) async throws { state.withLock { $0.disks.removeAll { $0 == id } } }
-    package func add(_ device: NetworkDevice) async throws {
+    package func add(_ device: NetworkDevice) async throws -> String {
         try failIfToldTo()
         state.withLock { $0.cards.append(device.id) }
+        return "0e/00"
     }
     package func removeNetworkDevice(_ id: String) async throws { state.withLock { $0.cards.removeAll { $0 == id } } }
 

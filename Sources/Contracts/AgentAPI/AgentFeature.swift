@@ -9,8 +9,11 @@ package enum AgentFeature {
     /// The agent holds the limits of a pod's containers together: pod_limits.
     package static let podLimits = "pod-limits"
 
+    /// The agent makes the guest's network equal to a whole network namespace: UpdateNetwork.
+    package static let wholeNetwork = "whole-network"
+
     /// The agent's features.
-    package static let all = [specJSON, portForward, podLimits]
+    package static let all = [specJSON, portForward, podLimits, wholeNetwork]
 
     /// The features of `named` that the host knows.
     package static func known(in named: [String]) -> [String] { all.filter(named.contains) }

@@ -8,7 +8,7 @@ import TTRPC
 package enum NetworkSettings {
     // MARK: Links
 
-    /// Gives the link with the interface's hardware address its name, addresses and MTU, and sets it up.
+    /// Gives the interface's link its name, addresses and MTU, and sets it up.
     /// - Parameter timeout: how long to wait for the link to appear.
     /// - Returns: the interface as it is then.
     /// - Throws: `RPCError` with `invalidArgument` or `notFound`; `SystemError` of the kernel.
@@ -17,60 +17,16 @@ package enum NetworkSettings {
     {
         let plan = try InterfacePlan(interface)
         let socket = try NetlinkSocket()
-        let link = try find(plan, socket, .now + timeout)
-        if link.name != plan.name { try rename(link, to: plan.name, socket) }
-        var settings = NetlinkSocket.Change()
-        settings.mtu = plan.mtu
-        settings.flags = plan.flags
-        settings.isUp = true
+        let link = try GuestLink.find(plan, socket, .now + timeout)
+        try GuestLink.rename(link, to: plan.name, socket)
         let present = try socket.addresses().filter { $0.link == link.index }
         // The kernel manages IPv6 link-local addresses.
         for address in present where address.scope != RouteScope.link && !plan.addresses.contains(address.prefix) {
             try socket.delete(address)
         }
-        try socket.change(link.index, settings)
+        try GuestLink.set(link, plan, socket)
         for prefix in plan.addresses { try socket.add(LinkAddress(link: link.index, prefix: prefix)) }
         return try describe(try socket.link(named: plan.name), socket.addresses())
-    }
-
-    /// Finds the link, or waits for it: after the host has plugged it in, the kernel still has to probe it.
-    private static func find(_ plan: InterfacePlan, _ socket: NetlinkSocket, _ deadline: ContinuousClock.Instant) throws
-        -> Link
-    {
-        // Monitor before the first look, to miss no link that appears in between.
-        let monitor = try NetworkMonitor(.links)
-        while true {
-            if let link = try socket.links().first(where: {
-                $0.hardwareAddress == plan.hardwareAddress && !$0.isLoopback
-            }) {
-                return link
-            }
-            guard try monitor.wait(until: deadline) else {
-                throw RPCError(
-                    .notFound,
-                    "interface.hwAddr: no link with address \(plan.hardwareAddress) has appeared in the guest")
-            }
-        }
-    }
-
-    /// Renames a link, which must be down for that. Another link that has the name gets a temporary one.
-    private static func rename(_ link: Link, to name: String, _ socket: NetlinkSocket) throws {
-        var down = NetlinkSocket.Change()
-        down.isUp = false
-        var named = NetlinkSocket.Change()
-        if let other = try socket.links().first(where: { $0.name == name }) {
-            try socket.change(other.index, down)
-            named.name = "kata\(other.index)tmp"
-            try socket.change(other.index, named)
-            if other.isUp {
-                var up = NetlinkSocket.Change()
-                up.isUp = true
-                try socket.change(other.index, up)
-            }
-        }
-        try socket.change(link.index, down)
-        named.name = name
-        try socket.change(link.index, named)
     }
 
     /// All links with their addresses.
@@ -133,7 +89,8 @@ package enum NetworkSettings {
         let names = Dictionary(try socket.links().map { ($0.index, $0.name) }) { first, _ in first }
         var all = Grpc_Routes()
         for route in try socket.routes() where route.isOrdinary {
-            let wire = Types_Route(route, device: names[route.link] ?? "")
+            var wire = Types_Route(route, device: names[route.link] ?? "")
+            wire.priority = route.priority
             guard wire.device != "lo" else { continue }
             all.routes.append(wire)
         }
@@ -148,21 +105,7 @@ package enum NetworkSettings {
         let socket = try NetlinkSocket()
         let links = try socket.links()
         for (index, wire) in neighbors.enumerated() {
-            let field = "neighbors[\(index)]"
-            guard let link = links.first(where: { $0.name == wire.device }) else {
-                throw RPCError(.invalidArgument, "\(field).device: there is no link \"\(wire.device)\" in the guest")
-            }
-            guard let address = InternetAddress(wire.toIpaddress.address) else {
-                throw RPCError(.invalidArgument, "\(field).toIPAddress: \"\(wire.toIpaddress.address)\" is no address")
-            }
-            guard let hardware = HardwareAddress(wire.lladdr) else {
-                throw RPCError(.invalidArgument, "\(field).lladdr: \"\(wire.lladdr)\" is no hardware address")
-            }
-            try socket.add(
-                Neighbor(
-                    link: link.index, address: address, hardwareAddress: hardware,
-                    state: wire.state == 0 ? NeighborValue.permanent : UInt16(clamping: wire.state),
-                    flags: UInt8(clamping: wire.flags)))
+            try socket.add(Neighbor(wire, field: "neighbors[\(index)]", links: links))
         }
     }
 }

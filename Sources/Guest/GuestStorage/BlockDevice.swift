@@ -46,17 +46,7 @@ package struct BlockDevice: Sendable, Equatable {
     }
 
     private static func find(_ pci: PCIPath, _ sysfs: String) -> BlockDevice? {
-        var path = sysfs + "/devices/pci0000:00"
-        for slot in pci.slots.map(PCIPath.digits) {
-            // <domain>:<bus>:<slot>.<function>; the kernel chooses the bus's number.
-            let function = Files.list(path).first { $0.count == "0000:00:00.0".count && $0.hasSuffix(":\(slot).0") }
-            guard let function else { return nil }
-            path += "/" + function
-        }
-        for virtio in Files.list(path) where virtio.hasPrefix("virtio") {
-            if let device = read(path + "/\(virtio)/block") { return device }
-        }
-        return nil
+        PCIDevice.virtioDirectories(at: pci.slots, sysfs: sysfs).lazy.compactMap { read($0 + "/block") }.first
     }
 
     private static func find(_ address: SCSIAddress, _ sysfs: String) -> BlockDevice? {

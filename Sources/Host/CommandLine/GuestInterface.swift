@@ -30,6 +30,7 @@ package struct GuestInterfaces {
             guard let link = links.interfaces.first(where: { $0.name == setting.name }) else {
                 throw RuntimeError("the guest has no link \(setting.name)")
             }
+            guard link.fault.isEmpty else { throw RuntimeError("link \(setting.name) \(link.fault)") }
             printGuest(GuestInterface(link).json())
         } catch {
             // Otherwise the guest would get it with the next change of the namespace.
@@ -47,7 +48,9 @@ package struct GuestInterfaces {
         guard !name.isEmpty || address != nil else {
             throw RuntimeError("\(file): neither name nor hwAddr says which interface is meant")
         }
-        let found = try all().first { name.isEmpty ? $0.hwAddr == address?.description : $0.name == name }
+        let found = try all().first {
+            $0.fault.isEmpty && (name.isEmpty ? $0.hwAddr == address?.description : $0.name == name)
+        }
         guard let link = found else {
             throw RuntimeError("the guest has no link \(name.isEmpty ? address?.description ?? "" : name)")
         }
@@ -86,9 +89,11 @@ struct GuestInterface: Codable {
     let pciPath: String?
     let type: String?
     let flags: UInt32?
+    /// Why the guest doesn't have this link of the network namespace; nil for those that it has.
+    let fault: String?
 
     private enum CodingKeys: String, CodingKey {
-        case device, name, mtu, hwAddr, pciPath, type
+        case device, name, mtu, hwAddr, pciPath, type, fault
         case addresses = "IPAddresses"
         case flags = "raw_flags"
     }
@@ -96,6 +101,7 @@ struct GuestInterface: Codable {
     init(_ link: Types_Interface) {
         (device, name, mtu, hwAddr) = (link.device, link.name, link.mtu, link.hwAddr)
         (pciPath, type, flags) = (link.devicePath, link.type, link.rawFlags)
+        fault = link.fault.isEmpty ? nil : link.fault
         addresses = link.ipaddresses.map { Address(family: $0.family.rawValue, address: $0.address, mask: $0.mask) }
     }
 

@@ -35,16 +35,19 @@ private struct GuestRoute: Codable {
     let scope: UInt32?
     let family: Int?
     let mtu: UInt32?
+    let metric: UInt32?
 
     init(_ route: Types_Route) {
         (dest, gateway, device, source) = (route.dest, route.gateway, route.device, route.source)
         (scope, family, mtu) = (route.scope, route.family.rawValue, route.mtu)
+        metric = route.priority
     }
 
     var message: Types_Route {
         var route = Types_Route()
         (route.dest, route.gateway, route.device) = (dest ?? "", gateway ?? "", device)
         (route.source, route.scope, route.mtu) = (source ?? "", scope ?? 0, mtu ?? 0)
+        route.priority = metric ?? 0
         route.family = Types_IPFamily(rawValue: family ?? 0) ?? .v4
         return route
     }

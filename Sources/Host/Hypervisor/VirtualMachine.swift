@@ -44,7 +44,8 @@ package protocol VirtualMachine: AnyObject, Sendable {
     func add(_ disk: Disk) async throws -> Disk.Place
     /// - Parameter id: the disk's id. Returns when the guest has released it.
     func removeDisk(_ id: String) async throws
-    func add(_ device: NetworkDevice) async throws
+    /// - Returns: the card's PCI path in the guest, in the format of Kata's agent.
+    func add(_ device: NetworkDevice) async throws -> String
     /// - Parameter id: the network device's id. Returns when the guest has released it.
     func removeNetworkDevice(_ id: String) async throws
 

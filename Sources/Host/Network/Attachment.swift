@@ -11,24 +11,29 @@ package struct Attachment: Sendable {
     package let createdLink: Int32
     /// The link's address while the guest uses the link's real one; nil where it keeps its own.
     package let temporaryAddress: HardwareAddress?
-    /// The name of the guest's device on the host.
-    package let number: Int
+    package let record: Record
+
+    /// The name of the guest's device.
+    package var device: String { "net\(record.number)" }
 
     /// Sets the endpoint up in the calling thread's network namespace; undoes it when something fails.
     ///
-    /// - Parameter resolver: a resolver in the namespace serves the guest, and needs the answers that are meant for
-    ///   it.
-    package static func make(_ endpoint: NetworkPlan.Endpoint, number: Int, queues: Int, resolver: Bool) throws
+    /// - Parameters:
+    ///   - record: of this endpoint.
+    ///   - resolver: a resolver in the namespace serves the guest, and needs the answers that are meant for it.
+    package static func make(_ endpoint: NetworkPlan.Endpoint, _ record: Record, queues: Int, resolver: Bool) throws
         -> Attachment
     {
         let socket = try NetlinkSocket()
-        let name = NetworkPlan.ownName(number)
+        let name = NetworkPlan.ownName(record.number)
         func attachment(
             _ queues: [SharedDescriptor], _ createdLink: Int32 = 0, temporaryAddress: HardwareAddress? = nil
         ) -> Attachment {
-            Attachment(
+            var record = record
+            record.tap = createdLink
+            return Attachment(
                 endpoint: endpoint, queues: queues, createdLink: createdLink, temporaryAddress: temporaryAddress,
-                number: number)
+                record: record)
         }
         switch endpoint.source {
         case .tap: return attachment(try TapDevice.open(endpoint.name, queues: queues))
@@ -37,7 +42,12 @@ package struct Attachment: Sendable {
             let opened = try TapDevice.open(name, queues: queues)
             let tap = try socket.link(named: name)
             try raise(tap.index, endpoint, socket)
-            if endpoint.source == .redirected { try redirect(endpoint, tap.index, resolver, socket) }
+            if endpoint.source == .redirected {
+                try Redirection(
+                    link: endpoint.link, tap: tap.index, ownsDiscipline: record.ownsDiscipline == true, socket
+                )
+                .make(name: endpoint.name, resolver: resolver)
+            }
             return attachment(opened, tap.index)
         case .stacked:
             // The guest has the link's address, so the link must have another.
@@ -58,27 +68,39 @@ package struct Attachment: Sendable {
     /// Restores the link in the calling thread's network namespace. A missing link is no error.
     package func undo() { record.undo() }
 
-    package var record: Record { Record(endpoint, number: number) }
-
     /// Describes how to remove an attachment from a foreign link, for a cleanup after a crash.
     package struct Record: Codable, Equatable, Sendable {
         let link: Int32
         let source: String
         let number: Int
         let hardwareAddress: String
+        /// Whether the link's ingress discipline is the attachment's, and goes with it; nil in a record of an earlier
+        /// version, which had no filters beside others'.
+        let ownsDiscipline: Bool?
+        /// Index of the tap that the link's frames are redirected to; nil while it is not known.
+        fileprivate(set) var tap: Int32?
 
-        /// - Parameter number: the attachment's number, which `make` receives too.
-        package init(_ endpoint: NetworkPlan.Endpoint, number: Int) {
+        /// Reads the link in the calling thread's network namespace.
+        /// - Parameter number: the attachment's number, unique in its sandbox.
+        package init(_ endpoint: NetworkPlan.Endpoint, number: Int) throws {
             link = endpoint.link
             source = endpoint.source.rawValue
             self.number = number
             hardwareAddress = endpoint.hardwareAddress.description
+            ownsDiscipline =
+                try endpoint.source == .redirected && Redirection.mayOwnDiscipline(of: endpoint.link, NetlinkSocket())
         }
 
         package func undo() {
             guard let socket = try? NetlinkSocket() else { return }
             switch NetworkPlan.Endpoint.Source(rawValue: source) {
-            case .redirected: try? socket.deleteIngress(link)
+            case .redirected:
+                guard let ownsDiscipline else {
+                    try? socket.deleteIngress(link)
+                    return
+                }
+                let index = tap ?? (try? socket.link(named: NetworkPlan.ownName(number)))?.index ?? 0
+                Redirection(link: link, tap: index, ownsDiscipline: ownsDiscipline, socket).undo()
             case .stacked:
                 guard let address = HardwareAddress(hardwareAddress) else { return }
                 Attachment.unstack(link, address, NetworkPlan.ownName(number), socket)
@@ -95,35 +117,12 @@ package struct Attachment: Sendable {
         try socket.change(link, change)
     }
 
-    private static func redirect(
-        _ endpoint: NetworkPlan.Endpoint, _ tap: Int32, _ resolver: Bool, _ socket: NetlinkSocket
-    ) throws {
-        do { try socket.addIngress(endpoint.link) } catch {
-            guard error.code == EEXIST else { throw error }
-            throw NetworkError(
-                "link \(endpoint.name) has an ingress queueing discipline already: another sandbox has its packets")
-        }
-        do {
-            try socket.addIngress(tap)
-            if resolver { try allowResolverReplies(endpoint, tap, socket) }
-            try socket.add(IngressRule(priority: 10, .redirect(to: tap)), on: endpoint.link)
-            try socket.add(IngressRule(priority: 10, .redirect(to: endpoint.link)), on: tap)
-        } catch {
-            try? socket.deleteIngress(endpoint.link)
-            throw error
-        }
-    }
-
     /// Lets the namespace's resolver receive its answers from now on.
     package func allowResolverReplies() throws {
-        if endpoint.source == .redirected { try Self.allowResolverReplies(endpoint, createdLink, NetlinkSocket()) }
-    }
-
-    private static func allowResolverReplies(_ endpoint: NetworkPlan.Endpoint, _ tap: Int32, _ socket: NetlinkSocket)
-        throws
-    {
-        try NameResolver.claimPorts()
-        for rule in NameResolver.rules(tap: tap) { try socket.add(rule, on: endpoint.link) }
+        guard endpoint.source == .redirected else { return }
+        try Redirection(
+            link: endpoint.link, tap: createdLink, ownsDiscipline: record.ownsDiscipline == true, try NetlinkSocket()
+        ).allowResolverReplies()
     }
 
     private static func give(_ link: Int32, _ address: HardwareAddress, _ socket: NetlinkSocket) throws {

@@ -146,7 +146,8 @@ package final class NameResolver: Sendable {
 
     /// Directs answers to the namespace. Its resolver asks others from the guest's own address, so their answers and
     /// ARP must reach the namespace, although the link's packets go to the guest.
-    static func rules(tap: Int32) -> [IngressRule] {
+    /// - Parameter priority: the first of three.
+    static func rules(tap: Int32, from priority: UInt16) -> [IngressRule] {
         let udp = UInt32(17) << 16
         let tcp = UInt32(6) << 16
         func answers(_ protocolNumber: UInt32) -> [IngressRule.Match] {
@@ -158,9 +159,9 @@ package final class NameResolver: Sendable {
             ]
         }
         return [
-            IngressRule(protocol: 0x0800, priority: 1, matches: answers(udp), .pass),
-            IngressRule(protocol: 0x0800, priority: 2, matches: answers(tcp), .pass),
-            IngressRule(protocol: 0x0806, priority: 3, .mirror(to: tap)),
+            IngressRule(protocol: EtherType.ipv4, priority: priority, matches: answers(udp), .pass),
+            IngressRule(protocol: EtherType.ipv4, priority: priority + 1, matches: answers(tcp), .pass),
+            IngressRule(protocol: EtherType.arp, priority: priority + 2, .mirror(to: tap)),
         ]
     }
 

@@ -10,11 +10,20 @@ package enum InternetworkingModel: String, Sendable, CaseIterable {
     case none
 }
 
-/// Chooses the links of a namespace that the guest gets, with their settings: a pure function of the view.
+/// Chooses the links of a namespace that the guest gets, and what else it gets: a pure function of the view.
 package struct NetworkPlan: Equatable, Sendable {
+    /// Those with addresses come first.
     package let endpoints: [Endpoint]
+    /// Addresses of the loopback link beside the kernel's own.
+    package let loopback: [LinkAddress]
+    package let loopbackLink: Int32
     package let routes: [Route]
     package let neighbors: [Neighbor]
+    package let rules: [Rule]
+    /// The links in use that the guest doesn't get.
+    package let faults: [LinkFault]
+    /// Other things that the guest doesn't get, each in one line.
+    package let omissions: [String]
 
     /// A link that the guest gets.
     package struct Endpoint: Equatable, Sendable {
@@ -36,7 +45,7 @@ package struct NetworkPlan: Equatable, Sendable {
         package let kind: String
         package let hardwareAddress: HardwareAddress
         package let mtu: UInt32
-        package let addresses: [Prefix]
+        package let addresses: [LinkAddress]
         /// Flags to set: IFF_NOARP where the link has it.
         package let flags: UInt32
         package let source: Source
@@ -47,71 +56,118 @@ package struct NetworkPlan: Equatable, Sendable {
         }
     }
 
-    package static let empty = NetworkPlan(endpoints: [], routes: [], neighbors: [])
+    package static let empty = NetworkPlan(NetworkView(), model: .none)
 
-    private init(endpoints: [Endpoint], routes: [Route], neighbors: [Neighbor]) {
-        (self.endpoints, self.routes, self.neighbors) = (endpoints, routes, neighbors)
-    }
-
-    /// - Throws: `NetworkError` for a link in use that the guest can't get.
-    package init(_ view: NetworkView, model: InternetworkingModel) throws(NetworkError) {
+    /// - Parameter failed: links that could not be given to the guest.
+    package init(_ view: NetworkView, model: InternetworkingModel, failed: [LinkFault] = []) {
         var endpoints: [Endpoint] = []
-        for link in view.links where !link.isLoopback && !Self.isOwnName(link.name) {
-            // IPv6 link-local addresses (scope 253) are made by the kernel; the guest makes its own.
-            let addresses = view.addresses.filter { $0.link == link.index && $0.scope != RouteScope.link }.map(\.prefix)
-            // Skips tunnels that each new namespace has, and links that are still being set up: raising comes last.
-            if addresses.isEmpty || !link.isUp { continue }
-            endpoints.append(
-                Endpoint(
-                    link: link.index, name: link.name, kind: link.kind, hardwareAddress: link.hardwareAddress,
-                    mtu: link.mtu, addresses: addresses, flags: link.flags & 0x80,
-                    source: try Self.source(of: link, model)))
+        var faults = failed
+        let isInner = Self.inner(view.links)
+        // A link that is down is still being set up: raising comes last. Each new namespace has tunnels that are down.
+        for link in view.links where !link.isLoopback && !Self.isOwnName(link.name) && link.isUp {
+            let addresses = Self.addresses(of: link, view)
+            if addresses.isEmpty, isInner(link) { continue }
+            if failed.contains(where: { $0.link == link.index }) { continue }
+            do throws(LinkFault) {
+                let source = try Self.source(of: link, model, hasAddress: !addresses.isEmpty)
+                if addresses.isEmpty, source != .redirected, source != .stacked { continue }
+                endpoints.append(
+                    Endpoint(
+                        link: link.index, name: link.name, kind: link.kind, hardwareAddress: link.hardwareAddress,
+                        mtu: link.mtu, addresses: addresses, flags: link.flags & LinkFlags.noARP, source: source))
+            } catch { faults.append(error) }
         }
-        self.endpoints = endpoints
-        let given = Set(endpoints.map(\.link))
-        // The guest's kernel also makes the routes of addresses (protocol 2), and receives those of routers (9).
-        routes = view.routes.filter {
-            given.contains($0.link) && $0.isOrdinary && $0.protocol != 2
-                && !($0.isIPv6 && $0.protocol == 9)
-        }
-        neighbors = view.neighbors.filter { given.contains($0.link) }
+        self.endpoints = endpoints.filter { !$0.addresses.isEmpty } + endpoints.filter(\.addresses.isEmpty)
+        self.faults = faults
+        let content = NetworkContent(view, given: Set(endpoints.map(\.link)), refused: Set(faults.map(\.link)))
+        (routes, neighbors, rules) = (content.routes, content.neighbors, view.rules)
+        (loopback, loopbackLink, omissions) = (content.loopback, content.loopbackLink, content.omissions)
     }
 
-    /// The endpoints without a link that has gone.
-    package func without(_ link: Int32) -> NetworkPlan {
-        NetworkPlan(
-            endpoints: endpoints.filter { $0.link != link }, routes: routes.filter { $0.link != link },
-            neighbors: neighbors.filter { $0.link != link })
+    /// The reason to refuse the sandbox: the namespace has addresses, and the guest would have none of them.
+    package var refusal: NetworkError? {
+        guard !endpoints.contains(where: { !$0.addresses.isEmpty }) else { return nil }
+        return faults.first(where: \.hasAddress).map { NetworkError($0.description) }
     }
+
+    static func addresses(of link: Link, _ view: NetworkView) -> [LinkAddress] {
+        view.addresses.filter { $0.link == link.index && !$0.isMadeByKernel(for: link) }.map { address in
+            var address = address
+            if address.label == link.name { address.label = nil }
+            return address
+        }
+    }
+
+    /// Tells links whose frames are another link's of the namespace: a bridge's port, the link below a VLAN, one end of
+    /// a veth that has both ends there.
+    private static func inner(_ links: [Link]) -> (Link) -> Bool {
+        let present = Set(links.map(\.index))
+        // A veth's other end is not below it.
+        let bases = Set(links.filter { $0.kind != veth }.map(\.lower))
+        return { link in
+            link.master != 0 || bases.contains(link.index) || link.kind == veth && present.contains(link.lower)
+        }
+    }
+
+    private static let veth = "veth"
 
     static func ownName(_ index: Int) -> String { "tap\(index)_kata" }
 
     private static func isOwnName(_ name: String) -> Bool { name.hasPrefix("tap") && name.hasSuffix("_kata") }
 
-    private static func source(of link: Link, _ model: InternetworkingModel) throws(NetworkError) -> Endpoint.Source {
+    private static func source(of link: Link, _ model: InternetworkingModel, hasAddress: Bool) throws(LinkFault)
+        -> Endpoint.Source
+    {
+        func fault(_ reason: String) -> LinkFault { LinkFault(link, reason, hasAddress: hasAddress) }
         switch link.kind {
         case "tun":
-            guard link.hardwareAddress.bytes.count == 6 else {
-                throw NetworkError("link \(link.name) is a tun device, which carries no Ethernet frames; use a tap")
+            guard link.hardwareAddress.bytes.count == HardwareAddress.ethernetLength else {
+                throw fault("is a tun device, which carries no Ethernet frames; use a tap")
             }
             return .tap
         case "macvtap": return .macvtap
         case "":
-            throw NetworkError(
-                "link \(link.name) is a physical device: a guest can't be given it yet; put a macvlan or a bridge on it"
-            )
-        case _ where link.hardwareAddress.bytes.count != 6:
-            throw NetworkError(
-                "link \(link.name) (\(link.kind)) carries no Ethernet frames and can't be given to a guest")
+            throw fault("is a physical device: a guest can't be given it yet; put a macvlan or a bridge on it")
+        case _ where link.hardwareAddress.bytes.count != HardwareAddress.ethernetLength:
+            throw fault("(\(link.kind)) carries no Ethernet frames and can't be given to a guest")
         default:
             return switch model {
             case .tcfilter: .redirected
             // An ipvlan has the address of its lower link, and a macvlan can't carry another.
-            case .macvtap: link.kind == "veth" ? .stacked : .redirected
+            case .macvtap: link.kind == veth ? .stacked : .redirected
             case .none: .beside
             }
         }
     }
+}
+
+/// A link of the namespace that the guest doesn't get.
+package struct LinkFault: Error, Hashable, CustomStringConvertible {
+    package let link: Int32
+    package let name: String
+    package let kind: String
+    /// Follows the link's name in a sentence, or a colon.
+    package let reason: String
+    package let hasAddress: Bool
+    /// Whether the link is of a kind that can be given: the words of the failure may differ each time.
+    private let isFailure: Bool
+
+    package init(_ link: Link, _ reason: String, hasAddress: Bool) {
+        (self.link, name, kind) = (link.index, link.name, link.kind)
+        (self.reason, self.hasAddress, isFailure) = (reason, hasAddress, false)
+    }
+
+    /// A link that failed on its way to the guest.
+    package init(_ endpoint: NetworkPlan.Endpoint, _ error: any Error) {
+        (link, name, kind) = (endpoint.link, endpoint.name, endpoint.kind)
+        (reason, hasAddress) = ("can't be given to the guest: \(error)", !endpoint.addresses.isEmpty)
+        isFailure = true
+    }
+
+    /// The same for faults that are reported once together.
+    package var key: String { isFailure ? "failure of link \(name)" : description }
+
+    package var description: String { "link \(name) \(reason)" }
 }
 
 /// The reason why a sandbox can't have its network: one line for a person.

@@ -6,6 +6,7 @@ package struct NetworkView: Equatable, Sendable {
     package var addresses: [LinkAddress] = []
     package var routes: [Route] = []
     package var neighbors: [Neighbor] = []
+    package var rules: [Rule] = []
 
     package init() {}
 
@@ -15,12 +16,14 @@ package struct NetworkView: Equatable, Sendable {
     /// readings agree.
     package init(_ socket: NetlinkSocket) throws {
         var before = try Self.read(socket)
-        for _ in 0..<20 {
+        for _ in 0..<Self.maxReadings {
             self = try Self.read(socket)
             if self == before { return }
             before = self
         }
     }
+
+    private static let maxReadings = 20
 
     /// The view without the changes that were made for the guest.
     package func without(_ attachments: [Attachment]) -> NetworkView {
@@ -41,8 +44,14 @@ package struct NetworkView: Equatable, Sendable {
         view.links = try socket.links()
         view.addresses = try socket.addresses()
         view.routes = try socket.routes()
-        // Learned neighbours come and go with traffic. Only permanent ones are configured.
-        view.neighbors = try socket.neighbors().filter(\.isPermanent)
+        // Learned neighbours come and go with traffic. Only permanent ones and proxy entries are configured.
+        view.neighbors = try socket.neighbors().filter { $0.isPermanent || $0.isProxy }
+        // A kernel without rules looks in the tables that the default rules name.
+        let rules = try socket.rules()
+        for isIPv6 in [false, true] {
+            let own = rules.filter { $0.isIPv6 == isIPv6 }
+            view.rules += own.isEmpty ? Rule.defaults.filter { $0.isIPv6 == isIPv6 } : own
+        }
         return view
     }
 }

@@ -25,20 +25,24 @@ package actor SandboxNetwork {
     private let log: Logger
     package nonisolated let namespace: NetworkNamespace
     private let machine: any VirtualMachine
-    private var agent: AgentServiceClient?
+    private var agent: GuestNetwork?
 
-    private var attachments: [Attachment] = []
+    private var cards: [Card] = []
     private let ledger: Ledger
-    /// The ledger's record of each attachment, by the attachment's number.
-    private var written: [Int: Ledger.RecordID] = [:]
     private var lastNumber = -1
-    /// The state that the agent received last.
-    private var lastSent = NetworkPlan.empty
+    /// The state that the agent received last; nil when the guest may have another.
+    private var lastSent: NetworkPlan?
+    /// The links that the guest doesn't get, with their reasons.
+    package private(set) var faults: [LinkFault] = []
+    /// Keys of lines that were logged: each is logged once.
+    private var reported: Set<String> = []
     private var turns = SerialQueue()
     private var isClosed = false
     /// Ends the thread that waits for changes when it is closed.
     private var watcher: Pipe?
     private var resolver: NameResolver?
+    /// The failure of the last change, which is logged once.
+    private var lastProblem: String?
 
     package init(
         _ plan: NetworkSettings, namespace: NetworkNamespace, ledger: Ledger, machine: any VirtualMachine,
@@ -49,10 +53,27 @@ package actor SandboxNetwork {
         executor = LoopExecutor(loop)
     }
 
+    /// A link that the guest has.
+    private struct Card {
+        let attachment: Attachment
+        /// The card's PCI path in the guest.
+        let place: String
+        /// The record that gives the link back after a crash.
+        let record: Ledger.RecordID?
+
+        var endpoint: NetworkPlan.Endpoint { attachment.endpoint }
+    }
+
     /// Sends changes to the guest from now on.
-    package func connect(_ agent: AgentServiceClient) { self.agent = agent }
+    /// - Parameter features: those that the agent has announced (`AgentFeature`).
+    package func connect(_ agent: AgentServiceClient, features: [String]) {
+        self.agent = GuestNetwork(agent: agent, takesAll: features.contains(AgentFeature.wholeNetwork))
+    }
 
     /// Brings the guest to the present state of the namespace. Calls run one after the other.
+    ///
+    /// One link's failure doesn't stop the others.
+    /// - Throws: the first failure that was not there before; also when the guest would have no address at all.
     package func reconcile() async throws {
         let turn = turns.take(on: executor) { try await self.apply() }
         try await turn.value
@@ -60,18 +81,37 @@ package actor SandboxNetwork {
 
     private func apply() async throws {
         guard !isClosed else { return }
-        let model = plan.model
-        let present = attachments
-        let wanted = try await inNamespace {
-            try NetworkPlan(NetworkView(NetlinkSocket()).without(present), model: model)
+        let (model, present) = (plan.model, cards.map(\.attachment))
+        let view = try await inNamespace { try NetworkView(NetlinkSocket()).without(present) }
+        let wanted = NetworkPlan(view, model: model)
+        var failure: (any Error)?
+        for card in cards where !wanted.endpoints.contains(where: card.endpoint.isSameCard) {
+            do { try await remove(card) } catch { failure = failure ?? error }
         }
-        for attachment in attachments where !wanted.endpoints.contains(where: attachment.endpoint.isSameCard) {
-            try await remove(attachment)
+        var failed: [LinkFault] = []
+        for endpoint in wanted.endpoints where !cards.contains(where: { $0.endpoint.isSameCard(as: endpoint) }) {
+            do { try await add(endpoint) } catch {
+                let fault = LinkFault(endpoint, error)
+                failed.append(fault)
+                if fault.hasAddress, !reported.contains(fault.key) { failure = failure ?? error }
+            }
         }
-        for endpoint in wanted.endpoints where !attachments.contains(where: { $0.endpoint.isSameCard(as: endpoint) }) {
-            try await add(endpoint)
+        let carried = failed.isEmpty ? wanted : NetworkPlan(view, model: model, failed: failed)
+        report(carried)
+        do { try await send(carried) } catch { failure = failure ?? error }
+        if let failure = failure ?? carried.refusal { throw failure }
+    }
+
+    /// Logs what the guest doesn't get: each thing once.
+    private func report(_ plan: NetworkPlan) {
+        faults = plan.faults
+        var lines = plan.faults.map { (key: $0.key, line: $0.description) }
+        let others = plan.omissions + (agent?.takesAll == false ? plan.beyondKata.named : [])
+        lines += others.map { (key: $0, line: $0) }
+        reported.formIntersection(lines.map(\.key))
+        for (key, line) in lines where reported.insert(key).inserted {
+            log.warning("not given to the guest", metadata: ["thing": "\(line)"])
         }
-        if let agent { try await send(wanted, to: agent) }
     }
 
     private func add(_ endpoint: NetworkPlan.Endpoint) async throws {
@@ -80,68 +120,60 @@ package actor SandboxNetwork {
         }
         lastNumber += 1
         let (number, queues, resolver) = (lastNumber, plan.queues, resolver != nil)
-        // A namespace that the sandbox made removes its links itself; only one that outlives the sandbox needs a
-        // record.
-        if case .path(let path) = plan.namespace {
-            written[number] = try ledger.add(
-                .link(
-                    record: Attachment.Record(endpoint, number: number), namespace: path, identity: namespace.identity))
-        }
-        let attachment: Attachment
+        let record = try await inNamespace { try Attachment.Record(endpoint, number: number) }
+        var written = try write(record)
         do {
-            attachment = try await inNamespace {
-                try Attachment.make(endpoint, number: number, queues: queues, resolver: resolver)
+            let attachment = try await inNamespace {
+                try Attachment.make(endpoint, record, queues: queues, resolver: resolver)
             }
             do {
-                try await machine.add(
+                // The record now names the tap too.
+                let first = written
+                written = try write(attachment.record)
+                if let first { ledger.forget(first) }
+                let place = try await machine.add(
                     NetworkDevice(
-                        id: "net\(number)", hardwareAddress: endpoint.hardwareAddress.description,
+                        id: attachment.device, hardwareAddress: endpoint.hardwareAddress.description,
                         queues: attachment.queues, vhost: plan.vhost))
+                cards.append(Card(attachment: attachment, place: place, record: written))
             } catch {
                 try? await inNamespace { attachment.undo() }
                 throw error
             }
         } catch {
-            forget(number)
+            if let written { ledger.forget(written) }
             throw error
         }
-        attachments.append(attachment)
+        lastSent = nil
         log.info("link given to the guest", metadata: ["link": "\(endpoint.name)", "kind": "\(endpoint.kind)"])
     }
 
-    private func remove(_ attachment: Attachment) async throws {
-        attachments.removeAll { $0.number == attachment.number }
-        defer { lastSent = lastSent.without(attachment.endpoint.link) }
-        try? await inNamespace { attachment.undo() }
-        forget(attachment.number)
-        try await machine.removeNetworkDevice("net\(attachment.number)")
-        log.info("link taken from the guest", metadata: ["link": "\(attachment.endpoint.name)"])
+    /// Writes to the ledger how to give a link back. A namespace that the sandbox made removes its links itself; only one
+    /// that outlives the sandbox needs a record.
+    private func write(_ record: Attachment.Record) throws -> Ledger.RecordID? {
+        guard case .path(let path) = plan.namespace else { return nil }
+        return try ledger.add(.link(record: record, namespace: path, identity: namespace.identity))
     }
 
-    private func forget(_ number: Int) {
-        if let line = written.removeValue(forKey: number) { ledger.forget(line) }
+    private func remove(_ card: Card) async throws {
+        cards.removeAll { $0.attachment.device == card.attachment.device }
+        lastSent = nil
+        try? await inNamespace { card.attachment.undo() }
+        if let record = card.record { ledger.forget(record) }
+        try await machine.removeNetworkDevice(card.attachment.device)
+        log.info("link taken from the guest", metadata: ["link": "\(card.endpoint.name)"])
     }
 
-    // MARK: The agent
-
-    private func send(_ wanted: NetworkPlan, to agent: AgentServiceClient) async throws {
-        for endpoint in wanted.endpoints where !lastSent.endpoints.contains(endpoint) {
-            var request = Grpc_UpdateInterfaceRequest()
-            request.interface = Types_Interface(endpoint)
-            _ = try await agent.updateInterface(request, timeout: Deadline.network.limit)
+    private func send(_ wanted: NetworkPlan) async throws {
+        guard let agent, wanted != lastSent else { return }
+        let places = Dictionary(cards.map { ($0.endpoint.link, $0.place) }) { first, _ in first }
+        let before = lastSent
+        // After a failure the guest may have a part of it.
+        lastSent = nil
+        if !agent.takesAll, let refused = wanted.beyondKata.refused.first {
+            throw NetworkError("the guest's agent can't take a part of the network namespace: \(refused)")
         }
-        let names = Dictionary(wanted.endpoints.map { ($0.link, $0.name) }) { first, _ in first }
-        if wanted.routes != lastSent.routes || wanted.endpoints != lastSent.endpoints, !wanted.endpoints.isEmpty {
-            var request = Grpc_UpdateRoutesRequest()
-            request.routes.routes = wanted.routes.map { Types_Route($0, device: names[$0.link] ?? "") }
-            _ = try await agent.updateRoutes(request, timeout: Deadline.network.limit)
-        }
-        let news = wanted.neighbors.filter { !lastSent.neighbors.contains($0) }
-        if !news.isEmpty {
-            var request = Grpc_AddARPNeighborsRequest()
-            request.neighbors.arpneighbors = news.map { Types_ARPNeighbor($0, device: names[$0.link] ?? "") }
-            _ = try await agent.addARPNeighbors(request, timeout: Deadline.network.limit)
-        }
+        try await agent.send(wanted, places: places, before: before ?? .empty)
         lastSent = wanted
     }
 
@@ -154,7 +186,7 @@ package actor SandboxNetwork {
         self.resolver = resolver
         try channel.listen(port: NameRelay.datagrams) { resolver.serve(datagrams: $0) }
         try channel.listen(port: NameRelay.connections) { resolver.serve(connection: $0) }
-        let present = attachments
+        let present = cards.map(\.attachment)
         try await inNamespace { for attachment in present { try attachment.allowResolverReplies() } }
     }
 
@@ -168,7 +200,7 @@ package actor SandboxNetwork {
         watcher = consume pipe
         try startThread("network") { [namespace, weak self] in
             let stop = FileDescriptor(owning: end)
-            guard (try? namespace.enter()) != nil, let monitor = try? NetworkMonitor([.links, .addresses, .routes])
+            guard (try? namespace.enter()) != nil, let monitor = try? NetworkMonitor(.all)
             else { return }
             while (try? monitor.wait(until: nil, stop: stop.raw)) == true {
                 while (try? monitor.wait(until: .now + Deadline.burst.limit, stop: stop.raw)) == true {}
@@ -178,11 +210,17 @@ package actor SandboxNetwork {
     }
 
     private nonisolated func changed() {
-        Task(executorPreference: executor) {
-            do { try await self.reconcile() } catch {
-                self.log.warning(
-                    "a change of the network namespace did not reach the guest", metadata: ["error": "\(error)"])
-            }
+        Task(executorPreference: executor) { await self.follow() }
+    }
+
+    private func follow() async {
+        do {
+            try await reconcile()
+            lastProblem = nil
+        } catch {
+            guard lastProblem != "\(error)" else { return }
+            lastProblem = "\(error)"
+            log.warning("a change of the network namespace did not reach the guest", metadata: ["error": "\(error)"])
         }
     }
 
@@ -192,10 +230,10 @@ package actor SandboxNetwork {
         watcher = nil
         resolver?.close()
         await turns.finished()
-        let attachments = attachments
+        let attachments = cards.map(\.attachment)
         try? await inNamespace { for attachment in attachments { attachment.undo() } }
-        for attachment in attachments { forget(attachment.number) }
-        self.attachments = []
+        for card in cards { if let record = card.record { ledger.forget(record) } }
+        cards = []
     }
 
     /// Runs `body` on a new thread in the namespace; the thread ends with it.
@@ -205,18 +243,5 @@ package actor SandboxNetwork {
             try namespace.enter()
             return try body()
         }
-    }
-}
-
-extension Types_Interface {
-    init(_ endpoint: NetworkPlan.Endpoint) {
-        self.init()
-        device = endpoint.name
-        name = endpoint.name
-        hwAddr = endpoint.hardwareAddress.description
-        mtu = UInt64(endpoint.mtu)
-        type = endpoint.kind
-        rawFlags = endpoint.flags
-        ipaddresses = endpoint.addresses.map(Types_IPAddress.init)
     }
 }

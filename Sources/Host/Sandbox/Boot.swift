@@ -89,7 +89,7 @@ extension Sandbox {
 
     private func setUp(_ machine: inout RunningMachine) async throws {
         try await createGuestSandbox(&machine)
-        await network?.connect(machine.agent)
+        await network?.connect(machine.agent, features: machine.agentFeatures)
         try await network?.reconcile()
         try await network?.watch()
         try await cgroupsEntered()

@@ -93,6 +93,11 @@ package actor Sandbox {
     /// Brings the guest's network to the present state of the network namespace.
     package func reconcileNetwork() async throws { try await network?.reconcile() }
 
+    /// The links of the network namespace that the guest doesn't get, as entries for a list of its links.
+    package var missingLinks: [Types_Interface] {
+        get async { await network?.faults.map(\.listed) ?? [] }
+    }
+
     package var isEmpty: Bool { containers.isEmpty }
 
     /// The sandbox's containers, when all have ended and wait for deletion.

@@ -6,8 +6,11 @@ import TTRPC
 /// These methods report, and set routes. Calls that change a container go through the task API, which tracks its state.
 package enum GuestQueries {
     private static let methods = [
-        "ListProcesses", "StatsContainer", "GetMetrics", "ListInterfaces", "ListRoutes", "UpdateRoutes",
+        "ListProcesses", "StatsContainer", "GetMetrics", listInterfaces, "ListRoutes", "UpdateRoutes",
     ]
+
+    /// The answer also names the links of the network namespace that the guest doesn't have.
+    private static let listInterfaces = "ListInterfaces"
 
     /// Makes the guest's network equal to the sandbox's network namespace. The answer is that of ListInterfaces.
     package static let follow = "FollowNetwork"
@@ -17,9 +20,14 @@ package enum GuestQueries {
             guard methods.contains(method) || method == follow else { return nil }
             return try await mappingErrorsToRPC {
                 let sandbox = try sandboxes.current()
-                guard method == follow else { return try await sandbox.ask(agent: method, payload) }
-                try await sandbox.reconcileNetwork()
-                return try await sandbox.ask(agent: "ListInterfaces", payload)
+                if method == follow { try await sandbox.reconcileNetwork() }
+                guard method == follow || method == listInterfaces else {
+                    return try await sandbox.ask(agent: method, payload)
+                }
+                // Messages that follow one another are one with the fields of both.
+                let missing = await sandbox.missingLinks
+                return try await sandbox.ask(agent: listInterfaces, payload)
+                    + Grpc_Interfaces.with { $0.interfaces = missing }.serializedBytes()
             }
         }
     }

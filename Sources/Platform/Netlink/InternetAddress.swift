@@ -61,12 +61,15 @@ package struct Prefix: Hashable, Sendable, CustomStringConvertible {
 package struct HardwareAddress: Hashable, Sendable, CustomStringConvertible {
     package let bytes: [UInt8]
 
+    /// The length of an Ethernet address.
+    package static let ethernetLength = 6
+
     package init(bytes: [UInt8]) { self.bytes = bytes }
 
     package init?(_ text: String) {
         let parts = text.split(separator: ":", omittingEmptySubsequences: false)
         let bytes = parts.compactMap { $0.count == 2 ? UInt8($0, radix: 16) : nil }
-        guard bytes.count == parts.count, bytes.count == 6 else { return nil }
+        guard bytes.count == parts.count, bytes.count == Self.ethernetLength else { return nil }
         self.bytes = bytes
     }
 

@@ -8,7 +8,7 @@ package struct Link: Equatable, Sendable {
     package var flags: UInt32
     /// `veth`, `macvlan` …; empty for a physical link.
     package var kind: String
-    /// The link below, or a veth's other end; 0 for none.
+    /// The link below, or a veth's other end; 0 for none, or one of another namespace.
     package var lower: Int32
     package var master: Int32
 
@@ -36,7 +36,8 @@ package struct Link: Equatable, Sendable {
         hardwareAddress = HardwareAddress(bytes: attributes.bytes(LinkAttribute.hardwareAddress) ?? [])
         mtu = attributes.number(LinkAttribute.mtu) ?? 0
         kind = attributes.nested(LinkAttribute.info)?.text(LinkAttribute.kind) ?? ""
-        lower = Int32(bitPattern: attributes.number(LinkAttribute.lower) ?? 0)
+        let isElsewhere = attributes.bytes(LinkAttribute.lowerNamespace) != nil
+        lower = isElsewhere ? 0 : Int32(bitPattern: attributes.number(LinkAttribute.lower) ?? 0)
         master = Int32(bitPattern: attributes.number(LinkAttribute.master) ?? 0)
     }
 }

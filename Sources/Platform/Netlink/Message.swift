@@ -8,7 +8,7 @@ struct MessageWriter {
     }
 
     mutating func attribute(_ type: UInt16, _ content: [UInt8]) {
-        put(UInt16(4 + content.count))
+        put(UInt16(clamping: 4 + content.count))
         put(type)
         bytes += content
         while bytes.count % 4 != 0 { bytes.append(0) }
@@ -27,6 +27,8 @@ struct MessageWriter {
         body(&inner)
         attribute(type | AttributeType.nested, inner.bytes)
     }
+
+    mutating func append(_ other: MessageWriter) { bytes += other.bytes }
 }
 
 /// One message of a datagram: nlmsghdr and what follows it.
@@ -85,29 +87,39 @@ package struct NetlinkMessage: Equatable, Sendable {
 
 /// The attributes of a message by type; a later one replaces an earlier one.
 struct Attributes {
-    private var values: [UInt16: ArraySlice<UInt8>] = [:]
+    /// A list: messages have few attributes, and dumps have many messages.
+    private var values: [(type: UInt16, content: ArraySlice<UInt8>)] = []
+    private static let usualCount = 8
 
     init(_ bytes: ArraySlice<UInt8>) {
+        values.reserveCapacity(Self.usualCount)
         var rest = bytes
         while rest.count >= 4 {
             let length = Int(rest.number(at: 0, as: UInt16.self))
             guard length >= 4, length <= rest.count else { return }
-            values[rest.number(at: 2, as: UInt16.self) & AttributeType.mask] = rest.dropFirst(4).prefix(length - 4)
+            let type = rest.number(at: 2, as: UInt16.self) & AttributeType.mask
+            values.append((type, rest.dropFirst(4).prefix(length - 4)))
             rest = rest.dropFirst(aligned(length))
         }
     }
 
-    func bytes(_ type: UInt16) -> [UInt8]? { values[type].map(Array.init) }
+    private func slice(_ type: UInt16) -> ArraySlice<UInt8>? { values.last { $0.type == type }?.content }
+
+    func bytes(_ type: UInt16) -> [UInt8]? { slice(type).map(Array.init) }
 
     func number(_ type: UInt16) -> UInt32? {
-        values[type].flatMap { $0.count >= 4 ? $0.number(at: 0, as: UInt32.self) : nil }
+        slice(type).flatMap { $0.count >= 4 ? $0.number(at: 0, as: UInt32.self) : nil }
     }
 
     func text(_ type: UInt16) -> String? {
-        values[type].map { String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self) }
+        slice(type).map { String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self) }
     }
 
-    func nested(_ type: UInt16) -> Attributes? { values[type].map(Attributes.init) }
+    func nested(_ type: UInt16) -> Attributes? { slice(type).map(Attributes.init) }
+
+    var all: [UInt16: [UInt8]] {
+        [UInt16: [UInt8]](values.map { ($0.type, Array($0.content)) }) { _, later in later }
+    }
 }
 
 extension ArraySlice<UInt8> {
@@ -121,4 +133,4 @@ extension ArraySlice<UInt8> {
 }
 
 /// A length with its padding (NLMSG_ALIGN and NLA_ALIGN: four bytes).
-private func aligned(_ length: Int) -> Int { (length + 3) & ~3 }
+func aligned(_ length: Int) -> Int { (length + 3) & ~3 }

@@ -1,15 +1,19 @@
 /// An entry of the neighbour table: ARP's and NDP's (RTM_NEWNEIGH).
-package struct Neighbor: Equatable, Sendable {
+package struct Neighbor: Hashable, Sendable {
+    /// 0: every link, of a proxy entry.
     package var link: Int32
     package var address: InternetAddress
+    /// Empty for a proxy entry.
     package var hardwareAddress: HardwareAddress
     /// NUD_*, such as `NeighborValue.permanent`.
     package var state: UInt16
-    /// NTF_*.
+    /// NTF_*, such as `NeighborValue.proxy`.
     package var flags: UInt8
 
     /// Whether it was set by hand and never expires.
     package var isPermanent: Bool { state == NeighborValue.permanent }
+    /// Whether this machine answers for the address.
+    package var isProxy: Bool { flags & NeighborValue.proxy != 0 }
 
     package init(
         link: Int32, address: InternetAddress, hardwareAddress: HardwareAddress,
@@ -21,6 +25,13 @@ package struct Neighbor: Equatable, Sendable {
         self.hardwareAddress = hardwareAddress
         self.state = state
         self.flags = flags
+    }
+
+    /// Makes an entry by which this machine answers for an address.
+    package init(proxyOn link: Int32, _ address: InternetAddress) {
+        self.init(
+            link: link, address: address, hardwareAddress: HardwareAddress(bytes: []), state: 0,
+            flags: NeighborValue.proxy)
     }
 
     /// Size of struct ndmsg.
@@ -47,7 +58,16 @@ package struct Neighbor: Equatable, Sendable {
         writer.put(flags)
         writer.put(UInt8(0))
         writer.attribute(NeighborValue.address, address.bytes)
-        writer.attribute(NeighborValue.hardwareAddress, hardwareAddress.bytes)
+        if !hardwareAddress.bytes.isEmpty {
+            writer.attribute(NeighborValue.hardwareAddress, hardwareAddress.bytes)
+        }
         return writer.bytes
+    }
+
+    /// The header that asks for all proxy entries.
+    static var proxies: [UInt8] {
+        var header = [UInt8](repeating: 0, count: headerSize)
+        header[10] = NeighborValue.proxy
+        return header
     }
 }

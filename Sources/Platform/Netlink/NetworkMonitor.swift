@@ -4,13 +4,16 @@ import LinuxKernel
 
 /// Reports changes of the calling thread's network namespace.
 package struct NetworkMonitor: ~Copyable, Sendable {
-    /// The kinds of objects to watch: RTMGRP_* (rtnetlink(7)), of IPv4 and IPv6.
+    /// The kinds of objects to watch: a bit for each group of rtnetlink(7) (RTNLGRP_*, from 1), of IPv4 and IPv6.
     package struct Groups: OptionSet, Sendable {
         package let rawValue: UInt32
         package init(rawValue: UInt32) { self.rawValue = rawValue }
-        package static let links = Groups(rawValue: 0x1)
-        package static let addresses = Groups(rawValue: 0x10 | 0x100)
-        package static let routes = Groups(rawValue: 0x40 | 0x400)
+        package static let links = Groups(rawValue: 1 << 0)
+        package static let neighbors = Groups(rawValue: 1 << 2)
+        package static let addresses = Groups(rawValue: 1 << 4 | 1 << 8)
+        package static let routes = Groups(rawValue: 1 << 6 | 1 << 10 | 1 << 31)
+        package static let rules = Groups(rawValue: 1 << 7 | 1 << 18)
+        package static let all: Groups = [links, neighbors, addresses, routes, rules]
     }
 
     private let descriptor: FileDescriptor
@@ -23,23 +26,33 @@ package struct NetworkMonitor: ~Copyable, Sendable {
     /// Blocks until something changes.
     /// - Returns: false when the time is over or `stop` is readable.
     package func wait(until deadline: ContinuousClock.Instant?, stop: Int32 = -1) throws(SystemError) -> Bool {
-        var ready = [
-            pollfd(fd: descriptor.raw, events: Int16(POLLIN), revents: 0),
-            pollfd(fd: stop, events: Int16(POLLIN), revents: 0),
-        ]
-        var limit = Int32(-1)
-        if let deadline {
-            let rest = (deadline - ContinuousClock.now) / .milliseconds(1)
-            guard rest > 0 else { return false }
-            limit = Int32(clamping: Int(rest.rounded(.up)))
+        while true {
+            var ready = [
+                pollfd(fd: descriptor.raw, events: Int16(POLLIN), revents: 0),
+                pollfd(fd: stop, events: Int16(POLLIN), revents: 0),
+            ]
+            var limit = Int32(-1)
+            if let deadline {
+                let rest = (deadline - ContinuousClock.now) / .milliseconds(1)
+                guard rest > 0 else { return false }
+                limit = Int32(clamping: Int(rest.rounded(.up)))
+            }
+            guard try check("wait for", "the network", { unsafe poll(&ready, nfds_t(ready.count), limit) }) > 0,
+                ready[1].revents == 0
+            else {
+                return false
+            }
+            // Lost messages (ENOBUFS) are a change too: the caller lists everything again.
+            let (bytes, count) = unsafe readBytes(upTo: 65536) {
+                unsafe recv(descriptor.raw, $0.baseAddress, $0.count, 0)
+            }
+            if count < 0 || NetlinkMessage.parse(bytes).contains(where: Self.isChange) { return true }
         }
-        guard try check("wait for", "the network", { unsafe poll(&ready, nfds_t(ready.count), limit) }) > 0,
-            ready[1].revents == 0
-        else {
-            return false
-        }
-        // Lost messages (ENOBUFS) are a change too: the caller lists everything again.
-        _ = unsafe readBytes(upTo: 65536) { unsafe recv(descriptor.raw, $0.baseAddress, $0.count, 0) }
-        return true
+    }
+
+    /// Whether a message is about something that was configured. Neighbours are learned all the time.
+    private static func isChange(_ message: NetlinkMessage) -> Bool {
+        guard message.type == MessageType.newNeighbor, let neighbor = Neighbor(message.payload) else { return true }
+        return neighbor.isPermanent || neighbor.isProxy
     }
 }

@@ -42,7 +42,7 @@ package struct IngressRule: Equatable, Sendable {
     /// struct tcmsg and attributes for RTM_NEWTFILTER.
     func payload(on link: Int32) -> [UInt8] {
         var writer = TrafficControl.header(
-            link, handle: 0, parent: TrafficValue.ingressHandle,
+            link, handle: 0, parent: TrafficValue.ingressFilters,
             info: UInt32(priority) << 16 | UInt32(`protocol`.bigEndian))
         writer.attribute(TrafficAttribute.kind, "u32")
         writer.nested(TrafficAttribute.options) { options in
@@ -83,7 +83,59 @@ package struct IngressRule: Equatable, Sendable {
     }
 }
 
+/// A filter at a link's ingress, of any program's.
+package struct IngressFilter: Equatable, Sendable {
+    package let priority: UInt16
+    /// ETH_P_*.
+    package let `protocol`: UInt16
+    /// The link that the filter's first action redirects or copies to; nil where it does neither, 0 where the link has
+    /// gone.
+    package let target: Int32?
+
+    init?(_ payload: [UInt8]) {
+        guard payload.count >= TrafficControl.headerSize else { return nil }
+        let info = payload[...].number(at: 16, as: UInt32.self)
+        (priority, `protocol`) = (UInt16(info >> 16), UInt16(truncatingIfNeeded: info).bigEndian)
+        let action = Attributes(payload[TrafficControl.headerSize...]).nested(TrafficAttribute.options)?
+            .nested(TrafficAttribute.actions)?.nested(TrafficAttribute.firstAction)
+        let parameters =
+            action?.text(TrafficAttribute.actionKind) == "mirred"
+            ? action?.nested(TrafficAttribute.actionOptions)?.bytes(TrafficAttribute.mirredParameters) : nil
+        target = parameters.flatMap {
+            $0.count >= TrafficValue.mirredLinkOffset + 4
+                ? $0[...].number(at: TrafficValue.mirredLinkOffset, as: Int32.self) : nil
+        }
+    }
+}
+
+/// A queueing discipline (RTM_NEWQDISC).
+struct QueueingDiscipline: Equatable {
+    let link: Int32
+    let parent: UInt32
+    let kind: String
+
+    init?(_ payload: [UInt8]) {
+        guard payload.count >= TrafficControl.headerSize,
+            let kind = Attributes(payload[TrafficControl.headerSize...]).text(TrafficAttribute.kind)
+        else { return nil }
+        link = payload[...].number(at: 4, as: Int32.self)
+        parent = payload[...].number(at: 12, as: UInt32.self)
+        self.kind = kind
+    }
+}
+
 enum TrafficControl {
+    /// Size of struct tcmsg.
+    static let headerSize = 20
+
+    /// The message that names all ingress filters of a link with a priority and protocol; 0: any.
+    static func filters(_ link: Int32, priority: UInt16 = 0, protocol: UInt16 = 0) -> [UInt8] {
+        header(
+            link, handle: 0, parent: TrafficValue.ingressFilters,
+            info: UInt32(priority) << 16 | UInt32(`protocol`.bigEndian)
+        ).bytes
+    }
+
     /// Starts a message with struct tcmsg.
     static func header(_ link: Int32, handle: UInt32, parent: UInt32, info: UInt32 = 0) -> MessageWriter {
         var writer = MessageWriter()

@@ -39,7 +39,8 @@ struct Network: ParsableCommand {
 
     struct ListInterfaces: ParsableCommand {
         static let configuration = CommandConfiguration(
-            commandName: "list-ifaces", abstract: "Prints the guest's network interfaces as JSON.")
+            commandName: "list-ifaces",
+            abstract: "Prints the guest's network interfaces as JSON, and those it does not get with their fault.")
         @Argument(help: "The container's id.") var id: String
         @ParentCommand var network: Network
 

@@ -29,6 +29,7 @@ package protocol AgentService: Sendable {
     func listInterfaces(_ request: Grpc_ListInterfacesRequest, _ context: CallContext) async throws -> Grpc_Interfaces
     func listRoutes(_ request: Grpc_ListRoutesRequest, _ context: CallContext) async throws -> Grpc_Routes
     func addARPNeighbors(_ request: Grpc_AddARPNeighborsRequest, _ context: CallContext) async throws -> Google_Protobuf_Empty
+    func updateNetwork(_ request: Grpc_UpdateNetworkRequest, _ context: CallContext) async throws -> Google_Protobuf_Empty
     func getIPTables(_ request: Grpc_GetIPTablesRequest, _ context: CallContext) async throws -> Grpc_GetIPTablesResponse
     func setIPTables(_ request: Grpc_SetIPTablesRequest, _ context: CallContext) async throws -> Grpc_SetIPTablesResponse
     func onlineCPUMem(_ request: Grpc_OnlineCPUMemRequest, _ context: CallContext) async throws -> Google_Protobuf_Empty
@@ -76,6 +77,7 @@ extension AgentService {
         case "ListInterfaces": try await unary(payload, context, listInterfaces)
         case "ListRoutes": try await unary(payload, context, listRoutes)
         case "AddARPNeighbors": try await unary(payload, context, addARPNeighbors)
+        case "UpdateNetwork": try await unary(payload, context, updateNetwork)
         case "GetIPTables": try await unary(payload, context, getIPTables)
         case "SetIPTables": try await unary(payload, context, setIPTables)
         case "OnlineCPUMem": try await unary(payload, context, onlineCPUMem)
@@ -189,6 +191,10 @@ extension AgentService {
 
     package func addARPNeighbors(_ request: Grpc_AddARPNeighborsRequest, _ context: CallContext) async throws -> Google_Protobuf_Empty {
         throw RPCError(.unimplemented, "grpc.AgentService/AddARPNeighbors is not implemented")
+    }
+
+    package func updateNetwork(_ request: Grpc_UpdateNetworkRequest, _ context: CallContext) async throws -> Google_Protobuf_Empty {
+        throw RPCError(.unimplemented, "grpc.AgentService/UpdateNetwork is not implemented")
     }
 
     package func getIPTables(_ request: Grpc_GetIPTablesRequest, _ context: CallContext) async throws -> Grpc_GetIPTablesResponse {
@@ -353,6 +359,10 @@ package struct AgentServiceClient: Sendable {
 
     package func addARPNeighbors(_ request: Grpc_AddARPNeighborsRequest, timeout: Duration?) async throws -> Google_Protobuf_Empty {
         try await client.call("grpc.AgentService", "AddARPNeighbors", request, timeout: timeout)
+    }
+
+    package func updateNetwork(_ request: Grpc_UpdateNetworkRequest, timeout: Duration?) async throws -> Google_Protobuf_Empty {
+        try await client.call("grpc.AgentService", "UpdateNetwork", request, timeout: timeout)
     }
 
     package func getIPTables(_ request: Grpc_GetIPTablesRequest, timeout: Duration?) async throws -> Grpc_GetIPTablesResponse {

@@ -684,6 +684,27 @@ package nonisolated struct Grpc_ARPNeighbors: Sendable {
   package init() {}
 }
 
+package nonisolated struct Grpc_UpdateNetworkRequest: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  package var network: Types_Network {
+    get {_network ?? Types_Network()}
+    set {_network = newValue}
+  }
+  /// Returns true if `network` has been explicitly set.
+  package var hasNetwork: Bool {self._network != nil}
+  /// Clears the value of `network`. Subsequent reads from it will return its default value.
+  package mutating func clearNetwork() {self._network = nil}
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package init() {}
+
+  fileprivate var _network: Types_Network? = nil
+}
+
 package nonisolated struct Grpc_GetIPTablesRequest: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
@@ -2716,6 +2737,40 @@ nonisolated extension Grpc_ARPNeighbors: SwiftProtobuf.Message, SwiftProtobuf._M
 
   package static func ==(lhs: Grpc_ARPNeighbors, rhs: Grpc_ARPNeighbors) -> Bool {
     if lhs.arpneighbors != rhs.arpneighbors {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Grpc_UpdateNetworkRequest: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".UpdateNetworkRequest"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}network\0")
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularMessageField(value: &self._network) }()
+      default: break
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    // The use of inline closures is to circumvent an issue where the compiler
+    // allocates stack space for every if/case branch local when no optimizations
+    // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
+    // https://github.com/apple/swift-protobuf/issues/1182
+    try { if let v = self._network {
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 1)
+    } }()
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: Grpc_UpdateNetworkRequest, rhs: Grpc_UpdateNetworkRequest) -> Bool {
+    if lhs._network != rhs._network {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

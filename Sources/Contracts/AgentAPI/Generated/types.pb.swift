@@ -10,6 +10,11 @@
 
 /// Network and volume values of the agent's API.
 
+#if canImport(FoundationEssentials)
+import FoundationEssentials
+#else
+import Foundation
+#endif
 import SwiftProtobuf
 
 // If the compiler emits an error on this type, it is because this file
@@ -127,31 +132,184 @@ package nonisolated struct Types_Interface: Sendable {
 
   package var rawFlags: UInt32 = 0
 
+  /// Instead of IPAddresses, for agents that name "whole-network".
+  package var addresses: [Types_Address] = []
+
+  /// In lists: why the guest doesn't have this link of its network namespace.
+  package var fault: String = String()
+
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
   package init() {}
 }
 
-package nonisolated struct Types_Route: Sendable {
+/// An address of a link, as the kernel has it (rtnetlink(7), RTM_NEWADDR).
+package nonisolated struct Types_Address: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
   // methods supported on all messages.
 
-  package var dest: String = String()
+  /// 10.1.0.2/24
+  package var address: String = String()
 
-  package var gateway: String = String()
+  package var peer: String = String()
 
-  package var device: String = String()
+  package var broadcast: String = String()
 
-  package var source: String = String()
+  package var label: String = String()
 
   package var scope: UInt32 = 0
 
-  package var family: Types_IPFamily = .v4
-
+  /// IFA_F_*
   package var flags: UInt32 = 0
 
-  package var mtu: UInt32 = 0
+  package var priority: UInt32 = 0
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package init() {}
+}
+
+package nonisolated struct Types_Route: @unchecked Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  package var dest: String {
+    get {_storage._dest}
+    set {_uniqueStorage()._dest = newValue}
+  }
+
+  package var gateway: String {
+    get {_storage._gateway}
+    set {_uniqueStorage()._gateway = newValue}
+  }
+
+  package var device: String {
+    get {_storage._device}
+    set {_uniqueStorage()._device = newValue}
+  }
+
+  package var source: String {
+    get {_storage._source}
+    set {_uniqueStorage()._source = newValue}
+  }
+
+  package var scope: UInt32 {
+    get {_storage._scope}
+    set {_uniqueStorage()._scope = newValue}
+  }
+
+  package var family: Types_IPFamily {
+    get {_storage._family}
+    set {_uniqueStorage()._family = newValue}
+  }
+
+  package var flags: UInt32 {
+    get {_storage._flags}
+    set {_uniqueStorage()._flags = newValue}
+  }
+
+  package var mtu: UInt32 {
+    get {_storage._mtu}
+    set {_uniqueStorage()._mtu = newValue}
+  }
+
+  /// The fields from 1001 on are for agents that name "whole-network". In lists, 0 is the kernel's usual value.
+  package var table: UInt32 {
+    get {_storage._table}
+    set {_uniqueStorage()._table = newValue}
+  }
+
+  package var priority: UInt32 {
+    get {_storage._priority}
+    set {_uniqueStorage()._priority = newValue}
+  }
+
+  package var `protocol`: UInt32 {
+    get {_storage._protocol}
+    set {_uniqueStorage()._protocol = newValue}
+  }
+
+  /// RTN_*
+  package var type: UInt32 {
+    get {_storage._type}
+    set {_uniqueStorage()._type = newValue}
+  }
+
+  package var typeOfService: UInt32 {
+    get {_storage._typeOfService}
+    set {_uniqueStorage()._typeOfService = newValue}
+  }
+
+  /// Instead of gateway, device and flags.
+  package var nextHops: [Types_NextHop] {
+    get {_storage._nextHops}
+    set {_uniqueStorage()._nextHops = newValue}
+  }
+
+  /// Values by RTAX_*, instead of mtu.
+  package var metrics: Dictionary<UInt32,Data> {
+    get {_storage._metrics}
+    set {_uniqueStorage()._metrics = newValue}
+  }
+
+  package var preference: UInt32 {
+    get {_storage._preference}
+    set {_uniqueStorage()._preference = newValue}
+  }
+
+  package var sourcePrefix: String {
+    get {_storage._sourcePrefix}
+    set {_uniqueStorage()._sourcePrefix = newValue}
+  }
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package init() {}
+
+  fileprivate var _storage = _StorageClass.defaultInstance
+}
+
+package nonisolated struct Types_NextHop: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  package var device: String = String()
+
+  package var gateway: String = String()
+
+  package var onLink: Bool = false
+
+  package var weight: UInt32 = 0
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package init() {}
+}
+
+/// A rule that chooses a routing table (ip-rule(8)).
+package nonisolated struct Types_Rule: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  package var family: Types_IPFamily = .v4
+
+  package var destinationLength: UInt32 = 0
+
+  package var sourceLength: UInt32 = 0
+
+  package var typeOfService: UInt32 = 0
+
+  /// FR_ACT_*
+  package var action: UInt32 = 0
+
+  package var inverted: Bool = false
+
+  /// Values by FRA_*, as the kernel gives them.
+  package var attributes: Dictionary<UInt32,Data> = [:]
 
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
@@ -185,6 +343,25 @@ package nonisolated struct Types_ARPNeighbor: Sendable {
   package init() {}
 
   fileprivate var _toIpaddress: Types_IPAddress? = nil
+}
+
+/// What a network namespace holds.
+package nonisolated struct Types_Network: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  package var interfaces: [Types_Interface] = []
+
+  package var routes: [Types_Route] = []
+
+  package var neighbors: [Types_ARPNeighbor] = []
+
+  package var rules: [Types_Rule] = []
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package init() {}
 }
 
 // MARK: - Code below here is support for the SwiftProtobuf runtime.
@@ -241,7 +418,7 @@ nonisolated extension Types_IPAddress: SwiftProtobuf.Message, SwiftProtobuf._Mes
 
 nonisolated extension Types_Interface: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".Interface"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}device\0\u{1}name\0\u{1}IPAddresses\0\u{1}mtu\0\u{1}hwAddr\0\u{1}devicePath\0\u{1}type\0\u{3}raw_flags\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}device\0\u{1}name\0\u{1}IPAddresses\0\u{1}mtu\0\u{1}hwAddr\0\u{1}devicePath\0\u{1}type\0\u{3}raw_flags\0\u{2}a\u{f}addresses\0\u{1}fault\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -257,6 +434,8 @@ nonisolated extension Types_Interface: SwiftProtobuf.Message, SwiftProtobuf._Mes
       case 6: try { try decoder.decodeSingularStringField(value: &self.devicePath) }()
       case 7: try { try decoder.decodeSingularStringField(value: &self.type) }()
       case 8: try { try decoder.decodeSingularUInt32Field(value: &self.rawFlags) }()
+      case 1001: try { try decoder.decodeRepeatedMessageField(value: &self.addresses) }()
+      case 1002: try { try decoder.decodeSingularStringField(value: &self.fault) }()
       default: break
       }
     }
@@ -287,6 +466,12 @@ nonisolated extension Types_Interface: SwiftProtobuf.Message, SwiftProtobuf._Mes
     if self.rawFlags != 0 {
       try visitor.visitSingularUInt32Field(value: self.rawFlags, fieldNumber: 8)
     }
+    if !self.addresses.isEmpty {
+      try visitor.visitRepeatedMessageField(value: self.addresses, fieldNumber: 1001)
+    }
+    if !self.fault.isEmpty {
+      try visitor.visitSingularStringField(value: self.fault, fieldNumber: 1002)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -299,14 +484,16 @@ nonisolated extension Types_Interface: SwiftProtobuf.Message, SwiftProtobuf._Mes
     if lhs.devicePath != rhs.devicePath {return false}
     if lhs.type != rhs.type {return false}
     if lhs.rawFlags != rhs.rawFlags {return false}
+    if lhs.addresses != rhs.addresses {return false}
+    if lhs.fault != rhs.fault {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
 }
 
-nonisolated extension Types_Route: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
-  package static let protoMessageName: String = _protobuf_package + ".Route"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}dest\0\u{1}gateway\0\u{1}device\0\u{1}source\0\u{1}scope\0\u{1}family\0\u{1}flags\0\u{1}mtu\0")
+nonisolated extension Types_Address: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".Address"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}address\0\u{1}peer\0\u{1}broadcast\0\u{1}label\0\u{1}scope\0\u{1}flags\0\u{1}priority\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -314,56 +501,334 @@ nonisolated extension Types_Route: SwiftProtobuf.Message, SwiftProtobuf._Message
       // allocates stack space for every case branch when no optimizations are
       // enabled. https://github.com/apple/swift-protobuf/issues/1034
       switch fieldNumber {
-      case 1: try { try decoder.decodeSingularStringField(value: &self.dest) }()
-      case 2: try { try decoder.decodeSingularStringField(value: &self.gateway) }()
-      case 3: try { try decoder.decodeSingularStringField(value: &self.device) }()
-      case 4: try { try decoder.decodeSingularStringField(value: &self.source) }()
+      case 1: try { try decoder.decodeSingularStringField(value: &self.address) }()
+      case 2: try { try decoder.decodeSingularStringField(value: &self.peer) }()
+      case 3: try { try decoder.decodeSingularStringField(value: &self.broadcast) }()
+      case 4: try { try decoder.decodeSingularStringField(value: &self.label) }()
       case 5: try { try decoder.decodeSingularUInt32Field(value: &self.scope) }()
-      case 6: try { try decoder.decodeSingularEnumField(value: &self.family) }()
-      case 7: try { try decoder.decodeSingularUInt32Field(value: &self.flags) }()
-      case 8: try { try decoder.decodeSingularUInt32Field(value: &self.mtu) }()
+      case 6: try { try decoder.decodeSingularUInt32Field(value: &self.flags) }()
+      case 7: try { try decoder.decodeSingularUInt32Field(value: &self.priority) }()
       default: break
       }
     }
   }
 
   package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
-    if !self.dest.isEmpty {
-      try visitor.visitSingularStringField(value: self.dest, fieldNumber: 1)
+    if !self.address.isEmpty {
+      try visitor.visitSingularStringField(value: self.address, fieldNumber: 1)
     }
-    if !self.gateway.isEmpty {
-      try visitor.visitSingularStringField(value: self.gateway, fieldNumber: 2)
+    if !self.peer.isEmpty {
+      try visitor.visitSingularStringField(value: self.peer, fieldNumber: 2)
     }
-    if !self.device.isEmpty {
-      try visitor.visitSingularStringField(value: self.device, fieldNumber: 3)
+    if !self.broadcast.isEmpty {
+      try visitor.visitSingularStringField(value: self.broadcast, fieldNumber: 3)
     }
-    if !self.source.isEmpty {
-      try visitor.visitSingularStringField(value: self.source, fieldNumber: 4)
+    if !self.label.isEmpty {
+      try visitor.visitSingularStringField(value: self.label, fieldNumber: 4)
     }
     if self.scope != 0 {
       try visitor.visitSingularUInt32Field(value: self.scope, fieldNumber: 5)
     }
-    if self.family != .v4 {
-      try visitor.visitSingularEnumField(value: self.family, fieldNumber: 6)
-    }
     if self.flags != 0 {
-      try visitor.visitSingularUInt32Field(value: self.flags, fieldNumber: 7)
+      try visitor.visitSingularUInt32Field(value: self.flags, fieldNumber: 6)
     }
-    if self.mtu != 0 {
-      try visitor.visitSingularUInt32Field(value: self.mtu, fieldNumber: 8)
+    if self.priority != 0 {
+      try visitor.visitSingularUInt32Field(value: self.priority, fieldNumber: 7)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: Types_Address, rhs: Types_Address) -> Bool {
+    if lhs.address != rhs.address {return false}
+    if lhs.peer != rhs.peer {return false}
+    if lhs.broadcast != rhs.broadcast {return false}
+    if lhs.label != rhs.label {return false}
+    if lhs.scope != rhs.scope {return false}
+    if lhs.flags != rhs.flags {return false}
+    if lhs.priority != rhs.priority {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Types_Route: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".Route"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}dest\0\u{1}gateway\0\u{1}device\0\u{1}source\0\u{1}scope\0\u{1}family\0\u{1}flags\0\u{1}mtu\0\u{2}a\u{f}table\0\u{1}priority\0\u{1}protocol\0\u{1}type\0\u{3}type_of_service\0\u{3}next_hops\0\u{1}metrics\0\u{1}preference\0\u{3}source_prefix\0")
+
+  fileprivate class _StorageClass {
+    var _dest: String = String()
+    var _gateway: String = String()
+    var _device: String = String()
+    var _source: String = String()
+    var _scope: UInt32 = 0
+    var _family: Types_IPFamily = .v4
+    var _flags: UInt32 = 0
+    var _mtu: UInt32 = 0
+    var _table: UInt32 = 0
+    var _priority: UInt32 = 0
+    var _protocol: UInt32 = 0
+    var _type: UInt32 = 0
+    var _typeOfService: UInt32 = 0
+    var _nextHops: [Types_NextHop] = []
+    var _metrics: Dictionary<UInt32,Data> = [:]
+    var _preference: UInt32 = 0
+    var _sourcePrefix: String = String()
+
+      // This property is used as the initial default value for new instances of the type.
+      // The type itself is protecting the reference to its storage via CoW semantics.
+      // This will force a copy to be made of this reference when the first mutation occurs;
+      // hence, it is safe to mark this as `nonisolated(unsafe)`.
+      static nonisolated(unsafe) let defaultInstance = _StorageClass()
+
+    private init() {}
+
+    init(copying source: _StorageClass) {
+      _dest = source._dest
+      _gateway = source._gateway
+      _device = source._device
+      _source = source._source
+      _scope = source._scope
+      _family = source._family
+      _flags = source._flags
+      _mtu = source._mtu
+      _table = source._table
+      _priority = source._priority
+      _protocol = source._protocol
+      _type = source._type
+      _typeOfService = source._typeOfService
+      _nextHops = source._nextHops
+      _metrics = source._metrics
+      _preference = source._preference
+      _sourcePrefix = source._sourcePrefix
+    }
+  }
+
+  fileprivate mutating func _uniqueStorage() -> _StorageClass {
+    if !isKnownUniquelyReferenced(&_storage) {
+      _storage = _StorageClass(copying: _storage)
+    }
+    return _storage
+  }
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    _ = _uniqueStorage()
+    try withExtendedLifetime(_storage) { (_storage: _StorageClass) in
+      while let fieldNumber = try decoder.nextFieldNumber() {
+        // The use of inline closures is to circumvent an issue where the compiler
+        // allocates stack space for every case branch when no optimizations are
+        // enabled. https://github.com/apple/swift-protobuf/issues/1034
+        switch fieldNumber {
+        case 1: try { try decoder.decodeSingularStringField(value: &_storage._dest) }()
+        case 2: try { try decoder.decodeSingularStringField(value: &_storage._gateway) }()
+        case 3: try { try decoder.decodeSingularStringField(value: &_storage._device) }()
+        case 4: try { try decoder.decodeSingularStringField(value: &_storage._source) }()
+        case 5: try { try decoder.decodeSingularUInt32Field(value: &_storage._scope) }()
+        case 6: try { try decoder.decodeSingularEnumField(value: &_storage._family) }()
+        case 7: try { try decoder.decodeSingularUInt32Field(value: &_storage._flags) }()
+        case 8: try { try decoder.decodeSingularUInt32Field(value: &_storage._mtu) }()
+        case 1001: try { try decoder.decodeSingularUInt32Field(value: &_storage._table) }()
+        case 1002: try { try decoder.decodeSingularUInt32Field(value: &_storage._priority) }()
+        case 1003: try { try decoder.decodeSingularUInt32Field(value: &_storage._protocol) }()
+        case 1004: try { try decoder.decodeSingularUInt32Field(value: &_storage._type) }()
+        case 1005: try { try decoder.decodeSingularUInt32Field(value: &_storage._typeOfService) }()
+        case 1006: try { try decoder.decodeRepeatedMessageField(value: &_storage._nextHops) }()
+        case 1007: try { try decoder.decodeMapField(fieldType: SwiftProtobuf._ProtobufMap<SwiftProtobuf.ProtobufUInt32,SwiftProtobuf.ProtobufBytes>.self, value: &_storage._metrics) }()
+        case 1008: try { try decoder.decodeSingularUInt32Field(value: &_storage._preference) }()
+        case 1009: try { try decoder.decodeSingularStringField(value: &_storage._sourcePrefix) }()
+        default: break
+        }
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    try withExtendedLifetime(_storage) { (_storage: _StorageClass) in
+      if !_storage._dest.isEmpty {
+        try visitor.visitSingularStringField(value: _storage._dest, fieldNumber: 1)
+      }
+      if !_storage._gateway.isEmpty {
+        try visitor.visitSingularStringField(value: _storage._gateway, fieldNumber: 2)
+      }
+      if !_storage._device.isEmpty {
+        try visitor.visitSingularStringField(value: _storage._device, fieldNumber: 3)
+      }
+      if !_storage._source.isEmpty {
+        try visitor.visitSingularStringField(value: _storage._source, fieldNumber: 4)
+      }
+      if _storage._scope != 0 {
+        try visitor.visitSingularUInt32Field(value: _storage._scope, fieldNumber: 5)
+      }
+      if _storage._family != .v4 {
+        try visitor.visitSingularEnumField(value: _storage._family, fieldNumber: 6)
+      }
+      if _storage._flags != 0 {
+        try visitor.visitSingularUInt32Field(value: _storage._flags, fieldNumber: 7)
+      }
+      if _storage._mtu != 0 {
+        try visitor.visitSingularUInt32Field(value: _storage._mtu, fieldNumber: 8)
+      }
+      if _storage._table != 0 {
+        try visitor.visitSingularUInt32Field(value: _storage._table, fieldNumber: 1001)
+      }
+      if _storage._priority != 0 {
+        try visitor.visitSingularUInt32Field(value: _storage._priority, fieldNumber: 1002)
+      }
+      if _storage._protocol != 0 {
+        try visitor.visitSingularUInt32Field(value: _storage._protocol, fieldNumber: 1003)
+      }
+      if _storage._type != 0 {
+        try visitor.visitSingularUInt32Field(value: _storage._type, fieldNumber: 1004)
+      }
+      if _storage._typeOfService != 0 {
+        try visitor.visitSingularUInt32Field(value: _storage._typeOfService, fieldNumber: 1005)
+      }
+      if !_storage._nextHops.isEmpty {
+        try visitor.visitRepeatedMessageField(value: _storage._nextHops, fieldNumber: 1006)
+      }
+      if !_storage._metrics.isEmpty {
+        try visitor.visitMapField(fieldType: SwiftProtobuf._ProtobufMap<SwiftProtobuf.ProtobufUInt32,SwiftProtobuf.ProtobufBytes>.self, value: _storage._metrics, fieldNumber: 1007)
+      }
+      if _storage._preference != 0 {
+        try visitor.visitSingularUInt32Field(value: _storage._preference, fieldNumber: 1008)
+      }
+      if !_storage._sourcePrefix.isEmpty {
+        try visitor.visitSingularStringField(value: _storage._sourcePrefix, fieldNumber: 1009)
+      }
     }
     try unknownFields.traverse(visitor: &visitor)
   }
 
   package static func ==(lhs: Types_Route, rhs: Types_Route) -> Bool {
-    if lhs.dest != rhs.dest {return false}
-    if lhs.gateway != rhs.gateway {return false}
+    if lhs._storage !== rhs._storage {
+      let storagesAreEqual: Bool = withExtendedLifetime((lhs._storage, rhs._storage)) { (_args: (_StorageClass, _StorageClass)) in
+        let _storage = _args.0
+        let rhs_storage = _args.1
+        if _storage._dest != rhs_storage._dest {return false}
+        if _storage._gateway != rhs_storage._gateway {return false}
+        if _storage._device != rhs_storage._device {return false}
+        if _storage._source != rhs_storage._source {return false}
+        if _storage._scope != rhs_storage._scope {return false}
+        if _storage._family != rhs_storage._family {return false}
+        if _storage._flags != rhs_storage._flags {return false}
+        if _storage._mtu != rhs_storage._mtu {return false}
+        if _storage._table != rhs_storage._table {return false}
+        if _storage._priority != rhs_storage._priority {return false}
+        if _storage._protocol != rhs_storage._protocol {return false}
+        if _storage._type != rhs_storage._type {return false}
+        if _storage._typeOfService != rhs_storage._typeOfService {return false}
+        if _storage._nextHops != rhs_storage._nextHops {return false}
+        if _storage._metrics != rhs_storage._metrics {return false}
+        if _storage._preference != rhs_storage._preference {return false}
+        if _storage._sourcePrefix != rhs_storage._sourcePrefix {return false}
+        return true
+      }
+      if !storagesAreEqual {return false}
+    }
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Types_NextHop: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".NextHop"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}device\0\u{1}gateway\0\u{3}on_link\0\u{1}weight\0")
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularStringField(value: &self.device) }()
+      case 2: try { try decoder.decodeSingularStringField(value: &self.gateway) }()
+      case 3: try { try decoder.decodeSingularBoolField(value: &self.onLink) }()
+      case 4: try { try decoder.decodeSingularUInt32Field(value: &self.weight) }()
+      default: break
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if !self.device.isEmpty {
+      try visitor.visitSingularStringField(value: self.device, fieldNumber: 1)
+    }
+    if !self.gateway.isEmpty {
+      try visitor.visitSingularStringField(value: self.gateway, fieldNumber: 2)
+    }
+    if self.onLink != false {
+      try visitor.visitSingularBoolField(value: self.onLink, fieldNumber: 3)
+    }
+    if self.weight != 0 {
+      try visitor.visitSingularUInt32Field(value: self.weight, fieldNumber: 4)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: Types_NextHop, rhs: Types_NextHop) -> Bool {
     if lhs.device != rhs.device {return false}
-    if lhs.source != rhs.source {return false}
-    if lhs.scope != rhs.scope {return false}
+    if lhs.gateway != rhs.gateway {return false}
+    if lhs.onLink != rhs.onLink {return false}
+    if lhs.weight != rhs.weight {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Types_Rule: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".Rule"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}family\0\u{3}destination_length\0\u{3}source_length\0\u{3}type_of_service\0\u{1}action\0\u{1}inverted\0\u{1}attributes\0")
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularEnumField(value: &self.family) }()
+      case 2: try { try decoder.decodeSingularUInt32Field(value: &self.destinationLength) }()
+      case 3: try { try decoder.decodeSingularUInt32Field(value: &self.sourceLength) }()
+      case 4: try { try decoder.decodeSingularUInt32Field(value: &self.typeOfService) }()
+      case 5: try { try decoder.decodeSingularUInt32Field(value: &self.action) }()
+      case 6: try { try decoder.decodeSingularBoolField(value: &self.inverted) }()
+      case 7: try { try decoder.decodeMapField(fieldType: SwiftProtobuf._ProtobufMap<SwiftProtobuf.ProtobufUInt32,SwiftProtobuf.ProtobufBytes>.self, value: &self.attributes) }()
+      default: break
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if self.family != .v4 {
+      try visitor.visitSingularEnumField(value: self.family, fieldNumber: 1)
+    }
+    if self.destinationLength != 0 {
+      try visitor.visitSingularUInt32Field(value: self.destinationLength, fieldNumber: 2)
+    }
+    if self.sourceLength != 0 {
+      try visitor.visitSingularUInt32Field(value: self.sourceLength, fieldNumber: 3)
+    }
+    if self.typeOfService != 0 {
+      try visitor.visitSingularUInt32Field(value: self.typeOfService, fieldNumber: 4)
+    }
+    if self.action != 0 {
+      try visitor.visitSingularUInt32Field(value: self.action, fieldNumber: 5)
+    }
+    if self.inverted != false {
+      try visitor.visitSingularBoolField(value: self.inverted, fieldNumber: 6)
+    }
+    if !self.attributes.isEmpty {
+      try visitor.visitMapField(fieldType: SwiftProtobuf._ProtobufMap<SwiftProtobuf.ProtobufUInt32,SwiftProtobuf.ProtobufBytes>.self, value: self.attributes, fieldNumber: 7)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: Types_Rule, rhs: Types_Rule) -> Bool {
     if lhs.family != rhs.family {return false}
-    if lhs.flags != rhs.flags {return false}
-    if lhs.mtu != rhs.mtu {return false}
+    if lhs.destinationLength != rhs.destinationLength {return false}
+    if lhs.sourceLength != rhs.sourceLength {return false}
+    if lhs.typeOfService != rhs.typeOfService {return false}
+    if lhs.action != rhs.action {return false}
+    if lhs.inverted != rhs.inverted {return false}
+    if lhs.attributes != rhs.attributes {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
@@ -418,6 +883,51 @@ nonisolated extension Types_ARPNeighbor: SwiftProtobuf.Message, SwiftProtobuf._M
     if lhs.lladdr != rhs.lladdr {return false}
     if lhs.state != rhs.state {return false}
     if lhs.flags != rhs.flags {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Types_Network: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".Network"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}interfaces\0\u{1}routes\0\u{1}neighbors\0\u{1}rules\0")
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeRepeatedMessageField(value: &self.interfaces) }()
+      case 2: try { try decoder.decodeRepeatedMessageField(value: &self.routes) }()
+      case 3: try { try decoder.decodeRepeatedMessageField(value: &self.neighbors) }()
+      case 4: try { try decoder.decodeRepeatedMessageField(value: &self.rules) }()
+      default: break
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if !self.interfaces.isEmpty {
+      try visitor.visitRepeatedMessageField(value: self.interfaces, fieldNumber: 1)
+    }
+    if !self.routes.isEmpty {
+      try visitor.visitRepeatedMessageField(value: self.routes, fieldNumber: 2)
+    }
+    if !self.neighbors.isEmpty {
+      try visitor.visitRepeatedMessageField(value: self.neighbors, fieldNumber: 3)
+    }
+    if !self.rules.isEmpty {
+      try visitor.visitRepeatedMessageField(value: self.rules, fieldNumber: 4)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: Types_Network, rhs: Types_Network) -> Bool {
+    if lhs.interfaces != rhs.interfaces {return false}
+    if lhs.routes != rhs.routes {return false}
+    if lhs.neighbors != rhs.neighbors {return false}
+    if lhs.rules != rhs.rules {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

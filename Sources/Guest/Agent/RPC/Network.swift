@@ -31,6 +31,17 @@ extension Service {
         return Google_Protobuf_Empty()
     }
 
+    func updateNetwork(_ request: Grpc_UpdateNetworkRequest, _ context: CallContext) async throws
+        -> Google_Protobuf_Empty
+    {
+        let timeout = KernelCommandLine.current.hotPlugTimeout
+        try await network { try Self.networkState.update(request.network, timeout: timeout) }
+        return Google_Protobuf_Empty()
+    }
+
+    /// The guest has one network.
+    private static let networkState = GuestNetworkState()
+
     private func network<Result: Sendable>(_ body: @escaping @Sendable () throws -> Result) async throws -> Result {
         try await mappingErrorsToRPC {
             try await blocking("network") {

@@ -4,7 +4,7 @@ import LinuxKernel
 
 /// Network cards that are added and removed while the machine runs.
 extension QEMUMachine {
-    package func add(_ device: NetworkDevice) async throws {
+    package func add(_ device: NetworkDevice) async throws -> String {
         let monitor = try await monitor()
         let port = try takePort(device.id)
         var hasBackend = false
@@ -15,6 +15,7 @@ extension QEMUMachine {
             try await monitor.execute(device.backend(queueNames, vhost: vhostNames))
             hasBackend = true
             try await monitor.execute(device.card(port: port))
+            return DeviceSlots.pciPath(of: port)
         } catch {
             if hasBackend { try? await monitor.execute(QMP.NetworkDelete(id: device.id)) }
             releasePort(device.id)

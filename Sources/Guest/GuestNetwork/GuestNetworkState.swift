@@ -1,0 +1,150 @@
+import AgentAPI
+import Glibc
+import LinuxKernel
+import Netlink
+import Synchronization
+import TTRPC
+
+/// Makes the guest's network equal to the host's network namespace, and remembers what it has set.
+///
+/// The order can't fail half-way: what needs another thing comes after it. A failure doesn't stop the rest.
+package final class GuestNetworkState: Sendable {
+    /// What was set last. It is held during a change: changes run one after the other.
+    private let applied = Mutex(WantedNetwork())
+
+    package init() {}
+
+    /// Blocks.
+    /// - Parameter timeout: how long to wait for links to appear.
+    /// - Throws: `RPCError` with `invalidArgument`, when nothing has changed; with `failedPrecondition` and the words of
+    ///   all failures, when everything else has been done.
+    package func update(_ network: Types_Network, timeout: Duration) throws {
+        var plans: [InterfacePlan] = []
+        for (index, interface) in network.interfaces.enumerated() {
+            plans.append(try InterfacePlan(interface, field: "interfaces[\(index)]"))
+        }
+        try applied.withLock { applied in
+            var change = NetworkChange(try NetlinkSocket(), applied)
+            let named = change.setUp(plans, .now + timeout)
+            let missing = Set(plans.map(\.name)).subtracting(named.map(\.plan.name))
+            let wanted = try WantedNetwork(
+                network, named: named, missing: missing, all: try change.socket.links(),
+                refusesIPv6: Self.refusesIPv6)
+            try change.apply(wanted)
+            applied = wanted
+            guard change.failures.isEmpty else {
+                throw RPCError(.failedPrecondition, change.failures.joined(separator: "; "))
+            }
+        }
+    }
+
+    /// Whether IPv6 is off on a link, by a sysctl or for the whole kernel. The containers' sysctls are the guest's.
+    private static func refusesIPv6(_ name: String) -> Bool {
+        let setting = try? Files.readText("/proc/sys/net/ipv6/conf/\(name)/disable_ipv6")
+        return setting?.first != "0"
+    }
+}
+
+/// One change of the guest's network, with its failures.
+private struct NetworkChange {
+    let socket: NetlinkSocket
+    let applied: WantedNetwork
+    private(set) var failures: [String] = []
+
+    init(_ socket: NetlinkSocket, _ applied: WantedNetwork) { (self.socket, self.applied) = (socket, applied) }
+
+    /// Names links and sets them up.
+    /// - Returns: those that are there.
+    mutating func setUp(_ plans: [InterfacePlan], _ deadline: ContinuousClock.Instant) -> [(
+        plan: InterfacePlan, link: Link
+    )] {
+        var named: [(InterfacePlan, Link)] = []
+        for plan in plans {
+            do {
+                let link = try GuestLink.find(plan, socket, deadline)
+                if !plan.isLoopback {
+                    try GuestLink.rename(link, to: plan.name, socket)
+                    try GuestLink.set(link, plan, socket)
+                }
+                named.append((plan, link))
+            } catch let error as RPCError { failures.append("link \(plan.name): \(error.message)") } catch {
+                failures.append("link \(plan.name): \(error)")
+            }
+        }
+        return named
+    }
+
+    mutating func apply(_ wanted: WantedNetwork) throws {
+        let stale = NetworkDifference.staleRoutes(applied.routes, wanted.routes)
+        note(try perform(stale.map { .delete($0) }))
+        note(try perform(applied.neighbors.filter { !wanted.neighbors.contains($0) }.map { .delete($0) }))
+        try apply(addresses: wanted.addresses)
+        let neighbors = Set(try socket.neighbors())
+        note(try perform(wanted.neighbors.filter { !neighbors.contains($0) }.map { .add($0) }))
+        try apply(routes: wanted, afterRemovals: !stale.isEmpty)
+        note(try perform(NetworkDifference.rules(try socket.rules(), applied.rules, wanted.rules)))
+    }
+
+    /// Changes routes until the kernel has what is wanted. Asked to remove a route, the kernel may remove another one
+    /// with the same key and first next hop (fib_nh_match): after removals, looks again.
+    private mutating func apply(routes wanted: WantedNetwork, afterRemovals: Bool) throws {
+        let loopback = try socket.links().first(where: \.isLoopback)?.index ?? 0
+        var results: [SystemError?] = []
+        for _ in 0..<Self.maxRounds {
+            let present = try socket.routes()
+            let missing = NetworkDifference.missingRoutes(present, applied.routes, wanted.routes)
+            let superfluous = NetworkDifference.superfluousRoutes(
+                present, applied.routes, wanted.routes, links: wanted.links, loopback: loopback)
+            guard !missing.isEmpty || !superfluous.isEmpty else { break }
+            results = try add(missing)
+            // Afterwards: the kernel may have found gateways reachable by these.
+            results += try perform(superfluous.map { .delete($0) })
+            guard afterRemovals || !superfluous.isEmpty else { break }
+        }
+        note(results)
+    }
+
+    private static let maxRounds = 3
+
+    private mutating func apply(addresses wanted: [LinkAddress]) throws {
+        let stale = NetworkDifference.staleAddresses(try addresses(), applied.addresses, wanted)
+        note(try perform(stale.map { .delete($0) }))
+        // Read again: the kernel removes secondary addresses with their first one.
+        note(try perform(NetworkDifference.missingAddresses(try addresses(), wanted).map { .add($0) }))
+    }
+
+    /// The kernel's addresses in the form of the host's: without a label that is the link's name.
+    private func addresses() throws -> [LinkAddress] {
+        let names = Dictionary(try socket.links().map { ($0.index, $0.name) }) { first, _ in first }
+        return try socket.addresses().map { address in
+            var address = address
+            if address.label == names[address.link] { address.label = nil }
+            address.isKernels = false
+            return address
+        }
+    }
+
+    private func add(_ routes: [(route: Route, request: NetlinkSocket.Request)]) throws -> [SystemError?] {
+        var results = try perform(routes.map(\.request))
+        // The namespace's kernel keeps a route whose gateway it can't reach any more.
+        let unreachable = results.indices.filter {
+            Self.isUnreachable(results[$0]?.code) && routes[$0].route.hasGateway
+        }
+        let retried = try perform(unreachable.map { .add(routes[$0].route.withGatewaysOnLink) })
+        for (index, result) in zip(unreachable, retried) { results[index] = result }
+        return results
+    }
+
+    private static func isUnreachable(_ errno: Int32?) -> Bool { errno == ENETUNREACH || errno == EHOSTUNREACH }
+
+    private func perform(_ requests: [NetlinkSocket.Request]) throws -> [SystemError?] {
+        requests.isEmpty ? [] : try socket.perform(requests)
+    }
+
+    /// Objects that are there already, or gone with another one or with their link.
+    private static let harmless: Set<Int32> = [EEXIST, ESRCH, ENODEV, ENOENT, EADDRNOTAVAIL]
+
+    private mutating func note(_ results: [SystemError?]) {
+        failures += results.compactMap { $0 }.filter { !Self.harmless.contains($0.code) }.map { "\($0)" }
+    }
+}

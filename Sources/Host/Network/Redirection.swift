@@ -1,0 +1,84 @@
+import Glibc
+import LinuxKernel
+import Netlink
+
+/// Filters that pass the frames of a link to a tap and back. What others have put on the link stays.
+struct Redirection {
+    private let link: Int32
+    private let tap: Int32
+    private let ownsDiscipline: Bool
+    private let socket: NetlinkSocket
+
+    /// Priorities of this runtime's filters. They come last: for a filter without one, tc(8) and the kernel choose a
+    /// number below all others.
+    private enum Priority {
+        /// The first of three, for the answers to the namespace's resolver.
+        static let resolver: UInt16 = 0xf001
+        static let redirection: UInt16 = 0xffff
+        static let own: Set<UInt16> = [resolver, resolver + 1, resolver + 2, redirection]
+    }
+
+    /// - Parameter ownsDiscipline: the link had no ingress discipline before: it goes with the filters.
+    init(link: Int32, tap: Int32, ownsDiscipline: Bool, _ socket: NetlinkSocket) {
+        (self.link, self.tap, self.ownsDiscipline, self.socket) = (link, tap, ownsDiscipline, socket)
+    }
+
+    /// Whether a link has no ingress discipline, or only one that a sandbox has left behind.
+    static func mayOwnDiscipline(of link: Int32, _ socket: NetlinkSocket) throws(SystemError) -> Bool {
+        guard let kind = try socket.ingressDiscipline(of: link) else { return true }
+        let filters = try socket.ingressFilters(of: link)
+        return kind == "ingress" && !filters.isEmpty && filters.allSatisfy(isOwn)
+    }
+
+    private static func isOwn(_ filter: IngressFilter) -> Bool { Priority.own.contains(filter.priority) }
+
+    /// - Parameter name: the link's, for errors.
+    /// - Throws: `NetworkError` when another sandbox has the link's packets.
+    func make(name: String, resolver: Bool) throws {
+        if try socket.ingressDiscipline(of: link) == nil {
+            try socket.addIngress(link)
+        } else {
+            try removeLeftovers(name)
+        }
+        do {
+            try socket.addIngress(tap)
+            if resolver { try allowResolverReplies() }
+            try socket.add(IngressRule(priority: Priority.redirection, .redirect(to: tap)), on: link)
+            try socket.add(IngressRule(priority: Priority.redirection, .redirect(to: link)), on: tap)
+        } catch {
+            undo()
+            throw error
+        }
+    }
+
+    /// Removes the filters of a sandbox that was killed: its tap has gone.
+    private func removeLeftovers(_ name: String) throws {
+        let own = try socket.ingressFilters(of: link).filter(Self.isOwn)
+        guard !own.isEmpty else { return }
+        let present = Set(try socket.links().map(\.index))
+        guard !own.contains(where: { $0.target.map(present.contains) ?? false }) else {
+            throw NetworkError("link \(name): another sandbox has its packets")
+        }
+        for filter in own { try? socket.delete(filter, on: link) }
+    }
+
+    /// Lets the namespace's resolver receive its answers.
+    func allowResolverReplies() throws {
+        try NameResolver.claimPorts()
+        for rule in NameResolver.rules(tap: tap, from: Priority.resolver) { try socket.add(rule, on: link) }
+    }
+
+    /// Removes the filters, and the discipline when it is this one's and nobody else uses it.
+    func undo() {
+        let own = (try? socket.ingressFilters(of: link))?.filter(Self.isOwn) ?? []
+        let others = (try? socket.links().map(\.index))?.filter { $0 != tap } ?? []
+        // A later sandbox may have the link's packets by now. It has removed what this one had left behind.
+        guard !own.contains(where: { $0.target.map(others.contains) ?? false }) else { return }
+        // One request removes all filters of a priority.
+        for filter in own { try? socket.delete(filter, on: link) }
+        guard ownsDiscipline, (try? socket.ingressDiscipline(of: link)) == "ingress",
+            (try? socket.ingressFilters(of: link))?.isEmpty == true
+        else { return }
+        try? socket.deleteIngress(link)
+    }
+}
