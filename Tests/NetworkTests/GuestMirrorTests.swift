@@ -239,6 +239,16 @@ struct GuestMirrorTests {
         try mirror.follow("ip route replace 10.70.0.0/16 via 10.1.0.1 mtu 1200; ip link set eth0 mtu 1400")
     }
 
+    @Test("a link's IPv6 token and its want of a link-local address are the guest's too")
+    func kernelsOwnAddresses() throws {
+        let mirror = try Mirror()
+        try mirror.follow("ip token set ::77 dev eth0; ip link set eth1 addrgenmode none")
+        try mirror.guest.shell("ip token get dev eth0 | grep ::77; [ -z \"$(ip addr show dev eth1 | grep fe80)\" ]")
+        try mirror.host.shell("ip token set :: dev eth0")
+        try mirror.update()
+        try mirror.guest.shell("! ip token get dev eth0 | grep ::77")
+    }
+
     @Test("what programs of the guest have set stays")
     func guestsOwn() throws {
         let mirror = try Mirror()

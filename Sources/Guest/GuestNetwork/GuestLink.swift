@@ -48,4 +48,13 @@ enum GuestLink {
         settings.isUp = true
         try socket.change(link.index, settings)
     }
+
+    /// Sets what the kernel needs to make IPv6 addresses by itself. Before the link is up: it makes them then.
+    static func setIPv6(_ link: Link, _ plan: InterfacePlan, _ socket: NetlinkSocket) throws {
+        var settings = NetlinkSocket.Change()
+        if plan.isWithoutLinkLocal != link.isWithoutLinkLocal { settings.isWithoutLinkLocal = plan.isWithoutLinkLocal }
+        if plan.token != link.token { settings.token = plan.token ?? InternetAddress("::") }
+        guard settings.token != nil || settings.isWithoutLinkLocal != nil else { return }
+        try socket.change(link.index, settings)
+    }
 }

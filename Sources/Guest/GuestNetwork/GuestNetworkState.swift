@@ -25,7 +25,7 @@ package final class GuestNetworkState: Sendable {
         }
         try applied.withLock { applied in
             var change = NetworkChange(try NetlinkSocket(), applied)
-            let named = change.setUp(plans, .now + timeout)
+            let named = change.setUp(plans, .now + timeout, refusesIPv6: Self.refusesIPv6)
             let missing = Set(plans.map(\.name)).subtracting(named.map(\.plan.name))
             let wanted = try WantedNetwork(
                 network, named: named, missing: missing, all: try change.socket.links(),
@@ -55,15 +55,16 @@ private struct NetworkChange {
 
     /// Names links and sets them up.
     /// - Returns: those that are there.
-    mutating func setUp(_ plans: [InterfacePlan], _ deadline: ContinuousClock.Instant) -> [(
-        plan: InterfacePlan, link: Link
-    )] {
+    mutating func setUp(
+        _ plans: [InterfacePlan], _ deadline: ContinuousClock.Instant, refusesIPv6: (_ name: String) -> Bool
+    ) -> [(plan: InterfacePlan, link: Link)] {
         var named: [(InterfacePlan, Link)] = []
         for plan in plans {
             do {
                 let link = try GuestLink.find(plan, socket, deadline)
                 if !plan.isLoopback {
                     try GuestLink.rename(link, to: plan.name, socket)
+                    if !refusesIPv6(plan.name) { try GuestLink.setIPv6(link, plan, socket) }
                     try GuestLink.set(link, plan, socket)
                 }
                 named.append((plan, link))

@@ -15,6 +15,9 @@ struct InterfacePlan: Equatable {
     var details: [LinkAddress]
     /// IFF_NOARP if the message has it; other flags are ignored.
     var flags: UInt32
+    /// The IPv6 token; nil: none.
+    var token: InternetAddress?
+    var isWithoutLinkLocal: Bool
 
     /// The maximum length of a link's name: IFNAMSIZ counts the NUL (netdevice(7)).
     private static let maxLinkName = 15
@@ -58,6 +61,8 @@ struct InterfacePlan: Equatable {
             details.append(try LinkAddress(wire, field: "\(field).addresses[\(index)]"))
         }
         flags = interface.rawFlags & LinkFlags.noARP
+        token = try InternetAddress.optional(interface.ipv6Token, field: "\(field).ipv6_token")
+        isWithoutLinkLocal = interface.withoutLinkLocal
     }
 
     var isLoopback: Bool { name == Self.loopback }

@@ -53,8 +53,12 @@ package struct Attachment: Sendable {
             // The guest has the link's address, so the link must have another.
             let temporaryAddress = HardwareAddress.random()
             try give(endpoint.link, temporaryAddress, socket)
+            do { try socket.createMacvtap(name, on: endpoint.link, address: endpoint.hardwareAddress) } catch {
+                // A macvtap of this name is another sandbox's.
+                try? give(endpoint.link, endpoint.hardwareAddress, socket)
+                throw error
+            }
             do {
-                try socket.createMacvtap(name, on: endpoint.link, address: endpoint.hardwareAddress)
                 let tap = try socket.link(named: name)
                 try raise(tap.index, endpoint, socket)
                 return attachment(try openMacvtap(tap.index, queues), tap.index, temporaryAddress: temporaryAddress)

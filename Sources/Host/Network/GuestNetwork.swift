@@ -71,9 +71,12 @@ extension NetworkPlan {
                 "link \(endpoint.name): all of address \($0.prefix)"
             }
         }
+        let settings = endpoints.filter { $0.token != nil || $0.isWithoutLinkLocal }.map {
+            "link \($0.name): its IPv6 token, or that it has no link-local address"
+        }
         let others = loopback.map { "address \($0.prefix) of the loopback link" }
         let proxies = neighbors.filter(\.isProxy).map { "proxy entry for \($0.address)" }
-        return (routes + ownRules + (rules.isEmpty ? [] : missing), addresses + others + proxies)
+        return (routes + ownRules + (rules.isEmpty ? [] : missing), addresses + settings + others + proxies)
     }
 }
 
@@ -123,6 +126,8 @@ extension Types_Interface {
         self.init(endpoint)
         devicePath = place
         addresses = endpoint.addresses.map(Types_Address.init)
+        ipv6Token = endpoint.token?.description ?? ""
+        withoutLinkLocal = endpoint.isWithoutLinkLocal
     }
 
     static let loopbackName = "lo"

@@ -48,6 +48,9 @@ package struct NetworkPlan: Equatable, Sendable {
         package let addresses: [LinkAddress]
         /// Flags to set: IFF_NOARP where the link has it.
         package let flags: UInt32
+        /// The link's IPv6 token.
+        package let token: InternetAddress?
+        package let isWithoutLinkLocal: Bool
         package let source: Source
 
         /// Whether both can use the same card: names, addresses and routes are sent to the agent.
@@ -74,7 +77,8 @@ package struct NetworkPlan: Equatable, Sendable {
                 endpoints.append(
                     Endpoint(
                         link: link.index, name: link.name, kind: link.kind, hardwareAddress: link.hardwareAddress,
-                        mtu: link.mtu, addresses: addresses, flags: link.flags & LinkFlags.noARP, source: source))
+                        mtu: link.mtu, addresses: addresses, flags: link.flags & LinkFlags.noARP,
+                        token: link.token, isWithoutLinkLocal: link.isWithoutLinkLocal, source: source))
             } catch { faults.append(error) }
         }
         self.endpoints = endpoints.filter { !$0.addresses.isEmpty } + endpoints.filter(\.addresses.isEmpty)

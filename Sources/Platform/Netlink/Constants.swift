@@ -72,10 +72,19 @@ enum LinkAttribute {
     /// IFLA_LINK_NETNSID: `lower` is in another network namespace.
     static let lowerNamespace: UInt16 = 37
     static let info: UInt16 = 18
+    /// IFLA_AF_SPEC, which holds an attribute for each family.
+    static let families: UInt16 = 26
 
     /// Inside `info`: IFLA_INFO_*.
     static let kind: UInt16 = 1
     static let data: UInt16 = 2
+
+    /// Inside the family AF_INET6: IFLA_INET6_TOKEN and IFLA_INET6_ADDR_GEN_MODE.
+    static let token: UInt16 = 7
+    static let linkLocalMode: UInt16 = 8
+    /// IN6_ADDR_GEN_MODE_EUI64 and IN6_ADDR_GEN_MODE_NONE.
+    static let linkLocalByHardware: UInt8 = 0
+    static let withoutLinkLocal: UInt8 = 1
 
     /// Inside a veth's `data`: VETH_INFO_PEER, a whole link message.
     static let vethPeer: UInt16 = 1

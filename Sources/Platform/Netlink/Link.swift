@@ -1,3 +1,5 @@
+import Glibc
+
 /// A network link (rtnetlink(7), RTM_NEWLINK).
 package struct Link: Equatable, Sendable {
     package var index: Int32
@@ -11,6 +13,10 @@ package struct Link: Equatable, Sendable {
     /// The link below, or a veth's other end; 0 for none, or one of another namespace.
     package var lower: Int32
     package var master: Int32
+    /// The interface identifier of addresses from routers' advertisements (ip-token(8)); nil: the kernel's choice.
+    package var token: InternetAddress?
+    /// Whether the kernel makes no IPv6 link-local address for the link.
+    package var isWithoutLinkLocal = false
 
     package init(
         index: Int32, name: String, hardwareAddress: HardwareAddress, mtu: UInt32 = 1500, flags: UInt32 = LinkFlags.up,
@@ -39,5 +45,9 @@ package struct Link: Equatable, Sendable {
         let isElsewhere = attributes.bytes(LinkAttribute.lowerNamespace) != nil
         lower = isElsewhere ? 0 : Int32(bitPattern: attributes.number(LinkAttribute.lower) ?? 0)
         master = Int32(bitPattern: attributes.number(LinkAttribute.master) ?? 0)
+        let family = attributes.nested(LinkAttribute.families)?.nested(UInt16(AF_INET6))
+        token = family?.bytes(LinkAttribute.token).flatMap(InternetAddress.init(bytes:))
+        if token?.bytes.allSatisfy({ $0 == 0 }) == true { token = nil }
+        isWithoutLinkLocal = family?.bytes(LinkAttribute.linkLocalMode)?.first == LinkAttribute.withoutLinkLocal
     }
 }

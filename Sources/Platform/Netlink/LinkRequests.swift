@@ -23,6 +23,9 @@ extension NetlinkSocket {
         package var isUp: Bool?
         /// IFF_* bits to set beside IFF_UP.
         package var flags: UInt32 = 0
+        /// `::` removes the token.
+        package var token: InternetAddress?
+        package var isWithoutLinkLocal: Bool?
         package init() {}
     }
 
@@ -39,6 +42,16 @@ extension NetlinkSocket {
         if let name = change.name { writer.attribute(LinkAttribute.name, name) }
         if let mtu = change.mtu { writer.attribute(LinkAttribute.mtu, mtu) }
         if let address = change.hardwareAddress { writer.attribute(LinkAttribute.hardwareAddress, address.bytes) }
+        guard change.token != nil || change.isWithoutLinkLocal != nil else { return writer.bytes }
+        writer.nested(LinkAttribute.families) { families in
+            families.nested(UInt16(AF_INET6)) { family in
+                if let token = change.token { family.attribute(LinkAttribute.token, token.bytes) }
+                if let isWithout = change.isWithoutLinkLocal {
+                    let mode = isWithout ? LinkAttribute.withoutLinkLocal : LinkAttribute.linkLocalByHardware
+                    family.attribute(LinkAttribute.linkLocalMode, [mode])
+                }
+            }
+        }
         return writer.bytes
     }
 

@@ -138,6 +138,12 @@ package nonisolated struct Types_Interface: Sendable {
   /// In lists: why the guest doesn't have this link of its network namespace.
   package var fault: String = String()
 
+  /// The interface identifier of addresses from routers' advertisements (ip-token(8)).
+  package var ipv6Token: String = String()
+
+  /// The kernel makes no IPv6 link-local address (ip-link(8), addrgenmode none).
+  package var withoutLinkLocal: Bool = false
+
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
   package init() {}
@@ -418,7 +424,7 @@ nonisolated extension Types_IPAddress: SwiftProtobuf.Message, SwiftProtobuf._Mes
 
 nonisolated extension Types_Interface: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".Interface"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}device\0\u{1}name\0\u{1}IPAddresses\0\u{1}mtu\0\u{1}hwAddr\0\u{1}devicePath\0\u{1}type\0\u{3}raw_flags\0\u{2}a\u{f}addresses\0\u{1}fault\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}device\0\u{1}name\0\u{1}IPAddresses\0\u{1}mtu\0\u{1}hwAddr\0\u{1}devicePath\0\u{1}type\0\u{3}raw_flags\0\u{2}a\u{f}addresses\0\u{1}fault\0\u{3}ipv6_token\0\u{3}without_link_local\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -436,6 +442,8 @@ nonisolated extension Types_Interface: SwiftProtobuf.Message, SwiftProtobuf._Mes
       case 8: try { try decoder.decodeSingularUInt32Field(value: &self.rawFlags) }()
       case 1001: try { try decoder.decodeRepeatedMessageField(value: &self.addresses) }()
       case 1002: try { try decoder.decodeSingularStringField(value: &self.fault) }()
+      case 1003: try { try decoder.decodeSingularStringField(value: &self.ipv6Token) }()
+      case 1004: try { try decoder.decodeSingularBoolField(value: &self.withoutLinkLocal) }()
       default: break
       }
     }
@@ -472,6 +480,12 @@ nonisolated extension Types_Interface: SwiftProtobuf.Message, SwiftProtobuf._Mes
     if !self.fault.isEmpty {
       try visitor.visitSingularStringField(value: self.fault, fieldNumber: 1002)
     }
+    if !self.ipv6Token.isEmpty {
+      try visitor.visitSingularStringField(value: self.ipv6Token, fieldNumber: 1003)
+    }
+    if self.withoutLinkLocal != false {
+      try visitor.visitSingularBoolField(value: self.withoutLinkLocal, fieldNumber: 1004)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -486,6 +500,8 @@ nonisolated extension Types_Interface: SwiftProtobuf.Message, SwiftProtobuf._Mes
     if lhs.rawFlags != rhs.rawFlags {return false}
     if lhs.addresses != rhs.addresses {return false}
     if lhs.fault != rhs.fault {return false}
+    if lhs.ipv6Token != rhs.ipv6Token {return false}
+    if lhs.withoutLinkLocal != rhs.withoutLinkLocal {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
