@@ -10,7 +10,7 @@ WRITTEN = $(shell find Sources Tests -name '*.swift' -not -path '*/Generated/*')
 UNIT_SECONDS ?= 600
 TOOLS = kata-agent kata-osbuilder kata-runtime containerd-shim-kata-v2
 
-.PHONY: help dependencies build release kernel guest quickstart install test unit vm bench soak crash fuzz fuzz-guided sanitize fmt lint proto proto-check clean
+.PHONY: help dependencies build release kernel guest quickstart install test unit vm host-tests host-tests-short host-shell bench soak crash fuzz fuzz-guided sanitize fmt lint proto proto-check clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST)
@@ -69,6 +69,18 @@ vm: ## run the tests with real guests; needs root
 	$(MAKE) guest
 	scripts/build-systemd-rootfs
 	KATA_VM_TESTS=$(CURDIR) $(SWIFT) test --filter VMTests
+
+host-tests: guest ## run the tests of Tests/Host on a real host that QEMU emulates (HOST_TESTS: some of them); needs root
+	scripts/install-dependencies test
+	scripts/host-rig test $(HOST_TESTS)
+
+host-tests-short: guest ## run those of them that are quick; needs root
+	scripts/install-dependencies test
+	RIG_SECONDS=900 scripts/host-rig test short
+
+host-shell: guest ## give a shell on that host
+	scripts/install-dependencies test
+	scripts/host-rig shell
 
 bench: guest ## measure against a bare VM and runc, in the same run, and draw out/startup.png; needs root
 	scripts/install-dependencies bench
