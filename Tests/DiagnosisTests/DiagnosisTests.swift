@@ -109,6 +109,10 @@ struct DiagnosisTests {
                 "qemu-system-x86_64: ../../target/i386/kvm/kvm.c:3183: kvm_buf_set_msrs: Assertion `ret == cpu->kvm_msr_buf->nmsrs' failed.",
             ], end: .signalled(6), stage: .hypervisor, cause: "KVM can't be used on this host"),
         .init(
+            testDescription: "a KVM that QEMU's user may not open",
+            complaints: ["Could not access KVM kernel module: Permission denied"], end: .exited(1), isRootless: true,
+            stage: .hypervisor, cause: "give /dev/kvm a group that is not root's"),
+        .init(
             testDescription: "a system call that QEMU's filter forbids", end: .signalled(31), stage: .silent,
             cause: "hypervisor.qemu.seccompsandbox"),
         .init(

@@ -157,13 +157,28 @@ struct QEMUArgumentsTests {
 
 @Suite("The accelerator")
 struct AcceleratorTests {
-    @Test("KVM is chosen only where a loop runs at hardware speed")
+    @Test("KVM is chosen where it runs a kernel's code, however slowly; what else it does is named")
     func rule() {
-        #expect(Accelerator.judge(microseconds: 12, device: "/dev/kvm").accelerator == .kvm)
-        #expect(Accelerator.judge(microseconds: 17_000, device: "/dev/kvm").accelerator == .tcg)
+        func judge(_ result: Int64, _ flags: Set<Substring> = []) -> Accelerator.Choice {
+            Accelerator.judge(.init(result), device: "/dev/kvm") { flags }
+        }
+        #expect(judge(12).accelerator == .kvm)
+        #expect(judge(24_000).accelerator == .kvm)
+        #expect(judge(12).reason.hasSuffix("vector registers in 12 µs"))
         #expect(
-            Accelerator.judge(microseconds: -2, device: "/dev/kvm").reason
-                == "/dev/kvm can't be used: no such file or directory")
+            judge(-Int64(ENOTSUP))
+                == .init(.tcg, "/dev/kvm emulates instructions in software, and can't run a guest's kernel"))
+        #expect(judge(-Int64(ETIME)).reason.hasPrefix("/dev/kvm is too slow"))
+        #expect(
+            judge(-Int64(ENOENT), ["fpu", "svm"]).reason
+                == "/dev/kvm can't be used: no such file or directory; load the module kvm_amd")
+        #expect(judge(-Int64(ENODEV), ["vmx"]).reason.hasSuffix("; load the module kvm_intel"))
+        #expect(judge(-Int64(ENOENT)).reason.contains("; the processor offers no virtualisation: "))
+        #expect(
+            judge(-Int64(EACCES), ["vmx"]).reason
+                == "/dev/kvm can't be used: permission denied; only its owner and group may open it")
+        #expect(judge(-Int64(EBUSY)).reason.hasSuffix("; another hypervisor uses the processor's virtualisation"))
+        #expect(judge(-Int64(EINVAL)) == .init(.tcg, "/dev/kvm can't be used: invalid argument"))
     }
 
     @Test("the configuration's word is final")
@@ -179,11 +194,13 @@ struct AcceleratorTests {
         try Files.write(device, "")
         var facts = stat()
         #expect(stat(device, &facts) == 0)
-        let node = "\(device) \(facts.st_ino) \(facts.st_ctim.tv_sec).\(facts.st_ctim.tv_nsec)"
+        let node = "\(device) \(facts.st_ino) \(facts.st_ctim.tv_sec).\(facts.st_ctim.tv_nsec) code"
         try Files.write(note, node + " 12")
         #expect(Accelerator.choose("auto", device: device, note: note).accelerator == .kvm)
         try Files.write(note, node + " 17000")
         #expect(Accelerator.choose("auto", device: device, note: note).reason.contains("17000 µs"))
+        try Files.write(note, node + " -\(ENOTSUP)")
+        #expect(Accelerator.choose("auto", device: device, note: note).reason.contains("emulates instructions"))
         // A note of another node, or a truncated one, is ignored: the device itself is probed, and a file is none.
         for other in [node + "1 12", node, ""] {
             try Files.write(note, other)

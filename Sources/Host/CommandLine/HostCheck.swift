@@ -11,7 +11,9 @@ package enum HostCheck {
         var lines = configuration.warnings.map { "warning: \($0)" }
         var failures: [String] = []
         do { _ = try configuration.openFiles() } catch { failures.append("failed: \(error)") }
-        let acceleration = HypervisorChoice.hypervisor(configuration, host: .current).acceleration
+        let hypervisor = HypervisorChoice.hypervisor(configuration, host: .current)
+        let acceleration = hypervisor.acceleration
+        if let obstacle = hypervisor.obstacle { failures.append("failed: \(obstacle)") }
         lines += failures + ["accelerator: \(acceleration.name) (\(acceleration.reason))"]
         if getuid() != 0 {
             failures.append("failed: mounting containers' files needs root")

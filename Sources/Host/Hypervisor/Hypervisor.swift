@@ -15,6 +15,8 @@ package protocol Hypervisor: Sendable {
     var capabilities: Capabilities { get }
     /// The executor of the guest's instructions on this host.
     var acceleration: Acceleration { get }
+    /// The reason why that executor can't run guests here, in one line; nil when it can. Asks the host.
+    var obstacle: String? { get }
 
     /// The memory that the program takes beside its guest's, in MiB.
     var ownMemoryMiB: Int { get }

@@ -10,12 +10,26 @@ extension QEMU {
         if let refusal = Self.refusals(machine).first(where: { $0.applies(to: failure.messages) }) {
             return refusal.cause
         }
+        if Self.kvm.applies(to: failure.messages) { return noKVM(failure, machine) + Self.withoutKVM }
         if machine.user != nil, failure.messages.contains(where: { $0.mentions("Permission denied") }) {
             return
                 "with rootless = true QEMU runs as another user, who may not open one of its own files: make hypervisor.qemu.path and its libraries readable by everybody"
         }
         return nil
     }
+
+    /// The reason why QEMU can't use KVM. This process is root, QEMU may not be.
+    private func noKVM(_ failure: VMFailure, _ machine: VMConfiguration) -> String {
+        if let obstacle { return obstacle }
+        if machine.user != nil, failure.messages.contains(where: { $0.mentions("Permission denied") }) {
+            return
+                "with rootless = true QEMU runs as another user: give /dev/kvm a group that is not root's, and mode 660"
+        }
+        return "KVM can't be used on this host"
+    }
+
+    private static let kvm = KnownMessage("KVM", "/kvm/", means: "")
+    private static let withoutKVM = "; accelerator = \"tcg\" does without"
 
     /// SIGSYS (signal(7)).
     private static let badSystemCall: Int32 = 31
@@ -33,8 +47,6 @@ extension QEMU {
             KnownMessage(
                 "could not load PC BIOS",
                 means: "the firmware is missing (hypervisor.qemu.firmware; Debian's are in the package seabios)"),
-            KnownMessage(
-                "KVM", "/kvm/", means: "KVM can't be used on this host: accelerator = \"tcg\" does without"),
             KnownMessage(
                 "phys-bits too low",
                 means:

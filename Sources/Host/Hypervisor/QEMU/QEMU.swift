@@ -37,6 +37,12 @@ package struct QEMU: Hypervisor, Equatable {
             reason: accelerator.reason)
     }
 
+    package var obstacle: String? {
+        guard accelerator.accelerator == .kvm else { return nil }
+        let found = Accelerator.probe()
+        return found.accelerator == .kvm ? nil : found.reason
+    }
+
     /// Measured: docs/resources.md.
     package var ownMemoryMiB: Int {
         accelerator.accelerator == .kvm ? Self.programMiB : Self.programMiB + Self.translationBufferMiB + Self.tablesMiB

@@ -102,7 +102,8 @@ int clx_set_clock(int64_t seconds, int64_t microseconds);
 int clx_add_entropy(const void *bytes, size_t length);
 int clx_loopback_up(void);
 
-/// Runs `turns` of a two-instruction loop on one virtual CPU of `device` (/dev/kvm). Returns microseconds.
-int64_t clx_kvm_loop_microseconds(const char *device, uint32_t turns);
+/// Runs 64-bit code with paging, a page fault and vector registers on a virtual CPU of `device` (/dev/kvm).
+/// Returns microseconds, or -ENOTSUP when the code came to another end, -ETIME after `limit` microseconds, -errno.
+int64_t clx_kvm_probe(const char *device, int64_t limit);
 
 #endif
