@@ -104,7 +104,9 @@ struct QEMUArgumentsTests {
         var machine = machine
         (machine.hostVsockCID, machine.vsockSocket) = (3, nil)
         let words = QEMUArguments.build(qemu, machine)
-        #expect(words.contains("vhost-vsock-pci,guest-cid=3") && !words.contains { $0.contains("vhost-user-vsock") })
+        #expect(
+            words.contains("vhost-vsock-pci,guest-cid=3,vhostfd=6")
+                && !words.contains { $0.contains("vhost-user-vsock") })
     }
 
     @Test("a balloon is there where freed memory is to go back, and tells of it")

@@ -8,17 +8,15 @@ import protocol NIOCore.EventLoop
 
 /// The host kernel's vsock (vhost-vsock). The numbers of guests and our ports are unique on the whole host.
 final class VhostVsockChannel: GuestChannel {
-    private static let device = "/dev/vhost-vsock"
-
     private let guest: UInt32
     private let loop: any EventLoop
     private let listeners = Mutex<[UInt32: Listener]>([:])
     private let closed = Mutex(false)
 
     init(guest: UInt32, loop: any EventLoop) throws(SystemError) {
-        guard unsafe access(Self.device, R_OK | W_OK) == 0 else {
+        guard unsafe access(Vsock.vhost, R_OK | W_OK) == 0 else {
             throw SystemError(
-                "use the host's vsock (guest_channel = \"vhost-vsock\")", Self.device, errno: errno)
+                "use the host's vsock (guest_channel = \"vhost-vsock\")", Vsock.vhost, errno: errno)
         }
         self.guest = guest
         self.loop = loop

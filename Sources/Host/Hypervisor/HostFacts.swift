@@ -22,7 +22,7 @@ package struct HostFacts: Sendable, Equatable {
         let pages = sysconf(Int32(_SC_PHYS_PAGES)) * sysconf(Int32(_SC_PAGESIZE))
         var host = HostFacts(
             processors: max(1, sysconf(Int32(_SC_NPROCESSORS_ONLN))), memoryMiB: pages >> 20, kilohertz: clock(),
-            vsockCID: UInt32.random(in: 3...0x7fff_ffff))
+            vsockCID: randomNumber())
         // By convention no user has a number from 0x70000000 on (systemd, "Users, Groups, UIDs and GIDs"). Two living
         // shims have two pids.
         let own = firstFreeUser + UInt32(getpid())
@@ -32,6 +32,11 @@ package struct HostFacts: Sendable, Equatable {
             groups: stat("/dev/kvm", &device) == 0 && device.st_gid != 0 ? [device.st_gid] : [])
         return host
     }
+
+    /// Replaces the number on the host's vsock by one that no other guest has. Opens the device, which loads its module.
+    package mutating func chooseFreeVsockNumber() { vsockCID = Vsock.freeNumber(Self.randomNumber) }
+
+    private static func randomNumber() -> UInt32 { UInt32.random(in: 3...0x7fff_ffff) }
 
     private static let firstFreeUser: UInt32 = 0x7000_0000
 

@@ -34,8 +34,7 @@ extension VMConfiguration {
         entropySource = configuration[Keys.entropySource]
         user = Self.user(configuration, host)
         if configuration[Keys.guestChannel] == "vhost-vsock" {
-            // Guest numbers are unique on the whole host (vsock(7)): of two sandboxes with the same one, the second
-            // is refused.
+            // Guest numbers are unique on the whole host (vsock(7)).
             hostVsockCID = host.vsockCID
         } else {
             vsockSocket = paths.vsock

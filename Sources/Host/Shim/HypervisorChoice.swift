@@ -16,7 +16,8 @@ extension SandboxPlan.Basis {
     /// - Parameter files: the files that the guest boots from.
     /// - Throws: for an image that is none.
     package init(_ configuration: Configuration, files: BootFiles) throws {
-        let host = HostFacts.current
+        var host = HostFacts.current
+        if configuration[Keys.guestChannel] == "vhost-vsock" { host.chooseFreeVsockNumber() }
         try self.init(
             configuration, host: host, hypervisor: HypervisorChoice.hypervisor(configuration, host: host),
             files: files)

@@ -14,6 +14,7 @@
 #include <linux/sched.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
+#include <linux/vhost.h>
 #include <linux/vm_sockets.h>
 #include <net/if.h>
 #include <sched.h>
@@ -196,6 +197,16 @@ int clx_accept_vsock(int listener, uint32_t *cid) {
     if (fd < 0) return -errno;
     *cid = address.svm_family == AF_VSOCK ? address.svm_cid : 0;
     return fd;
+}
+
+int clx_vhost_vsock(uint32_t cid) {
+    int fd = open("/dev/vhost-vsock", O_RDWR | O_CLOEXEC);
+    if (fd < 0) return -errno;
+    uint64_t number = cid;
+    if (ioctl(fd, VHOST_VSOCK_SET_GUEST_CID, &number) == 0) return fd;
+    int error = errno;
+    close(fd);
+    return -error;
 }
 
 int clx_load_module(int fd, const char *parameters, int compressed) {

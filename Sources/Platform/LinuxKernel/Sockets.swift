@@ -95,6 +95,37 @@ package enum Vsock {
         let peer = machine == host ? "host port \(port)" : "vsock port \(port) of guest \(machine)"
         return FileDescriptor(owning: try checkNegativeErrno("connect to", peer, clx_connect_vsock(machine, port)))
     }
+
+    /// Opens the host's device for the guest with the CID `guest`, which is taken until the device is closed.
+    /// - Throws: EADDRINUSE when another guest of this host has that number.
+    package static func device(for guest: UInt32) throws(SystemError) -> FileDescriptor {
+        FileDescriptor(owning: try checkNegativeErrno("take number \(guest) on", vhost, clx_vhost_vsock(guest)))
+    }
+
+    /// The device of vhost-vsock.
+    package static let vhost = "/dev/vhost-vsock"
+
+    /// A number that no guest of this host has.
+    /// - Parameters:
+    ///   - candidate: the number to try next.
+    ///   - isTaken: whether a guest has that number; asks the device by default.
+    package static func freeNumber(
+        _ candidate: () -> UInt32, isTaken: (UInt32) -> Bool = { Vsock.isTaken($0) }
+    ) -> UInt32 {
+        var number = candidate()
+        for _ in 1..<numbersToTry where isTaken(number) { number = candidate() }
+        return number
+    }
+
+    package static func isTaken(_ number: UInt32) -> Bool {
+        do throws(SystemError) {
+            _ = try device(for: number)
+            return false
+        } catch { return error.code == EADDRINUSE }
+    }
+
+    /// Numbers have 31 bits: even on a full host the first one is free.
+    private static let numbersToTry = 16
 }
 
 /// A pair of connected sockets for whole messages, one of them for another process; close-on-exec.

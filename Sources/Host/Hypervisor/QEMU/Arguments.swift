@@ -85,7 +85,9 @@ enum QEMUArguments {
             add("-chardev", "socket,id=vsock,fd=\(QEMUDescriptor.vsock)")
             add("-device", "vhost-user-vsock-pci,chardev=vsock")
         }
-        if let cid = machine.hostVsockCID { add("-device", "vhost-vsock-pci,guest-cid=\(cid)") }
+        if let cid = machine.hostVsockCID {
+            add("-device", "vhost-vsock-pci,guest-cid=\(cid),vhostfd=\(QEMUDescriptor.vsock)")
+        }
         if machine.shareSocket != nil {
             add("-chardev", "socket,id=share,fd=\(QEMUDescriptor.share)")
             add(

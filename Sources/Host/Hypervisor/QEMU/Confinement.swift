@@ -23,7 +23,6 @@ extension QEMU {
         let paths = ["/lib", "/lib64", "/usr/lib", "/usr/lib64", "/etc/ld.so.cache"] + Self.installation(executable)
         var devices = ["/dev/null", configuration.entropySource]
         if accelerator.accelerator == .kvm { devices.append("/dev/kvm") }
-        if configuration.hostVsockCID != nil { devices.append("/dev/vhost-vsock") }
         return PrivateRoot(directory: configuration.rootDirectory, paths: paths, devices: devices)
     }
 

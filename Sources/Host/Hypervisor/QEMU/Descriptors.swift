@@ -9,7 +9,7 @@ enum QEMUDescriptor {
     static let memory: Int32 = 4
     /// Receives the guest's console.
     static let console: Int32 = 5
-    /// Connections to the vhost-user devices.
+    /// Connections to the vhost-user devices; the host's vsock device instead of the first.
     static let vsock: Int32 = 6
     static let share: Int32 = 7
     /// Files that the guest boots. QEMU opens them through /proc/self/fd: it gets the files that were checked, even

@@ -77,7 +77,7 @@ package final class QEMUMachine: VirtualMachine {
     /// The maximum of QEMU's own output that is kept, in bytes.
     private static let stderrLimit = 64 << 10
 
-    /// Connections to the vhost-user devices, and the file of a template's memory.
+    /// Connections to the vhost devices, and the file of a template's memory.
     private static func deviceDescriptors(_ configuration: VMConfiguration) throws -> [Int32: SharedDescriptor] {
         var devices: [Int32: SharedDescriptor] = [:]
         if case .file(let path) = configuration.memory {
@@ -85,6 +85,9 @@ package final class QEMUMachine: VirtualMachine {
         }
         if let socket = configuration.vsockSocket {
             devices[QEMUDescriptor.vsock] = SharedDescriptor(try UnixSocket.connect(socket))
+        }
+        if let guest = configuration.hostVsockCID {
+            devices[QEMUDescriptor.vsock] = SharedDescriptor(try Vsock.device(for: guest))
         }
         if let socket = configuration.shareSocket {
             devices[QEMUDescriptor.share] = SharedDescriptor(try UnixSocket.connect(socket))

@@ -94,6 +94,8 @@ int clx_connect_vsock(uint32_t cid, uint32_t port);
 int clx_listen_vsock(uint32_t port);
 /// Accepts a connection, close-on-exec. `*cid` is the vsock address of its peer, 0 on sockets of another family.
 int clx_accept_vsock(int listener, uint32_t *cid);
+/// Opens the host's side of the guest `cid` (/dev/vhost-vsock). -EADDRINUSE: another guest has that number.
+int clx_vhost_vsock(uint32_t cid);
 /// Loads a module's file. `compressed`: the kernel decompresses it first.
 int clx_load_module(int fd, const char *parameters, int compressed);
 int clx_power_off(void);
