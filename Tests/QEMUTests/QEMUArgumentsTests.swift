@@ -42,7 +42,7 @@ struct QEMUArgumentsTests {
                 "qboot.rom",
                 "-kernel", "/proc/self/fd/8", "-initrd", "/proc/self/fd/9", "-append",
                 "console=ttyS0 reboot=k panic=-1 cryptomgr.notests net.ifnames=0 no_timer_check i8042.noaux i8042.nomux i8042.nopnp "
-                    + "i8042.dumbkbd rcupdate.rcu_expedited=1 random.trust_cpu=on memhp_default_state=online nr_cpus=2 swiotlb=noforce scsi_mod.scan=manual pcie_ports=compat pnpacpi=off cgroup.memory=nosocket tsc=reliable "
+                    + "i8042.dumbkbd rcupdate.rcu_expedited=1 random.trust_cpu=on memhp_default_state=online nr_cpus=2 swiotlb=noforce scsi_mod.scan=manual pcie_ports=compat pci=lastbus=0 pnpacpi=off cgroup.memory=nosocket tsc=reliable "
                     + "noreplace-smp apic.timer_khz=1000000 initmem.keep=1 quiet agent.log=debug",
                 "-chardev", "socket,id=qmp,fd=3,server=on,wait=off", "-mon", "chardev=qmp,mode=control", "-chardev",
                 "socket,id=console,fd=5", "-serial", "chardev:console", "-object",

@@ -33,6 +33,9 @@ extension QEMUArguments {
     private static let defaults = [
         // ACPI reports devices in a root port (QEMU from 6.1 on): the port itself needs no driver.
         "pcie_ports=compat",
+        // All buses are behind ports that the kernel knows. Its search for others asks for each device of each of 256
+        // buses: 16,000 exits of the machine, of 20,000 for input and output in a boot.
+        "pci=lastbus=0",
         // The board's devices need no detection either: a clock, and an interface at its fixed place.
         "pnpacpi=off",
         // Memory of sockets counts against the machine, not against a container's limit (docs/decisions/0011).
