@@ -126,14 +126,16 @@ struct QEMUArgumentsTests {
         #expect(QEMUArguments.build(qemu, machine).contains("256M,slots=1,maxmem=1024M"))
     }
 
-    @Test("with KVM the guest gets the host's processor")
+    @Test("with KVM the guest gets the host's processor, and processors that were added can be removed")
     func kvm() {
         var qemu = qemu
+        #expect(!qemu.capabilities.hotUnplug.contains(.processor))
         qemu.accelerator = .init(.kvm, "a test")
         qemu.cpuFeatures = "pmu=off"
         let words = QEMUArguments.build(qemu, machine)
         #expect(words.contains("host,pmu=off"))
         #expect(words.contains("kvm"))
+        #expect(qemu.capabilities.hotUnplug.contains(.processor))
     }
 
     @Test("persistent memory has its place behind what memory may grow to; a disk needs none")

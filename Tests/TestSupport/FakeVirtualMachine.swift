@@ -119,8 +119,11 @@ package final class FakeVirtualMachine: VirtualMachine {
 
     package var size: MachineSize { state.withLock { $0.size } }
     package func processorThreads() async throws -> [Int32] { state.withLock { $0.threads } }
-    package func addProcessors(upTo count: Int) async throws {
-        state.withLock { $0.size.vcpus = max($0.size.vcpus, min(count, configuration.maxVCPUs)) }
+    package func setProcessors(_ count: Int) async throws {
+        state.withLock {
+            let lowest = capabilities.hotUnplug.contains(.processor) ? configuration.vcpus : $0.size.vcpus
+            $0.size.vcpus = max(lowest, min(count, configuration.maxVCPUs))
+        }
     }
     package func setMemory(_ mebibytes: Int, block: Int) async throws -> Bool {
         try failIfToldTo()

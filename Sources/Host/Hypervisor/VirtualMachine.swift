@@ -29,8 +29,8 @@ package protocol VirtualMachine: AnyObject, Sendable {
     /// The threads of the host that run the machine's processors.
     func processorThreads() async throws -> [Int32]
     /// Adds processors until there are `count`, at most the configured maximum; the guest has to bring them online.
-    /// None is removed.
-    func addProcessors(upTo count: Int) async throws
+    /// Removes those beyond `count` where `Capabilities.hotUnplug` has processors, but none that the machine booted with.
+    func setProcessors(_ count: Int) async throws
     /// Brings the machine's memory to `mebibytes`, in whole blocks of the guest's, as far as its maximum allows.
     /// - Parameter block: the guest's unit of memory hot-plug, in MiB (/sys/devices/system/memory/block_size_bytes).
     /// - Returns: false when the guest had not accepted it in time; it may do so later.

@@ -7,8 +7,8 @@ import Pod
 extension Sandbox {
     /// Brings the machine to the size that its containers ask for. Calls run one after the other.
     ///
-    /// The first container needs no change: the machine was booted for it. Unneeded processors stay: the containers'
-    /// quotas bound their time, and an idle one costs nothing.
+    /// The first container needs no change: the machine was booted for it. Where the hypervisor can't remove processors,
+    /// unneeded ones stay: the containers' quotas bound their time, and an idle one costs nothing.
     func resizeMachine() async throws {
         try plan.checkFit(
             containersMiB: plan.sizing.containersMiB(containers.values.map(\.demand), in: podLimits),
@@ -33,7 +33,7 @@ extension Sandbox {
         let before = vm.size
         if wanted.memoryMiB > before.memoryMiB { limitHelpers(machineMiB: wanted.memoryMiB) }
         do {
-            try await vm.addProcessors(upTo: wanted.vcpus)
+            try await vm.setProcessors(wanted.vcpus)
             if try await !vm.setMemory(wanted.memoryMiB, block: machine.memoryBlockMiB) {
                 log.warning(
                     "the guest has not taken all memory yet",
@@ -46,6 +46,9 @@ extension Sandbox {
             )
         }
         let now = vm.size
+        if now.vcpus > wanted.vcpus, vm.capabilities.hotUnplug.contains(.processor), now.vcpus > plan.machine.vcpus {
+            log.warning("the guest has not released all processors", metadata: ["sandbox": "\(id)"])
+        }
         if now.vcpus > before.vcpus { await rebindProcessorTime() }
         guard now != before else { return }
         log.info(

@@ -45,7 +45,7 @@ extension QEMUMachine {
         return line?.split(whereSeparator: \.isWhitespace).last.flatMap { Int32($0) }
     }
 
-    package func addProcessors(upTo count: Int) async throws {
+    package func setProcessors(_ count: Int) async throws {
         let monitor = try await monitor()
         let model = qemu.accelerator.accelerator == .tcg ? "max" : "host"
         for index in size.vcpus..<max(size.vcpus, min(count, configuration.maxVCPUs)) {
@@ -53,6 +53,12 @@ extension QEMUMachine {
             (processor.socketID, processor.dieID, processor.coreID, processor.threadID) = (0, 0, index, 0)
             try await monitor.execute(processor)
             growth.withLock { $0.vcpus += 1 }
+        }
+        guard capabilities.hotUnplug.contains(.processor) else { return }
+        while size.vcpus > max(count, configuration.vcpus) {
+            // A guest that keeps a processor has not failed: its containers' quotas still bind it.
+            do { try await remove(device: "cpu\(size.vcpus - 1)", timeout: Deadline.release.limit) } catch { return }
+            growth.withLock { $0.vcpus -= 1 }
         }
     }
 

@@ -27,7 +27,9 @@ package struct QEMU: Hypervisor, Equatable {
 
     package var capabilities: Capabilities {
         Capabilities(
-            hotPlug: Set(Capabilities.Device.allCases), hotUnplug: [.disk, .network],
+            hotPlug: Set(Capabilities.Device.allCases),
+            // QEMU 7.2's TCG crashes at the next hot-plug after a processor was removed.
+            hotUnplug: accelerator.accelerator == .kvm ? [.processor, .disk, .network] : [.disk, .network],
             channels: [.vhostUserVsock, .vhostVsock], shares: [.virtioFS], hasSnapshots: true)
     }
 
