@@ -91,7 +91,9 @@ struct AttachmentTests {
         "what others have put on a link is used beside the filters, and is there afterwards",
         arguments: ["clsact", "ingress"])
     func othersFilters(_ discipline: String) throws {
+        let scratch = Scratch()
         try inOwnNetwork {
+            let before = scratch.path + "/filters"
             let endpoint = try Self.endpoint(.tcfilter)
             let own = try NetworkNamespace.open("/proc/thread-self/ns/net")
             try own.shell(
@@ -100,13 +102,13 @@ struct AttachmentTests {
                 tc filter add dev eth0 ingress protocol ip prio 49152 u32 match ip dst 10.1.0.77 flowid :1
                 """)
             let look = "tc qdisc show dev eth0; tc filter show dev eth0 ingress"
-            try own.shell("(\(look)) > /tmp/kata-filters-$PPID")
+            try own.shell("(\(look)) > \(before)")
             let attachment = try Self.make(endpoint, number: 0, queues: 1, resolver: true)
             try Self.ask()
             #expect(Self.frame(from: attachment.queues[0], where: Self.isQuestion))
             try own.shell("tc filter show dev eth0 ingress | grep -A3 'pref 49152' | grep 0a01004d")
             attachment.undo()
-            try own.shell("(\(look)) | cmp - /tmp/kata-filters-$PPID; rm /tmp/kata-filters-$PPID")
+            try own.shell("(\(look)) | cmp - \(before)")
         }
     }
 
