@@ -110,4 +110,13 @@ struct GuestNetworkPlanTests {
             #expect(found.name == "eth0")
         }
     }
+
+    @Test("a kernel without the rules of a family has the default ones")
+    func withoutRules() {
+        let ofIPv4 = Rule.defaults.filter { !$0.isIPv6 }
+        #expect(NetworkDifference.rules(ofIPv4, Rule.defaults, Rule.defaults).isEmpty)
+        #expect(NetworkDifference.rules([], Rule.defaults, Rule.defaults).isEmpty)
+        let own = Rule(isIPv6: false, priority: 7, table: 100)
+        #expect(NetworkDifference.rules(ofIPv4, Rule.defaults, Rule.defaults + [own]).count == 1)
+    }
 }

@@ -1,6 +1,7 @@
 import Glibc
-import LinuxKernel
 import Testing
+
+@testable import LinuxKernel
 
 @Suite("Parsers of the kernel's texts")
 struct ParserTests {
@@ -58,4 +59,10 @@ struct ParserTests {
             ("1-2-3", nil), ("8191", [8191]), ("0-9999999999999999999", nil),
         ] as [(String, [Int]?)])
     func processors(text: String, expected: [Int]?) { #expect(CPUList(text)?.sorted == expected) }
+
+    @Test("a thread's wait for processors is the second number of its schedstat")
+    func processorDelay() {
+        #expect(ProcessorDelay.delay(in: "308396 128399 2\n") == .nanoseconds(128_399))
+        for line in ["", "1 2", "1 x 3", "1 2 3 4"] { #expect(ProcessorDelay.delay(in: line) == nil) }
+    }
 }

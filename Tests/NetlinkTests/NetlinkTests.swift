@@ -183,4 +183,34 @@ struct NetlinkTests {
         #expect(loopback.name == "lo")
         #expect(throws: SystemError("find link", "nothere", errno: ENODEV)) { try socket.link(named: "nothere") }
     }
+
+    @Test("what traffic alone changes is no change: learned neighbours, and addresses behind a bridge's ports")
+    func learned() {
+        func message(_ type: UInt16, family: UInt8, state: UInt16) -> NetlinkMessage {
+            var writer = MessageWriter()
+            for byte in [family, 0, 0, 0] { writer.put(byte) }
+            writer.put(UInt32(2))
+            writer.put(state)
+            for byte in [0, 1] as [UInt8] { writer.put(byte) }
+            writer.attribute(1, [10, 1, 0, 9])
+            return NetlinkMessage(type: type, flags: 0, sequence: 0, payload: writer.bytes)
+        }
+        let permanent: UInt16 = 0x80
+        for type in [MessageType.newNeighbor, MessageType.deleteNeighbor] {
+            #expect(!NetworkMonitor.isChange(message(type, family: UInt8(AF_INET), state: 4)))
+            #expect(NetworkMonitor.isChange(message(type, family: UInt8(AF_INET), state: permanent)))
+            #expect(!NetworkMonitor.isChange(message(type, family: 7, state: permanent)))
+        }
+        #expect(NetworkMonitor.isChange(NetlinkMessage(type: MessageType.newRoute, flags: 0, sequence: 0, payload: [])))
+    }
+
+    @Test(
+        "the network of a prefix",
+        arguments: [
+            ("10.1.2.3/16", "10.1.0.0/16"), ("10.1.2.255/25", "10.1.2.128/25"), ("fd00::77/64", "fd00::/64"),
+            ("1.2.3.4/32", "1.2.3.4/32"), ("1.2.3.4/0", "0.0.0.0/0"),
+        ])
+    func network(address: String, expected: String) throws {
+        #expect(try #require(Prefix(address)).network == Prefix(expected))
+    }
 }

@@ -262,7 +262,8 @@ struct GuestMirrorTests {
         try mirror.update()
         try mirror.guest.shell(
             """
-            ip addr show dev eth0 | grep 10.50.0.1; ip route | grep 10.51.0.0; ip rule | grep 'lookup 700'
+            ip addr show dev eth0 | grep 10.50.0.1; ip route | grep '10.50.0.0/24 dev eth0'; ip route | grep 10.51.0.0
+            ip rule | grep 'lookup 700'
             ip route show table 700 | grep eth1; ip neigh | grep 10.1.0.33; ip route | grep 'default via 10.1.0.3'
             """)
     }

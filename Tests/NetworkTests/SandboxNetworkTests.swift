@@ -144,13 +144,15 @@ struct SandboxNetworkTests {
         guest.refuse("UpdateNetwork", RPCError(.failedPrecondition, "no way"))
         let error = await #expect(throws: NetworkError.self) { try await network.reconcile() }
         #expect(error?.description == "in the guest: no way")
+        // A pod that runs with it gets its containers all the same.
+        try await network.reconcile()
         guest.accept("UpdateNetwork")
         try await network.reconcile()
-        #expect(guest.calls.count == 4)
+        #expect(guest.calls.count == 5)
         await network.connect(client, features: [])
         try await within(namespace) { try NetlinkSocket().add(Rule(isIPv6: false, priority: 9, table: 100)) }
         let refusal = await #expect(throws: NetworkError.self) { try await network.reconcile() }
-        #expect(refusal?.description.contains("rule 7: from all lookup 100") == true && guest.calls.count == 4)
+        #expect(refusal?.description.contains("rule 7: from all lookup 100") == true && guest.calls.count == 5)
         await network.close()
         await connection.close()
     }
@@ -204,6 +206,55 @@ struct SandboxNetworkTests {
             """)
         try await network.reconcile()
         #expect(machine.cards == ["net0", "net1"])
+        // Kata's own agent would take the one for the other.
+        let (connection, guest) = try await connectKata(network)
+        let refusal = await #expect(throws: NetworkError.self) { try await network.reconcile() }
+        #expect(refusal?.description.hasSuffix("links eth0 and eth1 with one hardware address") == true)
+        #expect(guest.calls.isEmpty)
+        await network.close()
+        await connection.close()
+    }
+
+    /// Connects an agent without our features.
+    private func connectKata(_ network: SandboxNetwork) async throws -> (RPCClient, FakeGuest) {
+        let guest = try FakeGuest()
+        let connection = try await RPCClient.connect(socket: guest.agent.host, on: loop)
+        await network.connect(AgentServiceClient(client: connection), features: [])
+        return (connection, guest)
+    }
+
+    @Test("Kata's own agent gets a further link alone, and none without an address")
+    func kataAgent() async throws {
+        let (namespace, scratch) = (try namespace(), Scratch())
+        let ledger = try Ledger.begin(in: scratch.path + "/s")
+        defer { ledger.end() }
+        let (network, _) = try network(namespace, ledger, try await machine())
+        let (connection, guest) = try await connectKata(network)
+        try await network.reconcile()
+        try await within(namespace) { try Self.addLink("eth1", "10.3.0.2/24", NetlinkSocket()) }
+        try namespace.shell("ip link add eth2 type veth peer name p2; ip link set p2 netns 1; ip link set eth2 up")
+        try await network.reconcile()
+        #expect(guest.calls.count { $0 == "UpdateInterface" } == 2)
+        await network.close()
+        await connection.close()
+    }
+
+    @Test("a link that fails is tried again for a container, not for its own tap's changes")
+    func noEndlessTries() async throws {
+        let (namespace, scratch) = (try namespace(), Scratch())
+        let ledger = try Ledger.begin(in: scratch.path + "/s")
+        defer { ledger.end() }
+        let machine = try await machine()
+        machine.failAdditions(VMError("no port"))
+        let (network, _) = try network(namespace, ledger, machine)
+        try await network.watch()
+        await #expect(throws: (any Error).self) { try await network.reconcile() }
+        let tries = machine.tries
+        try await Task.sleep(for: .milliseconds(400))
+        #expect(machine.tries == tries)
+        machine.failAdditions(nil)
+        try await network.reconcile()
+        #expect(machine.cards.count == 1)
         await network.close()
     }
 

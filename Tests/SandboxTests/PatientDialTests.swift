@@ -62,7 +62,7 @@ struct PatientDialTests {
         #expect(gone.delays.count == 1)
     }
 
-    @Test("a thread's delay is the second number of its schedstat")
+    @Test("a process has the longest delay of its threads")
     func delay() throws {
         #expect(ProcessorDelay.longest(of: 1) != nil)
         #expect(ProcessorDelay.longest(of: .max) == nil)

@@ -64,6 +64,7 @@ package final class FakeVirtualMachine: VirtualMachine {
         var size: MachineSize
         var disks: [String] = []
         var cards: [String] = []
+        var tries = 0
         var console: [String] = []
         var stderr: [String] = []
         var isHalted = false
@@ -103,6 +104,8 @@ package final class FakeVirtualMachine: VirtualMachine {
     package func run(on threads: [Int32]) { state.withLock { $0.threads = threads } }
     package var disks: [String] { state.withLock { $0.disks } }
     package var cards: [String] { state.withLock { $0.cards } }
+    /// How many cards it was to get.
+    package var tries: Int { state.withLock { $0.tries } }
     /// The time that each `stop` gave the guest.
     package var stops: [Duration] { state.withLock { $0.stops } }
 
@@ -139,6 +142,7 @@ package final class FakeVirtualMachine: VirtualMachine {
     }
     package func removeDisk(_ id: String) async throws { state.withLock { $0.disks.removeAll { $0 == id } } }
     package func add(_ device: NetworkDevice) async throws -> String {
+        state.withLock { $0.tries += 1 }
         try failIfToldTo()
         state.withLock { $0.cards.append(device.id) }
         return "0e/00"

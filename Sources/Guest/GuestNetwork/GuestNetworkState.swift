@@ -16,8 +16,8 @@ package final class GuestNetworkState: Sendable {
 
     /// Blocks.
     /// - Parameter timeout: how long to wait for links to appear.
-    /// - Throws: `RPCError` with `invalidArgument`, when nothing has changed; with `failedPrecondition` and the words of
-    ///   all failures, when everything else has been done.
+    /// - Throws: `RPCError` with `invalidArgument`, when at most links were named and set up; with `failedPrecondition`
+    ///   and the words of all failures, when everything else has been done.
     package func update(_ network: Types_Network, timeout: Duration) throws {
         var plans: [InterfacePlan] = []
         for (index, interface) in network.interfaces.enumerated() {
@@ -30,6 +30,8 @@ package final class GuestNetworkState: Sendable {
             let wanted = try WantedNetwork(
                 network, named: named, missing: missing, all: try change.socket.links(),
                 refusesIPv6: Self.refusesIPv6)
+            // After a failure half-way the guest may have things of both.
+            applied.add(wanted)
             try change.apply(wanted)
             applied = wanted
             guard change.failures.isEmpty else {
@@ -64,7 +66,7 @@ private struct NetworkChange {
                 let link = try GuestLink.find(plan, socket, deadline)
                 if !plan.isLoopback {
                     try GuestLink.rename(link, to: plan.name, socket)
-                    if !refusesIPv6(plan.name) { try GuestLink.setIPv6(link, plan, socket) }
+                    if !refusesIPv6(plan.name) { setIPv6(link, plan) }
                     try GuestLink.set(link, plan, socket)
                 }
                 named.append((plan, link))
@@ -73,6 +75,11 @@ private struct NetworkChange {
             }
         }
         return named
+    }
+
+    /// The kernel refuses a token where a sysctl turns routers' advertisements off: the link works without it.
+    private mutating func setIPv6(_ link: Link, _ plan: InterfacePlan) {
+        do { try GuestLink.setIPv6(link, plan, socket) } catch { failures.append("link \(plan.name): \(error)") }
     }
 
     mutating func apply(_ wanted: WantedNetwork) throws {
@@ -95,7 +102,8 @@ private struct NetworkChange {
             let present = try socket.routes()
             let missing = NetworkDifference.missingRoutes(present, applied.routes, wanted.routes)
             let superfluous = NetworkDifference.superfluousRoutes(
-                present, applied.routes, wanted.routes, links: wanted.links, loopback: loopback)
+                present, applied.routes, wanted.routes, addresses: applied.addresses + wanted.addresses,
+                loopback: loopback)
             guard !missing.isEmpty || !superfluous.isEmpty else { break }
             results = try add(missing)
             // Afterwards: the kernel may have found gateways reachable by these.

@@ -66,24 +66,38 @@ enum NetworkDifference {
         return found
     }
 
-    /// Routes to remove after others were added: those that were set before, and those that the kernel has made for
-    /// addresses of the host's links and that the namespace doesn't have.
+    /// Routes to remove after others were added: those that were set before, and those that the kernel has made for the
+    /// host's addresses and that the namespace doesn't have.
+    /// - Parameter addresses: the host's, also those that were set before.
     static func superfluousRoutes(
-        _ present: [Route], _ applied: [Route], _ wanted: [Route], links: Set<Int32>, loopback: Int32
+        _ present: [Route], _ applied: [Route], _ wanted: [Route], addresses: [LinkAddress], loopback: Int32
     ) -> [Route] {
         let known = Set(applied.map(\.comparable))
+        let networks = Set(addresses.map { Network(link: $0.link, prefix: $0.network) })
         let candidates = present.filter { route in
             route.protocol == RouteProtocol.kernel && !route.isMadeByKernel(loopback: loopback)
-                && route.hops.contains { links.contains($0.link) } || known.contains(route.comparable)
+                && route.hops.contains { hop in
+                    route.destination.map { networks.contains(Network(link: hop.link, prefix: $0)) } ?? false
+                } || known.contains(route.comparable)
         }
         guard !candidates.isEmpty else { return [] }
         let kept = Set(wanted.map(\.comparable))
         return candidates.filter { !kept.contains($0.comparable) }
     }
 
-    /// Requests for rules: new ones first, then the old ones go. A kernel without rules has the default ones.
+    /// A network on a link, for which the kernel makes a route.
+    private struct Network: Hashable {
+        let link: Int32
+        let prefix: Prefix
+    }
+
+    /// Requests for rules: new ones first, then the old ones go. A kernel without rules of a family, or without the
+    /// family, looks in the tables that the default rules name.
     static func rules(_ present: [Rule], _ applied: [Rule], _ wanted: [Rule]) -> [Request] {
-        let there = Set(present.isEmpty ? Rule.defaults : present)
+        var there = Set(present)
+        for isIPv6 in [false, true] where !present.contains(where: { $0.isIPv6 == isIPv6 }) {
+            there.formUnion(Rule.defaults.filter { $0.isIPv6 == isIPv6 })
+        }
         let kept = Set(wanted)
         let stale = applied.filter { !kept.contains($0) && there.contains($0) }
         return wanted.filter { !there.contains($0) }.map(Request.add) + stale.map(Request.delete)
@@ -92,6 +106,8 @@ enum NetworkDifference {
 
 extension LinkAddress {
     fileprivate var isIPv6: Bool { prefix.address.isIPv6 }
+    /// The network for which the kernel makes a route: the address's, or its peer's.
+    fileprivate var network: Prefix { (peer.flatMap { Prefix($0, length: Int(prefix.length)) } ?? prefix).network }
 }
 
 extension Route {

@@ -11,10 +11,20 @@ struct WantedNetwork: Equatable {
     var neighbors: [Neighbor] = []
     /// In the order of their priorities.
     var rules: [Rule] = Rule.defaults
-    /// The links that the host has named.
-    var links: Set<Int32> = []
 
     init() {}
+
+    /// Adds what another network has and this one lacks.
+    mutating func add(_ other: WantedNetwork) {
+        func join<Thing: Hashable>(_ own: inout [Thing], _ others: [Thing]) {
+            let known = Set(own)
+            own += others.filter { !known.contains($0) }
+        }
+        join(&addresses, other.addresses)
+        join(&routes, other.routes)
+        join(&neighbors, other.neighbors)
+        join(&rules, other.rules)
+    }
 
     /// - Parameters:
     ///   - named: the interfaces whose links are there, by the links' present names. Anything that needs another link
@@ -39,7 +49,6 @@ struct WantedNetwork: Equatable {
             let affected = links.isEmpty ? [InterfacePlan.loopback] : links.compactMap { names[$0] }
             return !affected.contains(where: refusesIPv6)
         }
-        links = Set(named.map(\.link.index))
         for (plan, link) in named {
             for var address in plan.details where isTaken(address.prefix.address.isIPv6, [link.index]) {
                 address.link = link.index

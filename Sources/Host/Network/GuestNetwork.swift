@@ -32,7 +32,8 @@ struct GuestNetwork: Sendable {
 
     /// Sends Kata's own messages, without what they can't carry.
     private func sendParts(_ wanted: NetworkPlan, _ before: NetworkPlan) async throws {
-        for endpoint in wanted.endpoints where !before.endpoints.contains(endpoint) {
+        // That agent tells links apart by hardware address, and one without an IP address is of no use to it.
+        for endpoint in wanted.endpoints where !endpoint.addresses.isEmpty && !before.endpoints.contains(endpoint) {
             var request = Grpc_UpdateInterfaceRequest()
             request.interface = Types_Interface(endpoint)
             _ = try await agent.updateInterface(request, timeout: Deadline.network.limit)
@@ -76,7 +77,11 @@ extension NetworkPlan {
         }
         let others = loopback.map { "address \($0.prefix) of the loopback link" }
         let proxies = neighbors.filter(\.isProxy).map { "proxy entry for \($0.address)" }
-        return (routes + ownRules + (rules.isEmpty ? [] : missing), addresses + settings + others + proxies)
+        let addressed = Dictionary(grouping: endpoints.filter { !$0.addresses.isEmpty }, by: \.hardwareAddress)
+        let twins = addressed.values.filter { $0.count > 1 }.map { twins in
+            "links \(twins.map(\.name).joined(separator: " and ")) with one hardware address"
+        }
+        return (twins + routes + ownRules + (rules.isEmpty ? [] : missing), addresses + settings + others + proxies)
     }
 }
 

@@ -13,7 +13,7 @@ package enum InternetworkingModel: String, Sendable, CaseIterable {
 /// Chooses the links of a namespace that the guest gets, and what else it gets: a pure function of the view.
 package struct NetworkPlan: Equatable, Sendable {
     /// Those with addresses come first.
-    package let endpoints: [Endpoint]
+    package private(set) var endpoints: [Endpoint]
     /// Addresses of the loopback link beside the kernel's own.
     package let loopback: [LinkAddress]
     package let loopbackLink: Int32
@@ -86,6 +86,13 @@ package struct NetworkPlan: Equatable, Sendable {
         let content = NetworkContent(view, given: Set(endpoints.map(\.link)), refused: Set(faults.map(\.link)))
         (routes, neighbors, rules) = (content.routes, content.neighbors, view.rules)
         (loopback, loopbackLink, omissions) = (content.loopback, content.loopbackLink, content.omissions)
+    }
+
+    /// The plan without a link of the guest's.
+    func without(_ link: Int32) -> NetworkPlan {
+        var plan = self
+        plan.endpoints.removeAll { $0.link == link }
+        return plan
     }
 
     /// The reason to refuse the sandbox: the namespace has addresses, and the guest would have none of them.

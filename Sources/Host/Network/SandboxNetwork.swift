@@ -36,6 +36,10 @@ package actor SandboxNetwork {
     package private(set) var faults: [LinkFault] = []
     /// Keys of lines that were logged: each is logged once.
     private var reported: Set<String> = []
+    /// Links whose last try has failed.
+    private var failures: [(endpoint: NetworkPlan.Endpoint, fault: LinkFault)] = []
+    /// The agent's last answer to a state that it could not take whole.
+    private var lastRefusal: NetworkError?
     private var turns = SerialQueue()
     private var isClosed = false
     /// Ends the thread that waits for changes when it is closed.
@@ -74,12 +78,16 @@ package actor SandboxNetwork {
     ///
     /// One link's failure doesn't stop the others.
     /// - Throws: the first failure that was not there before; also when the guest would have no address at all.
-    package func reconcile() async throws {
-        let turn = turns.take(on: executor) { try await self.apply() }
+    package func reconcile() async throws { try await reconcile(triesAgain: true) }
+
+    /// - Parameter triesAgain: also links that have failed and have not changed since. A try is a change itself, which
+    ///   the kernel reports: one that follows from such a report would never end.
+    private func reconcile(triesAgain: Bool) async throws {
+        let turn = turns.take(on: executor) { try await self.apply(triesAgain) }
         try await turn.value
     }
 
-    private func apply() async throws {
+    private func apply(_ triesAgain: Bool) async throws {
         guard !isClosed else { return }
         let (model, present) = (plan.model, cards.map(\.attachment))
         let view = try await inNamespace { try NetworkView(NetlinkSocket()).without(present) }
@@ -88,17 +96,31 @@ package actor SandboxNetwork {
         for card in cards where !wanted.endpoints.contains(where: card.endpoint.isSameCard) {
             do { try await remove(card) } catch { failure = failure ?? error }
         }
-        var failed: [LinkFault] = []
+        var (failed, stillFailing): ([LinkFault], [(NetworkPlan.Endpoint, LinkFault)]) = ([], [])
         for endpoint in wanted.endpoints where !cards.contains(where: { $0.endpoint.isSameCard(as: endpoint) }) {
+            if !triesAgain, let known = failures.first(where: { $0.endpoint == endpoint }) {
+                failed.append(known.fault)
+                stillFailing.append(known)
+                continue
+            }
             do { try await add(endpoint) } catch {
                 let fault = LinkFault(endpoint, error)
                 failed.append(fault)
+                stillFailing.append((endpoint, fault))
                 if fault.hasAddress, !reported.contains(fault.key) { failure = failure ?? error }
             }
         }
         let carried = failed.isEmpty ? wanted : NetworkPlan(view, model: model, failed: failed)
+        failures = stillFailing
         report(carried)
-        do { try await send(carried) } catch { failure = failure ?? error }
+        do {
+            try await send(carried)
+            lastRefusal = nil
+        } catch let refusal as NetworkError {
+            // A pod that runs with it goes on.
+            if refusal != lastRefusal { failure = failure ?? refusal }
+            lastRefusal = refusal
+        } catch { failure = failure ?? error }
         if let failure = failure ?? carried.refusal { throw failure }
     }
 
@@ -144,7 +166,7 @@ package actor SandboxNetwork {
             if let written { ledger.forget(written) }
             throw error
         }
-        lastSent = nil
+        forget(endpoint)
         log.info("link given to the guest", metadata: ["link": "\(endpoint.name)", "kind": "\(endpoint.kind)"])
     }
 
@@ -157,11 +179,17 @@ package actor SandboxNetwork {
 
     private func remove(_ card: Card) async throws {
         cards.removeAll { $0.attachment.device == card.attachment.device }
-        lastSent = nil
+        forget(card.endpoint)
         try? await inNamespace { card.attachment.undo() }
         if let record = card.record { ledger.forget(record) }
         try await machine.removeNetworkDevice(card.attachment.device)
         log.info("link taken from the guest", metadata: ["link": "\(card.endpoint.name)"])
+    }
+
+    /// Notes that the guest has another card for a link, or none.
+    private func forget(_ endpoint: NetworkPlan.Endpoint) {
+        // Kata's agent sets a link anew that it gets again.
+        lastSent = agent?.takesAll == false ? lastSent?.without(endpoint.link) : nil
     }
 
     private func send(_ wanted: NetworkPlan) async throws {
@@ -203,11 +231,15 @@ package actor SandboxNetwork {
             guard (try? namespace.enter()) != nil, let monitor = try? NetworkMonitor(.all)
             else { return }
             while (try? monitor.wait(until: nil, stop: stop.raw)) == true {
-                while (try? monitor.wait(until: .now + Deadline.burst.limit, stop: stop.raw)) == true {}
+                let latest = ContinuousClock.now + Deadline.burst.limit * Self.maxChangesInBurst
+                while .now < latest, (try? monitor.wait(until: .now + Deadline.burst.limit, stop: stop.raw)) == true {}
                 self?.changed()
             }
         }
     }
+
+    /// After as many pauses' time a burst without end is followed all the same.
+    private static let maxChangesInBurst = 20
 
     private nonisolated func changed() {
         Task(executorPreference: executor) { await self.follow() }
@@ -215,7 +247,7 @@ package actor SandboxNetwork {
 
     private func follow() async {
         do {
-            try await reconcile()
+            try await reconcile(triesAgain: false)
             lastProblem = nil
         } catch {
             guard lastProblem != "\(error)" else { return }

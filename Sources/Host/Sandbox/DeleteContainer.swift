@@ -43,7 +43,8 @@ extension Sandbox {
         withdrawSockets(of: record)
         sharedPaths.release(&record.shares)
         memory.release(&record.memories)
-        containers[record.id] = nil
+        // A failed creation may have freed the name meanwhile, for another container.
+        if containers[record.id] === record { containers[record.id] = nil }
         oomReports.forget(record.id)
         for process in record.processes.values { abandonOutput(of: process) }
         await releaseDisks(of: record)

@@ -1,5 +1,6 @@
 import AgentAPI
 import Cleanup
+import EventLoop
 import LinuxKernel
 import TTRPC
 
@@ -35,7 +36,8 @@ extension Sandbox {
         parts.logs?.stop()
         sharedPaths.stop()
         try? await left?.result()
-        ledger.undo(after: parts.beginning ?? beginning)
+        // In the background: processes may take long to leave their cgroups.
+        try? await blocking("cleanup") { [ledger, beginning] in ledger.undo(after: parts.beginning ?? beginning) }
         state = .gone
     }
 

@@ -98,7 +98,7 @@ package enum ShimServer {
         Task(executorPreference: LoopExecutor(loop)) {
             do { _ = try await server.listen(socket: listener) } catch { done.complete(.failure(error)) }
         }
-        try promise.futureResult.wait()
+        try withExtendedLifetime(unused) { try promise.futureResult.wait() }
     }
 
     /// A variable of the environment; nil if it is empty.

@@ -55,6 +55,16 @@ package struct Prefix: Hashable, Sendable, CustomStringConvertible {
     }
 
     package var description: String { "\(address)/\(length)" }
+
+    /// The prefix without the bits behind its length.
+    package var network: Prefix {
+        var bytes = address.bytes
+        for index in bytes.indices {
+            let kept = min(8, max(0, Int(length) - 8 * index))
+            bytes[index] &= ~UInt8(0xff >> kept)
+        }
+        return InternetAddress(bytes: bytes).flatMap { Prefix($0, length: Int(length)) } ?? self
+    }
 }
 
 /// A hardware address: `02:42:ac:11:00:02`.

@@ -1,3 +1,5 @@
+import Glibc
+
 /// An entry of the neighbour table: ARP's and NDP's (RTM_NEWNEIGH).
 package struct Neighbor: Hashable, Sendable {
     /// 0: every link, of a proxy entry.
@@ -38,7 +40,10 @@ package struct Neighbor: Hashable, Sendable {
     static let headerSize = 12
 
     init?(_ payload: [UInt8]) {
-        guard payload.count >= Self.headerSize else { return nil }
+        // A bridge's table of hardware addresses comes by the same messages.
+        guard payload.count >= Self.headerSize, [UInt8(AF_INET), UInt8(AF_INET6)].contains(payload[0]) else {
+            return nil
+        }
         let attributes = Attributes(payload[Self.headerSize...])
         guard let address = attributes.bytes(NeighborValue.address).flatMap(InternetAddress.init(bytes:)) else {
             return nil

@@ -50,9 +50,11 @@ package struct NetworkMonitor: ~Copyable, Sendable {
         }
     }
 
-    /// Whether a message is about something that was configured. Neighbours are learned all the time.
-    private static func isChange(_ message: NetlinkMessage) -> Bool {
-        guard message.type == MessageType.newNeighbor, let neighbor = Neighbor(message.payload) else { return true }
+    /// Whether a message is about something that was configured. Neighbours, and addresses behind a bridge's ports, are
+    /// learned all the time.
+    static func isChange(_ message: NetlinkMessage) -> Bool {
+        guard [MessageType.newNeighbor, MessageType.deleteNeighbor].contains(message.type) else { return true }
+        guard let neighbor = Neighbor(message.payload) else { return false }
         return neighbor.isPermanent || neighbor.isProxy
     }
 }

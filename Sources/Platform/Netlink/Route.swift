@@ -104,6 +104,8 @@ package struct Route: Hashable, Sendable {
         guard payload.count >= Self.headerSize, [UInt8(AF_INET), UInt8(AF_INET6)].contains(payload[0]) else {
             return nil
         }
+        // An exception that the kernel has learned for one destination, with its own time to live.
+        guard payload[...].number(at: 8, as: UInt32.self) & RouteValue.cloned == 0 else { return nil }
         isIPv6 = payload[0] == UInt8(AF_INET6)
         let attributes = Attributes(payload[Self.headerSize...])
         guard let destination = Self.prefix(attributes.bytes(RouteAttribute.destination), Int(payload[1])),

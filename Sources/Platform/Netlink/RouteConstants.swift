@@ -118,6 +118,8 @@ package enum RouteValue {
     package static let defaultTable: UInt32 = 253
     /// RTNH_F_ONLINK: the gateway is on the link, whatever its address.
     package static let gatewayOnLink: UInt32 = 4
+    /// RTM_F_CLONED.
+    static let cloned: UInt32 = 0x200
     /// IP6_RT_PRIO_USER: the metric of an IPv6 route that was added without one (net/ipv6_route.h).
     package static let ipv6Priority: UInt32 = 1024
 }

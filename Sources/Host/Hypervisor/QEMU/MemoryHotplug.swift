@@ -49,7 +49,7 @@ extension QEMUMachine {
         let monitor = try await monitor()
         let model = qemu.accelerator.accelerator == .tcg ? "max" : "host"
         for index in size.vcpus..<max(size.vcpus, min(count, configuration.maxVCPUs)) {
-            var processor = QMP.DeviceAdd(driver: "\(model)-x86_64-cpu", id: "cpu\(index)")
+            var processor = QMP.DeviceAdd(driver: "\(model)-x86_64-cpu", id: Self.processor + "\(index)")
             (processor.socketID, processor.dieID, processor.coreID, processor.threadID) = (0, 0, index, 0)
             try await monitor.execute(processor)
             growth.withLock { $0.vcpus += 1 }
@@ -57,9 +57,20 @@ extension QEMUMachine {
         guard capabilities.hotUnplug.contains(.processor) else { return }
         while size.vcpus > max(count, configuration.vcpus) {
             // A guest that keeps a processor has not failed: its containers' quotas still bind it.
-            do { try await remove(device: "cpu\(size.vcpus - 1)", timeout: Deadline.release.limit) } catch { return }
-            growth.withLock { $0.vcpus -= 1 }
+            do { try await remove(device: Self.processor + "\(size.vcpus - 1)", timeout: Deadline.release.limit) } catch
+            {
+                return
+            }
         }
+    }
+
+    /// The beginning of a processor's device id.
+    private static let processor = "cpu"
+
+    /// Counts a processor that the guest has released, also one that it releases after the deadline.
+    func countProcessor(_ event: Monitor.Event) {
+        guard event.name == "DEVICE_DELETED", event.device?.hasPrefix(Self.processor) == true else { return }
+        growth.withLock { $0.vcpus -= 1 }
     }
 
     /// With virtio-mem, memory also shrinks: the guest returns unused memory. A module can't be removed again.

@@ -108,7 +108,9 @@ package final class QEMUMachine: VirtualMachine {
         qmp.withLock {
             $0 = Task(executorPreference: LoopExecutor(loop)) { [self] in
                 try await Monitor.connect(socket: socket, on: loop) { [self] event in
-                    if events.isFatal(event) { process.signal(SIGKILL) } else { events.happened(event) }
+                    if events.isFatal(event) { return process.signal(SIGKILL) }
+                    countProcessor(event)
+                    events.happened(event)
                 }
             }
         }
