@@ -10,12 +10,26 @@ import Testing
 @Suite("Which sandbox a new container belongs to")
 struct MembershipTests {
     private let place: CommandPlace
-    /// Two processes that live as long as the test.
-    private let processes: [ChildProcess]
+    /// Two processes that live as long as the test. They are waited for at its end: swift-testing sees the end of an
+    /// exit test only when no other child that has ended is left.
+    private final class Sleepers {
+        let all: [ChildProcess]
+
+        init() throws { all = try (0..<2).map { _ in try ChildProcess(Command("/bin/sleep", ["60"])) } }
+
+        deinit {
+            for process in all {
+                process.signal(SIGKILL)
+                _ = process.wait()
+            }
+        }
+    }
+    private let sleepers: Sleepers
+    private var processes: [ChildProcess] { sleepers.all }
 
     init() throws {
         place = try CommandPlace()
-        processes = try (0..<2).map { _ in try ChildProcess(Command("/bin/sleep", ["60"])) }
+        sleepers = try Sleepers()
     }
 
     private func membership(_ id: String, _ namespaces: [(type: String, pid: Int32)], _ states: [ContainerState])
@@ -30,7 +44,6 @@ struct MembershipTests {
 
     @Test("a pod's container joins the pid namespace of the container that its path leads to, if that isn't the pod's")
     func target() throws {
-        defer { for process in processes { process.signal(SIGKILL) } }
         func joins(_ pid: Int32, pod: Bool = true) -> [String: String] {
             var spec = Spec.example
             spec.annotations =
@@ -53,7 +66,6 @@ struct MembershipTests {
 
     @Test("a container that joins no other gets a sandbox of its name, or of the next free one")
     func own() throws {
-        defer { for process in processes { process.signal(SIGKILL) } }
         #expect(try membership("a", [], []) == SandboxMembership(sandbox: "a", exists: false, joins: [:]))
         let states = [place.state("b", sandbox: "a"), place.state("c", sandbox: "a-2")]
         #expect(try membership("a", [], states).sandbox == "a-3")
@@ -63,7 +75,6 @@ struct MembershipTests {
 
     @Test("a container that joins another's network belongs to its sandbox, and may join more of its namespaces")
     func joined() throws {
-        defer { for process in processes { process.signal(SIGKILL) } }
         let states = [
             place.state("one", pid: processes[0].pid), place.state("two", sandbox: "one", pid: processes[1].pid),
         ]
@@ -75,7 +86,6 @@ struct MembershipTests {
 
     @Test("namespaces of containers in different sandboxes are refused, and one without the network")
     func refused() throws {
-        defer { for process in processes { process.signal(SIGKILL) } }
         let states = [place.state("one", pid: processes[0].pid), place.state("two", pid: processes[1].pid)]
         let pids = processes.map(\.pid)
         for namespaces in [[("network", pids[0]), ("ipc", pids[1])], [("ipc", pids[0])]] {
