@@ -107,10 +107,11 @@ sanitize: dependencies ## run the unit tests under ThreadSanitizer and AddressSa
 fmt: ## format the sources
 	@$(SWIFT) format -i Package.swift $(WRITTEN)
 
-lint: ## check the format of the sources, the words of their comments, and line widths and links of the docs
+lint: ## check the format of the sources, the words of their comments, the pipes of scripts, and line widths and links of the docs
 	@$(SWIFT) format lint --strict Package.swift $(WRITTEN)
 	@scripts/check-docs
 	@scripts/check-prose
+	@scripts/check-scripts
 
 proto: ## regenerate the wire contracts from protos/
 	scripts/generate-protos

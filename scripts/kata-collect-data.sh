@@ -85,7 +85,7 @@ section_ksm() {
 }
 
 # Prints the value of a key in the configuration in use.
-configured() { kata-runtime kata-env 2>/dev/null | sed -n "s/^  $1 = \"\(.*\)\"$/\1/p" | head -1; }
+configured() { kata-runtime kata-env 2>/dev/null | sed -n "0,/^  $1 = /s/^  $1 = \"\(.*\)\"$/\1/p"; }
 
 yaml() { # the metadata in an image or initrd
     printf '```yaml\n'
