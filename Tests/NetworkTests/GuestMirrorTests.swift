@@ -38,7 +38,7 @@ private final class Mirror: Sendable {
                 """)
     }
 
-    /// What a namespace holds, in the form of the agent's message, sorted: the order of routes means nothing.
+    /// The content of a namespace as the agent's message. It is sorted, as the order of routes means nothing.
     static func content(of namespace: NetworkNamespace) throws -> Types_Network {
         nonisolated(unsafe) var network = Types_Network()
         try inNetwork(namespace) {

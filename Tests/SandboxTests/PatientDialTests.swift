@@ -9,7 +9,7 @@ struct PatientDialTests {
 
     /// Dials that fail after the time that they get.
     private final class Host {
-        /// What the dials got.
+        /// The times that the dials got.
         var times: [Duration] = []
         /// How long the machine has waited for a processor when a dial ends.
         var delays: [Duration] = []

@@ -28,6 +28,10 @@ struct NetworkTests {
                 .process.capabilities |= map_values(. + ["CAP_NET_RAW"])' bundle/config.json > c && mv c bundle/config.json
             kata="\(lab.kata)"
             eventually() { for i in $(seq 100); do "$@" > /dev/null 2>&1 && return; sleep 0.1; done; echo "never: $*"; }
+            # Links and disciplines of the namespace.
+            look() { { ip -n $ns link; tc -n $ns qdisc; } 2> /dev/null; }
+            # Kills a sandbox's shim and machine.
+            crash() { pkill -KILL -f "[-]id $1( |$)"; kill -KILL $(cat /run/vc/vm/$1/qemu.pid); }
             \(script)
             """, seconds: seconds)
     }
@@ -55,7 +59,7 @@ struct NetworkTests {
             Self.look,
             """
             sed -i 's/^\\[runtime\\]/[runtime]\\ninternetworking_model = "\(model)"/' configuration.toml
-            look() { { ip -n $ns link; tc -n $ns qdisc; } 2> /dev/null; }; before=$(look)
+            before=$(look)
             $kata run -b bundle n-\(model) || tail -3 state/*/log
             [ "$(look)" = "$before" ] || echo "not as before: $(ip -n $ns link; tc -n $ns qdisc)"
             """)
@@ -111,7 +115,7 @@ struct NetworkTests {
         let outcome = try withNamespace(
             "true",
             """
-            look() { { ip -n $ns link; tc -n $ns qdisc; } 2> /dev/null; }; before=$(look)
+            before=$(look)
             ip -n $ns tuntap add mode tun name vpn0; ip -n $ns addr add 10.9.9.9/24 dev vpn0; ip -n $ns link set vpn0 up
             ip -n $ns addr flush dev eth0
             $kata run -b bundle n-no
@@ -236,9 +240,9 @@ struct NetworkTests {
         let outcome = try withNamespace(
             "sleep 100",
             """
-            look() { { ip -n $ns link; tc -n $ns qdisc; } 2> /dev/null; }; before=$(look)
+            before=$(look)
             $kata create -b bundle n-dead && $kata start n-dead
-            pkill -KILL -f '[-]id n-dead( |$)'; kill -KILL $(cat /run/vc/vm/n-dead/qemu.pid)
+            crash n-dead
             eventually sh -c "! ip -n $ns link show tap0_kata"
             $kata create -b bundle n-next && $kata start n-next
             $kata exec n-next ping -c 1 10.88.7.1 | grep -c '1 packets received'
@@ -275,10 +279,10 @@ struct NetworkTests {
         let outcome = try withNamespace(
             "sleep 100",
             """
-            look() { { ip -n $ns link; tc -n $ns qdisc; } 2> /dev/null; }; before=$(look)
+            before=$(look)
             $kata create -b bundle n-crash && $kata start n-crash
             tc -n $ns qdisc | grep -c ingress
-            pkill -KILL -f '[-]id n-crash( |$)'; kill -KILL $(cat /run/vc/vm/n-crash/qemu.pid)
+            crash n-crash
             $kata delete --force n-crash
             eventually sh -c "! ip -n $ns link show tap0_kata"
             [ "$(look)" = "$before" ] || echo "not as before: $(ip -n $ns link; tc -n $ns qdisc)"

@@ -9,7 +9,7 @@ import TTRPC
 ///
 /// The order can't fail half-way: what needs another thing comes after it. A failure doesn't stop the rest.
 package final class GuestNetworkState: Sendable {
-    /// What was set last. It is held during a change: changes run one after the other.
+    /// The content that was set last. A change holds the lock, so changes run one after the other.
     private let applied = Mutex(WantedNetwork())
 
     package init() {}
@@ -124,10 +124,9 @@ private struct NetworkChange {
 
     /// The kernel's addresses in the form of the host's: without a label that is the link's name.
     private func addresses() throws -> [LinkAddress] {
-        let names = Dictionary(try socket.links().map { ($0.index, $0.name) }) { first, _ in first }
+        let names = try socket.links().names
         return try socket.addresses().map { address in
-            var address = address
-            if address.label == names[address.link] { address.label = nil }
+            var address = address.withoutLabel(of: names[address.link])
             address.isKernels = false
             return address
         }

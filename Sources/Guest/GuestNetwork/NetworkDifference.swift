@@ -91,14 +91,9 @@ enum NetworkDifference {
         let prefix: Prefix
     }
 
-    /// Requests for rules: new ones first, then the old ones go. A kernel without rules of a family, or without the
-    /// family, looks in the tables that the default rules name.
+    /// Requests for rules: new ones first, then the old ones go.
     static func rules(_ present: [Rule], _ applied: [Rule], _ wanted: [Rule]) -> [Request] {
-        var there = Set(present)
-        for isIPv6 in [false, true] where !present.contains(where: { $0.isIPv6 == isIPv6 }) {
-            there.formUnion(Rule.defaults.filter { $0.isIPv6 == isIPv6 })
-        }
-        let kept = Set(wanted)
+        let (there, kept) = (Set(Rule.inForce(present)), Set(wanted))
         let stale = applied.filter { !kept.contains($0) && there.contains($0) }
         return wanted.filter { !there.contains($0) }.map(Request.add) + stale.map(Request.delete)
     }

@@ -86,7 +86,7 @@ package enum NetworkSettings {
     package static func routes() throws -> Grpc_Routes { try routes(NetlinkSocket()) }
 
     private static func routes(_ socket: NetlinkSocket) throws -> Grpc_Routes {
-        let names = Dictionary(try socket.links().map { ($0.index, $0.name) }) { first, _ in first }
+        let names = try socket.links().names
         var all = Grpc_Routes()
         for route in try socket.routes() where route.isOrdinary {
             var wire = Types_Route(route, device: names[route.link] ?? "")

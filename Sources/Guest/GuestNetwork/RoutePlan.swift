@@ -16,9 +16,7 @@ struct RoutePlan: Equatable {
             route = try Route(wire, field: field, links: links)
             return
         }
-        guard let link = links.first(where: { $0.name == wire.device }) else {
-            throw RPCError(.invalidArgument, "\(field).device: there is no link \"\(wire.device)\" in the guest")
-        }
+        let link = try links.named(wire.device, field: field)
         let destination = try Self.destination(wire.dest, field: field)
         let gateway = try InternetAddress.optional(wire.gateway, field: "\(field).gateway")
         let source = try InternetAddress.optional(wire.source, field: "\(field).source")
@@ -61,9 +59,7 @@ extension Route {
         var hops: [NextHop] = []
         for (index, hop) in wire.nextHops.enumerated() {
             let field = "\(field).next_hops[\(index)]"
-            guard let link = links.first(where: { $0.name == hop.device }) else {
-                throw RPCError(.invalidArgument, "\(field).device: there is no link \"\(hop.device)\" in the guest")
-            }
+            let link = try links.named(hop.device, field: field)
             let gateway = try InternetAddress.optional(hop.gateway, field: "\(field).gateway")
             hops.append(
                 NextHop(
@@ -92,24 +88,33 @@ extension Rule {
 extension Neighbor {
     /// - Throws: `invalidArgument` with the field that is wrong.
     init(_ wire: Types_ARPNeighbor, field: String, links: [Link]) throws(RPCError) {
-        let link = links.first { $0.name == wire.device }
         let isProxy = wire.flags & Int32(NeighborValue.proxy) != 0
-        guard link != nil || isProxy && wire.device.isEmpty else {
-            throw RPCError(.invalidArgument, "\(field).device: there is no link \"\(wire.device)\" in the guest")
-        }
+        // A proxy entry may be for every link (0).
+        let link = isProxy && wire.device.isEmpty ? 0 : try links.named(wire.device, field: field).index
         guard let address = InternetAddress(wire.toIpaddress.address) else {
             throw RPCError(.invalidArgument, "\(field).toIPAddress: \"\(wire.toIpaddress.address)\" is no address")
         }
         if isProxy {
-            self.init(proxyOn: link?.index ?? 0, address)
+            self.init(proxyOn: link, address)
             return
         }
         guard let hardware = HardwareAddress(wire.lladdr) else {
             throw RPCError(.invalidArgument, "\(field).lladdr: \"\(wire.lladdr)\" is no hardware address")
         }
         self.init(
-            link: link?.index ?? 0, address: address, hardwareAddress: hardware,
+            link: link, address: address, hardwareAddress: hardware,
             state: wire.state == 0 ? NeighborValue.permanent : UInt16(clamping: wire.state),
             flags: UInt8(clamping: wire.flags))
+    }
+}
+
+extension [Link] {
+    /// - Parameter field: the message whose `device` is the name, for the error.
+    /// - Throws: `invalidArgument` where the guest has no such link.
+    fileprivate func named(_ name: String, field: String) throws(RPCError) -> Link {
+        guard let link = first(where: { $0.name == name }) else {
+            throw RPCError(.invalidArgument, "\(field).device: there is no link \"\(name)\" in the guest")
+        }
+        return link
     }
 }

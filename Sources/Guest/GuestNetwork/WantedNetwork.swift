@@ -3,7 +3,7 @@ import LinuxKernel
 import Netlink
 import TTRPC
 
-/// What the host wants the guest's kernel to have, with the indices of the guest's links.
+/// The content that the guest's kernel is to have. Links are named by the guest's indices.
 struct WantedNetwork: Equatable {
     /// Addresses of one subnet in the order in which they were set: the first is the kernel's choice for packets.
     var addresses: [LinkAddress] = []
@@ -36,7 +36,7 @@ struct WantedNetwork: Equatable {
         _ network: Types_Network, named: [(plan: InterfacePlan, link: Link)], missing: Set<String>, all: [Link],
         refusesIPv6 refuses: (_ name: String) -> Bool
     ) throws(RPCError) {
-        let names = Dictionary(all.map { ($0.index, $0.name) }) { first, _ in first }
+        let names = all.names
         var answers: [String: Bool] = [:]
         func refusesIPv6(_ name: String) -> Bool {
             if let known = answers[name] { return known }

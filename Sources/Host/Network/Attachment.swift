@@ -43,10 +43,7 @@ package struct Attachment: Sendable {
             let tap = try socket.link(named: name)
             try raise(tap.index, endpoint, socket)
             if endpoint.source == .redirected {
-                try Redirection(
-                    link: endpoint.link, tap: tap.index, ownsDiscipline: record.ownsDiscipline == true, socket
-                )
-                .make(name: endpoint.name, resolver: resolver)
+                try record.redirection(to: tap.index, socket).make(name: endpoint.name, resolver: resolver)
             }
             return attachment(opened, tap.index)
         case .stacked:
@@ -99,18 +96,22 @@ package struct Attachment: Sendable {
             guard let socket = try? NetlinkSocket() else { return }
             switch NetworkPlan.Endpoint.Source(rawValue: source) {
             case .redirected:
-                guard let ownsDiscipline else {
+                guard ownsDiscipline != nil else {
                     try? socket.deleteIngress(link)
                     return
                 }
                 let index = tap ?? (try? socket.link(named: NetworkPlan.ownName(number)))?.index ?? 0
-                Redirection(link: link, tap: index, ownsDiscipline: ownsDiscipline, socket).undo()
+                redirection(to: index, socket).undo()
             case .stacked:
                 guard let address = HardwareAddress(hardwareAddress) else { return }
                 Attachment.unstack(link, address, NetworkPlan.ownName(number), socket)
             // A tap disappears with its last queue.
             case .tap, .macvtap, .beside, nil: break
             }
+        }
+
+        fileprivate func redirection(to tap: Int32, _ socket: NetlinkSocket) -> Redirection {
+            Redirection(link: link, tap: tap, ownsDiscipline: ownsDiscipline == true, socket)
         }
     }
 
@@ -124,9 +125,7 @@ package struct Attachment: Sendable {
     /// Lets the namespace's resolver receive its answers from now on.
     package func allowResolverReplies() throws {
         guard endpoint.source == .redirected else { return }
-        try Redirection(
-            link: endpoint.link, tap: createdLink, ownsDiscipline: record.ownsDiscipline == true, try NetlinkSocket()
-        ).allowResolverReplies()
+        try record.redirection(to: createdLink, NetlinkSocket()).allowResolverReplies()
     }
 
     private static func give(_ link: Int32, _ address: HardwareAddress, _ socket: NetlinkSocket) throws {

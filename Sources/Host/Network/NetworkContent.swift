@@ -29,8 +29,8 @@ struct NetworkContent {
 
     /// The guest's form of a route; nil for one of links that are not in use.
     ///
-    /// What would leave by a link that the guest doesn't have is unreachable there. Otherwise it would take another
-    /// route.
+    /// Destinations behind a link that the guest doesn't have become unreachable. Otherwise their packets would take
+    /// another route.
     private static func route(_ route: Route, _ reachable: Set<Int32>, _ refused: Set<Int32>) -> Route? {
         var route = route
         if route.hops.isEmpty { return route }

@@ -102,11 +102,8 @@ package struct NetworkPlan: Equatable, Sendable {
     }
 
     static func addresses(of link: Link, _ view: NetworkView) -> [LinkAddress] {
-        view.addresses.filter { $0.link == link.index && !$0.isMadeByKernel(for: link) }.map { address in
-            var address = address
-            if address.label == link.name { address.label = nil }
-            return address
-        }
+        view.addresses.filter { $0.link == link.index && !$0.isMadeByKernel(for: link) }
+            .map { $0.withoutLabel(of: link.name) }
     }
 
     /// Tells links whose frames are another link's of the namespace: a bridge's port, the link below a VLAN, one end of

@@ -46,12 +46,7 @@ package struct NetworkView: Equatable, Sendable {
         view.routes = try socket.routes()
         // Learned neighbours come and go with traffic. Only permanent ones and proxy entries are configured.
         view.neighbors = try socket.neighbors().filter { $0.isPermanent || $0.isProxy }
-        // A kernel without rules looks in the tables that the default rules name.
-        let rules = try socket.rules()
-        for isIPv6 in [false, true] {
-            let own = rules.filter { $0.isIPv6 == isIPv6 }
-            view.rules += own.isEmpty ? Rule.defaults.filter { $0.isIPv6 == isIPv6 } : own
-        }
+        view.rules = Rule.inForce(try socket.rules())
         return view
     }
 }

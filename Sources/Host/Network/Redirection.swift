@@ -68,7 +68,7 @@ struct Redirection {
         for rule in NameResolver.rules(tap: tap, from: Priority.resolver) { try socket.add(rule, on: link) }
     }
 
-    /// Removes the filters, and the discipline when it is this one's and nobody else uses it.
+    /// Removes the filters. Removes the discipline too, where this redirection has added it and no filter is left in it.
     func undo() {
         let own = (try? socket.ingressFilters(of: link))?.filter(Self.isOwn) ?? []
         let others = (try? socket.links().map(\.index))?.filter { $0 != tap } ?? []

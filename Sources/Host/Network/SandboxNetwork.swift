@@ -25,7 +25,7 @@ package actor SandboxNetwork {
     private let log: Logger
     package nonisolated let namespace: NetworkNamespace
     private let machine: any VirtualMachine
-    private var agent: GuestNetwork?
+    private var agent: GuestNetworkClient?
 
     private var cards: [Card] = []
     private let ledger: Ledger
@@ -71,7 +71,7 @@ package actor SandboxNetwork {
     /// Sends changes to the guest from now on.
     /// - Parameter features: those that the agent has announced (`AgentFeature`).
     package func connect(_ agent: AgentServiceClient, features: [String]) {
-        self.agent = GuestNetwork(agent: agent, takesAll: features.contains(AgentFeature.wholeNetwork))
+        self.agent = GuestNetworkClient(agent: agent, takesAll: features.contains(AgentFeature.wholeNetwork))
     }
 
     /// Brings the guest to the present state of the namespace. Calls run one after the other.
@@ -96,22 +96,21 @@ package actor SandboxNetwork {
         for card in cards where !wanted.endpoints.contains(where: card.endpoint.isSameCard) {
             do { try await remove(card) } catch { failure = failure ?? error }
         }
-        var (failed, stillFailing): ([LinkFault], [(NetworkPlan.Endpoint, LinkFault)]) = ([], [])
+        let before = failures
+        failures = []
         for endpoint in wanted.endpoints where !cards.contains(where: { $0.endpoint.isSameCard(as: endpoint) }) {
-            if !triesAgain, let known = failures.first(where: { $0.endpoint == endpoint }) {
-                failed.append(known.fault)
-                stillFailing.append(known)
+            if !triesAgain, let known = before.first(where: { $0.endpoint == endpoint }) {
+                failures.append(known)
                 continue
             }
             do { try await add(endpoint) } catch {
                 let fault = LinkFault(endpoint, error)
-                failed.append(fault)
-                stillFailing.append((endpoint, fault))
+                failures.append((endpoint, fault))
                 if fault.hasAddress, !reported.contains(fault.key) { failure = failure ?? error }
             }
         }
-        let carried = failed.isEmpty ? wanted : NetworkPlan(view, model: model, failed: failed)
-        failures = stillFailing
+        let carried =
+            failures.isEmpty ? wanted : NetworkPlan(view, model: model, failed: failures.map(\.fault))
         report(carried)
         do {
             try await send(carried)

@@ -1,6 +1,3 @@
-import Channel
-import LinuxKernel
-
 /// Waits for the guest's agent. Time in which the machine waited for a processor of the host does not count: on a busy
 /// host a start takes longer, and does not fail.
 struct PatientDial {

@@ -27,6 +27,6 @@ final class UnusedShim: Sendable {
 
     deinit { watch.cancel() }
 
-    /// As many looks in a row must find no container.
+    /// The number of looks in a row that must find no container.
     private static let looks = 3
 }

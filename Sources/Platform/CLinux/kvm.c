@@ -29,9 +29,10 @@ enum {
 };
 enum { turns = 20000, page_fault = 14 };
 
-// What a kernel needs of a processor: it works on vector registers, writes to a page that is not mapped, takes the
-// page fault through its own table, maps the page, returns, and reads what it wrote. Answers in eax: the sum of 1 to
-// ecx. Addresses are those above; an emulator of a few instructions fails at one of these.
+// The guest's program. It asks of the processor what a kernel asks: it works on vector registers, and writes to a page
+// that is not mapped. Its own table takes the page fault: the page is mapped, and the program goes on. Then it reads
+// the number back into eax: the sum of 1 to ecx. Addresses are those above. An emulator of a few instructions fails at
+// one of these steps.
 extern const unsigned char guest_start[], guest_fault[], guest_end[];
 __asm__(".pushsection .rodata\n"
         "guest_start:\n"

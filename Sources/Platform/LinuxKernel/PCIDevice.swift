@@ -19,14 +19,16 @@ package enum PCIDevice {
 
     /// The directories of the virtio devices behind a function, such as `…/virtio3`.
     package static func virtioDirectories(at slots: [UInt8], sysfs: String = "/sys") -> [String] {
-        guard let path = directory(at: slots, sysfs: sysfs) else { return [] }
-        return Files.list(path).filter { $0.hasPrefix("virtio") }.map { "\(path)/\($0)" }
+        directory(at: slots, sysfs: sysfs).map(virtioDirectories) ?? []
+    }
+
+    private static func virtioDirectories(in directory: String) -> [String] {
+        Files.list(directory).filter { $0.hasPrefix("virtio") }.map { "\(directory)/\($0)" }
     }
 
     /// The name of the network link of a function: of its virtio device, or its own.
     package static func networkLink(at slots: [UInt8], sysfs: String = "/sys") -> String? {
-        let own = directory(at: slots, sysfs: sysfs).map { [$0] } ?? []
-        return (virtioDirectories(at: slots, sysfs: sysfs) + own).lazy.compactMap { Files.list($0 + "/net").first }
-            .first
+        guard let own = directory(at: slots, sysfs: sysfs) else { return nil }
+        return (virtioDirectories(in: own) + [own]).lazy.compactMap { Files.list($0 + "/net").first }.first
     }
 }

@@ -51,3 +51,8 @@ package struct Link: Equatable, Sendable {
         isWithoutLinkLocal = family?.bytes(LinkAttribute.linkLocalMode)?.first == LinkAttribute.withoutLinkLocal
     }
 }
+
+extension Sequence<Link> {
+    /// The links' names by their indices.
+    package var names: [Int32: String] { Dictionary(map { ($0.index, $0.name) }) { first, _ in first } }
+}

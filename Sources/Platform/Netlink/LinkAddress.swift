@@ -37,6 +37,13 @@ package struct LinkAddress: Hashable, Sendable {
 
     private static let loopback = ["127.0.0.1/8", "::1/128"].compactMap { Prefix($0) }
 
+    /// The address without a label that is its link's name: the kernel gives that to each IPv4 address.
+    package func withoutLabel(of link: String?) -> LinkAddress {
+        var address = self
+        if label == link { address.label = nil }
+        return address
+    }
+
     /// Size of struct ifaddrmsg.
     static let headerSize = 8
 

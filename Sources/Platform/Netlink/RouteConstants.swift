@@ -77,7 +77,7 @@ package enum RouteProtocol {
     package static let routerAdvertisement: UInt8 = 9
 }
 
-/// What a route does with packets (linux/rtnetlink.h): RTN_*.
+/// Kinds of routes (linux/rtnetlink.h): RTN_*.
 package enum RouteType {
     /// Sends them to another machine or network.
     package static let unicast: UInt8 = 1

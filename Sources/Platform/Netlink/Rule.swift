@@ -46,6 +46,15 @@ package struct Rule: Hashable, Sendable {
             ]
         } + [Rule(isIPv6: false, priority: RuleValue.defaultPriority, table: RouteValue.defaultTable)]
 
+    /// The rules that hold where the kernel lists some: of a family that it lists none of, the default ones. A kernel
+    /// without rules looks in the tables that these name.
+    package static func inForce(_ listed: [Rule]) -> [Rule] {
+        [false, true].flatMap { isIPv6 in
+            let own = listed.filter { $0.isIPv6 == isIPv6 }
+            return own.isEmpty ? defaults.filter { $0.isIPv6 == isIPv6 } : own
+        }
+    }
+
     package var priority: UInt32 { number(RuleAttribute.priority) ?? 0 }
 
     private func number(_ type: UInt16) -> UInt32? {

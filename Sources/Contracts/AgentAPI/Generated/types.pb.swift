@@ -351,7 +351,7 @@ package nonisolated struct Types_ARPNeighbor: Sendable {
   fileprivate var _toIpaddress: Types_IPAddress? = nil
 }
 
-/// What a network namespace holds.
+/// The content of a network namespace.
 package nonisolated struct Types_Network: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for

@@ -4,7 +4,7 @@ import Netlink
 import TTRPC
 
 /// Sends the state of a network namespace to the guest's agent.
-struct GuestNetwork: Sendable {
+struct GuestNetworkClient: Sendable {
     let agent: AgentServiceClient
     /// Whether the agent takes everything in one message (`AgentFeature.wholeNetwork`), or Kata's own messages.
     let takesAll: Bool
@@ -57,7 +57,7 @@ struct GuestNetwork: Sendable {
 }
 
 extension NetworkPlan {
-    /// What Kata's own messages can't carry, each thing in one line.
+    /// The parts that Kata's own messages can't carry, one line for each.
     ///
     /// Without the things in `refused`, traffic would go wrong without a word. The others are named in the log.
     var beyondKata: (refused: [String], named: [String]) {
