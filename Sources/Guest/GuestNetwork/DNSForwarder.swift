@@ -3,7 +3,6 @@ import CLinux
 import Glibc
 import LinuxKernel
 import Streams
-import Synchronization
 
 /// Answers DNS in the guest in place of the resolver in the sandbox's network namespace: forwards queries to the host
 /// over vsock.
@@ -42,28 +41,20 @@ private final class DatagramForwarder: Sendable {
 
     func run() -> Never {
         var flows: [Flow] = []
+        // The flows by index; nil for the clients' socket.
+        var polled = PollSet<Int?>()
         while true {
-            var polled = ([socket.raw] + flows.map(\.stream)).map { pollfd(fd: $0, events: Int16(POLLIN), revents: 0) }
-            _ = unsafe poll(&polled, nfds_t(polled.count), Self.milliseconds(untilEndOf: flows))
-            var ended: [Int] = []
-            for index in flows.indices {
-                if polled[1 + index].revents != 0, !answer(&flows[index]) {
-                    ended.append(index)
-                } else if .now - flows[index].used > Deadline.guestNames.limit {
-                    ended.append(index)
-                }
-            }
-            for index in ended.reversed() { close(flows.remove(at: index).stream) }
-            if polled[0].revents != 0 { forward(&flows) }
+            polled.removeAll()
+            polled.add(socket.raw, for: nil)
+            for (index, flow) in flows.enumerated() { polled.add(flow.stream, for: index) }
+            let oldest = flows.map(\.used).min()
+            let ready = polled.wait(oldest.map { $0 + Deadline.guestNames.limit - .now }) ? polled.ready : []
+            var ended = Set(ready.compactMap(\.source).filter { !answer(&flows[$0]) })
+            ended.formUnion(flows.indices.filter { .now - flows[$0].used > Deadline.guestNames.limit })
+            for index in ended.sorted(by: >) { close(flows.remove(at: index).stream) }
+            if ready.contains(where: { $0.source == nil }) { forward(&flows) }
             while flows.count > Self.maxFlows { close(flows.removeFirst().stream) }
         }
-    }
-
-    /// The time until the first flow is unused for too long; -1 without flows.
-    private static func milliseconds(untilEndOf flows: [Flow]) -> Int32 {
-        guard let oldest = flows.map(\.used).min() else { return -1 }
-        let rest = oldest + Deadline.guestNames.limit - .now
-        return Int32(clamping: Int(max(.zero, rest) / .milliseconds(1)) + 1)
     }
 
     /// Sends a client's datagram to the host.

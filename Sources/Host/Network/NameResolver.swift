@@ -2,7 +2,6 @@ import Glibc
 import LinuxKernel
 import Netlink
 import Streams
-import Synchronization
 
 /// Asks the resolver of a sandbox's network namespace for the guest. The guest's streams reach that address alone.
 ///
@@ -10,13 +9,20 @@ import Synchronization
 package final class NameResolver: Sendable {
     private static let limit = 64
 
-    private struct Inbox: Sendable {
-        var datagramStreams: [Int32] = []
-        var connections: [Int32] = []
-        var isClosed = false
+    /// A stream of the guest, owned by its holder.
+    private enum Arrival: Sendable {
+        /// Framed datagrams.
+        case datagrams(Int32)
+        /// The bytes of a TCP connection.
+        case connection(Int32)
+
+        func close() {
+            switch self {
+            case .datagrams(let stream), .connection(let stream): Glibc.close(stream)
+            }
+        }
     }
-    private let inbox = Mutex(Inbox())
-    private let wakeUp: WakeUp
+    private let inbox: Inbox<Arrival>
     private let address: String
     private let port: UInt16
     private let relay: StreamRelay
@@ -31,74 +37,75 @@ package final class NameResolver: Sendable {
 
     package init(_ address: String, _ port: UInt16, in namespace: NetworkNamespace, relay: StreamRelay) throws {
         (self.address, self.port, self.relay) = (address, port, relay)
-        wakeUp = try WakeUp()
+        inbox = try Inbox()
         try startThread("names") { [self] in
-            guard (try? namespace.enter()) != nil else { return }
+            guard (try? namespace.enter()) != nil else { return refuseAll() }
             run()
         }
     }
 
     /// Takes a stream of framed datagrams.
-    package func serve(datagrams stream: Int32) {
-        inbox.withLock { $0.datagramStreams.append(stream) }
-        wakeUp.signal()
-    }
+    package func serve(datagrams stream: Int32) { take(.datagrams(stream)) }
 
     /// Takes a stream that carries a TCP connection.
-    package func serve(connection stream: Int32) {
-        inbox.withLock { $0.connections.append(stream) }
-        wakeUp.signal()
+    package func serve(connection stream: Int32) { take(.connection(stream)) }
+
+    private func take(_ arrival: Arrival) {
+        if !inbox.send(arrival) { arrival.close() }
     }
 
-    package func close() {
-        inbox.withLock { $0.isClosed = true }
-        wakeUp.signal()
+    package func close() { inbox.close() }
+
+    private func refuseAll() {
+        inbox.close()
+        for arrival in inbox.take() ?? [] { arrival.close() }
+    }
+
+    /// A descriptor of a flow.
+    private enum Source {
+        case inbox
+        case stream(Int)
+        case socket(Int)
     }
 
     private func run() {
         var flows: [Flow] = []
-        defer { for flow in flows { Self.end(flow) } }
-        while true {
-            var polled = [pollfd(fd: wakeUp.descriptor, events: Int16(POLLIN), revents: 0)]
-            for flow in flows {
-                polled.append(pollfd(fd: flow.stream, events: Int16(POLLIN), revents: 0))
-                polled.append(pollfd(fd: flow.socket, events: Int16(POLLIN), revents: 0))
+        var polled = PollSet<Source>()
+        while let arrivals = inbox.take() {
+            flows += arrivals.compactMap(flow)
+            while flows.count > Self.limit { Self.end(flows.removeFirst()) }
+            polled.removeAll()
+            polled.add(inbox.descriptor, for: .inbox)
+            for (index, flow) in flows.enumerated() {
+                polled.add(flow.stream, for: .stream(index))
+                polled.add(flow.socket, for: .socket(index))
             }
-            let count = unsafe poll(&polled, nfds_t(polled.count), flows.isEmpty ? -1 : 1000)
-            if count < 0 && errno != EINTR { return }
-            var ended: Set<Int> = []
-            for index in flows.indices {
-                let (stream, socket) = (polled[1 + 2 * index].revents, polled[2 + 2 * index].revents)
-                if stream != 0, !Self.ask(&flows[index]) { ended.insert(index) }
-                if socket != 0, !Self.answer(&flows[index]) { ended.insert(index) }
-                if .now - flows[index].used > Deadline.names.limit { ended.insert(index) }
+            var ended = Set(flows.indices.filter { .now - flows[$0].used > Deadline.names.limit })
+            if polled.wait(flows.map(\.used).min().map { $0 + Deadline.names.limit - .now }) {
+                for (source, _) in polled.ready {
+                    switch source {
+                    case .inbox: break
+                    case .stream(let index): if !Self.ask(&flows[index]) { ended.insert(index) }
+                    case .socket(let index): if !Self.answer(&flows[index]) { ended.insert(index) }
+                    }
+                }
             }
             for index in ended.sorted(by: >) { Self.end(flows.remove(at: index)) }
-            if polled[0].revents != 0 {
-                guard let news = drain() else { return }
-                flows += news
-                while flows.count > Self.limit { Self.end(flows.removeFirst()) }
-            }
         }
+        for flow in flows { Self.end(flow) }
     }
 
-    /// Waits for new flows; nil when the relay has ended.
-    private func drain() -> [Flow]? {
-        wakeUp.drain()
-        let news = inbox.withLock { inbox in
-            defer { inbox = Inbox(isClosed: inbox.isClosed) }
-            return inbox
-        }
-        if news.isClosed {
-            for stream in news.datagramStreams + news.connections { Glibc.close(stream) }
-            return nil
-        }
-        for stream in news.connections {
+    /// Connects a stream with the resolver.
+    /// - Returns: the flow of a stream of datagrams; nil for a connection, which the relay has, and for a stream without
+    ///   a socket, which is closed.
+    private func flow(_ arrival: Arrival) -> Flow? {
+        switch arrival {
+        case .connection(let stream):
             let stream = FileDescriptor(owning: stream)
-            guard let socket = try? InternetSocket.connect(.connections, address, port) else { continue }
+            guard let socket = try? InternetSocket.connect(.connections, address, port) else { return nil }
             relay.join(stream, socket)
-        }
-        return news.datagramStreams.compactMap { stream in
+            return nil
+        case .datagrams(let stream):
             guard let socket = try? InternetSocket.connect(.datagrams, address, port).take() else {
                 Glibc.close(stream)
                 return nil

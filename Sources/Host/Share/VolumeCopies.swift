@@ -47,18 +47,16 @@ package final class VolumeCopies: Sendable {
     private static let lookPause = Duration.seconds(1)
 
     private func run() {
+        var polled = PollSet<Void>()
+        polled.add(wakeUp.descriptor, for: ())
+        if let watch { polled.add(watch.descriptor, for: ()) }
         while true {
-            var milliseconds: Int32 = -1
             switch update() {
             case .end: return
-            case .event: break
-            case .pause(let pause): milliseconds = Int32(clamping: Int(max(.zero, pause) / .milliseconds(1)) + 1)
+            case .event: polled.wait(nil)
+            case .pause(let pause): polled.wait(pause)
             }
-            var polled = [wakeUp.descriptor, watch?.descriptor ?? -1].map {
-                pollfd(fd: $0, events: Int16(POLLIN), revents: 0)
-            }
-            _ = unsafe poll(&polled, 2, milliseconds)
-            if polled[0].revents != 0 { wakeUp.drain() }
+            wakeUp.drain()
             watch?.drain()
         }
     }

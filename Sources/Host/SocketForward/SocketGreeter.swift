@@ -2,7 +2,6 @@ import Channel
 import Glibc
 import LinuxKernel
 import Streams
-import Synchronization
 
 /// The host's side of a stream on which the guest sends a greeting first.
 protocol GreetedStream: Sendable {
@@ -31,37 +30,24 @@ package final class SocketGreeter: Sendable {
         let host: any GreetedStream
     }
 
-    private struct Inbox: Sendable {
-        var arrivals: [Arrival] = []
-        var isStopped = false
-    }
-    private let inbox = Mutex(Inbox())
-    private let wakeUp: WakeUp
+    private let inbox: Inbox<Arrival>
     let relay: StreamRelay
     let limits: LimitLog
 
     package init(relay: StreamRelay, limits: LimitLog) throws(SystemError) {
         (self.relay, self.limits) = (relay, limits)
-        wakeUp = try WakeUp()
+        inbox = try Inbox()
         try startThread("sockets") { [self] in run() }
     }
 
     func take(_ arrival: Arrival) {
-        let isStopped = inbox.withLock { inbox in
-            if !inbox.isStopped { inbox.arrivals.append(arrival) }
-            return inbox.isStopped
-        }
-        if isStopped { return Waiting(arrival).refuse() }
-        wake()
+        if !inbox.send(arrival) { Waiting(arrival).refuse() }
     }
 
     /// Lets the thread check again which sockets are closed.
-    func wake() { wakeUp.signal() }
+    func wake() { inbox.wake() }
 
-    package func stop() {
-        inbox.withLock { $0.isStopped = true }
-        wake()
-    }
+    package func stop() { inbox.close() }
 
     // MARK: The thread
 
@@ -97,40 +83,31 @@ package final class SocketGreeter: Sendable {
 
     private func run() {
         var waiting: [Waiting] = []
-        while true {
-            let (arrivals, isStopped) = inbox.withLock { inbox in
-                defer { inbox.arrivals = [] }
-                return (inbox.arrivals, inbox.isStopped)
-            }
+        while let arrivals = inbox.take() {
             waiting += arrivals.map(Waiting.init)
-            if isStopped {
-                for each in waiting { each.refuse() }
-                return
-            }
             let readable = wait(for: waiting)
             var rest: [Waiting] = []
-            for (var each, isReadable) in zip(waiting, readable) where !settle(&each, isReadable) { rest.append(each) }
+            for (index, var each) in waiting.enumerated() where !settle(&each, readable.contains(index)) {
+                rest.append(each)
+            }
             waiting = rest
         }
+        for each in waiting { each.refuse() }
     }
 
     /// The pause between two attempts on a socket whose backlog is full: nothing reports when it has room
     /// (connect(2)).
     private static let retryPause = Duration.milliseconds(20)
 
-    /// Waits for an event. Returns the streams that can be read.
-    private func wait(for waiting: [Waiting]) -> [Bool] {
-        var polled = waiting.map { each in
-            // poll(2) ignores a negative descriptor.
-            pollfd(fd: each.isGreeted ? -1 : each.arrival.stream, events: Int16(POLLIN), revents: 0)
-        }
-        polled.append(pollfd(fd: wakeUp.descriptor, events: Int16(POLLIN), revents: 0))
+    /// Waits for an event.
+    /// - Returns: the indices of the streams that can be read.
+    private func wait(for waiting: [Waiting]) -> Set<Int> {
+        var polled = PollSet<Int?>()
+        polled.add(inbox.descriptor, for: nil)
+        for (index, each) in waiting.enumerated() where !each.isGreeted { polled.add(each.arrival.stream, for: index) }
         var pause = waiting.map { $0.deadline - .now }.min()
         if waiting.contains(where: \.isGreeted) { pause = min(pause ?? Self.retryPause, Self.retryPause) }
-        let milliseconds = pause.map { Int32(clamping: Int(max(.zero, $0) / .milliseconds(1)) + 1) } ?? -1
-        guard unsafe poll(&polled, nfds_t(polled.count), milliseconds) > 0 else { return waiting.map { _ in false } }
-        if polled.last?.revents != 0 { wakeUp.drain() }
-        return polled.dropLast().map { $0.revents != 0 }
+        return polled.wait(pause) ? Set(polled.ready.compactMap(\.source)) : []
     }
 
     /// - Returns: whether the stream is joined or refused.

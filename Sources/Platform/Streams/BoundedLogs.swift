@@ -13,20 +13,18 @@ package final class BoundedLogs: Sendable {
         let limit: Int
     }
     private struct State: Sendable {
-        var added: [Source] = []
         /// Paths of logs whose writers are still there.
         var open: Set<String> = []
         /// The last bytes that a full disk did not take.
         var lost: [String: [UInt8]] = [:]
-        var isStopped = false
     }
     private let state = Mutex(State())
-    private let wakeUp: WakeUp
+    private let inbox: Inbox<Source>
     /// The maximum of bytes to keep in memory for a log when the disk is full.
     private static let maxLost = 4096
 
     package init() throws(SystemError) {
-        wakeUp = try WakeUp()
+        inbox = try Inbox()
         try startThread("logs") { [self] in run() }
     }
 
@@ -40,15 +38,12 @@ package final class BoundedLogs: Sendable {
         let written = FileDescriptor(owning: ends[1])
         let source = Source(descriptor: ends[0], path: path, limit: limit)
         do { _ = try BoundedFile(path, limit: limit) } catch {
-            close(source.descriptor)
+            Glibc.close(source.descriptor)
             throw error
         }
         _ = fcntl(source.descriptor, F_SETFL, O_NONBLOCK)
-        state.withLock {
-            $0.added.append(source)
-            $0.open.insert(path)
-        }
-        wakeUp.signal()
+        _ = state.withLock { $0.open.insert(path) }
+        if !inbox.send(source) { close(source) }
         return written
     }
 
@@ -79,26 +74,24 @@ package final class BoundedLogs: Sendable {
     private static let tailBytes = 16 << 10
     private static let maxLineBytes = 200
 
-    package func stop() {
-        state.withLock { $0.isStopped = true }
-        wakeUp.signal()
+    package func stop() { inbox.close() }
+
+    private func close(_ source: Source) {
+        Glibc.close(source.descriptor)
+        state.withLock { _ = $0.open.remove(source.path) }
     }
 
     private func run() {
         var sources: [(source: Source, file: BoundedFile?)] = []
         var chunk = [UInt8](repeating: 0, count: 16 << 10)
-        while true {
-            let (added, isStopped) = state.withLock { state in
-                defer { state.added = [] }
-                return (state.added, state.isStopped)
-            }
+        var polled = PollSet<(source: Source, file: BoundedFile?)?>()
+        while let added = inbox.take() {
             sources += added.map { ($0, try? BoundedFile($0.path, limit: $0.limit)) }
-            if isStopped { break }
-            var polled = [pollfd(fd: wakeUp.descriptor, events: Int16(POLLIN), revents: 0)]
-            polled += sources.map { pollfd(fd: $0.source.descriptor, events: Int16(POLLIN), revents: 0) }
-            if unsafe poll(&polled, nfds_t(polled.count), -1) < 0 { continue }
-            if polled[0].revents != 0 { wakeUp.drain() }
-            for ((source, file), result) in zip(sources, polled.dropFirst()) where result.revents != 0 {
+            polled.removeAll()
+            polled.add(inbox.descriptor, for: nil)
+            for each in sources { polled.add(each.source.descriptor, for: each) }
+            guard polled.wait(nil) else { continue }
+            for case (let (source, file)?, _) in polled.ready {
                 // SAFETY: the chunk has room for `count` bytes.
                 let count = unsafe read(source.descriptor, &chunk, chunk.count)
                 if count > 0, let lost = file?.append(chunk[..<count]), !lost.isEmpty {
@@ -109,13 +102,12 @@ package final class BoundedLogs: Sendable {
                     }
                 }
                 if count == 0 || count < 0 && errno != EAGAIN && errno != EINTR {
-                    close(source.descriptor)
                     sources.removeAll { $0.source.descriptor == source.descriptor }
-                    state.withLock { _ = $0.open.remove(source.path) }
+                    close(source)
                 }
             }
         }
-        for (source, _) in sources { close(source.descriptor) }
+        for (source, _) in sources { close(source) }
     }
 }
 

@@ -141,17 +141,15 @@ package final class StreamRelay: Sendable {
         var terminal: HeldTerminal?
     }
 
-    private struct Inbox: Sendable {
-        var added: [Added] = []
-        var ended: [Handle] = []
-        var stopped = false
+    private enum Message: Sendable {
+        case added(Added)
+        case ended(Handle)
     }
 
-    private let inbox = Mutex(Inbox())
-    private let wakeUp: WakeUp
+    private let inbox: Inbox<Message>
 
     package init() throws(SystemError) {
-        wakeUp = try WakeUp()
+        inbox = try Inbox()
         try startThread("stdio") { [self] in run() }
     }
 
@@ -163,7 +161,7 @@ package final class StreamRelay: Sendable {
         terminal: HeldTerminal? = nil
     ) -> Handle {
         let added = Added(pair: Pair(source, destination), terminal: terminal)
-        take([added])
+        take(added)
         return added.handle
     }
 
@@ -173,25 +171,19 @@ package final class StreamRelay: Sendable {
     package func join(_ one: consuming FileDescriptor, _ other: consuming FileDescriptor) -> [Handle] {
         let pair = Pair(one, other)
         let both = [Added(pair: pair), Added(pair: pair, backwards: true)]
-        take(both)
+        for added in both { take(added) }
         return both.map(\.handle)
     }
 
-    private func take(_ added: [Added]) {
-        inbox.withLock { $0.added += added }
-        wakeUp.signal()
+    private func take(_ added: Added) {
+        if !inbox.send(.added(added)) { added.handle.end() }
     }
 
     /// Ends a stream from this side. Drops bytes that were read but not written.
-    package func end(_ handle: Handle) {
-        inbox.withLock { $0.ended.append(handle) }
-        wakeUp.signal()
-    }
+    package func end(_ handle: Handle) { inbox.send(.ended(handle)) }
 
-    package func stop() {
-        inbox.withLock { $0.stopped = true }
-        wakeUp.signal()
-    }
+    /// Ends all streams. Later ones end at once.
+    package func stop() { inbox.close() }
 
     /// The maximum of a stream, and of all streams together, in bytes.
     private static let maxBytes = 64 << 10
@@ -212,38 +204,36 @@ package final class StreamRelay: Sendable {
         let space = UnsafeMutableRawBufferPointer.allocate(byteCount: Self.maxBytes, alignment: 16)
         // SAFETY: no stream keeps the space beyond its move.
         defer { unsafe space.deallocate() }
-        while true {
-            let (news, ended, stopped) = inbox.withLock { inbox in
-                defer {
-                    inbox.added = []
-                    inbox.ended = []
-                }
-                return (inbox.added, inbox.ended, inbox.stopped)
-            }
-            streams += news.map(Stream.init)
-            for stream in streams where stopped || ended.contains(where: { $0 === stream.handle }) { stream.end() }
-            if stopped { return }
-            streams.removeAll { stream in ended.contains { $0 === stream.handle } }
-
-            var polled = [pollfd(fd: wakeUp.descriptor, events: Int16(POLLIN), revents: 0)]
-            for stream in streams {
-                polled.append(
-                    stream.waitsForWriter
-                        ? pollfd(fd: stream.destination, events: Int16(POLLOUT), revents: 0)
-                        : pollfd(fd: stream.source, events: Int16(POLLIN), revents: 0))
-            }
-            if unsafe poll(&polled, nfds_t(polled.count), -1) < 0 { continue }
-            if polled[0].revents != 0 { wakeUp.drain() }
-            // SAFETY: a share is at most the whole space.
-            let share = unsafe UnsafeMutableRawBufferPointer(rebasing: space[..<Self.share(among: streams.count)])
-            var finished: Set<ObjectIdentifier> = []
-            for (stream, result) in zip(streams, polled.dropFirst()) where result.revents != 0 {
-                if unsafe stream.move(through: share) == .ended {
-                    stream.end()
-                    finished.insert(ObjectIdentifier(stream.handle))
+        var polled = PollSet<Stream?>()
+        var finished: Set<ObjectIdentifier> = []
+        func end(_ stream: Stream) {
+            stream.end()
+            finished.insert(ObjectIdentifier(stream.handle))
+        }
+        while let messages = inbox.take() {
+            for message in messages {
+                switch message {
+                case .added(let added): streams.append(Stream(added))
+                case .ended(let handle): streams.first { $0.handle === handle }.map(end)
                 }
             }
             if !finished.isEmpty { streams.removeAll { finished.contains(ObjectIdentifier($0.handle)) } }
+            finished = []
+
+            polled.removeAll()
+            polled.add(inbox.descriptor, for: nil)
+            for stream in streams {
+                if stream.waitsForWriter {
+                    polled.add(stream.destination, for: stream, POLLOUT)
+                } else {
+                    polled.add(stream.source, for: stream)
+                }
+            }
+            guard polled.wait(nil) else { continue }
+            // SAFETY: a share is at most the whole space.
+            let share = unsafe UnsafeMutableRawBufferPointer(rebasing: space[..<Self.share(among: streams.count)])
+            for case (let stream?, _) in polled.ready where unsafe stream.move(through: share) == .ended { end(stream) }
         }
+        for stream in streams { stream.end() }
     }
 }

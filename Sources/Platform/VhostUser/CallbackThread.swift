@@ -1,6 +1,4 @@
-import Glibc
 import LinuxKernel
-import Synchronization
 
 /// A thread that runs the callbacks of the device's users.
 ///
@@ -10,45 +8,27 @@ final class CallbackThread: Sendable {
     /// The maximum number of waiting calls, each with a new stream.
     private static let maxCalls = 256
 
-    private struct Queue {
-        var calls: [@Sendable () -> Void] = []
-        var ended = false
-    }
-
-    private let queue = Mutex(Queue())
-    private let wakeUp: WakeUp
+    private let inbox: Inbox<@Sendable () -> Void>
 
     init() throws(SystemError) {
-        wakeUp = try WakeUp()
+        inbox = try Inbox()
         try startThread("vsock-calls") { [self] in run() }
     }
 
     /// Whether a guest opens streams faster than their callbacks run; it is refused new ones then.
-    var isFull: Bool { queue.withLock { $0.calls.count >= Self.maxCalls } }
+    var isFull: Bool { inbox.count >= Self.maxCalls }
 
-    func add(_ call: @escaping @Sendable () -> Void) {
-        queue.withLock { $0.calls.append(call) }
-        wakeUp.signal()
-    }
+    func add(_ call: @escaping @Sendable () -> Void) { inbox.send(call) }
 
     /// Ends the thread after all waiting calls.
-    func end() {
-        queue.withLock { $0.ended = true }
-        wakeUp.signal()
-    }
+    func end() { inbox.close() }
 
     private func run() {
-        while true {
-            let (calls, ended) = queue.withLock { queue in
-                defer { queue.calls = [] }
-                return (queue.calls, queue.ended)
-            }
+        var polled = PollSet<Void>()
+        polled.add(inbox.descriptor, for: ())
+        while let calls = inbox.take() {
             for call in calls { call() }
-            if calls.isEmpty {
-                if ended { return }
-                var polled = pollfd(fd: wakeUp.descriptor, events: Int16(POLLIN), revents: 0)
-                if unsafe poll(&polled, 1, -1) > 0 { wakeUp.drain() }
-            }
+            polled.wait(nil)
         }
     }
 }

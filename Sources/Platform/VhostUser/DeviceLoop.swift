@@ -73,29 +73,28 @@ final class DeviceLoop {
 
     private func wait() {
         polled.removeAll()
-        polled.add(device.wakeUp.descriptor, POLLIN, .wakeUp)
+        polled.add(device.wakeUp.descriptor, for: .wakeUp)
         let pause = idling.pause()
         if pause == nil { pollAll() }
-        let limit = transmitQueueIsBusy ? 0 : timeoutMilliseconds
-        let time = pause.map { limit < 0 ? $0 : min($0, limit) } ?? limit
-        let count = polled.wait(time)
-        if count > 0 { for (source, events) in polled.ready { handle(source, events) } }
+        let limits = [pause, transmitQueueIsBusy ? .zero : timeout].compactMap(\.self)
+        let isReady = polled.wait(limits.min())
+        if isReady { for (source, events) in polled.ready { handle(source, events) } }
         // A turn that waited is not idle.
-        if count == 0, pause == nil { advance() }
+        if !isReady, pause == nil { advance() }
     }
 
     private func pollAll() {
         if let frontEnd {
-            polled.add(frontEnd.socket.raw, POLLIN, .frontEnd(frontEnd))
+            polled.add(frontEnd.socket.raw, for: .frontEnd(frontEnd))
         } else {
-            polled.add(listener.raw, POLLIN, .listener)
+            polled.add(listener.raw, for: .listener)
         }
         for (index, kick) in state.kicks.enumerated() {
-            if let kick { polled.add(kick.raw, POLLIN, .kick(index, kick)) }
+            if let kick { polled.add(kick.raw, for: .kick(index, kick)) }
         }
         for connection in connections.values {
             let events = events(of: connection)
-            if events != 0 { polled.add(connection.raw, events, .stream(connection)) }
+            if events != 0 { polled.add(connection.raw, for: .stream(connection), events) }
         }
     }
 
@@ -130,12 +129,11 @@ final class DeviceLoop {
         if queue == Self.transmitQueue { takeTransmitted() }
     }
 
-    private var timeoutMilliseconds: Int32 {
+    /// The time until the next deadline; nil without one.
+    private var timeout: Duration? {
         let times =
             waiting.flatMap { [$0.from, $0.dial.deadline] } + connections.values.compactMap { $0.dial?.deadline }
-        guard let next = times.min() else { return -1 }
-        let (seconds, attoseconds) = max(.zero, next - .now).components
-        return Int32(min(Int64(60_000), seconds * 1000 + attoseconds / attosecondsPerMillisecond + 1))
+        return times.min().map { $0 - .now }
     }
 
     // MARK: The VMM
@@ -187,18 +185,16 @@ final class DeviceLoop {
 /// is left.
 struct Idling {
     private static let maxTurns = 64
-    private static let pauseMilliseconds: Int32 = 10
+    private static let pause = Duration.milliseconds(10)
 
     var moved = false
     private var turns = 0
 
     /// Begins a turn.
-    /// - Returns: milliseconds to wait without polling the descriptors; nil to poll them.
-    mutating func pause() -> Int32? {
+    /// - Returns: the time to wait without polling the descriptors; nil to poll them.
+    mutating func pause() -> Duration? {
         turns = moved ? 0 : turns + 1
         moved = false
-        return turns > Self.maxTurns && turns % 2 == 0 ? Self.pauseMilliseconds : nil
+        return turns > Self.maxTurns && turns % 2 == 0 ? Self.pause : nil
     }
 }
-
-private let attosecondsPerMillisecond: Int64 = 1_000_000_000_000_000

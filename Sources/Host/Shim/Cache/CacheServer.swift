@@ -21,6 +21,12 @@ package final class CacheServer {
         var isTaken = false
     }
 
+    /// The descriptors that it waits for.
+    private enum Source {
+        case machine(String)
+        case stopSignal, client
+    }
+
     private let configuration: Configuration
     private let path: String?
     private let shim: String
@@ -70,18 +76,19 @@ package final class CacheServer {
                 wasFull = true
                 full()
             }
-            // poll(2) skips a negative descriptor.
-            let accepting = now >= nextAccept ? listener.raw : -1
-            var polled = [stopSignal.raw, accepting].map { pollfd(fd: $0, events: Int16(POLLIN), revents: 0) }
-            polled += machines.map { pollfd(fd: $0.control.raw, events: Int16(POLLIN), revents: 0) }
-            let wait = [nextTry, nextAccept].filter { $0 > now }.min().map { $0 - now }
-            let milliseconds = wait.map { Int32(clamping: Int($0 / .milliseconds(1)) + 1) } ?? -1
-            guard unsafe poll(&polled, nfds_t(polled.count), milliseconds) > 0 else { continue }
-            for (machine, result) in zip(machines, polled.dropFirst(2)) where result.revents != 0 {
-                try hear(machine.name)
+            var polled = PollSet<Source>()
+            // In this order: what a machine has said is known before a client is answered.
+            for machine in machines { polled.add(machine.control.raw, for: .machine(machine.name)) }
+            polled.add(stopSignal.raw, for: .stopSignal)
+            if now >= nextAccept { polled.add(listener.raw, for: .client) }
+            guard polled.wait([nextTry, nextAccept].filter { $0 > now }.min().map { $0 - now }) else { continue }
+            for (source, _) in polled.ready {
+                switch source {
+                case .machine(let name): try hear(name)
+                case .stopSignal: return
+                case .client: if answer() { return }
+                }
             }
-            if polled[0].revents != 0 { return }
-            if polled[1].revents != 0, answer() { return }
         }
     }
 

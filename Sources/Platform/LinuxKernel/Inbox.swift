@@ -1,0 +1,66 @@
+import Synchronization
+
+/// Messages for a thread that waits in poll(2).
+///
+/// The thread polls `descriptor` beside its own descriptors, and takes all messages after each wait.
+package final class Inbox<Message: Sendable>: Sendable {
+    private struct State: Sendable {
+        var messages: [Message] = []
+        var isClosed = false
+        /// Whether `descriptor` is readable.
+        var isSignalled = false
+    }
+    private let state = Mutex(State())
+    private let wakeUp: WakeUp
+
+    package init() throws(SystemError) { wakeUp = try WakeUp() }
+
+    /// Readable when there is something to take.
+    package var descriptor: Int32 { wakeUp.descriptor }
+
+    /// The number of messages that wait.
+    package var count: Int { state.withLock { $0.messages.count } }
+
+    /// - Returns: false when the inbox is closed; the messages are still the caller's then.
+    @discardableResult
+    package func send(_ messages: Message...) -> Bool {
+        state.withLock { state in
+            guard !state.isClosed else { return false }
+            state.messages += messages
+            signal(&state)
+            return true
+        }
+    }
+
+    /// Wakes the thread without a message.
+    package func wake() { state.withLock { signal(&$0) } }
+
+    /// Takes no more messages. The thread learns of it after those that wait.
+    package func close() {
+        state.withLock { state in
+            state.isClosed = true
+            signal(&state)
+        }
+    }
+
+    /// Takes the messages that wait.
+    /// - Returns: nil when the inbox is closed and empty: the thread is to end.
+    package func take() -> [Message]? {
+        state.withLock { state in
+            if state.isClosed && state.messages.isEmpty { return nil }
+            // A closed inbox stays readable: there is one more `take`.
+            if state.isSignalled && !state.isClosed {
+                wakeUp.drain()
+                state.isSignalled = false
+            }
+            defer { state.messages = [] }
+            return state.messages
+        }
+    }
+
+    private func signal(_ state: inout State) {
+        guard !state.isSignalled else { return }
+        state.isSignalled = true
+        wakeUp.signal()
+    }
+}
