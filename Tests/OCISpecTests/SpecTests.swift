@@ -19,6 +19,8 @@ struct SpecTests {
     @Test("unknown fields are ignored, as the specification asks")
     func unknownFields() throws {
         #expect(try decode(#"{"ociVersion":"1.0.2","vm":{},"x":1}"#).ociVersion == "1.0.2")
+        // A backslash and six letters are no NUL.
+        #expect(try decode(#"{"ociVersion":"1.0.2","hostname":"\\u0000"}"#).hostname == #"\u0000"#)
     }
 
     @Test(
@@ -43,6 +45,15 @@ struct SpecTests {
             (
                 #"{"ociVersion":"1.0.2","linux":{"devices":[{"path":"/x","type":"c","major":-5},{"path":"/x","type":"c","uid":1.5}],"x":-5}}"#,
                 "config.json: linux.devices[1].uid: 1.5 is out of range"
+            ),
+            // To the kernel, a text ends at a NUL: what was checked would not be what is used.
+            (
+                #"{"ociVersion":"1.0.2","linux":{"devices":[{"path":"/dev/a"},{"path":"/dev/b\u0000/c"}]}}"#,
+                "config.json: linux.devices[1].path: holds a NUL byte"
+            ),
+            (
+                #"{"ociVersion":"1.0.2","annotations":{"a\u0000b":"c"}}"#,
+                "config.json: annotations.a b: holds a NUL byte"
             ),
         ])
     func errors(text: String, expected: String) {

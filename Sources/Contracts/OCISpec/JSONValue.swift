@@ -1,4 +1,5 @@
 import FoundationEssentials
+import LinuxKernel
 
 extension Encodable {
     /// The path of the first field that `other` lacks or has with another value, such as `linux.rdma`; nil for none.
@@ -120,6 +121,33 @@ enum JSONValue: Codable {
             }
         }
         return value.short
+    }
+
+    /// The path of the first text or name that holds a NUL; nil for none. To the kernel, such a text ends there.
+    static func placeOfNUL(in json: [UInt8]) -> String? {
+        let escape = Array("\\u0000".utf8)
+        let starts = json.indices.dropLast(escape.count - 1)
+        guard starts.contains(where: { json[$0] == escape[0] && json[$0..<$0 + escape.count].elementsEqual(escape) })
+        else { return nil }
+        return parse(json)?.placeOfNUL.map { $0.hasPrefix(".") ? String($0.dropFirst()) : $0 }
+    }
+
+    private var placeOfNUL: String? {
+        switch self {
+        case .object(let fields):
+            for (name, value) in fields.sorted(by: { $0.key < $1.key }) {
+                if name.utf8.contains(0) { return "." + name.printable(limit: 60) }
+                if let place = value.placeOfNUL { return "." + name + place }
+            }
+            return nil
+        case .list(let values):
+            for (index, value) in values.enumerated() {
+                if let place = value.placeOfNUL { return "[\(index)]" + place }
+            }
+            return nil
+        case .text(let text): return text.utf8.contains(0) ? "" : nil
+        default: return nil
+        }
     }
 
     /// Finds the number that a field can't hold: with every other number set to 0, decoding still fails.

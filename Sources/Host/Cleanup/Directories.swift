@@ -15,8 +15,6 @@ extension Ledger {
         !path.split(separator: "/").contains { $0 == ".." || $0 == "." }
     }
 
-    static func name(of directory: String) -> String { directory.split(separator: "/").last.map(String.init) ?? "" }
-
     /// The id of the host's boot; nil when it can't be read, for example for lack of a descriptor.
     static let currentBoot: String? = {
         guard let text = try? Files.readText(bootFile), !text.isEmpty else { return nil }

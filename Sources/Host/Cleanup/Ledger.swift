@@ -41,7 +41,7 @@ package final class Ledger: Sendable {
     /// - Parameter save: as in `cleanUp(_:save:)`, for the dead sandbox.
     /// - Throws: `LedgerError` when a living sandbox has the name; `SystemError` when the directory can't be made.
     package static func begin(in directory: String, save: (String) -> Void = { _ in }) throws -> Ledger {
-        let prepared = Files.parent(of: directory) + "/.new-\(name(of: directory))-\(getpid())"
+        let prepared = Files.parent(of: directory) + "/.new-\(Files.name(of: directory))-\(getpid())"
         try Files.makeDirectory(prepared)
         guard let boot = currentBoot else { throw LedgerError(unknownBoot) }
         var journal = Journal(boot: boot)
@@ -84,7 +84,7 @@ package final class Ledger: Sendable {
     /// - Throws: as `begin(in:save:)`. The sandbox keeps its old name then, or must be ended.
     package func move(to name: String, save: (String) -> Void = { _ in }) throws {
         let (records, from) = state.withLock { ($0.journal.records, $0.directory) }
-        let old = Self.name(of: from)
+        let old = Files.name(of: from)
         var outdated: [RecordID] = []
         for record in records {
             guard let renamed = record.entry?.renamed(from: old, to: name) else { continue }

@@ -44,7 +44,7 @@ extension Ledger {
             guard let records = recordsToUndo(in: directory) else { return }
             for record in records.reversed() { record.entry?.thing.undo() }
             // Frees the name in one step: a new sandbox may take it at once.
-            let gone = Files.parent(of: directory) + "/.old-\(name(of: directory))-\(getpid())"
+            let gone = Files.parent(of: directory) + "/.old-\(Files.name(of: directory))-\(getpid())"
             if unsafe Glibc.rename(directory, gone) == 0 { save(gone) }
             Files.removeTree(gone)
         }

@@ -1,3 +1,5 @@
+import LinuxKernel
+
 /// Paths of one sandbox on the host; the names are Kata's.
 package struct SandboxPaths: Sendable, Equatable {
     package let sandbox: String
@@ -30,7 +32,7 @@ package struct SandboxPaths: Sendable, Equatable {
 
     /// The mount point of one shared host path: a unique name.
     package func sharedMount(of container: String, index: Int, destination: String) -> String {
-        let base = destination.split(separator: "/").last.map(String.init) ?? "root"
-        return "\(mounts)/\(container)-\(index)-\(base)"
+        let base = Files.name(of: destination)
+        return "\(mounts)/\(container)-\(index)-\(base.isEmpty ? "root" : base)"
     }
 }

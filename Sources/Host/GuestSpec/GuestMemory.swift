@@ -111,7 +111,7 @@ extension MemoryFileSystem {
 
     /// Whether it is a volume `emptyDir` of medium Memory or HugePages: kubelet names a directory for the kind of volume.
     var isKubernetesVolume: Bool {
-        mountPoints.contains { Files.parent(of: $0).split(separator: "/").last == "kubernetes.io~empty-dir" }
+        mountPoints.contains { Files.name(of: Files.parent(of: $0)) == "kubernetes.io~empty-dir" }
     }
 }
 

@@ -57,7 +57,6 @@ struct Program {
             "mke2fs": "e2fsprogs", "debugfs": "e2fsprogs", "mkfs.erofs": "erofs-utils", "debootstrap": "debootstrap",
             "zstd": "zstd", "xz": "xz-utils", "make": "make", "dpkg-deb": "dpkg", "strip": "binutils", "patch": "patch",
         ]
-        let name = program.split(separator: "/").last.map(String.init) ?? program
-        return packages[name].map { "; install \($0)" } ?? ""
+        return packages[Files.name(of: program)].map { "; install \($0)" } ?? ""
     }
 }

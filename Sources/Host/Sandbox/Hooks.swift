@@ -81,8 +81,8 @@ package struct DueHooks: Codable, Sendable {
     }
 
     func save(_ record: String) throws {
-        guard !hooks.isEmpty, let slash = record.lastIndex(of: "/") else { return }
-        try Files.makeDirectory(String(record[..<slash]))
+        guard !hooks.isEmpty else { return }
+        try Files.makeDirectory(Files.parent(of: record))
         try Files.replace(record, json())
     }
 

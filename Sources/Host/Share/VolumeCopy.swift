@@ -29,8 +29,7 @@ struct VolumeCopy {
 
     /// Whether a directory is such a volume: kubelet names its parent for the kind.
     static func isNeeded(for path: String) -> Bool {
-        guard let kind = Files.parent(of: path).split(separator: "/").last else { return false }
-        return kinds.contains(String(kind)) && Files.isLink(path + "/" + link)
+        kinds.contains(Files.name(of: Files.parent(of: path))) && Files.isLink(path + "/" + link)
     }
 
     /// Makes the copy.

@@ -110,7 +110,7 @@ package struct VMTemplate: Sendable {
 
     /// Removes directories of a `make` that was killed.
     private func removeUnfinished() {
-        let (parent, own) = (Files.parent(of: directory), directory.split(separator: "/").last ?? "")
+        let (parent, own) = (Files.parent(of: directory), Files.name(of: directory))
         for name in Files.list(parent) where name.hasPrefix(own + ".new-") {
             if !ProcessIdentity.isOwnerAlive(ofName: name) { Files.removeTree(parent + "/" + name) }
         }

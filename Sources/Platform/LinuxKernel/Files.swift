@@ -81,6 +81,9 @@ package enum Files {
         path.split(separator: "/").dropLast().map { "/" + $0 }.joined()
     }
 
+    /// The last name of a path; empty for the root.
+    package static func name(of path: String) -> String { path.split(separator: "/").last.map(String.init) ?? "" }
+
     package static func isDirectory(_ path: String) -> Bool { kind(of: path) == .directory }
 
     /// The type of a file.

@@ -30,9 +30,8 @@ struct DeviceNodes {
 
     private func make(_ device: DevicePlan) throws(SystemError) {
         let path = device.path
-        let slash = path.lastIndex(of: "/") ?? path.startIndex
-        let name = String(path[path.index(after: slash)...])
-        let parent = try lookup.open(slash == path.startIndex ? "/" : String(path[..<slash]), missing: .directory)
+        let (directory, name) = (Files.parent(of: path), Files.name(of: path))
+        let parent = try lookup.open(directory.isEmpty ? "/" : directory, missing: .directory)
         if let there = try find(name, in: parent, path) {
             if device.isLike(there) { return }
             // "If a file already exists at path that does not match the requested device, the runtime MUST generate an error."
