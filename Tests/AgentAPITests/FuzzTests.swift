@@ -6,7 +6,7 @@ import Testing
 
 @Suite("Replies of an agent", .timeLimit(.minutes(10)))
 struct FuzzTests {
-    @Test("a reply is read or refused, however it is nested and whatever lengths it tells")
+    @Test("a reply is read or refused, however it is nested and whatever lengths it states")
     func fuzzReplies() throws {
         var stats = Grpc_StatsContainerResponse()
         stats.cgroupStats.memoryStats.stats = ["anon": 1, "file": .max]

@@ -2,10 +2,10 @@ import Testing
 
 @testable import Agent
 
-@Suite("What the agent tells of its guest")
+@Suite("Figures of the guest, from its agent")
 struct AgentTests {
     @Test(
-        "the kernel's command line tells whether there is a debug console, and where",
+        "the kernel's command line says whether there is a debug console, and where",
         arguments: [
             ("quiet", nil), ("quiet agent.debug_console", 1026), ("agent.debug_console=false", nil),
             ("agent.debug_console agent.debug_console_vport=77 x=y", 77), ("agent.debug_console_vport=77", nil),
@@ -27,7 +27,7 @@ struct AgentTests {
         #expect(KernelCommandLine("agent.hotplug_timeout=soon").hotPlugTimeout == .seconds(3))
     }
 
-    @Test("modules are told what the kernel's command line has for them")
+    @Test("modules get their parameters from the kernel's command line")
     func modules() {
         let line = KernelCommandLine("quiet scsi_mod.scan=manual scsi_mod.x agent.log=debug scsi.y=1")
         #expect(line.parameters(ofModule: "/lib/modules/scsi-mod.ko") == "scan=manual x")

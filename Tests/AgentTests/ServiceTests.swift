@@ -139,7 +139,7 @@ struct ServiceTests {
         #expect(try killed() == "1")
     }
 
-    @Test("what is to be done before an exit is reported is done at once when the process has ended already")
+    @Test("an action before the report of an exit runs at once when the process has ended already")
     func lateLastAct() async throws {
         let agent = try FakeGuest()
         try await agent.create("c")

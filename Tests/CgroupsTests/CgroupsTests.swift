@@ -179,7 +179,7 @@ struct CgroupsTests {
     }
 
     @Test(
-        "a process that needs more than its group's limit is killed, and the group tells so",
+        "a process that needs more than its cgroup's limit is killed, and the cgroup counts it",
         .enabled(if: getuid() == 0 && canLimit, "needs root and the controllers memory and pids"))
     func outOfMemory() throws {
         let group = try makeGroup()

@@ -362,7 +362,7 @@ struct ProcessIdentityTests {
         #expect(!early && Files.exists(mark) && told?.pid == child.pid)
     }
 
-    @Test("running, stopped and ended are told apart")
+    @Test("running, stopped and ended processes are distinguished")
     func life() throws {
         let child = try ChildProcess(Command("/bin/sleep", ["1000"]))
         let process = try #require(ProcessIdentity(child.pid))

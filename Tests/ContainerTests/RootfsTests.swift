@@ -66,7 +66,7 @@ struct RootfsTests {
         #expect(try refusal([file]) == "mount \(root)/file on /vol: not a directory")
     }
 
-    @Test("a bind has the propagation that it asks for, unless the whole root is to have another")
+    @Test("a bind has the propagation that its options name, unless rootfsPropagation sets another for the whole root")
     func propagation() throws {
         func tags(_ rootPropagation: UInt) throws -> [String] {
             let mounts = ["shared", "private"].map { kind in

@@ -260,7 +260,7 @@ struct GuestSpecTests {
     }
 
     @Test(
-        "below a read-only bind, mounts stay writable one by one, unless all are to be read-only or there are too many",
+        "below a read-only bind, mounts stay writable one by one, unless the bind is recursively read-only or there are too many",
         arguments: [
             (["rbind", "ro"], 2, true), (["rbind", "rro"], 2, false), (["bind", "ro"], 2, false),
             (["rbind"], 2, false), (["rbind", "ro"], 65, false),

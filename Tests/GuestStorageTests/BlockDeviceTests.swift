@@ -6,7 +6,7 @@ import Testing
 
 @Suite("Disks that the host plugs in")
 struct BlockDeviceTests {
-    @Test("sysfs tells where they are, whatever numbers the kernel has given buses and hosts")
+    @Test("sysfs shows where they are, whatever numbers the kernel has given buses and hosts")
     func sysfs() throws {
         let root = "/tmp/kata-sysfs-\(UInt32.random(in: 0...UInt32.max))"
         defer { Files.removeTree(root) }

@@ -16,7 +16,7 @@ struct ContainerTests {
             id: "c", bundle: bundle, consoleSocket: socket, console: console, pidFile: nil, isForeground: isForeground)
     }
 
-    @Test("a state is read back; one of a later version is refused, also when the container is to be removed")
+    @Test("a state is read back; one of a later version is refused, also by delete")
     func states() throws {
         let place = try CommandPlace()
         try place.save(place.state("c"))

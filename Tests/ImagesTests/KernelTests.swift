@@ -60,7 +60,7 @@ struct KernelTests {
         #expect(!KernelCheck(KernelConfiguration(text: "CONFIG_NICE=y"), options: options).isUsable)
     }
 
-    @Test("a configuration is read from a kernel that tells it, and from a text; others are refused")
+    @Test("a configuration is read from a kernel that contains one, and from a text; others are refused")
     func sources() throws {
         let file = "/tmp/kata-kernel-test-\(UInt32.random(in: 0...UInt32.max))"
         defer { Files.removeTree(file) }

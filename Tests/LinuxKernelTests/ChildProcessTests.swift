@@ -7,7 +7,7 @@ import Testing
 
 @Suite("child processes")
 struct ChildProcessTests {
-    @Test("a child's exit status and signal are told apart")
+    @Test("a child's exit status and signal are distinguished")
     func ends() throws {
         #expect(try ChildProcess(Command("/bin/sh", ["-c", "exit 7"])).wait() == .exited(7))
         let killed = try ChildProcess(Command("/bin/sh", ["-c", "kill -9 $$"])).wait()

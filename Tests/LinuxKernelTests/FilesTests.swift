@@ -15,7 +15,7 @@ struct FilesTests {
     }
 
     @Test(
-        "the table of mounts tells whether something is mounted below a path",
+        "the table of mounts shows whether something is mounted below a path",
         arguments: [
             ("/a/b", true), ("/a", true), ("/", true), ("/a/b/c", false), ("/a/bc", false), ("/x y", true),
             ("/z", false),

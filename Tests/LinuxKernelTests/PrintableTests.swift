@@ -24,7 +24,7 @@ struct PrintableTests {
         #expect(String(repeating: "x", count: 4 << 20).printable(limit: 10) == "xxxxxxxxxx…")
     }
 
-    @Test("a log's last lines are told without what steers a terminal")
+    @Test("a log's last lines are shown without control characters")
     func tail() throws {
         let scratch = Scratch()
         let logs = try BoundedLogs()

@@ -118,7 +118,7 @@ struct NetlinkTests {
         #expect(NextHopObject.hops(1, among: objects) == nil)
     }
 
-    @Test("a filter is told by its priority, and by the link that it redirects to")
+    @Test("a filter is identified by its priority, and by the link that it redirects to")
     func filters() throws {
         let wire = IngressRule(protocol: EtherType.arp, priority: 0xff03, .mirror(to: 7)).payload(on: 3)
         let filter = try #require(IngressFilter(wire))

@@ -127,7 +127,7 @@ struct AttachmentTests {
         }
     }
 
-    @Test("after a crash the link can be used at once; a late cleanup of the dead sandbox harms nobody")
+    @Test("after a crash the link can be used at once; a late cleanup of the dead sandbox changes nothing of the next")
     func leftovers() throws {
         try inOwnNetwork {
             let endpoint = try Self.endpoint(.tcfilter)

@@ -72,7 +72,7 @@ struct QEMUArgumentsTests {
                     ], devices: ["/dev/null", "/dev/urandom", "/dev/kvm"]))
     }
 
-    @Test("the files that a guest boots are named by their descriptors alone, each of which QEMU gets")
+    @Test("QEMU gets the descriptors of the files that a guest boots, and no path")
     func descriptors() {
         var machine = machine
         machine.initrd = nil
@@ -109,7 +109,7 @@ struct QEMUArgumentsTests {
                 && !words.contains { $0.contains("vhost-user-vsock") })
     }
 
-    @Test("a balloon is there where freed memory is to go back, and tells of it")
+    @Test("with reclaim_guest_freed_memory there is a balloon, with free page reporting")
     func balloon() {
         var machine = machine
         func balloons() -> [String] { QEMUArguments.build(qemu, machine).filter { $0.hasPrefix("virtio-balloon") } }

@@ -20,7 +20,7 @@ struct HostProcessTests {
         return (fakes, guest)
     }
 
-    @Test("each container has a process, whose pid is free again when its end is told")
+    @Test("each container has a process, whose pid is free again when its end is reported")
     func life() async throws {
         let (fakes, guest) = try await started("c1", "c2")
         let sandbox = fakes.sandbox

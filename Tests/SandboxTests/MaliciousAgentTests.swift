@@ -87,7 +87,7 @@ struct MaliciousAgentTests {
         #expect(reports.judge("d", known: ["c"], at: now + .seconds(9)) == .refused(.unknownContainer))
     }
 
-    @Test("a kill that comes with a container's end is told once, whichever report comes first")
+    @Test("a kill that comes with a container's end is reported once, whichever report comes first")
     func reportsOfEnds() {
         var reports = OOMReports()
         let now = ContinuousClock.now

@@ -264,7 +264,7 @@ struct ContainerdTasksTests {
         await fakes.sandbox.stop()
     }
 
-    @Test("a shutdown waits for the last container, unless it is to be now")
+    @Test("a shutdown waits for the last container, unless its request says now")
     func shutdown() async throws {
         try await create("c1")
         _ = try await tasks.shutdown(.init(), context)

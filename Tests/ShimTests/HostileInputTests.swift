@@ -109,7 +109,7 @@ struct HostileInputTests {
         }
     }
 
-    @Test("a log line is one line, whatever the words are that it tells")
+    @Test("a log line is one line, whatever its words are")
     func logs() {
         let lines = Lines()
         var log = Logger(label: "test") { _ in PrintableLog(Collected(lines: lines)) }
@@ -122,7 +122,7 @@ struct HostileInputTests {
         #expect(line.contains("s 1"))
     }
 
-    @Test("the largest numbers that a guest can tell are told")
+    @Test("the largest numbers that a guest can report are reported")
     func figures() throws {
         var stats = Grpc_StatsContainerResponse()
         let usage = Grpc_MemoryData.with { ($0.usage, $0.maxUsage, $0.failcnt, $0.limit) = (.max, .max, .max, .max) }

@@ -122,7 +122,7 @@ struct ShimTests {
         }
     }
 
-    @Test("a snapshotter's only mount is a disk when it names a device, or an image that is to be looped")
+    @Test("a snapshotter's only mount is a disk when it names a device, or an image with the option loop")
     func rootDisks() {
         func disk(_ type: String, _ source: String, _ options: [String] = []) -> DiskImage? {
             var mount = Containerd_Types_Mount()
@@ -180,7 +180,7 @@ struct ShimTests {
         #expect(throws: UsageError.self) { try ShimInfo.answer([0xff, 0xff]) }
     }
 
-    @Test("whatever a guest tells of its containers, the managers' figures are made of it")
+    @Test("whatever figures a guest reports, the managers' figures are made of them")
     func fuzzFigures() throws {
         var stats = Grpc_StatsContainerResponse()
         stats.cgroupStats.memoryStats.stats = ["anon": 1, "file": .max]

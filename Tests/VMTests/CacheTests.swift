@@ -73,7 +73,7 @@ struct CacheTests {
         #expect(outcome.output == "1\n0\n1\n0\nfine\n", "\(outcome.output) \(outcome.error)")
     }
 
-    @Test("whoever is killed while a machine waits or is handed over leaves nothing, and another one is made")
+    @Test("a process that is killed while a warm VM waits or is handed over leaves nothing, and another VM is made")
     func killed() throws {
         let outcome = try withServer(
             seconds: 240,

@@ -225,7 +225,7 @@ struct CommandLineTests {
         }
     }
 
-    @Test("ps lists the container's processes, metrics tells of its guest")
+    @Test("ps lists the container's processes, metrics prints figures of its guest")
     func processes() throws {
         try withLab { lab in
             try lab.bundle("sleep 99 & sleep 98")
@@ -256,7 +256,7 @@ struct CommandLineTests {
         }
     }
 
-    @Test("a process begins with its three streams and its environment: nothing of the agent's, of which it is a copy")
+    @Test("a process begins with its three streams and its environment, and with nothing of the agent's")
     func begins() throws {
         try withLab { lab in
             try lab.bundle("sleep 99")
@@ -390,7 +390,7 @@ struct CommandLineTests {
     }
 
     @Test(
-        "what is wrong is told in one line, and nothing is left",
+        "an error is one line, and nothing is left",
         arguments: [
             Failure(
                 name: "no kernel", breakage: "sed -i 's|^kernel = .*|kernel = \"/nowhere\"|' configuration.toml",

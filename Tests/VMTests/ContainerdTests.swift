@@ -76,7 +76,9 @@ struct ContainerdTests {
         #expect(seen == order, "\(text)")
     }
 
-    @Test("containers of a pod share a guest, and its processes where they are to; each has its own files and profile")
+    @Test(
+        "containers of a pod share a guest, and its processes with a shared pid namespace; each has its own files and profile"
+    )
     func pod() throws {
         let outcome = try withContainerd(
             """
@@ -110,7 +112,7 @@ struct ContainerdTests {
                 """, "\(outcome.output) \(outcome.error)")
     }
 
-    @Test("a container that wants more memory than its limit ends with 137, and an event says why")
+    @Test("a container that takes more memory than its limit ends with 137, and an event says why")
     func outOfMemory() throws {
         let outcome = try withContainerd(
             """

@@ -16,7 +16,7 @@ struct CrashTests {
     }
 
     @Test(
-        "whoever is struck, and when: the manager sees the end, delete succeeds, nothing is left, and another sandbox goes on"
+        "whichever process is killed or stopped, and whenever: the manager sees the end, delete succeeds, nothing is left, and another sandbox goes on"
     )
     func matrix() throws {
         let lab = try Lab()

@@ -106,7 +106,9 @@ struct GuestTests {
         }
     }
 
-    @Test("a guest without a shell says so on its debug console; a guest without an agent is told from a lost one")
+    @Test(
+        "a guest without a shell says so on its debug console; a guest without an agent is distinguished from a lost one"
+    )
     func noShell() throws {
         try withLab { lab in
             try configure(lab, agent: "debug_console_enabled = true")

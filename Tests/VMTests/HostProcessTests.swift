@@ -66,7 +66,7 @@ struct HostProcessTests {
         #expect(outcome.output == "1\n0\n", "\(outcome.output) \(outcome.error)")
     }
 
-    @Test("the shim tells its features to containerd, with options on its standard input and without")
+    @Test("the shim answers containerd's question for its features, with options on its standard input and without")
     func info() throws {
         let lab = try Lab()
         defer { lab.remove() }

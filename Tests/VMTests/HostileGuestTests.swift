@@ -53,7 +53,7 @@ struct HostileGuestTests {
     }
 
     @Test(
-        "an agent that answers noise is told of in one line, and nothing is left",
+        "an agent that answers noise is reported in one line, and nothing is left",
         .enabled(if: Lab.ownKernelObstacle == nil, "\(Lab.ownKernelObstacle ?? "")"))
     func falseAgent() throws {
         let lab = try Lab()

@@ -6,7 +6,7 @@ import Testing
     "hostile images and neighbours with real guests", .serialized,
     .enabled(if: Lab.obstacle == nil, "\(Lab.obstacle ?? "")"), .timeLimit(.minutes(10)))
 struct HostileImageTests {
-    @Test("a process that is to become a container's, or that joins one, can't be traced or read by its neighbours")
+    @Test("a process that becomes a container's first, or joins one, can't be traced or read by its neighbours")
     func stages() throws {
         let lab = try Lab()
         defer { lab.remove() }

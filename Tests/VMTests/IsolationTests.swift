@@ -133,7 +133,7 @@ struct IsolationTests {
         """#
 
     @Test(
-        "another user of the host can't find, signal or read a sandbox; its secrets are in no log and no state; who serves it has what it needs"
+        "another user of the host can't find, signal or read a sandbox; its secrets are in no log and no state; its own helpers can"
     )
     func strangers() throws {
         let lab = try Lab()

@@ -110,7 +110,7 @@ struct NetworkTests {
                 """, "\(outcome.error)")
     }
 
-    @Test("links that can't be given are refused by name and leave nothing, and nobody speaks of a guest")
+    @Test("links that can't be given are refused by name, in words of the host, and leave nothing")
     func refused() throws {
         let outcome = try withNamespace(
             "true",

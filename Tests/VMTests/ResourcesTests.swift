@@ -66,7 +66,7 @@ struct ResourcesTests {
         }
     }
 
-    @Test("memory that a guest has freed goes back to its host, where it is to")
+    @Test("with reclaim_guest_freed_memory, memory that a guest has freed goes back to its host")
     func reclaimed() throws {
         try withLab { lab in
             _ = try lab.sh(

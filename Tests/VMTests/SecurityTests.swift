@@ -73,7 +73,7 @@ struct SecurityTests {
         #expect(try lab.leftovers("t-list") == "")
     }
 
-    @Test("a start that a profile keeps silent is told of, never taken for one")
+    @Test("a start whose report a profile forbids is an error, never a success")
     func silence() throws {
         let lab = try Lab()
         defer { lab.remove() }

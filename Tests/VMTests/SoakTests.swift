@@ -5,7 +5,7 @@ import Testing
     "many runs", .serialized, .enabled(if: Lab.obstacle == nil, "\(Lab.obstacle ?? "")"), .timeLimit(.minutes(10)))
 struct SoakTests {
     @Test(
-        "containers, programs in one of them, and sandboxes that are struck down leave nothing, and the shim doesn't grow"
+        "containers, programs in one of them, and killed sandboxes leave nothing, and the shim doesn't grow"
     )
     func short() throws {
         let outcome = try Lab.shell("KATA_SOAK=try \(Lab.source!)/scripts/soak 1 20 1", seconds: 120)

@@ -61,7 +61,7 @@ struct SpecificationTests {
         #expect(outcome.output == "0\n0 100000 65536\n1\n0\n0::/\n", "\(outcome.output) \(outcome.error)")
     }
 
-    @Test("how a process is scheduled, and what it believes its machine is, are the specification's")
+    @Test("a process has the scheduling and the personality of the specification")
     func process() throws {
         let outcome = try Lab.run(
             "uname -m; umask; cat /proc/self/oom_score_adj; awk '{print $19, $41}' /proc/self/stat; ionice",
@@ -203,7 +203,7 @@ struct SpecificationTests {
         | .mounts += (["/run", "/tmp"] | map({destination: ., type: "tmpfs", source: "tmpfs"}))
         """
 
-    @Test("systemd runs as a container's init, takes further programs in, and stops when it is told")
+    @Test("systemd runs as a container's init, takes further programs in, and stops at its signal")
     func systemd() throws {
         let lab = try Lab()
         defer { lab.remove() }

@@ -57,7 +57,7 @@ extension VsockDeviceTests {
             }
         }
 
-        @Test("is what the guest was told, for every one of many streams")
+        @Test("is what the guest was granted, for every one of many streams")
         func manyStreams() async throws {
             try await withDevice { device, guest in
                 var sockets: [Int32] = []

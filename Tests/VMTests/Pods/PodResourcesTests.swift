@@ -88,7 +88,7 @@ extension PodTests {
         #expect(outcome.output == "lacks 10 MiB\nlives\n137 OOMKilled\nalive\n", "\(outcome.output) \(outcome.error)")
     }
 
-    @Test("a machine that its host kills for lack of memory is told as such")
+    @Test("a machine that its host kills for lack of memory is reported as such")
     func hostMemory() throws {
         let outcome = try PodTests.with(
             """
