@@ -1,5 +1,6 @@
 import Glibc
 import LinuxKernel
+import Synchronization
 import TestSupport
 import Testing
 
@@ -82,10 +83,31 @@ struct VolumeCopyTests {
         #expect(!Files.exists(target + "/..v2/a"))
     }
 
+    @Test("an update that can't be copied is reported once; the container keeps the files of before until the next")
+    func tooLarge() throws {
+        let faults = Mutex<[VolumeFault]>([])
+        let copies = try VolumeCopies { fault in faults.withLock { $0.append(fault) } }
+        defer { copies.stop() }
+        try update(1, ["a": "one"])
+        try copies.add(source, at: target)
+        try update(2, ["a": String(repeating: "x", count: 5 << 20)])
+        let deadline = ContinuousClock.now + .seconds(10)
+        while faults.withLock({ $0.isEmpty }), .now < deadline { usleep(1000) }
+        // Another event in the same state.
+        try Files.write(source + "/..other", "")
+        usleep(50_000)
+        let reported = faults.withLock { $0 }
+        #expect(reported.map(\.effect) == [.staysOld] && reported.map(\.error.code) == [EFBIG])
+        #expect(try reported.map(\.volume) == [#require(Files.real(source))] && Files.readText(target + "/a") == "one")
+        try update(3, ["a": "three"])
+        while try Files.readText(target + "/a") != "three", .now < deadline { usleep(1000) }
+        #expect(try Files.readText(target + "/a") == "three" && faults.withLock { $0.count } == 1)
+    }
+
     @Test("a reader never misses a file and never sees two versions at once, whenever it has looked the link up")
     func reader() throws {
         try update(0, ["a": "0", "b": "0"])
-        let copies = try VolumeCopies()
+        let copies = try VolumeCopies { _ in }
         defer { copies.stop() }
         try copies.add(source, at: target)
         for version in 1...20 {

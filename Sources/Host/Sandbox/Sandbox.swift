@@ -76,7 +76,10 @@ package actor Sandbox {
         limits = LimitLog(log)
         executor = LoopExecutor(loop)
         followedLimits = plan.pod
-        sharedPaths = SharedPaths(plan.paths, ledger, plan.mounts)
+        sharedPaths = SharedPaths(plan.paths, ledger, plan.mounts) { fault in
+            log.warning(
+                "\(fault.effect.rawValue)", metadata: ["volume": "\(fault.volume)", "error": "\(fault.error)"])
+        }
     }
 
     /// The parts of the machine that exist, also during its start.

@@ -34,9 +34,14 @@ package struct SharedPaths: Sendable {
     private var entries: [SourceCopy.Identity: Entry] = [:]
     /// nil before the first volume that is copied.
     private var copies: VolumeCopies?
+    private let report: @Sendable (VolumeFault) -> Void
 
-    package init(_ paths: SandboxPaths, _ ledger: Ledger, _ mounts: any ShareMounts) {
-        (self.paths, self.ledger, self.mounts) = (paths, ledger, mounts)
+    /// - Parameter report: gets volumes that can't be copied, from any thread.
+    package init(
+        _ paths: SandboxPaths, _ ledger: Ledger, _ mounts: any ShareMounts,
+        report: @escaping @Sendable (VolumeFault) -> Void
+    ) {
+        (self.paths, self.ledger, self.mounts, self.report) = (paths, ledger, mounts, report)
     }
 
     /// Device numbers of the file systems that containers share.
@@ -97,7 +102,7 @@ package struct SharedPaths: Sendable {
         // A container's name may be reused while others still use a share of the first container with that name.
         var target = share.mounted
         while entries.values.contains(where: { $0.mounted == target }) { target += "+" }
-        let copied = identity == nil ? nil : copyVolume(share.source, at: target)
+        let copied = identity == nil ? nil : try copyVolume(share.source, at: target)
         let record = try copied ?? attach(copy, at: target)
         if let identity, entries[identity] == nil {
             entries[identity] = Entry(mounted: target, record: record, isCopy: copied != nil, users: 1)
@@ -110,16 +115,19 @@ package struct SharedPaths: Sendable {
 
     /// Copies a volume that is updated in one step.
     /// - Returns: nil for any other directory, and where it can't be copied: it is shared as it is then.
-    private mutating func copyVolume(_ source: String, at target: String) -> Ledger.RecordID? {
-        guard VolumeCopy.isNeeded(for: source), let copies = try? copies ?? VolumeCopies(),
-            let record = try? ledger.add(.directory(path: target))
-        else { return nil }
-        self.copies = copies
-        do { try copies.add(source, at: target) } catch {
+    private mutating func copyVolume(_ source: String, at target: String) throws -> Ledger.RecordID? {
+        guard VolumeCopy.isNeeded(for: source) else { return nil }
+        let record = try ledger.add(.directory(path: target))
+        do throws(SystemError) {
+            let copies = if let copies { copies } else { try VolumeCopies(report: report) }
+            self.copies = copies
+            try copies.add(source, at: target)
+            return record
+        } catch {
             ledger.undo(record)
+            report(VolumeFault(volume: source, effect: .isShared, error: error))
             return nil
         }
-        return record
     }
 
     /// Follows updates of volumes no more.

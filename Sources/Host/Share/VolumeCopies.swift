@@ -2,10 +2,28 @@ import Glibc
 import LinuxKernel
 import Synchronization
 
+/// A volume that the guest can't have as a copy.
+package struct VolumeFault: Sendable, Equatable {
+    package enum Effect: String, Sendable {
+        case isShared = "the volume is shared, not copied: for a moment after an update its files may be missing"
+        case staysOld = "the volume's update is too large or broken: the container keeps the files of before"
+    }
+    /// The volume's directory on the host.
+    package let volume: String
+    package let effect: Effect
+    package let error: SystemError
+}
+
 /// The volumes of a sandbox of which the guest sees a copy, and a thread that follows their updates.
 package final class VolumeCopies: Sendable {
+    private struct Followed: Sendable {
+        var copy: VolumeCopy
+        let watch: Int32?
+        /// Whether the last update failed, and was reported.
+        var isReported = false
+    }
     private struct State: Sendable {
-        var copies: [String: (copy: VolumeCopy, watch: Int32?)] = [:]
+        var copies: [String: Followed] = [:]
         var isStopped = false
     }
     private let state = Mutex(State())
@@ -13,7 +31,11 @@ package final class VolumeCopies: Sendable {
     /// nil where the host has no more: the thread looks from time to time then.
     private let watch: DirectoryWatch?
 
-    init() throws(SystemError) {
+    private let report: @Sendable (VolumeFault) -> Void
+
+    /// - Parameter report: gets an update that can't be copied, once until one can.
+    init(report: @escaping @Sendable (VolumeFault) -> Void) throws(SystemError) {
+        self.report = report
         wakeUp = try WakeUp()
         watch = try? DirectoryWatch()
         try startThread("volumes") { [self] in run() }
@@ -24,7 +46,7 @@ package final class VolumeCopies: Sendable {
         // Before the copy: no update is missed.
         let number = try? watch?.add(source)
         let copy = try VolumeCopy(of: source, at: target)
-        state.withLock { $0.copies[target] = (copy, number) }
+        state.withLock { $0.copies[target] = Followed(copy: copy, watch: number) }
         wakeUp.signal()
     }
 
@@ -68,12 +90,23 @@ package final class VolumeCopies: Sendable {
 
     /// Brings all copies up to date.
     private func update() -> Next {
-        state.withLock { state in
+        var faults: [VolumeFault] = []
+        defer { faults.forEach(report) }
+        return state.withLock { state in
             guard !state.isStopped else { return .end }
             var pauses: [Duration] = []
             for target in state.copies.keys {
                 // A copy that fails now is repeated after the next event; the guest has the former files until then.
-                try? state.copies[target]?.copy.update()
+                do throws(SystemError) {
+                    try state.copies[target]?.copy.update()
+                    state.copies[target]?.isReported = false
+                } catch {
+                    // ENOENT: kubelet has made another update meanwhile, or removes the volume.
+                    if error.code != ENOENT, let followed = state.copies[target], !followed.isReported {
+                        state.copies[target]?.isReported = true
+                        faults.append(VolumeFault(volume: followed.copy.source, effect: .staysOld, error: error))
+                    }
+                }
                 state.copies[target]?.copy.removeOutdated()
                 pauses += (state.copies[target]?.copy.outdated ?? []).map { $0.until - .now }
                 if state.copies[target]?.watch == nil { pauses.append(Self.lookPause) }
