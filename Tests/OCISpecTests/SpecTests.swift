@@ -51,6 +51,8 @@ struct SpecTests {
                 #"{"ociVersion":"1.0.2","linux":{"devices":[{"path":"/dev/a"},{"path":"/dev/b\u0000/c"}]}}"#,
                 "config.json: linux.devices[1].path: holds a NUL byte"
             ),
+            // Unknown fields may hold what no value can.
+            (#"{"ociVersion":"1.0.2","x":1e999,"hostname":"a\u0000b"}"#, "config.json: holds a NUL byte"),
             (
                 #"{"ociVersion":"1.0.2","annotations":{"a\u0000b":"c"}}"#,
                 "config.json: annotations.a b: holds a NUL byte"

@@ -34,6 +34,39 @@ struct StreamRelayTests {
         }
     }
 
+    @Test("a stream ends once: the number of its descriptor may be another socket's afterwards")
+    func endedTwice() throws {
+        let relay = try StreamRelay()
+        for isStopped in [false, true] {
+            let input = try Pipe()
+            let pair = try SocketPair()
+            let theirs = SharedDescriptor(try pair.theirs.duplicate())
+            let ours = try pair.ours.duplicate().take()
+            let handle = relay.connect(from: input.keepingReadEnd(), to: FileDescriptor(owning: ours))
+            // Twice in one batch, where the thread is slow enough, and again later.
+            for _ in 0..<2 { relay.end(handle) }
+            while !handle.hasEnded { usleep(1_000) }
+            var ends: [Int32] = [-1, -1]
+            try #require(socketpair(AF_UNIX, Int32(SOCK_STREAM.rawValue) | O_CLOEXEC, 0, &ends) == 0)
+            if isStopped { relay.stop() } else { relay.end(handle) }
+            usleep(20_000)
+            let one = FileDescriptor(owning: ends[0])
+            let other = FileDescriptor(owning: ends[1])
+            try one.writeAll([7], to: "socket")
+            try other.writeAll([7], to: "socket")
+            #expect(try theirs.descriptor.isReadable("socket", by: .now + .seconds(5)))
+        }
+    }
+
+    @Test("a stream that comes after the end of the relay ends at once")
+    func late() throws {
+        let relay = try StreamRelay()
+        relay.stop()
+        let input = try Pipe()
+        let output = try Pipe()
+        #expect(relay.connect(from: input.keepingReadEnd(), to: output.keepingWriteEnd()).hasEnded)
+    }
+
     @Test("a terminal's output goes on after all slaves were closed and opened again, and ends with its program")
     func reopenedTerminal() throws {
         let relay = try StreamRelay()

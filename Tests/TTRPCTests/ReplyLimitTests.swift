@@ -82,7 +82,9 @@ struct ReplyLimitTests {
         await client.close()
     }
 
-    @Test("replies to calls that were never made cost nothing, and the next call is answered")
+    @Test(
+        "replies to calls that were never made cost nothing, and the next call is answered",
+        .disabled(if: getenv("KATA_SANITIZER") != nil, "AddressSanitizer keeps freed memory for a while"))
     func uncalled() async {
         // In a process of its own: other tests take memory too.
         await #expect(processExitsWith: .success) { try await ReplyLimitTests().takeUncalled() }

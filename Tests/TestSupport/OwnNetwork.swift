@@ -1,5 +1,6 @@
 import Glibc
 import LinuxKernel
+import Synchronization
 
 /// Runs a body on a thread in a new network namespace, which ends with the thread.
 package func inOwnNetwork(_ body: @escaping @Sendable () throws -> Void) throws {
@@ -10,28 +11,34 @@ package func inOwnNetwork(_ body: @escaping @Sendable () throws -> Void) throws 
 package func inNetwork(_ namespace: NetworkNamespace?, _ body: @escaping @Sendable () throws -> Void) throws {
     let pipe = try Pipe()
     let end = try pipe.writeEnd.duplicate().take()
-    nonisolated(unsafe) var failure: (any Error)?
+    let outcome = Mutex(Result<Void, any Error>.success(()))
     detachThread("network") {
-        do {
+        let result = Result {
             if let namespace { try namespace.enter() } else { _ = try NetworkNamespace.make() }
             try body()
-        } catch { failure = error }
+        }
+        outcome.withLock { $0 = result }
         var byte: UInt8 = 1
         _ = write(end, &byte, 1)
         close(end)
     }
     var byte: UInt8 = 0
     _ = try check("wait for", "the network's thread") { read(pipe.readEnd.raw, &byte, 1) }
-    if let failure { throw failure }
+    try outcome.withLock { try $0.get() }
 }
 
 extension NetworkNamespace {
     /// A new network namespace, which lives as long as the object.
     package static func forTest() throws -> NetworkNamespace {
-        nonisolated(unsafe) var made: NetworkNamespace?
-        try inOwnNetwork { made = try NetworkNamespace.open("/proc/thread-self/ns/net") }
-        guard let made else { throw SystemError("make", "network namespace", errno: EINVAL) }
-        return made
+        let made = Mutex<NetworkNamespace?>(nil)
+        try inOwnNetwork {
+            let namespace = try NetworkNamespace.open("/proc/thread-self/ns/net")
+            made.withLock { $0 = namespace }
+        }
+        guard let namespace = made.withLock(\.self) else {
+            throw SystemError("make", "network namespace", errno: EINVAL)
+        }
+        return namespace
     }
 
     /// Runs a shell script in the namespace, such as commands of ip(8), up to the first that fails.

@@ -129,14 +129,16 @@ enum JSONValue: Codable {
         let starts = json.indices.dropLast(escape.count - 1)
         guard starts.contains(where: { json[$0] == escape[0] && json[$0..<$0 + escape.count].elementsEqual(escape) })
         else { return nil }
-        return parse(json)?.placeOfNUL.map { $0.hasPrefix(".") ? String($0.dropFirst()) : $0 }
+        // What can't be parsed here may still be a document whose odd part no field takes.
+        guard let value = parse(json) else { return "" }
+        return value.placeOfNUL.map { ($0.hasPrefix(".") ? String($0.dropFirst()) : $0).printable(limit: 200) }
     }
 
     private var placeOfNUL: String? {
         switch self {
         case .object(let fields):
             for (name, value) in fields.sorted(by: { $0.key < $1.key }) {
-                if name.utf8.contains(0) { return "." + name.printable(limit: 60) }
+                if name.utf8.contains(0) { return "." + name }
                 if let place = value.placeOfNUL { return "." + name + place }
             }
             return nil

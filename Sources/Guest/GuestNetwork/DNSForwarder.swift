@@ -48,7 +48,7 @@ private final class DatagramForwarder: Sendable {
             polled.add(socket.raw, for: nil)
             for (index, flow) in flows.enumerated() { polled.add(flow.stream, for: index) }
             let oldest = flows.map(\.used).min()
-            let ready = polled.wait(oldest.map { $0 + Deadline.guestNames.limit - .now }) ? polled.ready : []
+            let ready = polled.wait(oldest.map { $0 + Deadline.guestNames.limit - .now }) > 0 ? polled.ready : []
             var ended = Set(ready.compactMap(\.source).filter { !answer(&flows[$0]) })
             ended.formUnion(flows.indices.filter { .now - flows[$0].used > Deadline.guestNames.limit })
             for index in ended.sorted(by: >) { close(flows.remove(at: index).stream) }

@@ -51,7 +51,7 @@ package final class NameResolver: Sendable {
     package func serve(connection stream: Int32) { take(.connection(stream)) }
 
     private func take(_ arrival: Arrival) {
-        if !inbox.send(arrival) { arrival.close() }
+        if !inbox.send([arrival]) { arrival.close() }
     }
 
     package func close() { inbox.close() }
@@ -72,6 +72,10 @@ package final class NameResolver: Sendable {
         var flows: [Flow] = []
         var polled = PollSet<Source>()
         while let arrivals = inbox.take() {
+            if inbox.isClosed {
+                for arrival in arrivals { arrival.close() }
+                break
+            }
             flows += arrivals.compactMap(flow)
             while flows.count > Self.limit { Self.end(flows.removeFirst()) }
             polled.removeAll()
@@ -80,8 +84,8 @@ package final class NameResolver: Sendable {
                 polled.add(flow.stream, for: .stream(index))
                 polled.add(flow.socket, for: .socket(index))
             }
-            var ended = Set(flows.indices.filter { .now - flows[$0].used > Deadline.names.limit })
-            if polled.wait(flows.map(\.used).min().map { $0 + Deadline.names.limit - .now }) {
+            var ended: Set<Int> = []
+            if polled.wait(flows.map(\.used).min().map { $0 + Deadline.names.limit - .now }) > 0 {
                 for (source, _) in polled.ready {
                     switch source {
                     case .inbox: break
@@ -90,6 +94,7 @@ package final class NameResolver: Sendable {
                     }
                 }
             }
+            ended.formUnion(flows.indices.filter { .now - flows[$0].used > Deadline.names.limit })
             for index in ended.sorted(by: >) { Self.end(flows.remove(at: index)) }
         }
         for flow in flows { Self.end(flow) }

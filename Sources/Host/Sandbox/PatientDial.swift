@@ -17,7 +17,7 @@ struct PatientDial {
             do { return try await dial(time) } catch {
                 let now = ContinuousClock.now
                 // A timer of another clock may end a little early.
-                guard now - tried >= time * 9 / 10, let total = lost() else { throw error }
+                guard now - tried >= time * 99 / 100, let total = lost() else { throw error }
                 time = min(total - counted, longest - (now - begin))
                 guard time >= limit / Self.shortestPart else { throw error }
                 counted = total

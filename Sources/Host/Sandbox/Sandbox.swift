@@ -77,8 +77,13 @@ package actor Sandbox {
         executor = LoopExecutor(loop)
         followedLimits = plan.pod
         sharedPaths = SharedPaths(plan.paths, ledger, plan.mounts) { fault in
-            log.warning(
-                "\(fault.effect.rawValue)", metadata: ["volume": "\(fault.volume)", "error": "\(fault.error)"])
+            let metadata: Logger.Metadata = ["volume": "\(fault.volume)", "error": "\(fault.error)"]
+            switch fault.effect {
+            case .isShared:
+                log.warning("a volume is shared, not copied; updates may be seen half", metadata: metadata)
+            case .staysOld:
+                log.warning("a volume's update can't be copied; its containers keep the old files", metadata: metadata)
+            }
         }
     }
 

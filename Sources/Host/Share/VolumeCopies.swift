@@ -4,9 +4,11 @@ import Synchronization
 
 /// A volume that the guest can't have as a copy.
 package struct VolumeFault: Sendable, Equatable {
-    package enum Effect: String, Sendable {
-        case isShared = "the volume is shared, not copied: for a moment after an update its files may be missing"
-        case staysOld = "the volume's update is too large or broken: the container keeps the files of before"
+    package enum Effect: Sendable {
+        /// The guest has the volume itself: for a moment after an update its files may be missing.
+        case isShared
+        /// The guest keeps the files of before an update.
+        case staysOld
     }
     /// The volume's directory on the host.
     package let volume: String
@@ -19,7 +21,7 @@ package final class VolumeCopies: Sendable {
     private struct Followed: Sendable {
         var copy: VolumeCopy
         let watch: Int32?
-        /// Whether the last update failed, and was reported.
+        /// Whether an update has failed, and was reported: once, as a guest may cause it.
         var isReported = false
     }
     private struct State: Sendable {
@@ -33,7 +35,7 @@ package final class VolumeCopies: Sendable {
 
     private let report: @Sendable (VolumeFault) -> Void
 
-    /// - Parameter report: gets an update that can't be copied, once until one can.
+    /// - Parameter report: gets the first update of each volume that can't be copied.
     init(report: @escaping @Sendable (VolumeFault) -> Void) throws(SystemError) {
         self.report = report
         wakeUp = try WakeUp()
@@ -99,7 +101,6 @@ package final class VolumeCopies: Sendable {
                 // A copy that fails now is repeated after the next event; the guest has the former files until then.
                 do throws(SystemError) {
                     try state.copies[target]?.copy.update()
-                    state.copies[target]?.isReported = false
                 } catch {
                     // ENOENT: kubelet has made another update meanwhile, or removes the volume.
                     if error.code != ENOENT, let followed = state.copies[target], !followed.isReported {

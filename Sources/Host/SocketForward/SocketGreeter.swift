@@ -41,7 +41,7 @@ package final class SocketGreeter: Sendable {
     }
 
     func take(_ arrival: Arrival) {
-        if !inbox.send(arrival) { Waiting(arrival).refuse() }
+        if !inbox.send([arrival]) { Waiting(arrival).refuse() }
     }
 
     /// Lets the thread check again which sockets are closed.
@@ -85,6 +85,7 @@ package final class SocketGreeter: Sendable {
         var waiting: [Waiting] = []
         while let arrivals = inbox.take() {
             waiting += arrivals.map(Waiting.init)
+            if inbox.isClosed { break }
             let readable = wait(for: waiting)
             var rest: [Waiting] = []
             for (index, var each) in waiting.enumerated() where !settle(&each, readable.contains(index)) {
@@ -107,7 +108,7 @@ package final class SocketGreeter: Sendable {
         for (index, each) in waiting.enumerated() where !each.isGreeted { polled.add(each.arrival.stream, for: index) }
         var pause = waiting.map { $0.deadline - .now }.min()
         if waiting.contains(where: \.isGreeted) { pause = min(pause ?? Self.retryPause, Self.retryPause) }
-        return polled.wait(pause) ? Set(polled.ready.compactMap(\.source)) : []
+        return polled.wait(pause) > 0 ? Set(polled.ready.compactMap(\.source)) : []
     }
 
     /// - Returns: whether the stream is joined or refused.

@@ -18,12 +18,16 @@ package final class Inbox<Message: Sendable>: Sendable {
     /// Readable when there is something to take.
     package var descriptor: Int32 { wakeUp.descriptor }
 
+    /// Whether the thread is to end. It may handle the messages that wait, or refuse them.
+    package var isClosed: Bool { state.withLock { $0.isClosed } }
+
     /// The number of messages that wait.
     package var count: Int { state.withLock { $0.messages.count } }
 
+    /// Adds messages, which one `take` gives together.
     /// - Returns: false when the inbox is closed; the messages are still the caller's then.
     @discardableResult
-    package func send(_ messages: Message...) -> Bool {
+    package func send(_ messages: [Message]) -> Bool {
         state.withLock { state in
             guard !state.isClosed else { return false }
             state.messages += messages

@@ -7,7 +7,6 @@ package enum ModuleName {
 
     /// The module in a file such as `kernel/net/802/stp.ko.xz`.
     package static func ofFile(_ path: Substring) -> String {
-        let file = path.split(separator: "/").last ?? path
-        return normal(file.prefix { $0 != "." })
+        normal(Files.name(of: String(path)).prefix { $0 != "." })
     }
 }

@@ -1,7 +1,7 @@
 import Glibc
 
-/// Descriptors for poll(2), each with its source. A source keeps its descriptor open, so that the number is not reused
-/// before the set is emptied.
+/// Descriptors for poll(2), each with its source. The caller keeps them open until the wait is over; where they may be
+/// closed meanwhile, the source holds them.
 package struct PollSet<Source> {
     @usableFromInline var polled: [pollfd] = []
     @usableFromInline var sources: [Source] = []
@@ -21,10 +21,11 @@ package struct PollSet<Source> {
 
     /// Waits until a descriptor is ready.
     /// - Parameter limit: rounded up to milliseconds; nil waits for ever.
-    /// - Returns: whether one is: false when the time is over or a signal came.
+    /// - Returns: the number of ready descriptors; 0 when the time is over, negative when poll(2) failed, as by a
+    ///   signal.
     @discardableResult
-    @inlinable package mutating func wait(_ limit: Duration?) -> Bool {
-        unsafe poll(&polled, nfds_t(polled.count), limit.map(Self.milliseconds) ?? -1) > 0
+    @inlinable package mutating func wait(_ limit: Duration?) -> Int32 {
+        unsafe poll(&polled, nfds_t(polled.count), limit.map(Self.milliseconds) ?? -1)
     }
 
     /// The number that poll(2) takes: a wait doesn't end before `limit`.
@@ -36,7 +37,7 @@ package struct PollSet<Source> {
         return Int32(seconds * 1000 + (attoseconds + perMillisecond - 1) / perMillisecond)
     }
 
-    /// The ready sources with their events, errors and hang-ups included (poll(2)).
+    /// The ready sources of the last wait, with their events, errors and hang-ups included (poll(2)).
     @inlinable package var ready: [(source: Source, events: Int32)] {
         zip(sources, polled).compactMap { $1.revents == 0 ? nil : ($0, Int32($1.revents)) }
     }

@@ -43,7 +43,7 @@ package final class BoundedLogs: Sendable {
         }
         _ = fcntl(source.descriptor, F_SETFL, O_NONBLOCK)
         _ = state.withLock { $0.open.insert(path) }
-        if !inbox.send(source) { close(source) }
+        if !inbox.send([source]) { close(source) }
         return written
     }
 
@@ -90,7 +90,7 @@ package final class BoundedLogs: Sendable {
             polled.removeAll()
             polled.add(inbox.descriptor, for: nil)
             for each in sources { polled.add(each.source.descriptor, for: each) }
-            guard polled.wait(nil) else { continue }
+            guard polled.wait(nil) > 0 else { continue }
             for case (let (source, file)?, _) in polled.ready {
                 // SAFETY: the chunk has room for `count` bytes.
                 let count = unsafe read(source.descriptor, &chunk, chunk.count)

@@ -81,6 +81,8 @@ package final class StreamRelay: Sendable {
 
         var waitsForWriter: Bool { written < rest.count }
 
+        var hasEnded: Bool { pair == nil }
+
         enum Step { case again, ended }
 
         /// Reads or writes once.
@@ -126,7 +128,9 @@ package final class StreamRelay: Sendable {
             code == EAGAIN || code == EINTR || (terminal?.isOpenAgain(end, after: code) ?? false)
         }
 
+        /// Ends the stream, once: its descriptors' numbers may be another's afterwards.
         func end() {
+            guard pair != nil else { return }
             // Sends end of file on a socket whose other direction may stay open.
             shutdown(destination, Int32(SHUT_WR))
             pair = nil
@@ -161,7 +165,7 @@ package final class StreamRelay: Sendable {
         terminal: HeldTerminal? = nil
     ) -> Handle {
         let added = Added(pair: Pair(source, destination), terminal: terminal)
-        take(added)
+        take([added])
         return added.handle
     }
 
@@ -171,16 +175,16 @@ package final class StreamRelay: Sendable {
     package func join(_ one: consuming FileDescriptor, _ other: consuming FileDescriptor) -> [Handle] {
         let pair = Pair(one, other)
         let both = [Added(pair: pair), Added(pair: pair, backwards: true)]
-        for added in both { take(added) }
+        take(both)
         return both.map(\.handle)
     }
 
-    private func take(_ added: Added) {
-        if !inbox.send(.added(added)) { added.handle.end() }
+    private func take(_ added: [Added]) {
+        if !inbox.send(added.map(Message.added)) { for each in added { each.handle.end() } }
     }
 
     /// Ends a stream from this side. Drops bytes that were read but not written.
-    package func end(_ handle: Handle) { inbox.send(.ended(handle)) }
+    package func end(_ handle: Handle) { inbox.send([.ended(handle)]) }
 
     /// Ends all streams. Later ones end at once.
     package func stop() { inbox.close() }
@@ -205,20 +209,14 @@ package final class StreamRelay: Sendable {
         // SAFETY: no stream keeps the space beyond its move.
         defer { unsafe space.deallocate() }
         var polled = PollSet<Stream?>()
-        var finished: Set<ObjectIdentifier> = []
-        func end(_ stream: Stream) {
-            stream.end()
-            finished.insert(ObjectIdentifier(stream.handle))
-        }
         while let messages = inbox.take() {
             for message in messages {
                 switch message {
                 case .added(let added): streams.append(Stream(added))
-                case .ended(let handle): streams.first { $0.handle === handle }.map(end)
+                case .ended(let handle): streams.first { $0.handle === handle }?.end()
                 }
             }
-            if !finished.isEmpty { streams.removeAll { finished.contains(ObjectIdentifier($0.handle)) } }
-            finished = []
+            streams.removeAll(where: \.hasEnded)
 
             polled.removeAll()
             polled.add(inbox.descriptor, for: nil)
@@ -229,10 +227,13 @@ package final class StreamRelay: Sendable {
                     polled.add(stream.source, for: stream)
                 }
             }
-            guard polled.wait(nil) else { continue }
+            guard polled.wait(nil) > 0 else { continue }
             // SAFETY: a share is at most the whole space.
             let share = unsafe UnsafeMutableRawBufferPointer(rebasing: space[..<Self.share(among: streams.count)])
-            for case (let stream?, _) in polled.ready where unsafe stream.move(through: share) == .ended { end(stream) }
+            for case (let stream?, _) in polled.ready where unsafe stream.move(through: share) == .ended {
+                stream.end()
+            }
+            streams.removeAll(where: \.hasEnded)
         }
         for stream in streams { stream.end() }
     }

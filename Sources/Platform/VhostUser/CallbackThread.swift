@@ -18,7 +18,7 @@ final class CallbackThread: Sendable {
     /// Whether a guest opens streams faster than their callbacks run; it is refused new ones then.
     var isFull: Bool { inbox.count >= Self.maxCalls }
 
-    func add(_ call: @escaping @Sendable () -> Void) { inbox.send(call) }
+    func add(_ call: @escaping @Sendable () -> Void) { inbox.send([call]) }
 
     /// Ends the thread after all waiting calls.
     func end() { inbox.close() }
@@ -26,9 +26,11 @@ final class CallbackThread: Sendable {
     private func run() {
         var polled = PollSet<Void>()
         polled.add(inbox.descriptor, for: ())
-        while let calls = inbox.take() {
-            for call in calls { call() }
+        while true {
             polled.wait(nil)
+            // Nothing of a call is kept while the thread waits.
+            guard let calls = inbox.take() else { return }
+            for call in calls { call() }
         }
     }
 }

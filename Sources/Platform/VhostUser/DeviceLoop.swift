@@ -77,10 +77,10 @@ final class DeviceLoop {
         let pause = idling.pause()
         if pause == nil { pollAll() }
         let limits = [pause, transmitQueueIsBusy ? .zero : timeout].compactMap(\.self)
-        let isReady = polled.wait(limits.min())
-        if isReady { for (source, events) in polled.ready { handle(source, events) } }
+        let count = polled.wait(limits.min())
+        if count > 0 { for (source, events) in polled.ready { handle(source, events) } }
         // A turn that waited is not idle.
-        if !isReady, pause == nil { advance() }
+        if count == 0, pause == nil { advance() }
     }
 
     private func pollAll() {

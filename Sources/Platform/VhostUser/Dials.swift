@@ -5,9 +5,9 @@ extension DeviceLoop {
     /// Takes the requests of other threads.
     /// - Returns: false when the device closes.
     func takeCommands() -> Bool {
-        let (dials, closed) = device.inbox.withLock { inbox in
-            defer { inbox.dials = [] }
-            return (inbox.dials, inbox.closed)
+        let (dials, closed) = device.requested.withLock { requested in
+            defer { requested.dials = [] }
+            return (requested.dials, requested.closed)
         }
         if !dials.isEmpty { advance() }
         waiting += dials.map { ($0, .now) }

@@ -64,7 +64,7 @@ extension DeviceLoop {
         // The guest is up: it may accept requests now that it refused before.
         waiting = waiting.map { ($0.dial, .now) }
         guard connections[key] == nil, connections.count < Connection.maxCount, !device.callbacks.isFull,
-            let accept = device.inbox.withLock({ $0.listeners[packet.destinationPort] }), let ends = StreamEnds()
+            let accept = device.requested.withLock({ $0.listeners[packet.destinationPort] }), let ends = StreamEnds()
         else { return reply(.reset, key, nil) }
         let connection = Connection(key, among: connections.count + 1)
         connection.peerSpace = packet.bufferSpace

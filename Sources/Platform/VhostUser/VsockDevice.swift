@@ -8,13 +8,14 @@ import Synchronization
 /// other parts of the process. A seccomp filter keeps that thread from open, connect and exec (`clx_confine_device`): a
 /// fault in the device doesn't reach the host's files, though it reaches the memory of the process's other threads.
 package final class VsockDevice: Sendable {
-    struct Inbox: Sendable {
+    /// What the users of the device want of its thread.
+    struct Requested: Sendable {
         var dials: [Dial] = []
         var listeners: [UInt32: @Sendable (Int32) -> Void] = [:]
         var closed = false
     }
 
-    let inbox = Mutex(Inbox())
+    let requested = Mutex(Requested())
     let wakeUp: WakeUp
     let callbacks: CallbackThread
     private let path: String
@@ -45,9 +46,9 @@ package final class VsockDevice: Sendable {
             let dial = Dial(port: port, deadline: .now + timeout) { result in
                 continuation.resume(with: result.mapError { $0 as any Error })
             }
-            let closed = inbox.withLock { inbox in
-                if !inbox.closed { inbox.dials.append(dial) }
-                return inbox.closed
+            let closed = requested.withLock { requested in
+                if !requested.closed { requested.dials.append(dial) }
+                return requested.closed
             }
             if closed { dial.answer(.failure(.closed)) } else { wakeUp.signal() }
         }
@@ -56,16 +57,16 @@ package final class VsockDevice: Sendable {
     /// Accepts the streams that the guest opens to `port`. Streams to other ports are refused.
     /// - Parameter accept: owns the socket; called on the callback thread, one call at a time.
     package func listen(port: UInt32, _ accept: @escaping @Sendable (Int32) -> Void) {
-        inbox.withLock { $0.listeners[port] = accept }
+        requested.withLock { $0.listeners[port] = accept }
     }
 
-    package func stopListening(port: UInt32) { inbox.withLock { $0.listeners[port] = nil } }
+    package func stopListening(port: UInt32) { requested.withLock { $0.listeners[port] = nil } }
 
     /// Ends all streams, fails all pending dials, and removes the socket. Idempotent.
     package func close() {
-        let first = inbox.withLock { inbox in
-            defer { inbox.closed = true }
-            return !inbox.closed
+        let first = requested.withLock { requested in
+            defer { requested.closed = true }
+            return !requested.closed
         }
         guard first else { return }
         unsafe unlink(path)

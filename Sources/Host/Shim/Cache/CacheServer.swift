@@ -81,7 +81,7 @@ package final class CacheServer {
             for machine in machines { polled.add(machine.control.raw, for: .machine(machine.name)) }
             polled.add(stopSignal.raw, for: .stopSignal)
             if now >= nextAccept { polled.add(listener.raw, for: .client) }
-            guard polled.wait([nextTry, nextAccept].filter { $0 > now }.min().map { $0 - now }) else { continue }
+            guard polled.wait([nextTry, nextAccept].filter { $0 > now }.min().map { $0 - now }) > 0 else { continue }
             for (source, _) in polled.ready {
                 switch source {
                 case .machine(let name): try hear(name)
