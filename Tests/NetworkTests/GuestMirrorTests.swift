@@ -97,7 +97,15 @@ private final class Mirror: Sendable {
     func follow(_ script: String, _ location: SourceLocation = #_sourceLocation) throws {
         try host.shell(script)
         try update()
-        let differences = try differences()
+        // The kernel makes the route to an IPv6 address's peer a moment after the address (addrconf_dad_work): that is
+        // another change.
+        let deadline = ContinuousClock.now + .seconds(5)
+        var differences = try differences()
+        while !differences.isEmpty, .now < deadline {
+            usleep(10_000)
+            try update()
+            differences = try self.differences()
+        }
         #expect(differences.isEmpty, "after: \(script)", sourceLocation: location)
     }
 }
