@@ -204,7 +204,8 @@ let package = Package(
         unitTests(
             "Network",
             [
-                "AgentAPI", "Cleanup", "EventLoop", "GuestNetwork", "Hypervisor", "LinuxKernel", "Netlink", "OCISpec",
+                "AgentAPI", "Channel", "Cleanup", "EventLoop", "GuestNetwork", "Hypervisor", "LinuxKernel", "Netlink",
+                "OCISpec",
                 "Streams", "TTRPC", "TestSupport", log, nioPosix, protobuf,
             ]),
         .testTarget(name: "HouseTests", path: "Tests/HouseTests", swiftSettings: strict),

@@ -108,6 +108,7 @@ struct AnnotationRulesTests {
         "what the files demand an annotation can only tighten",
         arguments: [
             (Keys.rootless, "true"), (Keys.disableVhostNet, "true"), (Keys.sandboxGroupOnly, "true"),
+            (Keys.disableNewNamespace, "true"),
             (Keys.disableGuestSeccomp, "false"), (Keys.disableBlockDevices, "false"), (Keys.blockCacheNoFlush, "false"),
         ])
     func flags(key: Key<Bool>, tight: String) throws {
@@ -118,6 +119,15 @@ struct AnnotationRulesTests {
         }
         #expect(set(loose, tight) == (tight == "true") && set(tight, tight) == (tight == "true"))
         #expect(set(loose, loose) == (loose == "true") && set(tight, loose) == nil)
+    }
+
+    @Test("the networking model is the files', or none")
+    func networkingModel() throws {
+        let name = "io.katacontainers.config.runtime.internetworking_model"
+        let macvtap = "[runtime]\ninternetworking_model = \"macvtap\"\n"
+        #expect(try apply(name, "none", macvtap)[Keys.internetworkingModel] == "none")
+        #expect(try apply(name, "macvtap", macvtap)[Keys.internetworkingModel] == "macvtap")
+        #expect(throws: ConfigurationError.self) { try apply(name, "tcfilter", macvtap) }
     }
 
     @Test("a guest gets no more time to create a container than the files give it")

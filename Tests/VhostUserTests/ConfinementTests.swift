@@ -22,12 +22,42 @@ extension VsockDeviceTests {
             return code.withLock { $0 }
         }
 
+        /// tgkill(2) with the process's first thread and no signal; Swift's Glibc does not declare it.
+        private func signal(_ process: pid_t) -> Int {
+            typealias Call = @convention(c) (pid_t, pid_t, Int32) -> Int32
+            return Int(
+                unsafeBitCast(dlsym(UnsafeMutableRawPointer(bitPattern: 0), "tgkill"), to: Call.self)(
+                    process, process, 0))
+        }
+
         @Test("opens, connects, executes and starts nothing, and makes no memory executable")
         func refused() throws {
             #expect(try confined { Int(Glibc.open("/dev/null", O_RDONLY)) } == EPERM)
             #expect(try confined { Int(socket(AF_UNIX, Int32(SOCK_STREAM.rawValue), 0)) } == EPERM)
             #expect(try confined { Int(unlink("/tmp/nothing")) } == EPERM)
             #expect(try confined { Int(kill(getpid(), 0)) } == EPERM)
+            #expect(try confined { signal(getppid()) } == EPERM)
+            for kind in [SOCK_DGRAM, SOCK_SEQPACKET] {
+                #expect(
+                    try confined {
+                        var ends: [Int32] = [-1, -1]
+                        return Int(socketpair(AF_UNIX, Int32(kind.rawValue) | O_CLOEXEC, 0, &ends))
+                    } == EPERM)
+            }
+            var ends: [Int32] = [-1, -1]
+            try #require(socketpair(AF_UNIX, Int32(SOCK_DGRAM.rawValue) | O_CLOEXEC, 0, &ends) == 0)
+            defer { for end in ends { close(end) } }
+            let sender = ends[0]
+            let sent = try confined {
+                var address = sockaddr_un()
+                address.sun_family = sa_family_t(AF_UNIX)
+                return withUnsafePointer(to: &address) {
+                    $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+                        sendto(sender, "x", 1, 0, $0, socklen_t(MemoryLayout<sockaddr_un>.size))
+                    }
+                }
+            }
+            #expect(sent == EPERM)
             #expect(try confined { Int(fcntl(0, F_DUPFD, 3)) } == EPERM)
             #expect(
                 try confined {
@@ -49,8 +79,9 @@ extension VsockDeviceTests {
                     var ends: [Int32] = [-1, -1]
                     guard socketpair(AF_UNIX, Int32(SOCK_STREAM.rawValue), 0, &ends) == 0 else { return -1 }
                     defer { for end in ends { close(end) } }
-                    return Glibc.write(ends[0], "x", 1)
+                    return Glibc.write(ends[0], "x", 1) + send(ends[1], "x", 1, Int32(MSG_NOSIGNAL))
                 } == 0)
+            #expect(try confined { signal(getpid()) } == 0)
             #expect(try confined { [UInt8](repeating: 1, count: 8 << 20).count } == 0)
             #expect(try confined { Int(fcntl(0, F_GETFL)) } == 0)
         }

@@ -13,6 +13,7 @@ package enum GuestLimit: String, CaseIterable, Sendable {
     case socketClients = "socket clients"
     case socketIdentity = "socket identity"
     case portClients = "port clients"
+    case resolverConnections = "resolver connections"
 
     package struct Facts: Sendable {
         /// The thing that is bounded.
@@ -54,6 +55,10 @@ package enum GuestLimit: String, CaseIterable, Sendable {
             Facts("connections to a socket of the host", 512, "at a time", then: "further ones are closed")
         case .portClients:
             Facts("connections of the host to ports of the guest", 512, "at a time", then: "further ones are reset")
+        case .resolverConnections:
+            Facts(
+                "TCP connections to the resolver of the network namespace", 64, "at a time",
+                then: "further ones are closed")
         case .socketIdentity:
             Facts(
                 "identities of clients of a socket of the host that no process of the container was given", 0, "",

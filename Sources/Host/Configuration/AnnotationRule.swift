@@ -8,6 +8,8 @@ struct Annotation: Sendable {
     static func free(_ name: String) -> Annotation { Annotation(name: name, rule: .free) }
     /// Allows one value. The other one would weaken the host's safety or the operator's control.
     static func only(_ flag: Bool, _ name: String) -> Annotation { Annotation(name: name, rule: .only(flag)) }
+    /// Allows one word, beside the files' value.
+    static func only(_ word: String, _ name: String) -> Annotation { Annotation(name: name, rule: .onlyWord(word)) }
     /// Allows numbers up to the value of the files.
     static func atMost(_ name: String) -> Annotation { Annotation(name: name, rule: .atMost) }
     /// Adds words to a comma-separated list.
@@ -22,6 +24,7 @@ struct Annotation: Sendable {
 package enum AnnotationRule: Sendable {
     case free
     case only(Bool)
+    case onlyWord(String)
     case atMost
     case words(CommaWords)
     case daemonOptions
@@ -33,6 +36,7 @@ package enum AnnotationRule: Sendable {
         switch self {
         case .free: ""
         case .only(let flag): " By annotation: only \(flag)."
+        case .onlyWord(let word): " By annotation: only \(word)."
         case .atMost: " By annotation: no more than the file's value."
         case .words(let words): " By annotation: added to the file's list; \(words.help)."
         case .daemonOptions: " By annotation: added to the file's list; only \(DaemonOptions.help)."

@@ -154,6 +154,10 @@ extension Configuration {
             guard value == .bool(flag) || value == self.value(key) else {
                 throw Refusal("only \(flag) may be asked for: \(named(key)) decides")
             }
+        case (.onlyWord(let word), _):
+            guard value == .string(word) || value == self.value(key) else {
+                throw Refusal("only \(word) may be asked for: \(named(key)) decides")
+            }
         case (.atMost, .int(let number)):
             guard case .int(let limit) = self.value(key), number <= limit else {
                 throw Refusal("more than the \(self.value(key)) of \(named(key))")

@@ -1,3 +1,5 @@
+import AgentAPI
+import Channel
 import Glibc
 import LinuxKernel
 import Netlink
@@ -7,7 +9,7 @@ import Streams
 ///
 /// One thread, in the namespace. The guest is hostile: it gets few streams, and no other address.
 package final class NameResolver: Sendable {
-    private static let limit = 64
+    private static let maxFlows = 64
 
     /// A stream of the guest, owned by its holder.
     private enum Arrival: Sendable {
@@ -26,6 +28,7 @@ package final class NameResolver: Sendable {
     private let address: String
     private let port: UInt16
     private let relay: StreamRelay
+    private let limits: LimitLog
 
     /// Datagrams of one client of the guest.
     private struct Flow {
@@ -35,8 +38,24 @@ package final class NameResolver: Sendable {
         var used = ContinuousClock.now
     }
 
-    package init(_ address: String, _ port: UInt16, in namespace: NetworkNamespace, relay: StreamRelay) throws {
-        (self.address, self.port, self.relay) = (address, port, relay)
+    /// A TCP connection of the guest, which the relay serves.
+    private struct Connection {
+        let directions: [StreamRelay.Handle]
+        var moved = 0
+        var used = ContinuousClock.now
+
+        /// Whether it has ended, or was without a byte for too long.
+        mutating func isOver() -> Bool {
+            let total = directions.reduce(0) { $0 + $1.moved }
+            if total != moved { (moved, used) = (total, .now) }
+            return directions.allSatisfy(\.hasEnded) || .now - used > Deadline.names.limit
+        }
+    }
+
+    package init(
+        _ address: String, _ port: UInt16, in namespace: NetworkNamespace, relay: StreamRelay, limits: LimitLog
+    ) throws {
+        (self.address, self.port, self.relay, self.limits) = (address, port, relay, limits)
         inbox = try Inbox()
         try startThread("names") { [self] in
             guard (try? namespace.enter()) != nil else { return refuseAll() }
@@ -70,14 +89,21 @@ package final class NameResolver: Sendable {
 
     private func run() {
         var flows: [Flow] = []
+        var connections: [Connection] = []
         var polled = PollSet<Source>()
         while let arrivals = inbox.take() {
             if inbox.isClosed {
                 for arrival in arrivals { arrival.close() }
                 break
             }
-            flows += arrivals.compactMap(flow)
-            while flows.count > Self.limit { Self.end(flows.removeFirst()) }
+            endIdle(&connections)
+            for arrival in arrivals {
+                switch arrival {
+                case .datagrams(let stream): flow(stream).map { flows.append($0) }
+                case .connection(let stream): connect(stream, &connections)
+                }
+            }
+            while flows.count > Self.maxFlows { Self.end(flows.removeFirst()) }
             polled.removeAll()
             polled.add(inbox.descriptor, for: .inbox)
             for (index, flow) in flows.enumerated() {
@@ -85,7 +111,8 @@ package final class NameResolver: Sendable {
                 polled.add(flow.socket, for: .socket(index))
             }
             var ended: Set<Int> = []
-            if polled.wait(flows.map(\.used).min().map { $0 + Deadline.names.limit - .now }) > 0 {
+            let oldest = (flows.map(\.used) + connections.map(\.used)).min()
+            if polled.wait(oldest.map { $0 + Deadline.names.limit - .now }) > 0 {
                 for (source, _) in polled.ready {
                     switch source {
                     case .inbox: break
@@ -100,22 +127,28 @@ package final class NameResolver: Sendable {
         for flow in flows { Self.end(flow) }
     }
 
-    /// Connects a stream with the resolver.
-    /// - Returns: the flow of a stream of datagrams; nil for a connection, which the relay has, and for a stream without
-    ///   a socket, which is closed.
-    private func flow(_ arrival: Arrival) -> Flow? {
-        switch arrival {
-        case .connection(let stream):
-            let stream = FileDescriptor(owning: stream)
-            guard let socket = try? InternetSocket.connect(.connections, address, port) else { return nil }
-            relay.join(stream, socket)
+    /// - Returns: nil without a socket; the stream is closed then.
+    private func flow(_ stream: Int32) -> Flow? {
+        guard let socket = try? InternetSocket.connect(.datagrams, address, port).take() else {
+            Glibc.close(stream)
             return nil
-        case .datagrams(let stream):
-            guard let socket = try? InternetSocket.connect(.datagrams, address, port).take() else {
-                Glibc.close(stream)
-                return nil
-            }
-            return Flow(stream: stream, socket: socket)
+        }
+        return Flow(stream: stream, socket: socket)
+    }
+
+    /// Joins a stream with a connection to the resolver; closes it where there are enough.
+    private func connect(_ stream: Int32, _ connections: inout [Connection]) {
+        let stream = FileDescriptor(owning: stream)
+        guard connections.count < GuestLimit.resolverConnections.value else {
+            return limits.reached(.resolverConnections, "\(address):\(port)")
+        }
+        guard let socket = try? InternetSocket.connect(.connections, address, port) else { return }
+        connections.append(Connection(directions: relay.join(stream, socket)))
+    }
+
+    private func endIdle(_ connections: inout [Connection]) {
+        for index in connections.indices.reversed() where connections[index].isOver() {
+            for direction in connections.remove(at: index).directions { relay.end(direction) }
         }
     }
 

@@ -207,9 +207,9 @@ package actor SandboxNetwork {
     // MARK: Names
 
     /// Lets the guest ask the namespace's own resolver.
-    package func relayNames(_ channel: any GuestChannel, _ relay: StreamRelay) async throws {
+    package func relayNames(_ channel: any GuestChannel, _ relay: StreamRelay, limits: LimitLog) async throws {
         guard resolver == nil else { return }
-        let resolver = try NameResolver(NameRelay.address, NameRelay.port, in: namespace, relay: relay)
+        let resolver = try NameResolver(NameRelay.address, NameRelay.port, in: namespace, relay: relay, limits: limits)
         self.resolver = resolver
         try channel.listen(port: NameRelay.datagrams) { resolver.serve(datagrams: $0) }
         try channel.listen(port: NameRelay.connections) { resolver.serve(connection: $0) }

@@ -54,7 +54,7 @@ extension Sandbox {
         if let path = record.resolverConfiguration, let text = try? Files.readText(path),
             NameRelay.isNeeded(by: text), let machine
         {
-            try await network?.relayNames(machine.channel, machine.relay)
+            try await network?.relayNames(machine.channel, machine.relay, limits: limits)
         }
         try await network?.reconcile()
         if !isBound { bindProcessorTime() }

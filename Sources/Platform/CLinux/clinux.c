@@ -105,7 +105,9 @@ void clx_reset_signals(void) {
     sigset_t none;
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
-    for (int number = 1; number < 32; number++) signal(number, SIG_DFL);
+    // The C library's signal(3) takes a lock since glibc 2.41, which another thread may hold at the fork.
+    struct { void *handler; unsigned long flags; void *restorer; uint64_t mask; } standard = {SIG_DFL, 0, NULL, 0};
+    for (int number = 1; number < 32; number++) syscall(SYS_rt_sigaction, number, &standard, NULL, sizeof standard.mask);
 }
 
 int clx_keep_only(const struct clx_fd_mapping *mappings, size_t count) {

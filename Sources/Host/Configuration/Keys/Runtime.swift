@@ -26,11 +26,11 @@ extension Keys {
         "Keep the size that the VM boots with: what its first container, or the pod's annotations, ask for.")
     package static let internetworkingModel = Key(
         "runtime.internetworking_model", "tcfilter", allowed: ["tcfilter", "macvtap", "none"],
-        annotation: .free("internetworking_model"),
+        annotation: .only("none", "internetworking_model"),
         "How frames get from an interface of the sandbox's network namespace to the guest: by tc filters to a tap, by "
             + "a macvtap on the interface, or by a tap that the runtime leaves alone.")
     package static let disableNewNamespace = Key(
-        "runtime.disable_new_netns", false, annotation: .free("disable_new_netns"),
+        "runtime.disable_new_netns", false, annotation: .only(true, "disable_new_netns"),
         "Create no network namespace for the sandbox, and no network in the guest. Needs internetworking_model none.")
 
     static let runtimeKeys: [any AnyKey] = [
