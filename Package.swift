@@ -191,7 +191,7 @@ let package = Package(
         unitTests("QEMU", ["EventLoop", "Hypervisor", "LinuxKernel", "TestSupport", nioPosix]),
         unitTests("Snapshot", ["Hypervisor", "LinuxKernel", "QEMU"]),
         unitTests("Diagnosis", ["Hypervisor", "LinuxKernel", "QEMU", "TestSupport"]),
-        unitTests("Channel", ["LinuxKernel", nioPosix]),
+        unitTests("Channel", ["AgentAPI", "LinuxKernel", "VhostUser", nioPosix]),
         unitTests(
             "SocketForward",
             [

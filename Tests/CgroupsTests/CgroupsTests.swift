@@ -196,6 +196,24 @@ struct CgroupsTests {
     }
 
     @Test(
+        "a process that its cgroup's limit refuses is counted",
+        .enabled(if: getuid() == 0 && canLimit, "needs root and the controllers memory and pids"))
+    func refusedTasks() throws {
+        let group = try makeGroup()
+        defer { group.remove() }
+        try #require(try group.set(.init(tasks: 1)) == [])
+        #expect(!group.hasRefusedTasks)
+        let pipe = try Pipe()
+        var command = Command("/bin/sh", ["-c", "read go; /bin/true; exit 0"])
+        command.descriptors[0] = pipe.readEnd.raw
+        let child = try ChildProcess(command)
+        try group.add(child.pid)
+        _ = write(pipe.writeEnd.raw, "\n", 1)
+        _ = child.wait()
+        #expect(group.hasRefusedTasks)
+    }
+
+    @Test(
         "a watcher of a container's cgroup learns of a kill in the guest; the container's process lives on",
         .enabled(if: getuid() == 0 && canLimit, "needs root and the controllers memory and pids"))
     func notice() throws {

@@ -19,7 +19,7 @@ package final class FakeChannel: GuestChannel, GuestChannelKind {
     /// - Parameter agents: the host's ends of agents, one for each dial; without one a dial waits.
     package init(_ agents: [FakeAgent]) { state = Mutex(State(agents: agents.map(\.host))) }
 
-    package func open(on loop: any EventLoop) throws -> any GuestChannel {
+    package func open(on loop: any EventLoop, limits: LimitLog) throws -> any GuestChannel {
         state.withLock { $0.loop = loop }
         return self
     }

@@ -307,6 +307,24 @@ struct CommandLineTests {
         }
     }
 
+    @Test("1 GiB of output through a reader that takes 16 KiB at a time costs the shim less than 2 MiB")
+    func slowReader() throws {
+        try withLab { lab in
+            try lab.bundle("exec sleep 1000")
+            let outcome = try lab.sh(
+                """
+                \(lab.kata) create -b bundle t-reader < /dev/null > out 2>&1 && \(lab.kata) start t-reader || cat out
+                shim=$(pgrep -f '[-]id t-reader( |$)')
+                size() { awk '/^RssAnon:/ {print $2}' /proc/$shim/status; }
+                flood() { \(lab.kata) exec t-reader dd if=/dev/zero bs=64k count=$1 2> /dev/null | dd bs=16k of=/dev/null 2> /dev/null; }
+                flood 640; before=$(size); flood 16384; after=$(size)
+                [ $((after - before)) -lt 2048 ] && echo bounded || echo "from $before to $after kB"
+                \(lab.kata) delete --force t-reader
+                """, seconds: 180)
+            #expect(outcome.output == "bounded\n", "\(outcome.error)")
+        }
+    }
+
     @Test("a bind mount shows the host's files, read-only when asked")
     func mounts() throws {
         try withLab { lab in

@@ -1,5 +1,6 @@
 import Glibc
 import LinuxKernel
+import Synchronization
 import TestSupport
 import Testing
 
@@ -244,6 +245,23 @@ struct VsockDeviceTests {
             }
             await #expect(throws: VsockError.self) { try await device.dial(port: 1, timeout: .milliseconds(20)) }
         }
+    }
+
+    @Test("a limit that the guest reaches is reported, once")
+    func reportedLimit() async throws {
+        let path = "/tmp/vsock-test-\(getpid())-limit.sock"
+        let reached = Mutex<[VsockDevice.Limit]>([])
+        let device = try VsockDevice(socketPath: path) { limit in reached.withLock { $0.append(limit) } }
+        defer { device.close() }
+        let guest = try FakeGuest(devicePath: path)
+        // Requests without a buffer for their answers.
+        for number in 1...1_100 as ClosedRange<UInt32> {
+            while guest.isFull { sched_yield() }
+            guest.transmit(packet(.request, from: number, to: 9))
+        }
+        try await eventually { reached.withLock { !$0.isEmpty } }
+        try await guest.settle()
+        #expect(reached.withLock { $0 } == [.answers])
     }
 
     @Test("any message of a broken VMM is survived", arguments: 0..<40)

@@ -14,6 +14,9 @@ package enum GuestLimit: String, CaseIterable, Sendable {
     case socketIdentity = "socket identity"
     case portClients = "port clients"
     case resolverConnections = "resolver connections"
+    case streams
+    case newStreams = "new streams"
+    case streamAnswers = "stream answers"
 
     package struct Facts: Sendable {
         /// The thing that is bounded.
@@ -59,6 +62,13 @@ package enum GuestLimit: String, CaseIterable, Sendable {
             Facts(
                 "TCP connections to the resolver of the network namespace", 64, "at a time",
                 then: "further ones are closed")
+        case .streams: Facts("vsock streams, of both sides", 4096, "at a time", then: "further ones are reset")
+        case .newStreams:
+            Facts("vsock streams that the shim has not taken yet", 256, "", then: "further ones are reset")
+        case .streamAnswers:
+            Facts(
+                "answers for which the guest's vsock driver offers no buffer", 1024, "",
+                then: "further ones are dropped")
         case .socketIdentity:
             Facts(
                 "identities of clients of a socket of the host that no process of the container was given", 0, "",

@@ -1,3 +1,4 @@
+import AgentAPI
 import LinuxKernel
 import VhostUser
 
@@ -18,7 +19,8 @@ package protocol GuestChannel: Sendable {
 /// A kind of channel, not open yet.
 package protocol GuestChannelKind: Sendable {
     /// Opens the host's side, before the machine starts.
-    func open(on loop: any EventLoop) throws -> any GuestChannel
+    /// - Parameter limits: where limits on the guest's streams are logged.
+    func open(on loop: any EventLoop, limits: LimitLog) throws -> any GuestChannel
 }
 
 /// Our own vhost-user device: the guest's traffic stays out of the host's kernel.
@@ -27,7 +29,9 @@ package struct VhostUserVsock: GuestChannelKind, Equatable {
     let socketPath: String
     package init(socketPath: String) { self.socketPath = socketPath }
 
-    package func open(on loop: any EventLoop) throws -> any GuestChannel { try VsockDevice(socketPath: socketPath) }
+    package func open(on loop: any EventLoop, limits: LimitLog) throws -> any GuestChannel {
+        try VsockDevice(socketPath: socketPath) { [socketPath] in limits.reached(GuestLimit($0), socketPath) }
+    }
 }
 
 /// The host kernel's vhost-vsock.
@@ -36,12 +40,23 @@ package struct VhostVsock: GuestChannelKind, Equatable {
     let cid: UInt32
     package init(cid: UInt32) { self.cid = cid }
 
-    package func open(on loop: any EventLoop) throws -> any GuestChannel {
+    package func open(on loop: any EventLoop, limits: LimitLog) throws -> any GuestChannel {
         try VhostVsockChannel(guest: cid, loop: loop)
     }
 }
 
 extension VsockDevice: GuestChannel {}
+
+extension GuestLimit {
+    package init(_ limit: VsockDevice.Limit) {
+        self =
+            switch limit {
+            case .streams: .streams
+            case .newStreams: .newStreams
+            case .answers: .streamAnswers
+            }
+    }
+}
 
 /// The reason why a channel could not be used.
 package struct ChannelError: Error, CustomStringConvertible {

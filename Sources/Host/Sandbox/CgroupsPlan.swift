@@ -54,8 +54,8 @@ extension SandboxPlan {
 
     /// Limits of the hypervisor, the file server and the shim, beside the guest's memory.
     ///
-    /// The kernel charges a page of guest memory to the cgroup of the process that touches it first: the hypervisor's,
-    /// for contents of shared files the file server's, for received bytes of a stream the shim's.
+    /// The kernel charges a page of guest memory to the cgroup of the process that touches it first. That is the
+    /// hypervisor's; for contents of shared files the file server's, for received bytes of a stream the shim's.
     package struct Overhead: Sendable, Equatable {
         /// 0: no limit.
         package var memoryMiB: Int

@@ -17,7 +17,7 @@ struct FreshMachine: MachineSource {
         try start.has(\.relay, relay)
         let logs = try BoundedLogs()
         try start.has(\.logs, logs)
-        let channel = try start.plan.channel.open(on: start.loop)
+        let channel = try start.plan.channel.open(on: start.loop, limits: start.limits)
         do { try start.has(\.channel, channel) } catch {
             channel.close()
             throw error
@@ -83,12 +83,13 @@ struct FreshMachine: MachineSource {
         configuration.networkNamespace = start.networkNamespace
         if let template = start.plan.template {
             if let reason = template.unavailableReason(version: Version.current) {
-                start.log.warning("no template is used, the machine boots: \(reason)")
+                start.log.warning("no template is used: the machine boots", metadata: ["reason": "\(reason)"])
             } else {
                 do { return (try await clone(template, as: configuration, start, logs), .clone) } catch let error
                     as UnusableTemplate
                 {
-                    start.log.warning("the template can't be used, the machine boots: \(error.reason)")
+                    start.log.warning(
+                        "the template can't be used: the machine boots", metadata: ["reason": "\(error.reason)"])
                 }
             }
         }

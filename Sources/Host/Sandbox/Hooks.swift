@@ -47,7 +47,9 @@ struct HostHooks: Sendable {
     func afterDeletion(_ log: Logger) async {
         guard let due = DueHooks.claim(record) else { return }
         try? await blocking("hooks") {
-            due.run { log.warning("\($0)", metadata: ["container": "\(due.state.id)"]) }
+            due.run {
+                log.warning("a poststop hook failed", metadata: ["container": "\(due.state.id)", "error": "\($0)"])
+            }
         }
     }
 

@@ -113,6 +113,18 @@ extension Sandbox {
         }
     }
 
+    /// Says once, at the end, that the shim, virtiofsd or QEMU wanted more processes or threads than they may have: each
+    /// failed with an error of its own.
+    func noteRefusedTasks() {
+        guard let cgroups, cgroups.helpers.hasRefusedTasks else { return }
+        log.warning(
+            "the cgroup has refused processes or threads beyond its limit",
+            metadata: [
+                "cgroup": "\(cgroups.helpers.path)",
+                "limit": "\(cgroups.areOne ? "the pod's limit of processes" : "runtime.overhead_pids_limit")",
+            ])
+    }
+
     private func runWithoutCgroups(_ error: SystemError) throws(SystemError) {
         guard SandboxCgroups.areRefused(by: error) else { throw error }
         log.warning("the sandbox has no cgroup on the host", metadata: ["error": "\(error)"])

@@ -9,6 +9,7 @@ extension Sandbox {
     package func stop() async {
         guard state != .gone, state != .stopping else { return }
         state = .stopping
+        noteRefusedTasks()
         start?.cancel()
         let parts = parts
         // In the background: a cgroup with processes in it can't be removed.

@@ -9,7 +9,7 @@ import LinuxKernel
 /// In the copy the old directory stays longer than the guest keeps names, so a reader sees the old files or the new.
 ///
 /// The guest can't write to the copy. It may write to the source, where another volume leads to a directory that looks
-/// like this kind: nothing of the source is followed as a link, or used as a path, without a check.
+/// like this kind. So nothing of the source is followed as a link, or used as a path, without a check.
 struct VolumeCopy {
     private static let link = "..data"
     private static let kinds: Set<String> = [

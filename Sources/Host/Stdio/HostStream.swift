@@ -4,9 +4,9 @@ import LinuxKernel
 
 /// The manager's ends of a process's streams.
 package enum HostStream {
-    /// Opens the manager's end of an output stream. A named fifo is opened for both directions, so that a reader that
-    /// restarts (containerd, a log driver) sees no end of file (fifo(7)); a pipe that another process holds is not: its
-    /// end must be seen.
+    /// Opens the manager's end of an output stream. A named fifo is opened for both directions: a reader that restarts
+    /// (containerd, a log driver) sees no end of file then (fifo(7)). A pipe that another process holds is opened for
+    /// writing alone: its end must be seen.
     package static func openOutput(_ address: String) throws(SystemError) -> FileDescriptor {
         let path = address.hasPrefix("file://") ? String(address.dropFirst(7)) : address
         var status = stat()

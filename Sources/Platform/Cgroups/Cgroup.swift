@@ -131,6 +131,13 @@ package struct Cgroup: Sendable, Equatable {
         return text.split(separator: "\n").contains { $0.hasPrefix("oom_kill ") && $0 != "oom_kill 0" }
     }
 
+    /// Whether a process or thread was refused for the cgroup's limit (cgroup-v2.rst, "pids.events").
+    package var hasRefusedTasks: Bool {
+        guard let directory = hierarchies.directory("pids", path) else { return false }
+        let text = (try? Files.readText(directory + "/pids.events")) ?? ""
+        return text.split(separator: "\n").contains { $0.hasPrefix("max ") && $0 != "max 0" }
+    }
+
     /// Removes the cgroup from every hierarchy and moves its processes to the nearest parent that takes them. A missing
     /// cgroup is no error.
     package func remove() {

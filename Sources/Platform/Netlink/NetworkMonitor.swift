@@ -8,11 +8,25 @@ package struct NetworkMonitor: ~Copyable, Sendable {
     package struct Groups: OptionSet, Sendable {
         package let rawValue: UInt32
         package init(rawValue: UInt32) { self.rawValue = rawValue }
-        package static let links = Groups(rawValue: 1 << 0)
-        package static let neighbors = Groups(rawValue: 1 << 2)
-        package static let addresses = Groups(rawValue: 1 << 4 | 1 << 8)
-        package static let routes = Groups(rawValue: 1 << 6 | 1 << 10 | 1 << 31)
-        package static let rules = Groups(rawValue: 1 << 7 | 1 << 18)
+        private init(_ numbers: Number...) { rawValue = numbers.reduce(0) { $0 | 1 << ($1.rawValue - 1) } }
+
+        /// Numbers of the groups (linux/rtnetlink.h).
+        private enum Number: UInt32 {
+            case link = 1
+            case neighbor = 3
+            case ipv4Address = 5
+            case ipv4Route = 7
+            case ipv4Rule = 8
+            case ipv6Address = 9
+            case ipv6Route = 11
+            case ipv6Rule = 19
+            case nextHop = 32
+        }
+        package static let links = Groups(.link)
+        package static let neighbors = Groups(.neighbor)
+        package static let addresses = Groups(.ipv4Address, .ipv6Address)
+        package static let routes = Groups(.ipv4Route, .ipv6Route, .nextHop)
+        package static let rules = Groups(.ipv4Rule, .ipv6Rule)
         package static let all: Groups = [links, neighbors, addresses, routes, rules]
     }
 

@@ -6,7 +6,7 @@ import LinuxKernel
 /// other streams.
 final class CallbackThread: Sendable {
     /// The maximum number of waiting calls, each with a new stream.
-    private static let maxCalls = 256
+    static let maxCalls = 256
 
     private let inbox: Inbox<@Sendable () -> Void>
 

@@ -35,6 +35,7 @@ final class DeviceLoop {
 
     private var polled = PollSet<Source>()
     private var idling = Idling()
+    private var noted: Set<VsockDevice.Limit> = []
 
     init(_ device: VsockDevice, listener: SharedDescriptor, guestCID: UInt64) {
         self.device = device
@@ -56,6 +57,12 @@ final class DeviceLoop {
         }
         dropAll()
         device.callbacks.end()
+    }
+
+    /// Reports a limit, the first time that the guest reaches it.
+    func note(_ limit: VsockDevice.Limit) {
+        guard noted.insert(limit).inserted else { return }
+        device.callbacks.add { [device] in device.reached(limit) }
     }
 
     /// Records progress in this turn.

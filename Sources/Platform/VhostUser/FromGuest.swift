@@ -63,6 +63,8 @@ extension DeviceLoop {
     private func takeRequest(_ packet: VsockPacket, _ key: Connection.Key) {
         // The guest is up: it may accept requests now that it refused before.
         waiting = waiting.map { ($0.dial, .now) }
+        if connections.count >= Connection.maxCount { note(.streams) }
+        if device.callbacks.isFull { note(.newStreams) }
         guard connections[key] == nil, connections.count < Connection.maxCount, !device.callbacks.isFull,
             let accept = device.requested.withLock({ $0.listeners[packet.destinationPort] }), let ends = StreamEnds()
         else { return reply(.reset, key, nil) }

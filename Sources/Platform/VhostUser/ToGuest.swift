@@ -4,7 +4,7 @@ import LinuxKernel
 /// The receive queue: answers, and bytes from the sockets.
 extension DeviceLoop {
     /// The maximum number of waiting answers.
-    private static let maxReplies = 1024
+    static let maxReplies = 1024
     /// The maximum size of a packet's data in bytes.
     private static let maxBytes = 64 << 10
     /// The maximum number of packets of a stream in one turn: a busy stream must not starve the others.
@@ -25,7 +25,7 @@ extension DeviceLoop {
         _ operation: VsockPacket.Operation, _ key: Connection.Key, _ connection: Connection?, flags: UInt32 = 0
     ) {
         // Drops answers for a guest that sends requests but offers no buffers: memory is bounded.
-        guard replies.count < Self.maxReplies else { return }
+        guard replies.count < Self.maxReplies else { return note(.answers) }
         replies.append(packet(operation, key, connection, flags: flags))
         deliverReplies()
     }

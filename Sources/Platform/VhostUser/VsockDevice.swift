@@ -5,9 +5,27 @@ import Synchronization
 /// A vsock device for one guest, in user space. It needs no kernel module and no CID of the host.
 ///
 /// The VMM connects to `socketPath` (`vhost-user-vsock-pci`). One thread does all the work, so that a guest can't block
-/// other parts of the process. A seccomp filter keeps that thread from open, connect and exec (`clx_confine_device`): a
-/// fault in the device doesn't reach the host's files, though it reaches the memory of the process's other threads.
+/// other parts of the process. A seccomp filter keeps that thread from open, connect and exec (`clx_confine_device`).
+/// A fault in the device doesn't reach the host's files, though it reaches the memory of the process's other threads.
 package final class VsockDevice: Sendable {
+    /// A limit on what the guest may make the device keep.
+    package enum Limit: CaseIterable, Sendable {
+        /// Streams at a time. Further ones are reset.
+        case streams
+        /// Streams that the host's side has not taken yet. Further ones are reset.
+        case newStreams
+        /// Answers for which the guest offers no buffer. Further ones are dropped.
+        case answers
+
+        package var value: Int {
+            switch self {
+            case .streams: Connection.maxCount
+            case .newStreams: CallbackThread.maxCalls
+            case .answers: DeviceLoop.maxReplies
+            }
+        }
+    }
+
     /// What the users of the device want of its thread.
     struct Requested: Sendable {
         var dials: [Dial] = []
@@ -19,12 +37,18 @@ package final class VsockDevice: Sendable {
     let wakeUp: WakeUp
     let callbacks: CallbackThread
     private let path: String
+    /// Called on the callback thread, once for each limit.
+    let reached: @Sendable (Limit) -> Void
 
     /// The first CID that a guest may have (VMADDR_CID_HOST + 1, vsock(7)).
     package static let firstGuestCID: UInt64 = 3
 
     /// Listens on a Unix socket at `socketPath`, in place of a stale one, and starts the device.
-    package init(socketPath: String, guestCID: UInt64 = firstGuestCID) throws {
+    /// - Parameter reached: called when the guest has reached a limit, once for each.
+    package init(
+        socketPath: String, guestCID: UInt64 = firstGuestCID, reached: @escaping @Sendable (Limit) -> Void = { _ in }
+    ) throws {
+        self.reached = reached
         wakeUp = try WakeUp()
         path = socketPath
         let listener = SharedDescriptor(try UnixSocket.listen(socketPath, backlog: 1))

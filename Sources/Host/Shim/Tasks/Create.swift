@@ -104,7 +104,7 @@ extension ContainerdTasks {
         }
     }
 
-    /// Removes a container whose manager has gone before it had the answer: a manager that was killed, and did not find
+    /// Removes a container whose manager has gone before it had the answer. A manager that was killed, and did not find
     /// the container when it came back, never asks for it.
     private func discard(_ container: String) {
         sandboxes.detached { [self] in
