@@ -14,7 +14,7 @@ import Testing
     "The relay to a namespace's resolver", .enabled(if: NetworkNamespace.hasTools, "needs root and ip(8)"),
     .timeLimit(.minutes(1)))
 struct NameResolverTests {
-    @Test("a guest has 64 TCP connections at a time; further ones are closed, and the log says so, once")
+    @Test("a guest has 64 TCP connections at a time; further ones are closed, and the log says so; 64 by datagram")
     func connections() async throws {
         let namespace = try NetworkNamespace.forTest()
         try namespace.shell("ip link set lo up")
@@ -42,5 +42,14 @@ struct NameResolverTests {
         try await Task.sleep(for: .milliseconds(50))
         #expect(try closed() == 6 && listener.withLock { $0 != nil })
         #expect(lines.all.count { $0.contains(GuestLimit.resolverConnections.rawValue) } == 1)
+        // By datagram the first client makes room.
+        let askers = try (0..<66).map { _ in
+            let pair = try SocketPair()
+            resolver.serve(datagrams: try pair.theirs.duplicate().take())
+            return SharedDescriptor(pair.keepingOurs())
+        }
+        try await eventually { try askers.prefix(2).allSatisfy { try $0.descriptor.isReadable("stream", by: .now) } }
+        #expect(try askers.dropFirst(2).allSatisfy { try !$0.descriptor.isReadable("stream", by: .now) })
+        #expect(lines.all.count { $0.contains(GuestLimit.resolverClients.rawValue) } == 1)
     }
 }

@@ -14,6 +14,7 @@ package enum GuestLimit: String, CaseIterable, Sendable {
     case socketIdentity = "socket identity"
     case portClients = "port clients"
     case resolverConnections = "resolver connections"
+    case resolverClients = "resolver clients"
     case streams
     case newStreams = "new streams"
     case streamAnswers = "stream answers"
@@ -62,6 +63,10 @@ package enum GuestLimit: String, CaseIterable, Sendable {
             Facts(
                 "TCP connections to the resolver of the network namespace", 64, "at a time",
                 then: "further ones are closed")
+        case .resolverClients:
+            Facts(
+                "clients by datagram of the resolver of the network namespace", 64, "at a time",
+                then: "the one that was first is closed")
         case .streams: Facts("vsock streams, of both sides", 4096, "at a time", then: "further ones are reset")
         case .newStreams:
             Facts("vsock streams that the shim has not taken yet", 256, "", then: "further ones are reset")

@@ -9,8 +9,6 @@ import Streams
 ///
 /// One thread, in the namespace. The guest is hostile: it gets few streams, and no other address.
 package final class NameResolver: Sendable {
-    private static let maxFlows = 64
-
     /// A stream of the guest, owned by its holder.
     private enum Arrival: Sendable {
         /// Framed datagrams.
@@ -103,7 +101,10 @@ package final class NameResolver: Sendable {
                 case .connection(let stream): connect(stream, &connections)
                 }
             }
-            while flows.count > Self.maxFlows { Self.end(flows.removeFirst()) }
+            while flows.count > GuestLimit.resolverClients.value {
+                limits.reached(.resolverClients, "\(address):\(port)")
+                Self.end(flows.removeFirst())
+            }
             polled.removeAll()
             polled.add(inbox.descriptor, for: .inbox)
             for (index, flow) in flows.enumerated() {
