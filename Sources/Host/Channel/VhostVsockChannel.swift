@@ -14,6 +14,7 @@ final class VhostVsockChannel: GuestChannel {
     private let closed = Mutex(false)
 
     init(guest: UInt32, loop: any EventLoop) throws(SystemError) {
+        // SAFETY: access(2) only reads the path.
         guard unsafe access(Vsock.vhost, R_OK | W_OK) == 0 else {
             throw SystemError(
                 "use the host's vsock (guest_channel = \"vhost-vsock\")", Vsock.vhost, errno: errno)

@@ -31,6 +31,7 @@ extension Ledger {
         func undo() {
             // In another namespace the path may hold a foreign mount; ours ended with that namespace's last process.
             if namespace == Mounts.namespace { Mounts.detachLast(path) }
+            // SAFETY: the calls only read the path.
             if Ledger.isOurs(path), unsafe unlink(path) != 0 { unsafe rmdir(path) }
         }
 
@@ -61,6 +62,7 @@ extension Ledger {
 
         func undo() {
             var facts = stat()
+            // SAFETY: lstat(2) reads the path and fills the whole structure; unlink(2) only reads the path.
             if unsafe lstat(path, &facts) == 0, facts.st_mode & S_IFMT == S_IFSOCK { unsafe unlink(path) }
         }
     }

@@ -17,6 +17,7 @@ enum CleanupLock {
             usleep(5000)
         }
         var (own, there) = (stat(), stat())
+        // SAFETY: the calls fill one whole structure each, and stat(2) reads the path.
         if unsafe fstat(file.raw, &own) == 0, unsafe stat(path, &there) == 0, own.st_ino == there.st_ino,
             own.st_dev == there.st_dev
         {

@@ -70,6 +70,7 @@ package final class Ledger: Sendable {
 
     /// Renames a directory; replaces one that a dead sandbox may have left.
     private static func rename(_ prepared: String, _ directory: String, save: (String) -> Void) throws {
+        // SAFETY: the calls only read their paths.
         guard unsafe Glibc.rename(prepared, directory) != 0 else { return }
         let code = errno
         guard code == ENOTEMPTY || code == EEXIST else { throw SystemError("make directory", directory, errno: code) }
@@ -95,6 +96,7 @@ package final class Ledger: Sendable {
         try Self.rename(from, target, save: save)
         state.withLock { $0.directory = target }
         let (share, moved) = (Self.shares + "/" + old, Self.shares + "/" + name)
+        // SAFETY: the call only reads the two paths.
         if Files.exists(share) { try check("rename", share) { unsafe Glibc.rename(share, moved) } }
         for id in outdated { forget(id) }
     }

@@ -45,6 +45,7 @@ extension Ledger {
             for record in records.reversed() { record.entry?.thing.undo() }
             // Frees the name in one step: a new sandbox may take it at once.
             let gone = Files.parent(of: directory) + "/.old-\(Files.name(of: directory))-\(getpid())"
+            // SAFETY: the call only reads the two paths.
             if unsafe Glibc.rename(directory, gone) == 0 { save(gone) }
             Files.removeTree(gone)
         }

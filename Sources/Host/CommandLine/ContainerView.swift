@@ -67,7 +67,7 @@ extension ContainerView {
         let root = try Mounts.copy(root, readOnly: isRootReadOnly, alone: true).take()
         let trees = parts.map(Tree.init)
         try checkNegativeErrno("make", "mount namespace", clx_unshare(Int32(clx_new_mount.rawValue)))
-        // SAFETY: the calls up to "/" only read their paths.
+        // SAFETY: the calls only read their paths; mount(2) needs nothing else here.
         try check("set propagation of", "/") { unsafe mount(nil, "/", nil, UInt(MS_PRIVATE) | UInt(MS_REC), nil) }
         try Mounts.attach(root, at: self.root)
         close(root)

@@ -31,8 +31,8 @@ package final class ErrorLog: Sendable {
     /// The time in RFC 3339.
     static func now() -> String {
         var now = time(nil)
+        // SAFETY: `parts` begins as zeros; gmtime_r(3) fills it, and strftime(3) writes at most `buffer.count` bytes.
         var parts = unsafe tm()
-        // SAFETY: the calls write to `parts`, and at most `buffer.count` bytes to `buffer`.
         unsafe gmtime_r(&now, &parts)
         var buffer = [CChar](repeating: 0, count: 64)
         let count = unsafe strftime(&buffer, buffer.count, "%Y-%m-%dT%H:%M:%SZ", &parts)

@@ -27,6 +27,7 @@ package struct HostFacts: Sendable, Equatable {
         // shims have two pids.
         let own = firstFreeUser + UInt32(getpid())
         var device = stat()
+        // SAFETY: stat(2) reads the path and fills the whole structure.
         host.user = unsafe ProcessUser(
             user: own, group: own,
             groups: stat("/dev/kvm", &device) == 0 && device.st_gid != 0 ? [device.st_gid] : [])

@@ -22,6 +22,7 @@ package struct VMFingerprint: Codable, Equatable, Sendable {
         for file in boots.bootFiles { files[file.path] = file.identity }
         for path in programs where path.hasPrefix("/") {
             var facts = stat()
+            // SAFETY: stat(2) reads the path and fills the whole structure.
             files[path] =
                 unsafe stat(path, &facts) == 0
                 ? "\(facts.st_size) \(facts.st_mtim.tv_sec).\(facts.st_mtim.tv_nsec) \(facts.st_ino)" : "missing"

@@ -31,6 +31,7 @@ struct Program {
     /// Runs the program and returns its standard output.
     func output(input: [UInt8], accepting: (ProcessExit) -> Bool = { $0 == .exited(0) }, task: String) throws -> [UInt8]
     {
+        // SAFETY: the call only reads the label.
         let result = unsafe FileDescriptor(owning: try checkNegativeErrno("make", "output", clx_memory_file("output")))
         var command = command
         command.descriptors[1] = result.raw

@@ -156,11 +156,13 @@ package final class NameResolver: Sendable {
     /// Passes data from guest to resolver; false at the end.
     private static func ask(_ flow: inout Flow) -> Bool {
         var buffer = [UInt8](repeating: 0, count: 4096)
+        // SAFETY: read(2) writes at most `buffer.count` bytes, and only those that it has written are used.
         let count = unsafe read(flow.stream, &buffer, buffer.count)
         guard count > 0 else { return count < 0 && errno == EAGAIN }
         flow.used = .now
         for datagram in flow.frames.receive(buffer.prefix(count)) {
             // A datagram may be lost, as on any network: clients ask again.
+            // SAFETY: send(2) only reads the `datagram.count` bytes.
             _ = unsafe send(flow.socket, datagram, datagram.count, Int32(MSG_DONTWAIT))
         }
         return true
@@ -169,12 +171,14 @@ package final class NameResolver: Sendable {
     /// Passes data from resolver to guest.
     private static func answer(_ flow: inout Flow) -> Bool {
         var buffer = [UInt8](repeating: 0, count: 65535)
+        // SAFETY: recv(2) writes at most `buffer.count` bytes, and only those that it has written are used.
         let count = unsafe recv(flow.socket, &buffer, buffer.count, Int32(MSG_DONTWAIT))
         // ECONNREFUSED: nothing listens there (ICMP). The client gets no answer and asks again.
         guard count >= 0 else { return true }
         flow.used = .now
         let frame = DatagramFrames.frame(Array(buffer.prefix(count)))
         // Half a frame would make the rest unreadable: a guest that doesn't read loses the stream.
+        // SAFETY: send(2) only reads the `frame.count` bytes.
         return unsafe send(flow.stream, frame, frame.count, Int32(MSG_DONTWAIT) | Int32(MSG_NOSIGNAL))
             == frame.count
     }

@@ -90,6 +90,7 @@ package struct DueHooks: Codable, Sendable {
 
     /// Takes a record; nil when another process has taken it.
     static func claim(_ record: String) -> DueHooks? {
+        // SAFETY: unlink(2) only reads the path.
         guard let bytes = try? Files.read(record), unsafe unlink(record) == 0 else { return nil }
         return try? JSONDecoder().decode(DueHooks.self, from: Data(bytes))
     }

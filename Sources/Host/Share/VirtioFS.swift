@@ -38,6 +38,7 @@ package struct VirtioFS: SharedFileSystem, Equatable {
         exporting directory: String, socketPath: String, log: borrowing FileDescriptor,
         admit: @escaping (ProcessIdentity) throws(SystemError) -> Void
     ) throws -> any FileServer {
+        // SAFETY: access(2) only reads the path.
         guard unsafe access(executable, X_OK) == 0 else {
             throw SystemError("run virtiofsd (hypervisor.qemu.virtio_fs_daemon)", executable, errno: errno)
         }

@@ -62,6 +62,7 @@ struct VolumeCopy {
             let directory = target + "/" + name
             Files.removeTree(directory)
             outdated.removeAll { $0.name == name }
+            // SAFETY: the call only reads the two paths.
             try check("rename", unready) { unsafe rename(unready, directory) }
             try setLink(Self.link, to: name)
             if !current.isEmpty { outdated.append((current, .now + Deadline.oldVolume.limit)) }
@@ -84,12 +85,14 @@ struct VolumeCopy {
             if (try? Files.link(target + "/" + name)) != wanted { try setLink(name, to: wanted) }
         }
         for name in Files.list(target) where !name.hasPrefix("..") && !names.contains(name) {
+            // SAFETY: the call only reads the path.
             unsafe unlink(target + "/" + name)
         }
     }
 
     private func setLink(_ name: String, to place: String) throws(SystemError) {
         let (unready, path) = (target + "/..link", target + "/" + name)
+        // SAFETY: the calls only read their paths.
         unsafe unlink(unready)
         try check("make link", path) { unsafe symlink(place, unready) }
         try check("rename", unready) { unsafe rename(unready, path) }
@@ -101,6 +104,7 @@ struct VolumeCopy {
 
     private static func facts(_ path: String) throws(SystemError) -> stat {
         var facts = stat()
+        // SAFETY: lstat(2) reads the path and fills the whole structure.
         try check("look at", path) { unsafe lstat(path, &facts) }
         return facts
     }
@@ -112,6 +116,7 @@ struct VolumeCopy {
         files -= 1
         bytes -= facts.st_mode & S_IFMT == S_IFREG ? Int(facts.st_size) : 0
         guard files >= 0, bytes >= 0 else { throw SystemError("copy volume", source, errno: EFBIG) }
+        // SAFETY: the calls only read their paths.
         switch facts.st_mode & S_IFMT {
         case S_IFDIR:
             try check("make directory", target) { unsafe mkdir(target, 0o700) }
@@ -131,6 +136,7 @@ struct VolumeCopy {
     private static func read(_ path: String) throws(SystemError) -> [UInt8] {
         // Without waiting: it may be a fifo by now.
         let file = FileDescriptor(
+            // SAFETY: the call only reads the path.
             owning: try unsafe checkNegativeErrno(
                 "open", path, clx_open_without_links(path, O_RDONLY | O_NONBLOCK)))
         guard try file.facts(path).st_mode & S_IFMT == S_IFREG else { throw SystemError("read", path, errno: EINVAL) }
@@ -139,6 +145,7 @@ struct VolumeCopy {
 
     /// Gives a file or directory the attributes of another.
     private static func give(_ path: String, _ facts: stat) throws(SystemError) {
+        // SAFETY: the calls only read the path, and utimensat(2) the two times of the array.
         try check("give", path) { unsafe chown(path, facts.st_uid, facts.st_gid) }
         // Last: a change of the owner may clear bits (chown(2)).
         try check("set mode of", path) { unsafe chmod(path, facts.st_mode & 0o7777) }

@@ -105,6 +105,7 @@ package struct VMTemplate: Sendable {
         await running.stop(timeout: .zero)
         running.removeFiles()
         try remove()
+        // SAFETY: the call only reads the two paths.
         try check("rename", work) { unsafe rename(work, directory) }
     }
 
@@ -158,6 +159,7 @@ package struct VMTemplate: Sendable {
     package func emptyMemory() throws(SystemError) -> SharedDescriptor {
         let source = try FileOwner.open(memory)
         var facts = stat()
+        // SAFETY: fstat(2) fills the whole structure.
         try check("look at", memory) { unsafe fstat(source.raw, &facts) }
         return SharedDescriptor(try FileDescriptor.memory("clone", size: facts.st_size))
     }
@@ -174,6 +176,7 @@ package struct VMTemplate: Sendable {
             var offset = start
             lseek(copy.raw, start, SEEK_SET)
             while offset < end {
+                // SAFETY: sendfile(2) only reads and writes `offset`; the bytes stay in the kernel.
                 let count = try check("copy", memory) {
                     unsafe sendfile(copy.raw, source.raw, &offset, Int(end - offset))
                 }

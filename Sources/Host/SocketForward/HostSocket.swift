@@ -30,11 +30,13 @@ package final class HostSocket: Sendable {
         file = try FileDescriptor.open(path, Int32(clx_open_path))
         var facts = stat()
         let raw = file.raw
+        // SAFETY: fstat(2) fills the whole structure.
         try check("look at", path) { unsafe fstat(raw, &facts) }
         guard facts.st_mode & S_IFMT == S_IFSOCK else { throw SystemError("share socket", path, errno: ENOTSOCK) }
         options = ["uid=\(facts.st_uid)", "gid=\(facts.st_gid)", "mode=" + String(facts.st_mode & 0o7777, radix: 8)]
         // A socket of another type accepts such a connection without notice (unix(7)).
         for (type, name) in [(Int32(SOCK_DGRAM.rawValue), "datagrams"), (Int32(SOCK_SEQPACKET.rawValue), "packets")] {
+            // SAFETY: the call checks the path's length, and copies it.
             let answer = unsafe clx_connect_unix(Self.path(of: raw), type)
             if answer >= 0 { close(answer) }
             guard answer >= 0 || answer == -EAGAIN else { continue }

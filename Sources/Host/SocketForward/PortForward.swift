@@ -71,6 +71,7 @@ package final class PortClient: GreetedStream {
     /// Tells the agent the port on a new stream, and joins both once it answers that it has connected.
     package func connect(through stream: consuming FileDescriptor, _ greeter: SocketGreeter) {
         let greeting = PortRelay.greeting(port)
+        // SAFETY: send(2) only reads the `greeting.count` bytes.
         guard unsafe send(stream.raw, greeting, greeting.count, Int32(MSG_NOSIGNAL)) == greeting.count else {
             return refuse()
         }

@@ -74,6 +74,7 @@ package final class SocketGreeter: Sendable {
         /// - Returns: false when the stream has ended.
         mutating func read() -> Bool {
             var chunk = [UInt8](repeating: 0, count: arrival.host.greetingLength - greeting.count)
+            // SAFETY: recv(2) writes at most `chunk.count` bytes, and only those that it has written are used.
             let count = unsafe recv(arrival.stream, &chunk, chunk.count, Int32(MSG_DONTWAIT))
             if count < 0 { return errno == EAGAIN || errno == EINTR }
             greeting += chunk[..<count]

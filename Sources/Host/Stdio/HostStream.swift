@@ -10,6 +10,7 @@ package enum HostStream {
     package static func openOutput(_ address: String) throws(SystemError) -> FileDescriptor {
         let path = address.hasPrefix("file://") ? String(address.dropFirst(7)) : address
         var status = stat()
+        // SAFETY: stat(2) reads the path and fills the whole structure.
         let kind = unsafe stat(path, &status) == 0 ? status.st_mode & S_IFMT : 0
         if let shared = try share(path, kind) { return shared }
         let flags: Int32 =
@@ -25,6 +26,7 @@ package enum HostStream {
     /// Opens the manager's end of stdin; without blocking, even while no writer is there yet.
     package static func openInput(_ path: String) throws(SystemError) -> FileDescriptor {
         var status = stat()
+        // SAFETY: stat(2) reads the path and fills the whole structure.
         let kind = unsafe stat(path, &status) == 0 ? status.st_mode & S_IFMT : 0
         if let shared = try share(path, kind) { return shared }
         return try FileDescriptor.open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY)

@@ -63,12 +63,14 @@ package enum Accelerator: String, Sendable, CaseIterable {
     package static func probe(device: String = "/dev/kvm", note: String = "/run/vc/kvm") -> Choice {
         // The note is valid only for this device node: a start of the host or the module makes a new one.
         var facts = stat()
+        // SAFETY: stat(2) reads the path and fills the whole structure.
         guard unsafe stat(device, &facts) == 0 else { return judge(.refused(errno: errno), device: device) }
         let node = "\(device) \(facts.st_ino) \(facts.st_ctim.tv_sec).\(facts.st_ctim.tv_nsec) code "
         if let known = try? Files.readText(note), known.hasPrefix(node), let result = Int64(known.dropFirst(node.count))
         {
             return judge(Trial(result), device: device)
         }
+        // SAFETY: the call reads the path; its machine runs in memory of its own.
         let trial = unsafe Trial(clx_kvm_probe(device, limitMicroseconds))
         if let result = trial.note {
             try? Files.makeDirectory(Files.parent(of: note))

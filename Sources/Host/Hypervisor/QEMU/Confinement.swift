@@ -30,6 +30,7 @@ extension QEMU {
     private static func installation(_ executable: String) -> [String] {
         // A script needs a shell and other programs.
         var start: [UInt8] = [0, 0]
+        // SAFETY: `start` has room for the two bytes that are read.
         if let file = try? FileDescriptor.open(executable, O_RDONLY), unsafe read(file.raw, &start, 2) == 2,
             start == Array("#!".utf8)
         {

@@ -44,6 +44,7 @@ package final class QEMUMachine: VirtualMachine {
         _ qemu: QEMU, _ configuration: VMConfiguration, logs: BoundedLogs, memory: Int32?, on loop: any EventLoop,
         admit: @escaping (ProcessIdentity) throws(SystemError) -> Void
     ) throws -> QEMUMachine {
+        // SAFETY: access(2) only reads the path.
         guard unsafe access(qemu.executable, X_OK) == 0 else {
             throw SystemError("run the hypervisor (hypervisor.qemu.path)", qemu.executable, errno: errno)
         }
@@ -172,6 +173,7 @@ package final class QEMUMachine: VirtualMachine {
     }
 
     package func removeFiles() {
+        // SAFETY: unlink(2) only reads the path.
         for path in [
             configuration.consoleFile, configuration.stderrFile, configuration.monitorSocket, configuration.pidFile,
         ] { unsafe unlink(path) }

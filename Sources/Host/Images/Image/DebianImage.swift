@@ -56,6 +56,7 @@ package struct DebianImage: Sendable {
             "etc/resolv.conf", "etc/hostname", "etc/machine-id", "var/lib/dbus/machine-id", "etc/passwd-",
             "etc/shadow-", "etc/group-", "etc/gshadow-", ".complete",
         ] {
+            // SAFETY: the call only reads the path.
             unsafe unlink(root + "/" + file)
         }
     }

@@ -14,6 +14,7 @@ package enum DiskImage {
     /// - Throws: when a program is missing or fails; the image is removed then.
     static func make(_ format: Format, of directory: String, output: String) throws {
         let arriving = output + ".new"
+        // SAFETY: the calls only read their paths.
         unsafe unlink(arriving)
         do {
             switch format {
@@ -73,6 +74,7 @@ package enum DiskImage {
         }
         visit("/")
         let commands = image + ".times"
+        // SAFETY: the call only reads the path.
         defer { unsafe unlink(commands) }
         try Files.write(commands, script)
         try Program("/sbin/debugfs", ["-w", "-f", commands, image]).run("set the times in an ext4 image")
@@ -81,6 +83,7 @@ package enum DiskImage {
     /// Rounds up to a whole granule.
     private static func pad(_ file: String) throws {
         var status = stat()
+        // SAFETY: stat(2) reads the path and fills the whole structure; truncate(2) only reads the path.
         try check("look at", file) { unsafe stat(file, &status) }
         let size = (Int(status.st_size) + granule - 1) / granule * granule
         try check("lengthen", file) { unsafe truncate(file, size) }

@@ -39,6 +39,7 @@ package struct FileTree: Sendable {
     /// Adds a file, a link or a whole directory of the host.
     package mutating func add(copyOf source: String, at path: String) throws {
         var status = stat()
+        // SAFETY: lstat(2) reads the path and fills the whole structure.
         try check("add", source) { unsafe lstat(source, &status) }
         switch status.st_mode & S_IFMT {
         case S_IFDIR:
@@ -59,6 +60,7 @@ package struct FileTree: Sendable {
             case .file(let content, let mode): try replace(target, content, mode)
             case .copy(let source, let mode): try replace(target, try Files.read(source, limit: 1 << 30), mode)
             case .link(let destination):
+                // SAFETY: the calls only read their paths.
                 unsafe unlink(target)
                 try check("link", target) { unsafe symlink(destination, target) }
             case .characterDevice: break
@@ -68,6 +70,7 @@ package struct FileTree: Sendable {
 
     private func replace(_ target: String, _ content: [UInt8], _ mode: UInt32) throws {
         // A link in the tree may lead out of the image.
+        // SAFETY: the calls only read their paths.
         unsafe unlink(target)
         try Files.write(target, content, mode: mode_t(mode))
         try check("set the mode of", target) { unsafe chmod(target, mode_t(mode)) }

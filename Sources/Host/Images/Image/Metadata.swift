@@ -64,8 +64,8 @@ package struct Metadata: Sendable, Equatable {
 
     private static var time: String {
         var seconds = epoch
+        // SAFETY: `parts` begins as zeros; gmtime_r(3) fills it, and strftime(3) writes at most `text.count` bytes.
         var parts = unsafe tm()
-        // SAFETY: the calls write to `parts`, and at most `text.count` bytes to `text`.
         unsafe gmtime_r(&seconds, &parts)
         var text = [CChar](repeating: 0, count: 64)
         let length = unsafe strftime(&text, text.count, "%Y-%m-%dT%H:%M:%S.000000000+00:00", &parts)

@@ -67,6 +67,7 @@ package struct KernelBuild: Sendable, Equatable {
         let wanted = ours(options(extra), KernelPatch.all)
         func time(_ directory: String) -> Int {
             var status = stat()
+            // SAFETY: stat(2) reads the path and fills the whole structure.
             return unsafe stat(directory + "/vmlinux", &status) == 0 ? status.st_mtim.tv_sec : 0
         }
         return Files.list(cache).filter { $0.hasPrefix("own-") }.map { cache + "/" + $0 }.filter { directory in
@@ -131,6 +132,7 @@ package struct KernelBuild: Sendable, Equatable {
         Files.removeTree(arriving)
         try Program("/usr/bin/cp", ["-r", work + "/result", arriving]).run("copy the kernel to \(cache)")
         Files.removeTree(directory)
+        // SAFETY: the call only reads the two paths.
         try check("rename", arriving) { unsafe rename(arriving, directory) }
         return directory
     }
@@ -150,9 +152,10 @@ package struct KernelBuild: Sendable, Equatable {
     /// The time of the sources.
     private static func buildTime(of file: String) throws -> String {
         var status = stat()
+        // SAFETY: stat(2) reads the path and fills the whole structure.
         try check("look at", file) { unsafe stat(file, &status) }
+        // SAFETY: `parts` begins as zeros; gmtime_r(3) fills it, and strftime(3) writes at most `text.count` bytes.
         var parts = unsafe tm()
-        // SAFETY: the calls write to `parts`, and at most `text.count` bytes to `text`.
         unsafe gmtime_r(&status.st_mtim.tv_sec, &parts)
         var text = [CChar](repeating: 0, count: 64)
         let length = unsafe strftime(&text, text.count, "%a, %d %b %Y %H:%M:%S +0000", &parts)

@@ -252,6 +252,7 @@ package final class CacheServer {
     }
 
     private func end() {
+        // SAFETY: the call only reads the path.
         unsafe unlink(endpoint)
         let left = machines.filter { !$0.isTaken }
         machines = []

@@ -62,6 +62,7 @@ package enum CachedShim {
     private static func setCommandLine(_ words: [String]) {
         guard let own = try? Files.read("/proc/self/cmdline") else { return }
         let bytes = words.joined(separator: "\0") + "\0"
+        // SAFETY: the call writes within the arguments, whose size /proc tells; nothing reads them after the start.
         unsafe clx_set_command_line(bytes, bytes.utf8.count, own.count)
     }
 
