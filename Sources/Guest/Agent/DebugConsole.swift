@@ -19,6 +19,7 @@ enum DebugConsole {
     private static func open(_ socket: borrowing FileDescriptor, _ relay: StreamRelay, _ reaper: Reaper)
         throws(SystemError)
     {
+        // SAFETY: access(2) only reads the path.
         guard let shell = shells.first(where: { unsafe access($0, X_OK) == 0 }) else {
             throw SystemError(
                 "open the debug console: the image has no shell (kata-osbuilder --debug-shell adds one)",
@@ -77,6 +78,7 @@ private final class RunningShell: Sendable {
 
     private func isOver(within limit: Duration) -> Bool {
         var polled = pollfd(fd: hasEnded.descriptor, events: Int16(POLLIN), revents: 0)
+        // SAFETY: poll(2) uses the one structure.
         return unsafe poll(&polled, 1, Int32(limit / .milliseconds(1))) > 0
     }
 }

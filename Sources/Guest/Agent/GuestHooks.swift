@@ -13,6 +13,7 @@ struct GuestHooks: Sendable {
     func run(_ lifecycle: String, _ state: State, reaper: Reaper) async {
         guard !directory.isEmpty else { return }
         let path = directory + "/" + lifecycle
+        // SAFETY: access(2) only reads the path.
         for name in Files.list(path).sorted() where unsafe access(path + "/" + name, X_OK) == 0 {
             let hook = Hook(path: path + "/" + name, env: Command.inheritedEnvironment)
             do { try await Self.run(hook, lifecycle, state, reaper) } catch { log.error(error) }

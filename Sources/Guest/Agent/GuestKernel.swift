@@ -82,10 +82,12 @@ struct LinuxGuest: GuestKernel {
         // Even if a process still holds a file open: the host may remove the disk now.
         Files.sync(mountPoint)
         Mounts.detach(mountPoint)
+        // SAFETY: the calls only read the path.
         if unsafe rmdir(mountPoint) != 0, errno == ENOTDIR { unsafe unlink(mountPoint) }
     }
 
     func forgetUnusedFiles() {
+        // SAFETY: the call only reads the path.
         let code = unsafe clx_shrink_cache(GuestPaths.share)
         if code < 0 { log.error(SystemError("shrink the cache of", GuestPaths.share, errno: -code)) }
     }

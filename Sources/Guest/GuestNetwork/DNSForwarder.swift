@@ -62,6 +62,8 @@ private final class DatagramForwarder: Sendable {
         var buffer = [UInt8](repeating: 0, count: Self.maxDatagram)
         var name = [UInt8](repeating: 0, count: MemoryLayout<sockaddr_in>.size)
         var length = socklen_t(name.count)
+        // SAFETY: recvfrom(2) writes at most `buffer.count` bytes, and at most `length` bytes of the address, which
+        // `name` has.
         let count = unsafe name.withUnsafeMutableBytes { name in
             unsafe recvfrom(
                 socket.raw, &buffer, buffer.count, Int32(MSG_DONTWAIT),
@@ -71,6 +73,7 @@ private final class DatagramForwarder: Sendable {
         flow.used = .now
         flows.append(flow)
         let frame = DatagramFrames.frame(Array(buffer.prefix(count)))
+        // SAFETY: send(2) reads as many bytes as the frame has.
         _ = unsafe send(flow.stream, frame, frame.count, Int32(MSG_NOSIGNAL))
     }
 
@@ -85,10 +88,12 @@ private final class DatagramForwarder: Sendable {
     /// - Returns: false when the stream has ended.
     private func answer(_ flow: inout Flow) -> Bool {
         var buffer = [UInt8](repeating: 0, count: 8192)
+        // SAFETY: recv(2) writes at most `buffer.count` bytes, and only those are used.
         let count = unsafe recv(flow.stream, &buffer, buffer.count, Int32(MSG_DONTWAIT))
         guard count > 0 else { return count < 0 && errno == EAGAIN }
         flow.used = .now
         for datagram in flow.frames.receive(buffer.prefix(count)) {
+            // SAFETY: sendto(2) only reads the datagram and the address, within their counts.
             _ = unsafe flow.client.withUnsafeBytes { name in
                 unsafe sendto(
                     socket.raw, datagram, datagram.count, Int32(MSG_DONTWAIT),

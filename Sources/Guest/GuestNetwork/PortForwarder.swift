@@ -21,6 +21,7 @@ package enum PortForwarder {
     static func serve(_ stream: SharedDescriptor, _ relay: StreamRelay) {
         UnixSocket.setReadLimit(stream.raw, Deadline.guestForward.limit)
         var greeting = [UInt8](repeating: 0, count: PortRelay.greetingLength)
+        // SAFETY: recv(2) writes at most `greeting.count` bytes, and only those are used.
         let count = unsafe recv(stream.raw, &greeting, greeting.count, Int32(MSG_WAITALL))
         guard let port = PortRelay.port(in: Array(greeting.prefix(max(0, count)))) else { return }
         UnixSocket.setReadLimit(stream.raw, nil)
@@ -38,6 +39,7 @@ package enum PortForwarder {
 
     private static func answer(_ answer: PortRelay.Answer, on stream: Int32) -> Bool {
         var byte = answer.rawValue
+        // SAFETY: `byte` has the one byte that is sent.
         return unsafe send(stream, &byte, 1, Int32(MSG_NOSIGNAL)) == 1
     }
 }

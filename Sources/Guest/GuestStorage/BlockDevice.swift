@@ -33,6 +33,7 @@ package struct BlockDevice: Sendable, Equatable {
 
     /// Whether it can be opened. sysfs shows a disk a moment earlier; the kernel's event comes after both.
     private var isReady: Bool {
+        // SAFETY: the call only reads the path.
         let descriptor = unsafe open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC)
         if descriptor >= 0 { close(descriptor) }
         return descriptor >= 0 || errno != ENXIO

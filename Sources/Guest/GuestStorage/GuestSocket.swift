@@ -48,6 +48,7 @@ package final class GuestSocket: Sendable {
     {
         let unready = "/run/socket-\(port)"
         let socket = try UnixSocket.listen(unready)
+        // SAFETY: the calls only read their paths.
         do throws(SystemError) {
             try check("give", unready) { unsafe chown(unready, access.owner, access.group) }
             try check("set mode of", unready) { unsafe chmod(unready, access.mode) }
@@ -62,17 +63,20 @@ package final class GuestSocket: Sendable {
     /// Opens a stream to the host, sends the client's identity, and relays.
     private static func connect(_ client: consuming FileDescriptor, _ port: UInt32, _ relay: StreamRelay) {
         var (user, group): (UInt32, UInt32) = (0, 0)
+        // SAFETY: the call writes to both numbers.
         guard unsafe clx_peer_identity(client.raw, &user, &group) == 0, let stream = try? Vsock.connect(port: port)
         else {
             return
         }
         let greeting = SocketRelay.Client(user: user, group: group).bytes
+        // SAFETY: send(2) reads as many bytes as the greeting has.
         guard unsafe send(stream.raw, greeting, greeting.count, Int32(MSG_NOSIGNAL)) == greeting.count else { return }
         relay.join(client, stream)
     }
 
     /// Accepts no further clients. Those that are connected stay until they or the host end.
     package func close() {
+        // SAFETY: the call only reads the path.
         unsafe unlink(path)
         listener.stop()
     }

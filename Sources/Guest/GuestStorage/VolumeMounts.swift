@@ -22,6 +22,7 @@ enum VolumeMounts {
         var place = try FileDescriptor.open(volume, Int32(clx_open_path) | O_DIRECTORY)
         for name in directory.place.split(separator: "/").map(String.init) {
             let parent = place.raw
+            // SAFETY: the call only reads the name.
             var next = unsafe clx_open_plainly(parent, name, Int32(clx_open_path))
             if next == -ENOENT {
                 try make(name, in: parent, directory)
@@ -33,6 +34,7 @@ enum VolumeMounts {
     }
 
     private static func make(_ name: String, in parent: Int32, _ directory: VolumeDirectory) throws(SystemError) {
+        // SAFETY: the calls with a name only read it; the others use no memory of the caller.
         guard unsafe mkdirat(parent, name, 0o700) == 0 else {
             // A container may have made it meanwhile.
             if errno == EEXIST { return }

@@ -15,6 +15,7 @@ enum AgentFile {
     static func check() {
         var facts = statvfs()
         // ST_RDONLY has MS_RDONLY's bit (statvfs(3)).
+        // SAFETY: the call reads the path and fills the structure.
         guard unsafe statvfs("/proc/self/exe", &facts) == 0, UInt(facts.f_flag) & UInt(MS_RDONLY) == 0 else { return }
         log.warning(
             "the agent's own file is on a mount that can be written: mount it read-only in the guest's image")

@@ -18,10 +18,13 @@ enum GuestInit {
         try mount("tmpfs", "/dev/shm", safe, "mode=1777")
         try mount("cgroup2", "/sys/fs/cgroup", safe)
         for (link, target) in [("fd", ""), ("stdin", "/0"), ("stdout", "/1"), ("stderr", "/2")] {
+            // SAFETY: the call only reads both paths.
             unsafe symlink("/proc/self/fd" + target, "/dev/" + link)
         }
         // Replaces the kernel's name for a machine without a name. A sandbox sets its own later.
+        // SAFETY: the name has the nine bytes that the call reads.
         if (try? Files.readText("/proc/sys/kernel/hostname")) == "(none)\n" { unsafe sethostname("localhost", 9) }
+        // SAFETY: the call copies both texts, and the process has no other thread yet that could read the environment.
         unsafe setenv("PATH", "/bin:/sbin:/usr/bin:/usr/sbin", 1)
         _ = clx_loopback_up()
     }
@@ -34,6 +37,7 @@ enum GuestInit {
         let secondMount = "/tmp"
         try Files.makeDirectory(secondMount, mode: 0o1777)
         try Mounts.bind("/", at: secondMount)
+        // SAFETY: the calls only read their paths.
         try check("enter", secondMount) { unsafe chdir(secondMount) }
         try Mounts.mount(".", at: "/", flags: UInt(MS_MOVE))
         try check("change root to", secondMount) { unsafe chroot(".") }

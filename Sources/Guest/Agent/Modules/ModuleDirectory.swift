@@ -45,6 +45,7 @@ struct ModuleDirectory {
     static func load(_ path: String, _ parameters: String) throws(SystemError) {
         let file = try FileDescriptor.open(path, O_RDONLY)
         // The kernel decompresses what doesn't end in .ko (CONFIG_MODULE_DECOMPRESS).
+        // SAFETY: the call only reads the parameters, which end with NUL.
         let result = unsafe clx_load_module(file.raw, parameters, path.hasSuffix(".ko") ? 0 : 1)
         if result < 0, result != -EEXIST { throw SystemError("load module", path, errno: -result) }
     }

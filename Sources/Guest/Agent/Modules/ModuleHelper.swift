@@ -35,6 +35,7 @@ package enum ModuleHelper {
     private static func enterGuestRoot() throws(SystemError) {
         guard !Files.exists("/proc/self") else { return }
         // A lookup of ".." enters what is mounted on the root; a lookup of "/" doesn't.
+        // SAFETY: the calls only read their paths.
         try check("change root to", "/..") { unsafe chroot("/..") }
         try check("enter", "/") { unsafe chdir("/") }
     }

@@ -18,6 +18,7 @@ enum Modules {
             try ModuleDirectory.load(path, commandLine.parameters(ofModule: path))
             log.debug("module is loaded", ["path": path])
             // In an initrd the file takes memory, and the kernel has a copy now. An image is read-only and keeps it.
+            // SAFETY: the call only reads the path.
             unsafe unlink(path)
         }
     }
@@ -59,6 +60,7 @@ enum Modules {
         let end = done.withLock { $0 }
         guard isPending, end >= 0 else { return }
         var ended = pollfd(fd: end, events: 0, revents: 0)
+        // SAFETY: poll(2) uses the one structure.
         _ = unsafe poll(&ended, 1, Int32(Deadline.modules.seconds * 1000))
     }
 }

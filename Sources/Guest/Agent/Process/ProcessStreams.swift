@@ -121,6 +121,7 @@ final class ProcessStreams: Sendable {
         let end = try copy(of: stream)
         while true {
             var code: Int32 = 0
+            // SAFETY: read(2) writes at most `$0.count` bytes, and returns how many.
             let bytes = unsafe readBytes(upTo: min(max(limit, 1), Self.maxRead)) {
                 let count = unsafe Glibc.read(end.raw, $0.baseAddress, $0.count)
                 if count < 0 { code = errno }

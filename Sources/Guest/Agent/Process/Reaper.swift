@@ -42,6 +42,7 @@ final class Reaper: Sendable {
         }
         if let status { body(status) }
         var one: UInt8 = 1
+        // SAFETY: `one` has the one byte that is written.
         _ = unsafe write(wake.writeEnd.raw, &one, 1)
     }
 
@@ -52,16 +53,19 @@ final class Reaper: Sendable {
         let writeEnd = try pipe.writeEnd.duplicate().take()
         watch(pid) { status in
             var status = status
+            // SAFETY: write(2) reads the whole number, and no more.
             _ = unsafe write(writeEnd, &status, MemoryLayout<Int32>.size)
             close(writeEnd)
         }
         var status: Int32 = 0
+        // SAFETY: read(2) writes at most as many bytes as the number has; any bytes are a number.
         try check("wait for", "process \(pid)") { unsafe read(pipe.readEnd.raw, &status, MemoryLayout<Int32>.size) }
         return status
     }
 
     private static let waitForAnyChild: @Sendable () -> Collected = {
         var status: Int32 = 0
+        // SAFETY: the call writes to `status`.
         let pid = unsafe clx_wait_any(&status)
         return pid == -ECHILD ? .noChildren : pid > 0 ? .exited(pid, status: status) : .interrupted
     }
@@ -73,6 +77,7 @@ final class Reaper: Sendable {
             case .noChildren:
                 // Sleeps until a child is started and watched.
                 var byte: UInt8 = 0
+                // SAFETY: read(2) writes at most the one byte.
                 _ = unsafe read(wake.readEnd.raw, &byte, 1)
             case .exited(let pid, let status):
                 let watcher = state.withLock { state in

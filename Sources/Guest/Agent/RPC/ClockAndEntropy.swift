@@ -20,6 +20,7 @@ extension Service {
     {
         try await mappingErrorsToRPC {
             let bytes = Array(request.data)
+            // SAFETY: the call reads at most `bytes.count` bytes.
             try unsafe checkNegativeErrno("reseed", "/dev/random", clx_add_entropy(bytes, bytes.count))
             return Google_Protobuf_Empty()
         }

@@ -67,6 +67,7 @@ struct FileCopy {
     private func openParent(_ root: String, _ names: ArraySlice<String>) throws(SystemError) -> FileDescriptor {
         var parent = try FileDescriptor.open(root, O_DIRECTORY)
         for name in names {
+            // SAFETY: the call only reads the name.
             let isNew = unsafe mkdirat(parent.raw, name, 0o755) == 0
             if !isNew, errno != EEXIST { throw SystemError("make directory", path, errno: errno) }
             parent = try openDirectory(name, in: parent)
@@ -78,10 +79,12 @@ struct FileCopy {
     private func openDirectory(_ name: String, in parent: borrowing FileDescriptor) throws(SystemError)
         -> FileDescriptor
     {
+        // SAFETY: the call only reads the name.
         FileDescriptor(owning: try check("open", path) { unsafe openat(parent.raw, name, Self.directoryFlags) })
     }
 
     private func makeDirectory(_ name: String, in parent: borrowing FileDescriptor) throws(SystemError) {
+        // SAFETY: the call only reads the name.
         if unsafe mkdirat(parent.raw, name, 0o755) != 0, errno != EEXIST {
             throw SystemError("make directory", path, errno: errno)
         }
@@ -90,6 +93,7 @@ struct FileCopy {
 
     private func makeLink(_ name: String, in parent: borrowing FileDescriptor) throws(SystemError) {
         let target = String(decoding: request.data, as: UTF8.self)
+        // SAFETY: the calls only read the name and the target.
         if unsafe unlinkat(parent.raw, name, 0) != 0, errno != ENOENT {
             throw SystemError("replace", path, errno: errno)
         }
@@ -102,6 +106,7 @@ struct FileCopy {
         let partial = name + ".tmp"
         // Without O_NONBLOCK, a fifo of that name would block the thread for ever.
         let flags = O_WRONLY | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC | (request.offset == 0 ? O_TRUNC : 0)
+        // SAFETY: the calls only read the names.
         let file = FileDescriptor(owning: try check("open", path) { unsafe openat(parent.raw, partial, flags, 0o600) })
         try check("seek in", path) { lseek(file.raw, off_t(request.offset), SEEK_SET) < 0 ? -1 : 0 }
         try file.writeAll(Array(request.data), to: path)

@@ -13,6 +13,7 @@ extension Service {
         try await mappingErrorsToRPC {
             if !request.hostname.isEmpty {
                 try check("set hostname", request.hostname) {
+                    // SAFETY: the call reads as many bytes as the name has.
                     unsafe sethostname(request.hostname, request.hostname.utf8.count)
                 }
             }

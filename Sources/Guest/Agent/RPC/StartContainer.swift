@@ -18,6 +18,7 @@ extension Service {
             try await blocking("start") { [guest] in
                 // Managers write /etc/resolv.conf and /etc/hosts until now; the cache of the share may be a second old.
                 for mount in container.plan.mounts where mount.isBind && Files.kind(of: mount.source) == .file {
+                    // SAFETY: the call only reads the path.
                     _ = unsafe clx_refresh(mount.source)
                 }
                 try Self.forwardDNS(for: container.plan, guest)

@@ -23,6 +23,7 @@ package struct GuestMetrics: Sendable {
     /// Time since the boot of the guest's kernel (CLOCK_BOOTTIME).
     static func uptime() -> Double {
         var time = timespec()
+        // SAFETY: the call writes to `time`.
         unsafe clock_gettime(CLOCK_BOOTTIME, &time)
         return Double(time.tv_sec) + Double(time.tv_nsec / 1_000_000) / 1000
     }

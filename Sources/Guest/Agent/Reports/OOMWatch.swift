@@ -40,6 +40,7 @@ final class OOMWatch: Sendable {
     func add(_ container: String, _ cgroup: Cgroup) {
         state.withLock { state in
             let path = cgroup.path + "/" + Self.eventsFile
+            // SAFETY: the call only reads the path.
             let watch = unsafe inotify_add_watch(descriptor.raw, path, UInt32(IN_MODIFY))
             guard watch >= 0 else { return }
             let kills = Self.kills(in: cgroup) ?? 0
@@ -81,6 +82,7 @@ final class OOMWatch: Sendable {
         var buffer = [UInt8](repeating: 0, count: 4096)
         while true {
             // Ignores the events' contents: any event makes it check all containers, which are few.
+            // SAFETY: read(2) writes at most `buffer.count` bytes.
             guard unsafe read(descriptor.raw, &buffer, buffer.count) > 0 || errno == EINTR else { return }
             lookAtAll()
         }

@@ -55,6 +55,7 @@ package struct ProcessTable: Sendable {
 
         static var current: Clock {
             var time = timespec()
+            // SAFETY: the call writes to `time`.
             unsafe clock_gettime(CLOCK_BOOTTIME, &time)
             let page = UInt64(max(1, sysconf(Int32(_SC_PAGESIZE))))
             return Clock(
@@ -185,6 +186,7 @@ package struct ProcessTable: Sendable {
 
         private static func began(_ entry: ProcessEntry, _ clock: Clock) -> String {
             var moment = clock.now - Int(clamping: elapsed(entry, clock))
+            // SAFETY: gmtime_r(3) reads `moment` and writes to `parts`, whose pointer is not used.
             var parts = unsafe tm()
             unsafe gmtime_r(&moment, &parts)
             return unsafe "\(two(UInt64(parts.tm_hour))):\(two(UInt64(parts.tm_min)))"

@@ -62,6 +62,7 @@ package struct Cgroup: Sendable {
         guard !filter.isOpen else { return }
         let directory = try FileDescriptor.open(path, O_RDONLY | O_DIRECTORY)
         let program = filter.program
+        // SAFETY: the call reads as many instructions, of eight bytes each, as the array has.
         try unsafe checkNegativeErrno(
             "attach device rules to", path, clx_attach_device_filter(directory.raw, program, program.count))
     }
@@ -73,8 +74,10 @@ package struct Cgroup: Sendable {
         while true {
             // Read before the attempt: from then on the kernel signals each change.
             if let events = events.raw {
+                // SAFETY: pread(2) writes at most `$0.count` bytes, and returns how many.
                 _ = unsafe readBytes(upTo: 256) { unsafe pread(events, $0.baseAddress, $0.count, 0) }
             }
+            // SAFETY: rmdir(2) only reads the path.
             for group in groupsBelow.reversed() { unsafe rmdir(group) }
             if unsafe rmdir(path) == 0 || errno == ENOENT { return }
             guard let events = events.raw, Self.waitForChange(events, until: deadline) else { return }
@@ -86,6 +89,7 @@ package struct Cgroup: Sendable {
     private static func waitForChange(_ events: Int32, until deadline: ContinuousClock.Instant) -> Bool {
         let rest = max(.zero, deadline - .now) / .milliseconds(1)
         var polled = pollfd(fd: events, events: Int16(POLLPRI), revents: 0)
+        // SAFETY: poll(2) uses the one structure.
         let ready = unsafe poll(&polled, 1, Int32(clamping: Int(rest.rounded(.up))))
         return ready > 0 || (ready < 0 && errno == EINTR)
     }

@@ -48,9 +48,11 @@ package enum ContainerInit: UInt8, Sendable {
             try checkNegativeErrno("make", "cgroup namespace", clx_unshare(Int32(clx_new_cgroup.rawValue)))
         }
         if !plan.hostname.isEmpty {
+            // SAFETY: the call reads as many bytes as the name has.
             try check("set hostname", plan.hostname) { unsafe sethostname(plan.hostname, plan.hostname.utf8.count) }
         }
         if !plan.domainname.isEmpty {
+            // SAFETY: the call reads as many bytes as the name has.
             try check("set domainname", plan.domainname) {
                 unsafe setdomainname(plan.domainname, plan.domainname.utf8.count)
             }
@@ -119,6 +121,7 @@ package enum ContainerInit: UInt8, Sendable {
 
     private static func set(_ lines: String, _ offsets: Int32) throws(SystemError) {
         let bytes = Array(lines.utf8)
+        // SAFETY: write(2) reads as many bytes as the array has.
         try check("set (linux.timeOffsets)", lines.split(separator: "\n").joined(separator: ", ")) {
             unsafe write(offsets, bytes, bytes.count)
         }
@@ -146,6 +149,7 @@ package enum ContainerInit: UInt8, Sendable {
         if let personality = plan.personality { try ProcessSetup.setPersonality(personality) }
         if plan.process.terminal {
             let terminal = try ProcessSetup.openTerminal(plan.process) { path in
+                // SAFETY: the call only reads the path.
                 let master = unsafe open(path, O_RDWR | O_NOCTTY | O_CLOEXEC)
                 return master < 0 ? -errno : master
             }

@@ -23,6 +23,7 @@ struct DeviceNodes {
             ("fd", "/proc/self/fd"), ("stdin", "/proc/self/fd/0"), ("stdout", "/proc/self/fd/1"),
             ("stderr", "/proc/self/fd/2"), ("ptmx", "pts/ptmx"),
         ]
+        // SAFETY: the call only reads the target and the name.
         for (name, target) in links where unsafe symlinkat(target, dev, name) != 0 && errno != EEXIST {
             throw SystemError("make link", "/dev/" + name, errno: errno)
         }
@@ -37,10 +38,12 @@ struct DeviceNodes {
             // "If a file already exists at path that does not match the requested device, the runtime MUST generate an error."
             guard device.isDefault else { throw SystemError("make device", path, errno: EEXIST) }
             // Programs rely on default devices, so don't trust another file of an image in that place.
+            // SAFETY: the call only reads the name.
             try check("replace what is no device \(device.major):\(device.minor):", path) {
                 unsafe unlinkat(parent.raw, name, 0)
             }
         }
+        // SAFETY: the call only reads the name.
         switch unsafe clx_make_device(parent.raw, name, mode_t(device.mode), device.major, device.minor) {
         case 0...: try own(device, name, in: parent)
         case -EPERM where plan.namespaces.has(clx_new_user): try mountGuests(device)
@@ -51,6 +54,7 @@ struct DeviceNodes {
     private func find(_ name: String, in parent: borrowing FileDescriptor, _ path: String) throws(SystemError)
         -> FileFacts?
     {
+        // SAFETY: the call only reads the name.
         let found = unsafe openat(parent.raw, name, Int32(clx_open_path) | O_NOFOLLOW | O_CLOEXEC)
         guard found >= 0 else {
             if errno == ENOENT { return nil }
@@ -62,6 +66,7 @@ struct DeviceNodes {
 
     /// Sets owner and mode, by descriptor: the name may be a link to one of the guest's files by now.
     private func own(_ device: DevicePlan, _ name: String, in parent: borrowing FileDescriptor) throws(SystemError) {
+        // SAFETY: the calls only read their paths.
         let node = FileDescriptor(
             owning: try check("open", device.path) {
                 unsafe openat(parent.raw, name, Int32(clx_open_path) | O_NOFOLLOW | O_CLOEXEC)

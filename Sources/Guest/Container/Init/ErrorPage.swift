@@ -13,6 +13,7 @@ package enum ErrorPage {
 
     /// An empty page.
     package static func make() throws(SystemError) -> FileDescriptor {
+        // SAFETY: the call only reads the label.
         let page = unsafe FileDescriptor(
             owning: try checkNegativeErrno("make", "error page", clx_memory_file("error")))
         try check("size", "error page") { ftruncate(page.raw, off_t(size)) }
@@ -22,6 +23,7 @@ package enum ErrorPage {
     /// The error; empty when there is none.
     package static func read(_ page: borrowing FileDescriptor) -> String {
         var bytes = [UInt8](repeating: 0, count: size)
+        // SAFETY: pread(2) writes at most `size` bytes, as many as the array has.
         let count = unsafe pread(page.raw, &bytes, size, 0)
         return String(decoding: bytes.prefix(max(0, count)).prefix { $0 != 0 }, as: UTF8.self)
     }
@@ -34,6 +36,7 @@ package enum ErrorPage {
         /// Maps the page and closes its descriptor.
         init() throws(SystemError) {
             defer { close(ErrorPage.number) }
+            // SAFETY: the kernel chooses a free place; the file has the whole page, and nothing unmaps it before exec.
             let mapped = unsafe mmap(nil, ErrorPage.size, PROT_READ | PROT_WRITE, MAP_SHARED, ErrorPage.number, 0)
             guard let mapped = unsafe mapped, unsafe mapped != MAP_FAILED else {
                 throw SystemError("map", "error page", errno: errno)
@@ -45,6 +48,7 @@ package enum ErrorPage {
 
         func write(_ text: String) {
             let bytes = Array(text.utf8.prefix(ErrorPage.size - 1))
+            // SAFETY: the bytes are fewer than the page has.
             unsafe memory.copyMemory(from: bytes, byteCount: bytes.count)
         }
     }

@@ -7,6 +7,7 @@ package enum MountAttributes {
     ///   - path: of the mount, or of its descriptor below /proc/self/fd.
     ///   - name: what errors call it.
     package static func makeReadOnly(_ path: String, recursive: Bool = false, called name: String) throws(SystemError) {
+        // SAFETY: the call only reads the path.
         try unsafe checkNegativeErrno(
             "make read-only", name, clx_mount_setattr(path, MountAttribute.readOnly, 0, recursive ? 1 : 0))
     }

@@ -43,6 +43,7 @@ struct MountStep {
     // MARK: Binds
 
     private func bind() throws -> FileDescriptor {
+        // SAFETY: the call only reads the path.
         let origin = FileDescriptor(
             owning: try check("bind", source) { unsafe open(source, Int32(clx_open_path) | O_CLOEXEC) })
         let target = try findTarget(FileFacts(origin.raw)?.type == S_IFDIR ? .directory : .file)
@@ -61,11 +62,13 @@ struct MountStep {
 
     /// Changes the flags of a bind mount.
     private func remount(_ path: String, _ flags: UInt) throws(SystemError) {
+        // SAFETY: mount(2) only reads the path; a change of flags needs no other text.
         func attempt(_ flags: UInt) -> Bool { unsafe Glibc.mount(nil, path, nil, flags | UInt(MS_REMOUNT), nil) == 0 }
         if attempt(flags) { return }
         let failure = errno
         // Another user namespace may not clear locked flags of the mount (mount_namespaces(7)): keep them.
         var facts = statvfs()
+        // SAFETY: statvfs(3) reads the path and fills the whole structure.
         if failure == EPERM, unsafe statvfs(path, &facts) == 0 {
             // ST_RDONLY … ST_NODIRATIME have the bits of MS_*; ST_RELATIME has another (statvfs(3)).
             let locked = UInt(MS_RDONLY) | UInt(MS_NOSUID) | UInt(MS_NODEV) | UInt(MS_NOEXEC)
@@ -99,6 +102,7 @@ struct MountStep {
     private func make(_ data: String) throws(SystemError) -> FileDescriptor {
         // With tmpcopyup the file system stays writable until it is filled.
         let flags = mount.copiesUp ? flags & ~UInt(MS_RDONLY) : flags
+        // SAFETY: mount(2) only reads its texts.
         if unsafe Glibc.mount(source, Self.stagingDirectory, type, flags, data.isEmpty ? nil : data) == 0 {
             return try FileDescriptor.open(Self.stagingDirectory, Int32(clx_open_path))
         }
@@ -152,6 +156,7 @@ struct MountStep {
 
     private func setAttributes(of mounted: borrowing FileDescriptor) throws(SystemError) {
         let path = mounted.name
+        // SAFETY: the calls only read the path; a change of propagation needs no other text.
         if mount.recursiveAttributes != 0 || mount.recursiveCleared != 0 {
             try unsafe checkNegativeErrno(
                 "set attributes of", mount.destination,

@@ -17,6 +17,7 @@ enum ProcessSetup {
             var attributes = clx_scheduler(
                 policy: wanted.policy, priority: wanted.priority, nice: wanted.nice, flags: wanted.flags,
                 runtime: wanted.runtime, deadline: wanted.deadline, period: wanted.period)
+            // SAFETY: the call only reads the structure.
             try checkNegativeErrno(
                 "set (process.scheduler)", "policy \(wanted.policy)", unsafe clx_set_scheduler(&attributes))
         }
@@ -58,6 +59,7 @@ enum ProcessSetup {
     }
 
     private static func setAffinity(_ processors: [Int32], _ field: String) throws(SystemError) {
+        // SAFETY: the call reads as many numbers as the array has.
         try checkNegativeErrno(
             "use processors (process.execCPUAffinity.\(field))", "\(processors)",
             unsafe clx_set_affinity(processors, processors.count))
@@ -100,6 +102,7 @@ enum ProcessSetup {
     static func execute(
         _ plan: ProcessPlan, _ filter: SeccompFilter?, agent: FileFacts?, waitingFor go: () throws -> Bool
     ) throws -> Never {
+        // SAFETY: chdir(2), here and below, only reads the path.
         let entered = unsafe chdir(plan.directory) == 0
         if !entered, errno != EACCES {
             throw SystemError("change to directory (process.cwd)", plan.directory, errno: errno)
@@ -112,6 +115,7 @@ enum ProcessSetup {
         // Before the user changes: dropping needs CAP_SETPCAP (capabilities(7)).
         try checkNegativeErrno("bound", "capabilities", clx_bound_capabilities(sets.bounding))
         try checkNegativeErrno("keep", "capabilities", clx_set_keep_capabilities(1))
+        // SAFETY: setgroups(2) reads as many groups as the array has.
         try check("set", "additional groups") { unsafe setgroups(plan.groups.count, plan.groups) }
         try check("set", "group \(plan.group)") { setgid(plan.group) }
         try check("set", "user \(plan.user)") { setuid(plan.user) }
@@ -139,6 +143,7 @@ enum ProcessSetup {
         if !plan.finalProcessors.isEmpty { try setAffinity(plan.finalProcessors, "final") }
         guard try go() else { _exit(0) }
         if plan.noNewPrivileges { try filter?.load() }
+        // SAFETY: both vectors end with NULL, and live until execve(2) has failed.
         _ = unsafe withCStrings(plan.arguments) { arguments in
             unsafe withCStrings(environment) { environment in unsafe execve(program, arguments, environment) }
         }
@@ -153,6 +158,7 @@ enum ProcessSetup {
     /// Refuses a directory outside of the container's root: a leaked descriptor could lead there (CVE-2024-21626), and
     /// getcwd(2) then fails with ENOENT.
     private static func checkDirectory(_ path: String) throws(SystemError) {
+        // SAFETY: without a buffer, getcwd(3) allocates one that the name fits in.
         guard let name = unsafe getcwd(nil, 0) else {
             guard errno == ENOENT else { return }
             throw SystemError("change to directory (process.cwd) outside of the container's root,", path, errno: ENOENT)
@@ -171,6 +177,7 @@ enum ProcessSetup {
     private static func find(_ name: String, environment: [String]) throws -> String {
         if name.contains("/") {
             // Check before the go-ahead, so that creation fails. Unlike access(2), this respects the capabilities.
+            // SAFETY: faccessat(2), and access(2) below, only read the path.
             if unsafe faccessat(AT_FDCWD, name, X_OK, AT_EACCESS) != 0,
                 [ENOENT, ENOTDIR, EACCES, ELOOP].contains(errno)
             {

@@ -43,6 +43,7 @@ struct RootLookup {
         var place = ""
         for name in path.split(separator: "/") {
             place += "/" + name
+            // SAFETY: the call only reads the path.
             let found = unsafe clx_open_plainly(root, place, Int32(clx_open_path) | O_NOFOLLOW)
             guard found >= 0 else { return "\(place): \(SystemError.text(of: -found))" }
             let descriptor = FileDescriptor(owning: found)
@@ -56,6 +57,7 @@ struct RootLookup {
     }
 
     private func descriptor(_ path: String, _ links: Links) -> Int32 {
+        // SAFETY: the calls only read the path.
         switch links {
         case .followed: unsafe clx_open_in_root(root, path, Int32(clx_open_path), 0)
         case .refused: unsafe clx_open_plainly(root, path, Int32(clx_open_path))
@@ -64,6 +66,7 @@ struct RootLookup {
 
     private func link(_ directory: Int32, _ name: String, _ path: String) throws(SystemError) -> String {
         var buffer = [UInt8](repeating: 0, count: Self.maxLinkLength)
+        // SAFETY: readlinkat(2) writes at most `$0.count` bytes, and only those are used; the buffer isn't empty.
         let length = try check("read link", path) {
             unsafe buffer.withUnsafeMutableBytes {
                 unsafe readlinkat(directory, name, $0.baseAddress!.assumingMemoryBound(to: CChar.self), $0.count)
@@ -86,11 +89,13 @@ struct RootLookup {
                 continue
             }
             let parentPath = "/" + done.joined(separator: "/")
+            // SAFETY: the call only reads the path.
             let directory = unsafe FileDescriptor(
                 owning: try checkNegativeErrno(
                     "open", parentPath, clx_open_in_root(root, parentPath, Int32(clx_open_path) | O_DIRECTORY, 0)))
             let parent = directory.raw
             var facts = stat()
+            // SAFETY: the calls only read the name; fstatat(2) fills the whole structure, which is used only then.
             if unsafe fstatat(parent, name, &facts, Int32(AT_SYMLINK_NOFOLLOW)) == 0 {
                 if facts.st_mode & S_IFMT == S_IFLNK {
                     followed += 1
@@ -128,6 +133,7 @@ struct FileFacts: Equatable {
     /// nil for a descriptor that is not open.
     init?(_ descriptor: Int32) {
         var facts = stat()
+        // SAFETY: fstat(2) fills the whole structure.
         guard unsafe fstat(descriptor, &facts) == 0 else { return nil }
         (type, permissions) = (facts.st_mode & S_IFMT, facts.st_mode & 0o7777)
         number = DeviceNumber(UInt64(facts.st_rdev))

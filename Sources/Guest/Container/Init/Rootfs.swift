@@ -18,6 +18,7 @@ struct Rootfs: ~Copyable {
     /// Makes the root a mount, as pivot_root(2) needs it.
     init(_ plan: ContainerPlan) throws(SystemError) {
         self.plan = plan
+        // SAFETY: mount(2) only reads the path; a change of propagation needs no other text.
         try check("set propagation of", "/") { unsafe mount(nil, "/", nil, UInt(MS_SLAVE) | UInt(MS_REC), nil) }
         guard Files.isDirectory(plan.rootfs) else { throw SystemError("use root", plan.rootfs, errno: ENOENT) }
         try Mounts.bind(plan.rootfs, at: plan.rootfs)
@@ -52,6 +53,7 @@ struct Rootfs: ~Copyable {
     /// Opens a terminal of the container's devpts and mounts it on /dev/console.
     func openTerminal() throws(SystemError) -> PseudoTerminal {
         let terminal = try ProcessSetup.openTerminal(plan.process) { path in
+            // SAFETY: the call only reads the path.
             unsafe clx_open_in_root(root.raw, path, O_RDWR | O_NOCTTY, 0)
         }
         try? show(terminal.slave, at: "/dev/console")
@@ -93,6 +95,7 @@ struct Rootfs: ~Copyable {
         try Mounts.pivotToWorkingDirectory(plan.rootfs)
         // Nothing without a request: it would undo the propagation of single mounts.
         guard plan.rootPropagation != 0 else { return }
+        // SAFETY: mount(2) only reads the path; a change of propagation needs no other text.
         try check("set propagation of", "/") { unsafe mount(nil, "/", nil, plan.rootPropagation, nil) }
     }
 }

@@ -16,6 +16,7 @@ package struct SeccompFilter: Equatable, Sendable {
     /// Compiles with libseccomp. Leaves out names that it doesn't know: this architecture has no such call.
     /// - Throws: `SystemError` that names the field of linux.seccomp.
     package init(_ plan: SeccompPlan) throws(SystemError) {
+        // SAFETY: the guard leaves a context, which is released once, after its last use. Names are only read.
         guard let context = unsafe seccomp_init(plan.defaultAction) else {
             throw SystemError(
                 "make seccomp filter (linux.seccomp.defaultAction)", "\(plan.defaultAction)", errno: EINVAL)
@@ -39,6 +40,7 @@ package struct SeccompFilter: Equatable, Sendable {
                     arg: condition.argument, op: scmp_compare(condition.comparison), datum_a: condition.value,
                     datum_b: condition.second)
             }
+            // SAFETY: the call reads as many conditions as the array has.
             let result = unsafe seccomp_rule_add_array(
                 context, rule.action, number, UInt32(conditions.count), conditions)
             // EEXIST: the call has another action already. The same action twice is no error to libseccomp.
@@ -61,6 +63,7 @@ package struct SeccompFilter: Equatable, Sendable {
         self.flags = flags
     }
 
+    // SAFETY: the call only reads the name.
     private static var native: UInt32 { unsafe seccomp_arch_resolve_name("x86_64") }
 
     /// Numbers of x32 calls have this bit beside x86_64's token (__X32_SYSCALL_BIT, asm/unistd.h).
@@ -76,6 +79,7 @@ package struct SeccompFilter: Equatable, Sendable {
     /// has its numbers. A profile that allows by default, or leaves the answer to a tracer, needs no such instructions.
     private static func prologue(_ plan: SeccompPlan) -> [UInt64] {
         guard !letThrough.contains(plan.defaultAction) else { return [] }
+        // SAFETY: the calls only read the names.
         let tokens = [native] + plan.architectures.map { unsafe seccomp_arch_resolve_name($0) }.filter { $0 != native }
         return tokens.flatMap { token in
             refusal(
@@ -89,6 +93,7 @@ package struct SeccompFilter: Equatable, Sendable {
         guard highest > 0 else { return [] }
         let answer = [BPF.skip(1, unlessGreater: UInt32(highest)), BPF.answer(answerENOSYS)]
         // To the kernel, x32 is x86_64 with another bit in each number.
+        // SAFETY: the call only reads the name.
         let isX32 = unsafe token == seccomp_arch_resolve_name("x32")
         let toAnswer = UInt8(answer.count)
         let selection: [UInt64] =
@@ -100,6 +105,7 @@ package struct SeccompFilter: Equatable, Sendable {
 
     /// Applies the filter to this thread and everything it executes (seccomp(2)).
     package func load() throws(SystemError) {
+        // SAFETY: the call reads as many instructions, of eight bytes each, as the array has.
         try checkNegativeErrno(
             "load", "seccomp filter of \(instructions.count) instructions (linux.seccomp)",
             unsafe clx_load_seccomp(instructions, instructions.count, flags))

@@ -34,6 +34,7 @@ package struct SyncSocket: ~Copyable, Sendable {
 
     /// Sends bytes of any length: their count first, then packets.
     package func send(document: [UInt8]) throws(SystemError) {
+        // SAFETY: a number has no padding; its bytes are copied at once.
         try unsafe descriptor.send(withUnsafeBytes(of: UInt32(document.count)) { unsafe Array($0) }, descriptors: [])
         var rest = document[...]
         while !rest.isEmpty {
@@ -66,6 +67,7 @@ package struct SyncSocket: ~Copyable, Sendable {
     /// Sends the flags, then the instructions; no bytes for a process without a filter.
     package func send(_ filter: SeccompFilter?) throws(SystemError) {
         let words = filter.map { [UInt64($0.flags)] + $0.instructions } ?? []
+        // SAFETY: numbers have no padding; their bytes are copied at once.
         try unsafe send(document: words.withUnsafeBytes { unsafe Array($0) })
     }
 
@@ -114,6 +116,7 @@ package struct SyncSocket: ~Copyable, Sendable {
     private func receive() -> (bytes: [UInt8], passed: Int32) {
         var passed: Int32 = -1
         var count = 1
+        // SAFETY: the call writes at most `$0.count` bytes and, as `count` is 1, one descriptor.
         let (bytes, got) = unsafe readBytes(upTo: 65536) {
             count = 1
             return unsafe clx_recv_fds(descriptor.raw, $0.baseAddress, $0.count, &passed, &count)

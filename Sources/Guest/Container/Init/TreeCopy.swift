@@ -11,6 +11,7 @@ enum TreeCopy {
         guard depth < maxDepth else {
             throw SystemError("copy", "a directory \(maxDepth) levels deep", errno: ELOOP)
         }
+        // SAFETY: the path is only read; `directory` takes `listing` over, and is closed once, after its last use.
         let listing = unsafe openat(source, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC)
         guard listing >= 0, let directory = unsafe fdopendir(listing) else {
             throw SystemError("list", "source", errno: errno)
@@ -27,6 +28,7 @@ enum TreeCopy {
 
     private static func copy(_ name: String, from source: Int32, to target: Int32, depth: Int) throws(SystemError) {
         var facts = stat()
+        // SAFETY: the calls only read the name; fstatat(2) fills the whole structure.
         try check("look at", name) { unsafe fstatat(source, name, &facts, Int32(AT_SYMLINK_NOFOLLOW)) }
         let permissions = facts.st_mode & 0o7777
         switch facts.st_mode & S_IFMT {
@@ -52,6 +54,7 @@ enum TreeCopy {
             }
         case S_IFLNK:
             var buffer = [CChar](repeating: 0, count: 4097)
+            // SAFETY: readlinkat(2) writes at most 4096 of the 4097 bytes, so the text ends with NUL.
             try check("read link", name) { unsafe readlinkat(source, name, &buffer, 4096) }
             try check("make link", name) { unsafe symlinkat(buffer, target, name) }
         default: try check("make", name) { unsafe mknodat(target, name, facts.st_mode, facts.st_rdev) }
@@ -61,6 +64,7 @@ enum TreeCopy {
         }
         if facts.st_mode & S_IFMT != S_IFLNK { unsafe fchmodat(target, name, permissions, 0) }
         var times = [facts.st_atim, facts.st_mtim]
+        // SAFETY: utimensat(2) reads the name and the two times.
         unsafe utimensat(target, name, &times, Int32(AT_SYMLINK_NOFOLLOW))
     }
 }

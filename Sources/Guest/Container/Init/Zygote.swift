@@ -67,6 +67,7 @@ package final class Zygote: Sendable {
             var answer: Int32 = 0
             do throws(SystemError) {
                 try socket.send(PlanCoder.write(request), descriptors: descriptors)
+                // SAFETY: recv(2) writes at most the four bytes of `answer`.
                 let count = try check("read", "its answer") { unsafe recv(socket.raw, &answer, 4, 0) }
                 guard count == 4 else { throw SystemError("read", "its answer", errno: EPIPE) }
             } catch {
@@ -97,6 +98,7 @@ package final class Zygote: Sendable {
         while true {
             var descriptors = [Int32](repeating: -1, count: maxDescriptors)
             var count = descriptors.count
+            // SAFETY: the call writes at most `buffer.count` bytes, and returns how many.
             let (bytes, got) = unsafe readBytes(upTo: maxRequest) { buffer in
                 // SAFETY: `count` is the number of elements; the call returns how many it has set.
                 unsafe descriptors.withUnsafeMutableBufferPointer {
@@ -106,6 +108,7 @@ package final class Zygote: Sendable {
             guard got > 0 else { _exit(0) }
             var answer = perform(PlanCoder.read(Request.self, bytes), Array(descriptors.prefix(count)))
             for descriptor in descriptors.prefix(count) { close(descriptor) }
+            // SAFETY: `answer` has the four bytes that are sent.
             guard unsafe send(socket.raw, &answer, 4, Int32(MSG_NOSIGNAL)) == 4 else { _exit(0) }
         }
     }
@@ -120,6 +123,7 @@ package final class Zygote: Sendable {
         let pid = clx_fork_sibling(request.namespaces, group)
         guard pid == 0 else { return pid }
         let table = zip(descriptors, request.targets).map { clx_fd_mapping(source: $0, target: $1) }
+        // SAFETY: the call reads as many mappings as the array has.
         guard unsafe clx_keep_only(table, table.count) == 0 else { _exit(127) }
         clx_reset_signals()
         setsid()
