@@ -20,6 +20,7 @@ package struct Cgroup: Sendable, Equatable {
                 let above = directory
                 directory += "/" + name
                 if hierarchies.isUnified { Self.enableControllers(in: above) }
+                // SAFETY: mkdir(2) only reads the path.
                 if unsafe mkdir(directory, 0o755) != 0, errno != EEXIST {
                     throw SystemError("make cgroup", directory, errno: errno)
                 }

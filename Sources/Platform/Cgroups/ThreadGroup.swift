@@ -21,6 +21,7 @@ extension Cgroup {
         let group = Cgroup(path + "/" + name, hierarchies)
         for hierarchy in hierarchies.all {
             let directory = hierarchy.path + group.path
+            // SAFETY: mkdir(2) only reads the path.
             if unsafe mkdir(directory, 0o755) != 0, errno != EEXIST {
                 throw SystemError("make cgroup", directory, errno: errno)
             }

@@ -25,6 +25,7 @@ package enum SHA512 {
         let raw = file.raw
         var offset = 0
         var context = SHA2_CTX()
+        // SAFETY: the calls write only to `context` and `chunk`, and hash only the bytes that pread(2) has read.
         unsafe SHA512Init(&context)
         var chunk = [UInt8](repeating: 0, count: 1 << 20)
         while true {

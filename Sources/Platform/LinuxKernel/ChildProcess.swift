@@ -45,6 +45,7 @@ package final class ChildProcess: Sendable {
     /// Blocks until the child ends, and kills it after `limit`. To be called once.
     package func wait(within limit: Duration) -> ProcessExit {
         var end = pollfd(fd: pidfd.raw, events: Int16(POLLIN), revents: 0)
+        // SAFETY: poll(2) writes only to the one structure.
         if unsafe poll(&end, 1, Int32(clamping: Int(limit / .milliseconds(1)))) == 0 { signal(SIGKILL) }
         return wait()
     }
@@ -53,6 +54,7 @@ package final class ChildProcess: Sendable {
     package func wait() -> ProcessExit {
         var code: Int32 = 0
         var status: Int32 = 0
+        // SAFETY: the call sets both numbers; they are used only after success.
         guard unsafe clx_wait_pidfd(pidfd.raw, &code, &status) == 0 else { return .exited(255) }
         return code == CLD_EXITED ? .exited(status) : .signalled(status)
     }

@@ -17,6 +17,7 @@ package final class DirectoryWatch: Sendable {
     package func add(_ directory: String) throws(SystemError) -> Int32 {
         let kinds = UInt32(IN_CREATE) | UInt32(IN_DELETE) | UInt32(IN_MOVED_FROM) | UInt32(IN_MOVED_TO)
         let raw = events.raw
+        // SAFETY: inotify_add_watch(2) only reads the path.
         return try check("watch", directory) { unsafe inotify_add_watch(raw, directory, kinds | UInt32(IN_ONLYDIR)) }
     }
 
@@ -25,6 +26,7 @@ package final class DirectoryWatch: Sendable {
     /// Discards the events so far.
     package func drain() {
         var buffer = [UInt8](repeating: 0, count: 4096)
+        // SAFETY: read(2) writes at most `count` bytes.
         while unsafe read(events.raw, &buffer, buffer.count) > 0 {}
     }
 }

@@ -21,6 +21,7 @@ extension FileDescriptor {
     /// Opens `path` with open(2); close-on-exec from birth.
     package static func open(_ path: String, _ flags: Int32, mode: mode_t = 0o600) throws(SystemError) -> FileDescriptor
     {
+        // SAFETY: open(2) only reads the path.
         FileDescriptor(owning: try check("open", path) { unsafe Glibc.open(path, flags | O_CLOEXEC, mode) })
     }
 
@@ -56,6 +57,7 @@ extension FileDescriptor {
             if let deadline, try !isReadable(object, by: deadline) {
                 throw SystemError("read", object, errno: ETIMEDOUT)
             }
+            // SAFETY: read(2) writes at most `count` bytes.
             let (chunk, count) = unsafe readBytes(upTo: room) { unsafe Glibc.read(raw, $0.baseAddress, $0.count) }
             try checkNegativeErrno("read", object, count)
             if chunk.isEmpty { return bytes }
@@ -71,6 +73,7 @@ extension FileDescriptor {
         var ready = pollfd(fd: raw, events: Int16(POLLIN), revents: 0)
         return try check("wait for", object) {
             let rest = max(.zero, deadline - .now) / .milliseconds(1)
+            // SAFETY: poll(2) writes only to the one structure.
             return unsafe poll(&ready, 1, Int32(clamping: Int(rest.rounded(.up))))
         } > 0
     }
@@ -118,6 +121,7 @@ package struct Pipe: ~Copyable, Sendable {
 
     package init(nonBlocking: Bool = false) throws(SystemError) {
         var ends: [Int32] = [-1, -1]
+        // SAFETY: `ends` has room for the two descriptors.
         try unsafe checkNegativeErrno("create", "pipe", clx_pipe(&ends, nonBlocking ? O_NONBLOCK : 0))
         readEnd = FileDescriptor(owning: ends[0])
         writeEnd = FileDescriptor(owning: ends[1])
@@ -141,11 +145,13 @@ package struct WakeUp: ~Copyable, Sendable {
 
     package func signal() {
         var one: UInt64 = 1
+        // SAFETY: write(2) reads the eight bytes of `one`.
         _ = unsafe write(counter.raw, &one, MemoryLayout<UInt64>.size)
     }
 
     package func drain() {
         var signals: UInt64 = 0
+        // SAFETY: read(2) writes at most the eight bytes of `signals`.
         _ = unsafe read(counter.raw, &signals, MemoryLayout<UInt64>.size)
     }
 }

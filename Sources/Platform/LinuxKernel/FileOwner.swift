@@ -34,6 +34,7 @@ extension FileDescriptor {
     /// listener's user.
     package var peer: UInt32? {
         var (user, group): (UInt32, UInt32) = (0, 0)
+        // SAFETY: the call writes only to the two numbers.
         return unsafe clx_peer_identity(raw, &user, &group) == 0 ? user : nil
     }
 }

@@ -36,6 +36,7 @@ package enum Files {
     package static func replace(_ path: String, _ bytes: [UInt8], mode: mode_t = 0o600) throws(SystemError) {
         let temporary = path + ".new"
         // Removes what a crash has left. O_EXCL below refuses a link that another process puts there (open(2)).
+        // SAFETY: unlink(2) and rename(2) only read the paths.
         unsafe unlink(temporary)
         try FileDescriptor.open(temporary, O_WRONLY | O_CREAT | O_EXCL, mode: mode).writeAll(bytes, to: temporary)
         try check("rename", temporary) { unsafe rename(temporary, path) }
@@ -45,11 +46,13 @@ package enum Files {
         try replace(path, Array(text.utf8), mode: mode)
     }
 
+    // SAFETY: access(2) only reads the path.
     package static func exists(_ path: String) -> Bool { unsafe access(path, F_OK) == 0 }
 
     /// The size of a file in bytes; 0 when it is missing.
     package static func size(of path: String) -> Int {
         var status = stat()
+        // SAFETY: stat(2) fills the whole structure, which is used only after success.
         return unsafe stat(path, &status) == 0 ? Int(status.st_size) : 0
     }
 
@@ -95,6 +98,7 @@ package enum Files {
     /// The type of the file at a path, behind links; nil when it is missing.
     package static func kind(of path: String) -> Kind? {
         var status = stat()
+        // SAFETY: stat(2) fills the whole structure, which is used only after success.
         guard unsafe stat(path, &status) == 0 else { return nil }
         return switch status.st_mode & S_IFMT {
         case S_IFDIR: .directory
@@ -110,11 +114,13 @@ package enum Files {
         .characterDevice(major: Int64(number.major), minor: Int64(number.minor))
     }
 
+    // SAFETY: the call only reads the path.
     /// Whether a path is one of proc(5).
     package static func isProc(_ path: String) -> Bool { unsafe clx_is_proc(path) == 1 }
 
     package static func isLink(_ path: String) -> Bool {
         var status = stat()
+        // SAFETY: lstat(2) fills the whole structure, which is used only after success.
         return unsafe lstat(path, &status) == 0 && status.st_mode & S_IFMT == S_IFLNK
     }
 
@@ -141,6 +147,7 @@ package enum Files {
         if let slash = path.lastIndex(of: "/"), slash != path.startIndex {
             try makeDirectory(String(path[..<slash]), mode: mode)
         }
+        // SAFETY: mkdir(2) only reads the path.
         if unsafe mkdir(path, mode) != 0 {
             let code = errno
             if code != EEXIST { throw SystemError("make directory", path, errno: code) }
@@ -148,6 +155,7 @@ package enum Files {
     }
 
     package static func list(_ path: String) -> [String] {
+        // SAFETY: opendir(3) only reads the path; the directory is closed once, after its last use.
         guard let directory = unsafe opendir(path) else { return [] }
         defer { unsafe closedir(directory) }
         var names: [String] = []
@@ -166,6 +174,8 @@ package enum Files {
     /// Compares no device numbers: a bind mount of the same file system has the number of its parent.
     package static func removeTree(_ path: String) {
         var status = stat()
+        // SAFETY: lstat(2) fills the whole structure, which is used only after success. The other calls only read the
+        // path.
         guard unsafe lstat(path, &status) == 0 else { return }
         guard status.st_mode & S_IFMT == S_IFDIR else {
             if unsafe clx_is_mount_root(path) == 0 { unsafe unlink(path) }

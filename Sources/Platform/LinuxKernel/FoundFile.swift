@@ -24,6 +24,7 @@ package struct FoundFile: ~Copyable {
     /// - Parameter flags: flags of open(2), without O_CREAT.
     package func open(_ flags: Int32) throws(SystemError) -> FileDescriptor {
         let link = "/proc/self/fd/\(place.raw)"
+        // SAFETY: open(2) only reads the path; without O_CREAT it takes no mode.
         return FileDescriptor(owning: try check("open", path) { unsafe Glibc.open(link, flags | O_CLOEXEC) })
     }
 }
@@ -34,6 +35,7 @@ extension FileDescriptor {
     package func facts(_ object: String) throws(SystemError) -> stat {
         let raw = raw
         var facts = stat()
+        // SAFETY: fstat(2) fills the whole structure.
         try check("look at", object) { unsafe fstat(raw, &facts) }
         return facts
     }

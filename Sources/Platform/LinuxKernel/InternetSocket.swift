@@ -22,6 +22,8 @@ package enum InternetSocket {
         if family == AF_INET6 {
             var name = sockaddr_in6()
             (name.sin6_family, name.sin6_port) = (sa_family_t(family), port.bigEndian)
+            // SAFETY: inet_pton(3) writes an address of this family, which is as long as the field. `name` outlives
+            // `act`.
             let isAddress = unsafe inet_pton(family, address, &name.sin6_addr) == 1
             result = isAddress ? unsafe with(&name) { unsafe act(raw, $0, $1) } : nil
         } else {
@@ -56,10 +58,12 @@ package enum InternetSocket {
         var ready: Int32
         repeat {
             let rest = Int32(clamping: Int(max(.zero, deadline - .now) / .milliseconds(1)) + 1)
+            // SAFETY: poll(2) writes only to the one structure.
             ready = unsafe poll(&polled, 1, rest)
         } while ready < 0 && errno == EINTR
         guard ready > 0 else { throw SystemError("connect to", object, errno: ETIMEDOUT) }
         var (code, length) = (Int32(0), socklen_t(MemoryLayout<Int32>.size))
+        // SAFETY: getsockopt(2) writes at most `length` bytes, which is the size of `code`.
         try check("connect to", object) { unsafe getsockopt(raw, SOL_SOCKET, SO_ERROR, &code, &length) }
         guard code == 0 else { throw SystemError("connect to", object, errno: code) }
         sendAtOnce(raw)
@@ -68,6 +72,7 @@ package enum InternetSocket {
 
     /// Connects without waiting: a TCP connection may still be in progress, and the first write waits for it.
     package static func connect(_ kind: Kind, _ address: String, _ port: UInt16) throws(SystemError) -> FileDescriptor {
+        // SAFETY: connect(2) only reads the name, within its length.
         try unsafe make(kind, "connect to", address, port) { raw, name, length in
             if kind == .connections { _ = fcntl(raw, F_SETFL, O_NONBLOCK) }
             return unsafe Glibc.connect(raw, name, length)
@@ -76,6 +81,7 @@ package enum InternetSocket {
 
     /// Binds a socket, and listens on it for connections.
     package static func bind(_ kind: Kind, _ address: String, _ port: UInt16) throws(SystemError) -> FileDescriptor {
+        // SAFETY: setsockopt(2) and bind(2) only read `on` and the name, within their lengths.
         let socket = try unsafe make(kind, "listen at", address, port) { raw, name, length in
             var on: Int32 = 1
             unsafe setsockopt(raw, SOL_SOCKET, SO_REUSEADDR, &on, socklen_t(MemoryLayout<Int32>.size))

@@ -57,6 +57,7 @@ package final class Listener: Sendable {
 
     /// Ends the thread and removes the socket's file. Clients in the backlog are refused; accepted connections stay.
     package func stop() {
+        // SAFETY: unlink(2) only reads the path.
         if let path { unsafe unlink(path) }
         stopping.signal()
         // Refuses clients from now on; the descriptor stays open as long as the thread may use its number.
@@ -66,6 +67,7 @@ package final class Listener: Sendable {
     private func run(_ body: (consuming FileDescriptor) -> Void) {
         while true {
             var polled = [stopping.descriptor, socket.raw].map { pollfd(fd: $0, events: Int16(POLLIN), revents: 0) }
+            // SAFETY: `polled` has the two elements that poll(2) may change.
             let ready = unsafe poll(&polled, 2, -1)
             if polled[0].revents != 0 { return }
             if ready > 0, !acceptOne(body), isStopped(within: Self.pause) { return }
@@ -75,6 +77,7 @@ package final class Listener: Sendable {
     /// - Returns: false when the kernel lacks the means for a connection, or the socket is broken.
     private func acceptOne(_ body: (consuming FileDescriptor) -> Void) -> Bool {
         var peer: UInt32 = 0
+        // SAFETY: the call writes only to `peer`.
         let accepted = unsafe clx_accept_vsock(socket.raw, &peer)
         guard accepted >= 0 else { return [EAGAIN, EINTR, ECONNABORTED].contains(-accepted) }
         let connection = FileDescriptor(owning: accepted)
@@ -85,6 +88,7 @@ package final class Listener: Sendable {
 
     private func isStopped(within limit: Duration) -> Bool {
         var polled = pollfd(fd: stopping.descriptor, events: Int16(POLLIN), revents: 0)
+        // SAFETY: poll(2) writes only to the one structure.
         return unsafe poll(&polled, 1, Int32(limit / .milliseconds(1))) > 0
     }
 }

@@ -13,6 +13,7 @@ package struct LoopDevice: ~Copyable {
         guard [S_IFREG, S_IFBLK].contains(found.kind) else { throw SystemError("use as disk", image, errno: ENOTBLK) }
         let file = try found.open(readOnly ? O_RDONLY : O_RDWR)
         var number: Int32 = -1
+        // SAFETY: the call writes only to `number`.
         device = unsafe FileDescriptor(
             owning: try checkNegativeErrno(
                 "make a loop device of", image, clx_attach_loop(file.raw, readOnly ? 1 : 0, &number)))

@@ -31,6 +31,7 @@ extension InternetSocket {
     /// Sends small messages without waiting for more (TCP_NODELAY, tcp(7)).
     package static func sendAtOnce(_ socket: Int32) {
         var on: Int32 = 1
+        // SAFETY: setsockopt(2) only reads `on`, within its size.
         unsafe setsockopt(
             socket, Int32(IPPROTO_TCP), TCP_NODELAY, &on, socklen_t(MemoryLayout<Int32>.size))
     }
@@ -38,6 +39,7 @@ extension InternetSocket {
     /// Makes close(2) reset the connection (SO_LINGER with no time, socket(7)).
     package static func resetWhenClosed(_ socket: Int32) {
         var off = linger(l_onoff: 1, l_linger: 0)
+        // SAFETY: setsockopt(2) only reads `off`, within its size.
         unsafe setsockopt(socket, SOL_SOCKET, SO_LINGER, &off, socklen_t(MemoryLayout<linger>.size))
     }
 }

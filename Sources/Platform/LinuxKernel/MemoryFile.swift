@@ -7,6 +7,7 @@ extension FileDescriptor {
     ///
     /// Otherwise another process could shorten it, which raises SIGBUS in every process that has mapped it.
     package static func memory(_ label: String, size: Int) throws(SystemError) -> FileDescriptor {
+        // SAFETY: the call only reads the name.
         let file = unsafe FileDescriptor(owning: try checkNegativeErrno("make memory", label, clx_memory_file(label)))
         let raw = file.raw
         try check("size memory", label) { ftruncate(raw, size) }

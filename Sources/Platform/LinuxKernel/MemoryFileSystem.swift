@@ -32,6 +32,7 @@ package struct MemoryFileSystem: Equatable, Sendable {
 
         init?(_ path: String) {
             var facts = stat()
+            // SAFETY: stat(2) fills the whole structure, which is used only after success.
             guard unsafe stat(path, &facts) == 0 else { return nil }
             (mode, owner, group) = (facts.st_mode & 0o7777, facts.st_uid, facts.st_gid)
         }
@@ -48,6 +49,7 @@ package struct MemoryFileSystem: Equatable, Sendable {
     package static func finder() -> @Sendable (String) -> MemoryFileSystem? {
         let mounts = MountTable.once(of: "thread-self")
         return { path in
+            // SAFETY: the call only reads the path.
             guard unsafe clx_is_memory(path) == 1, let real = Files.real(path) else { return nil }
             return MemoryFileSystem(real, mounts())
         }
@@ -55,6 +57,7 @@ package struct MemoryFileSystem: Equatable, Sendable {
 
     private init?(_ path: String, _ mounts: [MountEntry]) {
         var facts = stat()
+        // SAFETY: stat(2) fills the whole structure, which is used only after success.
         guard unsafe stat(path, &facts) == 0 else { return nil }
         let number = DeviceNumber(UInt64(facts.st_dev))
         let own = mounts.filter { $0.device == number.description }

@@ -7,6 +7,7 @@ package enum Mounts {
     package static func mount(
         _ source: String, at target: String, type: String? = nil, flags: UInt = 0, data: String? = nil
     ) throws(SystemError) {
+        // SAFETY: mount(2) only reads the texts, and takes NULL for the type and the data.
         try check("mount \(type ?? source) on", target) { unsafe Glibc.mount(source, target, type, flags, data) }
     }
 
@@ -38,6 +39,7 @@ package enum Mounts {
             | (readOnly ? MountAttribute.readOnly : 0)
         let (below, propagation) = (Int32(recursive ? 1 : 0), UInt64(alone ? MS_PRIVATE : MS_SLAVE))
         guard let process else {
+            // SAFETY: the call only reads the path.
             return unsafe FileDescriptor(
                 owning: try checkNegativeErrno(
                     "copy mounts of", source, clx_copy_tree(-1, source, below, attributes, propagation)))
@@ -46,6 +48,7 @@ package enum Mounts {
         let raw = theirs.raw
         let outcome = Outcome()
         try runThread("mounts") {
+            // SAFETY: the call only reads the path.
             outcome.value.withLock { $0 = unsafe clx_copy_tree(raw, source, below, attributes, propagation) }
         }
         return FileDescriptor(owning: try checkNegativeErrno("copy mounts of", source, outcome.value.withLock { $0 }))
@@ -58,6 +61,7 @@ package enum Mounts {
     }
 
     package static func attach(_ copy: Int32, at target: String) throws(SystemError) {
+        // SAFETY: the call only reads the path.
         try unsafe checkNegativeErrno("attach mounts at", target, clx_attach_tree(copy, target))
     }
 
@@ -65,6 +69,7 @@ package enum Mounts {
     /// `pivot_root(".", ".")`).
     /// - Parameter name: the directory's path, for errors.
     package static func pivotToWorkingDirectory(_ name: String) throws(SystemError) {
+        // SAFETY: the calls only read the paths.
         try checkNegativeErrno("pivot root to", name, unsafe clx_pivot_root(".", "."))
         try check("leave", "old root") { unsafe umount2(".", Int32(MNT_DETACH)) }
         try check("enter", "/") { unsafe chdir("/") }
@@ -96,6 +101,7 @@ package enum Mounts {
 
     /// Makes the top of a copied tree read-only; mounts below keep their flags.
     package static func makeReadOnly(_ copy: borrowing FileDescriptor, of source: String) throws(SystemError) {
+        // SAFETY: the call only reads the path.
         try unsafe checkNegativeErrno(
             "make read-only", source, clx_mount_setattr("/proc/self/fd/\(copy.raw)", MountAttribute.readOnly, 0, 0))
     }
@@ -108,16 +114,19 @@ package enum Mounts {
     /// Inode of /proc/self/ns/mnt; equal inodes mean the same mount namespace. 0 when /proc can't be read.
     package static var namespace: UInt64 {
         var facts = stat()
+        // SAFETY: stat(2) fills the whole structure, which is used only after success.
         return unsafe stat("/proc/self/ns/mnt", &facts) == 0 ? UInt64(facts.st_ino) : 0
     }
 
     /// Detaches everything that is mounted at `target`; nothing mounted is no error.
     package static func detach(_ target: String) {
+        // SAFETY: the call only reads the path.
         while unsafe umount2(target, Int32(MNT_DETACH)) == 0 {}
     }
 
     /// Detaches the top mount at `target`, without following a link; nothing mounted is no error.
     package static func detachLast(_ target: String) {
+        // SAFETY: the call only reads the path.
         unsafe umount2(target, Int32(MNT_DETACH) | Int32(UMOUNT_NOFOLLOW))
     }
 }

@@ -33,6 +33,7 @@ package final class NetworkNamespace: Sendable {
     /// The inode of the namespace; equal numbers mean the same namespace.
     package var identity: UInt64 {
         var facts = stat()
+        // SAFETY: fstat(2) fills the structure; after a failure it is still zero.
         unsafe fstat(descriptor.raw, &facts)
         return UInt64(facts.st_ino)
     }

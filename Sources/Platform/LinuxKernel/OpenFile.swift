@@ -26,6 +26,7 @@ package struct OpenFile: Sendable, Equatable {
         guard let real = followsLinks ? Files.real(path) : path else { throw SystemError("open", path, errno: errno) }
         // O_NONBLOCK: open(2) would block on a FIFO.
         let flags = O_RDONLY | O_NOCTTY | O_NONBLOCK | O_NOFOLLOW
+        // SAFETY: the call only reads the path.
         unsafe try self.init(
             SharedDescriptor(
                 FileDescriptor(owning: try checkNegativeErrno("open", path, clx_open_without_links(real, flags)))), path
@@ -52,10 +53,12 @@ extension OpenFile {
     /// - Throws: EFBIG for a larger file.
     package func sealedCopy(limit: Int) throws(SystemError) -> OpenFile {
         guard let source = file?.raw else { throw SystemError("copy (it is not open)", path, errno: EBADF) }
+        // SAFETY: the call only reads the name.
         let copy = FileDescriptor(
             owning: try checkNegativeErrno("make", "copy of \(path)", unsafe clx_memory_file("boot")))
         var offset: off_t = 0
         while true {
+            // SAFETY: sendfile(2) changes no memory of this process but `offset`.
             let count = try check("copy", path) { unsafe sendfile(copy.raw, source, &offset, 16 << 20) }
             if count == 0 { break }
             guard Int(offset) <= limit else { throw SystemError("copy", path, errno: EFBIG) }

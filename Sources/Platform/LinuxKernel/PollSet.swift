@@ -25,6 +25,7 @@ package struct PollSet<Source> {
     ///   signal.
     @discardableResult
     @inlinable package mutating func wait(_ limit: Duration?) -> Int32 {
+        // SAFETY: `polled` has as many elements as poll(2) may change.
         unsafe poll(&polled, nfds_t(polled.count), limit.map(Self.milliseconds) ?? -1)
     }
 

@@ -50,6 +50,7 @@ package struct PrivateRoot: Sendable, Equatable {
         work.included.append(path)
         if Files.isLink(path) {
             let target = try Files.link(path)
+            // SAFETY: symlink(2) only reads the two paths.
             try make(path) { unsafe symlink(target, $0) }
             let next = target.hasPrefix("/") ? target : path[..<name] + "/" + target
             return try include(Files.absolute(next), isDevice: isDevice, &work)
@@ -57,6 +58,7 @@ package struct PrivateRoot: Sendable, Equatable {
         if Files.isDirectory(path) {
             try makeDirectory(path)
         } else {
+            // SAFETY: mknod(2) only reads the path.
             try make(path) { unsafe mknod($0, S_IFREG | 0o444, 0) }
         }
         work.parts.append(try part(path, source: path, isDevice: isDevice))
@@ -71,6 +73,7 @@ package struct PrivateRoot: Sendable, Equatable {
     private func makeDirectory(_ path: String) throws(SystemError) {
         if Files.isDirectory(directory + path) { return }
         if let slash = path.lastIndex(of: "/") { try makeDirectory(String(path[..<slash])) }
+        // SAFETY: mkdir(2) and chmod(2) only read the path.
         try make(path) { unsafe mkdir($0, 0o755) }
         try check("permit", directory + path) { unsafe chmod(directory + path, 0o755) }
     }

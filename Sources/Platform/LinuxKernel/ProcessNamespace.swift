@@ -30,6 +30,7 @@ package struct ProcessNamespace: Hashable, Codable, Sendable {
 
     private static func inode(_ path: String) throws(SystemError) -> UInt64? {
         var facts = stat()
+        // SAFETY: stat(2) fills the whole structure, which is used only after success.
         if unsafe stat(path, &facts) == 0 { return UInt64(facts.st_ino) }
         guard errno == ENOENT || errno == ESRCH else { throw SystemError("look at", path, errno: errno) }
         return nil

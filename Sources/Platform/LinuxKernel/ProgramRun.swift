@@ -17,6 +17,7 @@ extension Command {
     ) throws(SystemError) -> (end: ProcessExit, output: String) {
         let deadline = ContinuousClock.now + limit
         // A file in memory, not a pipe: the program may read it late, in part, or never.
+        // SAFETY: the call only reads the name.
         let document = FileDescriptor(
             owning: try checkNegativeErrno("make", "input of \(executable)", unsafe clx_memory_file("input")))
         try document.writeAll(input, to: "input of \(executable)")
@@ -33,6 +34,7 @@ extension Command {
                 pollfd(fd: child.output.raw, events: Int16(POLLIN), revents: 0),
                 pollfd(fd: pidfd, events: Int16(POLLIN), revents: 0),
             ]
+            // SAFETY: `ready` has the two elements that poll(2) may change.
             let count = try check("wait for", executable) { unsafe poll(&ready, 2, Int32(clamping: Int(max(0, rest)))) }
             guard count > 0 else {
                 child.process.signal(SIGKILL)
@@ -41,6 +43,7 @@ extension Command {
             }
             // Reads all available output before the exit. Doesn't wait for grandchildren that keep the pipe open.
             if ready[0].revents != 0 {
+                // SAFETY: read(2) writes at most `count` bytes, and only those are used.
                 let got = unsafe read(child.output.raw, &chunk, chunk.count)
                 if got > 0 {
                     if text.count < Self.maxOutput { text += chunk[..<got] }

@@ -18,11 +18,13 @@ package enum UnixSocket {
         -> FileDescriptor
     {
         let socket = try make(kind, path)
+        // SAFETY: unlink(2) only reads the path.
         unsafe unlink(path)
         let raw = socket.raw
         // The file gets the mode of the descriptor (net/unix/af_unix.c, unix_bind_bsd). umask(2) would change all
         // threads.
         try check("protect", path) { fchmod(raw, 0o600) }
+        // SAFETY: bind(2) only reads the address, within its length, and the address outlives the call.
         try unsafe withAddress(path) { address, length throws(SystemError) in
             try check("bind", path) { unsafe bind(raw, address, length) }
         }
@@ -37,6 +39,7 @@ package enum UnixSocket {
     }
 
     private static func connect(_ socket: Int32, _ path: String) throws(SystemError) {
+        // SAFETY: connect(2) only reads the address, within its length, and the address outlives the call.
         try unsafe withAddress(path) { address, length throws(SystemError) in
             try check("connect to", path) { unsafe Glibc.connect(socket, address, length) }
         }
@@ -61,6 +64,7 @@ package enum UnixSocket {
         // Zero would mean no timeout.
         let parts = limit.map { max(.microseconds(1), $0).components } ?? (seconds: 0, attoseconds: 0)
         var time = timeval(tv_sec: Int(parts.seconds), tv_usec: Int(parts.attoseconds / 1_000_000_000_000))
+        // SAFETY: setsockopt(2) only reads `time`, within its size.
         unsafe setsockopt(socket, SOL_SOCKET, SO_RCVTIMEO, &time, socklen_t(MemoryLayout<timeval>.size))
     }
 
@@ -136,6 +140,7 @@ package struct SocketPair: ~Copyable, Sendable {
     package init() throws(SystemError) {
         var ends: [Int32] = [-1, -1]
         try check("make", "socket pair") {
+            // SAFETY: `ends` has room for the two descriptors.
             unsafe socketpair(AF_UNIX, Int32(SOCK_SEQPACKET.rawValue) | O_CLOEXEC, 0, &ends)
         }
         ours = FileDescriptor(owning: ends[0])

@@ -24,6 +24,7 @@ import Glibc
         let mappings = table.map { clx_fd_mapping(source: $0.value, target: $0.key) }
         let groups = command.user?.groups ?? []
 
+        // SAFETY: all pointers of the new structure are NULL.
         unsafe arguments = clx_spawn()
         // SAFETY: `memory` and `descriptors` live as long as this object.
         unsafe arguments.executable = memory.string(command.executable)
@@ -56,6 +57,7 @@ import Glibc
         if let admission {
             // SAFETY: the caller keeps the admission until clx_spawn returns.
             unsafe arguments.context = Unmanaged.passUnretained(admission).toOpaque()
+            // SAFETY: clx_spawn calls this before it returns, with the context of the line above.
             unsafe arguments.admit = { unsafe Unmanaged<Admission>.fromOpaque($0!).takeUnretainedValue().decide($1) }
         }
     }

@@ -27,6 +27,7 @@ package struct SystemError: Error, Equatable, CustomStringConvertible {
 /// The time of day.
 package func timeOfDay() -> timespec {
     var time = timespec()
+    // SAFETY: clock_gettime(2) fills the whole structure.
     unsafe clock_gettime(CLOCK_REALTIME, &time)
     return time
 }

@@ -6,6 +6,7 @@ package enum TapDevice {
     package static func open(_ name: String, queues: Int) throws(SystemError) -> [SharedDescriptor] {
         var opened: [SharedDescriptor] = []
         for _ in 0..<max(1, queues) {
+            // SAFETY: the call only reads the name, and refuses one that is too long.
             let raw = try unsafe checkNegativeErrno("open tap", name, clx_open_tap(name, queues > 1 ? 1 : 0))
             opened.append(SharedDescriptor(FileDescriptor(owning: raw)))
         }

@@ -24,12 +24,14 @@ package func startThread(_ name: String, _ body: @escaping @Sendable () -> Void)
     unsafe pthread_attr_init(&attributes)
     unsafe pthread_attr_setdetachstate(&attributes, Int32(PTHREAD_CREATE_DETACHED))
     unsafe pthread_attr_setstacksize(&attributes, 256 << 10)
+    // SAFETY: the box stays retained until the thread takes it over, or the failure below releases it.
     let box = unsafe Unmanaged.passRetained(Box(name, body))
     let failed = unsafe pthread_create(
         &thread, &attributes,
         { argument in
             // SAFETY: the box was retained for this thread and is taken over exactly once.
             let box = unsafe Unmanaged<Box>.fromOpaque(argument!).takeRetainedValue()
+            // SAFETY: the call only reads the name.
             unsafe clx_set_thread_name(box.name)
             box.body()
             return nil
@@ -49,9 +51,11 @@ package func runThread(_ name: String, _ body: @escaping @Sendable () -> Void) t
     try startThread(name) {
         body()
         var byte: UInt8 = 0
+        // SAFETY: write(2) reads one byte.
         _ = unsafe write(end, &byte, 1)
     }
     var byte: UInt8 = 0
+    // SAFETY: read(2) writes at most one byte.
     while unsafe read(done.readEnd.raw, &byte, 1) < 0, errno == EINTR {}
 }
 
@@ -67,6 +71,7 @@ package func tryThreads(_ count: Int) throws(SystemError) {
         do {
             try startThread("try") {
                 var byte: UInt8 = 0
+                // SAFETY: read(2) writes at most one byte.
                 _ = unsafe read(waiting.raw, &byte, 1)
             }
         } catch { refusal = error }
@@ -88,6 +93,7 @@ package func raiseDescriptorLimit(atLeast least: Int) throws(SystemError) {
     _ = ResourceLimits.inherited
     var limit = rlimit()
     let kind = __rlimit_resource_t(RLIMIT_NOFILE.rawValue)
+    // SAFETY: getrlimit(2) fills the whole structure.
     try check("look at", "the limit of descriptors") { unsafe getrlimit(kind, &limit) }
     guard limit.rlim_max >= rlim_t(least) else {
         throw SystemError(
@@ -95,5 +101,6 @@ package func raiseDescriptorLimit(atLeast least: Int) throws(SystemError) {
             errno: EMFILE)
     }
     limit.rlim_cur = limit.rlim_max
+    // SAFETY: setrlimit(2) only reads the structure.
     try check("raise", "the limit of descriptors") { unsafe setrlimit(kind, &limit) }
 }

@@ -29,6 +29,7 @@ package struct InternetAddress: Hashable, Sendable, CustomStringConvertible {
 
     package var description: String {
         var buffer = [CChar](repeating: 0, count: 64)
+        // SAFETY: inet_ntop(3) reads as many bytes as the family has, and writes at most `count`.
         guard unsafe inet_ntop(Int32(family), bytes, &buffer, socklen_t(buffer.count)) != nil else { return "?" }
         // SAFETY: inet_ntop(3) has ended the text with NUL.
         return unsafe buffer.withUnsafeBufferPointer { unsafe String(cString: $0.baseAddress!) }

@@ -15,6 +15,7 @@ struct MessageWriter {
     }
 
     mutating func attribute(_ type: UInt16, _ number: UInt32) {
+        // SAFETY: a number has no padding; its bytes are copied at once.
         unsafe attribute(type, withUnsafeBytes(of: number) { unsafe Array($0) })
     }
 

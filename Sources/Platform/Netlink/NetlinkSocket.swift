@@ -110,6 +110,7 @@ package final class NetlinkSocket {
     }
 
     private func send(_ datagram: [UInt8]) throws(SystemError) {
+        // SAFETY: send(2) only reads the datagram, within its length.
         try check("ask", "rtnetlink") { unsafe Glibc.send(descriptor.raw, datagram, datagram.count, 0) }
     }
 

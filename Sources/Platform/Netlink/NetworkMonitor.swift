@@ -51,12 +51,14 @@ package struct NetworkMonitor: ~Copyable, Sendable {
                 guard rest > 0 else { return false }
                 limit = Int32(clamping: Int(rest.rounded(.up)))
             }
+            // SAFETY: `ready` has as many elements as poll(2) may change.
             guard try check("wait for", "the network", { unsafe poll(&ready, nfds_t(ready.count), limit) }) > 0,
                 ready[1].revents == 0
             else {
                 return false
             }
             // Lost messages (ENOBUFS) are a change too: the caller lists everything again.
+            // SAFETY: recv(2) writes at most `count` bytes.
             let (bytes, count) = unsafe readBytes(upTo: 65536) {
                 unsafe recv(descriptor.raw, $0.baseAddress, $0.count, 0)
             }

@@ -34,6 +34,7 @@ package final class BoundedLogs: Sendable {
     /// - Throws: when the file can't be made.
     package func open(_ path: String, limit: Int = 512 << 10) throws(SystemError) -> FileDescriptor {
         var ends: [Int32] = [-1, -1]
+        // SAFETY: `ends` has room for the two descriptors.
         try check("open", path) { unsafe socketpair(AF_UNIX, Int32(SOCK_STREAM.rawValue) | O_CLOEXEC, 0, &ends) }
         let written = FileDescriptor(owning: ends[1])
         let source = Source(descriptor: ends[0], path: path, limit: limit)
@@ -131,12 +132,14 @@ final class BoundedFile {
     /// - Returns: the bytes that were not written.
     func append(_ bytes: ArraySlice<UInt8>) -> ArraySlice<UInt8> {
         if size + bytes.count > limit {
+            // SAFETY: rename(2) only reads the paths.
             unsafe rename(path, path + ".old")
             guard let next = try? Self.open(path) else { return bytes }
             file = next
             size = 0
         }
         let raw = file.raw
+        // SAFETY: the bytes live until write(2) returns.
         let count = unsafe max(0, bytes.withUnsafeBytes { unsafe write(raw, $0.baseAddress, $0.count) })
         size += count
         return bytes.dropFirst(count)

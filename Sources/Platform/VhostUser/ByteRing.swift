@@ -2,11 +2,13 @@ import Glibc
 
 /// A queue of bytes. It allocates memory for the first byte and frees it with the last.
 @safe struct ByteRing: ~Copyable {
+    // SAFETY: the buffer is empty: it has no memory.
     private var space = unsafe UnsafeMutableRawBufferPointer(start: nil, count: 0)
     private var start = 0
     private(set) var count = 0
 
     var isEmpty: Bool { count == 0 }
+    // SAFETY: the length is read; the memory is not.
     /// The allocated memory in bytes.
     var capacity: Int { unsafe space.count }
 
@@ -16,6 +18,7 @@ import Glibc
     /// Appends a copy of the buffers' bytes.
     /// - Parameter limit: the maximum size in bytes; the caller has checked that the bytes fit.
     mutating func append(_ buffers: [iovec], limit: Int) {
+        // SAFETY: the caller's buffers live until the call returns; their bytes are copied.
         unsafe precondition(count + Scatter.length(buffers) <= limit)
         if limit > capacity { move(to: limit) }
         for index in unsafe buffers.indices {
@@ -63,6 +66,7 @@ import Glibc
         if count > 0 {
             start = (start + bytes) % capacity
         } else {
+            // SAFETY: no byte is left, and `space` forgets the freed memory at once.
             unsafe space.deallocate()
             unsafe (space, start) = (UnsafeMutableRawBufferPointer(start: nil, count: 0), 0)
         }

@@ -109,6 +109,7 @@ extension Connection {
     /// Limits the kernel's buffer to the size of ours. The kernel doubles the number (socket(7)).
     private func limitSocket() {
         var half = Int32(space / 2)
+        // SAFETY: setsockopt(2) only reads `half`, within its size.
         unsafe setsockopt(raw, SOL_SOCKET, SO_SNDBUF, &half, socklen_t(MemoryLayout<Int32>.size))
     }
 }

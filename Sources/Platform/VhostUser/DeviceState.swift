@@ -43,6 +43,7 @@ final class DeviceState {
     func interrupt(_ queue: Int) {
         guard let call = calls[queue], queues[queue].wantsInterrupt else { return }
         var one: UInt64 = 1
+        // SAFETY: write(2) reads the eight bytes of `one`.
         _ = unsafe write(call.raw, &one, MemoryLayout<UInt64>.size)
     }
 }

@@ -10,6 +10,8 @@ extension DeviceLoop {
         var taken = 0
         do {
             while taken < Self.maxChains, try state.queues[Self.transmitQueue].pop(&sent, state.memory) {
+                // SAFETY: the queue has checked that the buffers lie within guest memory, whose table stays during the
+                // call.
                 unsafe take(sent.readable)
                 state.queues[Self.transmitQueue].push(sent, written: 0)
                 taken += 1
@@ -49,6 +51,7 @@ extension DeviceLoop {
         case .readWrite where connection.state == .open:
             let length = Int(packet.length)
             guard length <= total - VsockPacket.headerLength else { return refuse(connection) }
+            // SAFETY: the guard has checked that the buffers hold `length` bytes behind the header.
             unsafe takeData(buffers, length, connection)
         case .creditUpdate: break
         case .creditRequest: reply(.creditUpdate, key, connection)
@@ -98,6 +101,7 @@ extension DeviceLoop {
     private func takeData(_ buffers: [iovec], _ length: Int, _ connection: Connection) {
         // The guest has sent more than its credit.
         guard length <= connection.room, !connection.guestEnded else { return refuse(connection) }
+        // SAFETY: the slices lie within the buffers, which hold `length` bytes behind the header.
         let data = unsafe Scatter.slice(buffers, from: VsockPacket.headerLength, limit: length)
         var count = 0
         if connection.waiting.isEmpty, length > 0 {
@@ -112,6 +116,7 @@ extension DeviceLoop {
     }
 
     func flush(_ connection: Connection) {
+        // SAFETY: the runs stay valid until the ring changes, which is after the call.
         guard let count = unsafe put(connection.waiting.runs, connection) else { return refuse(connection) }
         connection.waiting.removeFirst(count)
         forwarded(count, connection)
@@ -157,6 +162,7 @@ private struct StreamEnds: ~Copyable {
     init?() {
         var ends: [Int32] = [-1, -1]
         let type = Int32(SOCK_STREAM.rawValue) | O_CLOEXEC | O_NONBLOCK
+        // SAFETY: `ends` has room for the two descriptors.
         guard unsafe socketpair(AF_UNIX, type, 0, &ends) == 0 else { return nil }
         ours = FileDescriptor(owning: ends[0])
         theirs = FileDescriptor(owning: ends[1])

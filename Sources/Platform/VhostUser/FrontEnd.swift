@@ -94,6 +94,7 @@ final class FrontEnd {
     private func send(_ request: UInt32, _ payload: [UInt8]) -> Bool {
         let message =
             little(request) + little(Self.version | Self.isReply) + little(UInt32(payload.count)) + payload
+        // SAFETY: send(2) only reads the message, within its length.
         return unsafe Glibc.send(socket.raw, message, message.count, Int32(MSG_NOSIGNAL)) == message.count
     }
 }

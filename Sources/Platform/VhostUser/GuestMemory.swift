@@ -32,6 +32,7 @@ final class GuestMemory {
             // An access beyond the file's end would raise SIGBUS, so the VMM must not be able to shrink the file.
             guard clx_is_lasting_memory(file.raw) == 1 else { throw refusal(EPERM) }
             var status = stat()
+            // SAFETY: fstat(2) fills the whole structure, which is used only after success.
             guard unsafe fstat(file.raw, &status) == 0, UInt64(status.st_size) >= end else { throw refusal(EFBIG) }
             // SAFETY: the file has all of these bytes, and can't lose them; deinit unmaps them.
             let mapping = unsafe mmap(nil, Int(end), PROT_READ | PROT_WRITE, MAP_SHARED, file.raw, 0)
@@ -42,6 +43,7 @@ final class GuestMemory {
         // SAFETY: pointers into the mapping are used only while the table holds the region.
         deinit { unsafe munmap(mapping, length) }
 
+        // SAFETY: `distance` is below the size, and the mapping holds the whole region from its offset on.
         /// - Parameter distance: bytes from the region's start, below its size.
         func at(_ distance: UInt64) -> UnsafeMutableRawPointer { unsafe mapping + Int(place.offset + distance) }
     }
@@ -60,12 +62,14 @@ final class GuestMemory {
 
     /// `length` bytes at a guest-physical address; nil when one region doesn't hold all of them.
     func at(guest address: UInt64, length: UInt64) -> UnsafeMutableRawPointer? {
+        // SAFETY: `find` gives a pointer only to bytes that one region holds.
         unsafe find(address, length) { $0.guestAddress }
     }
 
     /// The same for an address of the VMM's process, as SET_VRING_ADDR gives it. Nil also when the address in this
     /// process is no multiple of `alignment`, which atomic loads and stores need.
     func at(user address: UInt64, length: UInt64, alignment: Int) -> UnsafeMutableRawPointer? {
+        // SAFETY: `find` gives a pointer only to bytes that one region holds. Here only its number is looked at.
         let found = unsafe find(address, length) { $0.userAddress }
         return unsafe found.flatMap { unsafe Int(bitPattern: $0) % alignment == 0 ? $0 : nil }
     }

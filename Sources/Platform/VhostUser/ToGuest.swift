@@ -44,6 +44,7 @@ extension DeviceLoop {
 
     private func deliverReplies() {
         var count = 0
+        // SAFETY: `write` gets buffers with room for a whole header.
         while count < replies.count,
             unsafe withReceiveBuffer(
                 for: VsockPacket.headerLength, { buffers in unsafe write(replies[count], to: buffers) })
@@ -70,6 +71,8 @@ extension DeviceLoop {
             // Bounded: a guest may offer short buffers faster than they are returned.
             for _ in 0..<Virtqueue.maxSize {
                 guard try state.queues[Self.receiveQueue].pop(&chain, state.memory) else { break }
+                // SAFETY: the queue has checked that the buffers lie within guest memory, and `fill` keeps none of
+                // them.
                 let isLongEnough = unsafe Scatter.length(chain.writable) >= least
                 guard let count = unsafe isLongEnough ? fill(chain.writable) : 0 else {
                     state.queues[Self.receiveQueue].unpop()
@@ -90,6 +93,7 @@ extension DeviceLoop {
         guard canDeliver else { return }
         for connection in Array(connections.values) where connection.isReadable {
             for _ in 0..<Self.maxPackets {
+                // SAFETY: the buffers lie within guest memory until `fill` returns.
                 guard !connection.hostEnded, connection.credit > 0,
                     unsafe withReceiveBuffer(for: VsockPacket.headerLength + 1, { unsafe fill($0, from: connection) })
                 else { break }

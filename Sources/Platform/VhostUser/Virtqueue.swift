@@ -6,11 +6,13 @@ import Glibc
     /// The buffers of one descriptor chain, as pointers into guest memory.
     @safe struct Chain {
         var head: UInt16 = 0
+        // SAFETY: empty lists have no pointers.
         var readable: [iovec] = unsafe []
         var writable: [iovec] = unsafe []
 
         fileprivate mutating func reset(_ head: UInt16) {
             self.head = head
+            // SAFETY: the pointers are dropped, not followed.
             unsafe readable.removeAll(keepingCapacity: true)
             unsafe writable.removeAll(keepingCapacity: true)
         }
@@ -43,6 +45,7 @@ import Glibc
     private var available: UnsafeMutableRawPointer?
     private var used: UnsafeMutableRawPointer?
 
+    // SAFETY: the pointer is compared, not followed.
     var isReady: Bool { unsafe enabled && size > 0 && used != nil }
 
     /// Sets the rings' addresses in the VMM's process.
@@ -59,6 +62,7 @@ import Glibc
 
     /// Maps the rings; needed after each change of the memory table.
     mutating func resolve(in memory: GuestMemory) {
+        // SAFETY: `at` gives a pointer only to a whole, aligned ring; all three are nil unless each has one.
         unsafe (descriptors, available, used) = (nil, nil, nil)
         guard let addresses, size > 0, size <= Self.maxSize, size & (size - 1) == 0,
             let descriptors = unsafe memory.at(
@@ -92,6 +96,7 @@ import Glibc
             let length = unsafe clx_load32(entry + 8)
             let flags = unsafe clx_load16(entry + 12)
             let next = unsafe clx_load16(entry + 14)
+            // SAFETY: one region holds all bytes of the buffer, and the chain is used before the table changes.
             guard let base = unsafe memory.at(guest: address, length: UInt64(length)) else { throw .address }
             let buffer = unsafe iovec(iov_base: base, iov_len: Int(length))
             if flags & Flags.write != 0 {
@@ -128,6 +133,7 @@ import Glibc
     var wantsInterrupt: Bool {
         guard let available = unsafe available else { return false }
         clx_fence()
+        // SAFETY: the ring begins with its flags, and is mapped as long as its pointer is set.
         return unsafe clx_load16(available) & Flags.noInterrupt == 0
     }
 }

@@ -93,6 +93,7 @@ package final class VsockDevice: Sendable {
             return !requested.closed
         }
         guard first else { return }
+        // SAFETY: unlink(2) only reads the path.
         unsafe unlink(path)
         wakeUp.signal()
     }
