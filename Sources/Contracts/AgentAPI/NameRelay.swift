@@ -1,7 +1,7 @@
 /// DNS for guests whose resolver listens in the sandbox's network namespace on the host.
 ///
-/// Docker's resolver answers at 127.0.0.11 of that namespace only. The agent listens at the same address of the guest,
-/// and opens a stream to one of these vsock ports of the host for each client.
+/// Docker's resolver answers at 127.0.0.11 of that namespace only. The agent listens at the same address of the guest.
+/// For each client it opens a stream to one of these vsock ports of the host.
 package enum NameRelay {
     package static let address = "127.0.0.11"
     package static let port: UInt16 = 53

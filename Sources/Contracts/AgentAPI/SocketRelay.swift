@@ -1,4 +1,4 @@
-/// Unix sockets of the host for containers: the agent listens in the guest, and opens a stream to a vsock port of the
+/// Unix sockets of the host for containers. The agent listens in the guest, and opens a stream to a vsock port of the
 /// host for each client.
 ///
 /// Each socket has a port, so the host takes no path from the guest.

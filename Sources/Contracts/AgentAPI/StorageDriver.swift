@@ -2,8 +2,8 @@
 package enum StorageDriver {
     package static let virtioFS = "virtio-fs"
     package static let nineP = "9p"
-    /// Memory of the guest that several containers share: a tmpfs that ends with its last user, or with the sandbox
-    /// where the storage's field `shared` is true.
+    /// Memory of the guest that several containers share: a tmpfs that ends with its last user. Where the storage's
+    /// field `shared` is true, it ends with the sandbox.
     package static let ephemeral = "ephemeral"
     package static let local = "local"
     /// A bind mount; with `VolumeDirectory` options, of a directory in a file system that containers can write to.

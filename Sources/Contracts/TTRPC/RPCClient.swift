@@ -15,6 +15,7 @@ package final class RPCClient: Sendable {
     }
 
     /// Makes a client of a connected stream socket and takes it over.
+    /// - Throws: NIO's error for a socket that can't be registered with the loop.
     package static func connect(socket: Int32, limits: ReplyLimits = .standard, on loop: any EventLoop) async throws
         -> RPCClient
     {
@@ -31,13 +32,15 @@ package final class RPCClient: Sendable {
         return RPCClient(channel: channel, calls: calls)
     }
 
+    /// Connects to a server that listens on a Unix socket.
+    /// - Throws: `SystemError`: ENOENT without a socket at the path, ECONNREFUSED when nothing listens on it.
     package static func connect(unixPath: String, on loop: any EventLoop) async throws -> RPCClient {
         try await connect(socket: try UnixSocket.connect(unixPath).take(), on: loop)
     }
 
     /// Calls a method and waits for its reply.
     /// - Parameter timeout: for the server and for this side; nil waits until the connection ends.
-    /// - Throws: `RPCError`, with `unavailable` when the connection ends first.
+    /// - Throws: as the call with encoded messages. Also `RPCError` with `internal` for a reply that is not a `Reply`.
     package func call<Request: Message, Reply: Message>(
         _ service: String, _ method: String, _ request: Request, timeout: Duration?, metadata: [String: [String]] = [:]
     ) async throws -> Reply {
@@ -49,6 +52,9 @@ package final class RPCClient: Sendable {
     }
 
     /// Calls a method with encoded messages, for callers that forward them.
+    /// - Throws: `RPCError`: the server's own, `deadlineExceeded` without an answer within `timeout`, `unavailable`
+    ///   when the connection ends first. `resourceExhausted` for a request or reply that is too long, `internal` for an
+    ///   answer that is no ttrpc response.
     package func call(
         _ service: String, _ method: String, payload: [UInt8], timeout: Duration?, metadata: [String: [String]] = [:]
     ) async throws -> [UInt8] {

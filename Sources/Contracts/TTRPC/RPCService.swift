@@ -19,10 +19,10 @@ package struct CallContext: Sendable {
 
     /// Runs `body` once the server has written this call's answer to the socket, or can't write it any more.
     ///
-    /// For handlers that end their process, which they must not do before the answer is out, and for those whose work
+    /// For handlers that end their process, which they must not do before the answer is out. Also for those whose work
     /// is lost on a client that has gone. A handler that a unit test calls without a server never runs `body`.
-    /// - Parameter body: gets whether the handler's own answer was written: false where the client has gone, or where
-    ///   it was told that its deadline has passed.
+    /// - Parameter body: gets whether the handler's own answer was written. It was not where the client has gone, or
+    ///   was told that its deadline has passed.
     package func whenAnswered(_ body: @escaping @Sendable (_ isWritten: Bool) -> Void) { answer.add(body) }
 }
 

@@ -16,7 +16,7 @@ package final class GuestNetworkState: Sendable {
 
     /// Blocks.
     /// - Parameter timeout: how long to wait for links to appear.
-    /// - Throws: `RPCError` with `invalidArgument`, when at most links were named and set up; with `failedPrecondition`
+    /// - Throws: `RPCError` with `invalidArgument`, when at most links were named and set up. With `failedPrecondition`
     ///   and the words of all failures, when everything else has been done.
     package func update(_ network: Types_Network, timeout: Duration) throws {
         var plans: [InterfacePlan] = []

@@ -66,8 +66,8 @@ enum NetworkDifference {
         return found
     }
 
-    /// Routes to remove after others were added: those that were set before, and those that the kernel has made for the
-    /// host's addresses and that the namespace doesn't have.
+    /// Routes to remove after others were added: those that were set before. Also those that the kernel has made for
+    /// the host's addresses and that the namespace doesn't have.
     /// - Parameter addresses: the host's, also those that were set before.
     static func superfluousRoutes(
         _ present: [Route], _ applied: [Route], _ wanted: [Route], addresses: [LinkAddress], loopback: Int32

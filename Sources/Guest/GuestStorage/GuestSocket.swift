@@ -42,8 +42,9 @@ package final class GuestSocket: Sendable {
         try listener.forEachConnection(thread: "socket") { Self.connect($0, port, relay) }
     }
 
-    /// Listens on a temporary path, sets owner and mode, then renames the socket to `path`: no client can connect before
-    /// it has the right owner and mode. The temporary path fits into a socket address (unix(7)); `path` may be longer.
+    /// Listens on a temporary path, sets owner and mode, then renames the socket to `path`. No client can connect
+    /// before it has the right owner and mode. The temporary path fits into a socket address (unix(7)); `path` may be
+    /// longer.
     private static func listen(at path: String, _ port: UInt32, _ access: Access) throws(SystemError) -> FileDescriptor
     {
         let unready = "/run/socket-\(port)"

@@ -4,8 +4,8 @@ import LinuxKernel
 import Synchronization
 import TTRPC
 
-/// File systems in memory that several containers of a sandbox share: mounted for the first container, unmounted with
-/// the last, or kept as long as the sandbox.
+/// File systems in memory that several containers of a sandbox share. They are mounted for the first container, and
+/// unmounted with the last or kept as long as the sandbox.
 package final class SharedMounts: Sendable {
     private struct Users {
         var count = 0

@@ -6,14 +6,16 @@ import Streams
 
 import protocol NIOCore.EventLoop
 
-/// A Unix socket on which the host's root opens a stream to the guest's debug console, by the protocol of Firecracker's
-/// vsock: `CONNECT 1026`, answered by `OK` and a number. It leads to no other port of the guest.
+/// A Unix socket on which the host's root opens a stream to the guest's debug console. The protocol is that of
+/// Firecracker's vsock: `CONNECT 1026`, answered by `OK` and a number. It leads to no other port of the guest.
 package final class DebugConsoleSocket: Sendable {
     private static let port = GuestPort.debugConsole
 
     private let listener: Listener
     private let relay: StreamRelay
 
+    /// Listens at `path`.
+    /// - Throws: `SystemError` when nothing can listen there, or a thread can't be started.
     package init(_ path: String, channel: any GuestChannel, loop: any EventLoop) throws(SystemError) {
         relay = try StreamRelay()
         listener = try Listener(unix: path)

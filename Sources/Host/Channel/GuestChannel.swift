@@ -6,10 +6,14 @@ import protocol NIOCore.EventLoop
 
 /// Streams between host and guest, by vsock port numbers.
 package protocol GuestChannel: Sendable {
-    /// A connected, non-blocking stream socket to `port` in the guest; the caller owns it.
-    /// - Throws: when the guest does not answer within `timeout` or the channel is closed.
+    /// A connected stream socket to `port` in the guest, which the caller owns. Only that of our own device is
+    /// non-blocking.
+    /// - Throws: `VsockError` or `ChannelError` when the guest does not answer within `timeout`, or the channel is
+    ///   closed.
     func dial(port: UInt32, timeout: Duration) async throws -> Int32
     /// Hands every connection that the guest makes to `port` of the host to `accept`, which owns it.
+    /// - Throws: `SystemError` when the socket or thread of a listener can't be made. A channel that needs neither
+    ///   throws nothing.
     func listen(port: UInt32, _ accept: @escaping @Sendable (Int32) -> Void) throws
     func stopListening(port: UInt32)
     /// Ends waiting dials and all listeners.
@@ -20,6 +24,7 @@ package protocol GuestChannel: Sendable {
 package protocol GuestChannelKind: Sendable {
     /// Opens the host's side, before the machine starts.
     /// - Parameter limits: where limits on the guest's streams are logged.
+    /// - Throws: `SystemError` when the socket can't be made, or the host lacks the device.
     func open(on loop: any EventLoop, limits: LimitLog) throws -> any GuestChannel
 }
 

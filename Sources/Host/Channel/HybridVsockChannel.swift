@@ -24,6 +24,8 @@ package final class HybridVsockChannel: GuestChannel {
     }
 
     /// Opens a stream to `port` over a socket of this kind.
+    /// - Throws: `SystemError` when the socket can't be used, EAGAIN at the deadline. `ChannelError` for another answer
+    ///   than `OK`.
     package static func connect(_ path: String, _ port: UInt32, until deadline: ContinuousClock.Instant) throws
         -> FileDescriptor
     {

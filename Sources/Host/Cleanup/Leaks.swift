@@ -31,7 +31,8 @@ package struct Leak: Sendable, CustomStringConvertible {
 extension Ledger {
     /// Finds things in the directories of sandboxes that belong to no living sandbox. Leaves out everything that
     /// another runtime may use.
-    /// - Throws: when processes can't be listed, for example for lack of a descriptor.
+    /// - Throws: `SystemError` when processes can't be listed, for example for lack of a descriptor (EMFILE), or a
+    ///   ledger can't be read.
     package static func leaks() throws(SystemError) -> [Leak] {
         var commands: [String] = []
         for process in ProcessNamespace.processes {
@@ -73,6 +74,7 @@ extension Ledger {
 
 extension Ledger {
     /// The things of one kind that the ledgers of all sandboxes name.
+    /// - Throws: `SystemError` of a ledger that can't be read.
     package static func recorded<Thing: Undoable>(_ kind: Thing.Type) throws(SystemError) -> [Thing] {
         var things: [Thing] = []
         for name in Files.list(machines) { things += try read(machines + "/" + name)?.things(kind) ?? [] }

@@ -59,7 +59,8 @@ package final class Ledger: Sendable {
     }
 
     /// Continues a ledger that another process began, with this process as one of its owners.
-    /// - Throws: when there is no ledger, or one of a later version.
+    /// - Throws: `SystemError` when the ledger can't be read, `LedgerError` for another file or a ledger of a later
+    ///   version.
     package static func resume(in directory: String) throws -> Ledger {
         let path = file(in: directory)
         let bytes = try Files.read(path)
@@ -104,11 +105,12 @@ package final class Ledger: Sendable {
     // MARK: Records
 
     /// Writes a record. To be called before the thing is made.
-    /// - Throws: when the record can't be written; ESTALE after `end`. The thing must not be made then.
+    /// - Throws: `SystemError` when the record can't be written; ESTALE after `end`. The thing must not be made then.
     @discardableResult
     package func add(_ entry: Entry) throws(SystemError) -> RecordID { try write(entry, as: nil) }
 
     /// Replaces the thing of a record by another, in the same place. Neither is made yet.
+    /// - Throws: as `add(_:)`.
     package func replace(_ id: RecordID, by entry: Entry) throws(SystemError) { try write(entry, as: id) }
 
     @discardableResult

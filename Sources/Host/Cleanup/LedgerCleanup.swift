@@ -5,7 +5,8 @@ import LinuxKernel
 extension Ledger {
     /// Cleans up what a sandbox without a living owner has left.
     /// - Parameter save: as in `cleanUp(_:save:)`.
-    /// - Throws: when an owner lives, when there is no ledger, or when a later version made it.
+    /// - Throws: `LedgerError` when an owner lives, or is of another pid or time namespace. Also without a ledger that
+    ///   can be read, and for one of a later version.
     package static func cleanUpDead(_ directory: String, save: (String) -> Void = { _ in }) throws(LedgerError) {
         let found: Journal?
         do { found = try read(directory) } catch { throw LedgerError("\(error)") }

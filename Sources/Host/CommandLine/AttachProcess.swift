@@ -5,8 +5,8 @@ import OCISpec
 
 /// The process whose pid managers see for a container: a `kata-runtime attach`, or the calling process.
 ///
-/// It lives in the sandbox's network namespace and in a pid namespace of its own, passes signals and terminal sizes on,
-/// and ends with the container's exit status. Its parent hands it the `ContainerView` when the container exists.
+/// It lives in the sandbox's network namespace and in a separate pid namespace. It passes signals and terminal sizes
+/// on, and ends with the container's exit status. Its parent hands it the `ContainerView` when the container exists.
 struct AttachProcess {
     /// The network namespace of the process.
     enum Namespace: Equatable {

@@ -19,6 +19,7 @@ package struct AttachedProcess {
     ///   - address: the shim's socket.
     ///   - exec: an exec's id; empty for the container's first process.
     ///   - hasTerminal: whether standard input is the container's terminal.
+    /// - Throws: `SystemError` when the shim's socket has no listener, or the event loop can't be made.
     package init(address: String, id: String, exec: String, hasTerminal: Bool) throws {
         // SAFETY: the call copies the name.
         unsafe clx_set_thread_name("kata-runtime")
@@ -31,6 +32,8 @@ package struct AttachedProcess {
 
     /// Follows the container until it ends.
     /// - Returns: its exit status; 1 if it was not created, or its files can't be shown.
+    /// - Throws: `SystemError` of the pipe from the parent, or when no thread can be started. `RPCError` of the wait,
+    ///   unless the shim has ended.
     package func run() throws -> Int32 {
         PipeSignal.send(Self.reportDescriptor)
         let message = try FileDescriptor(owning: Self.startDescriptor).readAll("the container", limit: Self.viewLimit)

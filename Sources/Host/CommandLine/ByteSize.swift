@@ -2,6 +2,7 @@
 package enum ByteSize {
     /// - Parameter option: the option's name, for errors.
     /// - Returns: bytes; -1 for no limit.
+    /// - Throws: `RuntimeError` for a text that is no size, or one beyond 63 bits.
     package static func parse(_ text: String, _ option: String) throws(RuntimeError) -> Int64 {
         let units: [Character: Int64] = ["k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40]
         var digits = Substring(text.lowercased())

@@ -4,7 +4,7 @@ import LinuxKernel
 import OCISpec
 
 extension ContainerState {
-    /// Finds state directories of containers that no command completes or removes any more: their `create` was killed,
+    /// Finds state directories of containers that no command completes or removes any more. Their `create` was killed,
     /// or their shim has ended and their bundle is gone, as after a killed Podman. A stopped container that still has
     /// its bundle is none: `list` shows it.
     static func leaks(root: String) -> [Leak] {

@@ -59,8 +59,12 @@ package struct ContainerState: Codable, Sendable {
     static func directory(root: String, id: String) -> String { root + "/" + id }
 
     /// Accepts ids that are one plain file name.
+    /// - Throws: `IdentifierError` for any other.
     package static func validate(id: String) throws(IdentifierError) { try Identifier.check(id, "container id") }
 
+    /// Reads the state of a container.
+    /// - Throws: `IdentifierError` for an id that is not valid. `RuntimeError` without such a container, or for a file
+    ///   of another format.
     package static func load(root: String, id: String) throws -> ContainerState {
         try validate(id: id)
         let path = directory(root: root, id: id) + "/state.json"

@@ -10,7 +10,7 @@ import Sandbox
 ///
 /// Podman copies into and out of a running container there, and lists the processes in its /proc. In the host's mount
 /// namespace it would find the host's files. Files that only the guest has (a tmpfs, a disk) are an empty directory
-/// that can't be written: a copy to them fails instead of getting lost.
+/// that can't be written. A copy to them fails instead of getting lost.
 struct ContainerView: Codable, Equatable {
     struct Part: Codable, Equatable {
         let destination: String

@@ -46,6 +46,8 @@ package struct CreateContainer {
     private let hasTerminal: Bool
 
     /// Reads config.json and configuration.toml, and checks the options.
+    /// - Throws: `IdentifierError` for the id, `SystemError` and `SpecError` for the bundle, `ConfigurationError` for
+    ///   configuration.toml. `RuntimeError` for a terminal that the options don't serve.
     package init(_ options: Options, in context: RuntimeContext) throws {
         try ContainerState.validate(id: options.id)
         (self.options, self.context) = (options, context)
@@ -70,6 +72,9 @@ package struct CreateContainer {
     }
 
     /// Creates the container. On failure everything that was made for it is removed.
+    /// - Throws: `RuntimeError` for an id in use, or a shim that does not start or has ended. `SpecError` for
+    ///   namespaces that can't be joined. `RPCError` with the shim's refusal. `SystemError` of a file, process or
+    ///   socket.
     package func run() throws -> Created {
         let directory = try makeStateDirectory()
         var sandbox: String?

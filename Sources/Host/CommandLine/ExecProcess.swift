@@ -31,6 +31,7 @@ package struct ExecProcess {
     private var usesCallersTerminal: Bool { hasTerminal && options.consoleSocket == nil && !options.isDetached }
 
     /// - Parameter source: names the process's origin in errors.
+    /// - Throws: `SpecError` for a process that is not valid, `SystemError` when the shim's socket has no listener.
     package init(_ process: Process, source: String, of state: ContainerState, _ options: Options) throws {
         try process.validate(source: source)
         for warning in process.warnings() { ErrorLog.shared.warn(warning) }
@@ -42,6 +43,8 @@ package struct ExecProcess {
     }
 
     /// - Returns: the exit status; nil if the process runs on (`isDetached`).
+    /// - Throws: `RuntimeError` for a terminal without one to use. `RPCError` with the shim's refusal. `SystemError` of
+    ///   the console socket, the attach process or the pid file.
     package func run() throws -> Int32? {
         if hasTerminal, options.consoleSocket == nil, options.console == nil, isatty(0) == 0 {
             throw RuntimeError("--tty: standard input is no terminal; give --console-socket")

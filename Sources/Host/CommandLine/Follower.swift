@@ -26,6 +26,7 @@ package struct Follower {
     }
 
     /// Follows with the caller's terminal in raw mode, if there is one, and restores its settings.
+    /// - Throws: `SystemError` when no thread can be started. `RPCError` of the wait, unless the shim has ended.
     package func followInForeground() throws -> Int32 {
         resize()
         let before = terminal >= 0 ? Terminal.makeRaw(terminal) : nil

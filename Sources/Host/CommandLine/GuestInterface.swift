@@ -12,16 +12,23 @@ package struct GuestInterfaces {
     private let state: ContainerState
     private let task: TaskClient
 
+    /// Connects to the shim of a running container.
+    /// - Throws: `IdentifierError` for an id that is not valid. `RuntimeError` for a container that does not exist,
+    ///   does not run, or is of another pid namespace. `SystemError` when the shim's socket has no listener.
     package init(of id: String, in context: RuntimeContext) throws {
         state = try context.state(id).here()
         task = try state.connectIfRunning()
     }
 
     /// Prints all interfaces as JSON.
+    /// - Throws: `RPCError` of the shim or the agent.
     package func printAll() throws { printGuest(try all().map(GuestInterface.init).json()) }
 
     /// Gives the guest an interface of the container's network namespace, and prints it.
     /// - Parameter file: JSON of a `GuestInterface`; `-` for standard input.
+    /// - Throws: `SystemError` for a file that can't be read or a link that can't be set. `RuntimeError` for another
+    ///   content, or a link that the guest doesn't get. `NetworkError` for a link that the namespace lacks, or that is
+    ///   in use. `RPCError` of the agent.
     package func add(_ file: String) throws {
         let setting = try GuestInterface.read(file).setting(source: file)
         try inNetworkNamespace { try setting.apply() }
@@ -41,6 +48,9 @@ package struct GuestInterfaces {
 
     /// Removes an interface from the guest, and prints it as it was. It stays in the network namespace.
     /// - Parameter file: JSON with its name or hwAddr; `-` for standard input.
+    /// - Throws: `SystemError` for a file that can't be read or a link that can't be set. `RuntimeError` for another
+    ///   content, or a link that the guest doesn't have. `NetworkError` for one that the namespace lacks. `RPCError` of
+    ///   the agent.
     package func remove(_ file: String) throws {
         let given = try GuestInterface.read(file)
         let name = given.name ?? given.device ?? ""

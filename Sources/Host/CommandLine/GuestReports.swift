@@ -6,6 +6,8 @@ package struct GuestReports {
     private let task: TaskClient
     private let id: String
 
+    /// Connects to the shim of a running container.
+    /// - Throws: as `RuntimeContext.connect(toRunning:)`.
     package init(_ id: String, in context: RuntimeContext) throws {
         task = try context.connect(toRunning: id)
         self.id = id
@@ -13,6 +15,7 @@ package struct GuestReports {
 
     /// Prints the container's processes.
     /// - Parameter options: of ps(1).
+    /// - Throws: `RPCError` of the shim or the agent, such as `invalidArgument` for an unknown option.
     package func printProcesses(options: [String]) throws {
         var request = Grpc_ListProcessesRequest()
         (request.containerID, request.format, request.args) = (id, "table", options)
@@ -21,6 +24,7 @@ package struct GuestReports {
     }
 
     /// Prints the guest's metrics in Prometheus' format.
+    /// - Throws: `RPCError` of the shim or the agent.
     package func printMetrics() throws {
         let answer: Grpc_Metrics = try task.ask("GetMetrics", Grpc_GetMetricsRequest())
         printGuest(answer.metrics, terminator: "")

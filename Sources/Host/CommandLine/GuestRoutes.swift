@@ -5,9 +5,12 @@ import OCISpec
 package struct GuestRoutes {
     private let task: TaskClient
 
+    /// Connects to the shim of a running container.
+    /// - Throws: as `RuntimeContext.connect(toRunning:)`.
     package init(of id: String, in context: RuntimeContext) throws { task = try context.connect(toRunning: id) }
 
     /// Prints all routes as JSON.
+    /// - Throws: `RPCError` of the shim or the agent.
     package func printAll() throws {
         let answer: Grpc_Routes = try task.ask("ListRoutes", Grpc_ListRoutesRequest())
         printGuest(answer.routes.map(GuestRoute.init).json())
@@ -15,6 +18,8 @@ package struct GuestRoutes {
 
     /// Replaces all routes, and prints the new ones.
     /// - Parameter file: a JSON list as `printAll` prints; `-` for standard input.
+    /// - Throws: `SystemError` for a file that can't be read, `RuntimeError` for another content, `RPCError` of the
+    ///   shim or the agent.
     package func replace(by file: String) throws {
         let routes: [GuestRoute] = try InputFile.decode(
             file,

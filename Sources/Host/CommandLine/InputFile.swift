@@ -7,6 +7,8 @@ package enum InputFile {
     /// In bytes.
     private static let limit = 1 << 20
 
+    /// Reads a file of at most 1 MiB.
+    /// - Throws: `SystemError` for a file that can't be read, or is longer.
     package static func read(_ path: String) throws -> [UInt8] {
         guard path == "-" else {
             return try FileDescriptor.open(path, O_RDONLY).readAll(path, limit: limit)

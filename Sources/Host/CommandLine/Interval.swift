@@ -3,6 +3,8 @@ package enum Interval {
     /// In microseconds: usleep(3) takes no more.
     private static let limit = 4e9
 
+    /// Parses a time, which is more than 0 and below 4,000 seconds.
+    /// - Throws: `RuntimeError` for any other text.
     package static func parse(_ text: String) throws(RuntimeError) -> Duration {
         let units: [(String, Double)] = [("ms", 1e3), ("s", 1e6), ("m", 60e6), ("h", 3600e6)]
         for (unit, microseconds) in units where text.hasSuffix(unit) {

@@ -20,15 +20,23 @@ package struct RuntimeContext: Sendable {
         if debug { ErrorLog.shared.enableDebug() }
     }
 
+    /// Reads the configuration, and logs at debug level if it says so.
+    /// - Throws: `ConfigurationError` as `Configuration.load`.
     package func loadConfiguration() throws(ConfigurationError) -> Configuration {
         let configuration = try Configuration.load(configurationPath)
         if configuration[Keys.runtimeDebug] { ErrorLog.shared.enableDebug() }
         return configuration
     }
 
+    /// Reads the state of a container.
+    /// - Throws: as `ContainerState.load`.
     package func state(_ id: String) throws -> ContainerState { try ContainerState.load(root: root, id: id) }
+    /// Connects to the shim of a container.
+    /// - Throws: as `state(_:)`; `SystemError` when the shim's socket has no listener.
     package func connect(to id: String) throws -> TaskClient { try TaskClient.connect(state(id).address) }
     /// A client of the shim of a container that has not ended.
+    /// - Throws: as `connect(to:)`; `RuntimeError` when the container has ended, `RPCError` when its shim doesn't
+    ///   answer.
     package func connect(toRunning id: String) throws -> TaskClient { try state(id).connectIfRunning() }
 
     func directory(of id: String) -> String { ContainerState.directory(root: root, id: id) }

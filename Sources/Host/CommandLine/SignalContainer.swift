@@ -8,6 +8,8 @@ package struct SignalContainer {
     private let state: ContainerState
     private let context: RuntimeContext
 
+    /// Reads the container's state.
+    /// - Throws: as `ContainerState.load`.
     package init(_ id: String, in context: RuntimeContext) throws {
         state = try context.state(id)
         self.context = context

@@ -32,6 +32,9 @@ package struct TaskClient: Sendable {
         }
     }
 
+    /// Calls a method that answers nothing.
+    /// - Throws: `RPCError` with the shim's refusal, `deadlineExceeded` without its answer in time, `unavailable` when
+    ///   it has ended.
     package func perform(_ method: String, _ request: some Message, timeout: Duration? = Deadline.shimProcess.limit)
         throws
     {
@@ -40,6 +43,8 @@ package struct TaskClient: Sendable {
 
     // MARK: The calls
 
+    /// Starts a created process.
+    /// - Throws: as `perform`.
     package func start(_ id: String, exec: String = "") throws {
         var request = Containerd_Task_V2_StartRequest()
         request.id = id
@@ -47,6 +52,8 @@ package struct TaskClient: Sendable {
         let _: Containerd_Task_V2_StartResponse = try call("Start", request)
     }
 
+    /// Asks for the state of a container.
+    /// - Throws: as `perform`.
     package func state(_ id: String) throws -> Containerd_Task_V2_StateResponse {
         var request = Containerd_Task_V2_StateRequest()
         request.id = id
@@ -70,12 +77,16 @@ package struct TaskClient: Sendable {
         try perform("Kill", request, timeout: Deadline.shimAnswer.limit)
     }
 
+    /// Freezes a container.
+    /// - Throws: as `perform`.
     package func pause(_ id: String) throws {
         var request = Containerd_Task_V2_PauseRequest()
         request.id = id
         try perform("Pause", request, timeout: Deadline.shimAnswer.limit)
     }
 
+    /// Lets a paused container run.
+    /// - Throws: as `perform`.
     package func resume(_ id: String) throws {
         var request = Containerd_Task_V2_ResumeRequest()
         request.id = id
@@ -91,6 +102,8 @@ package struct TaskClient: Sendable {
         try perform("ResizePty", request, timeout: Deadline.shimAnswer.limit)
     }
 
+    /// Sets new limits of a container.
+    /// - Throws: as `perform`.
     package func update(_ id: String, _ limits: OCISpec.Linux.Resources) throws {
         var request = Containerd_Task_V2_UpdateTaskRequest()
         request.id = id
@@ -99,6 +112,8 @@ package struct TaskClient: Sendable {
     }
 
     /// Calls a method of the agent in the guest, through the shim (`GuestQueries`).
+    /// - Throws: `RPCError` of the shim or the agent: `deadlineExceeded` without an answer in time, `unavailable` when
+    ///   the shim has ended.
     package func ask<Reply: Message>(_ method: String, _ request: some Message) throws -> Reply {
         try waiting(on: loop) {
             try await client.call(AgentServiceClient.serviceName, method, request, timeout: Deadline.shimDelete.limit)

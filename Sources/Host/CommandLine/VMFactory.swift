@@ -21,7 +21,8 @@ package struct VMFactory {
     private var usesCache: Bool { configuration[Keys.cacheNumber] > 0 }
     private var endpoint: String { configuration[Keys.cacheEndpoint] }
 
-    /// - Throws: `ConfigurationError`, and `RuntimeError` for a VM that can't be cloned.
+    /// - Throws: `ConfigurationError` or `SystemError` for files that can't be used, and `RuntimeError` for a VM that
+    ///   can't be cloned.
     package init(_ configuration: Configuration) throws {
         self.configuration = configuration
         configurationPath = configuration.sources.first
@@ -43,6 +44,8 @@ package struct VMFactory {
 
     /// Saves a new VM template. With a cache, serves warm VMs until a signal or `destroy` ends it.
     /// - Parameter ready: called when the template is saved and the cache is full.
+    /// - Throws: `RuntimeError` when the configuration asks for neither. `SystemError` and `VMError` of the template.
+    ///   `ConfigurationError` and `CacheError` of the cache's server.
     package func initialize(ready: () -> Void) throws {
         if let unavailableReason { throw RuntimeError(unavailableReason) }
         // Before any thread is started: threads inherit the signal mask.
@@ -59,6 +62,8 @@ package struct VMFactory {
     }
 
     /// Removes the VM template, and ends the cache server and its VMs.
+    /// - Throws: `RuntimeError` when the configuration asks for neither. `SystemError` (EPERM) for a directory that
+    ///   holds no template. `CacheError` when the cache's server does not answer.
     package func destroy() throws {
         if let unavailableReason { throw RuntimeError(unavailableReason) }
         try template?.remove()

@@ -18,6 +18,8 @@ package struct Configuration: Sendable {
     ]
 
     /// Reads a file, or the first of the search path, then `config.d/*.toml` beside it in order of names.
+    /// - Throws: `ConfigurationError` with file, line and key: a file that is missing or can't be read, or is no TOML.
+    ///   Also for an unknown key or table, and for a value that is not allowed.
     package static func load(_ asked: String? = nil) throws(ConfigurationError) -> Configuration {
         let candidates = asked.map { [$0] } ?? searchPath
         guard let file = candidates.first(where: { Files.exists($0) }) else {
@@ -38,6 +40,7 @@ package struct Configuration: Sendable {
 
     /// Reads the configuration as `load` does, but not a default that is missing.
     /// - Returns: nil when no file is named and none of the defaults exists.
+    /// - Throws: as `load`.
     package static func loadIfPresent(_ asked: String?) throws(ConfigurationError) -> Configuration? {
         asked == nil && !searchPath.contains { Files.exists($0) } ? nil : try load(asked)
     }
@@ -57,6 +60,8 @@ package struct Configuration: Sendable {
 
     /// Takes the values of a document, which replace those of earlier ones.
     /// - Parameter file: the document's name, for errors.
+    /// - Throws: `ConfigurationError` for a text that is no TOML, an unknown key or table, or a value that is not
+    ///   allowed.
     package mutating func merge(text: String, file: String) throws(ConfigurationError) {
         try merge(Array(text.utf8), file: file)
     }

@@ -4,8 +4,8 @@ import OCISpec
 
 /// Memory of the guest in place of a tmpfs or hugetlbfs of the host.
 ///
-/// Programs of several containers see each other's changes in it; in a file of the host that each maps by its own
-/// share they would not. It counts as the container's memory, or as its huge pages.
+/// Programs of several containers see each other's changes in it. In a file of the host that each maps by its own share
+/// they would not. It counts as the container's memory, or as its huge pages.
 extension GuestSpec {
     /// A file system of the guest in memory, for one or several containers of a sandbox.
     package struct Memory: Sendable, Equatable {
@@ -116,9 +116,9 @@ extension MemoryFileSystem {
 }
 
 extension Mount {
-    /// Whether memory of the host that is bound here moves into the guest's memory: a pod's volume in memory, or what
-    /// a manager has made for /dev/shm. Files in it stay where they are, except in huge pages: the guest has its own.
-    /// Directories alone are made by kubelet, for `subPath`.
+    /// Whether memory of the host that is bound here moves into the guest's memory. That is a pod's volume in memory,
+    /// or what a manager has made for /dev/shm. Files in it stay where they are, except in huge pages: the guest has
+    /// its own. Directories alone are made by kubelet, for `subPath`.
     package func movesToGuest(_ memory: MemoryFileSystem) -> Bool {
         if memory.isKubernetesVolume { return memory.content != .files || memory.pageSize != nil }
         guard memory.pageSize == nil else { return false }

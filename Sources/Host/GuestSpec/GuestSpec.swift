@@ -6,9 +6,9 @@ import Pod
 
 /// The part of a bundle's specification that goes to the guest, with host paths replaced by guest paths.
 ///
-/// Left out: hooks of the host, the network namespace (the VM is one), the host's processor numbers, and SELinux labels
-/// unless the guest is to apply them. The guest's own AppArmor profile replaces the managers' default ones. Requests
-/// that neither side can meet are refused. Everything else is kept.
+/// Left out: hooks of the host, the network namespace (the VM is one), and the host's processor numbers. So are SELinux
+/// labels, unless the guest is to apply them. The guest's own AppArmor profile replaces the managers' default ones.
+/// Requests that neither side can meet are refused. Everything else is kept.
 ///
 /// The order of the rewrites, from config.json to the process in the guest:
 /// 1. `Spec.load(bundle:)` makes paths absolute against the bundle.
@@ -70,6 +70,7 @@ package struct GuestSpec: Sendable {
     ///   - guestSELinux: labels go to the guest (`disable_guest_selinux` is false).
     ///   - guestSeccomp: filters of system calls go to the guest (`disable_guest_seccomp` is false).
     ///   - known: what the sandbox has of the host's memory file systems already.
+    /// - Throws: `SpecError` with the field that neither side can meet.
     package init(
         _ original: Spec, container: String, paths: SandboxPaths, rootDisk: DiskImage? = nil,
         joins: [String: String] = [:], guestSELinux: Bool = false, guestSeccomp: Bool = true,

@@ -38,7 +38,7 @@ package struct RootImage: Sendable, Equatable {
     ///   - isMappable: whether the hypervisor's user may open it again; otherwise it becomes a disk.
     ///   - type: the expected file system; empty: any.
     ///   - driver: a `Driver`; empty: persistent memory where the image's size allows it.
-    /// - Throws: for a file that is no image, or an image of another type than asked for.
+    /// - Throws: `SystemError` for a file that is no image, or an image of another type than asked for.
     package init(_ file: OpenFile, type: String, driver: String, isMappable: Bool = true) throws(SystemError) {
         func wrong(_ reason: String) -> SystemError {
             SystemError("use the image (\(reason))", file.path, errno: EINVAL)

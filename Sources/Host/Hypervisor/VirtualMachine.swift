@@ -27,13 +27,16 @@ package protocol VirtualMachine: AnyObject, Sendable {
     /// The machine's present size.
     var size: MachineSize { get }
     /// The threads of the host that run the machine's processors.
+    /// - Throws: `VMError` without an answer of the hypervisor.
     func processorThreads() async throws -> [Int32]
     /// Adds processors until there are `count`, at most the configured maximum; the guest has to bring them online.
     /// Removes those beyond `count` where `Capabilities.hotUnplug` has processors, but none that the machine booted with.
+    /// - Throws: `VMError` with the hypervisor's refusal of a new processor. One that the guest keeps is no error.
     func setProcessors(_ count: Int) async throws
     /// Brings the machine's memory to `mebibytes`, in whole blocks of the guest's, as far as its maximum allows.
     /// - Parameter block: the guest's unit of memory hot-plug, in MiB (/sys/devices/system/memory/block_size_bytes).
     /// - Returns: false when the guest had not accepted it in time; it may do so later.
+    /// - Throws: `VMError` with the hypervisor's refusal, or without a free slot for the memory.
     func setMemory(_ mebibytes: Int, block: Int) async throws -> Bool
 
     // MARK: Devices
@@ -41,23 +44,33 @@ package protocol VirtualMachine: AnyObject, Sendable {
     /// The reason why no further device of this kind can be added now, and the setting to change; nil where one can.
     func unavailableReason(for device: Capabilities.Device) -> String?
     /// - Returns: the disk's address in the guest.
+    /// - Throws: `VMError` with the hypervisor's refusal, or without a free port or unit.
     func add(_ disk: Disk) async throws -> Disk.Place
     /// - Parameter id: the disk's id. Returns when the guest has released it.
+    /// - Throws: `VMError` when the guest does not release it in time, or the hypervisor refuses.
     func removeDisk(_ id: String) async throws
     /// - Returns: the card's PCI path in the guest, in the format of Kata's agent.
+    /// - Throws: `VMError` with the hypervisor's refusal, or without a free port. `SystemError` when /dev/vhost-net
+    ///   can't be opened.
     func add(_ device: NetworkDevice) async throws -> String
     /// - Parameter id: the network device's id. Returns when the guest has released it.
+    /// - Throws: `VMError` when the guest does not release it in time, or the hypervisor refuses.
     func removeNetworkDevice(_ id: String) async throws
 
     // MARK: Snapshots (`Capabilities.hasSnapshots`)
 
     /// Writes all of the machine's state but its shared memory; the machine stands still from then on.
+    /// - Throws: `VMError` when it is not done within `limit`, or the hypervisor refuses.
     func saveState(to file: borrowing FileDescriptor, within limit: Duration) async throws
     /// Reads the state that `saveState` wrote; the machine stands still until `resume`.
+    /// - Throws: `VMError` when it is not done within `limit`, or the hypervisor refuses.
     func loadState(from file: borrowing FileDescriptor, within limit: Duration) async throws
     /// Adds the channel and the share of `configuration` to a machine that was made without them.
+    /// - Throws: `VMError` with the hypervisor's refusal, or without a free port. `SystemError` when a socket has no
+    ///   listener.
     func connect(_ configuration: VMConfiguration) async throws
     /// Lets the guest run.
+    /// - Throws: `VMError` with the hypervisor's refusal.
     func resume() async throws
     /// Removes the files that the machine made for itself, after its end.
     func removeFiles()

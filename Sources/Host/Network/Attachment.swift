@@ -21,6 +21,8 @@ package struct Attachment: Sendable {
     /// - Parameters:
     ///   - record: of this endpoint.
     ///   - resolver: a resolver in the namespace serves the guest, and needs the answers that are meant for it.
+    /// - Throws: `SystemError` of the tap, the macvtap or rtnetlink. `NetworkError` when another sandbox has the link's
+    ///   packets.
     package static func make(_ endpoint: NetworkPlan.Endpoint, _ record: Record, queues: Int, resolver: Bool) throws
         -> Attachment
     {
@@ -75,14 +77,15 @@ package struct Attachment: Sendable {
         let source: String
         let number: Int
         let hardwareAddress: String
-        /// Whether the link's ingress discipline is the attachment's, and goes with it; nil in a record of an earlier
-        /// version, which had no filters beside others'.
+        /// Whether the link's ingress discipline is the attachment's, and goes with it. It is nil in a record of an
+        /// earlier version, which had no filters beside others'.
         let ownsDiscipline: Bool?
         /// Index of the tap that the link's frames are redirected to; nil while it is not known.
         fileprivate(set) var tap: Int32?
 
         /// Reads the link in the calling thread's network namespace.
         /// - Parameter number: the attachment's number, unique in its sandbox.
+        /// - Throws: `SystemError` of rtnetlink.
         package init(_ endpoint: NetworkPlan.Endpoint, number: Int) throws {
             link = endpoint.link
             source = endpoint.source.rawValue
@@ -123,6 +126,7 @@ package struct Attachment: Sendable {
     }
 
     /// Lets the namespace's resolver receive its answers from now on.
+    /// - Throws: `SystemError` of rtnetlink.
     package func allowResolverReplies() throws {
         guard endpoint.source == .redirected else { return }
         try record.redirection(to: createdLink, NetlinkSocket()).allowResolverReplies()

@@ -17,7 +17,8 @@ package struct LinkSetting: Equatable, Sendable {
     }
 
     /// Sets the link up, in the calling thread's namespace. Raises it last, so that a watcher sees it complete.
-    /// - Throws: when there is no such link; then nothing has changed.
+    /// - Throws: `NetworkError` without such a link, for a link in use, and for a name that is taken: nothing has
+    ///   changed then. `SystemError` of rtnetlink, also half-way.
     package func apply() throws {
         let socket = try NetlinkSocket()
         let links = try socket.links()
@@ -49,6 +50,7 @@ package struct LinkSetting: Equatable, Sendable {
     /// Removes a link from the guest: the link stays in the namespace, down and without addresses.
     /// - Parameter name: the link's name; when it is empty, the hardware address selects the link.
     /// - Returns: the link's settings before the change.
+    /// - Throws: `NetworkError` without such a link, `SystemError` of rtnetlink.
     @discardableResult
     package static func release(_ name: String, _ hardwareAddress: HardwareAddress?) throws -> Link {
         let socket = try NetlinkSocket()

@@ -50,6 +50,8 @@ package final class NameResolver: Sendable {
         }
     }
 
+    /// Starts the resolver's thread in the namespace.
+    /// - Throws: `SystemError` when the thread or its descriptor can't be made.
     package init(
         _ address: String, _ port: UInt16, in namespace: NetworkNamespace, relay: StreamRelay, limits: LimitLog
     ) throws {
@@ -194,7 +196,7 @@ package final class NameResolver: Sendable {
     /// range.
     private static let ownPorts: ClosedRange<UInt16> = 0xf000...0xffff
 
-    /// Directs answers to the namespace. Its resolver asks others from the guest's own address, so their answers and
+    /// Directs answers to the namespace. Its resolver asks others from the guest's own address. So their answers and
     /// ARP must reach the namespace, although the link's packets go to the guest.
     /// - Parameter priority: the first of three.
     static func rules(tap: Int32, from priority: UInt16) -> [IngressRule] {

@@ -106,8 +106,8 @@ package struct NetworkPlan: Equatable, Sendable {
             .map { $0.withoutLabel(of: link.name) }
     }
 
-    /// Tells links whose frames are another link's of the namespace: a bridge's port, the link below a VLAN, one end of
-    /// a veth that has both ends there.
+    /// Tells links whose frames are another link's of the namespace. Such are a bridge's port, the link below a VLAN,
+    /// and one end of a veth that has both ends there.
     private static func inner(_ links: [Link]) -> (Link) -> Bool {
         let present = Set(links.map(\.index))
         // A veth's other end is not below it.

@@ -52,7 +52,7 @@ package struct NetworkSettings: Sendable, Equatable {
     private init() { (namespace, model, queues, vhost) = (.none, .none, 1, false) }
 
     /// - Parameter process: pid of the attach process, whose namespace the sandbox uses.
-    /// - Throws: for a namespace that is the host's or another container's.
+    /// - Throws: `SpecError` for a namespace that is the host's or another container's.
     package init(_ spec: Spec, process: Int32?, configuration: Configuration, host: Host, source: String)
         throws(SpecError)
     {
@@ -103,6 +103,7 @@ package struct NetworkSettings: Sendable, Equatable {
 
 extension NetworkSettings.Namespace {
     /// Opens or makes it; nil for none.
+    /// - Throws: `SystemError` when the namespace can't be opened or made.
     package func open() async throws -> NetworkNamespace? {
         switch self {
         case .none: nil

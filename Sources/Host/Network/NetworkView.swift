@@ -14,6 +14,7 @@ package struct NetworkView: Equatable, Sendable {
     ///
     /// Each kind needs its own request, and another process may change something in between. Reads again until two
     /// readings agree.
+    /// - Throws: `SystemError` of rtnetlink.
     package init(_ socket: NetlinkSocket) throws {
         var before = try Self.read(socket)
         for _ in 0..<Self.maxReadings {

@@ -207,6 +207,8 @@ package actor SandboxNetwork {
     // MARK: Names
 
     /// Lets the guest ask the namespace's own resolver.
+    /// - Throws: `SystemError` when the thread can't be started, the channel can't listen, or rtnetlink refuses a
+    ///   filter.
     package func relayNames(_ channel: any GuestChannel, _ relay: StreamRelay, limits: LimitLog) async throws {
         guard resolver == nil else { return }
         let resolver = try NameResolver(NameRelay.address, NameRelay.port, in: namespace, relay: relay, limits: limits)
@@ -220,7 +222,7 @@ package actor SandboxNetwork {
     // MARK: Changes
 
     /// Watches the namespace until `close`. Changes come in bursts: a link is made, named, addressed, raised.
-    /// - Throws: when the host can't start the thread.
+    /// - Throws: `SystemError` when the host can't start the thread.
     package func watch() throws(SystemError) {
         guard watcher == nil, !isClosed, let pipe = try? Pipe() else { return }
         guard let end = try? pipe.readEnd.duplicate().take() else { return }

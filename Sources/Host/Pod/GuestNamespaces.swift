@@ -21,6 +21,7 @@ package struct GuestNamespaces: Equatable, Sendable {
     /// - Parameters:
     ///   - joins: for each type of namespace to join, the container of the same sandbox that has it.
     ///   - source: the file to name in errors.
+    /// - Throws: `SpecError` for a namespace of the host that a container outside a pod asks for.
     package init(_ spec: Spec, joins: [String: String], source: String) throws(SpecError) {
         guard let given = spec.linux?.namespaces else { return }
         var kept: [OCISpec.Linux.Namespace] = []

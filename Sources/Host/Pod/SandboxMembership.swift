@@ -22,7 +22,7 @@ package struct SandboxMembership: Equatable, Sendable {
 
     /// Reads the sandbox's name from the annotations of a pod's container; the container's own name where they have
     /// none.
-    /// - Throws: for a name that is not a valid sandbox id.
+    /// - Throws: `SpecError` for a name that is not a valid sandbox id.
     package init(annotationsOf spec: Spec, id: String) throws(SpecError) {
         guard PodRole(spec) == .container, let sandbox = PodRole.sandboxID(in: spec.annotations ?? [:]) else {
             self.init(sandbox: id)
@@ -76,6 +76,7 @@ package struct SandboxMembership: Equatable, Sendable {
     /// - Parameters:
     ///   - containers: the containers of this runtime, without the new one.
     ///   - source: the file to name in errors.
+    /// - Throws: `SpecError` for a namespace of a container in another machine.
     package init(_ spec: Spec, id: String, containers: [Known], source: String) throws(SpecError) {
         var owners: [(index: Int, type: String, path: String, owner: Known)] = []
         for (index, namespace) in (spec.linux?.namespaces ?? []).enumerated() {
@@ -118,8 +119,8 @@ package struct SandboxMembership: Equatable, Sendable {
 }
 
 package enum NamespacePath {
-    /// Whether a path leads to a process's namespace, by its words or, where a manager keeps the namespace under a
-    /// path of its own, by its inode.
+    /// Whether a path leads to a process's namespace, by its words. Where a manager keeps the namespace under another
+    /// path, its inode tells.
     package static func leads(_ path: String, to process: Int32, _ type: String) -> Bool {
         if let named = self.process(of: path) { return named == process }
         var (given, own) = (stat(), stat())

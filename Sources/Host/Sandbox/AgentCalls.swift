@@ -68,6 +68,7 @@ extension Sandbox {
     func hasFeature(_ name: String) -> Bool { machine?.agentFeatures.contains(name) == true }
 
     /// Passes a call to the agent without decoding it.
+    /// - Throws: `SandboxError` (`wrongState`) for a sandbox that is not ready. `RPCError` of the call.
     package func ask(agent method: String, _ payload: [UInt8]) async throws -> [UInt8] {
         try await agent().client.call(
             AgentServiceClient.serviceName, method, payload: payload, timeout: Deadline.question.limit)

@@ -3,7 +3,7 @@ import Cleanup
 import SandboxCgroups
 
 /// The cgroup that a specification names for one container. It holds the container's process on the host, and limits
-/// nothing: the container's limits apply in the guest, and the machine is in the sandbox's cgroup.
+/// nothing. The container's limits apply in the guest, and the machine is in the sandbox's cgroup.
 struct ContainerCgroup: Undoable {
     static let kind = "containerGroup"
     let path: String

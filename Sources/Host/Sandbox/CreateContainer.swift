@@ -38,7 +38,7 @@ package struct ContainerRequest: Sendable {
 extension Sandbox {
     /// Reserves a container's name before it is created, even before a machine exists. From now on a manager may
     /// query it, wait for its end, and end it.
-    /// - Throws: where the name is in use.
+    /// - Throws: `SandboxError` (`alreadyExists`) where the name is in use.
     package func reserve(_ container: String, bundle: String, streams: StreamPaths) throws {
         guard containers[container] == nil else {
             throw SandboxError(.alreadyExists, "container \(container) exists already")
@@ -55,8 +55,9 @@ extension Sandbox {
     }
 
     /// Creates a container whose name is reserved; the caller releases the name when this fails.
-    /// - Throws: `SandboxError`; `SpecError` for a request that can't be met; `RPCError` with the agent's refusal;
-    ///   `HookError`.
+    /// - Throws: `SandboxError`, `SpecError` and `SocketForwardError` for a request that can't be met. `RPCError` with
+    ///   the agent's refusal. `HookError`. `SystemError` and `ShareError` of a path that can't be shared, or the first
+    ///   failure of the network.
     package func create(_ request: ContainerRequest) async throws {
         guard let record = containers[request.id], record.initial.ended == nil else {
             for made in request.made.reversed() { ledger.undo(made) }

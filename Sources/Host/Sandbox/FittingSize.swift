@@ -10,6 +10,7 @@ extension SandboxPlan {
 
     /// Refuses containers that don't fit beside the machine in the limit of its cgroup.
     /// - Parameter containersMiB: the memory that they may use together.
+    /// - Throws: `SandboxError` (`invalid`) with the missing MiB, when the limit is too low.
     package func checkFit(containersMiB: Int, in limit: Cgroup.Limit?) throws(SandboxError) {
         guard let limit else { return }
         let (given, wanted) = (Int(clamping: limit.value >> 20), containersMiB + need.totalMiB)

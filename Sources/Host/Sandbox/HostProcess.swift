@@ -121,6 +121,7 @@ extension Sandbox {
     package func pid(of container: String) -> Int32 { containers[container]?.hostProcess ?? pid }
 
     /// The pids of a container's processes on the host: none when it has ended.
+    /// - Throws: `SandboxError` (`notFound`) without such a container.
     package func pids(of container: String) throws -> [Int32] {
         try self.container(container).initial.ended == nil ? [pid(of: container)] : []
     }

@@ -5,8 +5,8 @@ import Streams
 
 /// Output that is still open after its process has ended.
 extension Sandbox {
-    /// The maximum of bytes that a guest may send after a container's end: a pipe of the largest size, the buffers of
-    /// two relays, and those of the channel.
+    /// The maximum of bytes that a guest may send after a container's end. They fill a pipe of the largest size, the
+    /// buffers of two relays, and those of the channel.
     private static let maxLateBytes = 4 << 20
 
     /// Closes the output of a container that has ended, when the guest keeps it open. A manager that reads to the end

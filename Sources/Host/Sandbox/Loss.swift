@@ -48,7 +48,7 @@ extension Sandbox {
     /// The reason why the kernel has killed a process of the sandbox for lack of memory on the host; nil when it has not.
     var lackOfHostMemory: String? { cgroups?.lackOfMemory }
 
-    /// Notes the reason for the loss of a container's program: the end of the connection to its guest may be noticed
+    /// Notes the reason for the loss of a container's program. The end of the connection to its guest may be noticed
     /// before that of the machine.
     func noteLackOfHostMemory(_ process: ContainerProcess) {
         if process.id.isEmpty, lackOfHostMemory != nil { process.noteOutOfMemory() }

@@ -6,8 +6,8 @@ import LinuxKernel
 struct MemoryVolumes: Sendable {
     private struct Volume: Sendable {
         let memory: GuestSpec.Memory
-        /// A copy of the host's mount, without a mount point: the kernel gives the device number to no other file
-        /// system meanwhile. nil where this process sees no such mount.
+        /// A copy of the host's mount, without a mount point. The kernel gives the device number to no other file
+        /// system meanwhile. It is nil where this process sees no such mount.
         let host: SharedDescriptor?
         var users = 0
     }

@@ -61,7 +61,7 @@ extension Sandbox {
 
     /// Waits until the guest's kernel kills in a container for lack of memory.
     /// - Returns: the container's id.
-    /// - Throws: when the guest is gone.
+    /// - Throws: `SandboxError` (`wrongState`) for a sandbox that is not ready. `RPCError` when the guest is gone.
     package func nextOutOfMemory() async throws -> String {
         while true {
             let container = try await agent().getOOMEvent(Grpc_GetOOMEventRequest(), timeout: nil).containerID

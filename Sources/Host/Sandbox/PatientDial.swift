@@ -1,4 +1,4 @@
-/// Waits for the guest's agent. Time in which the machine waited for a processor of the host does not count: on a busy
+/// Waits for the guest's agent. Time in which the machine waited for a processor of the host does not count. On a busy
 /// host a start takes longer, and does not fail.
 struct PatientDial {
     /// The guest's own time.

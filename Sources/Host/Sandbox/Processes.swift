@@ -9,7 +9,9 @@ import TTRPC
 
 extension Sandbox {
     /// Starts a created process.
-    /// - Throws: `SandboxError` in another state, `RPCError` with the agent's refusal, `HookError` of a poststart hook.
+    /// - Throws: `SandboxError` for a process that does not exist or is not in the state created. Also for a paused
+    ///   container, and for a sandbox that is not ready. `RPCError` with the agent's refusal. `HookError` of a
+    ///   poststart hook. The first failure of the network, or `SystemError` of a stream that can't be opened.
     package func start(container: String, exec: String = "") async throws {
         let record = try self.container(container)
         let process = try record.process(exec)
@@ -119,6 +121,8 @@ extension Sandbox {
 
     /// Adds a process to a created or running container; `start` runs it.
     /// - Parameter exec: its id, unique in the container.
+    /// - Throws: `SandboxError`: `notFound` without such a container, `alreadyExists` for an id in use, `wrongState`
+    ///   for a container that has ended or is paused.
     package func addExec(container: String, exec: String, process: OCISpec.Process, streams: StreamPaths) throws {
         let record = try self.container(container)
         guard record.processes[exec] == nil else {
@@ -136,12 +140,16 @@ extension Sandbox {
     }
 
     /// Waits for the end of a process.
+    /// - Throws: `SandboxError` (`notFound`) for a container or process that does not exist.
     package func wait(container: String, exec: String = "") async throws -> ContainerProcess.End {
         await (try self.container(container).process(exec)).waitForEnd()
     }
 
     /// Sends a signal to a process.
     /// - Parameter all: to all processes of the container.
+    /// - Throws: `SandboxError`: `notFound` for a process that does not exist or has ended, `wrongState` for a sandbox
+    ///   that is not ready. `RPCError`: the agent's refusal, `unavailable` without a machine, `deadlineExceeded`
+    ///   without an answer. A SIGKILL for the container that gets no answer ends the machine instead.
     package func signal(_ number: Int32, container: String, exec: String = "", all: Bool = false) async throws {
         let record = try self.container(container)
         let process = try record.process(exec)
@@ -191,6 +199,8 @@ extension Sandbox {
     }
 
     /// Sets the size of a process's terminal, in characters. Does nothing for a process without one.
+    /// - Throws: `SandboxError` (`notFound`) for a container or process that does not exist; `wrongState` for a sandbox
+    ///   that is not ready. `RPCError` with the agent's refusal, or `deadlineExceeded` without its answer.
     package func resize(container: String, exec: String, rows: UInt32, columns: UInt32) async throws {
         guard try self.container(container).process(exec).streams.terminal else { return }
         var request = Grpc_TtyWinResizeRequest()
@@ -203,6 +213,7 @@ extension Sandbox {
 
     /// Closes stdin. The relay still passes the bytes in the fifo, then meets the end of file. The manager's end is
     /// closed by now (containerd closes the fifo before it calls CloseIO).
+    /// - Throws: `SandboxError` (`notFound`) for a container or process that does not exist.
     package func closeInput(container: String, exec: String) throws {
         _ = try self.container(container).process(exec)
     }

@@ -99,6 +99,7 @@ package actor Sandbox {
     }
 
     /// Brings the guest's network to the present state of the network namespace.
+    /// - Throws: as `SandboxNetwork.reconcile()`.
     package func reconcileNetwork() async throws { try await network?.reconcile() }
 
     /// The links of the network namespace that the guest doesn't get, as entries for a list of its links.
@@ -117,6 +118,7 @@ package actor Sandbox {
     }
 
     /// The present state of a process.
+    /// - Throws: `SandboxError` (`notFound`) for a container or process that does not exist.
     package func report(container: String, exec: String = "") throws -> ProcessReport {
         let record = try self.container(container)
         let process = try record.process(exec)

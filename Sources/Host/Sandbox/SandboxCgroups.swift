@@ -113,8 +113,8 @@ extension Sandbox {
         }
     }
 
-    /// Says once, at the end, that the shim, virtiofsd or QEMU wanted more processes or threads than they may have: each
-    /// failed with an error of its own.
+    /// Says once, at the end, that the shim, virtiofsd or QEMU wanted more processes or threads than they may have.
+    /// Each failed with its own error.
     func noteRefusedTasks() {
         guard let cgroups, cgroups.helpers.hasRefusedTasks else { return }
         log.warning(

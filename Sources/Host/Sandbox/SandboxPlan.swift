@@ -67,7 +67,7 @@ package struct SandboxPlan: Sendable {
         /// The guest's root file system; nil: an initrd.
         package var image: RootImage?
 
-        /// - Throws: when the image's file is not an image.
+        /// - Throws: `SystemError` for an image that is none, or of another type than asked for.
         package init(
             _ configuration: Configuration, host: HostFacts, hypervisor: any Hypervisor, files: BootFiles? = nil
         ) throws {
@@ -77,6 +77,7 @@ package struct SandboxPlan: Sendable {
     }
 
     /// The part of a bundle's specification that goes to this sandbox's guest.
+    /// - Throws: `SpecError` with the field that the guest can't meet.
     package func guestSpec(
         _ spec: Spec, container: String, bundle: String, rootDisk: DiskImage? = nil, joins: [String: String] = [:],
         known: KnownMemory = KnownMemory()

@@ -7,6 +7,8 @@ import Pod
 
 extension Sandbox {
     /// Freezes all processes of a container.
+    /// - Throws: `SandboxError`: `notFound` without such a container, `wrongState` for one that has ended or is paused
+    ///   already. `RPCError` with the agent's refusal, or `deadlineExceeded` without its answer.
     package func pause(container: String) async throws {
         let record = try self.container(container)
         guard record.isAlive, !record.paused else {
@@ -20,6 +22,8 @@ extension Sandbox {
     }
 
     /// Lets a paused container run.
+    /// - Throws: `SandboxError`: `notFound` without such a container, `wrongState` for one that is not paused.
+    ///   `RPCError` with the agent's refusal, or `deadlineExceeded` without its answer.
     package func resume(container: String) async throws {
         let record = try self.container(container)
         guard record.paused else { throw SandboxError(.wrongState, "container \(container) is not paused") }
@@ -30,6 +34,8 @@ extension Sandbox {
     }
 
     /// Statistics of a container, as the agent measures them.
+    /// - Throws: `SandboxError` (`wrongState`) for a sandbox that is not ready. `RPCError` with the agent's refusal, or
+    ///   `deadlineExceeded` without its answer.
     package func stats(container: String) async throws -> Grpc_StatsContainerResponse {
         var request = Grpc_StatsContainerRequest()
         request.containerID = container
@@ -37,6 +43,10 @@ extension Sandbox {
     }
 
     /// Sets new limits of a running container.
+    /// - Throws: `SandboxError`: `notFound` without such a container, `invalid` for limits that the pod's cgroup or the
+    ///   host's processors don't allow. Also `host` when the machine can't grow. `SpecError` for a field that another
+    ///   agent's messages lack. `RPCError` with the agent's refusal, or `deadlineExceeded` without its answer. The
+    ///   record keeps the old limits then.
     package func update(container: String, resources: OCISpec.Linux.Resources) async throws {
         let record = try self.container(container)
         let (before, limits) = (record.demand, followedLimits)

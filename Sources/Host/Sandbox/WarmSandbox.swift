@@ -50,6 +50,8 @@ struct WarmMachine: MachineSource {
 extension Sandbox {
     /// Runs a first container without a user, and removes it: the first one takes host and guest several times as
     /// long.
+    /// - Throws: `SandboxError` (`guest`) for an agent without `specJSON`, or a program that does not end with status
+    ///   0. `SystemError` when the bundle can't be written. Errors of a container's creation, start and deletion.
     package func warmUp() async throws {
         guard machine?.agentFeatures.contains(AgentFeature.specJSON) == true else {
             throw SandboxError(.guest, "the guest's agent is another one: a machine with it can't be had ready")

@@ -5,6 +5,7 @@ import LinuxKernel
 /// Cgroups that dead sandboxes have left.
 package enum CgroupLeaks {
     /// Finds this host's leaks. Finds none in another pid namespace than the host's: cgroups in use look empty there.
+    /// - Throws: `SystemError` of a ledger that can't be read.
     package static func find() throws(SystemError) -> [Leak] {
         guard ProcessNamespace.seesAllProcesses else { return [] }
         return find(in: .current, besides: Set(try Ledger.recorded(CgroupCleanup.self).map(\.path)))

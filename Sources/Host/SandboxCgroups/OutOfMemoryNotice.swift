@@ -25,6 +25,8 @@ package enum OutOfMemoryNotice {
     /// Lets the host's kernel kill a process in the cgroup of an attach process. Blocks until it is dead. Does nothing
     /// where other processes live there.
     /// - Parameter process: the attach process.
+    /// - Throws: `SystemError` when the process can't be started or put into the cgroup, or the limit can't be set.
+    ///   ENOTSUP when the cgroup doesn't show its used memory.
     package static func give(besides process: Int32, _ hierarchies: Hierarchies = .current) throws(SystemError) {
         guard let group = group(of: process, hierarchies), group.processes == [process] else { return }
         // It reads an endless input into memory, up to a limit that is above the cgroup's.

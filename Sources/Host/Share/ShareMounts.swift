@@ -5,11 +5,17 @@ import LinuxKernel
 /// Makes the mounts of shared paths.
 package protocol ShareMounts: Sendable {
     /// Mounts the tree `mounts` at `exported`, read-only.
+    /// - Throws: `SystemError` of the mount.
     func export(_ mounts: String, at exported: String) throws
     /// Copies the mounts of a share's source.
     /// - Parameter process: the process in whose mount namespace the path is looked up; nil: this process.
+    /// - Throws: `SystemError` when the path or the namespace can't be opened, or the mounts can't be copied.
     func copy(_ share: GuestSpec.HostPathShare, seenBy process: Int32?) throws(SystemError) -> SourceCopy
+    /// Mounts a copy.
+    /// - Throws: `SystemError` of the mount.
     func attach(_ copy: borrowing SourceCopy, at target: String) throws
+    /// Mounts an overlay.
+    /// - Throws: `ShareError` with the layers, when the kernel refuses them.
     func overlay(_ options: MountOptions, at target: String) throws
 }
 
@@ -23,6 +29,7 @@ package struct SourceCopy: ~Copyable {
         let readOnly: Bool
         let recursive: Bool
 
+        /// - Throws: `SystemError` of fstat(2).
         package init(_ share: GuestSpec.HostPathShare, _ tree: borrowing FileDescriptor) throws(SystemError) {
             let facts = try tree.facts(share.source)
             (device, inode) = (UInt64(facts.st_dev), UInt64(facts.st_ino))

@@ -48,6 +48,7 @@ package struct SharedPaths: Sendable {
     package var devices: Set<UInt64> { Set(entries.keys.map(\.device)) }
 
     /// Makes the directory that the guest sees, and beside it the one in which the host mounts.
+    /// - Throws: `SystemError` when the ledger can't be written, or a directory or mount can't be made.
     package func export() throws {
         try ledger.add(.directory(path: paths.shareParent))
         try Files.makeDirectory(paths.shareParent)
@@ -59,6 +60,7 @@ package struct SharedPaths: Sendable {
 
     /// Shares a directory of the host for the sandbox's life, read-only.
     /// - Parameter name: in the share's root.
+    /// - Throws: `SystemError` when the directory can't be opened, the ledger written or the mount made.
     package func share(_ directory: String, as name: String) throws {
         let share = GuestSpec.HostPathShare(
             source: directory, mounted: paths.mounts + "/" + name, readOnly: true, recursive: false)
@@ -66,6 +68,8 @@ package struct SharedPaths: Sendable {
     }
 
     /// Shares a container's root file system.
+    /// - Throws: `SystemError` when the path can't be opened, the ledger written or the mount made. What was made
+    ///   before is in `use` then.
     package mutating func shareRoot(_ path: String, of container: String, seenBy process: Int32?, for use: inout Use)
         throws
     {
@@ -77,6 +81,8 @@ package struct SharedPaths: Sendable {
 
     /// Shares the host paths in a container's specification.
     /// - Returns: the specification with the real mount points of the shares.
+    /// - Throws: `SystemError` when a path can't be opened, the ledger written or a mount made. `ShareError` for an
+    ///   overlay that the kernel refuses. What was made before is in `use` then.
     package mutating func share(_ guest: GuestSpec, seenBy process: Int32?, for use: inout Use) throws -> GuestSpec {
         var places: [String: String] = [:]
         for share in guest.shares {

@@ -14,7 +14,7 @@ package enum HypervisorChoice {
 extension SandboxPlan.Basis {
     /// The machine's settings, as the configuration and this host give them.
     /// - Parameter files: the files that the guest boots from.
-    /// - Throws: for an image that is none.
+    /// - Throws: `SystemError` for an image that is none, or of another type than asked for.
     package init(_ configuration: Configuration, files: BootFiles) throws {
         var host = HostFacts.current
         if configuration[Keys.guestChannel] == "vhost-vsock" { host.chooseFreeVsockNumber() }

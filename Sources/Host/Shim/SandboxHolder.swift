@@ -46,6 +46,8 @@ package final class SandboxHolder: Sendable {
     /// Holds a sandbox that runs already.
     func hold(_ sandbox: Sandbox) { held.withLock { $0 = sandbox } }
 
+    /// The sandbox that a container has made.
+    /// - Throws: `SandboxError` (`notFound`) before the first container, and after a failed boot.
     package func current() throws(SandboxError) -> Sandbox {
         guard let sandbox = held.withLock({ $0 }) else {
             throw SandboxError(.notFound, "sandbox \(identifier) has no virtual machine yet")

@@ -7,6 +7,8 @@ import SwiftProtobuf
 
 /// `delete`: cleans up after a dead or hung shim, and reports an exit status to containerd.
 package enum ShimDelete {
+    /// Cleans up, then writes the answer to standard output.
+    /// - Throws: `SystemError` when the answer can't be written. A failure of the cleanup is not thrown.
     package static func run(_ flags: ShimFlags) throws {
         if flags.socket.isEmpty {
             cleanUpDetached(flags, socket(flags))

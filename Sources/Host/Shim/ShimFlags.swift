@@ -32,6 +32,9 @@ package struct ShimFlags: Equatable, Sendable {
         }
     }
 
+    /// Reads the words after the program's name.
+    /// - Throws: `UsageError` for an unknown flag or action, a flag without its value, or an id that is missing or not
+    ///   valid.
     package init(_ arguments: [String]) throws(UsageError) {
         var rest = arguments[...]
         while let word = rest.popFirst() {

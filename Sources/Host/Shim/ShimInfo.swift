@@ -12,6 +12,7 @@ package enum ShimInfo {
 
     /// Reads the runtime options from standard input.
     /// - Returns: the bytes for standard output.
+    /// - Throws: `UsageError` when standard input holds something else.
     package static func run() throws -> [UInt8] { try answer(StartParameters.readInput()) }
 
     /// - Parameter input: the runtime options of the manager's configuration, or nothing.

@@ -19,6 +19,9 @@ package enum ShimServer {
     /// Variable of the environment: the resource limits of the manager, from which the server's own differ.
     static let limitsVariable = "KATA_CALLER_LIMITS"
 
+    /// Serves with the sandbox's ledger, which `start` began.
+    /// - Throws: `SystemError` when the process can't drop capabilities, or make its mount namespace or threads.
+    ///   `LedgerError` or `SystemError` without a usable ledger. NIO's error of the listening socket.
     package static func run(_ flags: ShimFlags) throws {
         try begin(flags.id)
         let ledger = try Ledger.resume(in: SandboxPaths(sandbox: flags.id).machine)

@@ -10,6 +10,9 @@ import Sandbox
 /// `start`: makes the socket, starts a serving process, and tells the manager the socket's address.
 package enum ShimStart {
     /// - Parameter tell: takes the bytes for standard output. Where it fails the manager has gone, and the new shim ends.
+    /// - Throws: `UsageError` for wrong input, or when a shim of this name serves already. `SystemError` without enough
+    ///   descriptors or threads, or when the socket or process can't be made. `LedgerError` when a living sandbox has
+    ///   the name. `SpecError` and `ConfigurationError` of the files read; errors of `tell`.
     package static func run(_ flags: ShimFlags, tell: ([UInt8]) throws -> Void) throws {
         // Checked here, where an error reaches the manager.
         try raiseDescriptorLimit(atLeast: ShimServer.descriptors)

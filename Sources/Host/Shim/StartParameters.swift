@@ -18,6 +18,8 @@ package struct StartParameters: Equatable, Sendable {
     package var answersBootstrap = false
 
     /// - Parameter bytes: all of standard input.
+    /// - Throws: `UsageError` for bytes that are neither message, runtime options that can't be decoded, and a relative
+    ///   `socket_dir`.
     package init(_ bytes: [UInt8], flags: ShimFlags) throws(UsageError) {
         debug = flags.debug
         guard !bytes.isEmpty else { return }

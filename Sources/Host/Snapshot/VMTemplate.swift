@@ -12,7 +12,7 @@ import protocol NIOCore.EventLoop
 /// A VM template: a machine that was booted once, without any sandbox's share or channel, and saved. Clones start
 /// from it.
 ///
-/// Its directory holds the memory, the rest of the state, and a fingerprint. vhost-user devices are not migratable: a
+/// Its directory holds the memory, the rest of the state, and a fingerprint. A vhost-user device is not migratable: a
 /// clone gets its own before it resumes.
 package struct VMTemplate: Sendable {
     package let directory: String
@@ -76,8 +76,8 @@ package struct VMTemplate: Sendable {
 
     /// Boots a machine, waits until its agent is ready, and saves it. An older template in the directory is replaced in
     /// one step at the end.
-    /// - Throws: when the directory holds something else, or the machine does not boot within `limit` or can't be
-    ///   saved.
+    /// - Throws: `SystemError`: EEXIST when the directory holds something else, or of a file that can't be written.
+    ///   `VMError` when the machine ends, is not ready within `limit` or can't be saved.
     package func make(version: String, within limit: Duration, on loop: any EventLoop) async throws {
         guard !Files.exists(directory) || Self.isTemplate(directory) else {
             throw SystemError("make a template in (it holds something else)", directory, errno: EEXIST)
@@ -135,6 +135,7 @@ package struct VMTemplate: Sendable {
     private static let consolePause = Duration.milliseconds(20)
 
     /// Removes the directory, if it is a template's.
+    /// - Throws: `SystemError` (EPERM) when the directory holds something else.
     package func remove() throws {
         guard Files.exists(directory) else { return }
         guard Self.isTemplate(directory) else {
@@ -156,6 +157,8 @@ package struct VMTemplate: Sendable {
 
     /// Opens an empty file of the memory's size; `fill` copies the contents later. The hypervisor may have it before:
     /// it can't shorten the file, and the channel's device accepts no other memory.
+    /// - Throws: `SystemError` when the template's memory can't be opened (EPERM: others may write it), or the file
+    ///   can't be made.
     package func emptyMemory() throws(SystemError) -> SharedDescriptor {
         let source = try FileOwner.open(memory)
         var facts = stat()
@@ -165,6 +168,7 @@ package struct VMTemplate: Sendable {
     }
 
     /// Copies the pages that are not holes. Blocks.
+    /// - Throws: `SystemError` when the memory can't be opened or copied; EIO when it became shorter meanwhile.
     package func fill(_ copy: SharedDescriptor) throws(SystemError) {
         let source = try FileOwner.open(memory)
         var end: off_t = 0
@@ -186,12 +190,16 @@ package struct VMTemplate: Sendable {
     }
 
     /// Loads the rest of the template's state into a clone that has its memory.
+    /// - Throws: `SystemError` when the state can't be opened (EPERM: others may write it). `VMError` when the clone
+    ///   does not load it in time.
     package func restore(_ clone: any VirtualMachine) async throws {
         let state = try FileOwner.open(state)
         try await clone.loadState(from: state, within: Deadline.saving.limit)
     }
 
     /// Connects a clone to its own channel and share, and resumes it.
+    /// - Throws: `VMError` with the hypervisor's refusal. `SystemError` when a socket of the channel or the share has
+    ///   no listener.
     package func resume(_ clone: any VirtualMachine, as machine: VMConfiguration) async throws {
         try await clone.connect(machine)
         try await clone.resume()

@@ -25,6 +25,9 @@ package final class HostSocket: Sendable {
     /// Owner and mode, as an agent's storage has them.
     package let options: [String]
 
+    /// Opens a socket of the host, and learns its type.
+    /// - Throws: `SystemError` when it can't be opened, ENOTSOCK for another file. `SocketForwardError` for a socket of
+    ///   another type than stream.
     package init(_ path: String, for identities: ContainerIdentities, greeter: SocketGreeter) throws {
         (self.path, self.identities, self.greeter) = (path, identities, greeter)
         file = try FileDescriptor.open(path, Int32(clx_open_path))

@@ -34,6 +34,8 @@ package final class SocketGreeter: Sendable {
     let relay: StreamRelay
     let limits: LimitLog
 
+    /// Starts the thread.
+    /// - Throws: `SystemError` when the thread or its descriptor can't be made.
     package init(relay: StreamRelay, limits: LimitLog) throws(SystemError) {
         (self.relay, self.limits) = (relay, limits)
         inbox = try Inbox()

@@ -7,6 +7,7 @@ package enum HostStream {
     /// Opens the manager's end of an output stream. A named fifo is opened for both directions: a reader that restarts
     /// (containerd, a log driver) sees no end of file then (fifo(7)). A pipe that another process holds is opened for
     /// writing alone: its end must be seen.
+    /// - Throws: `SystemError` when the path can't be opened, or the process that holds the file has ended.
     package static func openOutput(_ address: String) throws(SystemError) -> FileDescriptor {
         let path = address.hasPrefix("file://") ? String(address.dropFirst(7)) : address
         var status = stat()
@@ -24,6 +25,7 @@ package enum HostStream {
     }
 
     /// Opens the manager's end of stdin; without blocking, even while no writer is there yet.
+    /// - Throws: `SystemError` when the path can't be opened, or the process that holds the file has ended.
     package static func openInput(_ path: String) throws(SystemError) -> FileDescriptor {
         var status = stat()
         // SAFETY: stat(2) reads the path and fills the whole structure.

@@ -23,6 +23,7 @@ package final class ReservedStreams {
     package init(_ channel: any GuestChannel) { self.channel = channel }
 
     /// Listens for one connection. `join` receives the manager's end and the guest's.
+    /// - Throws: errors of `GuestChannel.listen`. The descriptor stays reserved until `cancel` then.
     package func reserve(
         _ port: UInt32, _ descriptor: consuming FileDescriptor,
         _ join: @escaping @Sendable (consuming FileDescriptor, consuming FileDescriptor) -> Void

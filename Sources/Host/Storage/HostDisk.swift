@@ -16,6 +16,7 @@ package struct HostDisk: Sendable {
     }
 
     /// The path of the block device with these numbers (sysfs, /sys/dev/block).
+    /// - Throws: `SystemError` (ENODEV) when the host has no such device.
     package static func path(major: Int64, minor: Int64) throws(SystemError) -> String {
         let object = "block device \(major):\(minor)"
         guard let text = try? Files.readText("/sys/dev/block/\(major):\(minor)/uevent"),
@@ -25,6 +26,7 @@ package struct HostDisk: Sendable {
     }
 
     /// Opens a disk. A device that can't be written is opened read-only, whatever is asked.
+    /// - Throws: `SystemError` when the path can't be opened; ENOTBLK for anything but a block device or a file.
     package init(path: String, readOnly: Bool) throws(SystemError) {
         try self.init(FoundFile(path), readOnly: readOnly)
     }

@@ -2,8 +2,8 @@
 
 #include <stddef.h>
 
-/// Turns the calling process, a fresh copy of its parent, into one that executes no program: it has a few pages of
-/// memory and writes the number of each signal that it gets to `report`, a byte each. It ends when that fails.
+/// Turns the calling process, a fresh copy of its parent, into one that executes no program. It has a few pages of
+/// memory. It writes the number of each signal that it gets to `report`, a byte each. It ends when that fails.
 ///
 /// A program would need a file, which is a file in memory or one more to install; and a copy would keep its parent's
 /// memory.

@@ -2,7 +2,8 @@ import CLinux
 import Glibc
 
 /// A program of the kernel that gives a listening socket all connections to the loopback addresses of its network
-/// namespace, whatever their port (BPF_PROG_TYPE_SK_LOOKUP, Documentation/bpf/prog_sk_lookup.rst; Linux 5.9).
+/// namespace, whatever their port. Its type is BPF_PROG_TYPE_SK_LOOKUP (Documentation/bpf/prog_sk_lookup.rst; Linux
+/// 5.9).
 package enum LoopbackRedirection {
     /// Redirects connections to 127.0.0.1 and ::1 of the calling thread's network namespace.
     /// - Returns: a descriptor; the redirection ends when it is closed.

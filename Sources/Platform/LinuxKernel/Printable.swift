@@ -1,8 +1,8 @@
 extension StringProtocol {
     /// Makes text of a guest or another process safe for a terminal, a log line or an error message.
     ///
-    /// Replaces each character by a space that controls a terminal (ECMA-48: C0, DEL and C1), ends a line, or changes
-    /// the direction of text (Unicode, UAX #9).
+    /// Replaces by a space each character that controls a terminal (ECMA-48: C0, DEL and C1) or ends a line. Also those
+    /// that change the direction of text (Unicode, UAX #9).
     /// - Parameters:
     ///   - limit: maximum size in bytes of UTF-8; longer text is cut and ends with "…".
     ///   - keepsLines: keeps line feeds and tabs, for output of several lines.

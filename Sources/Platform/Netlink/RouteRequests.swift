@@ -3,12 +3,15 @@ import LinuxKernel
 
 /// Addresses, routes, rules and neighbours.
 extension NetlinkSocket {
+    /// The addresses of all links.
+    /// - Throws: `SystemError` with the kernel's errno.
     package func addresses() throws(SystemError) -> [LinkAddress] {
         try dump(MessageType.getAddress, header: LinkAddress.headerSize, "addresses", of: MessageType.newAddress)
             .compactMap { LinkAddress($0.payload) }
     }
 
     /// The routes of all tables. Those that name next hop objects have the objects' next hops.
+    /// - Throws: `SystemError` with the kernel's errno.
     package func routes() throws(SystemError) -> [Route] {
         let routes = try dump(MessageType.getRoute, header: Route.headerSize, "routes", of: MessageType.newRoute)
             .compactMap { Route($0.payload) }
@@ -22,6 +25,7 @@ extension NetlinkSocket {
     }
 
     /// The rules of IPv4 and IPv6. A kernel without rules has none.
+    /// - Throws: `SystemError` with the kernel's errno, except EOPNOTSUPP and EAFNOSUPPORT.
     package func rules() throws(SystemError) -> [Rule] {
         do {
             return try dump(MessageType.getRule, header: Rule.headerSize, "rules", of: MessageType.newRule)
@@ -33,6 +37,7 @@ extension NetlinkSocket {
     }
 
     /// The entries of the neighbour tables, learned ones too, and the proxy entries.
+    /// - Throws: `SystemError` with the kernel's errno.
     package func neighbors() throws(SystemError) -> [Neighbor] {
         let entries = try dump(
             MessageType.getNeighbor, header: Neighbor.headerSize, "neighbours", of: MessageType.newNeighbor)
@@ -41,12 +46,23 @@ extension NetlinkSocket {
         return (entries + proxies).compactMap { Neighbor($0.payload) }
     }
 
+    /// Adds an address, or replaces one that the link has.
+    /// - Throws: `SystemError` with the kernel's errno, such as ENODEV without the link.
     package func add(_ address: LinkAddress) throws(SystemError) { try perform(.add(address)) }
+    /// Deletes an address.
+    /// - Throws: `SystemError` with the kernel's errno; EADDRNOTAVAIL for an address that the link doesn't have.
     package func delete(_ address: LinkAddress) throws(SystemError) { try perform(.delete(address)) }
     /// Adds a route, or replaces one with the same key.
+    /// - Throws: `SystemError` with the kernel's errno; ENETUNREACH for a gateway that no route reaches.
     package func add(_ route: Route) throws(SystemError) { try perform(.replace(route)) }
+    /// Deletes a route.
+    /// - Throws: `SystemError` with the kernel's errno; ESRCH for a route that is not there.
     package func delete(_ route: Route) throws(SystemError) { try perform(.delete(route)) }
+    /// Adds a rule.
+    /// - Throws: `SystemError` with the kernel's errno; EEXIST for a rule that is there.
     package func add(_ rule: Rule) throws(SystemError) { try perform(.add(rule)) }
+    /// Adds an entry, or replaces one with the same address.
+    /// - Throws: `SystemError` with the kernel's errno, such as ENODEV without the link.
     package func add(_ neighbor: Neighbor) throws(SystemError) { try perform(.add(neighbor)) }
 }
 

@@ -1,7 +1,7 @@
 import LinuxKernel
 
-/// A rule for packets that arrive at a link, before the network stack sees them: a u32 filter of the link's ingress
-/// queueing discipline (tc(8), tc-u32(8), tc-mirred(8)).
+/// A rule for packets that arrive at a link, before the network stack sees them. It is a u32 filter of the link's
+/// ingress queueing discipline (tc(8), tc-u32(8), tc-mirred(8)).
 package struct IngressRule: Equatable, Sendable {
     package enum Action: Equatable, Sendable {
         /// Sends the packet out on another link; the network stack doesn't get it.

@@ -193,11 +193,11 @@ package final class StreamRelay: Sendable {
     private static let maxBytes = 64 << 10
     private static let maxTotalBytes = 8 << 20
 
-    /// The number of bytes that a stream reads at once, which may wait for its reader: 64 KiB with up to 128 streams,
-    /// then less, at least 1 KiB.
+    /// The number of bytes that a stream reads at once, which may wait for its reader. It is 64 KiB with up to 128
+    /// streams, then less, at least 1 KiB.
     ///
-    /// A waiting stream keeps its bytes when more streams come, so the nth largest has at most 8 MiB ÷ n. 8192 streams
-    /// have at most 8 MiB × (1 + ln(8192 ÷ 128)), which is 42 MiB.
+    /// A waiting stream keeps its bytes when more streams come, so the nth largest has at most 8 MiB ÷ n. All 8192
+    /// streams have at most 8 MiB × (1 + ln(8192 ÷ 128)), which is 42 MiB.
     static func share(among streams: Int) -> Int {
         max(1 << 10, min(maxBytes, maxTotalBytes / max(1, streams)))
     }

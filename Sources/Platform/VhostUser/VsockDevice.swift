@@ -61,8 +61,8 @@ package final class VsockDevice: Sendable {
         }
     }
 
-    /// Opens a stream to a port of the guest. Waits until the guest listens: repeats a refused request every 20 ms, and
-    /// at once when the guest opens a stream to the host, as the agent does when it is up.
+    /// Opens a stream to a port of the guest. Waits until the guest listens: repeats a refused request every 20 ms.
+    /// Repeats it at once when the guest opens a stream to the host, as the agent does when it is up.
     /// - Returns: a non-blocking socket, which the caller owns.
     /// - Throws: `VsockError`.
     package func dial(port: UInt32, timeout: Duration) async throws -> Int32 {

@@ -35,7 +35,7 @@ extension Service {
     /// Sends SIGKILL instead of SIGTERM to a first process that doesn't handle SIGTERM.
     ///
     /// The kernel delivers no signal to the first process of a pid namespace whose default action would end it
-    /// (pid_namespaces(7)): a stop would last until the manager's own timeout.
+    /// (pid_namespaces(7)). A stop would last until the manager's own timeout.
     private static func signal(_ process: GuestProcess, of container: GuestContainer, _ signal: Int32) throws {
         let isIgnored = process === container.initial && signal == SIGTERM && !process.handles(signal)
         try process.signal(isIgnored ? SIGKILL : signal)

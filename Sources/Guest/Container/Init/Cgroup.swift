@@ -99,7 +99,7 @@ package struct Cgroup: Sendable {
     /// The cgroup for a further process of the container.
     ///
     /// A container that has passed its controllers down (systemd does) holds no process itself any more (cgroups(7),
-    /// "no internal processes"): then the process joins the cgroup of the container's first process.
+    /// "no internal processes"). Then the process joins the cgroup of the container's first process.
     package func cgroupForExec(of first: Int32) -> Cgroup {
         guard !text("cgroup.subtree_control").allSatisfy(\.isWhitespace) else { return self }
         let unified = "0::/"

@@ -169,7 +169,7 @@ struct MountStep {
 }
 
 extension MountPlan {
-    /// The file system's options. As under runc, a tmpfs without a mode gets that of the directory it covers: the
+    /// The file system's options. As under runc, a tmpfs without a mode gets that of the directory it covers. The
     /// default would open a directory of mode 0700 to everybody.
     /// - Parameter permissions: of the directory; nil when there was none.
     func data(over permissions: UInt32?) -> String {

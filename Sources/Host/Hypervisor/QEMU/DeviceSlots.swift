@@ -21,8 +21,8 @@ struct DeviceSlots: Sendable, Equatable {
         return "port\(free)"
     }
 
-    /// The address of the device in a port: its slot on the root bus, then the only one behind it, in the format of
-    /// Kata's agent.
+    /// The address of the device in a port, in the format of Kata's agent. It is the slot on the root bus, then the
+    /// only one behind it.
     static func pciPath(of port: String) -> String {
         let slot = firstSlot + (Int(port.drop { !$0.isNumber }) ?? 0)
         return (slot < 16 ? "0" : "") + String(slot, radix: 16) + "/00"

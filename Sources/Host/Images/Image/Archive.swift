@@ -11,6 +11,7 @@ package struct Archive: Sendable {
     package init() {}
 
     /// Adds a whole tree in its order.
+    /// - Throws: `SystemError` for a file of the host that can't be read, or is longer than 1 GiB.
     package init(_ tree: FileTree) throws {
         for (path, node) in tree.nodes {
             switch node {

@@ -15,6 +15,8 @@ package struct DebianImage: Sendable {
     package init(_ image: GuestImage) { self.image = image }
 
     /// - Parameter progress: called with a text at each step.
+    /// - Throws: `ImageError` without root's rights, for a base without systemd, and for a program that is missing or
+    ///   fails. `SystemError` for a file that can't be read or written.
     package func disk(_ format: DiskImage.Format, output: String, progress: (String) -> Void) throws {
         guard getuid() == 0 else {
             throw ImageError(

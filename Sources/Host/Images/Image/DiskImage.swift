@@ -92,6 +92,8 @@ package enum DiskImage {
 
 extension GuestImage {
     /// Writes a root file system with the agent as process 1.
+    /// - Throws: `ImageError` for a program that is missing or fails. `SystemError` for a file that can't be read or
+    ///   written.
     package func disk(_ format: DiskImage.Format, output: String) throws {
         let staging = output + ".files"
         Files.removeTree(staging)

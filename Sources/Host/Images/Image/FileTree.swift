@@ -37,6 +37,7 @@ package struct FileTree: Sendable {
     }
 
     /// Adds a file, a link or a whole directory of the host.
+    /// - Throws: `SystemError` when the source can't be looked at, `ImageError` for a device, fifo or socket.
     package mutating func add(copyOf source: String, at path: String) throws {
         var status = stat()
         // SAFETY: lstat(2) reads the path and fills the whole structure.

@@ -19,6 +19,8 @@ package struct GuestImage: Sendable {
     package init(agent: String) { self.agent = agent }
 
     /// Makes a cpio archive with the agent as /init, the smallest guest. The same inputs give the same bytes.
+    /// - Throws: `ImageError` when the guest's first process is systemd. `SystemError` for a file of the host that
+    ///   can't be read.
     package func initrd() throws -> [UInt8] {
         guard initial == .agent else {
             throw ImageError(

@@ -35,6 +35,8 @@ package struct KernelBuild: Sendable, Equatable {
         return (own + extra.flatMap { $0.split(separator: "\n").map(String.init) }).joined(separator: "\n") + "\n"
     }
 
+    /// The first line of `gcc --version`.
+    /// - Throws: `ImageError` when gcc is missing or fails.
     package static func installedCompiler() throws -> String {
         let words = try Program("/usr/bin/gcc", ["--version"]).run("ask the compiler for its version")
         return words.split(separator: "\n").first.map(String.init) ?? ""
@@ -84,6 +86,8 @@ package struct KernelBuild: Sendable, Equatable {
     ///   - archive: the .deb of the package.
     ///   - progress: called with a text at each step.
     /// - Returns: the kernel's directory.
+    /// - Throws: `ImageError` for an archive without sources, options that the kernel doesn't take, and a program that
+    ///   is missing or fails. `SystemError` for a file that can't be read or written.
     package func run(
         archive: String, work: String, cache: String, jobs: Int, progress: (String) -> Void
     ) throws -> String {

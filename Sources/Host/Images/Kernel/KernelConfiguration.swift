@@ -13,6 +13,8 @@ package struct KernelConfiguration: Sendable, Equatable {
     }
 
     /// Reads a .config, or a kernel image (ELF or bzImage) that was built with CONFIG_IKCONFIG.
+    /// - Throws: `SystemError` for a file that can't be read. `ImageError` for a kernel without CONFIG_IKCONFIG, and
+    ///   for a file that is neither.
     package init(file: String) throws {
         let bytes = try Files.read(file, limit: 512 << 20)
         do { try self.init(bytes) } catch let error as ImageError { throw ImageError("\(file): \(error)") }

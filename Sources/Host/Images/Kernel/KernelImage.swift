@@ -7,6 +7,8 @@ package enum KernelImage {
     }
 
     /// - Returns: an ELF file; the input itself when it is one.
+    /// - Throws: `ImageError` for another file, an unknown compression, and a payload that is damaged or holds no ELF
+    ///   file. Also when the program that unpacks it is missing.
     package static func unpack(_ image: [UInt8]) throws -> [UInt8] {
         if isELF(image) { return image }
         guard isKernel(image) else {

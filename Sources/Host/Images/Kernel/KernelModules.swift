@@ -18,6 +18,7 @@ package struct KernelModules {
     private let builtIn: Set<String>
 
     /// - Parameter directory: /lib/modules/<version> of an unpacked package.
+    /// - Throws: `ImageError` for a directory without modules.
     package init(directory: String) throws(ImageError) {
         self.directory = directory
         var files: [String: String] = [:]
@@ -39,6 +40,8 @@ package struct KernelModules {
     }
 
     /// The files of `names` and of their dependencies, each after the modules that it needs.
+    /// - Throws: `ImageError` for a module that is neither there nor built in. `SystemError` for a file that can't be
+    ///   read.
     package func resolve(_ names: [String]) throws -> [(name: String, content: [UInt8])] {
         var result: [(name: String, content: [UInt8])] = []
         var seen: Set<String> = []

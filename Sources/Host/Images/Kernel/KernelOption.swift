@@ -29,7 +29,7 @@ package struct KernelOption: Sendable, Equatable {
     }()
 
     /// Parses the text of guest.config.
-    /// - Throws: for a line without rank and reason, and for a duplicate name.
+    /// - Throws: `ImageError` for a line without rank and reason, and for a duplicate name.
     package static func parse(_ text: String, file: String) throws(ImageError) -> [KernelOption] {
         var options: [KernelOption] = []
         var names: Set<String> = []

@@ -1,5 +1,5 @@
-/// A patch for the distribution's sources, which is part of this program: a file in patches/ in the format of patch(1),
-/// which begins with its reason.
+/// A patch for the distribution's sources, which is part of this program. It is a file in patches/ in the format of
+/// patch(1), which begins with its reason.
 package struct KernelPatch: Sendable, Equatable {
     package let name: String
     package let text: String

@@ -48,6 +48,8 @@ package final class CacheServer {
     /// - Parameters:
     ///   - shim: path of containerd-shim-kata-v2.
     ///   - stopSignal: readable when the server is to end.
+    /// - Throws: `ConfigurationError` or `SystemError` for files that can't be used. `CacheError` when another server
+    ///   answers already, or nothing can listen at the endpoint.
     package init(_ configuration: Configuration, path: String?, shim: String, stopSignal: SharedDescriptor) throws {
         self.configuration = configuration
         (self.path, self.shim, self.stopSignal) = (path, shim, stopSignal)
@@ -66,7 +68,7 @@ package final class CacheServer {
 
     /// Serves until `stopSignal` is readable or a client sends `quit`.
     /// - Parameter full: called once, when the configured number of machines is ready.
-    /// - Throws: when the first machine can't be made.
+    /// - Throws: `CacheError` when the first machine can't be made, `SystemError` when its process can't.
     package func run(full: () -> Void) throws {
         defer { end() }
         while true {

@@ -24,6 +24,10 @@ package enum CachedShim {
         let log: SharedDescriptor
     }
 
+    /// Boots a machine, waits for a sandbox, and serves it until Shutdown.
+    /// - Throws: `SystemError` or `LedgerError` before its ledger has begun. Then `ConfigurationError`, `SandboxError`
+    ///   of the boot, `CacheError` when the machine ends while it waits, or an error of the takeover. The server gets
+    ///   the reason for each of these, and the ledger ends.
     package static func run(_ flags: ShimFlags) throws {
         // Lowers the priority first: threads and children inherit it.
         let priority = getpriority(Int32(PRIO_PROCESS.rawValue), 0)

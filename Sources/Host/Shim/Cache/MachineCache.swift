@@ -71,12 +71,15 @@ package enum MachineCache {
     }
 
     /// The server's pid, and its warm VMs.
+    /// - Throws: `CacheError` when no server answers in time, or another user listens there. `SystemError` of the
+    ///   request.
     package static func status(at endpoint: String) throws -> (server: Int32, machines: [CachedMachine]) {
         let answer = try ask(.status, at: endpoint, within: Deadline.cacheAnswer.limit)
         return (answer.process, answer.machines)
     }
 
     /// Ends the server and its warm VMs; returns when it is gone.
+    /// - Throws: as `status(at:)`.
     package static func quit(at endpoint: String) throws {
         _ = try ask(.quit, at: endpoint, within: Deadline.cacheEnd.limit)
     }

@@ -3,6 +3,8 @@ import ShimAPI
 import TTRPC
 
 extension ContainerdTasks {
+    /// Answers with the pids of the shim and of the container.
+    /// - Throws: nothing. Before the first container the answer lacks its pid.
     package func connect(_ request: Containerd_Task_V2_ConnectRequest, _ context: CallContext) async throws
         -> Containerd_Task_V2_ConnectResponse
     {

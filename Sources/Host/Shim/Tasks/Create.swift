@@ -8,6 +8,10 @@ import Stdio
 import TTRPC
 
 extension ContainerdTasks {
+    /// Creates a container, in a new machine if it is the sandbox's first.
+    /// - Throws: `RPCError`: `invalidArgument` for an id, bundle or specification that can't be met, `alreadyExists`
+    ///   for an id in use. `failedPrecondition` when the attach process has ended, `unknown` for a configuration,
+    ///   machine or hook that fails. The agent's own code for its refusal.
     package func create(_ request: Containerd_Task_V2_CreateTaskRequest, _ context: CallContext) async throws
         -> Containerd_Task_V2_CreateTaskResponse
     {

@@ -3,6 +3,9 @@ import SwiftProtobuf
 import TTRPC
 
 extension ContainerdTasks {
+    /// Deletes a process that has ended or was never started.
+    /// - Throws: `RPCError`: `notFound` for a sandbox, container or process that does not exist, `failedPrecondition`
+    ///   for one that runs.
     package func delete(_ request: Containerd_Task_V2_DeleteRequest, _ context: CallContext) async throws
         -> Containerd_Task_V2_DeleteResponse
     {

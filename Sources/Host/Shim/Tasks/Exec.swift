@@ -7,6 +7,9 @@ import SwiftProtobuf
 import TTRPC
 
 extension ContainerdTasks {
+    /// Adds a process, which `start` runs.
+    /// - Throws: `RPCError`: `invalidArgument` for an id or process.json that is not valid, `notFound` without the
+    ///   container, `alreadyExists` for an id in use. `failedPrecondition` for a container that has ended or is paused.
     package func exec(_ request: Containerd_Task_V2_ExecProcessRequest, _ context: CallContext) async throws
         -> Google_Protobuf_Empty
     {

@@ -3,6 +3,9 @@ import SwiftProtobuf
 import TTRPC
 
 extension ContainerdTasks {
+    /// Freezes a container.
+    /// - Throws: `RPCError`: `notFound` without the container, `failedPrecondition` for one that has ended or is paused
+    ///   already. The agent's own code, or `deadlineExceeded` without its answer.
     package func pause(_ request: Containerd_Task_V2_PauseRequest, _ context: CallContext) async throws
         -> Google_Protobuf_Empty
     {

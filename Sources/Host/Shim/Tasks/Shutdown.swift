@@ -4,6 +4,8 @@ import SwiftProtobuf
 import TTRPC
 
 extension ContainerdTasks {
+    /// Ends an empty sandbox and the shim, with `now` any sandbox.
+    /// - Throws: nothing. A sandbox that has containers goes on.
     package func shutdown(_ request: Containerd_Task_V2_ShutdownRequest, _ context: CallContext) async throws
         -> Google_Protobuf_Empty
     {

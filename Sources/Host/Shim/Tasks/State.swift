@@ -4,6 +4,8 @@ import SwiftProtobuf
 import TTRPC
 
 extension ContainerdTasks {
+    /// Reports the state of a process.
+    /// - Throws: `RPCError` (`notFound`) for a sandbox, container or process that does not exist.
     package func state(_ request: Containerd_Task_V2_StateRequest, _ context: CallContext) async throws
         -> Containerd_Task_V2_StateResponse
     {

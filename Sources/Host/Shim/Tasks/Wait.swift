@@ -3,6 +3,8 @@ import SwiftProtobuf
 import TTRPC
 
 extension ContainerdTasks {
+    /// Waits for the end of a process.
+    /// - Throws: `RPCError` (`notFound`) for a sandbox, container or process that does not exist.
     package func wait(_ request: Containerd_Task_V2_WaitRequest, _ context: CallContext) async throws
         -> Containerd_Task_V2_WaitResponse
     {
