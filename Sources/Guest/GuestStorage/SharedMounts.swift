@@ -64,9 +64,8 @@ package final class SharedMounts: Sendable {
         let directory = try FileDescriptor.open(path, O_RDONLY | O_DIRECTORY)
         let raw = directory.raw
         let mode = try directory.facts(path).st_mode & 0o7777
-        // SAFETY: both calls take numbers only, and use no memory of the caller.
-        try check("give", path) { unsafe fchown(raw, uid_t.max, group) }
+        try check("give", path) { fchown(raw, uid_t.max, group) }
         // Last: a change of the owner may clear the bit (chown(2)).
-        try check("set mode of", path) { unsafe fchmod(raw, mode | S_ISGID) }
+        try check("set mode of", path) { fchmod(raw, mode | S_ISGID) }
     }
 }

@@ -44,7 +44,7 @@ enum VolumeMounts {
             owning: unsafe try checkNegativeErrno(
                 "open", directory.place, clx_open_plainly(parent, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC)))
         let raw = made.raw
-        try check("give", directory.place) { unsafe fchown(raw, directory.owner, directory.group) }
-        try check("set mode of", directory.place) { unsafe fchmod(raw, directory.mode) }
+        try check("give", directory.place) { fchown(raw, directory.owner, directory.group) }
+        try check("set mode of", directory.place) { fchmod(raw, directory.mode) }
     }
 }

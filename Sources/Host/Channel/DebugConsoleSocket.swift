@@ -32,7 +32,8 @@ package final class DebugConsoleSocket: Sendable {
             try await blocking("debug-console") { try readRequest(socket) }
             let guest = FileDescriptor(owning: try await channel.dial(port: port, timeout: Deadline.console.limit))
             let answer = "OK \(port)\n"
-            _ = send(client.raw, answer, answer.utf8.count, Int32(MSG_NOSIGNAL))
+            // SAFETY: send(2) reads the bytes of the text only.
+            _ = unsafe send(client.raw, answer, answer.utf8.count, Int32(MSG_NOSIGNAL))
             relay.join(client, guest)
         } catch {}
     }
@@ -42,7 +43,8 @@ package final class DebugConsoleSocket: Sendable {
         var line: [UInt8] = []
         var byte: UInt8 = 0
         while line.last != UInt8(ascii: "\n"), line.count < 32 {
-            guard try check("read", "debug console", { read(socket, &byte, 1) }) == 1 else { break }
+            // SAFETY: read(2) writes at most the one byte.
+            guard try check("read", "debug console", { unsafe read(socket, &byte, 1) }) == 1 else { break }
             line.append(byte)
         }
         guard line == Array("CONNECT \(port)\n".utf8) else {

@@ -36,7 +36,8 @@ package final class HybridVsockChannel: GuestChannel {
         var line: [UInt8] = []
         var byte: UInt8 = 0
         while line.count < 32 {
-            guard try check("read", path, { read(socket.raw, &byte, 1) }) == 1 else { break }
+            // SAFETY: read(2) writes at most the one byte.
+            guard try check("read", path, { unsafe read(socket.raw, &byte, 1) }) == 1 else { break }
             if byte == UInt8(ascii: "\n") {
                 guard line.starts(with: Array("OK ".utf8)) else { break }
                 socket.setReadLimit(nil)

@@ -32,11 +32,13 @@ package struct GuestReports {
 
     /// Prints figures of the container, one line of JSON each time, until it ends.
     /// - Parameter interval: nil: print one line.
+    /// - Throws: `RPCError` of the shim or the agent, for the first line. Later the container may have ended.
     package func printFigures(every interval: Duration?) throws {
         var request = Grpc_StatsContainerRequest()
         request.containerID = id
         var kills: UInt64?
-        while let answer: Grpc_StatsContainerResponse = try? task.ask("StatsContainer", request) {
+        var answer: Grpc_StatsContainerResponse = try task.ask("StatsContainer", request)
+        while true {
             let now = answer.cgroupStats.memoryStats.stats["oom_kill"] ?? 0
             if let kills, now > kills { printGuest(FiguresEvent<ContainerFigures>(type: "oom", id: id).json()) }
             kills = now
@@ -44,7 +46,10 @@ package struct GuestReports {
             guard let interval else { return }
             // Only a signal ends this program earlier.
             usleep(UInt32(interval / .microseconds(1)))
-            guard let state = try? task.state(id), state.status != .stopped else { return }
+            guard let state = try? task.state(id), state.status != .stopped,
+                let next: Grpc_StatsContainerResponse = try? task.ask("StatsContainer", request)
+            else { return }
+            answer = next
         }
     }
 }

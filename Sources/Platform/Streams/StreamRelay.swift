@@ -89,12 +89,11 @@ package final class StreamRelay: Sendable {
         /// - Returns: `.ended` at the end of the source, or when the destination is gone.
         func move(through space: UnsafeMutableRawBufferPointer) -> Step {
             if waitsForWriter {
-                guard
-                    let count = unsafe put(
-                        rest.withUnsafeBytes { unsafe UnsafeRawBufferPointer(rebasing: $0[written...]) })
-                else {
-                    return .ended
+                // SAFETY: the bytes are used within the closure only, and `put` doesn't change them.
+                let count = unsafe rest.withUnsafeBytes { bytes in
+                    unsafe put(UnsafeRawBufferPointer(rebasing: bytes[written...]))
                 }
+                guard let count else { return .ended }
                 written += count
                 if !waitsForWriter {
                     (rest, written) = ([], 0)

@@ -66,10 +66,12 @@ final class FrontEnd {
     /// - Returns: the number of bytes read, 0 at the end, or -errno.
     private func receive(_ limit: Int) -> Int {
         var numbers = [Int32](repeating: -1, count: Self.maxDescriptors)
-        var count = numbers.count
+        var count = 0
         // SAFETY: `count` is the number of elements; the call returns how many it has set.
         let (more, result) = unsafe readBytes(upTo: limit) {
-            unsafe clx_recv_fds(socket.raw, $0.baseAddress, $0.count, &numbers, &count)
+            // Again after a signal: the call leaves the number that it has set.
+            count = numbers.count
+            return unsafe clx_recv_fds(socket.raw, $0.baseAddress, $0.count, &numbers, &count)
         }
         guard result > 0 else { return result }
         descriptors += numbers[..<count].map { SharedDescriptor(FileDescriptor(owning: $0)) }

@@ -13,8 +13,11 @@ enum TreeCopy {
         }
         // SAFETY: the path is only read; `directory` takes `listing` over, and is closed once, after its last use.
         let listing = unsafe openat(source, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC)
-        guard listing >= 0, let directory = unsafe fdopendir(listing) else {
-            throw SystemError("list", "source", errno: errno)
+        guard listing >= 0 else { throw SystemError("list", "source", errno: errno) }
+        guard let directory = unsafe fdopendir(listing) else {
+            let code = errno
+            close(listing)
+            throw SystemError("list", "source", errno: code)
         }
         defer { unsafe closedir(directory) }
         while let entry = unsafe readdir(directory) {

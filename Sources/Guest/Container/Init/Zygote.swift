@@ -97,12 +97,14 @@ package final class Zygote: Sendable {
         clearenv()
         while true {
             var descriptors = [Int32](repeating: -1, count: maxDescriptors)
-            var count = descriptors.count
+            var count = 0
             // SAFETY: the call writes at most `buffer.count` bytes, and returns how many.
             let (bytes, got) = unsafe readBytes(upTo: maxRequest) { buffer in
                 // SAFETY: `count` is the number of elements; the call returns how many it has set.
                 unsafe descriptors.withUnsafeMutableBufferPointer {
-                    unsafe clx_recv_fds(socket.raw, buffer.baseAddress, buffer.count, $0.baseAddress, &count)
+                    // Again after a signal: the call leaves the number that it has set.
+                    count = $0.count
+                    return unsafe clx_recv_fds(socket.raw, buffer.baseAddress, buffer.count, $0.baseAddress, &count)
                 }
             }
             guard got > 0 else { _exit(0) }
