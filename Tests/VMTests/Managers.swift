@@ -20,7 +20,8 @@ extension ManagersTests {
         }
         found > before
         # What is left of containers after a while; of the groups, those of the containers that were noted.
-        left() { for i in $(seq ${1-50}); do [ -z "$(all)" ] && return; sleep 0.1; done; all; }
+        # A shim that no manager asks ends by itself, after thirty seconds.
+        left() { for i in $(seq ${1-400}); do [ -z "$(all)" ] && return; sleep 0.1; done; all; }
         note() { ids="$ids $("$1" ps -aq --no-trunc)"; }
         leaks() { $PWD/kata check --leaks | grep -F $(printf ' -e %s' $ids); }
         # Takes a terminal's part: after each text that comes, it types something, or changes the terminal's size.
