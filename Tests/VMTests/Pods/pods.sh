@@ -30,9 +30,10 @@ found() {
     { ls /run/vc/vm /run/kata-containers/shared/sandboxes; find /sys/fs/cgroup -mindepth 2 -type d; } 2> /dev/null |
         grep -F -e "$CRI_CGROUP/" $(ours | sed 's/^/-e /')
 }
-# Prints what pods have left, after a while; what was there before is not theirs.
+# Prints what pods have left, after a while: a shim that no manager asks ends by itself, after thirty seconds. What was
+# there before is not theirs.
 left() {
-    for i in $(seq ${1-50}); do [ -z "$(found | sort | comm -23 - before)" ] && return; sleep 0.1; done
+    for i in $(seq ${1-400}); do [ -z "$(found | sort | comm -23 - before)" ] && return; sleep 0.1; done
     found | sort | comm -23 - before
 }
 clean() {
