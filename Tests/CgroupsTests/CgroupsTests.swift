@@ -172,6 +172,17 @@ struct CgroupsTests {
         #expect(Files.exists(root + "/memory/kata_overhead/alive") && Files.exists(root + "/cpu/pods/other"))
     }
 
+    /// Runs a shell script in a cgroup, to its end.
+    private func run(_ script: String, in group: Cgroup) throws {
+        let pipe = try Pipe()
+        var command = Command("/bin/sh", ["-c", "read go; " + script])
+        command.descriptors[0] = pipe.readEnd.raw
+        let child = try ChildProcess(command)
+        try group.add(child.pid)
+        _ = write(pipe.writeEnd.raw, "\n", 1)
+        _ = child.wait()
+    }
+
     private func makeGroup() throws -> Cgroup {
         let group = Cgroup("/kata-test-\(UInt32.random(in: 0...UInt32.max))")
         try group.make()
@@ -185,13 +196,7 @@ struct CgroupsTests {
         let group = try makeGroup()
         defer { group.remove() }
         try #require(try group.set(.init(memory: 16 << 20, tasks: 8)) == [])
-        var command = Command("/bin/sh", ["-c", "read go; exec head -c 64M /dev/zero | tail | wc -c"])
-        let pipe = try Pipe()
-        command.descriptors[0] = pipe.readEnd.raw
-        let child = try ChildProcess(command)
-        try group.add(child.pid)
-        _ = write(pipe.writeEnd.raw, "\n", 1)
-        _ = child.wait()
+        try run("exec head -c 64M /dev/zero | tail | wc -c", in: group)
         #expect(group.hasKilledForMemory)
     }
 
@@ -203,13 +208,7 @@ struct CgroupsTests {
         defer { group.remove() }
         try #require(try group.set(.init(tasks: 1)) == [])
         #expect(!group.hasRefusedTasks)
-        let pipe = try Pipe()
-        var command = Command("/bin/sh", ["-c", "read go; /bin/true; exit 0"])
-        command.descriptors[0] = pipe.readEnd.raw
-        let child = try ChildProcess(command)
-        try group.add(child.pid)
-        _ = write(pipe.writeEnd.raw, "\n", 1)
-        _ = child.wait()
+        try run("/bin/true; exit 0", in: group)
         #expect(group.hasRefusedTasks)
     }
 

@@ -1,7 +1,6 @@
 import AgentAPI
 import Cleanup
 import EventLoop
-import Glibc
 import LinuxKernel
 import OCISpec
 import Stdio
@@ -153,9 +152,8 @@ struct MaliciousAgentTests {
 
     @Test(
         "metrics without an end: as many as are asked for are in memory, and no more",
-        .disabled(if: getenv("KATA_SANITIZER") != nil, "AddressSanitizer keeps freed memory for a while"))
+        .notUnderSanitizers)
     func endlessMetrics() async {
-        // In a process of its own: other tests take memory too.
         await #expect(processExitsWith: .success) { try await MaliciousAgentTests.takeEndlessMetrics() }
     }
 

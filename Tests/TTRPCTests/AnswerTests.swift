@@ -4,6 +4,7 @@ import Glibc
 import LinuxKernel
 import NIOCore
 import NIOPosix
+import TestSupport
 import Testing
 
 @testable import TTRPC
@@ -58,8 +59,7 @@ struct AnswerTests {
             try await AgentServiceClient(client: client).waitProcess(Grpc_WaitProcessRequest(), timeout: nil)
         }
         await agent.isCalled.wait()
-        // A close alone would not do: a child that another test has just forked may still hold the socket.
-        shutdown(socket, Int32(SHUT_RDWR))
+        hangUp(socket)
         await client.close()
         agent.mayAnswer.complete(())
         #expect(await !agent.written.wait())

@@ -84,9 +84,8 @@ struct ReplyLimitTests {
 
     @Test(
         "replies to calls that were never made cost nothing, and the next call is answered",
-        .disabled(if: getenv("KATA_SANITIZER") != nil, "AddressSanitizer keeps freed memory for a while"))
+        .notUnderSanitizers)
     func uncalled() async {
-        // In a process of its own: other tests take memory too.
         await #expect(processExitsWith: .success) { try await ReplyLimitTests().takeUncalled() }
     }
 

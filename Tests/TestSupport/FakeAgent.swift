@@ -108,20 +108,3 @@ package final class FakeAgent: Sendable {
         return bytes
     }
 }
-
-/// The memory of this process.
-package enum ResidentMemory {
-    /// The most resident memory so far, in bytes (proc_pid_status(5), VmHWM).
-    package static var peak: Int {
-        let line = ((try? Files.readText("/proc/self/status")) ?? "").split(separator: "\n").first {
-            $0.hasPrefix("VmHWM:")
-        }
-        return (line?.split(whereSeparator: \.isWhitespace).dropFirst().first.flatMap { Int($0) } ?? 0) << 10
-    }
-
-    /// Resident memory in bytes (proc_pid_statm(5)).
-    package static var now: Int {
-        let words = ((try? Files.readText("/proc/self/statm")) ?? "").split(separator: " ")
-        return (words.count > 1 ? Int(words[1]) ?? 0 : 0) * 4096
-    }
-}

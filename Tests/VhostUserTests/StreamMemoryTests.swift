@@ -8,12 +8,6 @@ import Testing
 extension VsockDeviceTests {
     @Suite("The memory of slow readers")
     struct StreamMemory {
-        /// Bytes of this process that are in memory and in no file.
-        private func residentBytes() throws -> Int {
-            let line = try Files.readText("/proc/self/status").split(separator: "\n").first { $0.hasPrefix("RssAnon:") }
-            return (line.flatMap { Int($0.split(separator: " ").dropFirst().first ?? "") } ?? 0) << 10
-        }
-
         /// Moves bytes through a stream whose buffer never becomes empty.
         private func move(_ bytes: Int, _ guest: FakeGuest, _ stream: inout (socket: Int32, sent: Int, forwarded: Int))
             throws
@@ -38,9 +32,8 @@ extension VsockDeviceTests {
 
         @Test(
             "is bounded: no byte is kept after it was read, however long the reader stays behind; 1 GiB costs less than 2 MiB",
-            .disabled(if: getenv("KATA_SANITIZER") != nil, "AddressSanitizer keeps freed memory for a while"))
+            .notUnderSanitizers)
         func slowReader() async {
-            // In a process of its own: other tests take memory too.
             await #expect(processExitsWith: .success) { try await StreamMemory().readSlowly() }
         }
 
@@ -51,9 +44,9 @@ extension VsockDeviceTests {
                 for _ in 0..<8 { guest.offerReceiveBuffer() }
                 var stream = (socket: opened.socket, sent: 0, forwarded: 0)
                 try move(4 << 20, guest, &stream)
-                let before = try residentBytes()
+                let before = ResidentMemory.anonymous
                 try move(1 << 30, guest, &stream)
-                let grown = try residentBytes() - before
+                let grown = ResidentMemory.anonymous - before
                 #expect(grown < 2 << 20, "\(grown) bytes more after 1 GiB")
             }
         }

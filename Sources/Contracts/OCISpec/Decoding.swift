@@ -23,7 +23,9 @@ extension Decodable {
     /// - Throws: `SpecError` with the place of the first error.
     package static func decode(json: [UInt8], source: String) throws(SpecError) -> Self {
         try JSONBounds.check(json, source: source)
-        if let place = JSONValue.placeOfNUL(in: json) { throw SpecError(source, place, "holds a NUL byte") }
+        if let path = JSONValue.pathOfNUL(in: json) {
+            throw SpecError(source, text(path).printable(limit: 200), "holds a NUL byte")
+        }
         do { return try JSONDecoder().decode(Self.self, from: Data(json)) } catch let error as DecodingError {
             switch error {
             case .typeMismatch(let type, let context):

@@ -1,5 +1,4 @@
 import FoundationEssentials
-import LinuxKernel
 
 extension Encodable {
     /// The path of the first field that `other` lacks or has with another value, such as `linux.rdma`; nil for none.
@@ -124,32 +123,21 @@ enum JSONValue: Codable {
     }
 
     /// The path of the first text or name that holds a NUL; nil for none. To the kernel, such a text ends there.
-    static func placeOfNUL(in json: [UInt8]) -> String? {
+    static func pathOfNUL(in json: [UInt8]) -> [any CodingKey]? {
         let escape = Array("\\u0000".utf8)
         let starts = json.indices.dropLast(escape.count - 1)
         guard starts.contains(where: { json[$0] == escape[0] && json[$0..<$0 + escape.count].elementsEqual(escape) })
         else { return nil }
-        // What can't be parsed here may still be a document whose odd part no field takes.
-        guard let value = parse(json) else { return "" }
-        return value.placeOfNUL.map { ($0.hasPrefix(".") ? String($0.dropFirst()) : $0).printable(limit: 200) }
-    }
-
-    private var placeOfNUL: String? {
-        switch self {
-        case .object(let fields):
-            for (name, value) in fields.sorted(by: { $0.key < $1.key }) {
-                if name.utf8.contains(0) { return "." + name }
-                if let place = value.placeOfNUL { return "." + name + place }
-            }
-            return nil
-        case .list(let values):
-            for (index, value) in values.enumerated() {
-                if let place = value.placeOfNUL { return "[\(index)]" + place }
-            }
-            return nil
-        case .text(let text): return text.utf8.contains(0) ? "" : nil
-        default: return nil
+        // A document may be decoded that can't be parsed here: its decoder skips fields that it doesn't know.
+        guard let document = parse(json) else { return [] }
+        var found: [Key]?
+        document.visit { path, value in
+            guard found == nil else { return }
+            var holds = path.last?.stringValue.utf8.contains(0) ?? false
+            if case .text(let text) = value { holds = holds || text.utf8.contains(0) }
+            if holds { found = path }
         }
+        return found
     }
 
     /// Finds the number that a field can't hold: with every other number set to 0, decoding still fails.
@@ -158,7 +146,12 @@ enum JSONValue: Codable {
     )? {
         guard let document = parse(json) else { return nil }
         var numbers: [[Key]] = []
-        document.collectNumbers([], &numbers)
+        document.visit { path, value in
+            switch value {
+            case .signed, .unsigned, .fraction: numbers.append(path)
+            default: break
+            }
+        }
         // In a document of thousands of numbers the search gives up, and the error names no place.
         let deadline = ContinuousClock.now + .seconds(1)
         for path in numbers.prefix(1000) where ContinuousClock.now < deadline {
@@ -180,15 +173,14 @@ enum JSONValue: Codable {
         init?(intValue: Int) { self.init(intValue) }
     }
 
-    private func collectNumbers(_ path: [Key], _ numbers: inout [[Key]]) {
+    /// Calls `body` with each value of the document and its path: fields by name, a value before those in it.
+    private func visit(_ path: [Key] = [], _ body: (_ path: [Key], _ value: JSONValue) -> Void) {
+        body(path, self)
         switch self {
         case .object(let fields):
-            for (name, value) in fields.sorted(by: { $0.key < $1.key }) {
-                value.collectNumbers(path + [Key(name)], &numbers)
-            }
+            for (name, value) in fields.sorted(by: { $0.key < $1.key }) { value.visit(path + [Key(name)], body) }
         case .list(let values):
-            for (index, value) in values.enumerated() { value.collectNumbers(path + [Key(index)], &numbers) }
-        case .signed, .unsigned, .fraction: numbers.append(path)
+            for (index, value) in values.enumerated() { value.visit(path + [Key(index)], body) }
         default: break
         }
     }

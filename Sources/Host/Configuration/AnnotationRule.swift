@@ -6,10 +6,11 @@ struct Annotation: Sendable {
 
     /// Allows any value: it only concerns the pod's own VM.
     static func free(_ name: String) -> Annotation { Annotation(name: name, rule: .free) }
-    /// Allows one value. The other one would weaken the host's safety or the operator's control.
-    static func only(_ flag: Bool, _ name: String) -> Annotation { Annotation(name: name, rule: .only(flag)) }
-    /// Allows one word, beside the files' value.
-    static func only(_ word: String, _ name: String) -> Annotation { Annotation(name: name, rule: .onlyWord(word)) }
+    /// Allows one value, beside the files' own. Others would weaken the host's safety or the operator's control.
+    static func only(_ flag: Bool, _ name: String) -> Annotation { Annotation(name: name, rule: .only(.bool(flag))) }
+    static func only(_ word: String, _ name: String) -> Annotation {
+        Annotation(name: name, rule: .only(.string(word)))
+    }
     /// Allows numbers up to the value of the files.
     static func atMost(_ name: String) -> Annotation { Annotation(name: name, rule: .atMost) }
     /// Adds words to a comma-separated list.
@@ -23,8 +24,7 @@ struct Annotation: Sendable {
 /// The values that an enabled annotation may have. None loosens a setting of the operator's files.
 package enum AnnotationRule: Sendable {
     case free
-    case only(Bool)
-    case onlyWord(String)
+    case only(Value)
     case atMost
     case words(CommaWords)
     case daemonOptions
@@ -35,8 +35,7 @@ package enum AnnotationRule: Sendable {
     var help: String {
         switch self {
         case .free: ""
-        case .only(let flag): " By annotation: only \(flag)."
-        case .onlyWord(let word): " By annotation: only \(word)."
+        case .only(let value): " By annotation: only \(value)."
         case .atMost: " By annotation: no more than the file's value."
         case .words(let words): " By annotation: added to the file's list; \(words.help)."
         case .daemonOptions: " By annotation: added to the file's list; only \(DaemonOptions.help)."

@@ -150,13 +150,9 @@ extension Configuration {
     /// - Throws: `Refusal` for a value that the rule forbids.
     private func admit(_ value: Value, for key: any AnyKey) throws(Refusal) -> Value {
         switch (key.rule, value) {
-        case (.only(let flag), _):
-            guard value == .bool(flag) || value == self.value(key) else {
-                throw Refusal("only \(flag) may be asked for: \(named(key)) decides")
-            }
-        case (.onlyWord(let word), _):
-            guard value == .string(word) || value == self.value(key) else {
-                throw Refusal("only \(word) may be asked for: \(named(key)) decides")
+        case (.only(let allowed), _):
+            guard value == allowed || value == self.value(key) else {
+                throw Refusal("only \(allowed) may be asked for: \(named(key)) decides")
             }
         case (.atMost, .int(let number)):
             guard case .int(let limit) = self.value(key), number <= limit else {

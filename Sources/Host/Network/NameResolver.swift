@@ -58,7 +58,7 @@ package final class NameResolver: Sendable {
         (self.address, self.port, self.relay, self.limits) = (address, port, relay, limits)
         inbox = try Inbox()
         try startThread("names") { [self] in
-            guard (try? namespace.enter()) != nil else { return refuseAll() }
+            guard (try? namespace.enter()) != nil else { return close() }
             run()
         }
     }
@@ -73,12 +73,8 @@ package final class NameResolver: Sendable {
         if !inbox.send([arrival]) { arrival.close() }
     }
 
-    package func close() { inbox.close() }
-
-    private func refuseAll() {
-        inbox.close()
-        for arrival in inbox.take() ?? [] { arrival.close() }
-    }
+    /// Ends the thread and all its streams. A stream that comes later is closed.
+    package func close() { for arrival in inbox.close() { arrival.close() } }
 
     /// A descriptor of a flow.
     private enum Source {
@@ -92,10 +88,6 @@ package final class NameResolver: Sendable {
         var connections: [Connection] = []
         var polled = PollSet<Source>()
         while let arrivals = inbox.take() {
-            if inbox.isClosed {
-                for arrival in arrivals { arrival.close() }
-                break
-            }
             endIdle(&connections)
             for arrival in arrivals {
                 switch arrival {

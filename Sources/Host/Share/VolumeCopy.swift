@@ -79,12 +79,12 @@ struct VolumeCopy {
 
     /// Sets the links in the volume's top directory, which lead through `..data`.
     private func copyNames() throws(SystemError) {
-        let names = Files.list(source).filter { !$0.hasPrefix("..") }
+        let names = try Files.names(in: source).filter { !$0.hasPrefix("..") }
         for name in names {
             let wanted = try Files.link(source + "/" + name)
             if (try? Files.link(target + "/" + name)) != wanted { try setLink(name, to: wanted) }
         }
-        for name in Files.list(target) where !name.hasPrefix("..") && !names.contains(name) {
+        for name in try Files.names(in: target) where !name.hasPrefix("..") && !names.contains(name) {
             // SAFETY: the call only reads the path.
             unsafe unlink(target + "/" + name)
         }
@@ -120,7 +120,9 @@ struct VolumeCopy {
         switch facts.st_mode & S_IFMT {
         case S_IFDIR:
             try check("make directory", target) { unsafe mkdir(target, 0o700) }
-            for name in Files.list(source) { try copy(source + "/" + name, to: target + "/" + name, &files, &bytes) }
+            for name in try Files.names(in: source) {
+                try copy(source + "/" + name, to: target + "/" + name, &files, &bytes)
+            }
         case S_IFREG: try Files.write(target, try read(source))
         case S_IFLNK:
             let place = try Files.link(source)

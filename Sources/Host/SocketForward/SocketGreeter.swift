@@ -49,7 +49,7 @@ package final class SocketGreeter: Sendable {
     /// Lets the thread check again which sockets are closed.
     func wake() { inbox.wake() }
 
-    package func stop() { inbox.close() }
+    package func stop() { for arrival in inbox.close() { Waiting(arrival).refuse() } }
 
     // MARK: The thread
 
@@ -88,7 +88,6 @@ package final class SocketGreeter: Sendable {
         var waiting: [Waiting] = []
         while let arrivals = inbox.take() {
             waiting += arrivals.map(Waiting.init)
-            if inbox.isClosed { break }
             let readable = wait(for: waiting)
             var rest: [Waiting] = []
             for (index, var each) in waiting.enumerated() where !settle(&each, readable.contains(index)) {

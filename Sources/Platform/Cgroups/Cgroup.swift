@@ -126,17 +126,19 @@ package struct Cgroup: Sendable, Equatable {
 
     /// Whether the kernel's OOM killer has killed a process of the cgroup, at its own memory limit or a parent's.
     package var hasKilledForMemory: Bool {
-        guard let directory = hierarchies.directory("memory", path) else { return false }
-        let text =
-            (try? Files.readText(directory + (hierarchies.isUnified ? "/memory.events" : "/memory.oom_control"))) ?? ""
-        return text.split(separator: "\n").contains { $0.hasPrefix("oom_kill ") && $0 != "oom_kill 0" }
+        hasCounted("oom_kill", in: hierarchies.isUnified ? "memory.events" : "memory.oom_control", of: "memory")
     }
 
     /// Whether a process or thread was refused for the cgroup's limit (cgroup-v2.rst, "pids.events").
     package var hasRefusedTasks: Bool {
-        guard let directory = hierarchies.directory("pids", path) else { return false }
-        let text = (try? Files.readText(directory + "/pids.events")) ?? ""
-        return text.split(separator: "\n").contains { $0.hasPrefix("max ") && $0 != "max 0" }
+        hasCounted("max", in: "pids.events", of: "pids")
+    }
+
+    /// Whether a file of counters has one of an event above zero.
+    private func hasCounted(_ event: String, in file: String, of controller: String) -> Bool {
+        guard let directory = hierarchies.directory(controller, path) else { return false }
+        let text = (try? Files.readText(directory + "/" + file)) ?? ""
+        return text.split(separator: "\n").contains { $0.hasPrefix(event + " ") && $0 != event + " 0" }
     }
 
     /// Removes the cgroup from every hierarchy and moves its processes to the nearest parent that takes them. A missing

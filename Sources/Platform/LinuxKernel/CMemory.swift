@@ -8,9 +8,11 @@ import Glibc
     // SAFETY: the list holds each block once, and nothing else frees them.
     deinit { for index in unsafe blocks.indices { unsafe free(blocks[index]) } }
 
-    // SAFETY: the copy lives as long as this object.
     /// A NUL-terminated copy of `text`.
-    func string(_ text: String) -> UnsafePointer<CChar> { unsafe UnsafePointer(mutableString(text)) }
+    func string(_ text: String) -> UnsafePointer<CChar> {
+        // SAFETY: the copy lives as long as this object.
+        unsafe UnsafePointer(mutableString(text))
+    }
 
     /// A NULL-terminated vector of C strings, as execve(2) takes it.
     func strings(_ texts: [String]) -> UnsafePointer<UnsafeMutablePointer<CChar>?> {

@@ -114,9 +114,11 @@ package enum Files {
         .characterDevice(major: Int64(number.major), minor: Int64(number.minor))
     }
 
-    // SAFETY: the call only reads the path.
     /// Whether a path is one of proc(5).
-    package static func isProc(_ path: String) -> Bool { unsafe clx_is_proc(path) == 1 }
+    package static func isProc(_ path: String) -> Bool {
+        // SAFETY: the call only reads the path.
+        unsafe clx_is_proc(path) == 1
+    }
 
     package static func isLink(_ path: String) -> Bool {
         var status = stat()
@@ -154,12 +156,22 @@ package enum Files {
         }
     }
 
-    package static func list(_ path: String) -> [String] {
+    /// The names in a directory, sorted; none where it can't be read.
+    package static func list(_ path: String) -> [String] { (try? names(in: path)) ?? [] }
+
+    /// The names in a directory, sorted.
+    /// - Throws: the errors of opendir(3) and readdir(3). A caller that removes what is not in the list needs them.
+    package static func names(in path: String) throws(SystemError) -> [String] {
         // SAFETY: opendir(3) only reads the path; the directory is closed once, after its last use.
-        guard let directory = unsafe opendir(path) else { return [] }
+        guard let directory = unsafe opendir(path) else { throw SystemError("list", path, errno: errno) }
         defer { unsafe closedir(directory) }
         var names: [String] = []
-        while let entry = unsafe readdir(directory) {
+        while true {
+            errno = 0
+            guard let entry = unsafe readdir(directory) else {
+                guard errno == 0 else { throw SystemError("list", path, errno: errno) }
+                break
+            }
             // SAFETY: d_name is an array of 256 bytes that ends with NUL (readdir(3)); the directory is open.
             let name = unsafe withUnsafePointer(to: &entry.pointee.d_name) {
                 unsafe $0.withMemoryRebound(to: CChar.self, capacity: 256) { unsafe String(cString: $0) }

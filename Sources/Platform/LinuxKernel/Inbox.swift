@@ -18,9 +18,6 @@ package final class Inbox<Message: Sendable>: Sendable {
     /// Readable when there is something to take.
     package var descriptor: Int32 { wakeUp.descriptor }
 
-    /// Whether the thread is to end. It may handle the messages that wait, or refuse them.
-    package var isClosed: Bool { state.withLock { $0.isClosed } }
-
     /// The number of messages that wait.
     package var count: Int { state.withLock { $0.messages.count } }
 
@@ -39,21 +36,24 @@ package final class Inbox<Message: Sendable>: Sendable {
     /// Wakes the thread without a message.
     package func wake() { state.withLock { signal(&$0) } }
 
-    /// Takes no more messages. The thread learns of it after those that wait.
-    package func close() {
+    /// Takes no more messages, and ends the thread.
+    /// - Returns: the messages that the thread has not taken. They are the caller's again.
+    @discardableResult
+    package func close() -> [Message] {
         state.withLock { state in
             state.isClosed = true
             signal(&state)
+            defer { state.messages = [] }
+            return state.messages
         }
     }
 
     /// Takes the messages that wait.
-    /// - Returns: nil when the inbox is closed and empty: the thread is to end.
+    /// - Returns: nil when the inbox is closed: the thread is to end.
     package func take() -> [Message]? {
         state.withLock { state in
-            if state.isClosed && state.messages.isEmpty { return nil }
-            // A closed inbox stays readable: there is one more `take`.
-            if state.isSignalled && !state.isClosed {
+            if state.isClosed { return nil }
+            if state.isSignalled {
                 wakeUp.drain()
                 state.isSignalled = false
             }

@@ -30,6 +30,19 @@ enum MessageType {
     static let done: UInt16 = 3
 }
 
+/// Numbers of the groups of messages that a socket can receive (linux/rtnetlink.h, RTNLGRP_*).
+enum GroupNumber: UInt32 {
+    case link = 1
+    case neighbor = 3
+    case ipv4Address = 5
+    case ipv4Route = 7
+    case ipv4Rule = 8
+    case ipv6Address = 9
+    case ipv6Route = 11
+    case ipv6Rule = 19
+    case nextHop = 32
+}
+
 /// Flags of a message's header (linux/netlink.h): NLM_F_*.
 enum MessageFlags {
     static let request: UInt16 = 0x1

@@ -4,24 +4,12 @@ import LinuxKernel
 
 /// Reports changes of the calling thread's network namespace.
 package struct NetworkMonitor: ~Copyable, Sendable {
-    /// The kinds of objects to watch: a bit for each group of rtnetlink(7) (RTNLGRP_*, from 1), of IPv4 and IPv6.
+    /// The kinds of objects to watch: a bit for each group of rtnetlink(7), of IPv4 and IPv6.
     package struct Groups: OptionSet, Sendable {
         package let rawValue: UInt32
         package init(rawValue: UInt32) { self.rawValue = rawValue }
-        private init(_ numbers: Number...) { rawValue = numbers.reduce(0) { $0 | 1 << ($1.rawValue - 1) } }
+        private init(_ numbers: GroupNumber...) { rawValue = numbers.reduce(0) { $0 | 1 << ($1.rawValue - 1) } }
 
-        /// Numbers of the groups (linux/rtnetlink.h).
-        private enum Number: UInt32 {
-            case link = 1
-            case neighbor = 3
-            case ipv4Address = 5
-            case ipv4Route = 7
-            case ipv4Rule = 8
-            case ipv6Address = 9
-            case ipv6Route = 11
-            case ipv6Rule = 19
-            case nextHop = 32
-        }
         package static let links = Groups(.link)
         package static let neighbors = Groups(.neighbor)
         package static let addresses = Groups(.ipv4Address, .ipv6Address)

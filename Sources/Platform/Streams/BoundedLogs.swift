@@ -75,7 +75,7 @@ package final class BoundedLogs: Sendable {
     private static let tailBytes = 16 << 10
     private static let maxLineBytes = 200
 
-    package func stop() { inbox.close() }
+    package func stop() { for source in inbox.close() { close(source) } }
 
     private func close(_ source: Source) {
         Glibc.close(source.descriptor)

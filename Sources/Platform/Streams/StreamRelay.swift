@@ -179,14 +179,19 @@ package final class StreamRelay: Sendable {
     }
 
     private func take(_ added: [Added]) {
-        if !inbox.send(added.map(Message.added)) { for each in added { each.handle.end() } }
+        let messages = added.map(Message.added)
+        if !inbox.send(messages) { Self.refuse(messages) }
+    }
+
+    private static func refuse(_ messages: [Message]) {
+        for case .added(let added) in messages { added.handle.end() }
     }
 
     /// Ends a stream from this side. Drops bytes that were read but not written.
     package func end(_ handle: Handle) { inbox.send([.ended(handle)]) }
 
     /// Ends all streams. Later ones end at once.
-    package func stop() { inbox.close() }
+    package func stop() { Self.refuse(inbox.close()) }
 
     /// The maximum of a stream, and of all streams together, in bytes.
     private static let maxBytes = 64 << 10
@@ -232,7 +237,6 @@ package final class StreamRelay: Sendable {
             for case (let stream?, _) in polled.ready where unsafe stream.move(through: share) == .ended {
                 stream.end()
             }
-            streams.removeAll(where: \.hasEnded)
         }
         for stream in streams { stream.end() }
     }

@@ -8,9 +8,11 @@ import Glibc
     private(set) var count = 0
 
     var isEmpty: Bool { count == 0 }
-    // SAFETY: the length is read; the memory is not.
     /// The allocated memory in bytes.
-    var capacity: Int { unsafe space.count }
+    var capacity: Int {
+        // SAFETY: the length is read; the memory is not.
+        unsafe space.count
+    }
 
     // SAFETY: the memory is owned: the struct can't be copied, and changes `space` only with its owner.
     deinit { unsafe space.deallocate() }

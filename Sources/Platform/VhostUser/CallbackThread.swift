@@ -8,7 +8,8 @@ final class CallbackThread: Sendable {
     /// The maximum number of waiting calls, each with a new stream.
     static let maxCalls = 256
 
-    private let inbox: Inbox<@Sendable () -> Void>
+    /// The calls; nil ends the thread.
+    private let inbox: Inbox<(@Sendable () -> Void)?>
 
     init() throws(SystemError) {
         inbox = try Inbox()
@@ -21,7 +22,7 @@ final class CallbackThread: Sendable {
     func add(_ call: @escaping @Sendable () -> Void) { inbox.send([call]) }
 
     /// Ends the thread after all waiting calls.
-    func end() { inbox.close() }
+    func end() { inbox.send([nil]) }
 
     private func run() {
         var polled = PollSet<Void>()
@@ -30,7 +31,10 @@ final class CallbackThread: Sendable {
             polled.wait(nil)
             // Nothing of a call is kept while the thread waits.
             guard let calls = inbox.take() else { return }
-            for call in calls { call() }
+            for call in calls {
+                guard let call else { return }
+                call()
+            }
         }
     }
 }

@@ -66,9 +66,10 @@ extension DeviceLoop {
     private func takeRequest(_ packet: VsockPacket, _ key: Connection.Key) {
         // The guest is up: it may accept requests now that it refused before.
         waiting = waiting.map { ($0.dial, .now) }
-        if connections.count >= Connection.maxCount { note(.streams) }
-        if device.callbacks.isFull { note(.newStreams) }
-        guard connections[key] == nil, connections.count < Connection.maxCount, !device.callbacks.isFull,
+        let limit: VsockDevice.Limit? =
+            connections.count >= Connection.maxCount ? .streams : device.callbacks.isFull ? .newStreams : nil
+        if let limit { note(limit) }
+        guard limit == nil, connections[key] == nil,
             let accept = device.requested.withLock({ $0.listeners[packet.destinationPort] }), let ends = StreamEnds()
         else { return reply(.reset, key, nil) }
         let connection = Connection(key, among: connections.count + 1)

@@ -43,9 +43,11 @@ final class GuestMemory {
         // SAFETY: pointers into the mapping are used only while the table holds the region.
         deinit { unsafe munmap(mapping, length) }
 
-        // SAFETY: `distance` is below the size, and the mapping holds the whole region from its offset on.
         /// - Parameter distance: bytes from the region's start, below its size.
-        func at(_ distance: UInt64) -> UnsafeMutableRawPointer { unsafe mapping + Int(place.offset + distance) }
+        func at(_ distance: UInt64) -> UnsafeMutableRawPointer {
+            // SAFETY: `distance` is below the size, and the mapping holds the whole region from its offset on.
+            unsafe mapping + Int(place.offset + distance)
+        }
     }
 
     private var regions: [Region] = []

@@ -26,7 +26,7 @@ package final class VsockDevice: Sendable {
         }
     }
 
-    /// What the users of the device want of its thread.
+    /// Requests to the device's thread: streams to open, and ports to accept streams at.
     struct Requested: Sendable {
         var dials: [Dial] = []
         var listeners: [UInt32: @Sendable (Int32) -> Void] = [:]
