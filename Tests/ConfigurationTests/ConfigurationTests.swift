@@ -98,6 +98,19 @@ struct ConfigurationTests {
         #expect(throws: ConfigurationError.self) { try Configuration.load(directory + "/c.toml") }
     }
 
+    @Test("a directory of drop-ins that can't be read is an error, not a directory without any")
+    func unreadableDropIns() throws {
+        let directory = "/tmp/kata-configuration-drop-ins-\(getpid())"
+        try Files.makeDirectory(directory)
+        defer { Files.removeTree(directory) }
+        try Files.write(directory + "/c.toml", "[hypervisor.qemu]\ninitrd = \"/i\"\n")
+        try Files.write(directory + "/config.d", "")
+        do {
+            _ = try Configuration.load(directory + "/c.toml")
+            Issue.record("accepted")
+        } catch { #expect("\(error)" == "\(directory)/config.d: list \(directory)/config.d: not a directory") }
+    }
+
     @Test(
         "drop-ins are looked for beside the file",
         arguments: [

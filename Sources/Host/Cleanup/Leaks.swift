@@ -32,7 +32,7 @@ extension Ledger {
     /// Finds things in the directories of sandboxes that belong to no living sandbox. Leaves out everything that
     /// another runtime may use.
     /// - Throws: `SystemError` when processes can't be listed, for example for lack of a descriptor (EMFILE), or a
-    ///   ledger can't be read.
+    ///   ledger or directory can't be read.
     package static func leaks() throws(SystemError) -> [Leak] {
         var commands: [String] = []
         for process in ProcessNamespace.processes {
@@ -44,7 +44,7 @@ extension Ledger {
         if commands.isEmpty { throw SystemError("look at processes in", "/proc", errno: EMFILE) }
         func isNamed(_ path: String) -> Bool { commands.contains { $0.mentions(path + "/") } }
         var leaks: [Leak] = []
-        for name in Files.list(machines) {
+        for name in try Files.names(ifPresent: machines) {
             let path = machines + "/" + name
             if name.hasPrefix(".new-") || name.hasPrefix(".old-") {
                 if !ProcessIdentity.isOwnerAlive(ofName: name) {
@@ -64,7 +64,7 @@ extension Ledger {
                 leaks.append(Leak(path, "it has no ledger, and no process uses it"))
             }
         }
-        for name in Files.list(shares) where !Files.exists(machines + "/" + name) {
+        for name in try Files.names(ifPresent: shares) where !Files.exists(machines + "/" + name) {
             let path = shares + "/" + name
             if !isNamed(path) { leaks.append(Leak(path, "it has no sandbox, and no process uses it")) }
         }
@@ -77,7 +77,9 @@ extension Ledger {
     /// - Throws: `SystemError` of a ledger that can't be read.
     package static func recorded<Thing: Undoable>(_ kind: Thing.Type) throws(SystemError) -> [Thing] {
         var things: [Thing] = []
-        for name in Files.list(machines) { things += try read(machines + "/" + name)?.things(kind) ?? [] }
+        for name in try Files.names(ifPresent: machines) {
+            things += try read(machines + "/" + name)?.things(kind) ?? []
+        }
         return things
     }
 }

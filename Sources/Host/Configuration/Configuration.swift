@@ -18,7 +18,7 @@ package struct Configuration: Sendable {
     ]
 
     /// Reads a file, or the first of the search path, then `config.d/*.toml` beside it in order of names.
-    /// - Throws: `ConfigurationError` with file, line and key: a file that is missing or can't be read, or is no TOML.
+    /// - Throws: `ConfigurationError` with file, line and key: a file or directory that can't be read, or no TOML.
     ///   Also for an unknown key or table, and for a value that is not allowed.
     package static func load(_ asked: String? = nil) throws(ConfigurationError) -> Configuration {
         let candidates = asked.map { [$0] } ?? searchPath
@@ -31,9 +31,11 @@ package struct Configuration: Sendable {
         var configuration = Configuration()
         try configuration.merge(file: file)
         let directory = dropIns(of: file)
-        for name in Files.list(directory) where name.hasSuffix(".toml") {
-            try configuration.merge(file: directory + "/" + name)
+        let names: [String]
+        do { names = try Files.names(ifPresent: directory) } catch {
+            throw ConfigurationError(file: directory, line: nil, key: nil, "\(error)")
         }
+        for name in names where name.hasSuffix(".toml") { try configuration.merge(file: directory + "/" + name) }
         try configuration.check(file)
         return configuration
     }

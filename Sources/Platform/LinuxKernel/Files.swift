@@ -159,8 +159,17 @@ package enum Files {
     /// The names in a directory, sorted; none where it can't be read.
     package static func list(_ path: String) -> [String] { (try? names(in: path)) ?? [] }
 
+    /// The names in a directory, sorted; none where there is no such directory.
+    /// - Throws: as `names(in:)`.
+    package static func names(ifPresent path: String) throws(SystemError) -> [String] {
+        do { return try names(in: path) } catch {
+            guard error.code == ENOENT else { throw error }
+            return []
+        }
+    }
+
     /// The names in a directory, sorted.
-    /// - Throws: the errors of opendir(3) and readdir(3). A caller that removes what is not in the list needs them.
+    /// - Throws: the errors of opendir(3) and readdir(3). A caller that copies or removes all of a directory needs them.
     package static func names(in path: String) throws(SystemError) -> [String] {
         // SAFETY: opendir(3) only reads the path; the directory is closed once, after its last use.
         guard let directory = unsafe opendir(path) else { throw SystemError("list", path, errno: errno) }

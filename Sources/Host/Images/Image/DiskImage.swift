@@ -64,15 +64,15 @@ package enum DiskImage {
     /// Sets all times: mke2fs copies them, and the image would not be reproducible.
     private static func setTimes(_ directory: String, _ image: String) throws {
         var script = ""
-        func visit(_ path: String) {
+        func visit(_ path: String) throws {
             for field in ["mtime", "atime", "ctime"] {
                 script += "sif \"\(path)\" \(field) @\(Metadata.epoch)\nsif \"\(path)\" \(field)_extra 0\n"
             }
             let source = directory + path
             guard !Files.isLink(source), Files.isDirectory(source) else { return }
-            for name in Files.list(source) { visit(path == "/" ? "/" + name : path + "/" + name) }
+            for name in try Files.names(in: source) { try visit(path == "/" ? "/" + name : path + "/" + name) }
         }
-        visit("/")
+        try visit("/")
         let commands = image + ".times"
         // SAFETY: the call only reads the path.
         defer { unsafe unlink(commands) }

@@ -45,7 +45,7 @@ package struct FileTree: Sendable {
         switch status.st_mode & S_IFMT {
         case S_IFDIR:
             add(path, .directory)
-            for name in Files.list(source) { try add(copyOf: source + "/" + name, at: path + "/" + name) }
+            for name in try Files.names(in: source) { try add(copyOf: source + "/" + name, at: path + "/" + name) }
         case S_IFREG: add(path, .copy(source, mode: UInt32(status.st_mode & 0o7777)))
         case S_IFLNK: add(path, .link(to: try Files.link(source)))
         default: throw ImageError("add \(source): neither a file, a link nor a directory")

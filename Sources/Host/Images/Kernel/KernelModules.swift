@@ -18,21 +18,21 @@ package struct KernelModules {
     private let builtIn: Set<String>
 
     /// - Parameter directory: /lib/modules/<version> of an unpacked package.
-    /// - Throws: `ImageError` for a directory without modules.
-    package init(directory: String) throws(ImageError) {
+    /// - Throws: `ImageError` for a directory without modules, `SystemError` for one that can't be read.
+    package init(directory: String) throws {
         self.directory = directory
         var files: [String: String] = [:]
-        func scan(_ path: String) {
-            for name in Files.list(directory + "/" + path) {
+        func scan(_ path: String) throws {
+            for name in try Files.names(ifPresent: directory + "/" + path) {
                 let child = path + "/" + name
                 if name.hasSuffix(".ko") {
                     files[ModuleName.ofFile(name[...])] = child
                 } else if Files.isDirectory(directory + "/" + child) {
-                    scan(child)
+                    try scan(child)
                 }
             }
         }
-        scan("kernel")
+        try scan("kernel")
         self.files = files
         let list = (try? Files.readText(directory + "/modules.builtin")) ?? ""
         builtIn = Set(list.split(separator: "\n").map { ModuleName.ofFile($0) })
