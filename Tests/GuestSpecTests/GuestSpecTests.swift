@@ -249,9 +249,10 @@ struct GuestSpecTests {
     @Test("missing resource limits are the caller's; stated ones stay")
     func limits() throws {
         let callers = try #require(ResourceLimits((1...16).map { "\($0):\($0 * 10)" }.joined(separator: ",")))
-        var process = try #require(Spec.example.process)
-        process.rlimits = [.init(type: "RLIMIT_NOFILE", hard: 3, soft: 2)]
-        process.addLimits(callers)
+        var spec = Spec.example
+        spec.process?.rlimits = [.init(type: "RLIMIT_NOFILE", hard: 3, soft: 2)]
+        let guest = try GuestSpec(spec, container: "c1", paths: SandboxPaths(sandbox: "s1"), limits: callers)
+        let process = try #require(guest.spec.process)
         #expect(
             process.rlimits?.count == 16 && process.rlimits?.first == .init(type: "RLIMIT_NOFILE", hard: 3, soft: 2))
         #expect(process.rlimits?.contains(.init(type: "RLIMIT_CPU", hard: 10, soft: 1)) == true)

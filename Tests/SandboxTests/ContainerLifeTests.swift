@@ -113,9 +113,10 @@ struct ContainerLifeTests {
             #expect(mkfifo(fifo, 0o600) == 0)
             try await sandbox.reserve(id, bundle: "/b", streams: StreamPaths(stdout: fifo))
             readers.append(SharedDescriptor(try FileDescriptor.open(fifo, O_RDONLY | O_NONBLOCK)))
-            try await sandbox.create(
+            try await sandbox.prepare(
                 ContainerRequest(
                     id, bundle: fakes.bundle(id), rootfs: .directory(fakes.bundle(id) + "/rootfs"), spec: Spec.example))
+            try await sandbox.create(id)
         }
         let ports = fakes.channel.ports.suffix(2)
         guard let quick = fakes.channel.connect(ports.first ?? 0), let slow = fakes.channel.connect(ports.last ?? 0)
@@ -199,7 +200,7 @@ struct ContainerLifeTests {
         #expect(try await fakes.sandbox.wait(container: "c1").status == 137)
         try await fakes.sandbox.boot()
         let error = await #expect(throws: SandboxError.self) {
-            try await fakes.sandbox.create(
+            try await fakes.sandbox.prepare(
                 ContainerRequest("c1", bundle: "/b", rootfs: .directory("/b"), spec: Spec.example))
         }
         #expect(error?.description == "container c1 was ended before it was created")

@@ -92,10 +92,10 @@ struct MaliciousAgentTests {
         var reports = OOMReports()
         let now = ContinuousClock.now
         #expect(reports.judgeEnd(of: "c", at: now) == .passes)
-        #expect(reports.judge("c", known: ["c"], at: now) == .isTold)
+        #expect(reports.judge("c", known: ["c"], at: now) == .alreadyReported)
         reports.forget("c")
         #expect(reports.judge("c", known: ["c"], at: now) == .passes)
-        #expect(reports.judgeEnd(of: "c", at: now) == .isTold)
+        #expect(reports.judgeEnd(of: "c", at: now) == .alreadyReported)
     }
 
     @Test(

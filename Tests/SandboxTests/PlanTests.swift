@@ -9,6 +9,7 @@ import OCISpec
 import Pod
 import QEMU
 import SandboxCgroups
+import TestSupport
 import Testing
 
 @testable import OCISpec
@@ -63,6 +64,27 @@ struct PlanTests {
     func hostVsock() throws {
         let machine = try plan("[hypervisor.qemu]\nguest_channel = \"vhost-vsock\"\n").machine
         #expect(machine.hostVsockCID == 3 && machine.vsockSocket == nil)
+    }
+
+    @Test("a channel or share that the hypervisor does not have is refused by its key")
+    func capabilities() throws {
+        try plan("").checkCapabilities()
+        try plan("[hypervisor.qemu]\nguest_channel = \"vhost-vsock\"\n").checkCapabilities()
+        func refusal(_ capabilities: Capabilities) throws -> String? {
+            let network = try NetworkSettings(
+                Spec.example, process: nil, configuration: Configuration(), host: networkHost, source: "config.json")
+            let plan = SandboxPlan(
+                sandbox: "s1", hostname: "h", network: network,
+                basis: try .init(Configuration(), host: host, hypervisor: FakeHypervisor(capabilities)), cgroups: nil)
+            return #expect(throws: SandboxError.self) { try plan.checkCapabilities() }?.description
+        }
+        #expect(
+            try refusal(
+                .init(hotPlug: [], hotUnplug: [], channels: [.vhostVsock], shares: [.virtioFS], hasSnapshots: false))
+                == "guest_channel: FakeVM does not have this device")
+        #expect(
+            try refusal(.init(hotPlug: [], hotUnplug: [], channels: [.vhostUserVsock], shares: [], hasSnapshots: false))
+                == "shared_fs: FakeVM does not have virtio-fs")
     }
 
     @Test("the sandbox's cgroups on the host are the manager's with Kata's prefix")

@@ -122,6 +122,18 @@ struct HostileInputTests {
         #expect(line.contains("s 1"))
     }
 
+    @Test("a log's copies have one level: debug lines that are turned on late are on everywhere")
+    func level() {
+        let lines = Lines()
+        let log = Logger(label: "test") { _ in PrintableLog(Collected(lines: lines)) }
+        log.debug("one")
+        var copy = log
+        copy[metadataKey: "sandbox"] = "s1"
+        copy.logLevel = .debug
+        log.debug("two")
+        #expect(lines.all.withLock { $0.map { $0.prefix(3) } } == ["two"])
+    }
+
     @Test("the largest numbers that a guest can report are reported")
     func figures() throws {
         var stats = Grpc_StatsContainerResponse()

@@ -105,8 +105,9 @@ package final class FakeSandbox: Sendable {
         change(&spec)
         try await sandbox.reserve(container, bundle: bundle, streams: StreamPaths())
         do {
-            try await sandbox.create(
+            try await sandbox.prepare(
                 ContainerRequest(container, bundle: bundle, rootfs: .directory(bundle + "/rootfs"), spec: spec))
+            try await sandbox.create(container)
         } catch {
             await sandbox.release(container)
             throw error

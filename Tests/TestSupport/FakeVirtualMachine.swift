@@ -16,7 +16,7 @@ package final class FakeHypervisor: Hypervisor {
 
     package let capabilities: Capabilities
     package let acceleration = Acceleration(name: "fake", isHardware: true, reason: "a test")
-    package let obstacle: String? = nil
+    package let unusableReason: String? = nil
     package let name = "FakeVM"
     package let executable = "/usr/bin/fake-vm"
     package let ownMemoryMiB = 50

@@ -1,6 +1,8 @@
 /// Drivers that a storage or a device of a request names; the names are those of Kata's agent.
 package enum StorageDriver {
     package static let virtioFS = "virtio-fs"
+    /// The type of that file system to mount(2).
+    package static let virtioFSType = "virtiofs"
     package static let nineP = "9p"
     /// Memory of the guest that several containers share: a tmpfs that ends with its last user. Where the storage's
     /// field `shared` is true, it ends with the sandbox.

@@ -68,7 +68,7 @@ struct LinuxGuest: GuestKernel {
 
     func mountForSandbox(_ storage: Grpc_Storage) throws {
         // virtiofs is among the modules that boot needs.
-        if storage.fstype != "virtiofs" { Modules.wait() }
+        if storage.fstype != StorageDriver.virtioFSType { Modules.wait() }
         try StorageMounter.mount(storage, hotPlugTimeout: hotPlugTimeout)
     }
 

@@ -31,7 +31,7 @@ package enum StorageMounter {
             try Mounts.mount(
                 source, at: storage.mountPoint, type: storage.fstype, flags: options.flags, data: options.data)
         }
-        guard storage.fstype == "virtiofs" else { return try mount() }
+        guard storage.fstype == StorageDriver.virtioFSType else { return try mount() }
         // EINVAL: no share of that name yet (fs/fuse/virtio_fs.c). A hot-plugged share may still appear.
         let mounted: Void? = try DeviceEvents().wait(until: .now + hotPlugTimeout) {
             do { try mount() } catch let error as SystemError where error.code == EINVAL { return nil }

@@ -11,7 +11,8 @@ enum CleanupLock {
             if error.code == ENOENT { body() }
             return
         }
-        // Goes on without the lock after the deadline: its holder may be stopped by a signal.
+        // Goes on without the lock after the deadline: its holder may be stopped by a signal. It polls: flock(2) has no
+        // limit of time.
         let limit = ContinuousClock.now + Deadline.cleanupLock.limit
         while flock(file.raw, LOCK_EX | LOCK_NB) != 0, errno == EWOULDBLOCK || errno == EINTR, .now < limit {
             usleep(5000)

@@ -13,7 +13,7 @@ package enum HostCheck {
         do { _ = try configuration.openFiles() } catch { failures.append("failed: \(error)") }
         let hypervisor = HypervisorChoice.hypervisor(configuration, host: .current)
         let acceleration = hypervisor.acceleration
-        if let obstacle = hypervisor.obstacle { failures.append("failed: \(obstacle)") }
+        if let unusableReason = hypervisor.unusableReason { failures.append("failed: \(unusableReason)") }
         lines += failures + ["accelerator: \(acceleration.name) (\(acceleration.reason))"]
         if getuid() != 0 {
             failures.append("failed: mounting containers' files needs root")

@@ -12,8 +12,8 @@ import Pod
 ///
 /// The order of the rewrites, from config.json to the process in the guest:
 /// 1. `Spec.load(bundle:)` makes paths absolute against the bundle.
-/// 2. `GuestSpec.init` rewrites root, hooks, namespaces, processors, devices, security profiles; `GuestMounts` rewrites
-///    the mounts.
+/// 2. `GuestSpec.init` rewrites root, hooks, namespaces, processors, devices, security profiles, and adds the caller's
+///    limits; `GuestMounts` rewrites the mounts.
 /// 3. `moved` replaces planned mount points by the real ones, as containers share one mount of a path.
 /// 4. The agent resolves joined namespaces and disks' device numbers, and sets up the container.
 package struct GuestSpec: Sendable {
@@ -66,6 +66,7 @@ package struct GuestSpec: Sendable {
 
     /// - Parameters:
     ///   - rootDisk: the container's root file system, where that is a disk.
+    ///   - limits: the caller's resource limits; nil: those of the guest's init stay.
     ///   - joins: by type of namespace, the container of the same sandbox whose namespace it is.
     ///   - guestSELinux: labels go to the guest (`disable_guest_selinux` is false).
     ///   - guestSeccomp: filters of system calls go to the guest (`disable_guest_seccomp` is false).
@@ -73,8 +74,8 @@ package struct GuestSpec: Sendable {
     /// - Throws: `SpecError` with the field that neither side can meet.
     package init(
         _ original: Spec, container: String, paths: SandboxPaths, rootDisk: DiskImage? = nil,
-        joins: [String: String] = [:], guestSELinux: Bool = false, guestSeccomp: Bool = true,
-        known: KnownMemory = KnownMemory(), source: String = "config.json",
+        limits: ResourceLimits? = nil, joins: [String: String] = [:], guestSELinux: Bool = false,
+        guestSeccomp: Bool = true, known: KnownMemory = KnownMemory(), source: String = "config.json",
         kind: @escaping @Sendable (String) -> Files.Kind? = { Files.kind(of: $0) },
         memory: @escaping @Sendable (String) -> MemoryFileSystem? = MemoryFileSystem.finder(),
         mountTable: @escaping @Sendable () -> [MountEntry] = MountTable.once()
@@ -108,6 +109,7 @@ package struct GuestSpec: Sendable {
         // Without seccomp rules that notify it, there is no listener.
         spec.linux?.seccomp?.listenerPath = nil
         spec.linux?.seccomp?.listenerMetadata = nil
+        if let limits { spec.process?.addLimits(limits) }
         spec.process?.replaceHostProfiles(guestSELinux: guestSELinux)
         if !guestSELinux {
             spec.linux?.mountLabel = nil

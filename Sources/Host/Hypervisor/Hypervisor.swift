@@ -16,7 +16,7 @@ package protocol Hypervisor: Sendable {
     /// The executor of the guest's instructions on this host.
     var acceleration: Acceleration { get }
     /// The reason why that executor can't run guests here, in one line; nil when it can. Asks the host.
-    var obstacle: String? { get }
+    var unusableReason: String? { get }
 
     /// The memory that the program takes beside its guest's, in MiB.
     var ownMemoryMiB: Int { get }

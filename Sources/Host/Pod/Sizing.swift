@@ -12,7 +12,7 @@ package struct Sizing: Sendable, Equatable {
 
     package init(_ configuration: Configuration, host: HostFacts) {
         let vcpus = configuration[Keys.vcpus]
-        let available = min(host.processors, Self.mostVCPUs)
+        let available = min(host.processors, Self.maxVCPUs)
         processors = vcpus <= 0 ? Double(available) : min(vcpus, Double(available))
         memoryMiB = configuration[Keys.memory]
         let (vcpusLimit, limit) = (configuration[Keys.maxVCPUs], configuration[Keys.maxMemory])
@@ -24,7 +24,7 @@ package struct Sizing: Sendable, Equatable {
     }
 
     /// The most virtual CPUs of a machine, as in Kata: more need interrupts that machines here don't have.
-    private static let mostVCPUs = 240
+    private static let maxVCPUs = 240
 
     /// The size for these containers together. A limit above the host's total counts as no limit, and adds nothing.
     /// - Parameters:

@@ -20,6 +20,8 @@ package struct ContainerRequest: Sendable {
     package let spec: Spec
     /// Pid of the attach process; nil under containerd: the sandbox makes a placeholder.
     package var attachProcess: Int32?
+    /// Resource limits of the caller, where the specification names none; nil: the guest's.
+    package var limits: ResourceLimits?
     /// For each type of namespace to join, the container of this sandbox that has it.
     package var joins: [String: String] = [:]
     /// Records of what the caller has made for the container on the host. They are undone with it, even when its
@@ -28,10 +30,10 @@ package struct ContainerRequest: Sendable {
 
     package init(
         _ id: String, bundle: String, rootfs: RootSource, spec: Spec, attachProcess: Int32? = nil,
-        joins: [String: String] = [:], made: [Ledger.RecordID] = []
+        limits: ResourceLimits? = nil, joins: [String: String] = [:], made: [Ledger.RecordID] = []
     ) {
         (self.id, self.bundle, self.rootfs, self.spec) = (id, bundle, rootfs, spec)
-        (self.attachProcess, self.joins, self.made) = (attachProcess, joins, made)
+        (self.attachProcess, self.limits, self.joins, self.made) = (attachProcess, limits, joins, made)
     }
 }
 
@@ -49,44 +51,55 @@ extension Sandbox {
     /// Frees a reserved name after the creation has failed.
     package func release(_ container: String) async {
         guard let record = containers.removeValue(forKey: container) else { return }
-        sharedPaths.release(&record.shares)
+        releaseShares(of: record)
         await removeHostProcess(of: record)
         record.initial.end(status: ProcessExit.killed.status)
     }
 
-    /// Creates a container whose name is reserved; the caller releases the name when this fails.
-    /// - Throws: `SandboxError`, `SpecError` and `SocketForwardError` for a request that can't be met. `RPCError` with
-    ///   the agent's refusal. `HookError`. `SystemError` and `ShareError` of a path that can't be shared, or the first
-    ///   failure of the network.
-    package func create(_ request: ContainerRequest) async throws {
+    /// Plans a container whose name is reserved. Nothing is started: what can be refused is refused here, before a
+    /// machine boots for it. What the request has made on the host is the container's from now on.
+    /// - Throws: `SandboxError` (`notFound`) for a container that was ended meanwhile, `SpecError` for a request that
+    ///   can't be met.
+    package func prepare(_ request: ContainerRequest) throws {
         guard let record = containers[request.id], record.initial.ended == nil else {
             for made in request.made.reversed() { ledger.undo(made) }
             throw SandboxError(.notFound, "container \(request.id) was ended before it was created")
         }
+        describe(record, request)
+        let guest = try guestSpec(request)
+        report(guest, request)
+        for used in guest.memories { memory.use(used, for: &record.memories) }
+        record.prepared = (request, guest)
+    }
+
+    /// Creates a container that is prepared; the caller releases the name when this fails.
+    /// - Throws: `SandboxError` and `SocketForwardError` for a request that can't be met. `RPCError` with the agent's
+    ///   refusal. `HookError`. `SystemError` and `ShareError` of a path that can't be shared, or the first failure of
+    ///   the network.
+    package func create(_ container: String) async throws {
+        guard let record = containers[container], record.initial.ended == nil, let (request, guest) = record.prepared
+        else { throw SandboxError(.notFound, "container \(container) was ended before it was created") }
+        record.prepared = nil
         let creating = OneShot<Void>()
         record.creating = creating
         defer { creating.complete(()) }
-        describe(record, request)
         let agent = try agent()
-        let guest = try guestSpec(request)
-        report(guest, request)
         try await withUndo { undo in
-            undo.add { [id = request.id] in await self.releaseShares(of: id) }
-            for used in guest.memories { memory.use(used, for: &record.memories) }
+            undo.add { await self.releaseShares(of: container) }
             let move = try makeHostProcess(for: record, request)
             record.hooks = HostHooks(
-                request.spec, container: request.id, bundle: request.bundle, pid: pid(of: request.id), paths: paths)
+                request.spec, container: container, bundle: request.bundle, pid: pid(of: container), paths: paths)
             let guest = try share(guest, request, for: record)
-            undo.add { [id = request.id] in await self.runLastHooks(of: id) }
+            undo.add { await self.runLastHooks(of: container) }
             try await record.hooks?.beforeCreation(network: network?.namespace.path)
             // A manager's hook may have moved links into the namespace.
             try await network?.reconcile()
             try followProcessorSets()
             try await resizeMachine()
             if isBound { bindProcessorTime() }
-            undo.add { [id = request.id] in await self.releaseDisks(of: id) }
+            undo.add { await self.releaseDisks(of: container) }
             let (devices, disks) = try await attach(guest.disks, for: record)
-            undo.add { [id = request.id] in await self.withdrawSockets(of: id) }
+            undo.add { await self.withdrawSockets(of: container) }
             let sockets = try offer(guest.sockets, for: record)
             let ports = try prepare(record.initial)
             var message = try agentRequest(request, guest, ports)
@@ -94,11 +107,11 @@ extension Sandbox {
             let asked = ContinuousClock.now
             do { _ = try await agent.createContainer(message, timeout: plan.createTimeout) } catch {
                 ports.cancel()
-                throw await explainLoss(translated(error, guest), "create container \(request.id)")
+                throw await explainLoss(translated(error, guest), "create container \(container)")
             }
             record.creation = ContinuousClock.now - asked
             record.isInGuest = true
-            try await entered(move, request.id)
+            try await entered(move, container)
         }
     }
 
@@ -118,8 +131,8 @@ extension Sandbox {
         var rootDisk: DiskImage?
         if case .disk(let image) = request.rootfs { rootDisk = image }
         return try plan.guestSpec(
-            request.spec, container: request.id, bundle: request.bundle, rootDisk: rootDisk, joins: request.joins,
-            known: KnownMemory(inGuest: memory.known, shared: sharedPaths.devices))
+            request.spec, container: request.id, bundle: request.bundle, rootDisk: rootDisk, limits: request.limits,
+            joins: request.joins, known: KnownMemory(inGuest: memory.known, shared: sharedPaths.devices))
     }
 
     /// Logs what the guest does not get.
@@ -179,7 +192,10 @@ extension Sandbox {
     // MARK: Undo
 
     private func releaseShares(of container: String) {
-        guard let record = containers[container] else { return }
+        if let record = containers[container] { releaseShares(of: record) }
+    }
+
+    private func releaseShares(of record: Container) {
         sharedPaths.release(&record.shares)
         memory.release(&record.memories)
     }

@@ -33,7 +33,7 @@ extension VMConfiguration {
         hotPlugPorts = configuration[Keys.rootPorts]
         entropySource = configuration[Keys.entropySource]
         user = Self.user(configuration, host)
-        if configuration[Keys.guestChannel] == "vhost-vsock" {
+        if configuration.usesHostVsock {
             // Guest numbers are unique on the whole host (vsock(7)).
             hostVsockCID = host.vsockCID
         } else {

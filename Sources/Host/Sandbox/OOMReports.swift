@@ -14,13 +14,13 @@ struct OOMReports: Sendable {
 
     enum Verdict: Equatable, Sendable {
         case passes
-        case isTold
+        case alreadyReported
         case refused(GuestLimit)
     }
 
     /// Judges the report that comes with a container's end: it passes where none came before.
     mutating func judgeEnd(of container: String, at now: ContinuousClock.Instant) -> Verdict {
-        guard last[container] == nil else { return .isTold }
+        guard last[container] == nil else { return .alreadyReported }
         last[container] = now
         toldAtEnd.insert(container)
         return .passes
@@ -36,7 +36,7 @@ struct OOMReports: Sendable {
         guard known.contains(container) else { return .refused(.unknownContainer) }
         last = last.filter { known.contains($0.key) }
         toldAtEnd.formIntersection(known)
-        if toldAtEnd.remove(container) != nil { return .isTold }
+        if toldAtEnd.remove(container) != nil { return .alreadyReported }
         if let before = last[container], now - before < Self.reportPause { return .refused(.outOfMemory) }
         last[container] = now
         return .passes
@@ -67,7 +67,7 @@ extension Sandbox {
             let container = try await agent().getOOMEvent(Grpc_GetOOMEventRequest(), timeout: nil).containerID
             switch oomReports.judge(container, known: containers.keys, at: .now) {
             case .passes: return container
-            case .isTold: continue
+            case .alreadyReported: continue
             case .refused(let limit): limits.reached(limit, container)
             }
             try await sleep(Self.refusedReportPause, on: loop)

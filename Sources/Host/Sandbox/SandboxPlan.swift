@@ -79,12 +79,12 @@ package struct SandboxPlan: Sendable {
     /// The part of a bundle's specification that goes to this sandbox's guest.
     /// - Throws: `SpecError` with the field that the guest can't meet.
     package func guestSpec(
-        _ spec: Spec, container: String, bundle: String, rootDisk: DiskImage? = nil, joins: [String: String] = [:],
-        known: KnownMemory = KnownMemory()
+        _ spec: Spec, container: String, bundle: String, rootDisk: DiskImage?, limits: ResourceLimits?,
+        joins: [String: String], known: KnownMemory
     ) throws(SpecError) -> GuestSpec {
         try GuestSpec(
-            spec, container: container, paths: paths, rootDisk: rootDisk, joins: joins, guestSELinux: guestSELinux,
-            guestSeccomp: guestSeccomp, known: known, source: bundle + "/config.json")
+            spec, container: container, paths: paths, rootDisk: rootDisk, limits: limits, joins: joins,
+            guestSELinux: guestSELinux, guestSeccomp: guestSeccomp, known: known, source: bundle + "/config.json")
     }
 
     /// - Parameter demand: the size that the first container or its pod asks for before the boot.

@@ -56,7 +56,7 @@ extension Sandbox {
         guard machine?.agentFeatures.contains(AgentFeature.specJSON) == true else {
             throw SandboxError(.guest, "the guest's agent is another one: a machine with it can't be had ready")
         }
-        let id = "rehearsal"
+        let id = "warm-up"
         let bundle = paths.machine + "/" + id
         try Files.makeDirectory(bundle + "/rootfs")
         defer { Files.removeTree(bundle) }
@@ -68,12 +68,12 @@ extension Sandbox {
         try reserve(
             id, bundle: bundle, streams: StreamPaths(stdin: "/dev/null", stdout: "/dev/null", stderr: "/dev/null"))
         do {
-            try await create(
-                ContainerRequest(id, bundle: bundle, rootfs: .directory(bundle + "/rootfs"), spec: spec))
+            try prepare(ContainerRequest(id, bundle: bundle, rootfs: .directory(bundle + "/rootfs"), spec: spec))
+            try await create(id)
             try await start(container: id)
             let end = try await wait(container: id)
             guard end.status == 0 else {
-                throw SandboxError(.guest, "the rehearsal's program ended with status \(end.status), not 0")
+                throw SandboxError(.guest, "the warm-up program ended with status \(end.status), not 0")
             }
             _ = try await delete(container: id)
         } catch {
@@ -98,7 +98,7 @@ enum WarmUpProgram {
             // write(1, message, 10)
             [0xb8, 1, 0, 0, 0, 0xbf, 1, 0, 0, 0, 0x48, 0x8d, 0x35, 0x10, 0, 0, 0, 0xba, 10, 0, 0, 0, 0x0f, 0x05]
             // exit(0)
-            + [0xb8, 60, 0, 0, 0, 0x31, 0xff, 0x0f, 0x05] + Array("rehearsal\n".utf8)
+            + [0xb8, 60, 0, 0, 0, 0x31, 0xff, 0x0f, 0x05] + Array("warmed up\n".utf8)
         func word<Value: FixedWidthInteger>(_ value: Value) -> [UInt8] {
             // SAFETY: a number has no padding; its bytes are copied at once.
             unsafe withUnsafeBytes(of: value.littleEndian) { unsafe Array($0) }

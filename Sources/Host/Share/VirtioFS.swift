@@ -15,7 +15,7 @@ package struct VirtioFS: SharedFileSystem, Equatable {
     }
 
     package var driver: String { StorageDriver.virtioFS }
-    package var fileSystemType: String { "virtiofs" }
+    package var fileSystemType: String { StorageDriver.virtioFSType }
     package var serverName: String { "virtiofsd" }
     package var words: [String] { [executable, cache] + extraArguments }
 

@@ -17,7 +17,7 @@ extension SandboxPlan.Basis {
     /// - Throws: `SystemError` for an image that is none, or of another type than asked for.
     package init(_ configuration: Configuration, files: BootFiles) throws {
         var host = HostFacts.current
-        if configuration[Keys.guestChannel] == "vhost-vsock" { host.chooseFreeVsockNumber() }
+        if configuration.usesHostVsock { host.chooseFreeVsockNumber() }
         try self.init(
             configuration, host: host, hypervisor: HypervisorChoice.hypervisor(configuration, host: host),
             files: files)

@@ -1,18 +1,26 @@
 import LinuxKernel
 import Logging
+import Synchronization
 
 /// A log whose messages are one line each. Metadata may be text of guests and of helper programs.
 struct PrintableLog: LogHandler {
     private var handler: any LogHandler
+    private let level = SharedLevel()
     /// Maximum length of one text, in bytes.
     private static let maxLength = 8 << 10
 
     init(_ handler: any LogHandler) { self.handler = handler }
 
+    /// The level of all copies: a configuration that a manager names in Create turns debug lines on everywhere.
     var logLevel: Logger.Level {
-        get { handler.logLevel }
-        set { handler.logLevel = newValue }
+        get { level.value.withLock { $0 } }
+        nonmutating set { level.value.withLock { $0 = newValue } }
     }
+
+    private final class SharedLevel: Sendable {
+        let value = Mutex(Logger.Level.info)
+    }
+
     var metadata: Logger.Metadata {
         get { handler.metadata }
         set { handler.metadata = Self.printable(newValue) }

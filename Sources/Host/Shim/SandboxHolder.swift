@@ -78,6 +78,11 @@ package final class SandboxHolder: Sendable {
         let configuration = try Configuration.load(
             try RuntimeOptions.configurationPath(request.options) ?? configurationPath
         ).applying(spec.annotations ?? [:], source: request.bundle + "/config.json")
+        if configuration[Keys.runtimeDebug] {
+            // All copies of the shim's log share their level.
+            var log = log
+            log.logLevel = .debug
+        }
         for warning in configuration.warnings { log.warning("the configuration", metadata: ["warning": "\(warning)"]) }
         let files = try configuration.openFiles()
         let network = try NetworkSettings(
@@ -92,8 +97,8 @@ package final class SandboxHolder: Sendable {
             cgroups: SandboxPlan.Cgroups(spec.linux, sandbox: identifier, configuration: configuration))
         plan.isPod = isPod
         // Refusals come before anything is started.
+        try plan.checkCapabilities()
         try plan.checkFit(containersMiB: plan.sizing.containersMiB([demand], in: pod), in: plan.cgroups?.limit)
-        _ = try plan.guestSpec(spec, container: request.id, bundle: request.bundle)
         if !plan.hypervisor.acceleration.isHardware {
             log.warning(
                 "guests run without hardware virtualisation",
@@ -105,11 +110,11 @@ package final class SandboxHolder: Sendable {
     }
 
     func boot(_ sandbox: Sandbox) async throws {
-        do { if try await !takeWarm(sandbox) { try await sandbox.boot() } } catch {
-            held.withLock { $0 = nil }
-            throw error
-        }
+        if try await !takeWarm(sandbox) { try await sandbox.boot() }
     }
+
+    /// Forgets a sandbox without a machine. The next container makes another.
+    func forget() { held.withLock { $0 = nil } }
 
     /// Gives the sandbox the warm machine, if it is the one that would be booted.
     private func takeWarm(_ sandbox: Sandbox) async throws -> Bool {

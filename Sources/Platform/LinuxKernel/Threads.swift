@@ -77,7 +77,7 @@ package func tryThreads(_ count: Int) throws(SystemError) {
         } catch { refusal = error }
     }
     close(gate.writeEnd.take())
-    // Waits until they are gone.
+    // Waits until they are gone. It polls: only proc(5) shows that a detached thread has left the kernel's count.
     var looks = 0
     while threads() > before, looks < 100 {
         usleep(100)

@@ -48,7 +48,8 @@ package final class BoundedLogs: Sendable {
         return written
     }
 
-    /// Waits until the logs have everything that writers wrote before their end.
+    /// Waits until the logs have everything that writers wrote before their end. It polls: a mutex of Synchronization
+    /// has no condition to wait for.
     package func settle(_ paths: [String], within limit: Duration) {
         let deadline = ContinuousClock.now + limit
         while !state.withLock({ $0.open.isDisjoint(with: paths) }), ContinuousClock.now < deadline { usleep(2_000) }

@@ -51,7 +51,7 @@ extension Keys {
     package static let disableGuestSELinux = hypervisor(
         "disable_guest_selinux", true, "Don't pass SELinux labels of processes to the guest.")
     package static let guestChannel = hypervisor(
-        "guest_channel", "vhost-user-vsock", allowed: ["vhost-user-vsock", "vhost-vsock"],
+        "guest_channel", GuestChannelName.vhostUserVsock, allowed: GuestChannelName.all,
         "The vsock device between host and guest: one inside the shim, or the host kernel's.")
     package static let entropySource = hypervisor(
         "entropy_source", .device, "/dev/urandom", allowed: ["/dev/urandom", "/dev/random"],

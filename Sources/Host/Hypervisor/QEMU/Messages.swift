@@ -20,7 +20,7 @@ extension QEMU {
 
     /// The reason why QEMU can't use KVM. This process is root, QEMU may not be.
     private func noKVM(_ failure: VMFailure, _ machine: VMConfiguration) -> String {
-        if let obstacle { return obstacle }
+        if let unusableReason { return unusableReason }
         if machine.user != nil, failure.messages.contains(where: { $0.mentions("Permission denied") }) {
             return
                 "with rootless = true QEMU runs as another user: give /dev/kvm a group that is not root's, and mode 660"

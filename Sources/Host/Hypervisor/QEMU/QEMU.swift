@@ -39,7 +39,7 @@ package struct QEMU: Hypervisor, Equatable {
             reason: accelerator.reason)
     }
 
-    package var obstacle: String? {
+    package var unusableReason: String? {
         guard accelerator.accelerator == .kvm else { return nil }
         let found = Accelerator.probe()
         return found.accelerator == .kvm ? nil : found.reason

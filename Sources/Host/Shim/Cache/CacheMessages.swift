@@ -91,7 +91,7 @@ extension Configuration {
 /// Compares the mounts of two namespaces.
 enum MountView {
     /// The mount point of the first mount that `ours` lacks; nil when there is none.
-    static func firstUnseen(of theirs: [MountEntry], in ours: [MountEntry]) -> String? {
+    static func firstMissing(of theirs: [MountEntry], in ours: [MountEntry]) -> String? {
         let seen = Set(ours.map(identity))
         return theirs.first { !seen.contains(identity($0)) }?.mountPoint
     }

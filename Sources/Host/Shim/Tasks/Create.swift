@@ -59,30 +59,33 @@ extension ContainerdTasks {
             throw SandboxError(.invalid, "bundle \"\(request.bundle)\" is not an absolute path")
         }
         log.debug("creating a container", metadata: ["container": "\(request.id)", "bundle": "\(request.bundle)"])
-        var spec = try SpecOption.spec(of: request)
-        spec.process?.addLimits(caller.limits ?? limits)
+        let spec = try SpecOption.spec(of: request)
         let (sandbox, isNew) = try sandboxes.sandbox(for: request, spec: spec, process: caller.process)
         let streams = StreamPaths(
             stdin: request.stdin, stdout: request.stdout, stderr: request.stderr, terminal: request.terminal)
         try await sandbox.reserve(request.id, bundle: request.bundle, streams: streams)
+        var hasMachine = !isNew
         do {
             if let process = caller.process { try watch(attachProcess: process, of: request.id, in: sandbox) }
-            if isNew {
-                try await sandboxes.boot(sandbox)
-                log.debug("VM is up")
-                publishOutOfMemory(in: sandbox)
-            }
             let rootfs = try RootFilesystem.prepare(
                 request.rootfs, bundle: request.bundle, spec: spec, ledger: sandbox.ledger,
                 plugsDisks: sandbox.plan.plugsRootDisks)
-            try await sandbox.create(
-                ContainerRequest(
-                    request.id, bundle: request.bundle, rootfs: rootfs.source, spec: spec,
-                    attachProcess: caller.process,
-                    joins: caller.process == nil
-                        ? SandboxMembership.joins(of: spec, containers: await sandbox.known) : caller.joins,
-                    made: rootfs.made))
+            let container = ContainerRequest(
+                request.id, bundle: request.bundle, rootfs: rootfs.source, spec: spec, attachProcess: caller.process,
+                limits: caller.limits ?? limits,
+                joins: caller.process == nil
+                    ? SandboxMembership.joins(of: spec, containers: await sandbox.known) : caller.joins,
+                made: rootfs.made)
+            try await sandbox.prepare(container)
+            if isNew {
+                try await sandboxes.boot(sandbox)
+                hasMachine = true
+                log.debug("VM is up")
+                publishOutOfMemory(in: sandbox)
+            }
+            try await sandbox.create(request.id)
         } catch {
+            if !hasMachine { sandboxes.forget() }
             await sandbox.release(request.id)
             throw error
         }
