@@ -12,6 +12,8 @@ extension Spec {
     ///
     /// The program that reads config.json may have any working directory.
     /// - Parameter bundle: an absolute path.
+    /// - Throws: `SpecError` with the place of the first error: a JSON document that can't be decoded, or a broken
+    ///   rule.
     package static func load(json: [UInt8], bundle: String) throws(SpecError) -> Spec {
         let source = bundle + "/config.json"
         var spec = try Spec.decode(json: json, source: source)

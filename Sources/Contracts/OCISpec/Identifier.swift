@@ -9,6 +9,7 @@ package enum Identifier {
     /// Checks that an id is a letter or a digit, then letters, digits and `_ . + -` (runc's characters; containerd has
     /// no `+`).
     /// - Parameter what: the id's name in errors, such as "container id".
+    /// - Throws: `IdentifierError` for an id that is empty, longer than `maxLength`, or has another character.
     package static func check(_ id: String, _ what: String) throws(IdentifierError) {
         guard !id.isEmpty else { throw IdentifierError("\(what) is empty") }
         guard id.utf8.count <= maxLength else {

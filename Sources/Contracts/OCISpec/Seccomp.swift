@@ -44,6 +44,7 @@ extension Linux {
 extension Linux.Seccomp {
     /// Refuses actions that ask a listener on the host. Ignores a `listenerPath` that no action uses, as the
     /// specification says.
+    /// - Throws: `SpecError` with the first field that has the action SCMP_ACT_NOTIFY.
     package func refuseListener(source: String) throws(SpecError) {
         let actions =
             [("defaultAction", defaultAction)]

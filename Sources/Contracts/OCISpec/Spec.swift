@@ -132,6 +132,7 @@ package struct Process: Codable, Equatable, Sendable {
         package init() {}
 
         /// Missing ids are 0, as under runc and crun.
+        /// - Throws: `DecodingError` for anything but an object, and for a field of another type or out of range.
         package init(from decoder: any Decoder) throws {
             let values = try decoder.container(keyedBy: CodingKeys.self)
             uid = try values.decodeIfPresent(UInt32.self, forKey: .uid) ?? 0

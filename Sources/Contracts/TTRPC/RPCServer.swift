@@ -20,18 +20,22 @@ package final class RPCServer: Sendable {
     }
 
     /// Serves one connected stream socket and takes it over.
+    /// - Throws: NIO's error for a socket that can't be registered with the loop.
     package func accept(socket: Int32) async throws {
         _ = try await ClientBootstrap(group: loop)
             .channelInitializer { self.initialize($0) }.withConnectedSocket(socket).get()
     }
 
     /// Serves every connection to a listening socket and takes it over.
+    /// - Throws: NIO's error for a socket that can't be registered with the loop.
     package func listen(socket: Int32) async throws -> any Channel {
         try await ServerBootstrap(group: loop).childChannelInitializer { self.initialize($0) }
             .withBoundSocket(socket).get()
     }
 
     /// Serves every connection to a vsock port of this machine (vsock(7)).
+    /// - Throws: NIO's `IOError`, such as EAFNOSUPPORT without vsock in the kernel, or EADDRINUSE for a port that is
+    ///   taken.
     package func listen(vsockPort: UInt32) async throws -> any Channel {
         try await ServerBootstrap(group: loop).childChannelInitializer { self.initialize($0) }
             .bind(to: VsockAddress(cid: .any, port: VsockAddress.Port(rawValue: vsockPort))).get()

@@ -30,6 +30,7 @@ package enum NetworkSettings {
     }
 
     /// All links with their addresses.
+    /// - Throws: `SystemError` of the kernel when links or addresses can't be listed.
     package static func interfaces() throws -> Grpc_Interfaces {
         let socket = try NetlinkSocket()
         let addresses = try socket.addresses()
@@ -83,6 +84,7 @@ package enum NetworkSettings {
     }
 
     /// All routes but loopback's.
+    /// - Throws: `SystemError` of the kernel when links or routes can't be listed.
     package static func routes() throws -> Grpc_Routes { try routes(NetlinkSocket()) }
 
     private static func routes(_ socket: NetlinkSocket) throws -> Grpc_Routes {

@@ -6,6 +6,7 @@ import Streams
 /// Connects streams of the host to programs that listen on the guest's loopback addresses.
 package enum PortForwarder {
     /// Serves from now on. Only the host may connect: programs of the guest need no relay.
+    /// - Throws: `SystemError` when the guest has no vsock, the port is taken, or the thread can't be started.
     package static func serve(relay: StreamRelay) throws(SystemError) {
         try Listener(vsockPort: PortRelay.port, allowedPeer: Vsock.host).forEachConnection(thread: "forward") {
             stream in

@@ -24,6 +24,7 @@ package struct BlockDevice: Sendable, Equatable {
 
     /// Waits until the guest's kernel has the disk at `address`. Blocks.
     /// - Returns: nil when it has not appeared by then.
+    /// - Throws: `SystemError` when the kernel's device events can't be received.
     package static func wait(at address: Address, until deadline: ContinuousClock.Instant, sysfs: String = "/sys")
         throws
         -> BlockDevice?

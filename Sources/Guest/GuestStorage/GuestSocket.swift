@@ -28,7 +28,8 @@ package final class GuestSocket: Sendable {
     }
 
     /// Listens from now on.
-    /// - Throws: `RPCError` with `invalidArgument` for a storage that names no port or path; `SystemError`.
+    /// - Throws: `RPCError` with `invalidArgument` for a storage that names no port or path; `SystemError` when the
+    ///   socket or its thread can't be made.
     package init(_ storage: Grpc_Storage, relay: StreamRelay) throws {
         guard let port = UInt32(storage.source), storage.mountPoint.hasPrefix("/") else {
             throw RPCError(

@@ -21,6 +21,8 @@ package final class SharedMounts: Sendable {
 
     /// Adds a user; mounts the file system for the first one. Blocks for a moment only: the mount needs nothing of the
     /// host.
+    /// - Throws: as `StorageMounter.mount`. Also `RPCError` with `invalidArgument` for a group that is no number, and
+    ///   `SystemError` when the directory can't be given to its group.
     package func mount(_ storage: Grpc_Storage) throws {
         try users.withLock { users in
             if users[storage.mountPoint] == nil { try Self.make(storage) }

@@ -41,7 +41,7 @@ package enum StorageMounter {
     }
 
     /// Finds the guest's disk for a device of a request. Blocks until the disk is there.
-    /// - Throws: `RPCError` with `unimplemented`, `invalidArgument` or `deadlineExceeded`.
+    /// - Throws: `RPCError` with `unimplemented`, `invalidArgument` or `deadlineExceeded`; as `BlockDevice.wait`.
     package static func find(_ device: Grpc_Device, hotPlugTimeout: Duration) throws -> BlockDevice {
         guard let disk = try find(device.type, device.id, hotPlugTimeout, field: "device.id") else {
             throw RPCError(.unimplemented, "device type \(device.type) is not implemented")

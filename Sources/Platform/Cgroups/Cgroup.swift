@@ -13,6 +13,7 @@ package struct Cgroup: Sendable, Equatable {
 
     /// Makes the cgroup and its missing parents in every hierarchy. A cpuset without processors or memory nodes gets
     /// those of its parent (cpuset(7)).
+    /// - Throws: `SystemError` when a directory can't be made, or a file of a cpuset can't be read or written.
     package func make() throws(SystemError) {
         for hierarchy in hierarchies.all {
             var directory = hierarchy.path
@@ -38,6 +39,8 @@ package struct Cgroup: Sendable, Equatable {
 
     /// Moves a process into the cgroup, with all its threads. Its future children start there.
     /// - Parameter controllers: the process stays where it is in version 1's hierarchies of these.
+    /// - Throws: `SystemError` that names the file, such as ENOENT without the cgroup or ESRCH without the process. In
+    ///   version 1, the process has moved in the hierarchies before that one then.
     package func add(_ process: Int32, without controllers: Set<String> = []) throws(SystemError) {
         for hierarchy in hierarchies.all where hierarchy.controllers.isDisjoint(with: controllers) {
             try Files.write(hierarchy.path + path + "/cgroup.procs", "\(process)")
@@ -83,6 +86,7 @@ package struct Cgroup: Sendable, Equatable {
 
     /// Gives a cpuset the processors or memory nodes of its parent.
     /// - Parameter file: `cpuset.cpus` or `cpuset.mems`.
+    /// - Throws: `SystemError` when the parent's file can't be read, or the cgroup's own can't be written.
     package func inherit(_ file: String) throws(SystemError) {
         guard let directory = hierarchies.directory("cpuset", path) else { return }
         // In version 2 an empty set is the parent's.
@@ -105,6 +109,7 @@ package struct Cgroup: Sendable, Equatable {
 
     /// Sets limits (cgroup-v2.rst, "memory.max" and "pids.max"; in version 1 memory.rst, "memory.limit_in_bytes").
     /// - Returns: the controllers that this host lacks; their limits are not set.
+    /// - Throws: `SystemError` that names the value and the file, with the kernel's errno.
     package func set(_ limits: Limits) throws(SystemError) -> [String] {
         let files = [
             ("memory", hierarchies.isUnified ? "memory.max" : "memory.limit_in_bytes", limits.memory),

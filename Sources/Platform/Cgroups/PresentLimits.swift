@@ -34,6 +34,8 @@ extension Cgroup {
     }
 
     /// Sets the limit of memory in bytes again; nil: no limit.
+    /// - Throws: `SystemError` when the file can't be written, such as EBUSY in version 1 for a limit below the memory
+    ///   in use.
     package func resetMemoryLimit(to limit: UInt64?) throws(SystemError) {
         guard let directory = hierarchies.directory("memory", path) else { return }
         let (file, none) = hierarchies.isUnified ? ("memory.max", "max") : ("memory.limit_in_bytes", "-1")
@@ -70,6 +72,7 @@ extension Cgroup {
     package var weight: String? { text("cpu", "cpu.weight") }
 
     /// Copies the processor time, processors and memory nodes that another cgroup of version 2 has at present.
+    /// - Throws: as `write`.
     package func copyProcessorLimits(of other: Cgroup) throws(SystemError) {
         try write("cpu.max", other.processorTime ?? "max")
         for (file, value) in [("cpuset.cpus", other.effectiveProcessors), ("cpuset.mems", other.effectiveNodes)] {
@@ -78,6 +81,7 @@ extension Cgroup {
     }
 
     /// Writes a file of version 2, unless its controller is missing here.
+    /// - Throws: `SystemError` that names the file and the value, with the kernel's errno.
     package func write(_ file: String, _ value: String) throws(SystemError) {
         guard let directory = hierarchies.all.first.map({ $0.path + path }), Files.exists(directory + "/" + file) else {
             return

@@ -7,6 +7,8 @@ extension Cgroup {
     package static let threadControllers: Set<String> = ["cpu", "cpuacct", "cpuset"]
 
     /// Moves threads into the cgroup, for these controllers alone. In version 2 it must be threaded.
+    /// - Throws: `SystemError` that names the file, such as ENOENT without the cgroup or ESRCH without the thread. The
+    ///   threads before that one have moved then.
     package func add(threads: [Int32]) throws(SystemError) {
         for hierarchy in hierarchies.all
         where hierarchies.isUnified || !hierarchy.controllers.isDisjoint(with: Self.threadControllers) {
@@ -17,6 +19,7 @@ extension Cgroup {
 
     /// The cgroup of this name below, of version 2, for threads of this cgroup's processes. This one may have
     /// processes.
+    /// - Throws: `SystemError` when the directory can't be made, or the kernel refuses to make it threaded.
     package func makeThreaded(_ name: String) throws(SystemError) -> Cgroup {
         let group = Cgroup(path + "/" + name, hierarchies)
         for hierarchy in hierarchies.all {

@@ -14,6 +14,7 @@ package enum SHA512 {
     }
 
     /// The hash of a whole file.
+    /// - Throws: `SystemError` when the file can't be opened or read.
     package static func hex(ofFile path: String) throws(SystemError) -> String {
         let file = try FileDescriptor.open(path, O_RDONLY)
         return try hex(of: file, path)
@@ -21,6 +22,7 @@ package enum SHA512 {
 
     /// The hash of a whole open file, read in pieces from its start. Leaves the file's offset as it is.
     /// - Parameter path: names the file in errors.
+    /// - Throws: `SystemError` when the file can't be read.
     package static func hex(of file: borrowing FileDescriptor, _ path: String) throws(SystemError) -> String {
         let raw = file.raw
         var offset = 0

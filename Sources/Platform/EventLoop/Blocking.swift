@@ -3,6 +3,7 @@ import NIOCore
 
 /// Runs a blocking call on a new thread.
 /// - Parameter name: names the thread.
+/// - Throws: `SystemError` when the thread can't be started; the errors of `body`.
 package func blocking<Result: Sendable>(_ name: String, _ body: @escaping @Sendable () throws -> Result) async throws
     -> Result
 {
@@ -31,5 +32,6 @@ package struct BackgroundCall<Result: Sendable>: Sendable {
     }
 
     /// Waits for the result.
+    /// - Throws: the errors of the call.
     package func result() async throws -> Result { try await promise.futureResult.get() }
 }

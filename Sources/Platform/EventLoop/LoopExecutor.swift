@@ -22,6 +22,7 @@ package final class LoopExecutor: TaskExecutor, SerialExecutor {
 }
 
 /// Suspends for `duration` by a timer of the loop; `Task.sleep` would start libdispatch's threads.
+/// - Throws: `CancellationError` when the task is cancelled.
 package func sleep(_ duration: Duration, on loop: any EventLoop) async throws {
     let promise = loop.makePromise(of: Void.self)
     let timer = loop.scheduleTask(in: TimeAmount(duration)) { promise.succeed() }
@@ -34,6 +35,7 @@ package func sleep(_ duration: Duration, on loop: any EventLoop) async throws {
 }
 
 /// Runs `body` on the loop and blocks until it is done. Must not be called on the loop's thread.
+/// - Throws: the errors of `body`.
 package func waiting<Result: Sendable>(
     on loop: any EventLoop, _ body: @escaping @Sendable () async throws -> Result
 ) throws -> Result {

@@ -66,6 +66,7 @@ package struct ChildWithOutput: ~Copyable {
     package let output: FileDescriptor
 
     /// - Parameter targets: the child's descriptors that write into the pipe.
+    /// - Throws: `SystemError` when the pipe can't be made, or the child can't be started.
     package init(_ command: Command, output targets: [Int32]) throws(SystemError) {
         let pipe = try Pipe()
         var command = command

@@ -14,6 +14,8 @@ package final class DirectoryWatch: Sendable {
     package var descriptor: Int32 { events.raw }
 
     /// - Returns: the number for `remove`.
+    /// - Throws: `SystemError` with the errno of inotify_add_watch(2), such as ENOTDIR for anything but a directory.
+    ///   ENOSPC when the user watches too many (fs.inotify.max_user_watches).
     package func add(_ directory: String) throws(SystemError) -> Int32 {
         let kinds = UInt32(IN_CREATE) | UInt32(IN_DELETE) | UInt32(IN_MOVED_FROM) | UInt32(IN_MOVED_TO)
         let raw = events.raw

@@ -19,15 +19,19 @@ package struct FileDescriptor: ~Copyable, Sendable {
 
 extension FileDescriptor {
     /// Opens `path` with open(2); close-on-exec from birth.
+    /// - Throws: `SystemError` with the errno of open(2).
     package static func open(_ path: String, _ flags: Int32, mode: mode_t = 0o600) throws(SystemError) -> FileDescriptor
     {
         // SAFETY: open(2) only reads the path.
         FileDescriptor(owning: try check("open", path) { unsafe Glibc.open(path, flags | O_CLOEXEC, mode) })
     }
 
+    /// Makes a further descriptor of the same open file, close-on-exec.
+    /// - Throws: `SystemError`: EMFILE when this process has too many descriptors.
     package func duplicate() throws(SystemError) -> FileDescriptor { try Self.duplicate(of: raw) }
 
     /// Duplicates a descriptor that has no owner here, such as a standard stream.
+    /// - Throws: `SystemError`: EBADF for a number that is not open, EMFILE when this process has too many descriptors.
     package static func duplicate(of raw: Int32) throws(SystemError) -> FileDescriptor {
         FileDescriptor(owning: try check("duplicate descriptor", "\(raw)") { fcntl(raw, F_DUPFD_CLOEXEC, 3) })
     }
@@ -69,6 +73,7 @@ extension FileDescriptor {
 
     /// Waits until a read doesn't block.
     /// - Returns: false when the time is over.
+    /// - Throws: `SystemError` with the errno of poll(2).
     package func isReadable(_ object: String, by deadline: ContinuousClock.Instant) throws(SystemError) -> Bool {
         var ready = pollfd(fd: raw, events: Int16(POLLIN), revents: 0)
         return try check("wait for", object) {
@@ -78,6 +83,8 @@ extension FileDescriptor {
         } > 0
     }
 
+    /// Writes all bytes. Blocks until that is done.
+    /// - Throws: `SystemError` with the errno of write(2), such as ENOSPC. Some bytes may be written then.
     package func writeAll(_ bytes: [UInt8], to object: String) throws(SystemError) {
         let raw = raw
         var rest = bytes[...]
@@ -119,6 +126,9 @@ package struct Pipe: ~Copyable, Sendable {
     package let readEnd: FileDescriptor
     package let writeEnd: FileDescriptor
 
+    /// Makes a pipe.
+    /// - Parameter nonBlocking: whether reads and writes fail with EAGAIN where they would block (pipe(2), O_NONBLOCK).
+    /// - Throws: `SystemError` for lack of a descriptor or memory.
     package init(nonBlocking: Bool = false) throws(SystemError) {
         var ends: [Int32] = [-1, -1]
         // SAFETY: `ends` has room for the two descriptors.
@@ -136,6 +146,8 @@ package struct Pipe: ~Copyable, Sendable {
 package struct WakeUp: ~Copyable, Sendable {
     private let counter: FileDescriptor
 
+    /// Makes the counter, without a signal.
+    /// - Throws: `SystemError` for lack of a descriptor or memory.
     package init() throws(SystemError) {
         counter = FileDescriptor(owning: try checkNegativeErrno("create", "eventfd", clx_event_counter()))
     }

@@ -4,11 +4,14 @@ import Glibc
 /// Small whole-file operations on state and kernel files.
 package enum Files {
     /// Reads a whole file, at most `limit` bytes.
+    /// - Throws: `SystemError` when the file can't be opened or read; EFBIG for more than `limit` bytes.
     package static func read(_ path: String, limit: Int = 16 << 20) throws(SystemError) -> [UInt8] {
         let file = try FileDescriptor.open(path, O_RDONLY)
         return try file.readAll(path, limit: limit)
     }
 
+    /// Reads a whole file of at most 16 MiB as UTF-8. Bytes that are not valid become U+FFFD.
+    /// - Throws: as `read`.
     package static func readText(_ path: String) throws(SystemError) -> String {
         String(decoding: try read(path), as: UTF8.self)
     }
@@ -24,15 +27,19 @@ package enum Files {
     }
 
     /// Writes the whole of `bytes` to an existing or new file.
+    /// - Throws: `SystemError` with the errno of open(2) or write(2). The file may have a part of the bytes then.
     package static func write(_ path: String, _ bytes: [UInt8], mode: mode_t = 0o600) throws(SystemError) {
         try FileDescriptor.open(path, O_WRONLY | O_CREAT | O_TRUNC, mode: mode).writeAll(bytes, to: path)
     }
 
+    /// Writes a text to an existing or new file, in UTF-8.
+    /// - Throws: as the call with bytes.
     package static func write(_ path: String, _ text: String, mode: mode_t = 0o600) throws(SystemError) {
         try write(path, Array(text.utf8), mode: mode)
     }
 
     /// Replaces `path` in one step: readers see the old content or the new, also after a crash (rename(2)).
+    /// - Throws: `SystemError` when the new file can't be made, written or renamed. `path` has its old content then.
     package static func replace(_ path: String, _ bytes: [UInt8], mode: mode_t = 0o600) throws(SystemError) {
         let temporary = path + ".new"
         // Removes what a crash has left. O_EXCL below refuses a link that another process puts there (open(2)).
@@ -42,6 +49,8 @@ package enum Files {
         try check("rename", temporary) { unsafe rename(temporary, path) }
     }
 
+    /// Replaces `path` in one step with a text in UTF-8.
+    /// - Throws: as the call with bytes.
     package static func replace(_ path: String, _ text: String, mode: mode_t = 0o600) throws(SystemError) {
         try replace(path, Array(text.utf8), mode: mode)
     }
@@ -127,6 +136,7 @@ package enum Files {
     }
 
     /// The target of a symbolic link, as written (readlink(2)).
+    /// - Throws: `SystemError` with the errno of readlink(2), such as EINVAL for anything but a link.
     package static func link(_ path: String) throws(SystemError) -> String {
         var buffer = [UInt8](repeating: 0, count: Int(PATH_MAX))
         let length = try check("read link", path) {
@@ -144,6 +154,7 @@ package enum Files {
     }
 
     /// Makes a directory and its missing parents.
+    /// - Throws: `SystemError` with the errno of mkdir(2). EEXIST is no error, even where the name is a file's.
     package static func makeDirectory(_ path: String, mode: mode_t = 0o700) throws(SystemError) {
         if isDirectory(path) { return }
         if let slash = path.lastIndex(of: "/"), slash != path.startIndex {

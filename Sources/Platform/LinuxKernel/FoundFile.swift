@@ -10,6 +10,8 @@ package struct FoundFile: ~Copyable {
     package let facts: stat
     private let place: FileDescriptor
 
+    /// Looks a file up, and follows links.
+    /// - Throws: `SystemError` with the errno of open(2), such as ENOENT when it is missing.
     package init(_ path: String) throws(SystemError) {
         let place = try FileDescriptor.open(path, Int32(clx_open_path))
         facts = try place.facts(path)
@@ -22,6 +24,7 @@ package struct FoundFile: ~Copyable {
 
     /// Opens the file.
     /// - Parameter flags: flags of open(2), without O_CREAT.
+    /// - Throws: `SystemError` with the errno of open(2).
     package func open(_ flags: Int32) throws(SystemError) -> FileDescriptor {
         let link = "/proc/self/fd/\(place.raw)"
         // SAFETY: open(2) only reads the path; without O_CREAT it takes no mode.
@@ -32,6 +35,7 @@ package struct FoundFile: ~Copyable {
 extension FileDescriptor {
     /// The result of fstat(2).
     /// - Parameter object: names the file in an error.
+    /// - Throws: `SystemError` with the errno of fstat(2).
     package func facts(_ object: String) throws(SystemError) -> stat {
         let raw = raw
         var facts = stat()

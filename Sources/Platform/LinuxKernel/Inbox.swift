@@ -13,6 +13,8 @@ package final class Inbox<Message: Sendable>: Sendable {
     private let state = Mutex(State())
     private let wakeUp: WakeUp
 
+    /// Makes an open inbox without messages.
+    /// - Throws: `SystemError` for lack of a descriptor or memory.
     package init() throws(SystemError) { wakeUp = try WakeUp() }
 
     /// Readable when there is something to take.

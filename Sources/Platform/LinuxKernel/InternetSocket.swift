@@ -71,6 +71,8 @@ package enum InternetSocket {
     }
 
     /// Connects without waiting: a TCP connection may still be in progress, and the first write waits for it.
+    /// - Throws: `SystemError`: EINVAL for a text that is no address; the errno of socket(2) or connect(2), such as
+    ///   ENETUNREACH without a route.
     package static func connect(_ kind: Kind, _ address: String, _ port: UInt16) throws(SystemError) -> FileDescriptor {
         // SAFETY: connect(2) only reads the name, within its length.
         try unsafe make(kind, "connect to", address, port) { raw, name, length in
@@ -80,6 +82,8 @@ package enum InternetSocket {
     }
 
     /// Binds a socket, and listens on it for connections.
+    /// - Throws: `SystemError`: EINVAL for a text that is no address; the errno of socket(2), bind(2) or listen(2),
+    ///   such as EADDRINUSE for a port that is taken.
     package static func bind(_ kind: Kind, _ address: String, _ port: UInt16) throws(SystemError) -> FileDescriptor {
         // SAFETY: setsockopt(2) and bind(2) only read `on` and the name, within their lengths.
         let socket = try unsafe make(kind, "listen at", address, port) { raw, name, length in

@@ -20,6 +20,7 @@ package final class Listener: Sendable {
     /// - Parameters:
     ///   - path: the socket's file, which `stop()` removes; nil: none.
     ///   - allowedPeer: the only vsock address (CID) that may connect; nil: any peer.
+    /// - Throws: `SystemError` for lack of a descriptor or memory. The socket is closed then.
     package init(_ socket: consuming FileDescriptor, removing path: String? = nil, allowedPeer: UInt32? = nil)
         throws(SystemError)
     {
@@ -32,6 +33,7 @@ package final class Listener: Sendable {
     }
 
     /// Listens on a Unix socket of mode 0600 at `path`, in place of a stale one.
+    /// - Throws: as `UnixSocket.listen`.
     package convenience init(unix path: String, _ kind: UnixSocket.Kind = .stream, backlog: Int32 = 128)
         throws(SystemError)
     {
@@ -40,6 +42,8 @@ package final class Listener: Sendable {
 
     /// Listens on a vsock port of this machine (vsock(7)).
     /// - Parameter allowedPeer: the only address (CID) that may connect; nil: any peer.
+    /// - Throws: `SystemError`, such as EAFNOSUPPORT without vsock in the kernel, or EADDRINUSE for a port that is
+    ///   taken.
     package convenience init(vsockPort port: UInt32, allowedPeer: UInt32? = nil) throws(SystemError) {
         let socket = try checkNegativeErrno("listen on", "vsock port \(port)", clx_listen_vsock(port))
         try self.init(FileDescriptor(owning: socket), allowedPeer: allowedPeer)

@@ -21,5 +21,6 @@ package struct LoopDevice: ~Copyable {
     }
 
     /// Calls `body` with the device's path. A mount that `body` makes keeps the device.
+    /// - Throws: the errors of `body`.
     package func use(_ body: (String) throws(SystemError) -> Void) throws(SystemError) { try body(path) }
 }

@@ -7,6 +7,8 @@ import Glibc
 package enum LoopbackRedirection {
     /// Redirects connections to 127.0.0.1 and ::1 of the calling thread's network namespace.
     /// - Returns: a descriptor; the redirection ends when it is closed.
+    /// - Throws: `SystemError` when the namespace can't be opened, or the kernel refuses the program or its link, such
+    ///   as EPERM (bpf(2)).
     package static func start(to socket: borrowing FileDescriptor) throws(SystemError) -> FileDescriptor {
         let namespace = try FileDescriptor.open("/proc/thread-self/ns/net", O_RDONLY)
         return FileDescriptor(
@@ -19,6 +21,7 @@ package enum LoopbackRedirection {
 extension InternetSocket {
     /// Listens on a free port of the loopback addresses, for IPv6 and IPv4 with one socket where the network namespace
     /// has both.
+    /// - Throws: `SystemError` with the errno of socket(2), bind(2) or listen(2) for IPv4, when IPv6 has failed too.
     package static func listenOnLoopback() throws(SystemError) -> FileDescriptor {
         FileDescriptor(owning: try checkNegativeErrno("listen on", "loopback", clx_listen_loopback()))
     }

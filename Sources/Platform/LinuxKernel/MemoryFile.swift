@@ -6,6 +6,8 @@ extension FileDescriptor {
     /// F_SEAL_SHRINK).
     ///
     /// Otherwise another process could shorten it, which raises SIGBUS in every process that has mapped it.
+    /// - Throws: `SystemError` for lack of a descriptor or memory; EINVAL for a label of more than 249 bytes
+    ///   (memfd_create(2)).
     package static func memory(_ label: String, size: Int) throws(SystemError) -> FileDescriptor {
         // SAFETY: the call only reads the name.
         let file = unsafe FileDescriptor(owning: try checkNegativeErrno("make memory", label, clx_memory_file(label)))

@@ -4,6 +4,11 @@ import Synchronization
 
 /// mount(2) and umount2(2).
 package enum Mounts {
+    /// Mounts a file system.
+    /// - Parameters:
+    ///   - flags: MS_* bits of mount(2).
+    ///   - data: the file system's own options, separated by commas.
+    /// - Throws: `SystemError` with the errno of mount(2).
     package static func mount(
         _ source: String, at target: String, type: String? = nil, flags: UInt = 0, data: String? = nil
     ) throws(SystemError) {
@@ -12,6 +17,7 @@ package enum Mounts {
     }
 
     /// Bind-mounts `source` on `target`.
+    /// - Throws: as `mount`.
     package static func bind(_ source: String, at target: String, recursive: Bool = true) throws(SystemError) {
         try mount(source, at: target, flags: UInt(MS_BIND) | (recursive ? UInt(MS_REC) : 0))
     }
@@ -19,6 +25,7 @@ package enum Mounts {
     /// Bind-mounts `source` with all mounts below it on `target`, with nosuid and nodev.
     ///
     /// The copy has these attributes before it is attached, so that mount propagation spreads them too.
+    /// - Throws: as `copy` and `attach`.
     package static func lend(_ source: String, at target: String, readOnly: Bool = false) throws(SystemError) {
         try attach(copy(source, readOnly: readOnly), at: target)
     }
@@ -30,6 +37,8 @@ package enum Mounts {
     ///   - alone: makes the copy private: later mounts don't propagate to it either.
     ///   - devices: without nodev.
     ///   - process: looks `source` up in the mount namespace of this process; managers may mount only there.
+    /// - Throws: `SystemError` with the errno of open_tree(2) or mount_setattr(2). With `process`, also when its
+    ///   namespace can't be entered, or the thread for that can't be started.
     package static func copy(
         _ source: String, readOnly: Bool = false, recursive: Bool = true, alone: Bool = false, devices: Bool = false,
         seenBy process: Int32? = nil
@@ -56,10 +65,14 @@ package enum Mounts {
 
     private final class Outcome: Sendable { let value = Mutex<Int32>(-EIO) }
 
+    /// Attaches copied mounts at `target`.
+    /// - Throws: `SystemError` with the errno of move_mount(2), such as ENOENT without `target`.
     package static func attach(_ copy: borrowing FileDescriptor, at target: String) throws(SystemError) {
         try attach(copy.raw, at: target)
     }
 
+    /// Attaches copied mounts, given by their descriptor's number, at `target`.
+    /// - Throws: as the call with an owned descriptor.
     package static func attach(_ copy: Int32, at target: String) throws(SystemError) {
         // SAFETY: the call only reads the path.
         try unsafe checkNegativeErrno("attach mounts at", target, clx_attach_tree(copy, target))
@@ -68,6 +81,8 @@ package enum Mounts {
     /// Makes the working directory, which must be a mount point, the root, and detaches the old root (pivot_root(2),
     /// `pivot_root(".", ".")`).
     /// - Parameter name: the directory's path, for errors.
+    /// - Throws: `SystemError` with the errno of pivot_root(2), such as EINVAL for a directory that is no mount point.
+    ///   Also with that of umount2(2) or chdir(2); the root has changed then.
     package static func pivotToWorkingDirectory(_ name: String) throws(SystemError) {
         // SAFETY: the calls only read the paths.
         try checkNegativeErrno("pivot root to", name, unsafe clx_pivot_root(".", "."))
@@ -100,6 +115,7 @@ package enum Mounts {
     }
 
     /// Makes the top of a copied tree read-only; mounts below keep their flags.
+    /// - Throws: `SystemError` with the errno of mount_setattr(2).
     package static func makeReadOnly(_ copy: borrowing FileDescriptor, of source: String) throws(SystemError) {
         // SAFETY: the call only reads the path.
         try unsafe checkNegativeErrno(

@@ -17,12 +17,15 @@ package final class NetworkNamespace: Sendable {
     }
 
     /// Makes a network namespace and moves the calling thread into it.
+    /// - Throws: `SystemError` with the errno of unshare(2), such as EPERM without CAP_SYS_ADMIN. Also when /proc can't
+    ///   be read; the thread has moved then.
     package static func make() throws(SystemError) -> NetworkNamespace {
         try checkNegativeErrno("make", "network namespace", clx_unshare(Int32(clx_new_net.rawValue)))
         return try open("/proc/thread-self/ns/net")
     }
 
     /// Moves the calling thread into the namespace. The thread must do nothing else afterwards.
+    /// - Throws: `SystemError` with the errno of setns(2), such as EPERM without CAP_SYS_ADMIN.
     package func enter() throws(SystemError) {
         try checkNegativeErrno("enter", "network namespace", clx_setns(descriptor.raw, Int32(clx_new_net.rawValue)))
     }

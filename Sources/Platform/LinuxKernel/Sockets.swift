@@ -14,6 +14,8 @@ package enum UnixSocket {
     }
 
     /// Binds and listens; a stale file at `path` is replaced. Mode 0600 (unix(7)).
+    /// - Throws: `SystemError`: ENAMETOOLONG for a path of more than 107 bytes; the errno of socket(2), bind(2) or
+    ///   listen(2), such as ENOENT without the directory.
     package static func listen(_ path: String, backlog: Int32 = 128, _ kind: Kind = .stream) throws(SystemError)
         -> FileDescriptor
     {
@@ -32,6 +34,9 @@ package enum UnixSocket {
         return socket
     }
 
+    /// Connects to the socket at `path`. Blocks while its backlog is full.
+    /// - Throws: `SystemError`, such as ENOENT without a socket at the path, or ECONNREFUSED when nothing listens on
+    ///   it. ENAMETOOLONG as `listen`.
     package static func connect(_ path: String, _ kind: Kind = .stream) throws(SystemError) -> FileDescriptor {
         let socket = try make(kind, path)
         try connect(socket.raw, path)
@@ -95,6 +100,8 @@ package enum Vsock {
     package static let host: UInt32 = 2
 
     /// Connects to `port` of the host, or of the guest with the CID `machine`.
+    /// - Throws: `SystemError` with the errno of socket(2) or connect(2), such as ECONNRESET when nothing listens on
+    ///   the port.
     package static func connect(_ machine: UInt32 = host, port: UInt32) throws(SystemError) -> FileDescriptor {
         let peer = machine == host ? "host port \(port)" : "vsock port \(port) of guest \(machine)"
         return FileDescriptor(owning: try checkNegativeErrno("connect to", peer, clx_connect_vsock(machine, port)))
@@ -137,6 +144,8 @@ package struct SocketPair: ~Copyable, Sendable {
     package let ours: FileDescriptor
     package let theirs: FileDescriptor
 
+    /// Makes the pair.
+    /// - Throws: `SystemError` for lack of a descriptor or memory.
     package init() throws(SystemError) {
         var ends: [Int32] = [-1, -1]
         try check("make", "socket pair") {
@@ -155,6 +164,8 @@ package struct SocketPair: ~Copyable, Sendable {
 /// Passing descriptors between processes (SCM_RIGHTS).
 extension FileDescriptor {
     /// Sends a message with descriptors.
+    /// - Throws: `SystemError`: E2BIG for more than 16 descriptors; the errno of sendmsg(2), such as EPIPE when the
+    ///   other end is closed.
     package func send(_ bytes: [UInt8], descriptors: [Int32]) throws(SystemError) {
         // SAFETY: the bytes and descriptors live until the call returns.
         let sent = unsafe bytes.withUnsafeBytes {
@@ -168,6 +179,7 @@ extension FileDescriptor {
 
     /// Receives a message of at most `limit` bytes. No bytes mean that the other end is closed.
     /// - Returns: the bytes, and descriptors that the caller must close.
+    /// - Throws: `SystemError` with the errno of recvmsg(2), such as EAGAIN after the timeout of `setReadLimit`.
     package func receive(limit: Int) throws(SystemError) -> (bytes: [UInt8], descriptors: [Int32]) {
         var descriptors = [Int32](repeating: -1, count: 8)
         var count = 0

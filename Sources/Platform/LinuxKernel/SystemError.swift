@@ -47,6 +47,7 @@ package func check<Result: SignedInteger>(
 }
 
 /// Checks the result of a function that returns -errno.
+/// - Throws: `SystemError` with the errno when the result is negative.
 @discardableResult
 package func checkNegativeErrno<Result: SignedInteger>(
     _ operation: String, _ object: @autoclosure () -> String, _ result: Result

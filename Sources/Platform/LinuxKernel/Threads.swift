@@ -45,6 +45,7 @@ package func startThread(_ name: String, _ body: @escaping @Sendable () -> Void)
 }
 
 /// Runs `body` on a new thread and waits for its end: for calls that change the calling thread.
+/// - Throws: `SystemError` when the pipe can't be made or the thread can't be started. `body` doesn't run then.
 package func runThread(_ name: String, _ body: @escaping @Sendable () -> Void) throws(SystemError) {
     let done = try Pipe()
     let end = done.writeEnd.raw
@@ -60,6 +61,7 @@ package func runThread(_ name: String, _ body: @escaping @Sendable () -> Void) t
 }
 
 /// Checks that this many more threads can be started (pids.max, RLIMIT_NPROC), by starting them all for a moment.
+/// - Throws: `SystemError` of the first thread that can't be started, or for lack of a descriptor.
 package func tryThreads(_ count: Int) throws(SystemError) {
     func threads() -> Int { Files.list("/proc/self/task").count }
     let before = threads()

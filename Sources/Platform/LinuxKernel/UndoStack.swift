@@ -25,6 +25,7 @@ package struct UndoStack: Sendable {
 }
 
 /// Runs `body`. If it throws, undoes what it added to the stack, then throws the same error.
+/// - Throws: the errors of `body`.
 package func withUndo<Result>(
     isolation: isolated (any Actor)? = #isolation, _ body: (inout UndoStack) async throws -> Result
 ) async throws -> Result {

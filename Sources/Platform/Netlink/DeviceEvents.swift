@@ -6,6 +6,8 @@ import LinuxKernel
 package struct DeviceEvents: ~Copyable {
     private let descriptor: FileDescriptor
 
+    /// Listens to events from now on.
+    /// - Throws: `SystemError` with the errno of socket(2) or bind(2), such as EMFILE.
     package init() throws(SystemError) {
         descriptor = FileDescriptor(
             owning: try checkNegativeErrno("open", "the kernel's device events", clx_kernel_events()))

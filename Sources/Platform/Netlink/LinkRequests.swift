@@ -2,12 +2,16 @@ import Glibc
 import LinuxKernel
 
 extension NetlinkSocket {
+    /// All links of the network namespace.
+    /// - Throws: `SystemError` with the kernel's errno; EAGAIN without an answer in time.
     package func links() throws(SystemError) -> [Link] {
         try dump(MessageType.getLink, header: Link.headerSize, "links", of: MessageType.newLink).compactMap {
             Link($0.payload)
         }
     }
 
+    /// The link with a name.
+    /// - Throws: `SystemError`: ENODEV without such a link; as `links`.
     package func link(named name: String) throws(SystemError) -> Link {
         guard let link = try links().first(where: { $0.name == name }) else {
             throw SystemError("find link", name, errno: ENODEV)
@@ -29,6 +33,9 @@ extension NetlinkSocket {
         package init() {}
     }
 
+    /// Changes the link with an index.
+    /// - Throws: `SystemError` with the kernel's errno, such as ENODEV without the link, or EEXIST for a name that
+    ///   another link has.
     package func change(_ link: Int32, _ change: Change) throws(SystemError) {
         try acknowledge(MessageType.newLink, flags: 0, Self.payload(link, change), "change link", "\(link)")
     }
@@ -57,6 +64,8 @@ extension NetlinkSocket {
 
     /// Makes a link of a kind without parameters, such as `dummy` or `bridge`, or a `veth` whose other end is named
     /// `peer`.
+    /// - Throws: `SystemError` with the kernel's errno, such as EEXIST for a name that a link has, or EOPNOTSUPP for a
+    ///   kind that the kernel lacks.
     package func create(_ name: String, kind: String, peer: String? = nil) throws(SystemError) {
         try acknowledge(
             MessageType.newLink, flags: MessageFlags.createNew, Self.payload(name, kind: kind, peer: peer),
@@ -64,6 +73,8 @@ extension NetlinkSocket {
     }
 
     /// Makes a macvtap on `lower` (ip-link(8)); in mode bridge, those of one link see each other.
+    /// - Throws: `SystemError` with the kernel's errno, such as EEXIST for a name that a link has, or ENODEV without
+    ///   `lower`.
     package func createMacvtap(_ name: String, on lower: Int32, address: HardwareAddress) throws(SystemError) {
         var writer = MessageWriter()
         for _ in 0..<4 { writer.put(UInt32(0)) }
@@ -97,6 +108,8 @@ extension NetlinkSocket {
         return writer.bytes
     }
 
+    /// Deletes the link with an index.
+    /// - Throws: `SystemError` with the kernel's errno, such as ENODEV without the link.
     package func delete(link: Int32) throws(SystemError) {
         try acknowledge(MessageType.deleteLink, flags: 0, Self.payload(link, Change()), "delete link", "\(link)")
     }

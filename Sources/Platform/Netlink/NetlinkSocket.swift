@@ -9,6 +9,8 @@ package final class NetlinkSocket {
     private var sequence: UInt32 = 0
     private static let answerSeconds: Int32 = 5
 
+    /// Opens a socket in the calling thread's network namespace.
+    /// - Throws: `SystemError` with the errno of socket(2) or bind(2), such as EMFILE.
     package init() throws(SystemError) {
         descriptor = FileDescriptor(
             owning: try checkNegativeErrno("open", "rtnetlink", clx_netlink_route(Self.answerSeconds, 0)))
@@ -34,6 +36,8 @@ package final class NetlinkSocket {
 
     /// Requests changes in their order. A failure doesn't stop those that follow.
     /// - Returns: the failure of each request; nil where it has none.
+    /// - Throws: `SystemError` when the socket fails; EAGAIN without an answer in time. The kernel may have made
+    ///   changes then.
     package func perform(_ requests: [Request]) throws(SystemError) -> [SystemError?] {
         var results: [SystemError?] = []
         var rest = requests[...]

@@ -20,6 +20,8 @@ package struct NetworkMonitor: ~Copyable, Sendable {
 
     private let descriptor: FileDescriptor
 
+    /// Watches these kinds of objects from now on.
+    /// - Throws: `SystemError` with the errno of socket(2) or bind(2), such as EMFILE.
     package init(_ groups: Groups) throws(SystemError) {
         descriptor = FileDescriptor(
             owning: try checkNegativeErrno("open", "rtnetlink", clx_netlink_route(0, groups.rawValue)))
@@ -27,6 +29,7 @@ package struct NetworkMonitor: ~Copyable, Sendable {
 
     /// Blocks until something changes.
     /// - Returns: false when the time is over or `stop` is readable.
+    /// - Throws: `SystemError` with the errno of poll(2).
     package func wait(until deadline: ContinuousClock.Instant?, stop: Int32 = -1) throws(SystemError) -> Bool {
         while true {
             var ready = [

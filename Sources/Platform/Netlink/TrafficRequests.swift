@@ -5,6 +5,7 @@ import LinuxKernel
 extension NetlinkSocket {
     /// The kind of a link's ingress queueing discipline, which holds its ingress filters.
     /// - Returns: `ingress`, `clsact`, or nil where the link has none.
+    /// - Throws: `SystemError` with the kernel's errno.
     package func ingressDiscipline(of link: Int32) throws(SystemError) -> String? {
         try dump(
             MessageType.getQueueingDiscipline, header: TrafficControl.headerSize, "queueing disciplines",
@@ -23,6 +24,7 @@ extension NetlinkSocket {
     }
 
     /// Removes the ingress queueing discipline and its filters.
+    /// - Throws: `SystemError` with the kernel's errno, such as ENODEV without the link.
     package func deleteIngress(_ link: Int32) throws(SystemError) {
         try acknowledge(
             MessageType.deleteQueueingDiscipline, flags: 0, TrafficControl.ingress(link), "give back packets of link",
@@ -30,6 +32,7 @@ extension NetlinkSocket {
     }
 
     /// The filters of a link's ingress queueing discipline, whatever its kind.
+    /// - Throws: `SystemError` with the kernel's errno.
     package func ingressFilters(of link: Int32) throws(SystemError) -> [IngressFilter] {
         try dump(
             MessageType.getTrafficFilter, header: TrafficControl.filters(link), "filters of link \(link)",
@@ -37,6 +40,9 @@ extension NetlinkSocket {
         ).compactMap { IngressFilter($0.payload) }
     }
 
+    /// Adds a rule to a link's ingress queueing discipline.
+    /// - Throws: `SystemError` with the kernel's errno, such as ENODEV without the link, or EINVAL without the
+    ///   discipline.
     package func add(_ rule: IngressRule, on link: Int32) throws(SystemError) {
         try acknowledge(
             MessageType.newTrafficFilter, flags: MessageFlags.createNew, rule.payload(on: link),
@@ -44,6 +50,8 @@ extension NetlinkSocket {
     }
 
     /// Removes all filters with the priority and protocol of one.
+    /// - Throws: `SystemError` with the kernel's errno, such as ENODEV without the link, or ENOENT without such a
+    ///   filter.
     package func delete(_ filter: IngressFilter, on link: Int32) throws(SystemError) {
         try acknowledge(
             MessageType.deleteTrafficFilter, flags: 0,

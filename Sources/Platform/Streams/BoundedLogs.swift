@@ -23,6 +23,8 @@ package final class BoundedLogs: Sendable {
     /// The maximum of bytes to keep in memory for a log when the disk is full.
     private static let maxLost = 4096
 
+    /// Starts the thread that writes the files.
+    /// - Throws: `SystemError` for lack of a descriptor, or when the thread can't be started.
     package init() throws(SystemError) {
         inbox = try Inbox()
         try startThread("logs") { [self] in run() }

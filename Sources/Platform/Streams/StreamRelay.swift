@@ -151,6 +151,8 @@ package final class StreamRelay: Sendable {
 
     private let inbox: Inbox<Message>
 
+    /// Starts the thread that copies.
+    /// - Throws: `SystemError` for lack of a descriptor, or when the thread can't be started.
     package init() throws(SystemError) {
         inbox = try Inbox()
         try startThread("stdio") { [self] in run() }

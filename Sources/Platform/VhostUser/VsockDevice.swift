@@ -45,6 +45,7 @@ package final class VsockDevice: Sendable {
 
     /// Listens on a Unix socket at `socketPath`, in place of a stale one, and starts the device.
     /// - Parameter reached: called when the guest has reached a limit, once for each.
+    /// - Throws: `SystemError` for lack of a descriptor, when a thread can't be started, or as `UnixSocket.listen`.
     package init(
         socketPath: String, guestCID: UInt64 = firstGuestCID, reached: @escaping @Sendable (Limit) -> Void = { _ in }
     ) throws {
@@ -64,7 +65,7 @@ package final class VsockDevice: Sendable {
     /// Opens a stream to a port of the guest. Waits until the guest listens: repeats a refused request every 20 ms.
     /// Repeats it at once when the guest opens a stream to the host, as the agent does when it is up.
     /// - Returns: a non-blocking socket, which the caller owns.
-    /// - Throws: `VsockError`.
+    /// - Throws: `VsockError`: `timedOut` without a stream within `timeout`, `closed` when the device closes first.
     package func dial(port: UInt32, timeout: Duration) async throws -> Int32 {
         try await withCheckedThrowingContinuation { (continuation: CheckedContinuation<Int32, any Error>) in
             let dial = Dial(port: port, deadline: .now + timeout) { result in

@@ -37,6 +37,9 @@ package struct Cgroup: Sendable {
         Cgroups.Cgroup.enableControllers(in: path)
     }
 
+    /// Sets limits in their order. Skips an optional one whose file is missing.
+    /// - Throws: `SystemError` that names the file and the cgroup: ENOENT when the file is missing, or the kernel's
+    ///   errno for the value. The limits before it are set then.
     package func apply(_ limits: [ContainerPlan.Setting]) throws(SystemError) {
         for limit in limits {
             guard Files.exists(path + "/" + limit.path) else {
@@ -51,6 +54,7 @@ package struct Cgroup: Sendable {
 
     /// Sets limits of the pod's cgroup, which is the one above. A container without a pod has none: its cgroup is
     /// below the root.
+    /// - Throws: as `apply` with limits.
     package func applyToPod(_ limits: [ContainerPlan.Setting]) throws(SystemError) {
         let parent = Files.parent(of: path)
         guard parent.utf8.count > root.utf8.count else { return }
@@ -58,6 +62,7 @@ package struct Cgroup: Sendable {
     }
 
     /// Attaches the device rules as a program of the kernel.
+    /// - Throws: `SystemError` when the directory can't be opened, or the kernel refuses to load or attach the program.
     package func apply(_ filter: DeviceFilter) throws(SystemError) {
         guard !filter.isOpen else { return }
         let directory = try FileDescriptor.open(path, O_RDONLY | O_DIRECTORY)
@@ -111,11 +116,15 @@ package struct Cgroup: Sendable {
         return Cgroup(String(place), root: root)
     }
 
+    /// Asks the kernel to freeze or thaw the processes of this cgroup and of those below it. Doesn't wait until that is
+    /// done (cgroup-v2.rst, "cgroup.freeze").
+    /// - Throws: `SystemError` when cgroup.freeze can't be written, such as ENOENT without the cgroup.
     package func freeze(_ frozen: Bool) throws(SystemError) {
         try Files.write(path + "/cgroup.freeze", frozen ? "1" : "0")
     }
 
     /// Kills all processes of this cgroup and of those below it.
+    /// - Throws: `SystemError` when cgroup.kill can't be written, such as ENOENT without the cgroup.
     package func killAll() throws(SystemError) {
         do { try Files.write(path + "/cgroup.kill", "1") } catch {
             // Linux has the file since 5.14.

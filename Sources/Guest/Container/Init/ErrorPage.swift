@@ -12,6 +12,7 @@ package enum ErrorPage {
     private static let size = 4096
 
     /// An empty page.
+    /// - Throws: `SystemError` for lack of a descriptor or memory.
     package static func make() throws(SystemError) -> FileDescriptor {
         // SAFETY: the call only reads the label.
         let page = unsafe FileDescriptor(

@@ -104,6 +104,8 @@ package struct SeccompFilter: Equatable, Sendable {
     }
 
     /// Applies the filter to this thread and everything it executes (seccomp(2)).
+    /// - Throws: `SystemError`: E2BIG for more than 4096 instructions. The errno of seccomp(2), such as EACCES with
+    ///   neither CAP_SYS_ADMIN nor no_new_privs.
     package func load() throws(SystemError) {
         // SAFETY: the call reads as many instructions, of eight bytes each, as the array has.
         try checkNegativeErrno(

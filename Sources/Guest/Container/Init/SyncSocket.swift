@@ -33,6 +33,7 @@ package struct SyncSocket: ~Copyable, Sendable {
     package func setLimit(_ limit: Duration) { descriptor.setReadLimit(limit) }
 
     /// Sends bytes of any length: their count first, then packets.
+    /// - Throws: `SystemError` with the errno of sendmsg(2), such as EPIPE when the other end is closed.
     package func send(document: [UInt8]) throws(SystemError) {
         // SAFETY: a number has no padding; its bytes are copied at once.
         try unsafe descriptor.send(withUnsafeBytes(of: UInt32(document.count)) { unsafe Array($0) }, descriptors: [])
@@ -50,6 +51,8 @@ package struct SyncSocket: ~Copyable, Sendable {
         return plan
     }
 
+    /// Receives the bytes of `send(document:)`. Blocks until they are there.
+    /// - Throws: `SystemError` with EPIPE when the packets end too early, or the first one is no count.
     package func receiveDocument() throws(SystemError) -> [UInt8] {
         let count = receive().bytes
         guard count.count == 4 else { throw SystemError("read", "plan", errno: EPIPE) }
@@ -65,12 +68,16 @@ package struct SyncSocket: ~Copyable, Sendable {
     }
 
     /// Sends the flags, then the instructions; no bytes for a process without a filter.
+    /// - Throws: as `send(document:)`.
     package func send(_ filter: SeccompFilter?) throws(SystemError) {
         let words = filter.map { [UInt64($0.flags)] + $0.instructions } ?? []
         // SAFETY: numbers have no padding; their bytes are copied at once.
         try unsafe send(document: words.withUnsafeBytes { unsafe Array($0) })
     }
 
+    /// Receives the filter of the process. Blocks until it is there.
+    /// - Returns: nil for a process without a filter.
+    /// - Throws: as `receiveDocument`.
     package func receiveFilter() throws(SystemError) -> SeccompFilter? {
         let bytes = try receiveDocument()
         let words = stride(from: 0, to: bytes.count - 7, by: 8).map { offset in
@@ -81,6 +88,8 @@ package struct SyncSocket: ~Copyable, Sendable {
         return SeccompFilter(instructions: Array(words.dropFirst()), flags: UInt32(truncatingIfNeeded: flags))
     }
 
+    /// Sends a message. Cuts the text of a failure at 16 KiB; `end` sends nothing.
+    /// - Throws: as `send(document:)`. Also EBADF for a terminal whose descriptor is closed.
     package func send(_ message: Message) throws(SystemError) {
         switch message {
         case .terminal(let master): try descriptor.send(Array("T".utf8), descriptors: [master])
@@ -92,6 +101,8 @@ package struct SyncSocket: ~Copyable, Sendable {
         }
     }
 
+    /// Sends a go-ahead, for `waitForGo` at the other end.
+    /// - Throws: as `send(document:)`.
     package func sendGo() throws(SystemError) { try descriptor.send(Array("S".utf8), descriptors: []) }
 
     /// Waits for the go-ahead.

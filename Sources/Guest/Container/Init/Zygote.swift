@@ -24,6 +24,7 @@ package final class Zygote: Sendable {
 
     /// Forks the zygote. The caller must have one thread only.
     /// - Parameter limit: the time that a start may take.
+    /// - Throws: `SystemError` when the socket pair can't be made, or with the errno of fork(2).
     package init(limit: Duration) throws(SystemError) {
         let ends = try SocketPair()
         if try checkNegativeErrno("fork", "the zygote", clx_fork()) == 0 { Self.serve(ends.keepingTheirs()) }
@@ -39,6 +40,9 @@ package final class Zygote: Sendable {
     ///   - descriptors: of the agent, by their numbers in the process. Standard streams that are left out are
     ///     /dev/null.
     /// - Returns: the process's pid.
+    /// - Throws: `SystemError` when /dev/null or the cgroup can't be opened, or with the errno of clone3(2), such as
+    ///   EAGAIN at a limit of processes. Also when the zygote has ended or doesn't answer in time: nothing can start
+    ///   afterwards.
     package func start(
         _ role: ContainerInit, in cgroup: String, namespaces: UInt64 = 0, descriptors: [Int32: Int32]
     ) throws(SystemError) -> pid_t {
