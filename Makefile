@@ -112,6 +112,7 @@ lint: ## check the format of the sources, the words of their comments, the pipes
 	@scripts/check-docs
 	@scripts/check-prose
 	@scripts/check-scripts
+	@scripts/check-safety
 
 proto: ## regenerate the wire contracts from protos/
 	scripts/generate-protos

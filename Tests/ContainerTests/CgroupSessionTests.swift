@@ -28,7 +28,7 @@ struct CgroupSessionTests {
         let grandchild = try #require(ProcessIdentity(started))
         try Files.makeDirectory(scratch.path + "/c")
         try Files.write(scratch.path + "/c/cgroup.procs", "\(first.pid)\n\(started)\n\(other.pid)\n")
-        Cgroup("c", root: scratch.path).killAll(ofSession: first.pid)
+        try Cgroup("c", root: scratch.path).killAll(ofSession: first.pid)
         #expect(first.wait().status == 128 + SIGKILL)
         try await eventually { grandchild.life == .ended }
         #expect(ProcessIdentity(other.pid)?.life == .running)

@@ -20,6 +20,32 @@ struct SyncSocketTests {
         #expect(agent.next() == .end)
     }
 
+    @Test("a document that is late, cut off or longer than announced is refused")
+    func documents() throws {
+        func receive(_ packets: [[UInt8]], closes: Bool) throws -> [UInt8] {
+            let ends = try SocketPair()
+            let receiver = SyncSocket(try ends.ours.duplicate())
+            receiver.setLimit(.milliseconds(100))
+            let sender = ends.keepingTheirs()
+            for packet in packets { try sender.send(packet, descriptors: []) }
+            if closes {
+                _ = consume sender
+                return try receiver.receiveDocument()
+            }
+            let document = try receiver.receiveDocument()
+            _ = consume sender
+            return document
+        }
+        #expect(try receive([[3, 0, 0, 0], [1, 2], [3]], closes: false) == [1, 2, 3])
+        for (packets, closes, errno) in [
+            ([[3, 0, 0, 0], [1, 2]], false, ETIMEDOUT), ([], false, ETIMEDOUT),
+            ([[3, 0, 0, 0], [1, 2]], true, EPIPE), ([[3, 0]], false, EPIPE),
+            ([[3, 0, 0, 0], [1, 2, 3, 4]], false, EBADMSG),
+        ] as [([[UInt8]], Bool, Int32)] {
+            #expect(throws: SystemError("read", "plan", errno: errno)) { try receive(packets, closes: closes) }
+        }
+    }
+
     @Test("an error page needs no system call, and is empty at first")
     func errorPage() throws {
         let page = try ErrorPage.make()

@@ -176,6 +176,32 @@ struct NetlinkTests {
         }
     }
 
+    @Test("a list that the kernel ends with an error, or whose objects changed meanwhile, is not taken for a whole one")
+    func lists() {
+        func message(_ type: UInt16, flags: UInt16 = 0, errno: Int32? = nil) -> NetlinkMessage {
+            var writer = MessageWriter()
+            if let errno { writer.put(-errno) }
+            return NetlinkMessage(type: type, flags: flags, sequence: 1, payload: writer.bytes)
+        }
+        func list(_ messages: NetlinkMessage...) -> NetlinkList {
+            var list = NetlinkList(of: 16)
+            for message in messages { list.take(message) }
+            return list
+        }
+        let whole = list(message(16), message(17), message(16), message(MessageType.done, errno: 0), message(16))
+        #expect(whole.hasEnded && whole.errno == nil && !whole.hasChanged && whole.messages.count == 2)
+        #expect(!list(message(16)).hasEnded && list(message(MessageType.done)).hasEnded)
+        for type in [MessageType.done, MessageType.error] {
+            let refused = list(message(16), message(type, errno: ENOMEM))
+            #expect(refused.hasEnded && refused.errno == ENOMEM)
+        }
+        // linux/netlink.h, NLM_F_DUMP_INTR.
+        for changed in [
+            list(message(16, flags: 0x12), message(MessageType.done, errno: 0)),
+            list(message(16), message(MessageType.done, flags: 0x10, errno: 0)),
+        ] { #expect(changed.hasEnded && changed.errno == nil && changed.hasChanged) }
+    }
+
     @Test("the kernel answers for this machine's own links")
     func ownLinks() throws {
         let socket = try NetlinkSocket()

@@ -140,8 +140,8 @@ package enum Files {
     package static func link(_ path: String) throws(SystemError) -> String {
         var buffer = [UInt8](repeating: 0, count: Int(PATH_MAX))
         let length = try check("read link", path) {
+            // SAFETY: readlink(2) writes at most `count` bytes.
             unsafe buffer.withUnsafeMutableBytes {
-                // SAFETY: readlink(2) writes at most `count` bytes.
                 unsafe readlink(path, $0.baseAddress!.assumingMemoryBound(to: CChar.self), $0.count)
             }
         }
@@ -154,7 +154,7 @@ package enum Files {
     }
 
     /// Makes a directory and its missing parents.
-    /// - Throws: `SystemError` with the errno of mkdir(2). EEXIST is no error, even where the name is a file's.
+    /// - Throws: `SystemError` with the errno of mkdir(2). A directory that is there already is no error.
     package static func makeDirectory(_ path: String, mode: mode_t = 0o700) throws(SystemError) {
         if isDirectory(path) { return }
         if let slash = path.lastIndex(of: "/"), slash != path.startIndex {
@@ -163,7 +163,7 @@ package enum Files {
         // SAFETY: mkdir(2) only reads the path.
         if unsafe mkdir(path, mode) != 0 {
             let code = errno
-            if code != EEXIST { throw SystemError("make directory", path, errno: code) }
+            if code != EEXIST || !isDirectory(path) { throw SystemError("make directory", path, errno: code) }
         }
     }
 

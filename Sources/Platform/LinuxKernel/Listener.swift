@@ -20,7 +20,7 @@ package final class Listener: Sendable {
     /// - Parameters:
     ///   - path: the socket's file, which `stop()` removes; nil: none.
     ///   - allowedPeer: the only vsock address (CID) that may connect; nil: any peer.
-    /// - Throws: `SystemError` for lack of a descriptor or memory. The socket is closed then.
+    /// - Throws: `SystemError` for lack of a descriptor or memory. The socket is closed then, and its file removed.
     package init(_ socket: consuming FileDescriptor, removing path: String? = nil, allowedPeer: UInt32? = nil)
         throws(SystemError)
     {
@@ -29,7 +29,11 @@ package final class Listener: Sendable {
         self.socket = socket
         self.path = path
         self.allowedPeer = allowedPeer
-        stopping = try WakeUp()
+        do { stopping = try WakeUp() } catch {
+            // SAFETY: unlink(2) only reads the path.
+            if let path { unsafe unlink(path) }
+            throw error
+        }
     }
 
     /// Listens on a Unix socket of mode 0600 at `path`, in place of a stale one.

@@ -183,9 +183,9 @@ extension FileDescriptor {
     package func receive(limit: Int) throws(SystemError) -> (bytes: [UInt8], descriptors: [Int32]) {
         var descriptors = [Int32](repeating: -1, count: 8)
         var count = 0
+        // SAFETY: the call writes at most `$0.count` bytes. `count` is the number of elements; it returns how many are set.
         let (bytes, got) = unsafe readBytes(upTo: limit) {
             count = descriptors.count
-            // SAFETY: `count` is the number of elements; the call returns how many it has set.
             return unsafe clx_recv_fds(raw, $0.baseAddress, $0.count, &descriptors, &count)
         }
         try checkNegativeErrno("read", "socket \(raw)", got)

@@ -34,6 +34,7 @@ import Glibc
             unsafe arguments.idle = memory.string(name)
             unsafe arguments.idle_room = room
         }
+        // SAFETY: as above.
         unsafe arguments.arguments = memory.strings([command.name ?? command.executable] + command.arguments)
         unsafe arguments.environment = memory.strings(command.environment)
         unsafe arguments.directory = command.directory.map { unsafe memory.string($0) }

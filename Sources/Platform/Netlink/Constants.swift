@@ -58,6 +58,8 @@ enum MessageFlags {
     static let createOrReplace = create | replace
     /// Adds a route beside those with the same destination and metric.
     static let createBeside = create | append
+    /// In a list: the kernel's objects have changed meanwhile, and the list is not whole (NLM_F_DUMP_INTR).
+    static let listChanged: UInt16 = 0x10
     /// In an answer: the request's body is left out (NLM_F_CAPPED).
     static let capped: UInt16 = 0x100
     /// In an answer: attributes follow, such as the kernel's explanation (NLM_F_ACK_TLVS).

@@ -71,10 +71,11 @@ package struct NetlinkMessage: Equatable, Sendable {
     }
 
     /// The error of a failed request, or errno 0 for an acknowledgement (`nlmsgerr`), with the kernel's explanation or
-    /// "".
+    /// "". The end of a list has an errno too (af_netlink.c, netlink_dump_done).
     var failure: (errno: Int32, words: String)? {
-        guard type == MessageType.error, payload.count >= 4 else { return nil }
+        guard type == MessageType.error || type == MessageType.done, payload.count >= 4 else { return nil }
         let code = -payload[...].number(at: 0, as: Int32.self)
+        guard type == MessageType.error else { return (code, "") }
         // The answer repeats the request's header, its body unless NLM_F_CAPPED is set, then has attributes.
         guard flags & MessageFlags.hasAttributes != 0, payload.count >= 4 + Self.headerSize else { return (code, "") }
         let echoed =

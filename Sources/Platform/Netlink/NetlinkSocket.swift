@@ -85,27 +85,31 @@ package final class NetlinkSocket {
         try perform(Request(type, flags: flags, payload, operation, object))
     }
 
-    /// Lists all objects of a kind.
+    /// Lists all objects of a kind. Asks again for a list during which the kernel's objects have changed.
     /// - Parameters:
     ///   - header: the kind's struct, which the kernel wants even where all its fields are 0.
     ///   - answers: the type of the messages that hold the objects.
+    /// - Throws: `SystemError` with the kernel's errno; EINTR for objects that don't stop changing. EAGAIN without an
+    ///   answer in time.
     func dump(
         _ type: UInt16, header: [UInt8], _ object: String, of answers: UInt16
     ) throws(SystemError) -> [NetlinkMessage] {
-        sequence &+= 1
-        let number = sequence
-        try send(NetlinkMessage.request(type, flags: MessageFlags.dump, sequence: number, header))
-        var all: [NetlinkMessage] = []
-        while true {
-            for message in try receive() where message.sequence == number {
-                if message.type == MessageType.done { return all }
-                if let failure = message.failure {
-                    throw SystemError("list", object, errno: failure.errno)
-                }
-                if message.type == answers { all.append(message) }
+        for _ in 0..<Self.maxLists {
+            sequence &+= 1
+            let number = sequence
+            try send(NetlinkMessage.request(type, flags: MessageFlags.dump, sequence: number, header))
+            var list = NetlinkList(of: answers)
+            while !list.hasEnded {
+                for message in try receive() where message.sequence == number { list.take(message) }
             }
+            if let errno = list.errno { throw SystemError("list", object, errno: errno) }
+            if !list.hasChanged { return list.messages }
         }
+        throw SystemError("list", object, errno: EINTR)
     }
+
+    /// The maximum of lists that are asked for until one is whole.
+    private static let maxLists = 20
 
     func dump(
         _ type: UInt16, header size: Int, _ object: String, of answers: UInt16
@@ -123,5 +127,29 @@ package final class NetlinkSocket {
         let (bytes, count) = unsafe readBytes(upTo: 65536) { unsafe recv(descriptor.raw, $0.baseAddress, $0.count, 0) }
         try checkNegativeErrno("hear from", "rtnetlink", count)
         return NetlinkMessage.parse(bytes)
+    }
+}
+
+/// The answers to a request for a list.
+struct NetlinkList {
+    private let answers: UInt16
+    /// The objects so far.
+    private(set) var messages: [NetlinkMessage] = []
+    /// Whether the kernel has sent the last message.
+    private(set) var hasEnded = false
+    /// The reason why the kernel ended the list early.
+    private(set) var errno: Int32?
+    /// Whether objects came or went meanwhile: some may be missing.
+    private(set) var hasChanged = false
+
+    /// - Parameter answers: the type of the messages that hold the objects.
+    init(of answers: UInt16) { self.answers = answers }
+
+    mutating func take(_ message: NetlinkMessage) {
+        guard !hasEnded else { return }
+        if message.flags & MessageFlags.listChanged != 0, message.type != MessageType.error { hasChanged = true }
+        if let failure = message.failure, failure.errno != 0 { errno = failure.errno }
+        if message.type == MessageType.done || message.failure != nil { hasEnded = true }
+        if message.type == answers { messages.append(message) }
     }
 }

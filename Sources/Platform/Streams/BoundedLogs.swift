@@ -98,7 +98,9 @@ package final class BoundedLogs: Sendable {
             for case (let (source, file)?, _) in polled.ready {
                 // SAFETY: the chunk has room for `count` bytes.
                 let count = unsafe read(source.descriptor, &chunk, chunk.count)
-                if count > 0, let lost = file?.append(chunk[..<count]), !lost.isEmpty {
+                // Without a file, all of it is lost to the disk: its end is kept in memory.
+                let lost = count > 0 ? file?.append(chunk[..<count]) ?? chunk[..<count] : []
+                if !lost.isEmpty {
                     state.withLock {
                         $0.lost[source.path] = ($0.lost[source.path] ?? []) + lost
                         let excess = ($0.lost[source.path]?.count ?? 0) - Self.maxLost

@@ -30,6 +30,7 @@ import Glibc
     }
 
     private mutating func append(_ bytes: UnsafeRawBufferPointer) {
+        // SAFETY: the length is read; the memory is not.
         guard unsafe !bytes.isEmpty else { return }
         let end = (start + count) % capacity
         let first = min(bytes.count, capacity - end)

@@ -24,6 +24,7 @@ extension DeviceLoop {
     }
 
     private func take(_ buffers: [iovec]) {
+        // SAFETY: the lengths are read; the memory is not.
         let total = unsafe Scatter.length(buffers)
         guard total >= VsockPacket.headerLength else { return }
         // SAFETY: the guard has checked that the buffers fill a whole header.

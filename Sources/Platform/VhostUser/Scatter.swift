@@ -9,6 +9,7 @@ enum Scatter {
     static func slice(_ buffers: [iovec], from start: Int, limit: Int) -> [iovec] {
         var skip = start
         var left = limit
+        // SAFETY: the lengths of the list and of the buffer are read; the memory is not.
         var result: [iovec] = unsafe []
         for index in unsafe buffers.indices where left > 0 {
             let buffer = unsafe buffers[index]
@@ -28,6 +29,7 @@ enum Scatter {
 
     static func copy(from source: UnsafeRawBufferPointer, to buffers: [iovec]) {
         var offset = 0
+        // SAFETY: the lengths of the list and of the buffer are read; the memory is not.
         for index in unsafe buffers.indices where offset < source.count {
             let buffer = unsafe buffers[index]
             let count = unsafe min(Int(buffer.iov_len), source.count - offset)
@@ -39,6 +41,7 @@ enum Scatter {
 
     static func copy(from buffers: [iovec], to target: UnsafeMutableRawBufferPointer) {
         var offset = 0
+        // SAFETY: the lengths of the list and of the buffer are read; the memory is not.
         for index in unsafe buffers.indices where offset < target.count {
             let buffer = unsafe buffers[index]
             let count = unsafe min(Int(buffer.iov_len), target.count - offset)

@@ -106,6 +106,7 @@ extension DeviceLoop {
     /// Reads from a stream's socket into a receive buffer, behind the header.
     /// - Returns: the number of bytes written; nil when the socket has none.
     private func fill(_ buffers: [iovec], from connection: Connection) -> Int? {
+        // SAFETY: the result has parts of the buffers, which lie within guest memory.
         let room = unsafe Scatter.slice(
             buffers, from: VsockPacket.headerLength, limit: min(connection.credit, Self.maxBytes))
         // SAFETY: `room` lies within guest memory, which the queue has checked.

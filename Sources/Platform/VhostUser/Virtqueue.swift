@@ -80,6 +80,7 @@ import Glibc
     /// - Returns: false when the guest offers none.
     /// - Throws: when the guest breaks the protocol.
     mutating func pop(_ chain: inout Chain, _ memory: GuestMemory) throws(Violation) -> Bool {
+        // SAFETY: the pointers are compared with nil.
         guard isReady, let available = unsafe available, let descriptors = unsafe descriptors else { return false }
         // SAFETY: `slot` and `index` are below `size`, so every entry lies within its ring.
         let pending = unsafe clx_load16(available + 2) &- lastAvailable
@@ -120,6 +121,7 @@ import Glibc
 
     /// Returns a chain to the guest, with `written` bytes in its writable buffers.
     mutating func push(_ chain: Chain, written: UInt32) {
+        // SAFETY: the pointer is compared with nil.
         guard let used = unsafe used else { return }
         // SAFETY: the remainder is below `size`, so the entry lies within the ring.
         let entry = unsafe used + 4 + Int(UInt32(lastUsed) % size) * 8

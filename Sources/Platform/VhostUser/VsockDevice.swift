@@ -52,11 +52,13 @@ package final class VsockDevice: Sendable {
         self.reached = reached
         wakeUp = try WakeUp()
         path = socketPath
-        let listener = SharedDescriptor(try UnixSocket.listen(socketPath, backlog: 1))
         callbacks = try CallbackThread()
         do {
+            let listener = SharedDescriptor(try UnixSocket.listen(socketPath, backlog: 1))
             try startThread("vsock") { [self] in DeviceLoop(self, listener: listener, guestCID: guestCID).run() }
         } catch {
+            // SAFETY: unlink(2) only reads the path.
+            unsafe unlink(socketPath)
             callbacks.end()
             throw error
         }

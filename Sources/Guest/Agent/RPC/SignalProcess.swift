@@ -21,12 +21,12 @@ extension Service {
                 // Kill the children too: those of a probe that takes too long would hold its output open.
                 if signal == SIGKILL, isRunning, process !== container.initial {
                     let (cgroup, session) = (container.cgroup, process.pid)
-                    try await blocking("kill") { cgroup.killAll(ofSession: session) }
+                    try await blocking("kill") { try cgroup.killAll(ofSession: session) }
                 }
             } else if signal == SIGKILL {
                 try container.cgroup.killAll()
             } else {
-                for pid in container.cgroup.allProcesses { kill(pid, signal) }
+                for pid in try container.cgroup.allProcesses { kill(pid, signal) }
             }
             return Google_Protobuf_Empty()
         }

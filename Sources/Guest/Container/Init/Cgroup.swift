@@ -83,7 +83,7 @@ package struct Cgroup: Sendable {
                 _ = unsafe readBytes(upTo: 256) { unsafe pread(events, $0.baseAddress, $0.count, 0) }
             }
             // SAFETY: rmdir(2) only reads the path.
-            for group in groupsBelow.reversed() { unsafe rmdir(group) }
+            for group in ((try? groupsBelow) ?? []).reversed() { unsafe rmdir(group) }
             if unsafe rmdir(path) == 0 || errno == ENOENT { return }
             guard let events = events.raw, Self.waitForChange(events, until: deadline) else { return }
         }
@@ -124,19 +124,17 @@ package struct Cgroup: Sendable {
     }
 
     /// Kills all processes of this cgroup and of those below it.
-    /// - Throws: `SystemError` when cgroup.kill can't be written, such as ENOENT without the cgroup.
+    /// - Throws: `SystemError` when cgroup.kill can't be written, such as ENOENT without the cgroup; as `allProcesses`.
     package func killAll() throws(SystemError) {
-        do { try Files.write(path + "/cgroup.kill", "1") } catch {
-            // Linux has the file since 5.14.
-            guard error.code == ENOENT, Files.isDirectory(path) else { throw error }
-            killEach()
-        }
+        let kill = path + "/cgroup.kill"
+        // Linux has the file since 5.14.
+        if Files.exists(kill) || !Files.isDirectory(path) { try Files.write(kill, "1") } else { try killEach() }
     }
 
     /// Kills the processes one by one. A fork may escape a look at the list, so it looks again until the list is empty.
-    private func killEach() {
+    private func killEach() throws(SystemError) {
         for _ in 0..<Self.maxLooks {
-            let processes = allProcesses
+            let processes = try allProcesses
             for process in processes { kill(process, SIGKILL) }
             if processes.isEmpty { return }
         }
@@ -147,11 +145,12 @@ package struct Cgroup: Sendable {
 
     /// Kills the processes of a session (credentials(7)) one by one, those that they start meanwhile too. A process that
     /// has begun a session of its own goes on.
-    package func killAll(ofSession session: Int32) {
+    /// - Throws: as `allProcesses`.
+    package func killAll(ofSession session: Int32) throws(SystemError) {
         let deadline = ContinuousClock.now + Deadline.sessionEnd.limit
         var killed: Set<Int32> = []
         while .now < deadline {
-            let found = allProcesses.filter { !killed.contains($0) && Self.end($0, ifIn: session) }
+            let found = try allProcesses.filter { !killed.contains($0) && Self.end($0, ifIn: session) }
             if found.isEmpty { return }
             killed.formUnion(found)
         }
@@ -170,23 +169,33 @@ package struct Cgroup: Sendable {
     }
 
     /// Pids of this cgroup and of those below it, which the container may have made.
+    /// - Throws: `SystemError` for lack of a descriptor or memory. A cgroup that is removed meanwhile has none.
     package var allProcesses: [Int32] {
-        ([path] + groupsBelow).flatMap { group in
-            ((try? Files.readText(group + "/cgroup.procs")) ?? "").split(separator: "\n").compactMap { Int32($0) }
+        get throws(SystemError) {
+            var pids: [Int32] = []
+            for group in [path] + (try groupsBelow) {
+                // The list of a threaded cgroup can not be read (EOPNOTSUPP): its processes are on that of its domain.
+                let text = try Files.find(group + "/cgroup.procs").map { String(decoding: $0, as: UTF8.self) } ?? ""
+                pids += text.split(separator: "\n").compactMap { Int32($0) }
+            }
+            return pids
         }
     }
 
     /// Paths of all cgroups below, each before those below it.
+    /// - Throws: `SystemError` for a directory that can't be listed.
     var groupsBelow: [String] {
-        var found: [String] = []
-        var next: String? = path
-        var looked = 0
-        while let group = next {
-            found += Files.list(group).map { group + "/" + $0 }.filter(Files.isDirectory)
-            next = looked < found.count ? found[looked] : nil
-            looked += 1
+        get throws(SystemError) {
+            var found: [String] = []
+            var next: String? = path
+            var looked = 0
+            while let group = next {
+                found += try Files.names(ifPresent: group).map { group + "/" + $0 }.filter(Files.isDirectory)
+                next = looked < found.count ? found[looked] : nil
+                looked += 1
+            }
+            return found
         }
-        return found
     }
 
     // MARK: Files

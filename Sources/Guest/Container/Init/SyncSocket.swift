@@ -52,18 +52,23 @@ package struct SyncSocket: ~Copyable, Sendable {
     }
 
     /// Receives the bytes of `send(document:)`. Blocks until they are there.
-    /// - Throws: `SystemError` with EPIPE when the packets end too early, or the first one is no count.
+    /// - Throws: `SystemError`: EPIPE when the packets end too early, or the first one is no count. ETIMEDOUT when the
+    ///   next one is late, EBADMSG when there are more bytes than announced.
     package func receiveDocument() throws(SystemError) -> [UInt8] {
-        let count = receive().bytes
+        let packet = receive()
+        if packet.isLate { throw SystemError("read", "plan", errno: ETIMEDOUT) }
+        let count = packet.bytes
         guard count.count == 4 else { throw SystemError("read", "plan", errno: EPIPE) }
         // SAFETY: the guard has checked that there are four bytes.
         let total = unsafe Int(count.withUnsafeBytes { unsafe $0.loadUnaligned(as: UInt32.self) })
         var document: [UInt8] = []
         while document.count < total {
-            let (bytes, _) = receive()
-            if bytes.isEmpty { throw SystemError("read", "plan", errno: EPIPE) }
-            document += bytes
+            let packet = receive()
+            if packet.isLate { throw SystemError("read", "plan", errno: ETIMEDOUT) }
+            if packet.bytes.isEmpty { throw SystemError("read", "plan", errno: EPIPE) }
+            document += packet.bytes
         }
+        guard document.count == total else { throw SystemError("read", "plan", errno: EBADMSG) }
         return document
     }
 
@@ -111,7 +116,8 @@ package struct SyncSocket: ~Copyable, Sendable {
 
     /// Blocks until the next message.
     package func next() -> Message {
-        let (bytes, passed) = receive()
+        let (bytes, passed, isLate) = receive()
+        if isLate { return .failure("the process's init took too long") }
         let text = String(decoding: bytes.dropFirst(), as: UTF8.self)
         switch bytes.first {
         case UInt8(ascii: "T"):
@@ -124,7 +130,8 @@ package struct SyncSocket: ~Copyable, Sendable {
         }
     }
 
-    private func receive() -> (bytes: [UInt8], passed: Int32) {
+    /// - Returns: the next packet, with the descriptor that came with it, or -1. `isLate`: none came within the limit.
+    private func receive() -> (bytes: [UInt8], passed: Int32, isLate: Bool) {
         var passed: Int32 = -1
         var count = 1
         // SAFETY: the call writes at most `$0.count` bytes and, as `count` is 1, one descriptor.
@@ -132,7 +139,6 @@ package struct SyncSocket: ~Copyable, Sendable {
             count = 1
             return unsafe clx_recv_fds(descriptor.raw, $0.baseAddress, $0.count, &passed, &count)
         }
-        if got == -Int(EAGAIN) { return (Array("Ethe process's init took too long".utf8), -1) }
-        return (bytes, count == 1 ? passed : -1)
+        return (bytes, count == 1 ? passed : -1, got == -Int(EAGAIN))
     }
 }

@@ -11,10 +11,10 @@ extension Keys {
     package static let blockAIO = hypervisor(
         "block_device_aio", "io_uring", allowed: ["io_uring", "native", "threads"],
         annotation: .free("block_device_aio"),
-        "How QEMU reads and writes disks; threads if the host does not support the others.")
+        "How the hypervisor reads and writes disks; threads if the host does not support the others.")
     package static let blockCacheSet = hypervisor(
         "block_device_cache_set", false, annotation: .free("block_device_cache_set"),
-        "Use block_device_cache_direct and block_device_cache_noflush instead of QEMU's defaults.")
+        "Use block_device_cache_direct and block_device_cache_noflush instead of the hypervisor's defaults.")
     package static let blockCacheDirect = hypervisor(
         "block_device_cache_direct", false, annotation: .free("block_device_cache_direct"),
         "Bypass the host's page cache (O_DIRECT).")

@@ -42,7 +42,7 @@ extension Keys {
             + "guest loads from it what its containers ask for. Empty: only what the guest's image has.")
     package static let firmware = hypervisor(
         "firmware", .file, "", annotation: ("firmware", validFirmwarePaths),
-        "The firmware file, or the name of one of QEMU's; empty: the one that starts fastest.")
+        "The firmware file, or the name of one of the hypervisor's; empty: the one that starts fastest.")
     package static let hypervisorDebug = hypervisor(
         "enable_debug", false, "Print all messages of the guest kernel on its console.")
     package static let guestHookPath = hypervisor(
@@ -81,7 +81,7 @@ extension Keys {
 
     package static let disableVhostNet = hypervisor(
         "disable_vhost_net", false, annotation: .only(true, "disable_vhost_net"),
-        "Let QEMU move the frames of network cards, even if the host kernel could (vhost-net).")
+        "Let the hypervisor move the frames of network cards, even if the host kernel could (vhost-net).")
     package static let networkQueues = hypervisor(
         "network_queues", 0, in: 0...8, annotation: .free("network_queues"),
         "Queues of a network card; 0: as many as virtual CPUs at boot.")
@@ -94,13 +94,14 @@ extension Keys {
             + "One must match the whole last part of the name.")
     package static let rootless = hypervisor(
         "rootless", false, annotation: .only(true, "rootless"),
-        "Run QEMU as an unprivileged user in the group of /dev/kvm. The user is given by the two keys of rootless_user, "
+        "Run the hypervisor as an unprivileged user in the group of /dev/kvm. The user is given by the two keys of rootless_user, "
             + "or is one that no other process uses. An image that not every user may read is then attached as a disk.")
     package static let rootlessUser = hypervisor(
         "rootless_user.uid", 0, in: 0...4_294_967_294,
-        "User id of QEMU with rootless; 0: a different one for each sandbox.")
+        "User id of the hypervisor with rootless; 0: a different one for each sandbox.")
     package static let rootlessGroup = hypervisor(
-        "rootless_user.gid", 0, in: 0...4_294_967_294, "Group id of QEMU with rootless; 0: equal to the user id.")
+        "rootless_user.gid", 0, in: 0...4_294_967_294,
+        "Group id of the hypervisor with rootless; 0: equal to the user id.")
 
     static let hypervisorKeys: [any AnyKey] = [
         kernel, kernelHash, initrd, initrdHash, image, imageHash, rootfsType, rootfsDriver, disableImageNVDIMM,
