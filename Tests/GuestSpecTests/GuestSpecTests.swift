@@ -35,6 +35,37 @@ struct GuestSpecTests {
                 == "mount /host/dir on /data: x")
     }
 
+    @Test("the owners of a mount's files are changed on the host: by the mount's own ids, or else by the container's")
+    func owners() throws {
+        let ids = { (host: UInt32) in [IDMapping(containerID: 0, hostID: host, size: 10)] }
+        func guest(_ options: [String], own: [IDMapping]?, _ kind: Files.Kind = .directory) throws -> GuestSpec {
+            var spec = Spec.example
+            spec.linux?.uidMappings = ids(100)
+            spec.linux?.gidMappings = ids(200)
+            var mount = Mount(destination: "/x", type: "bind", source: "/s", options: ["rbind"] + options)
+            (mount.uidMappings, mount.gidMappings) = (own, own)
+            spec.mounts = [mount]
+            return try GuestSpec(
+                spec, container: "c1", paths: SandboxPaths(sandbox: "s1"), kind: { _ in kind },
+                memory: { _ in MemoryFileSystem(device: 57, mountPoints: ["/s"]) })
+        }
+        func map(_ users: UInt32, _ groups: UInt32, _ isRecursive: Bool) -> OwnerMap {
+            let ranges = { (shown: UInt32) in [OwnerMap.Range(first: 0, shown: shown, count: 10)] }
+            return OwnerMap(users: ranges(users), groups: ranges(groups), isRecursive: isRecursive)
+        }
+        for (options, own, expected) in [
+            ([], ids(5), map(5, 5, false)), (["idmap"], nil, map(100, 200, false)),
+            (["ridmap"], ids(7), map(7, 7, true)), ([], nil, nil),
+        ] as [([String], [IDMapping]?, OwnerMap?)] {
+            let guest = try guest(options, own: own)
+            #expect(guest.shares.map(\.owners) == [expected])
+            let mount = guest.spec.mounts?.first
+            #expect(mount?.options == ["rbind"] && mount?.uidMappings == nil && mount?.gidMappings == nil)
+        }
+        let error = #expect(throws: SpecError.self) { try guest(["idmap"], own: nil, .blockDevice) }
+        #expect(error?.path == "mounts[0].source")
+    }
+
     @Test(
         "binds over the kernel's own files are left to the guest; other files of the host are shared, whatever their destination"
     )

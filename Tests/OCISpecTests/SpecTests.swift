@@ -118,9 +118,22 @@ struct SpecTests {
             ),
             (#"hooks: {"poststop":[{"path":"x"}]}"#, "hooks.poststop[0].path"),
             (#"hooks: {"prestart":[{"path":"/x","timeout":0}]}"#, "hooks.prestart[0].timeout"),
+            (#"mounts: [{"destination":"/x","uidMappings":[{"containerID":0,"hostID":0,"size":1}]}]"#, "mounts[0]"),
             (
-                #"mounts: [{"destination":"/x","uidMappings":[{"containerID":0,"hostID":0,"size":1}]}]"#,
-                "mounts[0].uidMappings"
+                #"mounts: [{"destination":"/x","type":"bind","source":"/s","gidMappings":[{"containerID":0,"hostID":0,"size":1}]}]"#,
+                "mounts[0].uidMappings, mounts[0].gidMappings"
+            ),
+            (
+                #"mounts: [{"destination":"/x","type":"bind","source":"/s","uidMappings":[{"containerID":0,"hostID":0,"size":1}],"gidMappings":[{"containerID":1,"hostID":0,"size":4294967295}]}]"#,
+                "mounts[0].gidMappings[0].size"
+            ),
+            (
+                #"mounts: [{"destination":"/x","type":"bind","source":"/s","options":["ridmap"]}]"#,
+                "mounts[0].options"
+            ),
+            (
+                #"mounts: [{"destination":"/x","type":"bind","source":"/s","options":["idmap=uids=0-1-10"]}]"#,
+                "mounts[0].options"
             ),
             (#"hostname: "x""#, "hostname"),
             (#"linux: {"namespaces":[{"type":"pid"},{"type":"pid"}]}"#, "linux.namespaces[1].type"),

@@ -34,6 +34,36 @@ struct SharedPathsTests {
         #expect(identity == nil && UInt64(facts.st_dev) != own?.device)
     }
 
+    @Test("a share shows its files with changed owners, and is another one than the same source without")
+    func owners() throws {
+        let source = scratch.path + "/owned"
+        try Files.makeDirectory(source, mode: 0o777)
+        try Files.write(source + "/a", "")
+        #expect(chown(source + "/a", 1, 2) == 0)
+        func copy(_ owners: OwnerMap?) throws -> SourceCopy {
+            try KernelMounts().copy(
+                .init(source: source, mounted: "/unused", readOnly: false, recursive: true, owners: owners),
+                seenBy: nil)
+        }
+        let ranges = { (shown: UInt32) in [OwnerMap.Range(first: 0, shown: shown, count: 1000)] }
+        let mapped = try copy(OwnerMap(users: ranges(100_000), groups: ranges(200_000), isRecursive: false))
+        let plain = try copy(nil)
+        let (one, other) = (mapped.identity, plain.identity)
+        #expect(one != nil && one != other)
+        let tree = "/proc/self/fd/\(mapped.tree.raw)"
+        let facts = try FoundFile(tree + "/a").facts
+        #expect(facts.st_uid == 100_001 && facts.st_gid == 200_002)
+        // What the user namespace's root makes there is root's on the host.
+        #expect(chown(tree + "/a", 100_000, 200_000) == 0)
+        let made = try FoundFile(source + "/a").facts
+        #expect(made.st_uid == 0 && made.st_gid == 0)
+        let overlap = [OwnerMap.Range(first: 0, shown: 1, count: 10), .init(first: 5, shown: 100, count: 10)]
+        let error = #expect(throws: SystemError.self) {
+            _ = try copy(OwnerMap(users: overlap, groups: overlap, isRecursive: false))
+        }
+        #expect(error?.description == "map owners of \(source): invalid argument")
+    }
+
     @Test("a source that is exchanged between the two looks at it is not kept under the first one's identity")
     func exchanged() throws {
         let (source, other) = (scratch.path + "/a", scratch.path + "/b")

@@ -47,6 +47,20 @@ struct VolumeCopyTests {
         #expect(copy.outdated.map(\.name) == ["..v1"])
     }
 
+    @Test("the copy has the changed owners of an id-mapped mount; an id without a range is the overflow id")
+    func owners() throws {
+        try update(1, ["a": "one"])
+        let owners = OwnerMap(
+            users: [.init(first: 0, shown: 100_000, count: 10)], groups: [.init(first: 0, shown: 7, count: 5)],
+            isRecursive: false)
+        _ = try VolumeCopy(of: source, at: target, owners: owners)
+        for path in [target + "/a", target + "/..v1/a"] {
+            let facts = try FoundFile(path).facts
+            #expect(facts.st_uid == 100_005 && facts.st_gid == 65534)
+        }
+        #expect(try FoundFile(target + "/..v1").facts.st_uid == 100_000)
+    }
+
     @Test("what is too large, or no such volume, is not copied")
     func refused() throws {
         try update(1, ["a": String(repeating: "x", count: 5 << 20)])

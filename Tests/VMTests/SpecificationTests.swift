@@ -61,6 +61,28 @@ struct SpecificationTests {
         #expect(outcome.output == "0\n0 100000 65536\n1\n0\n0::/\n", "\(outcome.output) \(outcome.error)")
     }
 
+    @Test(
+        "an id-mapped mount gives a container with a user namespace the files of the host's users, and the host its own back"
+    )
+    func mappedOwners() throws {
+        let lab = try Lab()
+        defer { lab.remove() }
+        try lab.bundle(
+            "stat -c '%u %g %n' /volume/a /mine/a; echo b > /volume/b; chown 7:7 /volume/b; stat -c '%u %g' /volume/b")
+        let outcome = try lab.sh(
+            """
+            mkdir volume; echo a > volume/a; chown 5:6 volume/a; chmod 777 volume
+            jq --arg volume $PWD/volume '.linux.namespaces += [{type: "user"}]
+                | .linux.uidMappings = [{containerID: 0, hostID: 100000, size: 65536}] | .linux.gidMappings = .linux.uidMappings
+                | .mounts += [{destination: "/volume", type: "bind", source: $volume, options: ["rbind", "idmap"]},
+                    {destination: "/mine", type: "bind", source: $volume, options: ["rbind", "ro"],
+                    uidMappings: [{containerID: 5, hostID: 100001, size: 2}], gidMappings: [{containerID: 5, hostID: 100001, size: 2}]}]
+                ' bundle/config.json > c && mv c bundle/config.json
+            \(lab.kata) run -b bundle t-owners; stat -c '%u %g' volume/b
+            """)
+        #expect(outcome.output == "5 6 /volume/a\n1 2 /mine/a\n7 7\n7 7\n", "\(outcome.output) \(outcome.error)")
+    }
+
     @Test("a process has the scheduling and the personality of the specification")
     func process() throws {
         let outcome = try Lab.run(

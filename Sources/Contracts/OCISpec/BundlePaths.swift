@@ -45,6 +45,34 @@ extension Spec {
 extension Mount {
     package var isBind: Bool { type == "bind" || options?.contains { $0 == "bind" || $0 == "rbind" } ?? false }
 
+    /// Whether the owners of its files are changed (config.md, "Mounts": idmap).
+    package var mapsOwners: Bool { uidMappings?.isEmpty == false || gidMappings?.isEmpty == false || hasMapOption }
+
+    private var hasMapOption: Bool { options?.contains { $0 == "idmap" || $0 == "ridmap" } ?? false }
+
+    /// Checks the changes of owners.
+    /// - Parameters:
+    ///   - container: the container's own mappings, which apply to a mount that names none.
+    ///   - path: the mount's place in its document.
+    /// - Throws: `SpecError` for a mount that is no bind, one without mappings, and mappings that are not valid.
+    func validateOwners(of container: Linux?, source document: String, at path: String) throws(SpecError) {
+        if let option = options?.first(where: { $0.hasPrefix("idmap=") || $0.hasPrefix("ridmap=") }) {
+            throw SpecError(document, path + ".options", "\"\(option)\": name the ids in uidMappings and gidMappings")
+        }
+        guard mapsOwners else { return }
+        guard isBind else { throw SpecError(document, path, "only a bind mount can map the ids of its files") }
+        if (uidMappings ?? []).isEmpty != (gidMappings ?? []).isEmpty {
+            throw SpecError(document, path + ".uidMappings, " + path + ".gidMappings", "ids are mapped by both")
+        }
+        if (uidMappings ?? []).isEmpty, (container?.uidMappings ?? []).isEmpty {
+            throw SpecError(
+                document, path + ".options",
+                "\"idmap\" without uidMappings, here or in linux: there is nothing to map by")
+        }
+        try IDMapping.validate(uidMappings, document, path + ".uidMappings")
+        try IDMapping.validate(gidMappings, document, path + ".gidMappings")
+    }
+
     /// - Parameter path: the mount's place in its document.
     func validatePaths(source document: String, at path: String) throws(SpecError) {
         try requireAbsolute(document, path + ".destination", destination)

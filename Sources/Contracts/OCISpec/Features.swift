@@ -46,6 +46,6 @@ package struct Features: Encodable, Sendable {
     }
 
     struct MountExtensions: Encodable {
-        let idmap = Switch(enabled: false)
+        let idmap = Switch(enabled: true)
     }
 }

@@ -14,8 +14,7 @@ extension Spec {
         for (index, mount) in (mounts ?? []).enumerated() {
             let path = "mounts[\(index)]"
             try mount.validatePaths(source: source, at: path)
-            try refuse(source, path + ".uidMappings", mount.uidMappings, "id-mapped mounts are not supported")
-            try refuse(source, path + ".gidMappings", mount.gidMappings, "id-mapped mounts are not supported")
+            try mount.validateOwners(of: linux, source: source, at: path)
             for text in [mount.destination, mount.source ?? ""] + (mount.options ?? []) where text.utf8.contains(0) {
                 throw SpecError(source, path, "holds a NUL byte")
             }
@@ -213,21 +212,33 @@ extension Linux {
             guard hasNamespace else {
                 throw SpecError(source, "linux." + field, "needs a user namespace (linux.namespaces)")
             }
-            guard mappings.count <= 340 else {
-                throw SpecError(source, "linux." + field, "more than 340 ranges (user_namespaces(7))")
-            }
-            for (index, mapping) in mappings.enumerated() {
-                guard mapping.size > 0, !mapping.containerID.addingReportingOverflow(mapping.size).overflow,
-                    !mapping.hostID.addingReportingOverflow(mapping.size).overflow
-                else {
-                    throw SpecError(
-                        source, "linux.\(field)[\(index)].size", "\(mapping.size) is zero or goes beyond the last id")
-                }
-            }
+            try IDMapping.validate(mappings, source, "linux." + field)
         }
         let own = (namespaces ?? []).contains { $0.type == "user" && ($0.path ?? "").isEmpty }
         if own, (uidMappings ?? []).isEmpty || (gidMappings ?? []).isEmpty {
             throw SpecError(source, "linux.uidMappings, linux.gidMappings", "a new user namespace needs both")
+        }
+    }
+}
+
+extension IDMapping {
+    /// The maximum of ranges (user_namespaces(7)).
+    private static let maxRanges = 340
+
+    /// - Parameter path: the list's place in its document.
+    /// - Throws: `SpecError` for too many ranges, an empty one, or one beyond the last id.
+    static func validate(_ list: [IDMapping]?, _ document: String, _ path: String) throws(SpecError) {
+        let list = list ?? []
+        guard list.count <= maxRanges else {
+            throw SpecError(document, path, "more than \(maxRanges) ranges (user_namespaces(7))")
+        }
+        for (index, mapping) in list.enumerated() {
+            guard mapping.size > 0, !mapping.containerID.addingReportingOverflow(mapping.size).overflow,
+                !mapping.hostID.addingReportingOverflow(mapping.size).overflow
+            else {
+                throw SpecError(
+                    document, "\(path)[\(index)].size", "\(mapping.size) is zero or goes beyond the last id")
+            }
         }
     }
 }

@@ -85,7 +85,10 @@ struct MemoryLookup {
         var candidates: [(index: Int, memory: MemoryFileSystem)] = []
         var volumes = known.inGuest
         for (index, mount) in mounts.enumerated() {
-            guard mount.isBind, let source = mount.source, let memory = find(source) else { continue }
+            // The guest's kernel may not be able to map the owners of its memory.
+            guard mount.isBind, !mount.mapsOwners, let source = mount.source, let memory = find(source) else {
+                continue
+            }
             candidates.append((index, memory))
             guard volumes[memory.device] == nil, !known.shared.contains(memory.device),
                 mount.movesToGuest(memory)

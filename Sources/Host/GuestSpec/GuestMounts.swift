@@ -23,16 +23,18 @@ struct GuestMounts {
     /// The file to name in errors.
     private let file: String
     private let kind: @Sendable (String) -> Files.Kind?
+    /// Has the ids by which mounts map that name none.
+    private let linux: OCISpec.Linux?
     private let mountTable: @Sendable () -> [MountEntry]
 
     /// - Parameter memory: finds the guest's memory for a mount.
     init(
-        _ original: [Mount], container: String, paths: SandboxPaths, privileged: Bool, file: String,
-        kind: @escaping @Sendable (String) -> Files.Kind?, memory: MemoryLookup,
+        _ original: [Mount], container: String, paths: SandboxPaths, linux: OCISpec.Linux?, privileged: Bool,
+        file: String, kind: @escaping @Sendable (String) -> Files.Kind?, memory: MemoryLookup,
         mountTable: @escaping @Sendable () -> [MountEntry]
     ) throws(SpecError) {
         (self.container, self.paths, self.file, self.kind) = (container, paths, file, kind)
-        (self.privileged, self.mountTable) = (privileged, mountTable)
+        (self.privileged, self.mountTable, self.linux) = (privileged, mountTable, linux)
         let memory = memory.search(original)
         memories = memory.used
         for (index, mount) in original.enumerated() {
@@ -52,6 +54,7 @@ struct GuestMounts {
     private mutating func add(_ mount: Mount, _ index: Int) throws(SpecError) {
         guard let source = mount.source else { return mounts.append(mount) }
         if let disk = GuestSpec.Disk(mount, index: index, container: container) {
+            try refuseOwners(of: mount, index)
             disks.append(disk)
             if let mount = disk.mount(at: mount.destination) { mounts.append(mount) }
             return
@@ -77,6 +80,7 @@ struct GuestMounts {
                 "\(source) is the host kernel's: a guest would read its files as empty; leave the mount out, or mount type proc"
             )
         }
+        if found != .file, found != .directory { try refuseOwners(of: mount, index) }
         switch found {
         case .blockDevice where privileged && mount.destination.hasPrefix("/dev/"):
             return dropped.append(mount.destination)
@@ -94,6 +98,12 @@ struct GuestMounts {
         default: break
         }
         share(mount, index)
+    }
+
+    private func refuseOwners(of mount: Mount, _ index: Int) throws(SpecError) {
+        guard mount.mapsOwners else { return }
+        throw SpecError(
+            file, "mounts[\(index)].source", "\(mount.source ?? ""): only files and directories have ids to map")
     }
 
     private mutating func use(_ memory: MemoryLookup.Found, _ mount: Mount, _ index: Int) {
@@ -114,8 +124,10 @@ struct GuestMounts {
         shares.append(
             GuestSpec.HostPathShare(
                 source: mount.source ?? "", mounted: mounted, readOnly: mount.isReadOnly,
-                recursive: mount.isRecursive, layers: layers, writableBelow: !writable.isEmpty))
-        var rewritten = mount
+                recursive: mount.isRecursive, layers: layers, writableBelow: !writable.isEmpty,
+                owners: OwnerMap(mount, in: linux)))
+        // The host maps the owners.
+        var rewritten = mount.withoutOwners
         rewritten.type = "bind"
         rewritten.source = GuestPaths.path(of: mounted, below: paths.mounts)
         if layers != nil { rewritten.options = (mount.options ?? []).filter { !$0.mentions("=") } + ["bind"] }
@@ -170,5 +182,30 @@ extension Mount {
         own.options = own.options?.filter { $0 != "ro" && !(isMemory && $0.hasPrefix("size=")) }
         if isReadOnly { own.options = (own.options ?? []) + ["ro"] }
         return own
+    }
+}
+
+extension OwnerMap {
+    /// - Returns: nil for a mount that shows its files' own ids.
+    fileprivate init?(_ mount: Mount, in linux: OCISpec.Linux?) {
+        guard mount.mapsOwners else { return nil }
+        func ranges(_ own: [IDMapping]?, _ container: [IDMapping]?) -> [OwnerMap.Range] {
+            let mappings = own?.isEmpty == false ? own : container
+            return (mappings ?? []).map { Range(first: $0.containerID, shown: $0.hostID, count: $0.size) }
+        }
+        self.init(
+            users: ranges(mount.uidMappings, linux?.uidMappings),
+            groups: ranges(mount.gidMappings, linux?.gidMappings),
+            isRecursive: mount.options?.contains("ridmap") ?? false)
+    }
+}
+
+extension Mount {
+    /// The mount without changes of owners.
+    fileprivate var withoutOwners: Mount {
+        var mount = self
+        (mount.uidMappings, mount.gidMappings) = (nil, nil)
+        mount.options?.removeAll { $0 == "idmap" || $0 == "ridmap" }
+        return mount
     }
 }

@@ -41,10 +41,11 @@ package struct GuestSpec: Sendable {
     package struct HostPathShare: Sendable, Equatable {
         package init(
             source: String, mounted: String, readOnly: Bool, recursive: Bool, layers: [String]? = nil,
-            writableBelow: Bool = false
+            writableBelow: Bool = false, owners: OwnerMap? = nil
         ) {
             (self.source, self.mounted, self.readOnly) = (source, mounted, readOnly)
             (self.recursive, self.layers, self.writableBelow) = (recursive, layers, writableBelow)
+            self.owners = owners
         }
 
         package let source: String
@@ -56,6 +57,8 @@ package struct GuestSpec: Sendable {
         package var layers: [String]?
         /// `readOnly` is for the source's own mount alone; those below it keep their own flags.
         package let writableBelow: Bool
+        /// Changes of the files' owners; nil: they are the host's.
+        package let owners: OwnerMap?
     }
 
     package struct Socket: Sendable, Equatable {
@@ -117,7 +120,7 @@ package struct GuestSpec: Sendable {
             throw SpecError(source, "linux.mountLabel", "\"\(label)\": shared files keep the host's labels")
         }
         let guest = try GuestMounts(
-            original.mounts ?? [], container: container, paths: paths,
+            original.mounts ?? [], container: container, paths: paths, linux: original.linux,
             privileged: Self.isPrivileged(original), file: source, kind: kind,
             memory: MemoryLookup(known: known, isInPod: PodRole(original) != .none, find: memory),
             mountTable: mountTable)

@@ -28,12 +28,14 @@ package struct SourceCopy: ~Copyable {
         let inode: UInt64
         let readOnly: Bool
         let recursive: Bool
+        let owners: OwnerMap?
 
         /// - Throws: `SystemError` of fstat(2).
         package init(_ share: GuestSpec.HostPathShare, _ tree: borrowing FileDescriptor) throws(SystemError) {
             let facts = try tree.facts(share.source)
             (device, inode) = (UInt64(facts.st_dev), UInt64(facts.st_ino))
             (source, readOnly, recursive) = (share.source, share.readOnly, share.recursive)
+            owners = share.owners
         }
     }
 
@@ -84,6 +86,7 @@ package struct KernelMounts: ShareMounts {
                 share.source, readOnly: share.readOnly && !share.writableBelow, recursive: share.recursive,
                 seenBy: process)
             if share.writableBelow { try Mounts.makeReadOnly(copy, of: share.source) }
+            try share.owners?.apply(to: copy, of: share.source)
             return copy
         }
     }

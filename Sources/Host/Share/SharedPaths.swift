@@ -108,7 +108,7 @@ package struct SharedPaths: Sendable {
         // A container's name may be reused while others still use a share of the first container with that name.
         var target = share.mounted
         while entries.values.contains(where: { $0.mounted == target }) { target += "+" }
-        let copied = identity == nil ? nil : try copyVolume(share.source, at: target)
+        let copied = identity == nil ? nil : try copyVolume(share, at: target)
         let record = try copied ?? attach(copy, at: target)
         if let identity, entries[identity] == nil {
             entries[identity] = Entry(mounted: target, record: record, isCopy: copied != nil, users: 1)
@@ -121,13 +121,14 @@ package struct SharedPaths: Sendable {
 
     /// Copies a volume that is updated in one step.
     /// - Returns: nil for any other directory, and where it can't be copied: it is shared as it is then.
-    private mutating func copyVolume(_ source: String, at target: String) throws -> Ledger.RecordID? {
+    private mutating func copyVolume(_ share: GuestSpec.HostPathShare, at target: String) throws -> Ledger.RecordID? {
+        let source = share.source
         guard VolumeCopy.isNeeded(for: source) else { return nil }
         let record = try ledger.add(.directory(path: target))
         do throws(SystemError) {
             let copies = if let copies { copies } else { try VolumeCopies(report: report) }
             self.copies = copies
-            try copies.add(source, at: target)
+            try copies.add(source, at: target, owners: share.owners)
             return record
         } catch {
             ledger.undo(record)

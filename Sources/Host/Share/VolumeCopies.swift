@@ -44,10 +44,10 @@ package final class VolumeCopies: Sendable {
     }
 
     /// Copies a volume, and follows it until `remove`.
-    func add(_ source: String, at target: String) throws(SystemError) {
+    func add(_ source: String, at target: String, owners: OwnerMap? = nil) throws(SystemError) {
         // Before the copy: no update is missed.
         let number = try? watch?.add(source)
-        let copy = try VolumeCopy(of: source, at: target)
+        let copy = try VolumeCopy(of: source, at: target, owners: owners)
         state.withLock { $0.copies[target] = Followed(copy: copy, watch: number) }
         wakeUp.signal()
     }

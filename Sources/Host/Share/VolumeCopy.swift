@@ -22,6 +22,8 @@ struct VolumeCopy {
     /// Without links.
     let source: String
     let target: String
+    /// Changes of the files' owners; nil: they are the volume's.
+    private let owners: OwnerMap?
     /// The directory that `..data` leads to.
     private var current = ""
     /// Directories that it led to before, and the time at which each may go.
@@ -34,12 +36,12 @@ struct VolumeCopy {
 
     /// Makes the copy.
     /// - Throws: `SystemError` for what can't be copied.
-    init(of source: String, at target: String) throws(SystemError) {
+    init(of source: String, at target: String, owners: OwnerMap? = nil) throws(SystemError) {
         guard let real = Files.real(source) else { throw SystemError("look at", source, errno: errno) }
-        (self.source, self.target) = (real, target)
+        (self.source, self.target, self.owners) = (real, target, owners)
         let facts = try FoundFile(source).facts
         try Files.makeDirectory(target)
-        try Self.give(target, facts)
+        try give(target, facts)
         try update()
     }
 
@@ -58,7 +60,7 @@ struct VolumeCopy {
             let unready = target + "/..new"
             Files.removeTree(unready)
             var (files, bytes) = (Self.maxFiles, Self.maxBytes)
-            try Self.copy(source + "/" + name, to: unready, &files, &bytes)
+            try copy(source + "/" + name, to: unready, &files, &bytes)
             let directory = target + "/" + name
             Files.removeTree(directory)
             outdated.removeAll { $0.name == name }
@@ -97,7 +99,7 @@ struct VolumeCopy {
         try check("make link", path) { unsafe symlink(place, unready) }
         try check("rename", unready) { unsafe rename(unready, path) }
         let facts = try? Self.facts(source + "/" + name)
-        if let facts { unsafe lchown(path, facts.st_uid, facts.st_gid) }
+        if let owner = facts.map(owner) { unsafe lchown(path, owner.user, owner.group) }
     }
 
     // MARK: Files
@@ -109,10 +111,10 @@ struct VolumeCopy {
         return facts
     }
 
-    private static func copy(_ source: String, to target: String, _ files: inout Int, _ bytes: inout Int)
+    private func copy(_ source: String, to target: String, _ files: inout Int, _ bytes: inout Int)
         throws(SystemError)
     {
-        let facts = try facts(source)
+        let facts = try Self.facts(source)
         files -= 1
         bytes -= facts.st_mode & S_IFMT == S_IFREG ? Int(facts.st_size) : 0
         guard files >= 0, bytes >= 0 else { throw SystemError("copy volume", source, errno: EFBIG) }
@@ -123,15 +125,21 @@ struct VolumeCopy {
             for name in try Files.names(in: source) {
                 try copy(source + "/" + name, to: target + "/" + name, &files, &bytes)
             }
-        case S_IFREG: try Files.write(target, try read(source))
+        case S_IFREG: try Files.write(target, try Self.read(source))
         case S_IFLNK:
             let place = try Files.link(source)
             try check("make link", target) { unsafe symlink(place, target) }
-            unsafe lchown(target, facts.st_uid, facts.st_gid)
+            let owner = owner(facts)
+            unsafe lchown(target, owner.user, owner.group)
             return
         default: throw SystemError("copy volume", source, errno: EINVAL)
         }
         try give(target, facts)
+    }
+
+    /// The owner in the copy.
+    private func owner(_ facts: stat) -> (user: UInt32, group: UInt32) {
+        owners?.owner(user: facts.st_uid, group: facts.st_gid) ?? (facts.st_uid, facts.st_gid)
     }
 
     /// Reads a regular file whose path has no link.
@@ -146,9 +154,10 @@ struct VolumeCopy {
     }
 
     /// Gives a file or directory the attributes of another.
-    private static func give(_ path: String, _ facts: stat) throws(SystemError) {
+    private func give(_ path: String, _ facts: stat) throws(SystemError) {
+        let owner = owner(facts)
         // SAFETY: the calls only read the path, and utimensat(2) the two times of the array.
-        try check("give", path) { unsafe chown(path, facts.st_uid, facts.st_gid) }
+        try check("give", path) { unsafe chown(path, owner.user, owner.group) }
         // Last: a change of the owner may clear bits (chown(2)).
         try check("set mode of", path) { unsafe chmod(path, facts.st_mode & 0o7777) }
         let times = [facts.st_atim, facts.st_mtim]

@@ -26,7 +26,8 @@ enum RootFilesystem {
     static func prepare(
         _ mounts: [Containerd_Types_Mount], bundle: String, spec: Spec, ledger: Ledger, plugsDisks: Bool
     ) throws -> (source: RootSource, made: [Ledger.RecordID]) {
-        if plugsDisks, let disk = disk(mounts) { return (.disk(disk), []) }
+        // The guest can't map the owners of a disk's files.
+        if plugsDisks, !mounts.contains(where: \.mapsOwners), let disk = disk(mounts) { return (.disk(disk), []) }
         let (path, made) = try mount(mounts, bundle: bundle, spec: spec, ledger: ledger)
         return (.directory(path), made)
     }
@@ -47,6 +48,10 @@ enum RootFilesystem {
         var made: [Ledger.RecordID] = []
         do {
             for mount in mounts {
+                if mount.mapsOwners {
+                    made.append(try MappedMount(mount).make(at: target, ledger))
+                    continue
+                }
                 let options = MountOptions(mount.options.filter { $0 != "loop" })
                 let number = try ledger.add(.mount(path: target, namespace: Mounts.namespace))
                 do {

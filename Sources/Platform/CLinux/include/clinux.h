@@ -119,6 +119,11 @@ int clx_set_window_size(int fd, uint16_t rows, uint16_t columns);
 /// MS_PRIVATE or the like; 0: as the source. `mounts` is a descriptor of the mount namespace of `source`, or -1 for the
 /// caller's own. With a descriptor the calling thread stays in that namespace, so it must end.
 int clx_copy_tree(int mounts, const char *source, int recursive, uint64_t attributes, uint64_t propagation);
+/// Makes a user namespace with these lines of uid_map and gid_map (user_namespaces(7)), in which no process is.
+/// Returns its descriptor.
+int clx_make_user_namespace(const char *users, const char *groups);
+/// Lets the copy `tree` show its files' ids as the user namespace maps them (mount_setattr(2), MOUNT_ATTR_IDMAP).
+int clx_map_owners(int tree, int namespace, int recursive);
 /// Attaches such a copy at `target`.
 int clx_attach_tree(int tree, const char *target);
 /// Returns 1 when something is mounted at `path` itself, 0 when not (statx(2), STATX_ATTR_MOUNT_ROOT); links are not
