@@ -217,8 +217,8 @@ let package = Package(
             "Sandbox",
             [
                 "AgentAPI", "CLinux", "Channel", "Cgroups", "Cleanup", "Configuration", "EventLoop", "GuestSpec",
-                "Hypervisor", "Network", "SandboxCgroups", "Streams", "OCISpec", "Pod", "QEMU", "Share", "Stdio",
-                "LinuxKernel", "TTRPC", "TestSupport", nioPosix,
+                "Hypervisor", "Network", "SandboxCgroups", "Streams", "OCISpec", "Pod", "QEMU", "Share", "Snapshot",
+                "Stdio", "LinuxKernel", "TTRPC", "TestSupport", nioPosix,
                 log,
             ]),
         unitTests(

@@ -16,13 +16,13 @@ import Testing
 /// containerd's task API over a sandbox on fakes.
 @Suite("The task API", .timeLimit(.minutes(1)))
 struct ContainerdTasksTests {
-    private final class Ends: Sendable { let count = Atomic(0) }
+    final class Ends: Sendable { let count = Atomic(0) }
 
-    private let guest: FakeGuest
-    private let fakes: FakeSandbox
-    private let tasks: ContainerdTasks
-    private let context = CallContext(metadata: [:])
-    private let ends = Ends()
+    let guest: FakeGuest
+    let fakes: FakeSandbox
+    let tasks: ContainerdTasks
+    let context = CallContext(metadata: [:])
+    let ends = Ends()
 
     init() throws {
         guest = try FakeGuest()
@@ -38,7 +38,7 @@ struct ContainerdTasksTests {
         ) { [ends] _ in ends.count.add(1, ordering: .relaxed) }
     }
 
-    private func request(_ id: String) throws -> Containerd_Task_V2_CreateTaskRequest {
+    func request(_ id: String) throws -> Containerd_Task_V2_CreateTaskRequest {
         let bundle = try fakes.bundle(id)
         var spec = Spec.example
         spec.process?.terminal = false
@@ -46,7 +46,7 @@ struct ContainerdTasksTests {
         return .with { ($0.id, $0.bundle) = (id, bundle) }
     }
 
-    private func create(_ id: String) async throws {
+    func create(_ id: String) async throws {
         if await fakes.sandbox.state == .empty { try await fakes.sandbox.boot() }
         _ = try await tasks.create(try request(id), context)
     }
@@ -76,11 +76,11 @@ struct ContainerdTasksTests {
         await fakes.sandbox.stop()
     }
 
-    private func state(_ id: String) async throws -> Containerd_Task_V2_Status {
+    func state(_ id: String) async throws -> Containerd_Task_V2_Status {
         try await tasks.state(.with { $0.id = id }, context).status
     }
 
-    private func code(_ body: () async throws -> Void) async -> RPCError.Code? {
+    func code(_ body: () async throws -> Void) async -> RPCError.Code? {
         do { try await body() } catch let error as RPCError { return error.code } catch {}
         return nil
     }

@@ -26,6 +26,7 @@ package final class FakeAgent: Sendable {
 
     /// The host's end, for a client that takes it.
     package let host: Int32
+    package let hostEnd: FileIdentity
     private let guest: FileDescriptor
     private let counts = Mutex<[String: Int]>([:])
 
@@ -34,6 +35,7 @@ package final class FakeAgent: Sendable {
         var ends: [Int32] = [-1, -1]
         try check("make", "socket pair") { socketpair(AF_UNIX, Int32(SOCK_STREAM.rawValue) | O_CLOEXEC, 0, &ends) }
         host = ends[0]
+        hostEnd = try FileIdentity(descriptor: host)
         guest = FileDescriptor(owning: ends[1])
         try startThread("agent") { [self] in
             while let call = next() {

@@ -65,6 +65,10 @@ package final class FakeChannel: GuestChannel, GuestChannelKind {
     // MARK: The test's side
 
     package var isClosed: Bool { state.withLock { $0.isClosed } }
+    /// Whether a sandbox has opened it and not closed it.
+    package var isOpen: Bool { state.withLock { $0.loop != nil && !$0.isClosed } }
+    /// The host's ends of the agents that were not dialled yet.
+    package var waiting: [Int32] { state.withLock { $0.agents } }
     /// Host ports that wait for a stream of the guest.
     package var ports: [UInt32] { state.withLock { $0.listeners.keys.sorted() } }
 

@@ -18,6 +18,8 @@ package final class FakeGuest: Sendable {
         var refusals: [String: RPCError] = [:]
         var silent: Set<String> = []
         var held: [FakeAgent.Call] = []
+        var slow: Set<String> = []
+        var late: [(answer: FakeAgent.Answer, call: FakeAgent.Call)] = []
         var ignoresKills = false
         var specifications: [String: [UInt8]] = [:]
         var calls: [String] = []
@@ -58,7 +60,27 @@ package final class FakeGuest: Sendable {
             defer { state.held.removeAll { $0.method == method } }
             return state.held.filter { $0.method == method }
         }
-        for call in calls { agent.send(answer(call), to: call) }
+        for call in calls { agent.send(perform(call), to: call) }
+    }
+    /// Fails the calls of a method that were left without an answer.
+    package func refuseLate(_ method: String, _ error: RPCError = RPCError(.unknown, "no")) {
+        let calls = state.withLock { state in
+            defer { state.held.removeAll { $0.method == method } }
+            return state.held.filter { $0.method == method }
+        }
+        for call in calls { agent.send(.failure(error), to: call) }
+    }
+
+    /// Does what calls of a method ask for, and keeps the answers until `deliver`.
+    package func withhold(_ method: String) { _ = state.withLock { $0.slow.insert(method) } }
+    /// Sends the answers that were kept, and keeps no more.
+    package func deliver(_ method: String) {
+        let late = state.withLock { state in
+            state.slow.remove(method)
+            defer { state.late.removeAll { $0.call.method == method } }
+            return state.late.filter { $0.call.method == method }
+        }
+        for (answer, call) in late { agent.send(answer, to: call) }
     }
     package func accept(_ method: String) {
         state.withLock { state in
@@ -104,6 +126,15 @@ package final class FakeGuest: Sendable {
             return .silence
         }
         if let early { return early }
+        let answer = perform(call)
+        return state.withLock { state in
+            guard state.slow.contains(call.method) else { return answer }
+            state.late.append((answer, call))
+            return .silence
+        }
+    }
+
+    private func perform(_ call: FakeAgent.Call) -> FakeAgent.Answer {
         switch call.method {
         case "GetGuestDetails":
             return .reply(

@@ -13,6 +13,7 @@ import Pod
 import Sandbox
 import Share
 import Stdio
+import Synchronization
 
 /// A sandbox on fakes: no virtual machine, no daemon, no mount, no root.
 package final class FakeSandbox: Sendable {
@@ -24,16 +25,23 @@ package final class FakeSandbox: Sendable {
     package let lines = LogLines()
     package let scratch = Scratch()
     package let plan: SandboxPlan
+    let agents: [FakeAgent]
+    private let atEnd: AtEnd
+    /// What the ledger had at the end of the last machine.
+    package var leftAtEnd: [LedgerFile.Thing] { atEnd.things.withLock { $0 } }
+    private final class AtEnd: Sendable { let things = Mutex<[LedgerFile.Thing]>([]) }
 
     /// - Parameters:
     ///   - agents: one for each dial; without one the guest never announces itself.
     ///   - toml: a configuration.
     ///   - pod: limits of a pod, whose sandbox it becomes; nil: it is none.
     ///   - cgroups: the host's cgroups.
+    ///   - ledger: that of a warm sandbox whose machine this one takes; nil: its own.
     package init(
         _ agents: FakeAgent..., id: String = "s1", toml: String = "", pod: PodLimits? = nil,
-        cgroups: FakeCgroups? = nil
+        cgroups: FakeCgroups? = nil, ledger: Ledger? = nil
     ) throws {
+        self.agents = agents
         var configuration = Configuration()
         try configuration.merge(text: toml, file: "c.toml")
         let network = try NetworkSettings(
@@ -41,12 +49,18 @@ package final class FakeSandbox: Sendable {
             host: .init(namespace: 1, hasVhost: false, identity: { _ in 1 }), source: "config.json")
         let channel = FakeChannel(agents)
         self.channel = channel
+        let paths = SandboxPaths(sandbox: id, root: scratch.path)
+        let records = try ledger ?? Ledger.begin(in: paths.machine)
+        try Files.makeDirectory(paths.machine)
+        self.ledger = records
+        let atEnd = AtEnd()
+        self.atEnd = atEnd
         // The end of a hypervisor closes its devices, and with them the guest's streams.
         hypervisor = FakeHypervisor {
+            atEnd.things.withLock { $0 = LedgerFile(records).left }
             channel.close()
             for agent in agents { agent.hangUp() }
         }
-        let paths = SandboxPaths(sandbox: id, root: scratch.path)
         var plan = SandboxPlan(
             sandbox: id, hostname: "h", network: network,
             basis: try .init(
@@ -59,10 +73,9 @@ package final class FakeSandbox: Sendable {
         plan.isPod = pod != nil
         (plan.channel, plan.share, plan.mounts) = (channel, share, share)
         self.plan = plan
-        ledger = try Ledger.begin(in: paths.machine)
         let lines = lines
         sandbox = Sandbox(
-            plan: plan, ledger: ledger, loop: MultiThreadedEventLoopGroup.singleton.next(),
+            plan: plan, ledger: records, loop: MultiThreadedEventLoopGroup.singleton.next(),
             log: Logger(label: "test") { _ in CollectedLog(lines: lines) })
     }
 
@@ -77,10 +90,10 @@ package final class FakeSandbox: Sendable {
 
     /// A sandbox that has booted, and its guest.
     package static func ready(
-        toml: String = "", pod: PodLimits? = nil, cgroups: FakeCgroups? = nil
+        id: String = "s1", toml: String = "", pod: PodLimits? = nil, cgroups: FakeCgroups? = nil
     ) async throws -> (FakeSandbox, FakeGuest) {
         let guest = try FakeGuest()
-        let fakes = try FakeSandbox(guest.agent, toml: toml, pod: pod, cgroups: cgroups)
+        let fakes = try FakeSandbox(guest.agent, id: id, toml: toml, pod: pod, cgroups: cgroups)
         try await fakes.sandbox.boot()
         return (fakes, guest)
     }

@@ -11,8 +11,12 @@ package final class FakeHypervisor: Hypervisor {
     private struct State: Sendable {
         var machines: [FakeVirtualMachine] = []
         var startError: VMError?
+        var before: @Sendable (Step, VMConfiguration) async throws -> Void = { _, _ in }
     }
     private let state = Mutex(State())
+
+    /// A step on a machine's way to its guest. Only clones have those after the first.
+    package enum Step: Sendable { case start, load, connect, resume }
 
     package let capabilities: Capabilities
     package let acceleration = Acceleration(name: "fake", isHardware: true, reason: "a test")
@@ -20,7 +24,7 @@ package final class FakeHypervisor: Hypervisor {
     package let name = "FakeVM"
     package let executable = "/usr/bin/fake-vm"
     package let ownMemoryMiB = 50
-    /// Is called when a machine has ended, as its devices would notice it.
+    /// Is called when a machine with devices has ended, as those would notice it.
     private let ended: @Sendable () -> Void
 
     package init(
@@ -35,6 +39,11 @@ package final class FakeHypervisor: Hypervisor {
     /// Lets each start fail.
     package func failStarts(_ error: VMError?) { state.withLock { $0.startError = error } }
 
+    /// Is called before each step; what it throws fails the step.
+    package func before(_ body: @escaping @Sendable (Step, VMConfiguration) async throws -> Void) {
+        state.withLock { $0.before = body }
+    }
+
     /// The machines that were started, in order.
     package var machines: [FakeVirtualMachine] { state.withLock { $0.machines } }
 
@@ -42,8 +51,11 @@ package final class FakeHypervisor: Hypervisor {
         _ configuration: VMConfiguration, logs: BoundedLogs, memory: Int32?, on loop: any EventLoop,
         admit: @escaping (ProcessIdentity) throws(SystemError) -> Void
     ) async throws -> any VirtualMachine {
-        if let error = state.withLock({ $0.startError }) { throw error }
-        let machine = FakeVirtualMachine(configuration, capabilities, ended)
+        let (error, before) = state.withLock { ($0.startError, $0.before) }
+        if let error { throw error }
+        try await before(.start, configuration)
+        let machine = FakeVirtualMachine(
+            configuration, capabilities, memory: try memory.map { try FileIdentity(descriptor: $0) }, before, ended)
         state.withLock { $0.machines.append(machine) }
         return machine
     }
@@ -71,26 +83,40 @@ package final class FakeVirtualMachine: VirtualMachine {
         var addError: VMError?
         var threads: [Int32] = []
         var stops: [Duration] = []
+        /// Whether the machine has the sandbox's channel and share.
+        var hasDevices: Bool
     }
     private let state: Mutex<State>
     private let exited = OneShot<ProcessExit>()
+    private let before: @Sendable (FakeHypervisor.Step, VMConfiguration) async throws -> Void
     private let ended: @Sendable () -> Void
+    /// The file that a clone has as its memory.
+    package let memory: FileIdentity?
     package let configuration: VMConfiguration
     package let capabilities: Capabilities
     package let name = "FakeVM"
     /// No process has this number.
     package let pid: Int32 = 0x7fff_fff0
 
-    init(_ configuration: VMConfiguration, _ capabilities: Capabilities, _ ended: @escaping @Sendable () -> Void) {
-        (self.configuration, self.capabilities, self.ended) = (configuration, capabilities, ended)
+    init(
+        _ configuration: VMConfiguration, _ capabilities: Capabilities, memory: FileIdentity?,
+        _ before: @escaping @Sendable (FakeHypervisor.Step, VMConfiguration) async throws -> Void,
+        _ ended: @escaping @Sendable () -> Void
+    ) {
+        (self.configuration, self.capabilities, self.memory) = (configuration, capabilities, memory)
+        (self.before, self.ended) = (before, ended)
         state = Mutex(
-            State(size: MachineSize(memoryMiB: configuration.memoryMiB, vcpus: configuration.vcpus)))
+            State(
+                size: MachineSize(memoryMiB: configuration.memoryMiB, vcpus: configuration.vcpus),
+                hasDevices: configuration.vsockSocket != nil || configuration.hostVsockCID != nil))
     }
 
     // MARK: The test's side
 
     /// Ends the machine as a crash does.
-    package func end(_ exit: ProcessExit) { if exited.complete(exit) { ended() } }
+    package func end(_ exit: ProcessExit) {
+        if exited.complete(exit), state.withLock({ $0.hasDevices }) { ended() }
+    }
     package func write(console: [String] = [], stderr: [String] = []) {
         state.withLock { state in
             state.console += console
@@ -152,9 +178,18 @@ package final class FakeVirtualMachine: VirtualMachine {
     private func failIfToldTo() throws { if let error = state.withLock({ $0.addError }) { throw error } }
 
     package func saveState(to file: borrowing FileDescriptor, within limit: Duration) async throws {}
-    package func loadState(from file: borrowing FileDescriptor, within limit: Duration) async throws {}
-    package func connect(_ configuration: VMConfiguration) async throws {}
-    package func resume() async throws {}
+    package func loadState(from file: borrowing FileDescriptor, within limit: Duration) async throws {
+        try await take(.load)
+    }
+    package func connect(_ configuration: VMConfiguration) async throws {
+        try await take(.connect)
+        state.withLock { $0.hasDevices = true }
+    }
+    package func resume() async throws { try await take(.resume) }
+    private func take(_ step: FakeHypervisor.Step) async throws {
+        try await before(step, configuration)
+        if let exit { throw VMError("\(name) \(exit)") }
+    }
     package func removeFiles() {}
 
     package func consoleTail(lines: Int) -> [String] { Array(state.withLock { $0.console }.suffix(lines)) }

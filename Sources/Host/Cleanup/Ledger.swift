@@ -169,9 +169,13 @@ package final class Ledger: Sendable {
     package var mark: RecordID { state.withLock { RecordID(value: $0.journal.last) } }
 
     /// Undoes, backwards, all records after `mark`.
-    package func undo(after mark: RecordID) {
+    /// - Parameter last: the last of them; nil: the ledger's last.
+    package func undo(after mark: RecordID, upTo last: RecordID? = nil) {
         let records = state.withLock { $0.journal.records }
-        for record in records.reversed() where record.number > mark.value { undo(RecordID(value: record.number)) }
+        let end = last?.value ?? .max
+        for record in records.reversed() where record.number > mark.value && record.number <= end {
+            undo(RecordID(value: record.number))
+        }
     }
 
     /// Kills the other owners, undoes everything, and removes the ledger and its directory.

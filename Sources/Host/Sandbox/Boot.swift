@@ -74,6 +74,8 @@ extension Sandbox {
         _ vm: any VirtualMachine, _ origin: RunningMachine.Origin, _ namespace: NetworkNamespace?
     ) async throws {
         watch(vm)
+        // The file server may have ended before there was a machine to end with it.
+        if let loss { throw SandboxError(.guest, loss) }
         network = namespace.map {
             SandboxNetwork(plan.network, namespace: $0, ledger: ledger, machine: vm, loop: loop, log: log)
         }

@@ -12,14 +12,14 @@ extension Sandbox {
     func explain(_ error: any Error) async -> SandboxError {
         // A fault of the host: the guest's output doesn't explain it.
         guard let vm = parts.vm, !(error is NetworkError), !(error is SystemError) else {
-            return SandboxError(.host, "\(error)")
+            return SandboxError(.host, loss.map { "\($0); \(error)" } ?? "\(error)")
         }
         // The channel ends with the hypervisor, and its end is noticed first.
         if error as? VsockError == .closed || (error as? RPCError)?.code == .unavailable { await waitForEnd(of: vm) }
         let symptoms = await symptoms(of: vm)
         let diagnosis = Diagnosis(symptoms)
         var text = ["the guest of sandbox \(id) did not come up: \(error)"]
-        if let exit = vm.exit, state != .stopping {
+        if let exit = vm.exit, state == .booting {
             text[0] =
                 "the guest of sandbox \(id) did not come up: "
                 + (loss ?? "the virtual machine ended: \(vm.name) \(exit)")

@@ -32,6 +32,8 @@ final class Container {
     var prepared: (request: ContainerRequest, guest: GuestSpec)?
     /// The end of its creation; nil while the creation has not begun.
     var creating: OneShot<Void>?
+    /// The end of its removal; nil while that has not begun.
+    var removal: OneShot<Void>?
     /// Whether the guest has it.
     var isInGuest = false
     /// The processors and memory that it asks of the machine.

@@ -7,7 +7,7 @@ import Synchronization
 
 /// A process in a container: the first, or an added one.
 package final class ContainerProcess: Sendable {
-    package enum State: String, Sendable { case created, running, stopped }
+    package enum State: String, Sendable { case created, starting, running, stopped }
 
     package let id: String
     package let streams: StreamPaths
@@ -36,17 +36,18 @@ package final class ContainerProcess: Sendable {
         self.specification = specification
     }
 
-    package var state: State {
-        get { facts.withLock { $0.state } }
-        set { facts.withLock { $0.state = newValue } }
-    }
+    package var state: State { facts.withLock { $0.state } }
+
+    /// Changes the state, unless it has become another one meanwhile: the process may have ended.
+    func move(from old: State, to new: State) { facts.withLock { if $0.state == old { $0.state = new } } }
+
     /// The process's end; nil while it lives.
     package var ended: End? { end.value }
 
     /// Records the end once, and resumes all waiters.
     func end(status: Int32) {
         let end = End(status: status, at: timeOfDay(), isOutOfMemory: facts.withLock { $0.isOutOfMemory })
-        if self.end.complete(end) { state = .stopped }
+        if self.end.complete(end) { facts.withLock { $0.state = .stopped } }
     }
 
     /// Notes, before the end, that a kernel has killed for lack of memory.

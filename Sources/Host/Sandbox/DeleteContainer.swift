@@ -10,14 +10,16 @@ extension Sandbox {
         await containers[container]?.creating?.wait()
         let record = try self.container(container)
         let process = try record.process(exec)
-        guard process.state != .running else {
-            throw SandboxError(.wrongState, "container \(container) is running; stop it first")
+        guard process.state == .created || process.state == .stopped else {
+            throw SandboxError(.wrongState, "container \(container) is \(process.state.rawValue); stop it first")
         }
         let end = process.ended ?? ContainerProcess.End(status: 0, at: timespec())
         if exec.isEmpty {
             await remove(record)
         } else {
             record.processes[exec] = nil
+            // For those that wait for a process that was never started.
+            process.end(status: ProcessExit.killed.status)
             abandonOutput(of: process)
         }
         return end
@@ -31,6 +33,10 @@ extension Sandbox {
     }
 
     private func remove(_ record: Container) async {
+        if let removal = record.removal { return await removal.wait() }
+        let removal = OneShot<Void>()
+        record.removal = removal
+        defer { removal.complete(()) }
         let request = Grpc_RemoveContainerRequest.with {
             $0.containerID = record.id
             $0.timeout = Self.guestRemovalSeconds
@@ -49,6 +55,9 @@ extension Sandbox {
         for process in record.processes.values { abandonOutput(of: process) }
         await releaseDisks(of: record)
         await removeHostProcess(of: record)
+        for process in record.processes.values where process.state != .running {
+            process.end(status: ProcessExit.killed.status)
+        }
         // Returns the container's memory. The last container ends the machine too.
         if !containers.isEmpty {
             try? followProcessorSets()

@@ -131,10 +131,8 @@ struct FreshMachine: MachineSource {
                 throw error
             }
         } catch { throw UnusableTemplate(reason: "\(error)") }
-        do { try await template.resume(vm, as: configuration) } catch {
-            await vm.stop(timeout: .zero)
-            throw error
-        }
+        // The sandbox ends a clone that fails here, after it has asked the hypervisor for the reason.
+        try await template.resume(vm, as: configuration)
         start.log.info("the machine is a clone of a template", metadata: ["template": "\(template.directory)"])
         return vm
     }

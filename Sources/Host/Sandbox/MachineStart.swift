@@ -59,8 +59,16 @@ final class MachineStart: Sendable {
     /// Reports a part.
     /// - Throws: when the sandbox was stopped meanwhile. The caller ends the part then.
     func has<Part>(_ key: any WritableKeyPath<MachineParts, Part?> & Sendable, _ part: Part) throws(SandboxError) {
+        try change { $0[keyPath: key] = part }
+    }
+
+    /// Reports all parts at once.
+    /// - Throws: as for one part.
+    func has(_ parts: MachineParts) throws(SandboxError) { try change { $0 = parts } }
+
+    private func change(_ body: (inout MachineParts) -> Void) throws(SandboxError) {
         let isCancelled = state.withLock { state in
-            if !state.isCancelled { state.parts[keyPath: key] = part }
+            if !state.isCancelled { body(&state.parts) }
             return state.isCancelled
         }
         if isCancelled {

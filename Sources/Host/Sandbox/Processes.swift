@@ -10,8 +10,9 @@ import TTRPC
 extension Sandbox {
     /// Starts a created process.
     /// - Throws: `SandboxError` for a process that does not exist or is not in the state created. Also for a paused
-    ///   container, and for a sandbox that is not ready. `RPCError` with the agent's refusal. `HookError` of a
-    ///   poststart hook. The first failure of the network, or `SystemError` of a stream that can't be opened.
+    ///   container, for a sandbox that is not ready, and with the cause when the guest is lost. `RPCError` with the
+    ///   agent's refusal. `HookError` of a poststart hook. The first failure of the network, or `SystemError` of a
+    ///   stream that can't be opened.
     package func start(container: String, exec: String = "") async throws {
         let record = try self.container(container)
         let process = try record.process(exec)
@@ -24,8 +25,14 @@ extension Sandbox {
         }
         let agent = try agent()
         let asked = ContinuousClock.now
-        if exec.isEmpty { try await start(record, agent) } else { try await start(process, in: record, agent) }
-        process.state = .running
+        process.move(from: .created, to: .starting)
+        do {
+            if exec.isEmpty { try await start(record, agent) } else { try await start(process, in: record, agent) }
+        } catch {
+            process.move(from: .starting, to: .created)
+            throw await explainLoss(error, "start \(exec.isEmpty ? "" : "process \(exec) of ")container \(container)")
+        }
+        process.move(from: .starting, to: .running)
         let start = ContinuousClock.now - asked
         log.info(
             "process runs",
@@ -66,6 +73,7 @@ extension Sandbox {
             _ = try await agent.startContainer(request, timeout: record.hooks?.startLimit ?? Deadline.start.limit)
         } catch {
             // Parts of the container may run already: it is started only once.
+            record.initial.move(from: .starting, to: .created)
             try? await signal(SIGKILL, container: record.id)
             throw error
         }
@@ -159,7 +167,7 @@ extension Sandbox {
         if process.state == .created, number == SIGKILL || number == SIGTERM, exec.isEmpty {
             await end(process, of: record, status: 128 + number)
             // The guest does not exist yet, or doesn't know the container.
-            if state != .ready { return }
+            if state != .ready || !record.isInGuest { return }
         }
         var request = Grpc_SignalProcessRequest()
         request.containerID = container

@@ -6,7 +6,9 @@ import TTRPC
 
 extension Sandbox {
     /// Ends the VM and removes everything of the sandbox from the host. Idempotent.
-    package func stop() async {
+    /// - Parameter last: the sandbox's last record, where the ledger has later ones of another sandbox; nil: there are
+    ///   none.
+    package func stop(upTo last: Ledger.RecordID? = nil) async {
         guard state != .gone, state != .stopping else { return }
         state = .stopping
         noteRefusedTasks()
@@ -38,7 +40,9 @@ extension Sandbox {
         sharedPaths.stop()
         try? await left?.result()
         // In the background: processes may take long to leave their cgroups.
-        try? await blocking("cleanup") { [ledger, beginning] in ledger.undo(after: parts.beginning ?? beginning) }
+        try? await blocking("cleanup") { [ledger, beginning] in
+            ledger.undo(after: parts.beginning ?? beginning, upTo: last)
+        }
         state = .gone
     }
 

@@ -23,6 +23,9 @@ package struct WarmSandbox: Sendable {
     package func unavailableReason(for plan: SandboxPlan, version: String) -> String? {
         fingerprint.mismatch(with: plan.fingerprint(version: version)).map { "it was made \($0)" }
     }
+
+    /// Ends the machine that a sandbox can't have. The ledger may have records of that sandbox's first container.
+    package func end(inPlaceOf sandbox: Sandbox) async { await self.sandbox.stop(upTo: sandbox.beginning) }
 }
 
 /// The machine of a warm sandbox. The ledger already has the new sandbox's name.
@@ -32,18 +35,26 @@ struct WarmMachine: MachineSource {
     func acquire(_ start: MachineStart) async throws -> RunningMachine {
         var machine = try await warm.sandbox.giveMachine()
         machine.origin = .warm
-        try start.has(\.beginning, machine.beginning)
-        try start.has(\.logs, machine.logs)
-        try start.has(\.relay, machine.relay)
-        try start.has(\.channel, machine.channel)
-        try start.has(\.fileServer, machine.fileServer)
-        try start.has(\.connection, machine.connection)
-        try start.has(\.vm, machine.vm)
+        do { try start.has(machine.parts) } catch {
+            await end(machine, start.ledger)
+            throw error
+        }
         SandboxCgroups.preferAsVictims(machine.fileServer.processes)
         start.fileServerStarted(machine.fileServer)
         try await start.vmStarted(machine.vm, .warm)
         start.log.info("the machine was warm", metadata: ["warm": "\(warm.sandbox.id)"])
         return machine
+    }
+
+    /// Ends a machine that neither sandbox has.
+    private func end(_ machine: RunningMachine, _ ledger: Ledger) async {
+        await machine.connection.close()
+        await machine.vm.stop(timeout: .zero)
+        machine.fileServer.stop()
+        machine.channel.close()
+        machine.relay.stop()
+        machine.logs.stop()
+        try? await blocking("cleanup") { ledger.undo(after: machine.beginning) }
     }
 }
 

@@ -121,7 +121,7 @@ package final class SandboxHolder: Sendable {
         guard let warm = removeWarm() else { return false }
         if let reason = warm.unavailableReason(for: sandbox.plan, version: Version.current) {
             log.warning("the cached machine is not used, the sandbox boots its own", metadata: ["reason": "\(reason)"])
-            await warm.sandbox.stop()
+            await warm.end(inPlaceOf: sandbox)
             return false
         }
         try await sandbox.takeOver(warm)

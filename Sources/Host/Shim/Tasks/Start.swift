@@ -4,8 +4,8 @@ import TTRPC
 extension ContainerdTasks {
     /// Starts a created process.
     /// - Throws: `RPCError`: `notFound` for a sandbox, container or process that does not exist, `failedPrecondition`
-    ///   for one in another state. `unknown` for a hook or the network that fails. The agent's own code, or
-    ///   `deadlineExceeded` without its answer.
+    ///   for one in another state. `unknown` for a hook or the network that fails, or a guest that is lost.
+    ///   The agent's own code, or `deadlineExceeded` without its answer.
     package func start(_ request: Containerd_Task_V2_StartRequest, _ context: CallContext) async throws
         -> Containerd_Task_V2_StartResponse
     {

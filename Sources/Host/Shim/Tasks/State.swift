@@ -22,7 +22,7 @@ extension ContainerdTasks {
             response.stderr = process.streams.stderr
             response.terminal = process.streams.terminal
             switch process.state {
-            case .created: response.status = process.paused ? .paused : .created
+            case .created, .starting: response.status = process.paused ? .paused : .created
             case .running: response.status = process.paused ? .paused : .running
             case .stopped: response.status = .stopped
             }
