@@ -7,10 +7,10 @@ package final class Inbox<Message: Sendable>: Sendable {
     private struct State: Sendable {
         var messages: [Message] = []
         var isClosed = false
-        /// Whether `descriptor` is readable.
-        var isSignalled = false
     }
     private let state = Mutex(State())
+    /// Whether `descriptor` is readable. Only those that hold `state` change it.
+    private let isSignalled = Atomic(false)
     private let wakeUp: WakeUp
 
     /// Makes an open inbox without messages.
@@ -53,20 +53,19 @@ package final class Inbox<Message: Sendable>: Sendable {
     /// Takes the messages that wait.
     /// - Returns: nil when the inbox is closed: the thread is to end.
     package func take() -> [Message]? {
-        state.withLock { state in
+        // Most turns of a thread are for its own descriptors.
+        guard isSignalled.load(ordering: .acquiring) else { return [] }
+        return state.withLock { state in
             if state.isClosed { return nil }
-            if state.isSignalled {
-                wakeUp.drain()
-                state.isSignalled = false
-            }
+            wakeUp.drain()
+            isSignalled.store(false, ordering: .releasing)
             defer { state.messages = [] }
             return state.messages
         }
     }
 
     private func signal(_ state: inout State) {
-        guard !state.isSignalled else { return }
-        state.isSignalled = true
+        guard !isSignalled.exchange(true, ordering: .acquiringAndReleasing) else { return }
         wakeUp.signal()
     }
 }

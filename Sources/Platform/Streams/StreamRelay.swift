@@ -108,7 +108,12 @@ package final class StreamRelay: Sendable {
                 return .ended
             }
             if taken < count {
-                rest = unsafe Array(space[taken..<count])
+                // By copyMemory: a slice of raw memory becomes an array byte by byte.
+                rest = unsafe Array(unsafeUninitializedCapacity: count - taken) { bytes, filled in
+                    unsafe UnsafeMutableRawBufferPointer(bytes).copyMemory(
+                        from: UnsafeRawBufferPointer(rebasing: space[taken..<count]))
+                    filled = count - taken
+                }
                 handle.set(isUnread: true)
             }
             return .again
@@ -222,7 +227,7 @@ package final class StreamRelay: Sendable {
                 case .ended(let handle): streams.first { $0.handle === handle }?.end()
                 }
             }
-            streams.removeAll(where: \.hasEnded)
+            streams.removeAll { $0.hasEnded }
 
             polled.removeAll()
             polled.add(inbox.descriptor, for: nil)
@@ -236,8 +241,9 @@ package final class StreamRelay: Sendable {
             guard polled.wait(nil) > 0 else { continue }
             // SAFETY: a share is at most the whole space.
             let share = unsafe UnsafeMutableRawBufferPointer(rebasing: space[..<Self.share(among: streams.count)])
-            for case (let stream?, _) in polled.ready where unsafe stream.move(through: share) == .ended {
-                stream.end()
+            polled.forEachReady { stream, _ in
+                guard let stream else { return }
+                if unsafe stream.move(through: share) == .ended { stream.end() }
             }
         }
         for stream in streams { stream.end() }

@@ -83,9 +83,9 @@ final class DeviceLoop {
         polled.add(device.wakeUp.descriptor, for: .wakeUp)
         let pause = idling.pause()
         if pause == nil { pollAll() }
-        let limits = [pause, transmitQueueIsBusy ? .zero : timeout].compactMap(\.self)
-        let count = polled.wait(limits.min())
-        if count > 0 { for (source, events) in polled.ready { handle(source, events) } }
+        let limit = transmitQueueIsBusy ? .zero : timeout
+        let count = polled.wait(pause.map { min($0, limit ?? $0) } ?? limit)
+        if count > 0 { polled.forEachReady(handle) }
         // A turn that waited is not idle.
         if count == 0, pause == nil { advance() }
     }
