@@ -36,6 +36,30 @@ struct GuestMemoryTests {
         return memory
     }
 
+    @Test(
+        "memory with mapped owners stays the host's, for all mounts of it; memory that is the guest's already is refused"
+    )
+    func mappedOwners() throws {
+        func guest(known: KnownMemory = KnownMemory()) throws -> GuestSpec {
+            var spec = Spec.example
+            let ids = [IDMapping(containerID: 0, hostID: 100_000, size: 10)]
+            spec.mounts = ["/dev/shm", "/cache"].map {
+                Mount(destination: $0, type: "bind", source: "/pod/shm", options: ["rbind"])
+            }
+            spec.mounts?[1].uidMappings = ids
+            spec.mounts?[1].gidMappings = ids
+            return try GuestSpec(
+                spec, container: "c1", paths: SandboxPaths(sandbox: "s1"), known: known, kind: { _ in .directory },
+                memory: { Self.memory($0) })
+        }
+        let shared = try guest()
+        #expect(shared.memories.isEmpty && shared.shares.map(\.owners?.isRecursive) == [nil, false])
+        let error = #expect(throws: SpecError.self) {
+            try guest(known: KnownMemory(inGuest: [57: GuestSpec.Memory(Self.memory("/pod/shm"), isKept: false)]))
+        }
+        #expect(error?.path == "mounts[1].source")
+    }
+
     @Test("an empty tmpfs at /dev/shm is the guest's, with the host's size, permissions and restrictions")
     func sharedMemory() throws {
         var shm = Self.memory("/pod/shm")

@@ -61,7 +61,7 @@ struct SharedPathsTests {
         let error = #expect(throws: SystemError.self) {
             _ = try copy(OwnerMap(users: overlap, groups: overlap, isRecursive: false))
         }
-        #expect(error?.description == "map owners of \(source): invalid argument")
+        #expect(error?.description == "map owners by user namespace: invalid argument")
     }
 
     @Test("a source that is exchanged between the two looks at it is not kept under the first one's identity")

@@ -64,10 +64,11 @@ extension Mount {
         if (uidMappings ?? []).isEmpty != (gidMappings ?? []).isEmpty {
             throw SpecError(document, path + ".uidMappings, " + path + ".gidMappings", "ids are mapped by both")
         }
-        if (uidMappings ?? []).isEmpty, (container?.uidMappings ?? []).isEmpty {
+        if (uidMappings ?? []).isEmpty, (container?.uidMappings ?? []).isEmpty || (container?.gidMappings ?? []).isEmpty
+        {
             throw SpecError(
                 document, path + ".options",
-                "\"idmap\" without uidMappings, here or in linux: there is nothing to map by")
+                "\"idmap\" without uidMappings and gidMappings, here or in linux: there is nothing to map by")
         }
         try IDMapping.validate(uidMappings, document, path + ".uidMappings")
         try IDMapping.validate(gidMappings, document, path + ".gidMappings")

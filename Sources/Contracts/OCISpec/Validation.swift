@@ -222,8 +222,9 @@ extension Linux {
 }
 
 extension IDMapping {
-    /// The maximum of ranges (user_namespaces(7)).
+    /// The maximum of ranges, and of bytes of their lines together: less than a page (user_namespaces(7)).
     private static let maxRanges = 340
+    private static let maxBytes = 4095
 
     /// - Parameter path: the list's place in its document.
     /// - Throws: `SpecError` for too many ranges, an empty one, or one beyond the last id.
@@ -231,6 +232,10 @@ extension IDMapping {
         let list = list ?? []
         guard list.count <= maxRanges else {
             throw SpecError(document, path, "more than \(maxRanges) ranges (user_namespaces(7))")
+        }
+        let bytes = list.reduce(0) { $0 + "\($1.containerID) \($1.hostID) \($1.size)\n".utf8.count }
+        guard bytes <= maxBytes else {
+            throw SpecError(document, path, "\(bytes) bytes of ranges, more than \(maxBytes) (user_namespaces(7))")
         }
         for (index, mapping) in list.enumerated() {
             guard mapping.size > 0, !mapping.containerID.addingReportingOverflow(mapping.size).overflow,

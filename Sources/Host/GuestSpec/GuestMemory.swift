@@ -80,21 +80,24 @@ struct MemoryLookup {
         let directory: VolumeDirectory?
     }
 
-    /// - Returns: what was found, by the mount's index, and each file system once.
-    func search(_ mounts: [Mount]) -> (found: [Int: Found], used: [GuestSpec.Memory]) {
+    /// - Returns: what was found, by the mount's index, and each file system once. Also the mounts that would need a
+    ///   share of memory that is the guest's already.
+    func search(_ mounts: [Mount]) -> (found: [Int: Found], used: [GuestSpec.Memory], refused: Set<Int>) {
         var candidates: [(index: Int, memory: MemoryFileSystem)] = []
         var volumes = known.inGuest
-        for (index, mount) in mounts.enumerated() {
-            // The guest's kernel may not be able to map the owners of its memory.
-            guard mount.isBind, !mount.mapsOwners, let source = mount.source, let memory = find(source) else {
-                continue
-            }
+        let binds = mounts.enumerated().compactMap { index, mount in
+            mount.isBind ? mount.source.flatMap(find).map { (index: index, mount: mount, memory: $0) } : nil
+        }
+        // The guest's kernel may not be able to map the owners of its memory: such a file system is shared.
+        let mapped = binds.filter(\.mount.mapsOwners)
+        let shared = known.shared.union(mapped.map(\.memory.device))
+        for (index, mount, memory) in binds where !mount.mapsOwners {
             candidates.append((index, memory))
-            guard volumes[memory.device] == nil, !known.shared.contains(memory.device),
-                mount.movesToGuest(memory)
+            guard volumes[memory.device] == nil, !shared.contains(memory.device), mount.movesToGuest(memory)
             else { continue }
             volumes[memory.device] = GuestSpec.Memory(memory, isKept: isInPod || memory.isKubernetesVolume)
         }
+        let refused = Set(mapped.filter { known.inGuest[$0.memory.device] != nil }.map(\.index))
         var (found, used): ([Int: Found], [GuestSpec.Memory]) = ([:], [])
         for (index, memory) in candidates {
             guard let volume = volumes[memory.device] else { continue }
@@ -104,7 +107,7 @@ struct MemoryLookup {
                 place: memory.place, mode: own.mode, owner: own.owner, group: own.group)
             found[index] = Found(volume: volume, directory: memory.place == "/" ? nil : directory)
         }
-        return (found, used)
+        return (found, used, refused)
     }
 }
 

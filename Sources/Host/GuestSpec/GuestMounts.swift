@@ -42,6 +42,11 @@ struct GuestMounts {
                 use(found, mount, index)
                 continue
             }
+            if memory.refused.contains(index) {
+                throw SpecError(
+                    file, "mounts[\(index)].source",
+                    "\(mount.source ?? ""): this memory is the guest's, which can't map the ids of its files")
+            }
             try add(mount, index)
             // The guest's /dev replaces the host's, so the mounts below the host's /dev are missing: adds the standard ones.
             guard mount.destination == "/dev", mount.guestsOwn != nil else { continue }
@@ -67,8 +72,10 @@ struct GuestMounts {
         if found == .socket {
             let path = GuestPaths.socket(of: container, index: index)
             sockets.append(GuestSpec.Socket(source: source, path: path))
+            // Its clients are known by the container's own ids.
             return mounts.append(
-                Mount(destination: mount.destination, type: "bind", source: path, options: mount.options))
+                Mount(
+                    destination: mount.destination, type: "bind", source: path, options: mount.withoutOwners.options))
         }
         if let own = mount.guestsOwn { return mounts.append(own) }
         guard !mount.destination.hasPrefix("/proc/"), !mount.destination.hasPrefix("/sys/") else {
@@ -80,7 +87,8 @@ struct GuestMounts {
                 "\(source) is the host kernel's: a guest would read its files as empty; leave the mount out, or mount type proc"
             )
         }
-        if found != .file, found != .directory { try refuseOwners(of: mount, index) }
+        // What only the manager sees has no kind here.
+        if let found, found != .file, found != .directory { try refuseOwners(of: mount, index) }
         switch found {
         case .blockDevice where privileged && mount.destination.hasPrefix("/dev/"):
             return dropped.append(mount.destination)

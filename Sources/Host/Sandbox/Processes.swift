@@ -20,6 +20,9 @@ extension Sandbox {
             throw SandboxError(
                 .wrongState, "process of container \(container) is \(process.state.rawValue), not created")
         }
+        guard record.removal == nil else {
+            throw SandboxError(.wrongState, "container \(container) is being deleted")
+        }
         guard !record.paused else {
             throw SandboxError(.wrongState, "container \(container) is paused; resume it first")
         }

@@ -36,7 +36,7 @@ struct WarmMachine: MachineSource {
         var machine = try await warm.sandbox.giveMachine()
         machine.origin = .warm
         do { try start.has(machine.parts) } catch {
-            await end(machine, start.ledger)
+            await end(machine, start)
             throw error
         }
         SandboxCgroups.preferAsVictims(machine.fileServer.processes)
@@ -47,14 +47,15 @@ struct WarmMachine: MachineSource {
     }
 
     /// Ends a machine that neither sandbox has.
-    private func end(_ machine: RunningMachine, _ ledger: Ledger) async {
+    private func end(_ machine: RunningMachine, _ start: MachineStart) async {
         await machine.connection.close()
         await machine.vm.stop(timeout: .zero)
         machine.fileServer.stop()
         machine.channel.close()
         machine.relay.stop()
         machine.logs.stop()
-        try? await blocking("cleanup") { ledger.undo(after: machine.beginning) }
+        // The new sandbox undoes its own records.
+        try? await blocking("cleanup") { start.ledger.undo(after: machine.beginning, upTo: start.beginning) }
     }
 }
 

@@ -86,7 +86,7 @@ package struct KernelMounts: ShareMounts {
                 share.source, readOnly: share.readOnly && !share.writableBelow, recursive: share.recursive,
                 seenBy: process)
             if share.writableBelow { try Mounts.makeReadOnly(copy, of: share.source) }
-            try share.owners?.apply(to: copy, of: share.source)
+            if let owners = share.owners { try owners.apply(to: copy, of: share.source, by: owners.namespace()) }
             return copy
         }
     }

@@ -79,7 +79,7 @@ struct MappedMount {
     /// Puts a changed copy in the place of the mount: owners can be changed only before a mount is attached.
     private func mapOwners(at target: String) throws {
         let copy = try Mounts.copy(target, readOnly: options.contains("ro"), recursive: false, devices: true)
-        try owners.apply(to: copy, of: mount.source)
+        try owners.apply(to: copy, of: mount.source, by: owners.namespace())
         Mounts.detachLast(target)
         try Mounts.attach(copy, at: target)
     }
@@ -89,6 +89,7 @@ struct MappedMount {
         var layers = [try ledger.add(.directory(path: directory))]
         defer { for layer in layers.reversed() { ledger.undo(layer) } }
         try Files.makeDirectory(directory)
+        let namespace = try owners.namespace()
         var changed = options
         for (index, option) in options.enumerated() where option.hasPrefix(Self.lower) {
             var paths: [String] = []
@@ -97,7 +98,7 @@ struct MappedMount {
                 try Files.makeDirectory(place)
                 layers.append(try ledger.add(.mount(path: place, namespace: Mounts.namespace)))
                 let copy = try Mounts.copy(String(path), recursive: false, alone: true, devices: true)
-                try owners.apply(to: copy, of: String(path))
+                try owners.apply(to: copy, of: String(path), by: namespace)
                 try Mounts.attach(copy, at: place)
                 paths.append(place)
             }

@@ -124,7 +124,11 @@ package final class SandboxHolder: Sendable {
             await warm.end(inPlaceOf: sandbox)
             return false
         }
-        try await sandbox.takeOver(warm)
+        do { try await sandbox.takeOver(warm) } catch {
+            // Nothing is left to end there once it has handed its machine over.
+            await warm.end(inPlaceOf: sandbox)
+            throw error
+        }
         return true
     }
 

@@ -88,6 +88,12 @@ package final class SocketGreeter: Sendable {
         var waiting: [Waiting] = []
         while let arrivals = inbox.take() {
             waiting += arrivals.map(Waiting.init)
+            // `take` has consumed the wake that comes with a socket's end: the wait would not see it.
+            waiting = waiting.filter { each in
+                guard each.arrival.host.isClosed else { return true }
+                each.refuse()
+                return false
+            }
             let readable = wait(for: waiting)
             var rest: [Waiting] = []
             for (index, var each) in waiting.enumerated() where !settle(&each, readable.contains(index)) {

@@ -454,7 +454,12 @@ int clx_make_user_namespace(const char *users, const char *groups) {
     if (pipe2(gate, O_CLOEXEC) < 0) return -errno;
     // A namespace needs a process to be mapped and opened: a copy of this thread, which does nothing else. It has no
     // signal for its end, so no other thread's wait finds it.
+    sigset_t all, before;
+    sigfillset(&all);
+    // The copy must run none of this process's handlers.
+    pthread_sigmask(SIG_BLOCK, &all, &before);
     pid_t child = (pid_t)syscall(SYS_clone, (unsigned long)CLONE_NEWUSER, NULL, NULL, NULL, NULL);
+    if (child != 0) pthread_sigmask(SIG_SETMASK, &before, NULL);
     if (child == 0) {
         char byte;
         syscall(SYS_close, gate[1]);
@@ -475,6 +480,8 @@ int clx_make_user_namespace(const char *users, const char *groups) {
         }
     }
     close(gate[1]);
+    // Another thread's copy may hold the gate open.
+    if (child > 0) kill(child, SIGKILL);
     while (child > 0 && waitpid(child, NULL, __WALL) < 0 && errno == EINTR) {}
     return result;
 }

@@ -42,14 +42,23 @@ package struct OwnerMap: Hashable, Sendable {
         ranges.map { "\($0.first) \($0.shown) \($0.count)\n" }.joined()
     }
 
-    /// Lets copied mounts show the changed owners. They must not be attached yet.
-    /// - Parameter source: for errors.
-    /// - Throws: `SystemError`: EINVAL for ranges that overlap, and for a file system that can't do this.
-    package func apply(to copy: borrowing FileDescriptor, of source: String) throws(SystemError) {
-        let namespace = FileDescriptor(
+    /// Makes a user namespace with these ranges, for `apply`.
+    /// - Throws: `SystemError`: EINVAL for ranges that overlap.
+    package func namespace() throws(SystemError) -> FileDescriptor {
+        FileDescriptor(
             // SAFETY: the call only reads the texts.
             owning: try unsafe checkNegativeErrno(
-                "map owners of", source, clx_make_user_namespace(Self.text(users), Self.text(groups))))
+                "map owners by", "user namespace", clx_make_user_namespace(Self.text(users), Self.text(groups))))
+    }
+
+    /// Lets copied mounts show the changed owners. They must not be attached yet.
+    /// - Parameters:
+    ///   - source: for errors.
+    ///   - namespace: that of `namespace()`.
+    /// - Throws: `SystemError`: EINVAL for a file system that can't do this.
+    package func apply(
+        to copy: borrowing FileDescriptor, of source: String, by namespace: borrowing FileDescriptor
+    ) throws(SystemError) {
         try checkNegativeErrno(
             "map owners of", source, clx_map_owners(copy.raw, namespace.raw, isRecursive ? 1 : 0))
     }

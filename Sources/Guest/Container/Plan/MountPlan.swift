@@ -28,7 +28,7 @@ package struct MountPlan: Equatable, Sendable {
         destination = mount.destination
         let options = MountOptions(mount.options ?? [])
         if let unknown = options.rest.first(where: { ["idmap", "ridmap"].contains($0) }) {
-            throw PlanError(field + ".options", "\"\(unknown)\": id-mapped mounts are not supported")
+            throw PlanError(field + ".options", "\"\(unknown)\": the host maps the ids of mounts, not the guest")
         }
         copiesUp = options.rest.contains("tmpcopyup")
         guard !copiesUp || mount.type == "tmpfs" else {

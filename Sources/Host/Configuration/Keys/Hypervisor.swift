@@ -94,8 +94,9 @@ extension Keys {
             + "One must match the whole last part of the name.")
     package static let rootless = hypervisor(
         "rootless", false, annotation: .only(true, "rootless"),
-        "Run the hypervisor as an unprivileged user in the group of /dev/kvm. The user is given by the two keys of rootless_user, "
-            + "or is one that no other process uses. An image that not every user may read is then attached as a disk.")
+        "Run the hypervisor as an unprivileged user in the group of /dev/kvm. The user is given by the two keys of "
+            + "rootless_user, or is one that no other process uses. "
+            + "An image that not every user may read is then attached as a disk.")
     package static let rootlessUser = hypervisor(
         "rootless_user.uid", 0, in: 0...4_294_967_294,
         "User id of the hypervisor with rootless; 0: a different one for each sandbox.")
