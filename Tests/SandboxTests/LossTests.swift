@@ -3,12 +3,18 @@ import Hypervisor
 import LinuxKernel
 import OCISpec
 import Stdio
+import Synchronization
 import TTRPC
 import TestSupport
 import Testing
 
 @testable import OCISpec
 @testable import Sandbox
+
+/// The containers that have ended, in order.
+private final class Ended: Sendable {
+    let ids = Mutex<[String]>([])
+}
 
 /// The loss of the machine, its file server or its agent, at each step of a sandbox's life.
 @Suite("Losses", .timeLimit(.minutes(1)))
@@ -241,6 +247,44 @@ struct LossTests {
         await fakes.expectCleanStop()
         // The file server goes with the machine; the records are undone from the last to the first.
         #expect(LedgerFile(fakes.ledger).undone.suffix(2).map(\.kind) == ["mount", "directory"])
+    }
+
+    @Test("a pod's own container ends after the others, whose output may take a while: its manager ends the shim then")
+    func order() async throws {
+        for slow in [false, true] {
+            let (fakes, guest) = try await FakeSandbox.ready()
+            let fifo = fakes.scratch.path + "/out"
+            #expect(mkfifo(fifo, 0o600) == 0)
+            let reader = SharedDescriptor(try FileDescriptor.open(fifo, O_RDONLY | O_NONBLOCK))
+            for id in ["s1", "c1", "c2", "c3"] {
+                if id == "c2", slow {
+                    try await fakes.sandbox.reserve(id, bundle: fakes.bundle(id), streams: StreamPaths(stdout: fifo))
+                    try await fakes.sandbox.create(
+                        ContainerRequest(
+                            id, bundle: fakes.bundle(id), rootfs: .directory(fakes.bundle(id) + "/rootfs"),
+                            spec: Spec.example))
+                } else {
+                    try await fakes.create(id)
+                }
+                try await fakes.sandbox.start(container: id)
+            }
+            let ended = Ended()
+            let waits = ["s1", "c1", "c2", "c3"].map { id in
+                Task(executorPreference: fakes.sandbox.executor) { [sandbox = fakes.sandbox] in
+                    _ = try await sandbox.wait(container: id)
+                    ended.ids.withLock { $0.append(id) }
+                }
+            }
+            await fakes.turns()
+            // The connection ends first, as with a hypervisor that is killed.
+            guest.agent.hangUp()
+            Loss.machine.happen(to: fakes, guest)
+            for wait in waits { try await wait.value }
+            let order = ended.ids.withLock { $0 }
+            #expect(order.count == 4 && order.last == "s1", "\(order)")
+            _ = consume reader
+            await fakes.expectCleanStop()
+        }
     }
 
     @Test("a part that is lost during a deletion: the container is removed on the host", arguments: Loss.allCases)

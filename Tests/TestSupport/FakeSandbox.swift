@@ -118,9 +118,8 @@ package final class FakeSandbox: Sendable {
         change(&spec)
         try await sandbox.reserve(container, bundle: bundle, streams: StreamPaths())
         do {
-            try await sandbox.prepare(
+            try await sandbox.create(
                 ContainerRequest(container, bundle: bundle, rootfs: .directory(bundle + "/rootfs"), spec: spec))
-            try await sandbox.create(container)
         } catch {
             await sandbox.release(container)
             throw error

@@ -60,7 +60,7 @@ extension Sandbox {
     private static let reportedLines = 8
 
     /// Waits a bounded time for the end of a machine whose connections have ended.
-    private func waitForEnd(of vm: any VirtualMachine) async {
+    func waitForEnd(of vm: any VirtualMachine) async {
         let over = loop.makePromise(of: Void.self)
         let timer = loop.scheduleTask(in: .init(Deadline.loss.limit)) { over.succeed() }
         Task(executorPreference: executor) {

@@ -72,6 +72,14 @@ extension Sandbox {
         record.prepared = (request, guest)
     }
 
+    /// Plans and creates a container whose name is reserved, with no other container's plan in between: what one shares
+    /// with the guest, the next one must know.
+    /// - Throws: as `prepare` and `create` of a prepared one.
+    package func create(_ request: ContainerRequest) async throws {
+        try prepare(request)
+        try await create(request.id)
+    }
+
     /// Creates a container that is prepared; the caller releases the name when this fails.
     /// - Throws: `SandboxError` and `SocketForwardError` for a request that can't be met. `RPCError` with the agent's
     ///   refusal. `HookError`. `SystemError` and `ShareError` of a path that can't be shared, or the first failure of

@@ -48,10 +48,22 @@ extension Sandbox {
     /// The reason why the kernel has killed a process of the sandbox for lack of memory on the host; nil when it has not.
     var lackOfHostMemory: String? { cgroups?.lackOfMemory }
 
-    /// Notes the reason for the loss of a container's program. The end of the connection to its guest may be noticed
-    /// before that of the machine.
-    func noteLackOfHostMemory(_ process: ContainerProcess) {
-        if process.id.isEmpty, lackOfHostMemory != nil { process.noteOutOfMemory() }
+    /// Notes the reason for the loss of a process. The end of the connection to its guest may be noticed before that of
+    /// the machine, which has to be in the log first: a manager may end the sandbox when it hears of the process.
+    func guestLost(_ process: ContainerProcess, of container: String) async {
+        if let vm = parts.vm { await waitForEnd(of: vm) }
+        guard process.id.isEmpty else { return }
+        if lackOfHostMemory != nil { process.noteOutOfMemory() }
+        guard container == id else { return }
+        for other in containers.values where other.id != id && other.initial.state == .running {
+            _ = await other.initial.waitForEnd()
+        }
+    }
+
+    /// The containers, the pod's own last. When that ends, containerd deletes it and calls `containerd-shim-kata-v2
+    /// delete`, which ends the shim: the others' ends must be published by then.
+    private var containersToEnd: [Container] {
+        containers.values.filter { $0.id != id } + containers.values.filter { $0.id == id }
     }
 
     func machineEnded(_ exit: ProcessExit) async {
@@ -67,7 +79,7 @@ extension Sandbox {
         parts.fileServer?.stop()
         // All of them before the first wait: another task may end one meanwhile.
         if cause != nil { for container in containers.values { container.initial.noteOutOfMemory() } }
-        for container in containers.values {
+        for container in containersToEnd {
             for process in container.processes.values {
                 await end(process, of: container, status: ProcessExit.killed.status)
             }

@@ -49,7 +49,7 @@ extension Sandbox {
             request.execID = exec.isEmpty ? container : exec
             // A failed wait means that the guest is lost and the process was killed.
             let answer = try? await agent.waitProcess(request, timeout: nil)
-            if answer == nil { await self?.noteLackOfHostMemory(process) }
+            if answer == nil { await self?.guestLost(process, of: container) }
             if answer?.outOfMemory == true { await self?.outOfMemory(process, of: container) }
             await self?.ended(process, of: container, answer?.status ?? ProcessExit.killed.status)
         }

@@ -80,8 +80,8 @@ extension Sandbox {
         try reserve(
             id, bundle: bundle, streams: StreamPaths(stdin: "/dev/null", stdout: "/dev/null", stderr: "/dev/null"))
         do {
-            try prepare(ContainerRequest(id, bundle: bundle, rootfs: .directory(bundle + "/rootfs"), spec: spec))
-            try await create(id)
+            try await create(
+                ContainerRequest(id, bundle: bundle, rootfs: .directory(bundle + "/rootfs"), spec: spec))
             try await start(container: id)
             let end = try await wait(container: id)
             guard end.status == 0 else {

@@ -76,14 +76,16 @@ extension ContainerdTasks {
                 joins: caller.process == nil
                     ? SandboxMembership.joins(of: spec, containers: await sandbox.known) : caller.joins,
                 made: rootfs.made)
-            try await sandbox.prepare(container)
             if isNew {
+                try await sandbox.prepare(container)
                 try await sandboxes.boot(sandbox)
                 hasMachine = true
                 log.debug("VM is up")
                 publishOutOfMemory(in: sandbox)
+                try await sandbox.create(request.id)
+            } else {
+                try await sandbox.create(container)
             }
-            try await sandbox.create(request.id)
         } catch {
             if !hasMachine { sandboxes.forget() }
             await sandbox.release(request.id)
