@@ -21,7 +21,7 @@ struct HostileImageTests {
             jq '.root.readonly = false' bundle/config.json > c && mv c bundle/config.json
             k() { \(lab.kata) "$@"; }
             k create -b bundle t-stage > out 2>&1 < /dev/null && k start t-stage || cat out
-            for i in $(seq 100); do grep -q ready out && break; sleep 0.1; done
+            for i in $(seq 300); do grep -q ready out && break; sleep 0.1; done
             pid=$(k state t-stage | jq .pid); mkdir other
             jq ".linux.namespaces |= map(if .type == \\"pid\\" then .path = \\"/proc/$pid/ns/pid\\" elif .type == \\"network\\" then .path = \\"/proc/$pid/ns/net\\" else . end)
                 | .process.args = [\\"/bin/true\\"]" bundle/config.json > other/config.json
@@ -49,7 +49,7 @@ struct HostileImageTests {
             printf '#!/proc/self/exe\\n' > rootfs/bin/script; chmod 755 rootfs/bin/script
             k() { \(lab.kata) "$@"; }
             k create -b bundle t-agent > out 2>&1 < /dev/null && k start t-agent || cat out
-            for i in $(seq 100); do grep -q ready out && break; sleep 0.1; done
+            for i in $(seq 300); do grep -q ready out && break; sleep 0.1; done
             for i in $(seq 10); do k exec t-agent /bin/script < /dev/null > /dev/null 2>&1; grep -q write out && break; done
             k exec t-agent /proc/self/exe < /dev/null
             grep write out; k delete --force t-agent

@@ -53,7 +53,7 @@ extension ManagersTests {
             \#(prepared)
             d network create --ipv6 --subnet fd00:77::/64 --subnet 172.30.7.0/24 --opt com.docker.network.driver.mtu=1400 six > /dev/null
             d run -d --name web --runtime kata --network six -p 18085:80 -v $PWD/service:/service busybox sh /service > /dev/null
-            for i in $(seq 100); do d logs web | grep -q ready && break; sleep 0.1; done
+            for i in $(seq 300); do d logs web | grep -q ready && break; sleep 0.1; done
             run --network six --user 1000:1000 --cap-drop ALL \#(Self.tools) $(addresses d) -v $PWD/client:/client busybox sh /client
             inside python3 short.py http://127.0.0.1:18085/small; d exec web ip link show eth0 | grep -o 'mtu 1400'
             d network create other > /dev/null; d network connect other web; for i in $(seq 50); do d exec web ip link show eth1 > /dev/null 2>&1 && break; sleep 0.1; done
@@ -72,7 +72,7 @@ extension ManagersTests {
             \#(prepared)
             p network create --ipv6 --subnet fd00:78::/64 --subnet 10.99.7.0/24 six > /dev/null 2>&1
             p run -d --name web --network six -p 18086:80 -v $PWD/service:/service busybox sh /service > /dev/null
-            for i in $(seq 100); do p logs web | grep -q ready && break; sleep 0.1; done
+            for i in $(seq 300); do p logs web | grep -q ready && break; sleep 0.1; done
             p run --rm --network six --user 1000:1000 --cap-drop ALL --sysctl net.ipv4.ping_group_range='0 2147483647' \#(Self.tools) \
                 $(addresses p) -v $PWD/client:/client busybox sh /client
             inside python3 short.py http://127.0.0.1:18086/small

@@ -27,7 +27,7 @@ struct NetworkTests {
             jq --arg ns /run/netns/$ns '(.linux.namespaces[] | select(.type == "network")).path = $ns |
                 .process.capabilities |= map_values(. + ["CAP_NET_RAW"])' bundle/config.json > c && mv c bundle/config.json
             kata="\(lab.kata)"
-            eventually() { for i in $(seq 100); do "$@" > /dev/null 2>&1 && return; sleep 0.1; done; echo "never: $*"; }
+            eventually() { for i in $(seq 600); do "$@" > /dev/null 2>&1 && return; sleep 0.1; done; echo "never: $*"; }
             # Links and disciplines of the namespace.
             look() { { ip -n $ns link; tc -n $ns qdisc; } 2> /dev/null; }
             # Kills a sandbox's shim and machine.

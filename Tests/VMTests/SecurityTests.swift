@@ -23,7 +23,7 @@ struct SecurityTests {
                 jq ".process.noNewPrivileges = $privileges" bundle/config.json > c && mv c bundle/config.json
                 k create -b bundle t-seccomp > out 2>&1; k start t-seccomp
                 k exec t-seccomp /bin/sh -c 'exec 2>&1; mkdir /tmp/b; grep ^Seccomp: /proc/self/status' 2>&1
-                for i in $(seq 100); do grep -q Seccomp out && break; sleep 0.1; done; cat out; k delete --force t-seccomp
+                for i in $(seq 300); do grep -q Seccomp out && break; sleep 0.1; done; cat out; k delete --force t-seccomp
             done
             sed 's|^disable_guest_seccomp.*||; s|^\\[runtime\\]|&\\ndisable_guest_seccomp = true|' \(lab.configuration) > off.toml
             jq '.process.args = ["/bin/sh", "-c", "mkdir /tmp/c && grep ^Seccomp: /proc/self/status"]' bundle/config.json > c && mv c bundle/config.json
@@ -54,7 +54,7 @@ struct SecurityTests {
                 jq ".process.noNewPrivileges = $privileges" bundle/config.json > c && mv c bundle/config.json
                 k create -b bundle t-list > out 2>&1; k start t-list
                 k exec --user 5:6 t-list /bin/sh -c 'id -u; grep ^Seccomp: /proc/self/status' 2>&1
-                for i in $(seq 100); do grep -q '^end' out && break; sleep 0.1; done
+                for i in $(seq 300); do grep -q '^end' out && break; sleep 0.1; done
                 cat out; k delete --force t-list
             done
             """)
@@ -164,7 +164,7 @@ struct SecurityTests {
             probe='cat /proc/self/attr/current; mount -t tmpfs none /tmp 2>&1'
             show() {
                 k create -b bundle t-default > out 2>&1; k start t-default; k exec t-default /bin/sh -c "$probe"
-                for i in $(seq 100); do grep -q '^end' out && break; sleep 0.1; done; cat out
+                for i in $(seq 300); do grep -q '^end' out && break; sleep 0.1; done; cat out
                 grep -o 'processes run without.*' /run/vc/vm/t-default/console.log | tr -d '\\r'; k delete --force t-default
             }
             show

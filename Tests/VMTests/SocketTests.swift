@@ -108,7 +108,7 @@ struct SocketTests {
             mkdir one two; (cd one; exec python3 ../server.py) & one=$!; (cd two; exec python3 ../server.py) & two=$!
             # The tests' own process blocks SIGTERM, and so do its children.
             trap 'kill -KILL $one $two 2> /dev/null' EXIT
-            for i in $(seq 100); do [ -S one/s ] && [ -S two/s ] && break; sleep 0.1; done
+            for i in $(seq 300); do [ -S one/s ] && [ -S two/s ] && break; sleep 0.1; done
             python3 -c 'import socket; socket.socket(socket.AF_UNIX).bind("stale")'
             mkdir rootfs/usr; ln -s usr/lib rootfs/lib; ln -s usr/lib64 rootfs/lib64
             jq --arg d "$PWD" '.mounts += [

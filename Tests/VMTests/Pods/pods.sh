@@ -10,7 +10,7 @@ run() { cri run "$@"; }
 x() { cri exec "$@"; }
 c() { ctr -a c.sock -n k8s.io "$@"; }
 # Waits until a command succeeds, and says what it waited for otherwise.
-eventually() { for i in $(seq 100); do "$@" > /dev/null 2>&1 && return; sleep 0.1; done; echo "never: $*"; return 1; }
+eventually() { for i in $(seq 300); do "$@" > /dev/null 2>&1 && return; sleep 0.1; done; echo "never: $*"; return 1; }
 
 # Starts containerd, and waits until its pods can have networks.
 begin() {
