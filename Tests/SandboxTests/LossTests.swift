@@ -139,7 +139,7 @@ struct LossTests {
         #expect(error?.code == .deadlineExceeded && error?.message.contains("CreateContainer: no answer") == true)
         #expect(try await wait.value == 137)
         #expect(LedgerFile(fakes.ledger).left == before && fakes.channel.ports == [])
-        // What it shares goes before its process on the host, and a mount before the directory that holds it.
+        // Its shares are removed before its process on the host, and a mount before the directory that holds it.
         let undone = LedgerFile(fakes.ledger).undone
         #expect(Set(undone) == Set(made) && undone.last?.kind == "process")
         let mount = try #require(undone.firstIndex { $0.name.hasSuffix("/mounts/c1/rootfs") })

@@ -53,7 +53,7 @@ struct SharedPathsTests {
         let tree = "/proc/self/fd/\(mapped.tree.raw)"
         let facts = try FoundFile(tree + "/a").facts
         #expect(facts.st_uid == 100_001 && facts.st_gid == 200_002)
-        // What the user namespace's root makes there is root's on the host.
+        // A file that the user namespace's root makes there belongs to root on the host.
         #expect(chown(tree + "/a", 100_000, 200_000) == 0)
         let made = try FoundFile(source + "/a").facts
         #expect(made.st_uid == 0 && made.st_gid == 0)

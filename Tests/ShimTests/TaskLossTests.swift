@@ -7,7 +7,7 @@ import Testing
 
 @testable import Shim
 
-/// What managers get when a machine is lost, and when calls meet.
+/// Answers to managers when a machine is lost, and when calls meet.
 extension ContainerdTasksTests {
     /// Begins a call, and returns when the guest has got its part.
     private func begin<Answer: Sendable>(

@@ -27,7 +27,7 @@ package final class FakeSandbox: Sendable {
     package let plan: SandboxPlan
     let agents: [FakeAgent]
     private let atEnd: AtEnd
-    /// What the ledger had at the end of the last machine.
+    /// The ledger's records at the end of the last machine.
     package var leftAtEnd: [LedgerFile.Thing] { atEnd.things.withLock { $0 } }
     private final class AtEnd: Sendable { let things = Mutex<[LedgerFile.Thing]>([]) }
 

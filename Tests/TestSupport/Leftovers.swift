@@ -66,7 +66,7 @@ package struct LedgerFile {
 }
 
 extension FakeSandbox {
-    /// What of the sandbox is left on the host: parts that run, ports, records of the ledger, and descriptors.
+    /// Things of the sandbox that are left on the host: running parts, ports, records of the ledger, and descriptors.
     package var leftovers: [String] {
         var left: [String] = []
         for (number, machine) in hypervisor.machines.enumerated() {

@@ -87,7 +87,7 @@ struct GuestMounts {
                 "\(source) is the host kernel's: a guest would read its files as empty; leave the mount out, or mount type proc"
             )
         }
-        // What only the manager sees has no kind here.
+        // The kind is nil for a source that exists only in the manager's mount namespace.
         if let found, found != .file, found != .directory { try refuseOwners(of: mount, index) }
         switch found {
         case .blockDevice where privileged && mount.destination.hasPrefix("/dev/"):

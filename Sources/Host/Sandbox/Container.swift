@@ -28,7 +28,7 @@ final class Container {
     let initial: ContainerProcess
     var processes: [String: ContainerProcess]
     var paused = false
-    /// What it is created from; nil before it is planned, and once its creation has begun.
+    /// Its request and plan, from the planning to the beginning of its creation; nil otherwise.
     var prepared: (request: ContainerRequest, guest: GuestSpec)?
     /// The end of its creation; nil while the creation has not begun.
     var creating: OneShot<Void>?

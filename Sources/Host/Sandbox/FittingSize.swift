@@ -1,5 +1,4 @@
 import Cgroups
-import Channel
 import Pod
 
 /// With `sandbox_cgroup_only` the machine must fit in the pod's limit of memory.
@@ -7,18 +6,6 @@ extension SandboxPlan {
     /// The most memory that a guest may have in a cgroup with this limit; nil: any.
     static func ceilingMiB(_ limit: Cgroup.Limit?, _ need: MachineNeed) -> Int? {
         limit.map { max(need.guestMiB, Int(clamping: $0.value >> 20) - need.hostMiB) }
-    }
-
-    /// Refuses a channel or share that the hypervisor does not have.
-    /// - Throws: `SandboxError` (`invalid`) with the configuration's key.
-    package func checkCapabilities() throws(SandboxError) {
-        let has = hypervisor.capabilities
-        if !has.channels.contains(channel is VhostVsock ? .vhostVsock : .vhostUserVsock) {
-            throw SandboxError(.invalid, "guest_channel: \(hypervisor.name) does not have this device")
-        }
-        if !has.shares.contains(.virtioFS) {
-            throw SandboxError(.invalid, "shared_fs: \(hypervisor.name) does not have virtio-fs")
-        }
     }
 
     /// Refuses containers that don't fit beside the machine in the limit of its cgroup.

@@ -143,4 +143,16 @@ package struct SandboxPlan: Sendable {
         if !sizing.isStatic { (machine.vcpus, machine.memoryMiB) = (base.vcpus, base.memoryMiB) }
         return hypervisor.fingerprint(of: machine, helpers: share.words, version: version)
     }
+
+    /// Refuses a channel or share that the hypervisor does not have.
+    /// - Throws: `SandboxError` (`invalid`) with the configuration's key.
+    package func checkCapabilities() throws(SandboxError) {
+        let has = hypervisor.capabilities
+        if !has.channels.contains(channel is VhostVsock ? .vhostVsock : .vhostUserVsock) {
+            throw SandboxError(.invalid, "guest_channel: \(hypervisor.name) does not have this device")
+        }
+        if !has.shares.contains(.virtioFS) {
+            throw SandboxError(.invalid, "shared_fs: \(hypervisor.name) does not have virtio-fs")
+        }
+    }
 }

@@ -45,46 +45,28 @@ struct MappedMount {
     }
 
     /// Makes the mount.
-    /// - Returns: its record.
-    /// - Throws: `SystemError` of a mount; nothing is left then.
-    func make(at target: String, _ ledger: Ledger) throws -> Ledger.RecordID {
-        let record = try ledger.add(.mount(path: target, namespace: Mounts.namespace))
-        do { try mountSource(at: target, ledger) } catch {
-            // Whatever else is mounted there stays.
-            ledger.forget(record)
-            throw error
-        }
+    /// - Throws: `SystemError` of a mount; nothing is left at `target` then.
+    func make(at target: String, _ ledger: Ledger) throws {
         // An overlay has its own copies of its layers.
-        if mount.type == "overlay" { return record }
-        do { try mapOwners(at: target) } catch {
-            ledger.undo(record)
+        if mount.type == "overlay" { return try makeOverlay(at: target, ledger) }
+        try mount.make(at: target, options)
+        // Owners can be changed only before a mount is attached: a copy takes the mount's place.
+        let copy: FileDescriptor
+        do { copy = try mappedCopy(of: target) } catch {
+            Mounts.detachLast(target)
             throw error
         }
-        return record
-    }
-
-    private func mountSource(at target: String, _ ledger: Ledger) throws {
-        if mount.type == "overlay" { return try mountOverlay(at: target, ledger) }
-        let flags = MountOptions(options.filter { $0 != "loop" })
-        func mountSource(_ source: String) throws(SystemError) {
-            try Mounts.mount(source, at: target, type: mount.type, flags: flags.flags, data: flags.data)
-        }
-        if options.contains("loop") {
-            try LoopDevice(mount.source, readOnly: options.contains("ro")).use(mountSource)
-        } else {
-            try mountSource(mount.source)
-        }
-    }
-
-    /// Puts a changed copy in the place of the mount: owners can be changed only before a mount is attached.
-    private func mapOwners(at target: String) throws {
-        let copy = try Mounts.copy(target, readOnly: options.contains("ro"), recursive: false, devices: true)
-        try owners.apply(to: copy, of: mount.source, by: owners.namespace())
         Mounts.detachLast(target)
         try Mounts.attach(copy, at: target)
     }
 
-    private func mountOverlay(at target: String, _ ledger: Ledger) throws {
+    private func mappedCopy(of target: String) throws -> FileDescriptor {
+        let copy = try Mounts.copy(target, readOnly: options.contains("ro"), recursive: false, devices: true)
+        try owners.apply(to: copy, of: mount.source, by: owners.namespace())
+        return copy
+    }
+
+    private func makeOverlay(at target: String, _ ledger: Ledger) throws {
         let directory = ledger.directory + "/lower"
         var layers = [try ledger.add(.directory(path: directory))]
         defer { for layer in layers.reversed() { ledger.undo(layer) } }
@@ -104,7 +86,6 @@ struct MappedMount {
             }
             changed[index] = Self.lower + paths.joined(separator: ":")
         }
-        let flags = MountOptions(changed)
-        try Mounts.mount("overlay", at: target, type: "overlay", flags: flags.flags, data: flags.data)
+        try mount.make(at: target, changed)
     }
 }

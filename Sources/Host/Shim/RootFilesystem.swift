@@ -48,21 +48,12 @@ enum RootFilesystem {
         var made: [Ledger.RecordID] = []
         do {
             for mount in mounts {
-                if mount.mapsOwners {
-                    made.append(try MappedMount(mount).make(at: target, ledger))
-                    continue
-                }
-                let options = MountOptions(mount.options.filter { $0 != "loop" })
                 let number = try ledger.add(.mount(path: target, namespace: Mounts.namespace))
                 do {
-                    func mountSource(_ source: String) throws(SystemError) {
-                        try Mounts.mount(
-                            source, at: target, type: mount.type, flags: options.flags, data: options.data)
-                    }
-                    if mount.options.contains("loop") {
-                        try LoopDevice(mount.source, readOnly: mount.options.contains("ro")).use(mountSource)
+                    if mount.mapsOwners {
+                        try MappedMount(mount).make(at: target, ledger)
                     } else {
-                        try mountSource(mount.source)
+                        try mount.make(at: target, mount.options)
                     }
                 } catch {
                     ledger.forget(number)
@@ -75,5 +66,22 @@ enum RootFilesystem {
             throw error
         }
         return (target, made)
+    }
+}
+
+extension Containerd_Types_Mount {
+    /// Mounts it at `target`.
+    /// - Parameter options: instead of its own.
+    /// - Throws: `SystemError` of the mount, or of the loop device.
+    func make(at target: String, _ options: [String]) throws {
+        let known = MountOptions(options.filter { $0 != "loop" })
+        func mount(_ source: String) throws(SystemError) {
+            try Mounts.mount(source, at: target, type: type, flags: known.flags, data: known.data)
+        }
+        if options.contains("loop") {
+            try LoopDevice(source, readOnly: options.contains("ro")).use(mount)
+        } else {
+            try mount(source)
+        }
     }
 }

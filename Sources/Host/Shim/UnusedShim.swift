@@ -27,7 +27,7 @@ final class UnusedShim: Sendable {
 
     deinit { watch.cancel() }
 
-    /// The number of looks in a row that must find no container. It looks again and again, as a container may come and
-    /// go in between: the time counts from the last one that it has seen.
+    /// The number of looks in a row that must find no container. Nothing reports how long a shim has had none, so
+    /// this polls; the time begins anew with each container that a look finds.
     private static let looks = 3
 }
