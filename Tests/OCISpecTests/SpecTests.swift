@@ -128,6 +128,10 @@ struct SpecTests {
                 "mounts[0].gidMappings[0].size"
             ),
             (
+                #"mounts: [{"destination":"/x","type":"bind","source":"/s","uidMappings":[{"containerID":0,"hostID":0,"size":9},{"containerID":8,"hostID":90,"size":1}],"gidMappings":[{"containerID":0,"hostID":0,"size":1}]}]"#,
+                "mounts[0].uidMappings[1]"
+            ),
+            (
                 #"mounts: [{"destination":"/x","type":"bind","source":"/s","options":["ridmap"]}]"#,
                 "mounts[0].options"
             ),

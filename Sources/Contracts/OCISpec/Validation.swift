@@ -227,7 +227,7 @@ extension IDMapping {
     private static let maxBytes = 4095
 
     /// - Parameter path: the list's place in its document.
-    /// - Throws: `SpecError` for too many ranges, an empty one, or one beyond the last id.
+    /// - Throws: `SpecError` for too many ranges, an empty one, one beyond the last id, or two with the same id.
     static func validate(_ list: [IDMapping]?, _ document: String, _ path: String) throws(SpecError) {
         let list = list ?? []
         guard list.count <= maxRanges else {
@@ -244,7 +244,16 @@ extension IDMapping {
                 throw SpecError(
                     document, "\(path)[\(index)].size", "\(mapping.size) is zero or goes beyond the last id")
             }
+            if let earlier = list[..<index].firstIndex(where: mapping.overlaps) {
+                throw SpecError(document, "\(path)[\(index)]", "has ids of range \(earlier) too")
+            }
         }
+    }
+
+    /// Whether both have an id of the container, or of the host. The sums don't overflow.
+    private func overlaps(_ other: IDMapping) -> Bool {
+        func meet(_ one: UInt32, _ another: UInt32) -> Bool { one < another + other.size && another < one + size }
+        return meet(containerID, other.containerID) || meet(hostID, other.hostID)
     }
 }
 
