@@ -70,7 +70,7 @@ struct VolumeCopy {
             if !current.isEmpty { outdated.append((current, .now + Deadline.oldVolume.limit)) }
             current = name
         }
-        try copyNames()
+        try copyNames(of: name)
     }
 
     /// Removes directories that no reader can be in any more.
@@ -80,8 +80,13 @@ struct VolumeCopy {
     }
 
     /// Sets the links in the volume's top directory, which lead through `..data`.
-    private func copyNames() throws(SystemError) {
+    /// - Throws: ENOENT where the names may be those of a later version: kubelet removes names after it has exchanged
+    ///   the link.
+    private func copyNames(of version: String) throws(SystemError) {
         let names = try Files.names(in: source).filter { !$0.hasPrefix("..") }
+        guard try Files.link(source + "/" + Self.link) == version else {
+            throw SystemError("list", source, errno: ENOENT)
+        }
         for name in names {
             let wanted = try Files.link(source + "/" + name)
             if (try? Files.link(target + "/" + name)) != wanted { try setLink(name, to: wanted) }
