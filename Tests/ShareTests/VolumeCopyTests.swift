@@ -13,7 +13,7 @@ struct VolumeCopyTests {
     private var target: String { scratch.path + "/copy" }
 
     /// Updates the volume as kubelet does (pkg/volume/util/atomic_writer.go).
-    private func update(_ version: Int, _ files: [String: String], after swap: () throws -> Void = {}) throws {
+    private func update(_ version: Int, _ files: [String: String]) throws {
         let (directory, old) = ("..v\(version)", try? Files.link(source + "/..data"))
         try Files.makeDirectory(source + "/" + directory, mode: 0o755)
         for (name, text) in files {
@@ -116,6 +116,22 @@ struct VolumeCopyTests {
         try update(3, ["a": "three"])
         while try Files.readText(target + "/a") != "three", .now < deadline { usleep(1000) }
         #expect(try Files.readText(target + "/a") == "three" && faults.withLock { $0.count } == 1)
+    }
+
+    @Test("a version that kubelet removes while it is copied is never shown")
+    func removedMeanwhile() throws {
+        let names = ["a", "b"]
+        func files(_ version: Int) -> [String: String] { .init(uniqueKeysWithValues: names.map { ($0, "\(version)") }) }
+        try update(0, files(0))
+        let copies = try VolumeCopies { _ in }
+        defer { copies.stop() }
+        try copies.add(source, at: target)
+        for version in 1...300 { try update(version, files(version)) }
+        let deadline = ContinuousClock.now + .seconds(10)
+        while try Files.link(target + "/..data") != "..v300", .now < deadline { usleep(1000) }
+        // What was shown before stays for a while.
+        let shown = Files.list(target).filter { $0.hasPrefix("..v") }
+        #expect(shown.contains("..v300") && shown.allSatisfy { Files.list(target + "/" + $0) == names.sorted() })
     }
 
     @Test("a reader never misses a file and never sees two versions at once, whenever it has looked the link up")

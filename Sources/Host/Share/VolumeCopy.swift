@@ -18,6 +18,8 @@ struct VolumeCopy {
     /// Limits of what is copied. A larger volume is shared as it is. Kubernetes allows 1 MiB for each source.
     private static let maxFiles = 1000
     private static let maxBytes = 4 << 20
+    /// Versions of which the first copy is attempted, where kubelet updates the volume at that time.
+    private static let maxAttempts = 10
 
     /// Without links.
     let source: String
@@ -42,10 +44,24 @@ struct VolumeCopy {
         let facts = try FoundFile(source).facts
         try Files.makeDirectory(target)
         try give(target, facts)
+        for _ in 1..<Self.maxAttempts where try updateIfStill() { return }
         try update()
     }
 
+    /// - Returns: false where kubelet has updated the volume meanwhile.
+    private mutating func updateIfStill() throws(SystemError) -> Bool {
+        do {
+            try update()
+            return true
+        } catch  where error.code == ENOENT {
+            return false
+        }
+    }
+
     /// Brings the copy to the present state of the volume.
+    ///
+    /// First reads all of it, then shows it to the guest: kubelet removes files and names of a version only after it
+    /// has exchanged the link. So what was read is whole if the link is still the same.
     /// - Throws: ENOENT where kubelet has updated the volume meanwhile: another change is reported then.
     mutating func update() throws(SystemError) {
         let name = try Files.link(source + "/" + Self.link)
@@ -53,24 +69,17 @@ struct VolumeCopy {
         guard name.hasPrefix(".."), name != "..", !name.utf8.contains(UInt8(ascii: "/")), name != Self.link else {
             throw SystemError("copy volume", source, errno: EINVAL)
         }
-        if name != current {
-            guard try Self.facts(source + "/" + name).st_mode & S_IFMT == S_IFDIR else {
-                throw SystemError("copy volume", source, errno: ENOTDIR)
-            }
-            let unready = target + "/..new"
-            Files.removeTree(unready)
-            var (files, bytes) = (Self.maxFiles, Self.maxBytes)
-            try copy(source + "/" + name, to: unready, &files, &bytes)
-            let directory = target + "/" + name
-            Files.removeTree(directory)
-            outdated.removeAll { $0.name == name }
-            // SAFETY: the call only reads the two paths.
-            try check("rename", unready) { unsafe rename(unready, directory) }
-            try setLink(Self.link, to: name)
-            if !current.isEmpty { outdated.append((current, .now + Deadline.oldVolume.limit)) }
-            current = name
+        let unready = target + "/..new"
+        if name != current { try read(name, to: unready) }
+        var links: [String: String] = [:]
+        for name in try Files.names(in: source) where !name.hasPrefix("..") {
+            links[name] = try Files.link(source + "/" + name)
         }
-        try copyNames(of: name)
+        guard try Files.link(source + "/" + Self.link) == name else {
+            throw SystemError("copy volume", source, errno: ENOENT)
+        }
+        if name != current { try show(unready, as: name) }
+        try setLinks(links)
     }
 
     /// Removes directories that no reader can be in any more.
@@ -79,19 +88,34 @@ struct VolumeCopy {
         outdated.removeAll { $0.until <= .now }
     }
 
+    /// Copies a version to a directory that no reader looks at.
+    private func read(_ name: String, to unready: String) throws(SystemError) {
+        guard try Self.facts(source + "/" + name).st_mode & S_IFMT == S_IFDIR else {
+            throw SystemError("copy volume", source, errno: ENOTDIR)
+        }
+        Files.removeTree(unready)
+        var (files, bytes) = (Self.maxFiles, Self.maxBytes)
+        try copy(source + "/" + name, to: unready, &files, &bytes)
+    }
+
+    /// Makes a copied version the present one.
+    private mutating func show(_ unready: String, as name: String) throws(SystemError) {
+        let directory = target + "/" + name
+        Files.removeTree(directory)
+        outdated.removeAll { $0.name == name }
+        // SAFETY: the call only reads the two paths.
+        try check("rename", unready) { unsafe rename(unready, directory) }
+        try setLink(Self.link, to: name)
+        if !current.isEmpty { outdated.append((current, .now + Deadline.oldVolume.limit)) }
+        current = name
+    }
+
     /// Sets the links in the volume's top directory, which lead through `..data`.
-    /// - Throws: ENOENT where the names may be those of a later version: kubelet removes names after it has exchanged
-    ///   the link.
-    private func copyNames(of version: String) throws(SystemError) {
-        let names = try Files.names(in: source).filter { !$0.hasPrefix("..") }
-        guard try Files.link(source + "/" + Self.link) == version else {
-            throw SystemError("list", source, errno: ENOENT)
+    private func setLinks(_ links: [String: String]) throws(SystemError) {
+        for (name, place) in links where (try? Files.link(target + "/" + name)) != place {
+            try setLink(name, to: place)
         }
-        for name in names {
-            let wanted = try Files.link(source + "/" + name)
-            if (try? Files.link(target + "/" + name)) != wanted { try setLink(name, to: wanted) }
-        }
-        for name in try Files.names(in: target) where !name.hasPrefix("..") && !names.contains(name) {
+        for name in try Files.names(in: target) where !name.hasPrefix("..") && links[name] == nil {
             // SAFETY: the call only reads the path.
             unsafe unlink(target + "/" + name)
         }
