@@ -371,7 +371,7 @@ struct ProcessIdentityTests {
         for _ in 0..<200 where process.life != .stopped { usleep(5_000) }
         #expect(process.life == .stopped)
         // A stopped one is killed like any other.
-        #expect(process.kill(within: .seconds(2)))
+        #expect(process.kill(within: .longWait))
         #expect(process.life == .ended)
         _ = child.wait()
         #expect(ProcessIdentity(child.pid) == nil)

@@ -106,7 +106,7 @@ struct GuestNetworkPlanTests {
                 change.hardwareAddress = HardwareAddress("02:00:00:00:00:55")
                 try? socket.change(link.index, change)
             }
-            let found = try NetworkSettings.update(interface { $0.hwAddr = "02:00:00:00:00:55" }, timeout: .seconds(3))
+            let found = try NetworkSettings.update(interface { $0.hwAddr = "02:00:00:00:00:55" }, timeout: .longWait)
             #expect(found.name == "eth0")
         }
     }

@@ -14,7 +14,7 @@ struct PortForwarderTests {
     private static func stream(_ greeting: [UInt8], _ relay: StreamRelay) -> Int32 {
         var ends: [Int32] = [-1, -1]
         socketpair(AF_UNIX, Int32(SOCK_STREAM.rawValue), 0, &ends)
-        UnixSocket.setReadLimit(ends[0], .seconds(10))
+        UnixSocket.setReadLimit(ends[0], .longWait)
         send(ends[0], greeting, greeting.count, 0)
         if greeting.count < PortRelay.greetingLength { shutdown(ends[0], Int32(SHUT_WR)) }
         PortForwarder.serve(SharedDescriptor(FileDescriptor(owning: ends[1])), relay)

@@ -28,7 +28,7 @@ struct ListenerTests {
             flags.withLock { $0.append(fcntl(connection.raw, F_GETFD)) }
             Self.greet(connection)
         }
-        for _ in 0..<3 { #expect(try Self.isGreeted(try UnixSocket.connect(path), within: .seconds(5))) }
+        for _ in 0..<3 { #expect(try Self.isGreeted(try UnixSocket.connect(path), within: .longWait)) }
         #expect(flags.withLock { $0 } == [FD_CLOEXEC, FD_CLOEXEC, FD_CLOEXEC])
         // Another name of the socket, which the stop doesn't remove.
         #expect(link(path, path + "-too") == 0)
@@ -78,7 +78,7 @@ struct ListenerTests {
             accepting.withLock { $0 = pthread_self() }
             greet(connection)
         }
-        guard try isGreeted(try UnixSocket.connect(path), within: .seconds(5)) else { throw NeverHappened() }
+        guard try isGreeted(try UnixSocket.connect(path), within: .longWait) else { throw NeverHappened() }
         var used: [Int32] = []
         while case let descriptor = dup(2), descriptor >= 0 { used.append(descriptor) }
         // One for the client; nothing is left for the listener's end.
@@ -91,8 +91,8 @@ struct ListenerTests {
 
         for descriptor in used { close(descriptor) }
         let later =
-            try isGreeted(client, within: .seconds(5))
-            && isGreeted(try UnixSocket.connect(path), within: .seconds(5))
+            try isGreeted(client, within: .longWait)
+            && isGreeted(try UnixSocket.connect(path), within: .longWait)
         listener.stop()
         return Outcome(isServedWithoutDescriptor: isServed, microseconds: spent, areAllServedLater: later)
     }

@@ -102,7 +102,7 @@ private final class Mirror: Sendable {
         var sent = try update()
         // The kernel makes the route to an IPv6 address's peer a moment after the address (addrconf_dad_work). On the
         // host that is another change; nothing else is sent twice.
-        let deadline = ContinuousClock.now + .seconds(5)
+        let deadline = ContinuousClock.now + .longWait
         var differences = try differences()
         while !differences.isEmpty, .now < deadline {
             usleep(10_000)

@@ -30,7 +30,7 @@ struct CloneTests {
             (self.guest, self.fakes) = (guest, fakes)
             let template = try #require(fakes.plan.template)
             async let made: Void = template.make(
-                version: Version.current, within: .seconds(20), on: MultiThreadedEventLoopGroup.singleton.next())
+                version: Version.current, within: .longWait, on: MultiThreadedEventLoopGroup.singleton.next())
             try await eventually { fakes.hypervisor.machines.count == 1 }
             let machine = fakes.hypervisor.machines[0].configuration
             try Files.write(machine.directory + "/memory", [UInt8](repeating: 7, count: 3 << 12))

@@ -132,9 +132,9 @@ struct ContainerLifeTests {
             guest.end(id, status: 0)
             _ = try await sandbox.wait(container: id)
         }
-        let limit = ContinuousClock.now + Deadline.closing.limit + .seconds(5)
+        let limit = ContinuousClock.now + Deadline.closing.limit + .longWait
         #expect(try readers[0].descriptor.readAll("fifo", limit: 10, by: limit) == Array("a".utf8))
-        #expect(try readers[1].descriptor.readAll("fifo", limit: 1 << 20, by: limit + .seconds(10)) == much)
+        #expect(try readers[1].descriptor.readAll("fifo", limit: 1 << 20, by: limit + .longWait) == much)
         await sandbox.stop()
     }
 

@@ -80,7 +80,7 @@ struct Fifo: Sendable {
 
     /// Expects that the sandbox has closed it, and has written nothing.
     func expectEnd(_ location: SourceLocation = #_sourceLocation) throws {
-        let bytes = try reader.descriptor.readAll("fifo", limit: 10, by: .now + .seconds(10))
+        let bytes = try reader.descriptor.readAll("fifo", limit: 10, by: .now + .longWait)
         #expect(bytes == [], sourceLocation: location)
     }
 }

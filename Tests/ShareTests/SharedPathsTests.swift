@@ -28,7 +28,7 @@ struct SharedPathsTests {
             child.process.signal(SIGKILL)
             _ = child.process.wait()
         }
-        #expect(try child.output.isReadable("the mount", by: .now + .seconds(20)))
+        #expect(try child.output.isReadable("the mount", by: .now + .longWait))
         let other = try KernelMounts().copy(share(source), seenBy: child.process.pid)
         let (facts, identity) = (try other.tree.facts(source), other.identity)
         #expect(identity == nil && UInt64(facts.st_dev) != own?.device)

@@ -60,7 +60,7 @@ struct VirtioFSTests {
 
     /// The root of the daemon's confined child, once it differs from the host's; nil when the daemon has ended.
     private func servedRoot(_ running: any FileServer) throws -> [String]? {
-        let deadline = ContinuousClock.now + .seconds(30)
+        let deadline = ContinuousClock.now + .longWait
         let host = Files.list("/")
         while case let processes = running.processes, ProcessIdentity(processes[0])?.life == .running {
             if processes.count > 1 {

@@ -105,7 +105,7 @@ struct VolumeCopyTests {
         try update(1, ["a": "one"])
         try copies.add(source, at: target)
         try update(2, ["a": String(repeating: "x", count: 5 << 20)])
-        let deadline = ContinuousClock.now + .seconds(10)
+        let deadline = ContinuousClock.now + .longWait
         while faults.withLock({ $0.isEmpty }), .now < deadline { usleep(1000) }
         // Another event in the same state.
         try Files.write(source + "/..other", "")
@@ -127,7 +127,7 @@ struct VolumeCopyTests {
         defer { copies.stop() }
         try copies.add(source, at: target)
         for version in 1...300 { try update(version, files(version)) }
-        let deadline = ContinuousClock.now + .seconds(10)
+        let deadline = ContinuousClock.now + .longWait
         while try Files.link(target + "/..data") != "..v300", .now < deadline { usleep(1000) }
         // What was shown before stays for a while.
         let shown = Files.list(target).filter { $0.hasPrefix("..v") }
@@ -145,7 +145,7 @@ struct VolumeCopyTests {
             let link = try Files.link(target + "/..data")
             let before = try Files.readText(target + "/\(link)/a")
             try update(version, ["a": "\(version)", "b": "\(version)"])
-            let deadline = ContinuousClock.now + .seconds(10)
+            let deadline = ContinuousClock.now + .longWait
             while try Files.readText(target + "/a") != "\(version)", .now < deadline { usleep(1000) }
             #expect(try Files.readText(target + "/b") == "\(version)")
             #expect(try Files.readText(target + "/\(link)/b") == before)

@@ -67,7 +67,7 @@ struct CacheTests {
             _ = server.process.wait()
         }
         // Perl closes its output when it listens.
-        #expect(try server.output.readAll("the server's output", limit: 100, by: .now + .seconds(20)).isEmpty)
+        #expect(try server.output.readAll("the server's output", limit: 100, by: .now + .longWait).isEmpty)
         let foreign = try start()
         #expect(!foreign.serves && foreign.warnings.count == 1)
         #expect(

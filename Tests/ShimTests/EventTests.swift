@@ -135,7 +135,7 @@ struct EventTests {
         huge.bundle = String(repeating: "b", count: (4 << 20) - 60)
         events.publish("/tasks/start", huge)
         events.publish("/tasks/exit", Containerd_Events_TaskExit())
-        await events.flush(within: .seconds(30))
+        await events.flush(within: .longWait)
         #expect(containerd.taken == ["/tasks/exit"] && containerd.asked == 2)
     }
 
@@ -145,7 +145,7 @@ struct EventTests {
         try await containerd.serve(refusing: .unavailable, "/tasks/exit", times: 2)
         let events = publisher(containerd.address)
         events.publish("/tasks/exit", Containerd_Events_TaskExit())
-        await events.flush(within: .seconds(30))
+        await events.flush(within: .longWait)
         #expect(containerd.taken == ["/tasks/exit"] && containerd.asked == 3)
         #expect(
             EventPublisher.isRetryable(RPCError(.unavailable, ""))
@@ -161,7 +161,7 @@ struct EventTests {
         try await containerd.serve(refusing: .unknown, "", times: 0)
         let events = publisher(containerd.address)
         for topic in topics(200) { events.publish(topic, Containerd_Events_TaskStart()) }
-        await events.flush(within: .seconds(30))
+        await events.flush(within: .longWait)
         #expect(containerd.taken == topics(200))
     }
 
@@ -171,12 +171,12 @@ struct EventTests {
         try await first.serve(refusing: .unknown, "", times: 0)
         let events = publisher(first.address)
         events.publish("/tasks/create", Containerd_Events_TaskCreate())
-        await events.flush(within: .seconds(30))
+        await events.flush(within: .longWait)
         first.stop()
         let second = Containerd(address: first.address)
         try await second.serve(refusing: .unknown, "", times: 0)
         events.publish("/tasks/exit", Containerd_Events_TaskExit())
-        await events.flush(within: .seconds(30))
+        await events.flush(within: .longWait)
         #expect(first.taken == ["/tasks/create"] && second.taken == ["/tasks/exit"])
     }
 
@@ -191,7 +191,7 @@ struct EventTests {
         await events.flush(within: .milliseconds(50))
         #expect(containerd.taken.isEmpty)
         containerd.resume()
-        await events.flush(within: .seconds(30))
+        await events.flush(within: .longWait)
         #expect(Array(containerd.taken.prefix(2)) == ["/tasks/create", "/tasks/exit"])
         // The event that is on its way, a full queue, and a late answer.
         #expect(containerd.taken.count <= EventQueue.maxEvents + 2)

@@ -62,9 +62,9 @@ struct PortForwardTests {
     }
 
     private static func connect(_ address: String, _ port: UInt16) throws -> FileDescriptor {
-        let socket = try InternetSocket.connect(to: address, port, by: .now + .seconds(10))
+        let socket = try InternetSocket.connect(to: address, port, by: .now + .longWait)
         _ = fcntl(socket.raw, F_SETFL, 0)
-        socket.setReadLimit(.seconds(10))
+        socket.setReadLimit(.longWait)
         return socket
     }
 
@@ -135,7 +135,7 @@ struct PortForwardTests {
             close(place.next())
             place.end()
             // The kernel ends the redirection a moment later.
-            let deadline = ContinuousClock.now + .seconds(10)
+            let deadline = ContinuousClock.now + .longWait
             while code("127.0.0.1") == nil, .now < deadline { usleep(10_000) }
             #expect(code("127.0.0.1") == ECONNREFUSED && code("::1") == ECONNREFUSED)
         }

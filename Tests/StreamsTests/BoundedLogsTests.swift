@@ -21,7 +21,7 @@ struct BoundedLogsTests {
             #expect(try ChildProcess(command).wait() == .exited(0))
             try logs.open(small).writeAll(Array("all of it\n".utf8), to: small)
         }
-        logs.settle([flood, small], within: .seconds(20))
+        logs.settle([flood, small], within: .longWait)
         #expect(try Files.readText(small) == "all of it\n")
         let text = try Files.readText(flood)
         #expect(text.hasSuffix("line 59999 of the flood\n") && text.utf8.count <= 64 << 10)

@@ -29,7 +29,7 @@ struct StreamRelayTests {
                 (relay.connect(from: input.keepingReadEnd(), to: output.keepingWriteEnd()), SharedDescriptor(end)))
         }
         for stream in streams {
-            #expect(try stream.end.descriptor.readAll("pipe", limit: 1 << 20, by: .now + .seconds(10)).count == 100_000)
+            #expect(try stream.end.descriptor.readAll("pipe", limit: 1 << 20, by: .now + .longWait).count == 100_000)
             #expect(stream.handle.moved == 100_000)
         }
     }
@@ -54,7 +54,7 @@ struct StreamRelayTests {
             let other = FileDescriptor(owning: ends[1])
             try one.writeAll([7], to: "socket")
             try other.writeAll([7], to: "socket")
-            #expect(try theirs.descriptor.isReadable("socket", by: .now + .seconds(5)))
+            #expect(try theirs.descriptor.isReadable("socket", by: .now + .longWait))
         }
     }
 
@@ -81,7 +81,7 @@ struct StreamRelayTests {
         let reader = output.keepingReadEnd()
         func read(_ count: Int) throws -> String {
             var text = ""
-            while text.utf8.count < count, try reader.isReadable("pipe", by: .now + .seconds(10)) {
+            while text.utf8.count < count, try reader.isReadable("pipe", by: .now + .longWait) {
                 text += String(
                     decoding: readBytes(upTo: 100) { Glibc.read(reader.raw, $0.baseAddress, $0.count) }.bytes,
                     as: UTF8.self)
@@ -98,7 +98,7 @@ struct StreamRelayTests {
         }
         #expect(!handle.hasEnded)
         held.end()
-        let limit = ContinuousClock.now + .seconds(10)
+        let limit = ContinuousClock.now + .longWait
         while !handle.hasEnded, .now < limit { usleep(1_000) }
         #expect(handle.hasEnded)
     }

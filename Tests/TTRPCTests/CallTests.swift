@@ -64,7 +64,7 @@ struct CallTests {
         let client = try await RPCClient.connect(unixPath: path, on: loop)
         let agent = AgentServiceClient(client: client)
         var silent: [SharedDescriptor] = []
-        async let slow = agent.waitProcess(request("slow", "7"), timeout: .seconds(20))
+        async let slow = agent.waitProcess(request("slow", "7"), timeout: .longWait)
         // Until it has called, it is one of those that say nothing.
         for await _ in began { break }
         for number in 0..<2000 {
@@ -76,7 +76,7 @@ struct CallTests {
             if number % 200 == 0 {
                 let other = try await RPCClient.connect(unixPath: path, on: loop)
                 let reply = try await AgentServiceClient(client: other).waitProcess(
-                    request("c", "\(number)"), timeout: .seconds(20))
+                    request("c", "\(number)"), timeout: .longWait)
                 #expect(reply.status == Int32(number))
                 await other.close()
             }
@@ -110,7 +110,7 @@ struct CallTests {
         #expect(taken < 8 << 20, "\(taken) bytes of requests were taken")
         let client = try await RPCClient.connect(unixPath: path, on: loop)
         #expect(
-            try await AgentServiceClient(client: client).waitProcess(request("c", "3"), timeout: .seconds(5)).status
+            try await AgentServiceClient(client: client).waitProcess(request("c", "3"), timeout: .longWait).status
                 == 3)
         await client.close()
     }
@@ -125,7 +125,7 @@ struct CallTests {
     @Test("a call gets its reply")
     func reply() async throws {
         let client = try await connect()
-        let reply = try await AgentServiceClient(client: client).waitProcess(request("c", "42"), timeout: .seconds(5))
+        let reply = try await AgentServiceClient(client: client).waitProcess(request("c", "42"), timeout: .longWait)
         #expect(reply.status == 42)
         await client.close()
     }
@@ -134,10 +134,10 @@ struct CallTests {
     func concurrency() async throws {
         let client = try await connect()
         let agent = AgentServiceClient(client: client)
-        async let slow = agent.waitProcess(request("slow", "1"), timeout: .seconds(5))
+        async let slow = agent.waitProcess(request("slow", "1"), timeout: .longWait)
         for number in 2..<50 {
             #expect(
-                try await agent.waitProcess(request("c", "\(number)"), timeout: .seconds(5)).status == Int32(number))
+                try await agent.waitProcess(request("c", "\(number)"), timeout: .longWait).status == Int32(number))
         }
         #expect(try await slow.status == 1)
         await client.close()
@@ -147,7 +147,7 @@ struct CallTests {
     func errors() async throws {
         let client = try await connect()
         await #expect(throws: RPCError(.notFound, "container unknown does not exist")) {
-            try await AgentServiceClient(client: client).waitProcess(request("unknown", "1"), timeout: .seconds(5))
+            try await AgentServiceClient(client: client).waitProcess(request("unknown", "1"), timeout: .longWait)
         }
         await client.close()
     }
@@ -160,7 +160,7 @@ struct CallTests {
             try await agent.waitProcess(request("slow", "1"), timeout: .milliseconds(50))
         }
         #expect(error?.code == .deadlineExceeded)
-        #expect(try await agent.waitProcess(request("c", "3"), timeout: .seconds(5)).status == 3)
+        #expect(try await agent.waitProcess(request("c", "3"), timeout: .longWait).status == 3)
         await client.close()
     }
 
@@ -168,11 +168,11 @@ struct CallTests {
     func unimplemented() async throws {
         let client = try await connect()
         await #expect(throws: RPCError(.unimplemented, "grpc.AgentService/AddSwap is not implemented")) {
-            try await AgentServiceClient(client: client).addSwap(Grpc_AddSwapRequest(), timeout: .seconds(5))
+            try await AgentServiceClient(client: client).addSwap(Grpc_AddSwapRequest(), timeout: .longWait)
         }
         let error = await #expect(throws: RPCError.self) {
             let _: Grpc_Metrics = try await client.call(
-                "grpc.Other", "Get", Grpc_GetMetricsRequest(), timeout: .seconds(5))
+                "grpc.Other", "Get", Grpc_GetMetricsRequest(), timeout: .longWait)
         }
         #expect(error == RPCError(.unimplemented, "service grpc.Other is not implemented"))
         await client.close()

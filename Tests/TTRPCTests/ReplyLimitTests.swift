@@ -40,18 +40,18 @@ struct ReplyLimitTests {
         let client = try await connect(to: agent, reached)
         let service = AgentServiceClient(client: client)
         let error = await #expect(throws: RPCError.self) {
-            try await service.getOOMEvent(Grpc_GetOOMEventRequest(), timeout: .seconds(10))
+            try await service.getOOMEvent(Grpc_GetOOMEventRequest(), timeout: .longWait)
         }
         #expect(error?.code == .resourceExhausted)
         #expect(error?.message.hasPrefix("grpc.AgentService/GetOOMEvent: reply of 4000") == true)
         #expect(error?.message.hasSuffix("is longer than 65536") == true)
         await #expect(throws: RPCError.self) {
-            try await service.statsContainer(Grpc_StatsContainerRequest(), timeout: .seconds(10))
+            try await service.statsContainer(Grpc_StatsContainerRequest(), timeout: .longWait)
         }
         #expect(reached.all == [.reply, .figures])
         // Text without a structure may be of megabytes.
         #expect(
-            try await service.getMetrics(Grpc_GetMetricsRequest(), timeout: .seconds(10)).metrics.utf8.count
+            try await service.getMetrics(Grpc_GetMetricsRequest(), timeout: .longWait).metrics.utf8.count
                 == 4_000_000)
         await client.close()
     }
@@ -68,14 +68,14 @@ struct ReplyLimitTests {
         let client = try await connect(to: agent, reached)
         let service = AgentServiceClient(client: client)
         let error = await #expect(throws: RPCError.self) {
-            try await service.startContainer(Grpc_StartContainerRequest(), timeout: .seconds(10))
+            try await service.startContainer(Grpc_StartContainerRequest(), timeout: .longWait)
         }
         #expect(error?.code == .notFound)
         #expect(error?.message.hasPrefix(" [2Jgone level=error msg=\"forged\"yyy") == true)
         #expect(error?.message.utf8.count == 1024 + "…".utf8.count)
         // An error text of megabytes is dropped.
         let huge = await #expect(throws: RPCError.self) {
-            try await service.pauseContainer(Grpc_PauseContainerRequest(), timeout: .seconds(10))
+            try await service.pauseContainer(Grpc_PauseContainerRequest(), timeout: .longWait)
         }
         #expect(huge?.code == .resourceExhausted)
         #expect(reached.all == [.errorText, .reply])
@@ -99,7 +99,7 @@ struct ReplyLimitTests {
             for number in 0..<100 { agent.send(FakeAgent.frame(UInt32(2 * number + 1001), reply)) }
         }
         let service = AgentServiceClient(client: client)
-        _ = try await service.startContainer(Grpc_StartContainerRequest(), timeout: .seconds(20))
+        _ = try await service.startContainer(Grpc_StartContainerRequest(), timeout: .longWait)
         let grown = ResidentMemory.peak - before
         #expect(grown < 64 << 20, "\(grown >> 20) MiB more")
         await client.close()
@@ -119,11 +119,11 @@ struct ReplyLimitTests {
         let client = try await connect(to: agent, reached)
         let service = AgentServiceClient(client: client)
         let answers = (0..<20).map { _ in
-            Task { try await service.getMetrics(Grpc_GetMetricsRequest(), timeout: .seconds(20)) }
+            Task { try await service.getMetrics(Grpc_GetMetricsRequest(), timeout: .longWait) }
         }
         while try await client.waitingCalls < 20 { try await sleep(.milliseconds(5), on: loop) }
         // Other calls are not held up.
-        _ = try await service.startContainer(Grpc_StartContainerRequest(), timeout: .seconds(10))
+        _ = try await service.startContainer(Grpc_StartContainerRequest(), timeout: .longWait)
         #expect(agent.count("GetMetrics") == 8 && reached.all.contains(.largeCalls))
         // One that gives up makes room, and so does one that is answered.
         await #expect(throws: RPCError.self) {

@@ -12,7 +12,7 @@ struct VsockDeviceTests {
     func dialAndEcho() async throws {
         try await withDevice { device, guest in
             for _ in 0..<8 { guest.offerReceiveBuffer() }
-            async let dialled = device.dial(port: 1024, timeout: .seconds(5))
+            async let dialled = device.dial(port: 1024, timeout: .longWait)
             let request = try await guest.next().packet
             #expect(request.operation == VsockPacket.Operation.request.rawValue)
             #expect(request.destinationPort == 1024)
@@ -32,7 +32,7 @@ struct VsockDeviceTests {
     func dialHeld() async throws {
         try await withDevice { device, guest in
             for _ in 0..<8 { guest.offerReceiveBuffer() }
-            async let dialled = device.dial(port: 1024, timeout: .seconds(5))
+            async let dialled = device.dial(port: 1024, timeout: .longWait)
             let first = try await guest.next().packet
             guest.transmit(packet(.reset, from: 1024, to: first.sourcePort))
             let second = try await guest.next().packet
@@ -46,12 +46,12 @@ struct VsockDeviceTests {
     func reset() async throws {
         try await withDevice { device, guest in
             for _ in 0..<8 { guest.offerReceiveBuffer() }
-            async let first = device.dial(port: 1024, timeout: .seconds(5))
+            async let first = device.dial(port: 1024, timeout: .longWait)
             let request = try await guest.next().packet
             guest.transmit(packet(.response, from: 1024, to: request.sourcePort))
             let socket = try await first
             defer { close(socket) }
-            async let second = device.dial(port: 1025, timeout: .seconds(5))
+            async let second = device.dial(port: 1025, timeout: .longWait)
             _ = try await guest.next()
             try guest.stop()
             #expect(read(socket, 8).isEmpty)
@@ -76,7 +76,7 @@ struct VsockDeviceTests {
     @Test("closing the device fails the dials that wait")
     func closeFailsDials() async throws {
         try await withDevice { device, guest in
-            let dialled = Task { try await device.dial(port: 9, timeout: .seconds(30)) }
+            let dialled = Task { try await device.dial(port: 9, timeout: .longWait) }
             try await Task.sleep(for: .microseconds(20_000))
             device.close()
             await #expect(throws: VsockError.closed) { try await dialled.value }
@@ -286,7 +286,7 @@ struct VsockDeviceTests {
         }
         let guest = try FakeGuest(devicePath: path)
         for _ in 0..<4 { guest.offerReceiveBuffer() }
-        async let dialled = device.dial(port: 7, timeout: .seconds(5))
+        async let dialled = device.dial(port: 7, timeout: .longWait)
         let request = try await guest.next().packet
         guest.transmit(packet(.response, from: 7, to: request.sourcePort))
         close(try await dialled)

@@ -16,8 +16,8 @@ extension Sandbox {
     /// - Throws: `SandboxError` with the stage, the likely cause and the console's tail. The sandbox has ended then.
     package func boot() async throws {
         try await start(FreshMachine()) {
-            try makeCgroups()
-            try enterCgroups()
+            try binding.make(ledger)
+            try binding.enter([], on: loop)
             try sharedPaths.export()
             if !plan.guestModules.isEmpty { try shareModules() }
             try await cgroupsEntered()
@@ -27,7 +27,7 @@ extension Sandbox {
     /// Takes the machine of a warm sandbox, in place of `boot()`.
     /// - Throws: as `boot()`.
     package func takeOver(_ warm: WarmSandbox) async throws {
-        try await start(WarmMachine(warm: warm)) { try makeCgroups() }
+        try await start(WarmMachine(warm: warm)) { try binding.make(ledger) }
     }
 
     private func start(_ source: some MachineSource, prepare: () async throws -> Void) async throws {
@@ -37,7 +37,8 @@ extension Sandbox {
             try await prepare()
             let namespace = try await plan.network.namespace.open()
             let start = MachineStart(
-                plan, ledger: ledger, beginning: beginning, limits: limits, log: log, loop: loop, cgroups: cgroups,
+                plan, ledger: ledger, beginning: beginning, limits: limits, log: log, loop: loop,
+                cgroups: binding.cgroups,
                 networkNamespace: namespace?.path,
                 fileServerStarted: { [weak self] server in self?.watch(server) },
                 vmStarted: { [weak self] vm, origin in try await self?.machineStarted(vm, origin, namespace) })
@@ -82,7 +83,7 @@ extension Sandbox {
         if origin == .warm {
             // Its processes are in no cgroup of this sandbox yet. The guest gets its links after the agent is
             // connected.
-            try enterCgroups([vm.pid] + (parts.fileServer?.processes ?? []))
+            try binding.enter([vm.pid] + (parts.fileServer?.processes ?? []), on: loop)
         } else {
             // During the guest's boot: its kernel then finds the namespace's links when it probes devices.
             try await network?.reconcile()

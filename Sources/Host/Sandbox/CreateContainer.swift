@@ -104,7 +104,7 @@ extension Sandbox {
             try await network?.reconcile()
             try followProcessorSets()
             try await resizeMachine()
-            if isBound { bindProcessorTime() }
+            if binding.isBound { bindProcessorTime() }
             undo.add { await self.releaseDisks(of: container) }
             let (devices, disks) = try await attach(guest.disks, for: record)
             undo.add { await self.withdrawSockets(of: container) }

@@ -17,7 +17,7 @@ extension Sandbox {
         } else {
             makePlaceholder(for: record)
         }
-        guard let process = record.hostProcess, let cgroups else { return nil }
+        guard let process = record.hostProcess, let cgroups = binding.cgroups else { return nil }
         let group = try makeCgroup(of: record, request, cgroups.machine.hierarchies)
         return try BackgroundCall("cgroup", on: loop) {
             // First: in hierarchies where the container has none of its own, the process is with the machine.

@@ -46,7 +46,7 @@ extension Sandbox {
     }
 
     /// The reason why the kernel has killed a process of the sandbox for lack of memory on the host; nil when it has not.
-    var lackOfHostMemory: String? { cgroups?.lackOfMemory }
+    var lackOfHostMemory: String? { binding.cgroups?.lackOfMemory }
 
     /// Notes the reason for the loss of a process. The end of the connection to its guest may be noticed before that of
     /// the machine, which has to be in the log first: a manager may end the sandbox when it hears of the process.

@@ -48,7 +48,7 @@ extension Sandbox {
     func outOfMemory(_ process: ContainerProcess, of container: String) async {
         if oomReports.judgeEnd(of: container, at: .now) == .passes { process.noteOutOfMemory() }
         // Under the command line, managers watch the attach process's cgroup, which ends after this.
-        guard let attached = containers[container]?.attachProcess, cgroups != nil else { return }
+        guard let attached = containers[container]?.attachProcess, binding.cgroups != nil else { return }
         do { try await blocking("oom") { try OutOfMemoryNotice.give(besides: attached) } } catch {
             log.warning(
                 "managers are not told that the container ran out of memory",

@@ -69,7 +69,7 @@ extension Sandbox {
             try await network?.relayNames(machine.channel, machine.relay, limits: limits)
         }
         try await network?.reconcile()
-        if !isBound { bindProcessorTime() }
+        if !binding.isBound { bindProcessorTime() }
         var request = Grpc_StartContainerRequest()
         request.containerID = record.id
         do {

@@ -1,5 +1,4 @@
 import AgentAPI
-import Cgroups
 import Hypervisor
 import LinuxKernel
 import Pod
@@ -12,16 +11,10 @@ extension Sandbox {
     func resizeMachine() async throws {
         try plan.checkFit(
             containersMiB: plan.sizing.containersMiB(containers.values.map(\.demand), in: podLimits),
-            in: memoryLimit)
+            in: binding.memoryLimit)
         guard !plan.sizing.isStatic, machine?.vm.capabilities.hotPlug.contains(.memory) == true else { return }
         let turn = hardware.take(on: executor) { [weak self] in try await self?.resize() }
         try await turn.value
-    }
-
-    /// The present limit of memory of the cgroup that holds all of the machine; nil without such a limit.
-    private var memoryLimit: Cgroup.Limit? {
-        guard let cgroups, cgroups.areOne else { return nil }
-        return cgroups.machine.memoryLimit
     }
 
     private func resize() async throws {
@@ -29,9 +22,9 @@ extension Sandbox {
         let vm = machine.vm
         let wanted = plan.sizing.size(
             for: containers.values.map(\.demand), in: podLimits,
-            ceilingMiB: SandboxPlan.ceilingMiB(memoryLimit, plan.need))
+            ceilingMiB: SandboxPlan.ceilingMiB(binding.memoryLimit, plan.need))
         let before = vm.size
-        if wanted.memoryMiB > before.memoryMiB { limitHelpers(machineMiB: wanted.memoryMiB) }
+        if wanted.memoryMiB > before.memoryMiB { binding.limitHelpers(machineMiB: wanted.memoryMiB) }
         do {
             try await vm.setProcessors(wanted.vcpus)
             if try await !vm.setMemory(wanted.memoryMiB, block: machine.memoryBlockMiB) {

@@ -17,6 +17,21 @@ struct MachineParts: Sendable {
     var connection: RPCClient?
     /// The last record before the machine's own, where another sandbox had the machine before.
     var beginning: Ledger.RecordID?
+
+    /// Ends the machine. Its file server ends at once, unless the guest powers off by itself: it needs its files then.
+    /// - Parameter grace: how long it may take to power off; zero: it is killed.
+    func endMachine(grace: Duration) async {
+        if grace == .zero { fileServer?.stop() }
+        await vm?.stop(timeout: grace)
+        fileServer?.stop()
+    }
+
+    /// Ends what has served the machine.
+    func close() {
+        channel?.close()
+        relay?.stop()
+        logs?.stop()
+    }
 }
 
 /// A virtual machine whose guest answers, with all that serves it on the host.

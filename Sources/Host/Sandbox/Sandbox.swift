@@ -39,17 +39,9 @@ package actor Sandbox {
     /// Everything in the ledger after this record is the machine's.
     let beginning: Ledger.RecordID
 
-    /// The sandbox's cgroups; nil where the host allows none.
-    var cgroups: SandboxCgroups?
-    /// Moves processes into the cgroups.
-    var cgroupMove: BackgroundCall<Void>?
+    var binding: CgroupBinding
     /// The pod's limits as far as changes of its containers' tell them (`podLimits`).
     var followedLimits: PodLimits
-    /// The part of the pod's limit of memory on the host that is not its containers', in bytes; nil when unknown.
-    var podOverhead: Int64?
-    /// Whether the manager's limits of processor time hold.
-    var isBound = false
-    var processorSets = ProcessorSets()
     var network: SandboxNetwork?
     var debugConsole: DebugConsoleSocket?
 
@@ -60,10 +52,7 @@ package actor Sandbox {
     /// Changes of the machine's devices and size, one after the other.
     var hardware = SerialQueue()
     var oomReports = OOMReports()
-    /// Joins streams for host sockets and for ports of the guest; nil until the first one.
-    var greeter: SocketGreeter?
-    /// Connects clients of the network namespace's loopback addresses to ports of the guest; nil where there is none.
-    var ports: PortForward?
+    var forwards: Forwards
 
     package init(plan: SandboxPlan, ledger: Ledger, loop: any EventLoop, log: Logger) {
         id = plan.paths.sandbox
@@ -74,6 +63,8 @@ package actor Sandbox {
         self.loop = loop
         self.log = log
         limits = LimitLog(log)
+        forwards = Forwards(limits)
+        binding = CgroupBinding(plan, log: log)
         executor = LoopExecutor(loop)
         followedLimits = plan.pod
         sharedPaths = SharedPaths(plan.paths, ledger, plan.mounts) { fault in

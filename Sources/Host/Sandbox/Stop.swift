@@ -11,7 +11,7 @@ extension Sandbox {
     package func stop(upTo last: Ledger.RecordID? = nil) async {
         guard state != .gone, state != .stopping else { return }
         state = .stopping
-        noteRefusedTasks()
+        binding.noteRefusedTasks()
         start?.cancel()
         let parts = parts
         // In the background: a cgroup with processes in it can't be removed.
@@ -22,21 +22,16 @@ extension Sandbox {
             await connection.close()
         }
         debugConsole?.close()
-        ports?.close()
-        // While the machine ends, unless it powers off by itself: then it needs its files until the end.
-        if grace == .zero { parts.fileServer?.stop() }
-        await parts.vm?.stop(timeout: grace)
+        forwards.refuse()
+        await parts.endMachine(grace: grace)
         await network?.close()
         for container in containers.values { withdrawSockets(of: container) }
-        greeter?.stop()
-        parts.fileServer?.stop()
-        parts.channel?.close()
-        parts.relay?.stop()
+        forwards.stop()
+        parts.close()
         for container in containers.values {
             await removeHostProcess(of: container)
             await container.hooks?.afterDeletion(log)
         }
-        parts.logs?.stop()
         sharedPaths.stop()
         try? await left?.result()
         // In the background: processes may take long to leave their cgroups.

@@ -55,10 +55,10 @@ extension Sandbox {
         do {
             // The machine grows before the higher limit applies.
             if record.demand != before { try await resizeMachine() }
-            if containers.count == 1 { try limitMachine(nil, nil, resources.cpu?.shares) }
+            if containers.count == 1 { try binding.limitMachine(nil, nil, resources.cpu?.shares) }
             try followProcessorSets()
             // In version 2 the manager's limits are copied.
-            if isBound { bindProcessorTime() }
+            if binding.isBound { bindProcessorTime() }
             try await updateGuest(resources, of: container)
         } catch {
             (record.demand, followedLimits) = (before, limits)

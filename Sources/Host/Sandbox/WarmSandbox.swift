@@ -49,11 +49,8 @@ struct WarmMachine: MachineSource {
     /// Ends a machine that neither sandbox has.
     private func end(_ machine: RunningMachine, _ start: MachineStart) async {
         await machine.connection.close()
-        await machine.vm.stop(timeout: .zero)
-        machine.fileServer.stop()
-        machine.channel.close()
-        machine.relay.stop()
-        machine.logs.stop()
+        await machine.parts.endMachine(grace: .zero)
+        machine.parts.close()
         // The new sandbox undoes its own records.
         try? await blocking("cleanup") { start.ledger.undo(after: machine.beginning, upTo: start.beginning) }
     }
