@@ -5,7 +5,7 @@ import Testing
 
 @testable import Agent
 
-@Suite("Reports of memory that has run out", .timeLimit(.minutes(1)))
+@Suite("Reports of memory that has run out", .timeLimit(.minutes(5)))
 struct OOMWatchTests {
     private let scratch = Scratch()
 

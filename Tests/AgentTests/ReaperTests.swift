@@ -6,7 +6,7 @@ import Testing
 
 @testable import Agent
 
-@Suite("The reaper", .timeLimit(.minutes(1)))
+@Suite("The reaper", .timeLimit(.minutes(5)))
 struct ReaperTests {
     /// Plays the kernel: the reaper blocks until the test lets a child end.
     private final class Children: Sendable {

@@ -10,7 +10,7 @@ import Testing
 
 @testable import Agent
 
-@Suite("The agent's container verbs, on a fake kernel", .timeLimit(.minutes(1)))
+@Suite("The agent's container verbs, on a fake kernel", .timeLimit(.minutes(5)))
 struct ServiceTests {
     private static let storages = [
         (driver: "scsi", at: "/a"), (driver: SocketRelay.driver, at: "/s"), (driver: "ephemeral", at: "/b"),

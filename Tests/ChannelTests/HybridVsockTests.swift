@@ -6,7 +6,7 @@ import Testing
 
 @testable import Channel
 
-@Suite("The hybrid vsock", .timeLimit(.minutes(1)))
+@Suite("The hybrid vsock", .timeLimit(.minutes(5)))
 struct HybridDialerTests {
     private let path = "/tmp/hybrid-\(UInt32.random(in: 0...UInt32.max)).sock"
     private let loop = MultiThreadedEventLoopGroup.singleton.next()

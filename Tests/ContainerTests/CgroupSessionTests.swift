@@ -5,7 +5,7 @@ import Testing
 
 @testable import Container
 
-@Suite("Sessions in a container's cgroup", .timeLimit(.minutes(1)))
+@Suite("Sessions in a container's cgroup", .timeLimit(.minutes(5)))
 struct CgroupSessionTests {
     @Test("a session is killed with what its first process has started; another one goes on")
     func killed() async throws {

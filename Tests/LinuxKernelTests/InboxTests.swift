@@ -3,7 +3,7 @@ import LinuxKernel
 import Synchronization
 import Testing
 
-@Suite("Inboxes and the wait for them", .timeLimit(.minutes(1)))
+@Suite("Inboxes and the wait for them", .timeLimit(.minutes(5)))
 struct InboxTests {
     private func isReadable(_ inbox: Inbox<Int>, within limit: Duration = .zero) -> Bool {
         var polled = PollSet<Void>()

@@ -115,7 +115,7 @@ private final class Mirror: Sendable {
 
 @Suite(
     "A guest's network is the namespace's", .enabled(if: NetworkNamespace.hasTools, "needs root and ip(8)"),
-    .timeLimit(.minutes(2)))
+    .timeLimit(.minutes(5)))
 struct GuestMirrorTests {
     @Test("two default routes with metrics, of IPv4 and IPv6: the lower metric wins, and the other one stays")
     func metrics() throws {

@@ -12,7 +12,7 @@ import Testing
 
 @Suite(
     "The relay to a namespace's resolver", .enabled(if: NetworkNamespace.hasTools, "needs root and ip(8)"),
-    .timeLimit(.minutes(1)))
+    .timeLimit(.minutes(5)))
 struct NameResolverTests {
     @Test("a guest has 64 TCP connections at a time; further ones are closed, and the log says so; 64 by datagram")
     func connections() async throws {

@@ -17,7 +17,7 @@ import Testing
 
 /// A sandbox's network on a fake machine, with a fake agent, in a network namespace of the test's own.
 @Suite(
-    "The network of a sandbox", .enabled(if: getuid() == 0, "network namespaces need root"), .timeLimit(.minutes(1)))
+    "The network of a sandbox", .enabled(if: getuid() == 0, "network namespaces need root"), .timeLimit(.minutes(5)))
 struct SandboxNetworkTests {
     private let loop = MultiThreadedEventLoopGroup.singleton.next()
 

@@ -11,7 +11,7 @@ import Testing
 @testable import Sandbox
 
 /// Machines that are no fresh boots, clones of a template and warm ones, and the failures on their way.
-@Suite("Clones and warm machines", .timeLimit(.minutes(1)))
+@Suite("Clones and warm machines", .timeLimit(.minutes(5)))
 struct CloneTests {
     /// A sandbox whose configuration names a template, which exists. Its only machine has ended.
     private struct Template {

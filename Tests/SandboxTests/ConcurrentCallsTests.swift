@@ -10,7 +10,7 @@ import Testing
 @testable import Sandbox
 
 /// Calls that meet others about the same container or sandbox, in the orders that matter.
-@Suite("Calls that meet", .timeLimit(.minutes(1)))
+@Suite("Calls that meet", .timeLimit(.minutes(5)))
 struct ConcurrentCallsTests {
     private func phase(_ fakes: FakeSandbox, _ container: String = "c1", _ exec: String = "") async throws
         -> ContainerProcess.State

@@ -10,7 +10,7 @@ import Testing
 @testable import OCISpec
 @testable import Sandbox
 
-@Suite("The life of containers", .timeLimit(.minutes(1)))
+@Suite("The life of containers", .timeLimit(.minutes(5)))
 struct ContainerLifeTests {
     @Test("create, start, exit, delete: the status is the guest's, and the name is free again")
     func whole() async throws {

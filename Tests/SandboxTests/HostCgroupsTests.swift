@@ -10,7 +10,7 @@ import Testing
 @testable import Sandbox
 
 /// A sandbox in its host's cgroups, which are plain directories here.
-@Suite("A sandbox's cgroups on the host", .timeLimit(.minutes(1)))
+@Suite("A sandbox's cgroups on the host", .timeLimit(.minutes(5)))
 struct HostCgroupsTests {
     private func resources(_ json: String) throws -> OCISpec.Linux.Resources {
         try OCISpec.Linux.Resources.decode(json: Array(json.utf8), source: "resources")

@@ -9,7 +9,7 @@ import Testing
 
 @testable import Sandbox
 
-@Suite("A container's process on the host", .timeLimit(.minutes(1)))
+@Suite("A container's process on the host", .timeLimit(.minutes(5)))
 struct HostProcessTests {
     private func started(_ ids: String...) async throws -> (FakeSandbox, FakeGuest) {
         let (fakes, guest) = try await FakeSandbox.ready()

@@ -10,7 +10,7 @@ import Testing
 @testable import Sandbox
 
 /// The sandbox's life on fakes: each step, each loss, each order.
-@Suite("The life of a sandbox", .timeLimit(.minutes(1)))
+@Suite("The life of a sandbox", .timeLimit(.minutes(5)))
 struct LifecycleTests {
     // MARK: Boot
 

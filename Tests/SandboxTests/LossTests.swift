@@ -17,7 +17,7 @@ private final class Ended: Sendable {
 }
 
 /// The loss of the machine, its file server or its agent, at each step of a sandbox's life.
-@Suite("Losses", .timeLimit(.minutes(1)))
+@Suite("Losses", .timeLimit(.minutes(5)))
 struct LossTests {
     // MARK: Boot
 

@@ -46,7 +46,7 @@ extension Sandbox {
     fileprivate var features: [String] { machine?.agentFeatures ?? [] }
 }
 
-@Suite("agents that answer as agents do, and lie", .timeLimit(.minutes(2)))
+@Suite("agents that answer as agents do, and lie", .timeLimit(.minutes(5)))
 struct MaliciousAgentTests {
     @Test("reports of memory that has run out: strangers are dropped, and more than one a second; each is logged once")
     func outOfMemory() async throws {

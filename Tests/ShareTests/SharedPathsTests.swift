@@ -1,5 +1,8 @@
+import Cleanup
 import Glibc
 import LinuxKernel
+import OCISpec
+import Synchronization
 import TestSupport
 import Testing
 
@@ -10,28 +13,95 @@ import Testing
 struct SharedPathsTests {
     private let scratch = Scratch()
 
-    private func share(_ source: String) -> GuestSpec.HostPathShare {
-        GuestSpec.HostPathShare(source: source, mounted: "/unused", readOnly: true, recursive: true)
+    private func share(_ source: String, recursive: Bool = true) -> GuestSpec.HostPathShare {
+        GuestSpec.HostPathShare(source: source, mounted: "/unused", readOnly: true, recursive: recursive)
     }
 
-    @Test("a source that the manager sees too has one identity; one that is another there has none")
-    func identity() throws {
-        let source = scratch.path
-        let mine = try KernelMounts().copy(share(source), seenBy: nil)
-        let same = try KernelMounts().copy(share(source), seenBy: getpid())
-        let (own, theirs) = (mine.identity, same.identity)
-        #expect(own != nil && own == theirs)
-        var command = Command("/bin/sh", ["-c", "mount -t tmpfs none \(source) && echo && exec sleep 60"])
+    /// A process with a mount namespace of its own, in which `script` has run.
+    private func withManager(_ script: String, _ body: (Int32) throws -> Void) throws {
+        var command = Command("/bin/sh", ["-c", script + " && echo && exec sleep 60"])
         command.newNamespaces = 0x20000  // CLONE_NEWNS
         let child = try ChildWithOutput(command, output: [1])
         defer {
             child.process.signal(SIGKILL)
             _ = child.process.wait()
         }
-        #expect(try child.output.isReadable("the mount", by: .now + .longWait))
-        let other = try KernelMounts().copy(share(source), seenBy: child.process.pid)
-        let (facts, identity) = (try other.tree.facts(source), other.identity)
-        #expect(identity == nil && UInt64(facts.st_dev) != own?.device)
+        #expect(try child.output.isReadable("the script", by: .now + .longWait))
+        try body(child.process.pid)
+    }
+
+    @Test("a source that the manager sees too is copied here; one that is another there is the manager's")
+    func identity() throws {
+        let source = scratch.path
+        let mine = try KernelMounts().copy(share(source), in: nil)
+        let own = mine.identity
+        try withManager("mount -t tmpfs none \(source)") { process in
+            let view = try #require(try ManagerView(of: process, except: []))
+            let other = try KernelMounts().copy(share(source), in: view)
+            let (facts, identity, isSeenHere) = (try other.tree.facts(source), other.identity, other.isSeenHere)
+            #expect(identity != own && UInt64(facts.st_dev) != own.device && !isSeenHere)
+            let same = try KernelMounts().copy(share("/usr"), in: view)
+            let here = try KernelMounts().copy(share("/usr"), in: nil)
+            let (isSame, known) = (same.isSeenHere && same.identity == here.identity, here.isSeenHere)
+            #expect(isSame && known)
+        }
+    }
+
+    @Test("a source is the manager's where something is mounted below it there alone, unless mounts below don't count")
+    func below() throws {
+        try Files.makeDirectory(scratch.path + "/source/below")
+        try withManager("mount -t tmpfs none \(scratch.path)/source/below") { process in
+            let view = try #require(try ManagerView(of: process, except: []))
+            let source = scratch.path + "/source"
+            let copy = try KernelMounts().copy(share(source), in: view)
+            let (isSeenHere, below) = (copy.isSeenHere, try FoundFile("/proc/self/fd/\(copy.tree.raw)/below").facts)
+            let outside = try FoundFile(scratch.path).facts
+            #expect(!isSeenHere && below.st_dev != outside.st_dev)
+            let alone = try KernelMounts().copy(share(source, recursive: false), in: view)
+            let isAloneSeenHere = alone.isSeenHere
+            #expect(isAloneSeenHere)
+            #expect(view.kind(of: scratch.path + "/source/below") == .directory)
+        }
+    }
+
+    @Test("two containers that have a source only their manager sees have one mount of it")
+    func twice() throws {
+        let ledger = try Ledger.begin(in: scratch.path + "/machine")
+        let paths = SandboxPaths(sandbox: "s", root: scratch.path)
+        try Files.makeDirectory(paths.mounts)
+        try Files.makeDirectory(scratch.path + "/volume")
+        let mounts = CopiedMounts()
+        try withManager("mount -t tmpfs none \(scratch.path)/volume") { process in
+            let view = try #require(try ManagerView(of: process, except: [paths.shareParent]))
+            var shared = SharedPaths(paths, ledger, mounts) { _ in }
+            var uses = [SharedPaths.Use(), SharedPaths.Use()]
+            for (index, name) in ["c1", "c2"].enumerated() {
+                var spec = Spec.example
+                spec.mounts = [
+                    Mount(destination: "/v", type: "bind", source: scratch.path + "/volume", options: ["rbind"])
+                ]
+                let guest = try GuestSpec(
+                    spec, container: name, paths: paths, kind: { view.kind(of: $0) },
+                    mountTable: { view.mountTable })
+                _ = try shared.share(guest, in: view, for: &uses[index])
+            }
+            #expect(mounts.targets.count == 1)
+        }
+        ledger.end()
+    }
+
+    @Test("mounts that the sandbox has made are no difference; each other one is")
+    func differences() throws {
+        func table(_ points: [String]) -> [MountEntry] {
+            MountTable.parse(points.map { "1 2 0:5 / \($0) rw - tmpfs none rw" }.joined(separator: "\n"))
+        }
+        let ours = table(["/", "/data", "/run/shared/s/mounts/c", "/gone"])
+        let view = try #require(
+            ManagerView(1, table(["/", "/data", "/new/x"]), ours: ours, except: ["/run/shared/s"]))
+        #expect(view.differs(below: "/") && view.differs(below: "/new") && !view.differs(below: "/data"))
+        #expect(!view.differs(below: "/run"))
+        #expect(
+            ManagerView(1, table(["/", "/data"]), ours: table(["/data", "/", "/run/s/x"]), except: ["/run/s"]) == nil)
     }
 
     @Test("a share shows its files with changed owners, and is another one than the same source without")
@@ -43,13 +113,13 @@ struct SharedPathsTests {
         func copy(_ owners: OwnerMap?) throws -> SourceCopy {
             try KernelMounts().copy(
                 .init(source: source, mounted: "/unused", readOnly: false, recursive: true, owners: owners),
-                seenBy: nil)
+                in: nil)
         }
         let ranges = { (shown: UInt32) in [OwnerMap.Range(first: 0, shown: shown, count: 1000)] }
         let mapped = try copy(OwnerMap(users: ranges(100_000), groups: ranges(200_000), isRecursive: false))
         let plain = try copy(nil)
         let (one, other) = (mapped.identity, plain.identity)
-        #expect(one != nil && one != other)
+        #expect(one != other)
         let tree = "/proc/self/fd/\(mapped.tree.raw)"
         let facts = try FoundFile(tree + "/a").facts
         #expect(facts.st_uid == 100_001 && facts.st_gid == 200_002)
@@ -64,14 +134,15 @@ struct SharedPathsTests {
         #expect(error?.description == "map owners by user namespace: invalid argument")
     }
 
-    @Test("a source that is exchanged between the two looks at it is not kept under the first one's identity")
+    @Test("of a source that is exchanged between the two looks at it, the manager's is taken")
     func exchanged() throws {
         let (source, other) = (scratch.path + "/a", scratch.path + "/b")
         try Files.makeDirectory(source)
         try Files.makeDirectory(other)
         func inode(_ path: String) throws -> ino_t { try FoundFile(path).facts.st_ino }
         let (first, second) = (try inode(source), try inode(other))
-        let copy = try SourceCopy(share(source), seenBy: getpid()) { (process) throws(SystemError) in
+        let view = ManagerView(getpid(), [], ours: try MountTable.read(), except: [])
+        let copy = try SourceCopy(share(source), in: view) { (process) throws(SystemError) in
             // The manager's comes first, then this process's own.
             if process == nil {
                 rename(source, source + "+")
@@ -79,8 +150,8 @@ struct SharedPathsTests {
             }
             return try Mounts.copy(source, seenBy: process)
         }
-        let (facts, identity) = (try copy.tree.facts(source), copy.identity)
-        #expect(facts.st_ino == first && identity == nil)
+        let (facts, isSeenHere) = (try copy.tree.facts(source), copy.isSeenHere)
+        #expect(facts.st_ino == first && !isSeenHere)
         #expect(try inode(source) == second)
     }
 
@@ -102,7 +173,7 @@ struct SharedPathsTests {
             try mount("before")
             let copy = try KernelMounts().copy(
                 GuestSpec.HostPathShare(source: place + "/source", mounted: "", readOnly: false, recursive: true),
-                seenBy: nil)
+                in: nil)
             try KernelMounts().attach(copy, at: place + "/share")
             try mount("after")
             #expect(try isMounted("share/before") && isMounted("share/after"))
@@ -110,4 +181,17 @@ struct SharedPathsTests {
             #expect(try isMounted("source/before") && isMounted("source/after"))
         }
     }
+}
+
+/// Copies as the kernel does, and notes where the copies would be attached.
+private final class CopiedMounts: ShareMounts {
+    private let attached = Mutex<[String]>([])
+    var targets: [String] { attached.withLock { $0 } }
+
+    func export(_ mounts: String, at exported: String) throws {}
+    func copy(_ share: GuestSpec.HostPathShare, in view: ManagerView?) throws(SystemError) -> SourceCopy {
+        try KernelMounts().copy(share, in: view)
+    }
+    func attach(_ copy: borrowing SourceCopy, at target: String) throws { attached.withLock { $0.append(target) } }
+    func overlay(_ options: MountOptions, at target: String) throws {}
 }

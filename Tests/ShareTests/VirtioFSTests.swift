@@ -26,7 +26,7 @@ struct VirtioFSTests {
     @Test(
         "whatever is asked for beside it, the daemon's root is the share, or the daemon ends",
         .enabled(if: getuid() == 0, "needs root: virtiofsd mounts"),
-        .enabled(if: Files.exists(daemon), "needs \(daemon)"), .timeLimit(.minutes(1)),
+        .enabled(if: Files.exists(daemon), "needs \(daemon)"), .timeLimit(.minutes(5)),
         arguments: [
             (["-o", "source=OTHER"], true), (["-osource=OTHER"], true), (["-o", "xattr,source=OTHER"], true),
             (["-o", "sandbox=chroot"], true), (["-osandbox=chroot,source=OTHER"], true), (["--fd=9"], true),

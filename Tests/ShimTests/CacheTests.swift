@@ -122,18 +122,6 @@ struct CacheTests {
         #expect(try settings(base) != settings(base + "default_memory = 300\n"))
     }
 
-    @Test("a mount that one namespace has and another hasn't is found, whatever its numbers are")
-    func mounts() {
-        let ours = "21 1 8:1 / / rw shared:1 - ext4 /dev/sda1 rw\n22 21 0:5 / /proc rw - proc proc rw\n"
-        let theirs = "91 90 0:5 / /proc rw - proc proc rw\n90 1 8:1 / / rw - ext4 /dev/sda1 rw\n"
-        func firstMissing(of theirs: String, in ours: String) -> String? {
-            MountView.firstMissing(of: MountTable.parse(theirs), in: MountTable.parse(ours))
-        }
-        #expect(firstMissing(of: theirs, in: ours) == nil)
-        #expect(firstMissing(of: theirs + "92 90 0:9 / /data rw - tmpfs t rw\n", in: ours) == "/data")
-        #expect(firstMissing(of: theirs, in: ours + "23 21 0:9 / /data rw - tmpfs t rw\n") == nil)
-    }
-
     @Test("a warm VM is listed in Kata's format")
     func status() {
         #expect(CachedMachine(process: 7, vcpus: 1, memoryMiB: 256).line == "VM pid = 7 Cpu = 1 Memory = 256MiB")

@@ -14,7 +14,7 @@ import Testing
 @testable import Shim
 
 /// containerd's task API over a sandbox on fakes.
-@Suite("The task API", .timeLimit(.minutes(1)))
+@Suite("The task API", .timeLimit(.minutes(5)))
 struct ContainerdTasksTests {
     final class Ends: Sendable { let count = Atomic(0) }
 

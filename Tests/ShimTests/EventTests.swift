@@ -13,7 +13,7 @@ import Testing
 
 @testable import Shim
 
-@Suite("Events for a manager", .timeLimit(.minutes(1)))
+@Suite("Events for a manager", .timeLimit(.minutes(5)))
 struct EventTests {
     private static func event(_ topic: String, _ bytes: Int = 10) -> EventQueue.Envelope {
         .with {

@@ -12,7 +12,7 @@ import Testing
 @testable import Shim
 
 /// The warm machine of a shim, and what becomes of it.
-@Suite("A shim's sandbox and its warm machine", .timeLimit(.minutes(1)))
+@Suite("A shim's sandbox and its warm machine", .timeLimit(.minutes(5)))
 struct SandboxHolderTests {
     private let warmGuest: FakeGuest
     private let warm: FakeSandbox

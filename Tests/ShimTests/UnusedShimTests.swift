@@ -7,7 +7,7 @@ import Testing
 
 @testable import Shim
 
-@Suite("An unused shim", .timeLimit(.minutes(1)))
+@Suite("An unused shim", .timeLimit(.minutes(5)))
 struct UnusedShimTests {
     private final class Record: Sendable {
         let ends = Atomic(0)

@@ -14,7 +14,7 @@ import Testing
 @testable import SocketForward
 
 @Suite(
-    "Sockets of the host for a guest", .serialized, .timeLimit(.minutes(2)),
+    "Sockets of the host for a guest", .serialized, .timeLimit(.minutes(5)),
     .enabled(if: geteuid() == 0, "only root can connect as another user"))
 struct HostSocketTests {
     /// A directory with a socket of the host in it.

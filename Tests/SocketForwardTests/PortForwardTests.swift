@@ -13,7 +13,7 @@ import Testing
 @testable import SocketForward
 
 @Suite(
-    "Ports of the guest for a pod's manager", .serialized, .timeLimit(.minutes(2)),
+    "Ports of the guest for a pod's manager", .serialized, .timeLimit(.minutes(5)),
     .enabled(if: geteuid() == 0, "needs root: it makes network namespaces"))
 struct PortForwardTests {
     /// A network namespace with forwarded ports, and the agent's ends of its streams.

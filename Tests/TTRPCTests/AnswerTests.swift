@@ -27,7 +27,7 @@ private struct Agent: AgentService {
     }
 }
 
-@Suite("Answers that are written", .timeLimit(.minutes(1)))
+@Suite("Answers that are written", .timeLimit(.minutes(5)))
 struct AnswerTests {
     private let loop = MultiThreadedEventLoopGroup.singleton.next()
 

@@ -27,12 +27,12 @@ private struct Agent: AgentService {
         }
         if request.containerID == "unknown" { throw RPCError(.notFound, "container unknown does not exist") }
         var response = Grpc_WaitProcessResponse()
-        response.status = Int32(request.execID) ?? -1
+        response.status = (request.containerID == "client" ? context.client : Int32(request.execID)) ?? -1
         return response
     }
 }
 
-@Suite("ttrpc calls", .timeLimit(.minutes(1)))
+@Suite("ttrpc calls", .timeLimit(.minutes(5)))
 struct CallTests {
     private let loop = MultiThreadedEventLoopGroup.singleton.next()
 
@@ -120,6 +120,14 @@ struct CallTests {
         request.containerID = container
         request.execID = exec
         return request
+    }
+
+    @Test("a call has the pid of its client")
+    func client() async throws {
+        let client = try await connect()
+        let reply = try await AgentServiceClient(client: client).waitProcess(request("client", ""), timeout: .longWait)
+        #expect(reply.status == getpid())
+        await client.close()
     }
 
     @Test("a call gets its reply")

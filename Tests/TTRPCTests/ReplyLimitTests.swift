@@ -9,7 +9,7 @@ import Testing
 
 @testable import TTRPC
 
-@Suite("agents that answer as agents do, and too much", .serialized, .timeLimit(.minutes(2)))
+@Suite("agents that answer as agents do, and too much", .serialized, .timeLimit(.minutes(5)))
 struct ReplyLimitTests {
     private let loop = MultiThreadedEventLoopGroup(numberOfThreads: 1).next()
 

@@ -39,7 +39,7 @@ package final class FakeShare: SharedFileSystem, ShareMounts {
 
     package func export(_ mounts: String, at exported: String) throws {}
 
-    package func copy(_ share: GuestSpec.HostPathShare, seenBy process: Int32?) throws(SystemError) -> SourceCopy {
+    package func copy(_ share: GuestSpec.HostPathShare, in view: ManagerView?) throws(SystemError) -> SourceCopy {
         let tree = try FileDescriptor.open(share.source, 0)
         let identity = try SourceCopy.Identity(share, tree)
         return SourceCopy(tree, identity)

@@ -6,7 +6,7 @@ import Testing
 
 @testable import VhostUser
 
-@Suite("The vsock device", .serialized, .timeLimit(.minutes(1)))
+@Suite("The vsock device", .serialized, .timeLimit(.minutes(5)))
 struct VsockDeviceTests {
     @Test("a dial reaches a listening guest and bytes go both ways")
     func dialAndEcho() async throws {

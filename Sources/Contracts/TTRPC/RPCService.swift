@@ -7,14 +7,17 @@ package struct CallContext: Sendable {
     package let metadata: [String: [String]]
     /// How long the caller waits; nil means without limit.
     package let timeout: Duration?
+    /// Pid of the process that has connected (SO_PEERCRED, unix(7)); nil where the socket or this pid namespace has
+    /// none.
+    package let client: Int32?
     private let answer: AnswerObservers
 
-    package init(metadata: [String: [String]] = [:], timeout: Duration? = nil) {
-        self.init(metadata: metadata, timeout: timeout, answer: AnswerObservers())
+    package init(metadata: [String: [String]] = [:], timeout: Duration? = nil, client: Int32? = nil) {
+        self.init(metadata: metadata, timeout: timeout, client: client, answer: AnswerObservers())
     }
 
-    init(metadata: [String: [String]], timeout: Duration?, answer: AnswerObservers) {
-        (self.metadata, self.timeout, self.answer) = (metadata, timeout, answer)
+    init(metadata: [String: [String]], timeout: Duration?, client: Int32?, answer: AnswerObservers) {
+        (self.metadata, self.timeout, self.client, self.answer) = (metadata, timeout, client, answer)
     }
 
     /// Runs `body` once the server has written this call's answer to the socket, or can't write it any more.

@@ -1,4 +1,5 @@
 import EventLoop
+import Glibc
 import NIOCore
 
 /// All connections of a server. It belongs to the server's event loop.
@@ -26,6 +27,13 @@ final class ServerConnections {
     func remove(_ connection: ServerConnection) { all[ObjectIdentifier(connection)] = nil }
 }
 
+/// `struct ucred`, the value of SO_PEERCRED (unix(7)).
+private struct PeerCredentials {
+    let pid: Int32
+    let user: UInt32
+    let group: UInt32
+}
+
 /// One connection of a server.
 final class ServerConnection: ChannelInboundHandler {
     typealias InboundIn = Inbound
@@ -39,6 +47,8 @@ final class ServerConnection: ChannelInboundHandler {
     /// When the last call ended, or the connection began.
     private(set) var used = NIODeadline.now()
     private(set) var hasCalled = false
+    /// Pid of the process that has connected.
+    private var client: Int32?
 
     /// Bytes of a response around its payload.
     private static let envelope = 64
@@ -49,7 +59,19 @@ final class ServerConnection: ChannelInboundHandler {
         self.executor = executor
     }
 
-    func channelActive(context: ChannelHandlerContext) { connections.add(self, context.channel) }
+    func channelActive(context: ChannelHandlerContext) {
+        connections.add(self, context.channel)
+        noteClient(context.channel)
+    }
+
+    private func noteClient(_ channel: any Channel) {
+        guard let options = channel as? any SocketOptionProvider else { return }
+        // The structure has the layout of the option's, and nothing but numbers.
+        let client: EventLoopFuture<PeerCredentials> = options.unsafeGetSocketOption(
+            level: .socket, name: .init(rawValue: SO_PEERCRED))
+        client.assumeIsolated().whenSuccess { if $0.pid > 0 { self.client = $0.pid } }
+    }
+
     func channelInactive(context: ChannelHandlerContext) { connections.remove(self) }
 
     /// Stops reading from a client that doesn't take its answers.
@@ -85,7 +107,7 @@ final class ServerConnection: ChannelInboundHandler {
         for pair in request.metadata { metadata[pair.key, default: []].append(pair.value) }
         let timeout = request.timeoutNano > 0 ? Duration.nanoseconds(request.timeoutNano) : nil
         let observers = AnswerObservers()
-        let context = CallContext(metadata: metadata, timeout: timeout, answer: observers)
+        let context = CallContext(metadata: metadata, timeout: timeout, client: client, answer: observers)
         let reply = channel.eventLoop.makePromise(of: [UInt8].self)
         calls += 1
         hasCalled = true

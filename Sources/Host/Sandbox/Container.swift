@@ -17,6 +17,8 @@ final class Container {
     var hooks: HostHooks?
     /// Pid of the attach process (kata-runtime); nil under containerd.
     var attachProcess: Int32?
+    /// The mounts among which its manager's paths are looked up; nil: this process's.
+    var view: ManagerView?
     /// Under containerd: the container's process on the host.
     var placeholder: Placeholder?
     /// Pid of the attach process or the placeholder, also after its end; nil where there is none.

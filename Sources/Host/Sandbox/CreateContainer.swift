@@ -20,6 +20,9 @@ package struct ContainerRequest: Sendable {
     package let spec: Spec
     /// Pid of the attach process; nil under containerd: the sandbox makes a placeholder.
     package var attachProcess: Int32?
+    /// Pid of the process that asks for the container, in whose mount namespace paths are looked up; nil: in this
+    /// process's.
+    package var manager: Int32?
     /// Resource limits of the caller, where the specification names none; nil: the guest's.
     package var limits: ResourceLimits?
     /// For each type of namespace to join, the container of this sandbox that has it.
@@ -30,10 +33,12 @@ package struct ContainerRequest: Sendable {
 
     package init(
         _ id: String, bundle: String, rootfs: RootSource, spec: Spec, attachProcess: Int32? = nil,
-        limits: ResourceLimits? = nil, joins: [String: String] = [:], made: [Ledger.RecordID] = []
+        manager: Int32? = nil, limits: ResourceLimits? = nil, joins: [String: String] = [:],
+        made: [Ledger.RecordID] = []
     ) {
         (self.id, self.bundle, self.rootfs, self.spec) = (id, bundle, rootfs, spec)
-        (self.attachProcess, self.limits, self.joins, self.made) = (attachProcess, limits, joins, made)
+        (self.attachProcess, self.manager, self.limits) = (attachProcess, manager ?? attachProcess, limits)
+        (self.joins, self.made) = (joins, made)
     }
 }
 
@@ -59,14 +64,15 @@ extension Sandbox {
     /// Plans a container whose name is reserved. Nothing is started: what can be refused is refused here, before a
     /// machine boots for it. What the request has made on the host is the container's from now on.
     /// - Throws: `SandboxError` (`notFound`) for a container that was ended meanwhile, `SpecError` for a request that
-    ///   can't be met.
+    ///   can't be met. `SystemError` when the manager's mounts can't be read.
     package func prepare(_ request: ContainerRequest) throws {
         guard let record = containers[request.id], record.initial.ended == nil else {
             for made in request.made.reversed() { ledger.undo(made) }
             throw SandboxError(.notFound, "container \(request.id) was ended before it was created")
         }
         describe(record, request)
-        let guest = try guestSpec(request)
+        if let manager = request.manager { record.view = try ManagerView(of: manager, except: ownMounts) }
+        let guest = try guestSpec(request, record.view)
         report(guest, request)
         for used in guest.memories { memory.use(used, for: &record.memories) }
         record.prepared = (request, guest)
@@ -123,6 +129,11 @@ extension Sandbox {
         }
     }
 
+    /// Directories in which this process mounts for the sandbox.
+    private var ownMounts: Set<String> {
+        Set(containers.values.map { $0.bundle + "/rootfs" } + [paths.shareParent, paths.machine])
+    }
+
     /// Notes settings of the specification in the container's record.
     private func describe(_ record: Container, _ request: ContainerRequest) {
         let spec = request.spec
@@ -135,12 +146,12 @@ extension Sandbox {
         if let process = spec.process { record.identities.give("", process) }
     }
 
-    private func guestSpec(_ request: ContainerRequest) throws -> GuestSpec {
+    private func guestSpec(_ request: ContainerRequest, _ view: ManagerView?) throws -> GuestSpec {
         var rootDisk: DiskImage?
         if case .disk(let image) = request.rootfs { rootDisk = image }
         return try plan.guestSpec(
             request.spec, container: request.id, bundle: request.bundle, rootDisk: rootDisk, limits: request.limits,
-            joins: request.joins, known: KnownMemory(inGuest: memory.known, shared: sharedPaths.devices))
+            joins: request.joins, known: KnownMemory(inGuest: memory.known, shared: sharedPaths.devices), view: view)
     }
 
     /// Logs what the guest does not get.
@@ -169,9 +180,11 @@ extension Sandbox {
 
     private func share(_ guest: GuestSpec, _ request: ContainerRequest, for record: Container) throws -> GuestSpec {
         if case .directory(let path) = request.rootfs {
-            try sharedPaths.shareRoot(path, of: request.id, seenBy: record.attachProcess, for: &record.shares)
+            // What the shim has mounted itself is not among the manager's mounts.
+            let view = request.made.isEmpty ? record.view : nil
+            try sharedPaths.shareRoot(path, of: request.id, in: view, for: &record.shares)
         }
-        return try sharedPaths.share(guest, seenBy: record.attachProcess, for: &record.shares)
+        return try sharedPaths.share(guest, in: record.view, for: &record.shares)
     }
 
     private func agentRequest(_ request: ContainerRequest, _ guest: GuestSpec, _ ports: ReservedStreams) throws

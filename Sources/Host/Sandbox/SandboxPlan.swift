@@ -77,14 +77,18 @@ package struct SandboxPlan: Sendable {
     }
 
     /// The part of a bundle's specification that goes to this sandbox's guest.
+    /// - Parameter view: the mounts among which the specification's paths are looked up; nil: this process's.
     /// - Throws: `SpecError` with the field that the guest can't meet.
     package func guestSpec(
         _ spec: Spec, container: String, bundle: String, rootDisk: DiskImage?, limits: ResourceLimits?,
-        joins: [String: String], known: KnownMemory
+        joins: [String: String], known: KnownMemory, view: ManagerView? = nil
     ) throws(SpecError) -> GuestSpec {
-        try GuestSpec(
+        let ownTable = MountTable.once()
+        return try GuestSpec(
             spec, container: container, paths: paths, rootDisk: rootDisk, limits: limits, joins: joins,
-            guestSELinux: guestSELinux, guestSeccomp: guestSeccomp, known: known, source: bundle + "/config.json")
+            guestSELinux: guestSELinux, guestSeccomp: guestSeccomp, known: known, source: bundle + "/config.json",
+            kind: { path in if let view { view.kind(of: path) } else { Files.kind(of: path) } },
+            mountTable: { view?.mountTable ?? ownTable() })
     }
 
     /// - Parameter demand: the size that the first container or its pod asks for before the boot.

@@ -8,9 +8,9 @@ package protocol ShareMounts: Sendable {
     /// - Throws: `SystemError` of the mount.
     func export(_ mounts: String, at exported: String) throws
     /// Copies the mounts of a share's source.
-    /// - Parameter process: the process in whose mount namespace the path is looked up; nil: this process.
+    /// - Parameter view: the mounts among which the path is looked up; nil: this process's.
     /// - Throws: `SystemError` when the path or the namespace can't be opened, or the mounts can't be copied.
-    func copy(_ share: GuestSpec.HostPathShare, seenBy process: Int32?) throws(SystemError) -> SourceCopy
+    func copy(_ share: GuestSpec.HostPathShare, in view: ManagerView?) throws(SystemError) -> SourceCopy
     /// Mounts a copy.
     /// - Throws: `SystemError` of the mount.
     func attach(_ copy: borrowing SourceCopy, at target: String) throws
@@ -40,31 +40,35 @@ package struct SourceCopy: ~Copyable {
     }
 
     package let tree: FileDescriptor
-    /// The identity of `tree`; nil for a source that only the container's manager sees.
-    package let identity: Identity?
+    package let identity: Identity
+    /// Whether the source's path leads this process to it too.
+    package let isSeenHere: Bool
 
-    package init(_ tree: consuming FileDescriptor, _ identity: Identity?) {
+    package init(_ tree: consuming FileDescriptor, _ identity: Identity, isSeenHere: Bool = true) {
         self.tree = tree
         self.identity = identity
+        self.isSeenHere = isSeenHere
     }
 
     /// - Parameter copy: copies the source's mounts, in a process's mount namespace.
     init(
-        _ share: GuestSpec.HostPathShare, seenBy process: Int32?,
+        _ share: GuestSpec.HostPathShare, in view: ManagerView?,
         copy: (Int32?) throws(SystemError) -> FileDescriptor
     ) throws(SystemError) {
-        let first = try copy(process)
+        let first = try copy(view?.process)
         let seen = try Identity(share, first)
-        guard process != nil else {
+        guard let view else {
             self.init(first, seen)
             return
         }
         // When this process sees the same source, takes its own copy, so that later mounts of hooks below it
         // propagate. A path may change at any time: the two copies are compared, not the paths.
-        if let own = try? copy(nil), try Identity(share, own) == seen {
+        if !share.recursive || !view.differs(below: share.source), let own = try? copy(nil),
+            try Identity(share, own) == seen
+        {
             self.init(own, seen)
         } else {
-            self.init(first, nil)
+            self.init(first, seen, isSeenHere: false)
         }
     }
 }
@@ -80,8 +84,8 @@ package struct KernelMounts: ShareMounts {
         try Mounts.mount("none", at: exported, flags: UInt(MS_SLAVE))
     }
 
-    package func copy(_ share: GuestSpec.HostPathShare, seenBy process: Int32?) throws(SystemError) -> SourceCopy {
-        try SourceCopy(share, seenBy: process) { (process) throws(SystemError) in
+    package func copy(_ share: GuestSpec.HostPathShare, in view: ManagerView?) throws(SystemError) -> SourceCopy {
+        try SourceCopy(share, in: view) { (process) throws(SystemError) in
             let copy = try Mounts.copy(
                 share.source, readOnly: share.readOnly && !share.writableBelow, recursive: share.recursive,
                 seenBy: process)

@@ -64,43 +64,43 @@ package struct SharedPaths: Sendable {
     package func share(_ directory: String, as name: String) throws {
         let share = GuestSpec.HostPathShare(
             source: directory, mounted: paths.mounts + "/" + name, readOnly: true, recursive: false)
-        _ = try attach(mounts.copy(share, seenBy: nil), at: share.mounted)
+        _ = try attach(mounts.copy(share, in: nil), at: share.mounted)
     }
 
     /// Shares a container's root file system.
     /// - Throws: `SystemError` when the path can't be opened, the ledger written or the mount made. What was made
     ///   before is in `use` then.
-    package mutating func shareRoot(_ path: String, of container: String, seenBy process: Int32?, for use: inout Use)
+    package mutating func shareRoot(_ path: String, of container: String, in view: ManagerView?, for use: inout Use)
         throws
     {
         use.own.append(try ledger.add(.directory(path: paths.mounts + "/" + container)))
         let share = GuestSpec.HostPathShare(
             source: path, mounted: paths.sharedRootfs(of: container), readOnly: false, recursive: true)
-        use.own.append(try attach(mounts.copy(share, seenBy: process), at: share.mounted))
+        use.own.append(try attach(mounts.copy(share, in: view), at: share.mounted))
     }
 
     /// Shares the host paths in a container's specification.
     /// - Returns: the specification with the real mount points of the shares.
     /// - Throws: `SystemError` when a path can't be opened, the ledger written or a mount made. `ShareError` for an
     ///   overlay that the kernel refuses. What was made before is in `use` then.
-    package mutating func share(_ guest: GuestSpec, seenBy process: Int32?, for use: inout Use) throws -> GuestSpec {
+    package mutating func share(_ guest: GuestSpec, in view: ManagerView?, for use: inout Use) throws -> GuestSpec {
         var places: [String: String] = [:]
         for share in guest.shares {
             if let layers = share.layers {
                 try mountLayers(layers, at: share.mounted, for: &use)
             } else {
-                places[share.mounted] = try self.share(share, seenBy: process, for: &use)
+                places[share.mounted] = try self.share(share, in: view, for: &use)
             }
         }
         return guest.moved(places, paths: paths)
     }
 
-    private mutating func share(_ share: GuestSpec.HostPathShare, seenBy process: Int32?, for use: inout Use) throws
+    private mutating func share(_ share: GuestSpec.HostPathShare, in view: ManagerView?, for use: inout Use) throws
         -> String
     {
-        let copy = try mounts.copy(share, seenBy: process)
-        let identity = copy.identity
-        if let identity, let known = entries[identity], !share.recursive || !Mounts.hasMounts(below: share.source) {
+        let copy = try mounts.copy(share, in: view)
+        let (identity, isSeenHere) = (copy.identity, copy.isSeenHere)
+        if let known = entries[identity], !share.recursive || !Self.hasMounts(below: share.source, view) {
             entries[identity]?.users += 1
             use.common.append(identity)
             return known.mounted
@@ -108,15 +108,19 @@ package struct SharedPaths: Sendable {
         // A container's name may be reused while others still use a share of the first container with that name.
         var target = share.mounted
         while entries.values.contains(where: { $0.mounted == target }) { target += "+" }
-        let copied = identity == nil ? nil : try copyVolume(share, at: target)
+        let copied = isSeenHere ? try copyVolume(share, at: target) : nil
         let record = try copied ?? attach(copy, at: target)
-        if let identity, entries[identity] == nil {
+        if entries[identity] == nil {
             entries[identity] = Entry(mounted: target, record: record, isCopy: copied != nil, users: 1)
             use.common.append(identity)
         } else {
             use.own.append(record)
         }
         return target
+    }
+
+    private static func hasMounts(below path: String, _ view: ManagerView?) -> Bool {
+        view?.hasMounts(below: path) ?? Mounts.hasMounts(below: path)
     }
 
     /// Copies a volume that is updated in one step.

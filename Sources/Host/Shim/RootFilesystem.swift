@@ -21,24 +21,28 @@ enum RootFilesystem {
         }
     }
 
-    /// - Parameter plugsDisks: whether disks are attached to the machine instead of mounted here.
+    /// - Parameters:
+    ///   - manager: pid of the process in whose mount namespace a directory of the specification is.
+    ///   - plugsDisks: whether disks are attached to the machine instead of mounted here.
     /// - Returns: what it is, and what of it is in the ledger.
     static func prepare(
-        _ mounts: [Containerd_Types_Mount], bundle: String, spec: Spec, ledger: Ledger, plugsDisks: Bool
+        _ mounts: [Containerd_Types_Mount], bundle: String, spec: Spec, seenBy manager: Int32? = nil, ledger: Ledger,
+        plugsDisks: Bool
     ) throws -> (source: RootSource, made: [Ledger.RecordID]) {
         // The guest can't map the owners of a disk's files.
         if plugsDisks, !mounts.contains(where: \.mapsOwners), let disk = disk(mounts) { return (.disk(disk), []) }
-        let (path, made) = try mount(mounts, bundle: bundle, spec: spec, ledger: ledger)
+        let (path, made) = try mount(mounts, bundle: bundle, spec: spec, seenBy: manager, ledger: ledger)
         return (.directory(path), made)
     }
 
-    private static func mount(_ mounts: [Containerd_Types_Mount], bundle: String, spec: Spec, ledger: Ledger) throws
-        -> (path: String, made: [Ledger.RecordID])
-    {
+    private static func mount(
+        _ mounts: [Containerd_Types_Mount], bundle: String, spec: Spec, seenBy manager: Int32?, ledger: Ledger
+    ) throws -> (path: String, made: [Ledger.RecordID]) {
         guard !mounts.isEmpty else {
             let path = spec.root?.path ?? "rootfs"
             let rootfs = path.hasPrefix("/") ? path : bundle + "/" + path
-            guard Files.isDirectory(rootfs) else {
+            let seen = manager.map { "/proc/\($0)/root" + rootfs }
+            guard Files.isDirectory(rootfs) || seen.map(Files.isDirectory) == true else {
                 throw SandboxError(.invalid, "\(bundle)/config.json: root.path: \(rootfs) is not a directory")
             }
             return (rootfs, [])

@@ -51,6 +51,27 @@ package enum MountTable {
     package static func parse(_ text: String) -> [MountEntry] {
         text.split(separator: "\n").compactMap { MountEntry($0) }
     }
+
+    /// The mount points at which one of two namespaces has a mount that the other lacks.
+    package static func difference(_ one: [MountEntry], _ other: [MountEntry]) -> Set<String> {
+        let difference = Set(one.map(Place.init)).symmetricDifference(other.map(Place.init))
+        return Set(difference.map(\.mountPoint))
+    }
+
+    /// The mount point of the first mount of `one` that `other` lacks; nil when there is none.
+    package static func firstMissing(of one: [MountEntry], in other: [MountEntry]) -> String? {
+        let seen = Set(other.map(Place.init))
+        return one.first { !seen.contains(Place($0)) }?.mountPoint
+    }
+
+    /// What a mount has in all namespaces; its numbers differ in each.
+    private struct Place: Hashable {
+        let device: String
+        let root: String
+        let mountPoint: String
+
+        init(_ entry: MountEntry) { (device, root, mountPoint) = (entry.device, entry.root, entry.mountPoint) }
+    }
 }
 
 /// Replaces `\\040` and the like, which the kernel writes for blank, tab, newline and backslash (proc_pid_mounts(5)).

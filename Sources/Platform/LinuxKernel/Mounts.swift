@@ -122,7 +122,8 @@ package enum Mounts {
             "make read-only", source, clx_mount_setattr("/proc/self/fd/\(copy.raw)", MountAttribute.readOnly, 0, 0))
     }
 
-    static func hasMounts(below path: String, table: [MountEntry]) -> Bool {
+    /// Whether a table has something mounted below `path`.
+    package static func hasMounts(below path: String, table: [MountEntry]) -> Bool {
         let start = path == "/" ? path : path + "/"
         return table.contains { $0.mountPoint != path && $0.mountPoint.hasPrefix(start) }
     }

@@ -113,6 +113,26 @@ extension PodTests {
         #expect(outcome.output == "60\n60\n0 Completed\n0 0\n", "\(outcome.error)")
     }
 
+    @Test("what a host whose root is not shared mounts after a pod's start is seen in new containers, also once it's gone")
+    func laterMounts() throws {
+        let outcome = try PodTests.with(
+            """
+            \(Self.volumes)
+            findmnt -no PROPAGATION /; mkdir -p volume tree/below; echo hidden > volume/file; pod=$(runp one)
+            mount -t tmpfs none volume; mount -t tmpfs none tree/below; echo seen > volume/file; echo tree > tree/below/file
+            a=$(run $pod a "$(json /v $PWD/volume /tree $PWD/tree)" -- sleep 1000)
+            b=$(run $pod b "$(json /v $PWD/volume)" -- sleep 1000)
+            x $a cat /v/file /tree/below/file; x $a sh -c 'echo written > /v/new'; cat volume/new
+            # One file for both containers: a lock of the one holds for the other.
+            x $a sh -c 'flock /v/new sleep 30 & sleep 1'; x $b sh -c 'flock -n /v/new true || echo locked'
+            cri rm $a; cri rm $b; umount -l volume tree/below
+            c=$(run $pod c "$(json /v $PWD/volume /tree $PWD/tree)" -- sleep 1000); x $c cat /v/file; x $c ls /tree/below
+            cri rmp $pod; left
+            """)
+        #expect(
+            outcome.output == "private\nseen\ntree\nwritten\nlocked\nhidden\n", "\(outcome.error)")
+    }
+
     @Test("files and directories of the host, the termination log and a directory as an image volume are as with runc")
     func hostPaths() throws {
         let outcome = try PodTests.with(

@@ -87,15 +87,3 @@ extension Configuration {
         settings(but: [Keys.enableTemplate, Keys.templatePath, Keys.cacheNumber, Keys.cacheEndpoint])
     }
 }
-
-/// Compares the mounts of two namespaces.
-enum MountView {
-    /// The mount point of the first mount that `ours` lacks; nil when there is none.
-    static func firstMissing(of theirs: [MountEntry], in ours: [MountEntry]) -> String? {
-        let seen = Set(ours.map(identity))
-        return theirs.first { !seen.contains(identity($0)) }?.mountPoint
-    }
-
-    /// Leaves out the numbers of the mount, which differ in each namespace.
-    private static func identity(_ mount: MountEntry) -> [String] { [mount.device, mount.root, mount.mountPoint] }
-}

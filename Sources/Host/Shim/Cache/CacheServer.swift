@@ -223,7 +223,7 @@ package final class CacheServer {
         guard let theirs = try? MountTable.read(of: "\(taker.process)"),
             let ours = try? MountTable.read(of: "\(machine.process.pid)")
         else { return nil }
-        return MountView.firstMissing(of: theirs, in: ours)
+        return MountTable.firstMissing(of: theirs, in: ours)
     }
 
     /// The fingerprint that a new machine would have.

@@ -17,7 +17,7 @@ extension ContainerdTasks {
     {
         try await mappingErrorsToRPC {
             let pid: UInt32
-            do { pid = try await createContainer(request, caller: Caller(context.metadata)) } catch {
+            do { pid = try await createContainer(request, caller: Caller(context)) } catch {
                 context.whenAnswered { [self] isWritten in if !isWritten { endIfUnused() } }
                 throw error
             }
@@ -38,12 +38,16 @@ extension ContainerdTasks {
         let joins: [String: String]
         /// Resource limits of kata-runtime's caller.
         let limits: ResourceLimits?
+        /// Pid of the process in whose mount namespace the paths are.
+        let manager: Int32?
 
-        init(_ metadata: [String: [String]]) {
+        init(_ context: CallContext) {
+            let metadata = context.metadata
             process = metadata[ContainerdTasks.processKey]?.first.flatMap(Int32.init)
             let pairs = (metadata[ContainerdTasks.joinsKey] ?? []).map {
                 $0.split(separator: "=", maxSplits: 1).map(String.init)
             }
+            manager = process ?? context.client
             limits = metadata[ContainerdTasks.limitsKey]?.first.flatMap(ResourceLimits.init)
             joins = Dictionary(pairs.filter { $0.count == 2 }.map { ($0[0], $0[1]) }) { first, _ in first }
         }
@@ -68,11 +72,11 @@ extension ContainerdTasks {
         do {
             if let process = caller.process { try watch(attachProcess: process, of: request.id, in: sandbox) }
             let rootfs = try RootFilesystem.prepare(
-                request.rootfs, bundle: request.bundle, spec: spec, ledger: sandbox.ledger,
+                request.rootfs, bundle: request.bundle, spec: spec, seenBy: caller.manager, ledger: sandbox.ledger,
                 plugsDisks: sandbox.plan.plugsRootDisks)
             let container = ContainerRequest(
                 request.id, bundle: request.bundle, rootfs: rootfs.source, spec: spec, attachProcess: caller.process,
-                limits: caller.limits ?? limits,
+                manager: caller.manager, limits: caller.limits ?? limits,
                 joins: caller.process == nil
                     ? SandboxMembership.joins(of: spec, containers: await sandbox.known) : caller.joins,
                 made: rootfs.made)

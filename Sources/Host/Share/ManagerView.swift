@@ -1,0 +1,48 @@
+import Glibc
+import LinuxKernel
+
+/// The mount namespace of a container's manager, where it differs from this process's.
+///
+/// A manager may mount where nothing propagates to this process. Podman mounts for one container; CRI-O keeps the mounts
+/// of its storage to itself; a host whose `/` is not shared shows no later mount. Such a path leads to another directory
+/// here, often to an empty one on the host's disk.
+package struct ManagerView: Sendable {
+    /// A process of the namespace.
+    package let process: Int32
+    /// The mounts that the manager sees.
+    package let mountTable: [MountEntry]
+    /// Mount points at which the two namespaces differ.
+    private let differing: Set<String>
+
+    /// - Parameters:
+    ///   - process: the manager's, or one that it has started in its namespace.
+    ///   - own: directories in which this process mounts for the sandbox.
+    /// - Returns: nil where this process sees the same mounts.
+    /// - Throws: `SystemError` when the process has ended, or its mounts can't be read.
+    package init?(of process: Int32, except own: Set<String>) throws(SystemError) {
+        guard try FoundFile("/proc/\(process)/ns/mnt").facts.st_ino != Mounts.namespace else { return nil }
+        let table = try MountTable.read(of: "\(process)")
+        self.init(process, table, ours: try MountTable.read(), except: own)
+    }
+
+    init?(_ process: Int32, _ table: [MountEntry], ours: [MountEntry], except own: Set<String>) {
+        differing = MountTable.difference(table, ours).filter { point in
+            !own.contains { point == $0 || point.hasPrefix($0 + "/") }
+        }
+        if differing.isEmpty { return nil }
+        (self.process, mountTable) = (process, table)
+    }
+
+    /// Whether the namespaces differ below a path.
+    func differs(below path: String) -> Bool {
+        let start = path == "/" ? path : path + "/"
+        return differing.contains { $0.hasPrefix(start) }
+    }
+
+    /// Whether the manager sees something mounted below a path.
+    func hasMounts(below path: String) -> Bool { Mounts.hasMounts(below: path, table: mountTable) }
+
+    /// The mounts that the manager sees.
+    /// The kind of a file that the manager sees.
+    package func kind(of path: String) -> Files.Kind? { Files.kind(of: "/proc/\(process)/root" + path) }
+}
