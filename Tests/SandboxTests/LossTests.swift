@@ -93,15 +93,14 @@ struct LossTests {
         var spec = Spec.example
         spec.process?.terminal = false
         spec.mounts = [Mount(destination: "/data", type: "bind", source: data, options: ["rbind"])]
-        let request = ContainerRequest("c1", bundle: bundle, rootfs: .directory(bundle + "/rootfs"), spec: spec)
-        try await fakes.sandbox.reserve("c1", bundle: bundle, streams: StreamPaths(stdout: output.path))
+        let key = try await fakes.sandbox.reserve("c1", bundle: bundle, streams: StreamPaths(stdout: output.path))
+        let request = ContainerRequest(key, bundle: bundle, rootfs: .directory(bundle + "/rootfs"), spec: spec)
         guest.ignore("CreateContainer")
         let creation = try await fakes.begin("CreateContainer", of: guest) { sandbox in
             do {
-                try await sandbox.prepare(request)
-                try await sandbox.create("c1")
+                try await sandbox.create(request)
             } catch {
-                await sandbox.release("c1")
+                await sandbox.release(key)
                 throw error
             }
         }
@@ -258,10 +257,11 @@ struct LossTests {
             let reader = SharedDescriptor(try FileDescriptor.open(fifo, O_RDONLY | O_NONBLOCK))
             for id in ["s1", "c1", "c2", "c3"] {
                 if id == "c2", slow {
-                    try await fakes.sandbox.reserve(id, bundle: fakes.bundle(id), streams: StreamPaths(stdout: fifo))
+                    let key = try await fakes.sandbox.reserve(
+                        id, bundle: fakes.bundle(id), streams: StreamPaths(stdout: fifo))
                     try await fakes.sandbox.create(
                         ContainerRequest(
-                            id, bundle: fakes.bundle(id), rootfs: .directory(fakes.bundle(id) + "/rootfs"),
+                            key, bundle: fakes.bundle(id), rootfs: .directory(fakes.bundle(id) + "/rootfs"),
                             spec: Spec.example))
                 } else {
                     try await fakes.create(id)
