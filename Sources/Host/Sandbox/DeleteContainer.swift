@@ -53,15 +53,7 @@ extension Sandbox {
         let removal = OneShot<Void>()
         record.removal = removal
         defer { removal.complete(()) }
-        let request = Grpc_RemoveContainerRequest.with {
-            $0.containerID = record.id
-            $0.timeout = Self.guestRemovalSeconds
-        }
-        if let agent = try? agent() {
-            _ = try? await ask(agent, within: Deadline.removal.limit) {
-                try await $0.removeContainer(request, timeout: $1)
-            }
-        }
+        try? await removeFromGuest(record.id)
         withdrawSockets(of: record)
         sharedPaths.release(&record.shares)
         memory.release(&record.memories)
@@ -81,6 +73,19 @@ extension Sandbox {
             try? await resizeMachine()
         }
         await record.hooks?.afterDeletion(log)
+    }
+
+    /// Kills a container's processes in the guest, and removes it there.
+    /// - Throws: `SandboxError` (`wrongState`) for a sandbox that is not ready. `RPCError` with the agent's refusal,
+    ///   `deadlineExceeded` without its answer, or `unavailable` without a machine.
+    func removeFromGuest(_ container: String) async throws {
+        let request = Grpc_RemoveContainerRequest.with {
+            $0.containerID = container
+            $0.timeout = Self.guestRemovalSeconds
+        }
+        _ = try await ask(try agent(), within: Deadline.removal.limit) {
+            try await $0.removeContainer(request, timeout: $1)
+        }
     }
 
     /// The time that the agent waits for the container's processes.
