@@ -47,7 +47,7 @@ struct ConcurrentCallsTests {
         #expect(try await wait.value == 137)
         #expect(try await phase(fakes) == .stopped)
         guest.deliver("CreateContainer")
-        try await creation.value
+        _ = try await creation.value
         let start = await #expect(throws: SandboxError.self) { try await fakes.sandbox.start(container: "c1") }
         #expect(start?.description.contains("is stopped, not created") == true)
         #expect(try await fakes.sandbox.delete(container: "c1").status == 137)
@@ -123,7 +123,7 @@ struct ConcurrentCallsTests {
         try await fakes.sandbox.signal(SIGKILL, container: "c1")
         #expect(guest.phase("c1") == .ended(137))
         guest.deliver("StartContainer")
-        try await start.value
+        _ = try await start.value
         #expect(try await wait.value == 137)
         #expect(try await phase(fakes) == .stopped)
         #expect(try await fakes.sandbox.delete(container: "c1").status == 137)
@@ -156,7 +156,7 @@ struct ConcurrentCallsTests {
         try await fakes.sandbox.signal(SIGTERM, container: "c1")
         #expect(guest.signals == [UInt32(SIGTERM)])
         guest.deliver("StartContainer")
-        try await start.value
+        _ = try await start.value
         #expect(try await phase(fakes) == .running)
         guest.end("c1", status: 4)
         #expect(try await wait.value == 4)
@@ -175,7 +175,7 @@ struct ConcurrentCallsTests {
         let deletion = await #expect(throws: SandboxError.self) { try await fakes.sandbox.delete(container: "c1") }
         #expect(deletion?.description.contains("is starting; stop it first") == true)
         guest.deliver("StartContainer")
-        try await start.value
+        _ = try await start.value
         #expect(guest.signals == [] && guest.phase("c1") == .running)
         #expect(try await phase(fakes) == .running)
         await fakes.expectCleanStop()
@@ -219,7 +219,7 @@ struct ConcurrentCallsTests {
         let creation = try await fakes.begin("CreateContainer", of: guest) { _ in try await fakes.create("c1") }
         var waits = [await fakes.wait("c1")]
         guest.deliver("CreateContainer")
-        try await creation.value
+        _ = try await creation.value
         waits.append(await fakes.wait("c1"))
         try await fakes.sandbox.start(container: "c1")
         waits.append(await fakes.wait("c1"))
@@ -326,7 +326,7 @@ struct ConcurrentCallsTests {
         guest.end("c1", status: 5)
         _ = try await fakes.sandbox.wait(container: "c1")
         guest.deliver("ExecProcess")
-        try await exec.value
+        _ = try await exec.value
         #expect(try await phase(fakes, "c1", "e1") == .running)
         let running = await #expect(throws: SandboxError.self) {
             try await fakes.sandbox.delete(container: "c1", exec: "e1")

@@ -83,12 +83,12 @@ struct ContainerLifeTests {
         let (fakes, guest) = try await FakeSandbox.ready()
         let sandbox = fakes.sandbox
         let process = try #require(Spec.example.process)
-        try await sandbox.reserve("c1", bundle: "/b", streams: StreamPaths())
+        let key = try await sandbox.reserve("c1", bundle: "/b", streams: StreamPaths())
         // The guest doesn't have it yet.
         await #expect(throws: SandboxError.self) {
             try await sandbox.addExec(container: "c1", exec: "e", process: process, streams: StreamPaths())
         }
-        await sandbox.release("c1")
+        await sandbox.release(key)
         try await fakes.create("c1")
         try await sandbox.addExec(container: "c1", exec: "e", process: process, streams: StreamPaths())
         try await sandbox.start(container: "c1", exec: "e")
@@ -111,12 +111,12 @@ struct ContainerLifeTests {
         for id in ["c1", "c2"] {
             let fifo = fakes.scratch.path + "/" + id
             #expect(mkfifo(fifo, 0o600) == 0)
-            try await sandbox.reserve(id, bundle: "/b", streams: StreamPaths(stdout: fifo))
+            let key = try await sandbox.reserve(id, bundle: "/b", streams: StreamPaths(stdout: fifo))
             readers.append(SharedDescriptor(try FileDescriptor.open(fifo, O_RDONLY | O_NONBLOCK)))
-            try await sandbox.prepare(
+            try await sandbox.create(
                 ContainerRequest(
-                    id, bundle: fakes.bundle(id), rootfs: .directory(fakes.bundle(id) + "/rootfs"), spec: Spec.example))
-            try await sandbox.create(id)
+                    key, bundle: fakes.bundle(id), rootfs: .directory(fakes.bundle(id) + "/rootfs"), spec: Spec.example)
+            )
         }
         let ports = fakes.channel.ports.suffix(2)
         guard let quick = fakes.channel.connect(ports.first ?? 0), let slow = fakes.channel.connect(ports.last ?? 0)
@@ -195,13 +195,13 @@ struct ContainerLifeTests {
     func killedEarly() async throws {
         let guest = try FakeGuest()
         let fakes = try FakeSandbox(guest.agent)
-        try await fakes.sandbox.reserve("c1", bundle: "/b", streams: StreamPaths())
+        let key = try await fakes.sandbox.reserve("c1", bundle: "/b", streams: StreamPaths())
         try await fakes.sandbox.signal(SIGKILL, container: "c1")
         #expect(try await fakes.sandbox.wait(container: "c1").status == 137)
         try await fakes.sandbox.boot()
         let error = await #expect(throws: SandboxError.self) {
             try await fakes.sandbox.prepare(
-                ContainerRequest("c1", bundle: "/b", rootfs: .directory("/b"), spec: Spec.example))
+                ContainerRequest(key, bundle: "/b", rootfs: .directory("/b"), spec: Spec.example))
         }
         #expect(error?.description == "container c1 was ended before it was created")
         #expect(!guest.calls.contains("CreateContainer"))
@@ -255,11 +255,12 @@ struct ContainerLifeTests {
                 return await group.reduce(0) { $0 + ($1 ? 1 : 0) }
             }
         }
+        let key = OneShot<ContainerKey>()
         let reserved = await succeeded(8) {
-            try await sandbox.reserve("c1", bundle: "/b", streams: StreamPaths())
+            key.complete(try await sandbox.reserve("c1", bundle: "/b", streams: StreamPaths()))
         }
         #expect(reserved == 1)
-        await sandbox.release("c1")
+        await sandbox.release(await key.wait())
         try await fakes.create("c1")
         #expect(await succeeded(8) { try await sandbox.start(container: "c1") } == 1)
         guest.end("c1", status: 0)

@@ -176,7 +176,8 @@ struct ContainerdTasksTests {
     }
 
     /// Calls Create over a connection, and closes it while the guest creates the container.
-    private func createAndGo(_ id: String) async throws {
+    /// - Parameter meanwhile: is called before the guest's answer.
+    private func createAndGo(_ id: String, meanwhile: () async throws -> Void = {}) async throws {
         if await fakes.sandbox.state == .empty { try await fakes.sandbox.boot() }
         var ends: [Int32] = [-1, -1]
         try #require(socketpair(AF_UNIX, Int32(SOCK_STREAM.rawValue), 0, &ends) == 0)
@@ -194,6 +195,7 @@ struct ContainerdTasksTests {
         hangUp(ends[1])
         await client.close()
         _ = await call.result
+        try await meanwhile()
         guest.answerLate("CreateContainer")
     }
 
@@ -204,6 +206,18 @@ struct ContainerdTasksTests {
         try await eventually { await code { _ = try await state("c2") } == .notFound }
         #expect(guest.calls.last == "RemoveContainer" && guest.phase("c2") == nil)
         #expect(try await state("c1") == .created)
+        await fakes.sandbox.stop()
+    }
+
+    @Test("a container that is killed while it is created, and whose manager has gone, is removed")
+    func unheardAndKilled() async throws {
+        try await create("c1")
+        try await createAndGo("c2") {
+            _ = try await tasks.kill(.with { ($0.id, $0.signal) = ("c2", 9) }, context)
+            #expect(try await state("c2") == .stopped)
+        }
+        try await eventually { await code { _ = try await state("c2") } == .notFound }
+        #expect(guest.phase("c2") == nil && guest.phase("c1") == .created)
         await fakes.sandbox.stop()
     }
 

@@ -25,6 +25,7 @@ struct ShimTests {
         #expect(try ShimFlags(["-info"]).action == .info && ShimFlags(["features"]).action == .features)
         #expect(flags.usesCache)
         #expect(try !ShimFlags(["-id", "c1", "-no-vm-cache", "start"]).usesCache)
+        #expect(try ShimFlags(["-id", "c1", "-sandbox", "s1", "delete"]).sandbox == "s1")
     }
 
     @Test("a Create with config.json among its options needs no file; one without reads the bundle's")
@@ -44,7 +45,7 @@ struct ShimTests {
 
     @Test(
         "a wrong command line gives an error of one line",
-        arguments: [["-id"], ["-fly", "x"], ["-id", "a", "dance"], []])
+        arguments: [["-id"], ["-fly", "x"], ["-id", "a", "dance"], ["-id", "a", "-sandbox", "../b", "delete"], []])
     func wrongFlags(arguments: [String]) { #expect(throws: UsageError.self) { try ShimFlags(arguments) } }
 
     @Test("a socket's name fits in sun_path and differs by manager, namespace and group")

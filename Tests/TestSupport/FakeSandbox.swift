@@ -109,20 +109,22 @@ package final class FakeSandbox: Sendable {
     }
 
     /// Reserves and creates a container.
+    @discardableResult
     package func create(
         _ container: String, in sandbox: Sandbox? = nil, _ change: (inout Spec) -> Void = { _ in }
-    ) async throws {
+    ) async throws -> ContainerKey {
         let (sandbox, bundle) = (sandbox ?? self.sandbox, try bundle(container))
         var spec = Spec.example
         spec.process?.terminal = false
         change(&spec)
-        try await sandbox.reserve(container, bundle: bundle, streams: StreamPaths())
+        let key = try await sandbox.reserve(container, bundle: bundle, streams: StreamPaths())
         do {
             try await sandbox.create(
-                ContainerRequest(container, bundle: bundle, rootfs: .directory(bundle + "/rootfs"), spec: spec))
+                ContainerRequest(key, bundle: bundle, rootfs: .directory(bundle + "/rootfs"), spec: spec))
         } catch {
-            await sandbox.release(container)
+            await sandbox.release(key)
             throw error
         }
+        return key
     }
 }

@@ -1,6 +1,7 @@
 import CLinux
 import Glibc
 import LinuxKernel
+import Shim
 
 /// The attach process's own side: `kata-runtime attach`.
 package struct AttachedProcess {

@@ -1,5 +1,6 @@
 import Glibc
 import OCISpec
+import Shim
 import ShimAPI
 
 extension ContainerState {

@@ -1,6 +1,7 @@
 import CLinux
 import Glibc
 import LinuxKernel
+import Shim
 import TTRPC
 
 /// Follows a container's process: passes signals and terminal sizes on, and returns its exit status.

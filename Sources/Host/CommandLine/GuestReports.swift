@@ -1,5 +1,6 @@
 import AgentAPI
 import Glibc
+import Shim
 
 /// Prints what the agent reports about a container.
 package struct GuestReports {

@@ -1,5 +1,6 @@
 import AgentAPI
 import OCISpec
+import Shim
 
 /// Lists and replaces the routes of a container's guest (`kata-network`).
 package struct GuestRoutes {

@@ -2,6 +2,7 @@ import Cleanup
 import Glibc
 import LinuxKernel
 import Sandbox
+import Shim
 import TTRPC
 
 /// `delete`: removes a container in any state, and its sandbox unless other containers live there.

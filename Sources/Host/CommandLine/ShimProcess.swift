@@ -1,3 +1,4 @@
+import Cleanup
 import Configuration
 import Glibc
 import LinuxKernel
@@ -54,7 +55,7 @@ enum ShimProcess {
 
     /// Cleans up after a dead or hung shim.
     static func cleanUp(sandbox: String, root: String) {
-        ShimDelete.cleanUp(sandbox, socket: address(root: root, sandbox: sandbox))
+        ShimDelete.cleanUp(SandboxPaths(sandbox: sandbox), socket: address(root: root, sandbox: sandbox))
     }
 
     private static func run(_ flags: ShimFlags, directory: String, configurationPath: String?) throws -> (

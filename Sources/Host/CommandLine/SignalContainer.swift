@@ -2,6 +2,7 @@ import Cleanup
 import Glibc
 import LinuxKernel
 import Sandbox
+import Shim
 
 /// `kill`: sends a signal to a container.
 package struct SignalContainer {

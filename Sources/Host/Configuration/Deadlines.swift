@@ -8,5 +8,5 @@ extension Deadline {
     )
     package static let creation = Deadline(
         .seconds(60), for: "CreateContainer in the guest", key: "runtime.create_container_timeout",
-        then: "the container is removed")
+        then: "the container is removed, in the guest once that has answered")
 }

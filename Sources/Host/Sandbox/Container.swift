@@ -9,9 +9,17 @@ import SocketForward
 import Stdio
 import Storage
 
+/// The identity of a container. Its name alone may belong to another container after the next suspension.
+package struct ContainerKey: Hashable, Sendable {
+    package let id: String
+    /// Differs for each container of a sandbox.
+    let number: Int
+}
+
 /// A container of a sandbox. Only the sandbox's actor touches it.
 final class Container {
-    let id: String
+    let key: ContainerKey
+    var id: String { key.id }
     let bundle: String
     /// nil until it is created.
     var hooks: HostHooks?
@@ -53,8 +61,8 @@ final class Container {
     /// Memory of the guest that it uses in place of the host's.
     var memories: [GuestSpec.Memory] = []
 
-    init(id: String, bundle: String, streams: StreamPaths) {
-        self.id = id
+    init(_ key: ContainerKey, bundle: String, streams: StreamPaths) {
+        self.key = key
         self.bundle = bundle
         initial = ContainerProcess(id: "", streams: streams, specification: nil)
         processes = ["": initial]

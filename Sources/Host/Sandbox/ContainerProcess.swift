@@ -23,6 +23,7 @@ package final class ContainerProcess: Sendable {
 
     private struct Facts: Sendable {
         var state = State.created
+        var wasStarted = false
         var isOutOfMemory = false
         var outputs: [StreamRelay.Handle] = []
         var input: StreamRelay.Handle?
@@ -39,7 +40,16 @@ package final class ContainerProcess: Sendable {
     package var state: State { facts.withLock { $0.state } }
 
     /// Changes the state, unless it has become another one meanwhile: the process may have ended.
-    func move(from old: State, to new: State) { facts.withLock { if $0.state == old { $0.state = new } } }
+    func move(from old: State, to new: State) {
+        facts.withLock { facts in
+            guard facts.state == old else { return }
+            facts.state = new
+            if new == .starting { facts.wasStarted = true }
+        }
+    }
+
+    /// Whether a manager has asked for its start, even where that failed.
+    var wasStarted: Bool { facts.withLock { $0.wasStarted } }
 
     /// The process's end; nil while it lives.
     package var ended: End? { end.value }
@@ -53,7 +63,7 @@ package final class ContainerProcess: Sendable {
     /// Notes, before the end, that a kernel has killed for lack of memory.
     func noteOutOfMemory() { facts.withLock { $0.isOutOfMemory = true } }
 
-    func waitForEnd() async -> End { await end.wait() }
+    package func waitForEnd() async -> End { await end.wait() }
 
     /// Streams of the process's output.
     var outputs: [StreamRelay.Handle] { facts.withLock { $0.outputs } }
@@ -70,6 +80,8 @@ package final class ContainerProcess: Sendable {
 /// The state of a process, for managers.
 package struct ProcessReport: Sendable {
     package let bundle: String
+    /// The container's, as managers see it.
+    package let pid: Int32
     package let streams: StreamPaths
     package let state: ContainerProcess.State
     package let paused: Bool

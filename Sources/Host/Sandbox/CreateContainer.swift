@@ -14,7 +14,8 @@ import TTRPC
 
 /// A manager's request for a container.
 package struct ContainerRequest: Sendable {
-    package let id: String
+    package let key: ContainerKey
+    package var id: String { key.id }
     package let bundle: String
     package let rootfs: RootSource
     package let spec: Spec
@@ -31,12 +32,13 @@ package struct ContainerRequest: Sendable {
     /// creation fails.
     package var made: [Ledger.RecordID] = []
 
+    /// - Parameter key: what `reserve` has returned.
     package init(
-        _ id: String, bundle: String, rootfs: RootSource, spec: Spec, attachProcess: Int32? = nil,
+        _ key: ContainerKey, bundle: String, rootfs: RootSource, spec: Spec, attachProcess: Int32? = nil,
         manager: Int32? = nil, limits: ResourceLimits? = nil, joins: [String: String] = [:],
         made: [Ledger.RecordID] = []
     ) {
-        (self.id, self.bundle, self.rootfs, self.spec) = (id, bundle, rootfs, spec)
+        (self.key, self.bundle, self.rootfs, self.spec) = (key, bundle, rootfs, spec)
         (self.attachProcess, self.manager, self.limits) = (attachProcess, manager ?? attachProcess, limits)
         (self.joins, self.made) = (joins, made)
     }
@@ -45,19 +47,33 @@ package struct ContainerRequest: Sendable {
 extension Sandbox {
     /// Reserves a container's name before it is created, even before a machine exists. From now on a manager may
     /// query it, wait for its end, and end it.
+    /// - Returns: the container's identity. Its creator goes by that: a manager may delete the container at any time,
+    ///   and another one may get the name.
     /// - Throws: `SandboxError` (`alreadyExists`) where the name is in use.
-    package func reserve(_ container: String, bundle: String, streams: StreamPaths) throws {
+    @discardableResult
+    package func reserve(_ container: String, bundle: String, streams: StreamPaths) throws -> ContainerKey {
         guard containers[container] == nil else {
             throw SandboxError(.alreadyExists, "container \(container) exists already")
         }
-        containers[container] = Container(id: container, bundle: bundle, streams: streams)
+        guard !heldNames.contains(container) else {
+            throw SandboxError(.alreadyExists, "an earlier container \(container) is still being removed")
+        }
+        lastContainer += 1
+        let key = ContainerKey(id: container, number: lastContainer)
+        containers[container] = Container(key, bundle: bundle, streams: streams)
+        return key
     }
 
-    /// Frees a reserved name after the creation has failed.
-    package func release(_ container: String) async {
-        guard let record = containers.removeValue(forKey: container) else { return }
+    /// Frees a reserved name after the creation has failed. A deletion that has begun does so itself.
+    package func release(_ key: ContainerKey) async {
+        guard let record = present(key) else { return }
+        if let removal = record.removal { return await removal.wait() }
+        let removal = OneShot<Void>()
+        record.removal = removal
+        defer { removal.complete(()) }
         releaseShares(of: record)
         await removeHostProcess(of: record)
+        containers[key.id] = nil
         record.initial.end(status: ProcessExit.killed.status)
     }
 
@@ -66,7 +82,7 @@ extension Sandbox {
     /// - Throws: `SandboxError` (`notFound`) for a container that was ended meanwhile, `SpecError` for a request that
     ///   can't be met. `SystemError` when the manager's mounts can't be read.
     package func prepare(_ request: ContainerRequest) throws {
-        guard let record = containers[request.id], record.initial.ended == nil else {
+        guard let record = present(request.key), record.removal == nil, record.initial.ended == nil else {
             for made in request.made.reversed() { ledger.undo(made) }
             throw SandboxError(.notFound, "container \(request.id) was ended before it was created")
         }
@@ -80,52 +96,59 @@ extension Sandbox {
 
     /// Plans and creates a container whose name is reserved, with no other container's plan in between: what one shares
     /// with the guest, the next one must know.
+    /// - Returns: as `create` of a prepared one.
     /// - Throws: as `prepare` and `create` of a prepared one.
-    package func create(_ request: ContainerRequest) async throws {
+    @discardableResult
+    package func create(_ request: ContainerRequest) async throws -> Int32 {
         try prepare(request)
-        try await create(request.id)
+        return try await create(request.key)
     }
 
     /// Creates a container that is prepared; the caller releases the name when this fails.
+    /// - Returns: the pid that managers see.
     /// - Throws: `SandboxError` and `SocketForwardError` for a request that can't be met. `RPCError` with the agent's
     ///   refusal. `HookError`. `SystemError` and `ShareError` of a path that can't be shared, or the first failure of
     ///   the network.
-    package func create(_ container: String) async throws {
-        guard let record = containers[container], record.initial.ended == nil, let (request, guest) = record.prepared
+    @discardableResult
+    package func create(_ key: ContainerKey) async throws -> Int32 {
+        let container = key.id
+        guard let record = present(key), record.removal == nil, record.initial.ended == nil,
+            let (request, guest) = record.prepared
         else { throw SandboxError(.notFound, "container \(container) was ended before it was created") }
         record.prepared = nil
         let creating = OneShot<Void>()
         record.creating = creating
         defer { creating.complete(()) }
         let agent = try agent()
-        try await withUndo { undo in
-            undo.add { await self.releaseShares(of: container) }
+        return try await withUndo { undo in
+            undo.add { await self.releaseShares(of: key) }
             let move = try makeHostProcess(for: record, request)
             record.hooks = HostHooks(
-                request.spec, container: container, bundle: request.bundle, pid: pid(of: container), paths: paths)
+                request.spec, container: container, bundle: request.bundle, pid: pid(of: record), paths: paths)
             let guest = try share(guest, request, for: record)
-            undo.add { await self.runLastHooks(of: container) }
+            undo.add { await self.runLastHooks(of: key) }
             try await record.hooks?.beforeCreation(network: network?.namespace.path)
             // A manager's hook may have moved links into the namespace.
             try await network?.reconcile()
             try followProcessorSets()
             try await resizeMachine()
             if binding.isBound { bindProcessorTime() }
-            undo.add { await self.releaseDisks(of: container) }
+            undo.add { await self.releaseDisks(of: key) }
             let (devices, disks) = try await attach(guest.disks, for: record)
-            undo.add { await self.withdrawSockets(of: container) }
+            undo.add { await self.withdrawSockets(of: key) }
             let sockets = try offer(guest.sockets, for: record)
             let ports = try prepare(record.initial)
             var message = try agentRequest(request, guest, ports)
             (message.devices, message.storages) = (devices, disks + guest.memoryStorages + sockets)
             let asked = ContinuousClock.now
-            do { _ = try await agent.createContainer(message, timeout: plan.createTimeout) } catch {
+            do { try await createInGuest(message, agent) } catch {
                 ports.cancel()
                 throw await explainLoss(translated(error, guest), "create container \(container)")
             }
             record.creation = ContinuousClock.now - asked
             record.isInGuest = true
             try await entered(move, container)
+            return pid(of: record)
         }
     }
 
@@ -212,8 +235,8 @@ extension Sandbox {
 
     // MARK: Undo
 
-    private func releaseShares(of container: String) {
-        if let record = containers[container] { releaseShares(of: record) }
+    private func releaseShares(of key: ContainerKey) {
+        if let record = present(key) { releaseShares(of: record) }
     }
 
     private func releaseShares(of record: Container) {
@@ -221,17 +244,17 @@ extension Sandbox {
         memory.release(&record.memories)
     }
 
-    private func runLastHooks(of container: String) async {
-        guard let record = containers[container] else { return }
+    private func runLastHooks(of key: ContainerKey) async {
+        guard let record = present(key) else { return }
         await record.hooks?.afterDeletion(log)
         record.hooks = nil
     }
 
-    private func releaseDisks(of container: String) async {
-        if let record = containers[container] { await releaseDisks(of: record) }
+    private func releaseDisks(of key: ContainerKey) async {
+        if let record = present(key) { await releaseDisks(of: record) }
     }
 
-    private func withdrawSockets(of container: String) {
-        if let record = containers[container] { withdrawSockets(of: record) }
+    private func withdrawSockets(of key: ContainerKey) {
+        if let record = present(key) { withdrawSockets(of: record) }
     }
 }

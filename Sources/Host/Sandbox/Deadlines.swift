@@ -33,6 +33,9 @@ extension Deadline {
         .seconds(10), for: "pause, resume, update, resize, and statistics of a container", then: "the call fails")
     static let question = Deadline(
         .seconds(30), for: "queries forwarded to the agent", then: "the call fails")
+    static let lateCreation = Deadline(
+        .seconds(600), for: "the guest's answer to a creation whose time is over",
+        then: "the container's name is free again; the guest may keep it")
     static let removal = Deadline(
         .seconds(15), for: "the guest to remove a container", then: "the container is removed on the host only")
     static let output = Deadline(

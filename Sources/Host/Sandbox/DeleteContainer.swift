@@ -2,18 +2,34 @@ import AgentAPI
 import Glibc
 import LinuxKernel
 
+/// A process that was deleted.
+package struct DeletedProcess: Sendable {
+    /// The container's pid, as managers saw it.
+    package let pid: Int32
+    package let end: ContainerProcess.End
+    package var status: Int32 { end.status }
+}
+
 extension Sandbox {
     /// Removes an ended process; for a container's first process, the whole container.
     /// - Returns: the process's end; status 0 for one that was never started.
     /// - Throws: `SandboxError` when the process runs or does not exist.
-    package func delete(container: String, exec: String = "") async throws -> ContainerProcess.End {
-        await containers[container]?.creating?.wait()
-        let record = try self.container(container)
+    package func delete(container: String, exec: String = "") async throws -> DeletedProcess {
+        try await delete(exec, of: try self.container(container))
+    }
+
+    private func delete(_ exec: String, of record: Container) async throws -> DeletedProcess {
+        await record.creating?.wait()
+        // A creation that has failed frees the name.
+        guard present(record.key) != nil else {
+            throw SandboxError(.notFound, "container \(record.id) does not exist")
+        }
         let process = try record.process(exec)
         guard process.state == .created || process.state == .stopped else {
-            throw SandboxError(.wrongState, "container \(container) is \(process.state.rawValue); stop it first")
+            throw SandboxError(.wrongState, "container \(record.id) is \(process.state.rawValue); stop it first")
         }
         let end = process.ended ?? ContainerProcess.End(status: 0, at: timespec())
+        let deleted = DeletedProcess(pid: pid(of: record), end: end)
         if exec.isEmpty {
             await remove(record)
         } else {
@@ -22,14 +38,14 @@ extension Sandbox {
             process.end(status: ProcessExit.killed.status)
             abandonOutput(of: process)
         }
-        return end
+        return deleted
     }
 
-    /// Removes a container that no one has started or ended.
+    /// Removes a container that no one has started. It may have been killed meanwhile, even before it was created.
     /// - Returns: whether it was there.
-    package func discard(_ container: String) async -> Bool {
-        guard containers[container]?.initial.state == .created else { return false }
-        return (try? await delete(container: container)) != nil
+    package func discard(_ key: ContainerKey) async -> Bool {
+        guard let record = present(key), !record.initial.wasStarted else { return false }
+        return (try? await delete("", of: record)) != nil
     }
 
     private func remove(_ record: Container) async {
@@ -37,20 +53,13 @@ extension Sandbox {
         let removal = OneShot<Void>()
         record.removal = removal
         defer { removal.complete(()) }
-        let request = Grpc_RemoveContainerRequest.with {
-            $0.containerID = record.id
-            $0.timeout = Self.guestRemovalSeconds
-        }
-        if let agent = try? agent() {
-            _ = try? await ask(agent, within: Deadline.removal.limit) {
-                try await $0.removeContainer(request, timeout: $1)
-            }
-        }
+        try? await removeFromGuest(record.id)
         withdrawSockets(of: record)
         sharedPaths.release(&record.shares)
         memory.release(&record.memories)
-        // A failed creation may have freed the name meanwhile, for another container.
-        if containers[record.id] === record { containers[record.id] = nil }
+        heldNames.hold(record.id)
+        defer { heldNames.free(record.id) }
+        containers[record.id] = nil
         oomReports.forget(record.id)
         for process in record.processes.values { abandonOutput(of: process) }
         await releaseDisks(of: record)
@@ -64,6 +73,19 @@ extension Sandbox {
             try? await resizeMachine()
         }
         await record.hooks?.afterDeletion(log)
+    }
+
+    /// Kills a container's processes in the guest, and removes it there.
+    /// - Throws: `SandboxError` (`wrongState`) for a sandbox that is not ready. `RPCError` with the agent's refusal,
+    ///   `deadlineExceeded` without its answer, or `unavailable` without a machine.
+    func removeFromGuest(_ container: String) async throws {
+        let request = Grpc_RemoveContainerRequest.with {
+            $0.containerID = container
+            $0.timeout = Self.guestRemovalSeconds
+        }
+        _ = try await ask(try agent(), within: Deadline.removal.limit) {
+            try await $0.removeContainer(request, timeout: $1)
+        }
     }
 
     /// The time that the agent waits for the container's processes.

@@ -37,7 +37,7 @@ extension Sandbox {
 
     /// A container without a placeholder has the hypervisor's pid, as Kata's containers do.
     private func makePlaceholder(for record: Container) {
-        let container = record.id
+        let container = record.key
         let events = Placeholder.Events(
             signalled: { [weak self, executor] number in
                 Task(executorPreference: executor) { await self?.placeholder(of: container, got: number) }
@@ -47,12 +47,12 @@ extension Sandbox {
             })
         do {
             let placeholder = try Placeholder(
-                of: container, network: network?.namespace.path, ledger: ledger, events: events)
+                of: record.id, network: network?.namespace.path, ledger: ledger, events: events)
             (record.placeholder, record.hostProcess) = (placeholder, placeholder.pid)
         } catch {
             log.warning(
                 "the container has no process of its own on the host: managers see the hypervisor's",
-                metadata: ["container": "\(container)", "error": "\(error)"])
+                metadata: ["container": "\(record.id)", "error": "\(error)"])
         }
     }
 
@@ -99,26 +99,28 @@ extension Sandbox {
     /// Kills a container whose process on the host has ended before it.
     /// - Returns: whether the container was never started.
     @discardableResult
-    package func hostProcessEnded(_ container: String) async -> Bool {
-        guard let record = containers[container], record.initial.ended == nil else { return false }
+    package func hostProcessEnded(_ container: ContainerKey) async -> Bool {
+        guard let record = present(container), record.initial.ended == nil else { return false }
         let wasStarted = record.initial.state != .created
-        try? await signal(SIGKILL, container: container, all: wasStarted)
+        await kill(record, all: wasStarted)
         return !wasStarted
     }
 
     /// Whether this is the sandbox's only container.
-    package func hasOnly(_ container: String) -> Bool { containers.count == 1 && containers[container] != nil }
+    package func hasOnly(_ container: ContainerKey) -> Bool { containers.count == 1 && present(container) != nil }
 
     /// Passes a signal on to the container's program.
-    private func placeholder(of container: String, got number: Int32) async {
-        guard containers[container]?.initial.state == .running else { return }
-        try? await signal(number, container: container)
+    private func placeholder(of container: ContainerKey, got number: Int32) async {
+        guard present(container)?.initial.state == .running else { return }
+        try? await signal(number, container: container.id)
     }
 
     // MARK: For managers
 
     /// The pid that managers see for a container: the hypervisor's where it has no process of its own.
     package func pid(of container: String) -> Int32 { containers[container]?.hostProcess ?? pid }
+
+    func pid(of record: Container) -> Int32 { record.hostProcess ?? pid }
 
     /// The pids of a container's processes on the host: none when it has ended.
     /// - Throws: `SandboxError` (`notFound`) without such a container.

@@ -60,8 +60,8 @@ extension Sandbox {
         }
     }
 
-    /// The containers, the pod's own last. When that ends, containerd deletes it and calls `containerd-shim-kata-v2
-    /// delete`, which ends the shim: the others' ends must be published by then.
+    /// The containers, the pod's own last: to managers its end is the pod's, and they may ask no more about the others
+    /// then.
     private var containersToEnd: [Container] {
         containers.values.filter { $0.id != id } + containers.values.filter { $0.id == id }
     }

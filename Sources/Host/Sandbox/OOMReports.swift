@@ -45,14 +45,15 @@ struct OOMReports: Sendable {
 
 extension Sandbox {
     /// Notes that the guest's kernel has killed in a container whose first process has ended.
-    func outOfMemory(_ process: ContainerProcess, of container: String) async {
-        if oomReports.judgeEnd(of: container, at: .now) == .passes { process.noteOutOfMemory() }
+    func outOfMemory(_ process: ContainerProcess, of container: ContainerKey) async {
+        guard let record = present(container) else { return }
+        if oomReports.judgeEnd(of: record.id, at: .now) == .passes { process.noteOutOfMemory() }
         // Under the command line, managers watch the attach process's cgroup, which ends after this.
-        guard let attached = containers[container]?.attachProcess, binding.cgroups != nil else { return }
+        guard let attached = record.attachProcess, binding.cgroups != nil else { return }
         do { try await blocking("oom") { try OutOfMemoryNotice.give(besides: attached) } } catch {
             log.warning(
                 "managers are not told that the container ran out of memory",
-                metadata: ["container": "\(container)", "error": "\(error)"])
+                metadata: ["container": "\(container.id)", "error": "\(error)"])
         }
     }
 

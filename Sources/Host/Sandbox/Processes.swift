@@ -9,11 +9,13 @@ import TTRPC
 
 extension Sandbox {
     /// Starts a created process.
+    /// - Returns: the process, and its container's pid as managers see it.
     /// - Throws: `SandboxError` for a process that does not exist or is not in the state created. Also for a paused
     ///   container, for a sandbox that is not ready, and with the cause when the guest is lost. `RPCError` with the
     ///   agent's refusal. `HookError` of a poststart hook. The first failure of the network, or `SystemError` of a
     ///   stream that can't be opened.
-    package func start(container: String, exec: String = "") async throws {
+    @discardableResult
+    package func start(container: String, exec: String = "") async throws -> (process: ContainerProcess, pid: Int32) {
         let record = try self.container(container)
         let process = try record.process(exec)
         guard process.state == .created else {
@@ -43,6 +45,7 @@ extension Sandbox {
                 "container": "\(container)", "exec": "\(exec)", "start_ms": "\(Int(start / .milliseconds(1)))",
                 "create_ms": "\(exec.isEmpty ? Int(record.creation / .milliseconds(1)) : 0)",
             ])
+        let key = record.key
         Task(executorPreference: executor) { [weak self] in
             var request = Grpc_WaitProcessRequest()
             request.containerID = container
@@ -50,14 +53,16 @@ extension Sandbox {
             // A failed wait means that the guest is lost and the process was killed.
             let answer = try? await agent.waitProcess(request, timeout: nil)
             if answer == nil { await self?.guestLost(process, of: container) }
-            if answer?.outOfMemory == true { await self?.outOfMemory(process, of: container) }
-            await self?.ended(process, of: container, answer?.status ?? ProcessExit.killed.status)
+            if answer?.outOfMemory == true { await self?.outOfMemory(process, of: key) }
+            await self?.ended(process, of: key, answer?.status ?? ProcessExit.killed.status)
         }
-        guard exec.isEmpty else { return }
+        let started = (process, pid(of: record))
+        guard exec.isEmpty else { return started }
         do { try await record.hooks?.afterStart() } catch {
-            try? await signal(SIGKILL, container: container, all: true)
+            await kill(record, all: true)
             throw error
         }
+        return started
     }
 
     /// Starts the container's own program.
@@ -70,6 +75,10 @@ extension Sandbox {
         }
         try await network?.reconcile()
         if !binding.isBound { bindProcessorTime() }
+        // Killed and deleted meanwhile: another container may have its name.
+        guard present(record.key) != nil else {
+            throw SandboxError(.notFound, "container \(record.id) does not exist any more")
+        }
         var request = Grpc_StartContainerRequest()
         request.containerID = record.id
         do {
@@ -77,7 +86,7 @@ extension Sandbox {
         } catch {
             // Parts of the container may run already: it is started only once.
             record.initial.move(from: .starting, to: .created)
-            try? await signal(SIGKILL, container: record.id)
+            await kill(record)
             throw error
         }
     }
@@ -114,20 +123,20 @@ extension Sandbox {
 
     /// Records the end of a process after its last output.
     /// - Parameter status: the agent's value; a hostile guest may send any number.
-    func ended(_ process: ContainerProcess, of container: String, _ status: Int32) async {
-        if !process.id.isEmpty { containers[container]?.identities.withdraw(process.id) }
+    func ended(_ process: ContainerProcess, of container: ContainerKey, _ status: Int32) async {
+        if !process.id.isEmpty { present(container)?.identities.withdraw(process.id) }
         await drained(process.outputs, quiet: Deadline.quietOutput.limit, limit: Deadline.output.limit, on: loop)
         process.endInput(parts.relay)
         let maximum = Int32(GuestLimit.exitStatus.value)
         let isValid = (0...maximum).contains(status)
-        if !isValid { limits.reached(.exitStatus, "\(status) of container \(container)") }
+        if !isValid { limits.reached(.exitStatus, "\(status) of container \(container.id)") }
         await endInGuest(process, of: container, status: isValid ? status : maximum)
     }
 
     /// Records an end in a guest that goes on. The guest may still hold the output of a container's program.
-    private func endInGuest(_ process: ContainerProcess, of container: String, status: Int32) async {
-        await end(process, of: containers[container], status: status)
-        if process.id.isEmpty { boundOutput(of: process, in: container) }
+    private func endInGuest(_ process: ContainerProcess, of container: ContainerKey, status: Int32) async {
+        await end(process, of: present(container), status: status)
+        if process.id.isEmpty { boundOutput(of: process, in: container.id) }
     }
 
     /// Adds a process to a created or running container; `start` runs it.
@@ -162,15 +171,25 @@ extension Sandbox {
     ///   that is not ready. `RPCError`: the agent's refusal, `unavailable` without a machine, `deadlineExceeded`
     ///   without an answer. A SIGKILL for the container that gets no answer ends the machine instead.
     package func signal(_ number: Int32, container: String, exec: String = "", all: Bool = false) async throws {
-        let record = try self.container(container)
+        try await signal(number, to: try self.container(container), exec: exec, all: all)
+    }
+
+    /// Kills a container if it is still there.
+    func kill(_ record: Container, all: Bool = false) async {
+        guard present(record.key) != nil else { return }
+        try? await signal(SIGKILL, to: record, all: all)
+    }
+
+    private func signal(_ number: Int32, to record: Container, exec: String = "", all: Bool) async throws {
+        let container = record.id
         let process = try record.process(exec)
         guard process.state != .stopped else {
             throw SandboxError(.notFound, "process of container \(container) has ended already")
         }
         if process.state == .created, number == SIGKILL || number == SIGTERM, exec.isEmpty {
             await end(process, of: record, status: 128 + number)
-            // The guest does not exist yet, or doesn't know the container.
-            if state != .ready || !record.isInGuest { return }
+            // The guest does not exist yet, or doesn't know the container, or knows another one by its name.
+            if state != .ready || !record.isInGuest || present(record.key) == nil { return }
         }
         var request = Grpc_SignalProcessRequest()
         request.containerID = container
@@ -189,11 +208,11 @@ extension Sandbox {
             vm.kill()
             await machineEnded(await vm.waitForExit())
         }
-        if number == SIGKILL { expectEnd(of: process, in: container) }
+        if number == SIGKILL { expectEnd(of: process, in: record.key) }
     }
 
     /// Counts a killed process as ended when the guest does not report its end in time.
-    private func expectEnd(of process: ContainerProcess, in container: String) {
+    private func expectEnd(of process: ContainerProcess, in container: ContainerKey) {
         guard process.ended == nil else { return }
         Task(executorPreference: executor) { [weak self, loop] in
             try? await sleep(Deadline.killed.limit, on: loop)
@@ -201,11 +220,11 @@ extension Sandbox {
         }
     }
 
-    private func countAsKilled(_ process: ContainerProcess, of container: String) async {
+    private func countAsKilled(_ process: ContainerProcess, of container: ContainerKey) async {
         guard process.ended == nil else { return }
         log.error(
             "the guest does not report the end of a killed process: it counts as ended",
-            metadata: ["container": "\(container)", "exec": "\(process.id)"])
+            metadata: ["container": "\(container.id)", "exec": "\(process.id)"])
         await endInGuest(process, of: container, status: ProcessExit.killed.status)
     }
 

@@ -46,6 +46,9 @@ package actor Sandbox {
     var debugConsole: DebugConsoleSocket?
 
     var containers: [String: Container] = [:]
+    var heldNames = HeldNames()
+    /// The number of the last container that was reserved.
+    var lastContainer = 0
     var sharedPaths: SharedPaths
     var memory = MemoryVolumes()
     var disks = AttachedDisks()
@@ -89,6 +92,9 @@ package actor Sandbox {
         return container
     }
 
+    /// The container with an identity; nil when it is gone, also where another has its name now.
+    func present(_ key: ContainerKey) -> Container? { containers[key.id].flatMap { $0.key == key ? $0 : nil } }
+
     /// Brings the guest's network to the present state of the network namespace.
     /// - Throws: as `SandboxNetwork.reconcile()`.
     package func reconcileNetwork() async throws { try await network?.reconcile() }
@@ -114,7 +120,7 @@ package actor Sandbox {
         let record = try self.container(container)
         let process = try record.process(exec)
         return ProcessReport(
-            bundle: record.bundle, streams: process.streams, state: process.state, paused: record.paused,
-            ended: process.ended)
+            bundle: record.bundle, pid: pid(of: record), streams: process.streams, state: process.state,
+            paused: record.paused, ended: process.ended)
     }
 }

@@ -59,6 +59,9 @@ extension Sandbox {
             try followProcessorSets()
             // In version 2 the manager's limits are copied.
             if binding.isBound { bindProcessorTime() }
+            guard present(record.key) != nil else {
+                throw SandboxError(.notFound, "container \(container) does not exist any more")
+            }
             try await updateGuest(resources, of: container)
         } catch {
             (record.demand, followedLimits) = (before, limits)

@@ -74,11 +74,11 @@ extension Sandbox {
         spec.process?.args = ["/program"]
         spec.process?.terminal = false
         // The streams of a real container; the machine's own network is not used.
-        try reserve(
+        let key = try reserve(
             id, bundle: bundle, streams: StreamPaths(stdin: "/dev/null", stdout: "/dev/null", stderr: "/dev/null"))
         do {
             try await create(
-                ContainerRequest(id, bundle: bundle, rootfs: .directory(bundle + "/rootfs"), spec: spec))
+                ContainerRequest(key, bundle: bundle, rootfs: .directory(bundle + "/rootfs"), spec: spec))
             try await start(container: id)
             let end = try await wait(container: id)
             guard end.status == 0 else {
@@ -86,7 +86,7 @@ extension Sandbox {
             }
             _ = try await delete(container: id)
         } catch {
-            await release(id)
+            await release(key)
             throw error
         }
     }

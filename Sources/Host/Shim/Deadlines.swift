@@ -12,7 +12,20 @@ extension Deadline {
     static let unused = Deadline(
         .seconds(30), for: "a container of a shim that has none", then: "the shim ends")
     static let remains = Deadline(
-        .seconds(3), for: "the cleanup after a dead shim", then: "containerd gets its answer; the cleanup goes on")
+        .seconds(3), for: "the cleanup after a dead shim, or of a container that containerd has lost",
+        then: "containerd gets its answer; the cleanup goes on")
+    static let lostShim = Deadline(
+        .seconds(2), for: "the shim to accept a connection of its `delete`, and to answer it",
+        then: "it counts as dead: it is killed, and its sandbox cleaned up")
+    package static let shimProcess = Deadline(
+        .seconds(120), for: "the shim's answer to a start or an exec", then: "the command fails")
+    package static let shimAnswer = Deadline(
+        .seconds(15), for: "the shim's answer to a signal or a change, and its exit",
+        then: "`delete --force` cleans up the sandbox by its ledger, the shim first; other commands fail")
+    package static let shimDelete = Deadline(
+        .seconds(30), for: "the shim's answer to a query or a deletion", then: "as above")
+    package static let pod = Deadline(
+        .seconds(10), for: "a killed container to exit whose sandbox has others", then: "it is deleted all the same")
     static let cacheRequest = Deadline(
         .seconds(1), for: "the request of a client of the VM cache server", then: "its connection is closed")
     static let cacheAnswer = Deadline(

@@ -5,16 +5,17 @@ import Sandbox
 import ShimAPI
 import SwiftProtobuf
 
-/// `delete`: cleans up after a dead or hung shim, and reports an exit status to containerd.
+/// `delete`: cleans up what is left of a task (`LostTask`), and reports an exit status to containerd.
 package enum ShimDelete {
     /// Cleans up, then writes the answer to standard output.
     /// - Throws: `SystemError` when the answer can't be written. A failure of the cleanup is not thrown.
     package static func run(_ flags: ShimFlags) throws {
         if flags.socket.isEmpty {
-            cleanUpDetached(flags, socket(flags))
+            cleanUpDetached(flags)
         } else {
             signal(SIGPIPE, SIG_IGN)
-            cleanUp(flags.id, socket: flags.socket)
+            let sandbox = flags.sandbox.isEmpty ? flags.id : flags.sandbox
+            LostTask(container: flags.id, paths: SandboxPaths(sandbox: sandbox), socket: flags.socket).remove()
         }
         var response = Containerd_Task_V2_DeleteResponse()
         response.exitStatus = UInt32(ProcessExit.killed.status)
@@ -25,14 +26,17 @@ package enum ShimDelete {
 
     /// Cleans up in a detached process: containerd kills this one after five seconds
     /// (io.containerd.timeout.shim.cleanup).
-    private static func cleanUpDetached(_ flags: ShimFlags, _ socket: String) {
+    private static func cleanUpDetached(_ flags: ShimFlags) {
+        let sandbox = (try? ShimStart.group(of: flags)) ?? flags.id
+        let socket = socket(flags, sandbox)
+        let task = LostTask(container: flags.id, paths: SandboxPaths(sandbox: sandbox), socket: socket)
+        guard task.hasSandbox else { return removeAbandoned(socket) }
         var command = Command(
-            "/proc/self/exe", ["-namespace", flags.namespace, "-id", flags.id, "-socket", socket, "delete"])
+            "/proc/self/exe",
+            ["-namespace", flags.namespace, "-id", flags.id, "-sandbox", sandbox, "-socket", socket, "delete"])
         command.name = "containerd-shim-kata-v2"
         command.newSession = true
-        guard Files.exists(SandboxPaths(sandbox: flags.id).machine),
-            let helper = try? ChildWithOutput(command, output: [2])
-        else { return cleanUp(flags.id, socket: socket) }
+        guard let helper = try? ChildWithOutput(command, output: [2]) else { return task.remove() }
         if forward(helper.output, within: Deadline.remains.limit) { _ = helper.process.wait() }
     }
 
@@ -50,10 +54,10 @@ package enum ShimDelete {
         return false
     }
 
-    /// Removes everything of a sandbox.
+    /// Removes everything of a sandbox, its shim first.
     /// - Parameter socket: the shim's. Nothing is removed of a sandbox of this name whose shim had another one.
-    package static func cleanUp(_ sandbox: String, socket: String) {
-        let paths = SandboxPaths(sandbox: sandbox)
+    package static func cleanUp(_ paths: SandboxPaths, socket: String) {
+        let sandbox = paths.sandbox
         var due: [DueHooks] = []
         if Ledger.owns(socket: socket, paths.machine) {
             if let cause = SandboxPlan.Cgroups.helpersLackOfMemory(of: sandbox) {
@@ -61,18 +65,21 @@ package enum ShimDelete {
             }
             Ledger.cleanUp(paths.machine) { due = DueHooks.claimAll(in: $0) }
         }
-        // The shim may be alive and serve other containers of the pod.
-        if (try? UnixSocket.connect(socket).raw) == nil {
-            // SAFETY: the call only reads the path.
-            unsafe unlink(socket)
-        }
+        removeAbandoned(socket)
         // Last, because hooks may take longer than the caller waits.
         for hooks in due { hooks.run { writeError("containerd-shim-kata-v2: \($0)") } }
     }
 
+    /// Removes a socket unless a shim listens on it.
+    private static func removeAbandoned(_ socket: String) {
+        guard UnixSocket.isAbandoned(socket) else { return }
+        // SAFETY: the call only reads the path.
+        unsafe unlink(socket)
+    }
+
     /// The path of the shim's socket. `start` wrote it into the bundle.
-    private static func socket(_ flags: ShimFlags) -> String {
+    private static func socket(_ flags: ShimFlags, _ sandbox: String) -> String {
         SocketAddress.path(ofAddress: (try? Files.readText("address")) ?? "")
-            ?? SocketAddress.path(containerd: flags.address, namespace: flags.namespace, group: flags.id)
+            ?? SocketAddress.path(containerd: flags.address, namespace: flags.namespace, group: sandbox)
     }
 }

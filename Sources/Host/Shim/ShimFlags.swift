@@ -18,6 +18,8 @@ package struct ShimFlags: Equatable, Sendable {
     package var bundle = ""
     /// Path of a serving shim's socket. The shim inherits the listening descriptor, and removes the file at its end.
     package var socket = ""
+    /// The sandbox of the container `id`, for the process that `delete` leaves behind.
+    package var sandbox = ""
     package var debug = false
     /// Whether `start` may take a warm VM from the VM cache.
     package var usesCache = true
@@ -27,9 +29,10 @@ package struct ShimFlags: Equatable, Sendable {
     private func checkID() throws(UsageError) {
         guard !id.isEmpty else { throw UsageError("flag -id is missing") }
         let isCached = action == .cached && id.hasPrefix(MachineCache.prefix)
-        do { try Identifier.check(isCached ? String(id.dropFirst()) : id, "sandbox id (flag -id)") } catch {
-            throw UsageError(error.description)
-        }
+        do {
+            try Identifier.check(isCached ? String(id.dropFirst()) : id, "sandbox id (flag -id)")
+            if !sandbox.isEmpty { try Identifier.check(sandbox, "sandbox id (flag -sandbox)") }
+        } catch { throw UsageError(error.description) }
     }
 
     /// Reads the words after the program's name.
@@ -78,6 +81,7 @@ package struct ShimFlags: Equatable, Sendable {
             case "id": id = value
             case "bundle": bundle = value
             case "socket": socket = value
+            case "sandbox": sandbox = value
             default: throw UsageError("unknown flag -\(name)")
             }
         }

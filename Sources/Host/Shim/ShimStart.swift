@@ -99,8 +99,9 @@ package enum ShimStart {
         try Files.replace("address", SocketAddress.address(ofPath: address))
     }
 
-    /// The sandbox whose shim serves the container: the containers of a pod share one.
-    private static func group(of flags: ShimFlags) throws(SpecError) -> String {
+    /// The sandbox whose shim serves the container of the bundle in the working directory: the containers of a pod
+    /// share one.
+    static func group(of flags: ShimFlags) throws(SpecError) -> String {
         // Create reports an error of config.json, with an RPC code for it.
         guard let spec = try? Spec.load(bundle: ".") else { return flags.id }
         return try SandboxMembership(annotationsOf: spec, id: flags.id).sandbox

@@ -35,10 +35,14 @@ package enum UnixSocket {
     }
 
     /// Connects to the socket at `path`. Blocks while its backlog is full.
+    /// - Parameter limit: the longest time to block, which holds for writes too then (SO_SNDTIMEO, socket(7)).
     /// - Throws: `SystemError`, such as ENOENT without a socket at the path, or ECONNREFUSED when nothing listens on
-    ///   it. ENAMETOOLONG as `listen`.
-    package static func connect(_ path: String, _ kind: Kind = .stream) throws(SystemError) -> FileDescriptor {
+    ///   it. EAGAIN after `limit`. ENAMETOOLONG as `listen`.
+    package static func connect(_ path: String, _ kind: Kind = .stream, within limit: Duration? = nil)
+        throws(SystemError) -> FileDescriptor
+    {
         let socket = try make(kind, path)
+        if let limit { setLimit(SO_SNDTIMEO, socket.raw, limit) }
         try connect(socket.raw, path)
         return socket
     }
@@ -65,12 +69,14 @@ package enum UnixSocket {
     }
 
     /// Sets the timeout of reads from a socket (SO_RCVTIMEO, socket(7)); nil: none.
-    package static func setReadLimit(_ socket: Int32, _ limit: Duration?) {
+    package static func setReadLimit(_ socket: Int32, _ limit: Duration?) { setLimit(SO_RCVTIMEO, socket, limit) }
+
+    private static func setLimit(_ option: Int32, _ socket: Int32, _ limit: Duration?) {
         // Zero would mean no timeout.
         let parts = limit.map { max(.microseconds(1), $0).components } ?? (seconds: 0, attoseconds: 0)
         var time = timeval(tv_sec: Int(parts.seconds), tv_usec: Int(parts.attoseconds / 1_000_000_000_000))
         // SAFETY: setsockopt(2) only reads `time`, within its size.
-        unsafe setsockopt(socket, SOL_SOCKET, SO_RCVTIMEO, &time, socklen_t(MemoryLayout<timeval>.size))
+        unsafe setsockopt(socket, SOL_SOCKET, option, &time, socklen_t(MemoryLayout<timeval>.size))
     }
 
     private static func withAddress(

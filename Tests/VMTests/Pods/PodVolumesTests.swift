@@ -113,7 +113,7 @@ extension PodTests {
         #expect(outcome.output == "60\n60\n0 Completed\n0 0\n", "\(outcome.error)")
     }
 
-    @Test("what a host whose root is not shared mounts after a pod's start is seen in new containers, also once it's gone")
+    @Test("what a host mounts after a pod's start is seen in new containers, also where its root is not shared")
     func laterMounts() throws {
         let outcome = try PodTests.with(
             """

@@ -16,12 +16,12 @@ extension ContainerdTasks {
         -> Containerd_Task_V2_CreateTaskResponse
     {
         try await mappingErrorsToRPC {
-            let pid: UInt32
-            do { pid = try await createContainer(request, caller: Caller(context)) } catch {
+            let (container, pid): (ContainerKey, UInt32)
+            do { (container, pid) = try await createContainer(request, caller: Caller(context)) } catch {
                 context.whenAnswered { [self] isWritten in if !isWritten { endIfUnused() } }
                 throw error
             }
-            context.whenAnswered { [self] isWritten in if !isWritten { discard(request.id) } }
+            context.whenAnswered { [self] isWritten in if !isWritten { discard(container) } }
             log.debug("container created", metadata: ["container": "\(request.id)"])
             publishCreation(request, pid: pid)
             var response = Containerd_Task_V2_CreateTaskResponse()
@@ -54,9 +54,9 @@ extension ContainerdTasks {
     }
 
     /// Creates the container, in a new VM if it is the sandbox's first.
-    /// - Returns: the pid that the manager sees.
+    /// - Returns: its identity, and the pid that the manager sees.
     private func createContainer(_ request: Containerd_Task_V2_CreateTaskRequest, caller: Caller) async throws
-        -> UInt32
+        -> (ContainerKey, UInt32)
     {
         try Identifier.check(request.id, "container id")
         guard request.bundle.hasPrefix("/") else {
@@ -67,15 +67,15 @@ extension ContainerdTasks {
         let (sandbox, isNew) = try sandboxes.sandbox(for: request, spec: spec, process: caller.process)
         let streams = StreamPaths(
             stdin: request.stdin, stdout: request.stdout, stderr: request.stderr, terminal: request.terminal)
-        try await sandbox.reserve(request.id, bundle: request.bundle, streams: streams)
+        let key = try await sandbox.reserve(request.id, bundle: request.bundle, streams: streams)
         var hasMachine = !isNew
         do {
-            if let process = caller.process { try watch(attachProcess: process, of: request.id, in: sandbox) }
+            if let process = caller.process { try watch(attachProcess: process, of: key, in: sandbox) }
             let rootfs = try RootFilesystem.prepare(
                 request.rootfs, bundle: request.bundle, spec: spec, seenBy: caller.manager, ledger: sandbox.ledger,
                 plugsDisks: sandbox.plan.plugsRootDisks)
             let container = ContainerRequest(
-                request.id, bundle: request.bundle, rootfs: rootfs.source, spec: spec, attachProcess: caller.process,
+                key, bundle: request.bundle, rootfs: rootfs.source, spec: spec, attachProcess: caller.process,
                 manager: caller.manager, limits: caller.limits ?? limits,
                 joins: caller.process == nil
                     ? SandboxMembership.joins(of: spec, containers: await sandbox.known) : caller.joins,
@@ -86,32 +86,30 @@ extension ContainerdTasks {
                 hasMachine = true
                 log.debug("VM is up")
                 publishOutOfMemory(in: sandbox)
-                try await sandbox.create(request.id)
-            } else {
-                try await sandbox.create(container)
+                return (key, UInt32(try await sandbox.create(key)))
             }
+            return (key, UInt32(try await sandbox.create(container)))
         } catch {
             if !hasMachine { sandboxes.forget() }
-            await sandbox.release(request.id)
+            await sandbox.release(key)
             throw error
         }
-        return UInt32(await sandbox.pid(of: request.id))
     }
 
     /// Ends a container with its attach process, also while it is created.
     ///
     /// An attach process that ends before the container's start means that `create` was killed half-way: no manager
     /// has the container. Its sandbox ends too, unless it has others.
-    private func watch(attachProcess process: Int32, of container: String, in sandbox: Sandbox) throws {
+    private func watch(attachProcess process: Int32, of container: ContainerKey, in sandbox: Sandbox) throws {
         guard let identity = ProcessIdentity(process) else {
-            throw SandboxError(.wrongState, "the attach process \(process) of container \(container) has ended")
+            throw SandboxError(.wrongState, "the attach process \(process) of container \(container.id) has ended")
         }
         try identity.whenEnded { [self] in
             sandboxes.detached { [self] in
                 guard await sandbox.hostProcessEnded(container), await sandbox.hasOnly(container) else { return }
                 log.warning(
                     "the container's creator ended before its start: the sandbox ends",
-                    metadata: ["container": "\(container)"])
+                    metadata: ["container": "\(container.id)"])
                 await end()
             }
         }
@@ -119,12 +117,12 @@ extension ContainerdTasks {
 
     /// Removes a container whose manager has gone before it had the answer. A manager that was killed, and did not find
     /// the container when it came back, never asks for it.
-    private func discard(_ container: String) {
+    private func discard(_ container: ContainerKey) {
         sandboxes.detached { [self] in
             guard let sandbox = try? sandboxes.current(), await sandbox.discard(container) else { return }
             log.warning(
                 "the manager went before it learned of the container: it is removed",
-                metadata: ["container": "\(container)"])
+                metadata: ["container": "\(container.id)"])
             endIfUnused()
         }
     }

@@ -11,8 +11,8 @@ extension ContainerdTasks {
     {
         try await mappingErrorsToRPC {
             let sandbox = try sandboxes.current()
-            let pid = UInt32(await sandbox.pid(of: request.id))
-            let end = try await sandbox.delete(container: request.id, exec: request.execID)
+            let deleted = try await sandbox.delete(container: request.id, exec: request.execID)
+            let (pid, end) = (UInt32(deleted.pid), deleted.end)
             log.debug("process deleted", metadata: ["container": "\(request.id)", "exec": "\(request.execID)"])
             var event = Containerd_Events_TaskDelete()
             event.containerID = request.id

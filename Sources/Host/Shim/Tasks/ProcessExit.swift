@@ -5,10 +5,10 @@ import SwiftProtobuf
 
 extension ContainerdTasks {
     /// Publishes /tasks/exit when the process has ended.
-    func publishExit(of container: String, exec: String, pid: UInt32, in sandbox: Sandbox) {
+    func publishExit(of container: String, _ process: ContainerProcess, pid: UInt32, in sandbox: Sandbox) {
         sandboxes.detached { [events, log, sandboxes] in
             defer { sandboxes.trimWhenIdle() }
-            guard let end = try? await sandbox.wait(container: container, exec: exec) else { return }
+            let (exec, end) = (process.id, await process.waitForEnd())
             log.debug(
                 "process ended",
                 metadata: ["container": "\(container)", "exec": "\(exec)", "status": "\(end.status)"])

@@ -11,12 +11,12 @@ extension ContainerdTasks {
     {
         try await mappingErrorsToRPC {
             let sandbox = try sandboxes.current()
-            try await sandbox.start(container: request.id, exec: request.execID)
-            let pid = UInt32(await sandbox.pid(of: request.id))
+            let (process, taskPid) = try await sandbox.start(container: request.id, exec: request.execID)
+            let pid = UInt32(taskPid)
             log.debug("process started", metadata: ["container": "\(request.id)", "exec": "\(request.execID)"])
             publishStart(request, pid)
             // After the start event, so that the exit event can't overtake it.
-            publishExit(of: request.id, exec: request.execID, pid: pid, in: sandbox)
+            publishExit(of: request.id, process, pid: pid, in: sandbox)
             sandboxes.trimWhenIdle()
             var response = Containerd_Task_V2_StartResponse()
             response.pid = pid

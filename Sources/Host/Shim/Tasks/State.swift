@@ -16,7 +16,7 @@ extension ContainerdTasks {
             response.id = request.id
             response.execID = request.execID
             response.bundle = process.bundle
-            response.pid = UInt32(await sandbox.pid(of: request.id))
+            response.pid = UInt32(process.pid)
             response.stdin = process.streams.stdin
             response.stdout = process.streams.stdout
             response.stderr = process.streams.stderr

@@ -3,27 +3,31 @@ import EventLoop
 import LinuxKernel
 import NIOCore
 import OCISpec
-import Shim
 import ShimAPI
 import SwiftProtobuf
 import TTRPC
 
 /// Calls the task API of one shim. Each call blocks the calling thread.
 package struct TaskClient: Sendable {
-    let loop: any EventLoop
-    let client: RPCClient
+    package let loop: any EventLoop
+    package let client: RPCClient
 
     private static let service = "containerd.task.v2.Task"
 
-    /// - Parameter address: path of the shim's socket.
-    /// - Throws: `SystemError` when the socket has no listener.
-    package static func connect(_ address: String) throws -> TaskClient {
+    /// - Parameters:
+    ///   - address: path of the shim's socket.
+    ///   - limit: the time that the shim has to accept the connection; nil: no limit.
+    /// - Throws: `SystemError` when the socket has no listener, or EAGAIN when that does not accept in time.
+    package static func connect(_ address: String, within limit: Duration? = nil) throws -> TaskClient {
         let loop = try makeEventLoop(descriptors: 64)
-        let client = try waiting(on: loop) { try await RPCClient.connect(unixPath: address, on: loop) }
+        let socket = try UnixSocket.connect(address, within: limit).take()
+        let client = try waiting(on: loop) { try await RPCClient.connect(socket: socket, on: loop) }
         return TaskClient(loop: loop, client: client)
     }
 
-    func call<Reply: Message>(
+    /// Calls a method of the task API.
+    /// - Throws: as `perform`.
+    package func call<Reply: Message>(
         _ method: String, _ request: some Message, timeout: Duration? = Deadline.shimProcess.limit,
         metadata: [String: [String]] = [:]
     ) throws -> Reply {
@@ -54,13 +58,18 @@ package struct TaskClient: Sendable {
 
     /// Asks for the state of a container.
     /// - Throws: as `perform`.
-    package func state(_ id: String) throws -> Containerd_Task_V2_StateResponse {
+    package func state(_ id: String, within limit: Duration = Deadline.shimAnswer.limit) throws
+        -> Containerd_Task_V2_StateResponse
+    {
         var request = Containerd_Task_V2_StateRequest()
         request.id = id
-        return try call("State", request, timeout: Deadline.shimAnswer.limit)
+        return try call("State", request, timeout: limit)
     }
 
-    func wait(_ id: String, exec: String = "", timeout: Duration? = nil) throws -> Int32 {
+    /// Waits for the end of a process.
+    /// - Returns: its exit status.
+    /// - Throws: as `perform`.
+    package func wait(_ id: String, exec: String = "", timeout: Duration? = nil) throws -> Int32 {
         var request = Containerd_Task_V2_WaitRequest()
         request.id = id
         request.execID = exec
@@ -68,7 +77,10 @@ package struct TaskClient: Sendable {
         return Int32(bitPattern: response.exitStatus)
     }
 
-    func kill(_ id: String, exec: String = "", signal: Int32, all: Bool = false) throws {
+    /// Sends a signal.
+    /// - Parameter all: to all processes of the container.
+    /// - Throws: as `perform`.
+    package func kill(_ id: String, exec: String = "", signal: Int32, all: Bool = false) throws {
         var request = Containerd_Task_V2_KillRequest()
         request.id = id
         request.execID = exec
@@ -93,7 +105,9 @@ package struct TaskClient: Sendable {
         try perform("Resume", request, timeout: Deadline.shimAnswer.limit)
     }
 
-    func resize(_ id: String, exec: String = "", rows: UInt16, columns: UInt16) throws {
+    /// Sets the size of a process's terminal, in characters.
+    /// - Throws: as `perform`.
+    package func resize(_ id: String, exec: String = "", rows: UInt16, columns: UInt16) throws {
         var request = Containerd_Task_V2_ResizePtyRequest()
         request.id = id
         request.execID = exec
@@ -121,15 +135,18 @@ package struct TaskClient: Sendable {
     }
 
     /// Deletes a process that has ended.
-    func delete(_ id: String, exec: String = "") throws {
+    /// - Throws: as `perform`.
+    package func delete(_ id: String, exec: String = "") throws {
         var request = Containerd_Task_V2_DeleteRequest()
         request.id = id
         request.execID = exec
         let _: Containerd_Task_V2_DeleteResponse = try call("Delete", request, timeout: Deadline.shimDelete.limit)
     }
 
+    /// Ends the shim.
     /// - Parameter now: whether to shut down even if the sandbox has containers.
-    func shutdown(_ id: String, now: Bool) throws {
+    /// - Throws: as `perform`, but not `unavailable`.
+    package func shutdown(_ id: String, now: Bool) throws {
         var request = Containerd_Task_V2_ShutdownRequest()
         request.id = id
         request.now = now
