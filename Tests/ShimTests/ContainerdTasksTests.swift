@@ -129,6 +129,28 @@ struct ContainerdTasksTests {
         await fakes.sandbox.stop()
     }
 
+    @Test("a process has a terminal as its request says, whatever its specification says", arguments: [true, false])
+    func terminal(_ isAsked: Bool) async throws {
+        if await fakes.sandbox.state == .empty { try await fakes.sandbox.boot() }
+        var request = try request("c1")
+        var spec = Spec.example
+        spec.process?.terminal = !isAsked
+        try Files.write(request.bundle + "/config.json", spec.json())
+        request.terminal = isAsked
+        _ = try await tasks.create(request, context)
+        let given = try Spec.decode(json: try #require(guest.specification("c1")), source: "config.json")
+        #expect(given.process?.terminal == isAsked)
+        _ = try await tasks.start(.with { $0.id = "c1" }, context)
+        var exec = Containerd_Task_V2_ExecProcessRequest()
+        (exec.id, exec.execID, exec.terminal) = ("c1", "e1", isAsked)
+        exec.spec.value = .init(try #require(spec.process).json())
+        _ = try await tasks.exec(exec, context)
+        _ = try await tasks.start(.with { ($0.id, $0.execID) = ("c1", "e1") }, context)
+        let process = try OCISpec.Process.decode(json: try #require(guest.specification("e1")), source: "process.json")
+        #expect(process.terminal == isAsked)
+        await fakes.sandbox.stop()
+    }
+
     @Test("every answer has the container's own pid, and a task that has ended has no processes")
     func pids() async throws {
         try await create("c1")

@@ -59,7 +59,9 @@ extension ContainerdTasks {
             throw SandboxError(.invalid, "bundle \"\(request.bundle)\" is not an absolute path")
         }
         log.debug("creating a container", metadata: ["container": "\(request.id)", "bundle": "\(request.bundle)"])
-        let spec = try SpecOption.spec(of: request)
+        var spec = try SpecOption.spec(of: request)
+        // As for an exec: the streams are those of the request.
+        spec.process?.terminal = request.terminal
         let (sandbox, isNew) = try sandboxes.sandbox(for: request, spec: spec, process: caller.process)
         let streams = StreamPaths(
             stdin: request.stdin, stdout: request.stdout, stderr: request.stderr, terminal: request.terminal)

@@ -17,6 +17,8 @@ extension ContainerdTasks {
             try Identifier.check(request.execID, "exec id")
             var process = try OCISpec.Process.decode(json: Array(request.spec.value), source: "process.json")
             process.addLimits(limits)
+            // CRI-O asks for a terminal here alone.
+            process.terminal = request.terminal
             try await sandboxes.current().addExec(
                 container: request.id, exec: request.execID, process: process,
                 streams: StreamPaths(
