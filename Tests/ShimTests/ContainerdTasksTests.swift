@@ -151,6 +151,25 @@ struct ContainerdTasksTests {
         await fakes.sandbox.stop()
     }
 
+    @Test("a container of CRI-O that ran out of memory has the file oom in its bundle when its end is told")
+    func outOfMemoryFile() async throws {
+        if await fakes.sandbox.state == .empty { try await fakes.sandbox.boot() }
+        for (id, annotations) in [("c1", ["io.kubernetes.cri-o.TTY": "false"]), ("c2", [:]), ("c3", ["a": "b"])] {
+            let request = try request(id)
+            var spec = Spec.example
+            spec.annotations = annotations
+            try Files.write(request.bundle + "/config.json", spec.json())
+            _ = try await tasks.create(request, context)
+            _ = try await tasks.start(.with { $0.id = id }, context)
+            #expect(!Files.exists(request.bundle + "/oom"))
+            async let end = tasks.wait(.with { $0.id = id }, context)
+            guest.end(id, status: 137, outOfMemory: true)
+            #expect(try await end.exitStatus == 137)
+            #expect(Files.exists(request.bundle + "/oom") == (id == "c1"))
+        }
+        await fakes.sandbox.stop()
+    }
+
     @Test("every answer has the container's own pid, and a task that has ended has no processes")
     func pids() async throws {
         try await create("c1")

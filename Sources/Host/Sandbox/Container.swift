@@ -13,6 +13,8 @@ import Storage
 final class Container {
     let id: String
     let bundle: String
+    /// An empty file that tells its manager of a lack of memory; nil where events alone do.
+    var outOfMemoryFile: String?
     /// nil until it is created.
     var hooks: HostHooks?
     /// Pid of the attach process (kata-runtime); nil under containerd.

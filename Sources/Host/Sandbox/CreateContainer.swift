@@ -128,6 +128,7 @@ extension Sandbox {
         let spec = request.spec
         record.shares = SharedPaths.Use(own: request.made)
         record.attachProcess = request.attachProcess
+        record.outOfMemoryFile = OOMReports.file(of: request)
         record.resolverConfiguration = spec.mounts?.last { $0.destination == "/etc/resolv.conf" }?.source
         record.demand = Demand(spec.linux?.resources)
         record.identities = ContainerIdentities(
