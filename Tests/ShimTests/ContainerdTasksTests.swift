@@ -170,6 +170,20 @@ struct ContainerdTasksTests {
         await fakes.sandbox.stop()
     }
 
+    @Test("a checkpoint, and a container made from one, are refused with the sentence of the documentation")
+    func checkpoint() async throws {
+        let sentence = "is not possible: the processes of a container are those of a machine, which CRIU can't reach"
+        let error = await #expect(throws: RPCError.self) {
+            _ = try await tasks.checkpoint(.with { $0.id = "c1" }, context)
+        }
+        #expect(error == RPCError(.unimplemented, "checkpoint " + sentence))
+        var restored = try request("c1")
+        restored.checkpoint = "/images/c1"
+        let refusal = await #expect(throws: RPCError.self) { _ = try await tasks.create(restored, context) }
+        #expect(refusal == RPCError(.unimplemented, "restore " + sentence))
+        #expect(guest.calls.allSatisfy { $0 != "CreateContainer" })
+    }
+
     @Test("every answer has the container's own pid, and a task that has ended has no processes")
     func pids() async throws {
         try await create("c1")

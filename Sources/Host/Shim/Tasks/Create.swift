@@ -10,7 +10,7 @@ import TTRPC
 extension ContainerdTasks {
     /// Creates a container, in a new machine if it is the sandbox's first.
     /// - Throws: `RPCError`: `invalidArgument` for an id, bundle or specification that can't be met, `alreadyExists`
-    ///   for an id in use. `failedPrecondition` when the attach process has ended, `unknown` for a configuration,
+    ///   for an id in use, `unimplemented` for one from a checkpoint. `failedPrecondition` when the attach process has ended, `unknown` for a configuration,
     ///   machine or hook that fails. The agent's own code for its refusal.
     package func create(_ request: Containerd_Task_V2_CreateTaskRequest, _ context: CallContext) async throws
         -> Containerd_Task_V2_CreateTaskResponse
@@ -55,6 +55,7 @@ extension ContainerdTasks {
         -> UInt32
     {
         try Identifier.check(request.id, "container id")
+        try Checkpoint.refuse(request)
         guard request.bundle.hasPrefix("/") else {
             throw SandboxError(.invalid, "bundle \"\(request.bundle)\" is not an absolute path")
         }
