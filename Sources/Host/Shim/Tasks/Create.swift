@@ -9,13 +9,14 @@ import TTRPC
 
 extension ContainerdTasks {
     /// Creates a container, in a new machine if it is the sandbox's first.
-    /// - Throws: `RPCError`: `invalidArgument` for an id, bundle or specification that can't be met, `alreadyExists`
-    ///   for an id in use, `unimplemented` for one from a checkpoint. `failedPrecondition` when the attach process has ended, `unknown` for a configuration,
-    ///   machine or hook that fails. The agent's own code for its refusal.
+    /// - Throws: `RPCError`: `alreadyExists` for an id in use, `unimplemented` for a container from a checkpoint.
+    ///   `failedPrecondition` when the attach process has ended. `unknown` for everything else that can't be met or
+    ///   fails: an id, a specification, a configuration, a machine, a hook, or the agent's refusal. `deadlineExceeded`
+    ///   without the agent's answer.
     package func create(_ request: Containerd_Task_V2_CreateTaskRequest, _ context: CallContext) async throws
         -> Containerd_Task_V2_CreateTaskResponse
     {
-        try await mappingErrorsToRPC {
+        try await mappingErrorsToRPC(for: .people) {
             let pid: UInt32
             do { pid = try await createContainer(request, caller: Caller(context.metadata)) } catch {
                 context.whenAnswered { [self] isWritten in if !isWritten { endIfUnused() } }
