@@ -58,11 +58,7 @@ extension Sandbox {
         for process in record.processes.values where process.state != .running {
             process.end(status: ProcessExit.killed.status)
         }
-        // Returns the container's memory. The last container ends the machine too.
-        if !containers.isEmpty {
-            try? followProcessorSets()
-            try? await resizeMachine()
-        }
+        shrinkMachine()
         await record.hooks?.afterDeletion(log)
     }
 
