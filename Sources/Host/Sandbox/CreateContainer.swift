@@ -115,6 +115,7 @@ extension Sandbox {
             let asked = ContinuousClock.now
             do { _ = try await agent.createContainer(message, timeout: plan.createTimeout) } catch {
                 ports.cancel()
+                record.initial.closeStreams(parts.relay)
                 throw await explainLoss(translated(error, guest), "create container \(container)")
             }
             record.creation = ContinuousClock.now - asked

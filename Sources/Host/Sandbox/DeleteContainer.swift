@@ -19,8 +19,8 @@ extension Sandbox {
         } else {
             record.processes[exec] = nil
             // For those that wait for a process that was never started.
-            process.end(status: ProcessExit.killed.status)
             abandonOutput(of: process)
+            process.end(status: ProcessExit.killed.status)
         }
         return end
     }
