@@ -149,7 +149,11 @@ struct PlanTests {
             (nil, "", "config.json: linux.namespaces: host networking is not possible"),
             ("/host", "", "linux.namespaces[0].path: /host is the host's"),
             ("/proc/1/ns/net", "", "/proc/1/ns/net is the host's"),
-            ("/proc/77/ns/net", "", "that of another container (process 77)"),
+            (
+                "/proc/77/ns/net", "",
+                "/proc/77/ns/net is that of another container (process 77), whose links can't be in a second machine: "
+                    + "give both a common network, or let both be in one machine, as a pod or by kata-runtime"
+            ),
             ("/gone", "", "/gone is no network namespace, or is gone"),
             (
                 "", "[runtime]\ndisable_new_netns = true\n",
