@@ -230,7 +230,7 @@ let package = Package(
             ]),
         .testTarget(
             name: "HostCommandLineTests",
-            dependencies: ["CommandLine", "Configuration", "LinuxKernel", "OCISpec", "Pod", "TestSupport"],
+            dependencies: ["CommandLine", "CLinux", "Configuration", "LinuxKernel", "OCISpec", "Pod", "TestSupport"],
             path: "Tests/HostCommandLineTests", swiftSettings: swift6),
         // Tests with real guests
         .testTarget(

@@ -11,16 +11,31 @@ struct CgroupsTests {
     @Test(
         "a manager's path becomes the sandbox's",
         arguments: [
-            ("/docker/0123", "/docker/kata_0123"), ("docker/0123", "/docker/kata_0123"), ("", "/vc/kata_s1"),
-            ("../../etc/x", "/etc/kata_x"), ("/", "/vc/kata_s1"),
+            ("/docker/0123", "/docker/kata_0123"), ("docker/0123", "/docker/kata_0123"), ("", "/vc/kata_0123"),
+            ("../../etc/0123", "/etc/kata_0123"), ("/", "/vc/kata_0123"),
+            ("/pods/libpod-0123", "/pods/kata_libpod-0123"),
             ("system.slice:docker:0123", "/system.slice/kata_docker-0123.scope"),
             (":docker:0123", "/system.slice/kata_docker-0123.scope"),
             (
-                "kubepods-burstable-pod1.slice:cri:2",
-                "/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod1.slice/kata_cri-2.scope"
+                "kubepods-burstable-pod1.slice:cri:0123",
+                "/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod1.slice/kata_cri-0123.scope"
             ),
         ])
-    func path(_ given: String, _ expected: String) { #expect(Cgroup.path(given, sandbox: "s1") == expected) }
+    func path(_ given: String, _ expected: String) { #expect(Cgroup.path(given, sandbox: "0123") == expected) }
+
+    @Test(
+        "two sandboxes of one path have cgroups of their own, as a pod's that is made anew while its last machine ends",
+        arguments: [
+            ("machine.slice:libpod:infra", "/machine.slice/kata_libpod-infra", ".scope"),
+            ("/libpod_parent/libpod-infra", "/libpod_parent/kata_libpod-infra", ""), ("/pod", "/kata_pod", ""),
+        ])
+    func ownPaths(_ given: String, _ stem: String, _ suffix: String) {
+        let second = Cgroup.path(given, sandbox: "infra-2")
+        #expect(second == stem + "-infra-2" + suffix)
+        let others = ["infra", "infra-3"].map { Cgroup.path(given, sandbox: $0) }
+        #expect(!others.contains(second) && others[0] != others[1])
+        #expect(Cgroup.path("machine.slice:libpod:infra", sandbox: "infra") == "/machine.slice/kata_libpod-infra.scope")
+    }
 
     @Test("hierarchies are found in both versions; an empty second beside the first is none")
     func hierarchies() {

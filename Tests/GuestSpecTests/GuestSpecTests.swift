@@ -323,8 +323,7 @@ struct GuestSpecTests {
         #expect(moved.spec.mounts?.allSatisfy { $0.source?.hasPrefix(share + "+") == true } == true)
     }
 
-    @Test(
-        "a namespace that is another container's of the guest is named by that container; any other path is the host's")
+    @Test("a namespace that another container of the guest has is named by that container; any other path is refused")
     func joined() throws {
         func namespaces(_ joins: [String: String]) throws -> [OCISpec.Linux.Namespace]? {
             var spec = Spec.example
@@ -343,6 +342,19 @@ struct GuestSpecTests {
                 ])
         let error = #expect(throws: SpecError.self) { try namespaces(["ipc": "c1"]) }
         #expect(error?.path == "linux.namespaces[3].path")
+        func refusal(_ type: String, _ path: String) -> String {
+            var spec = Spec.example
+            spec.linux?.namespaces = [.init(type: type, path: path)]
+            let error = #expect(throws: SpecError.self) {
+                try GuestSpec(spec, container: "c2", paths: SandboxPaths(sandbox: "c1"), joins: [:])
+            }
+            return error?.description ?? ""
+        }
+        for (type, path) in [("mount", "/proc/1/ns/mnt"), ("uts", "/proc/thread-self/ns/uts")] {
+            #expect(refusal(type, path).contains("\(path) is the host's"))
+        }
+        // Another type's namespace.
+        #expect(refusal("uts", "/proc/thread-self/ns/ipc").contains("is not of this container's machine"))
         #expect(ContainerNamespace.container(of: path + "ipc") == "c1")
         for other in ["/proc/7/ns/ipc", "/run/kata-containers/c1/rootfs", "/run/kata-containers/a/b/namespaces/ipc"] {
             #expect(ContainerNamespace.container(of: other) == nil)

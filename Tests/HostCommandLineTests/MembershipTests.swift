@@ -1,3 +1,4 @@
+import CLinux
 import Glibc
 import LinuxKernel
 import OCISpec
@@ -82,6 +83,32 @@ struct MembershipTests {
         #expect(
             try membership("new", [("network", pids[0]), ("ipc", pids[1])], states)
                 == SandboxMembership(sandbox: "one", exists: true, joins: ["ipc": "two"]))
+    }
+
+    @Test("a network by another path than that of a container's process is the same; an own one and the host's are not")
+    func pinned() throws {
+        func sleeper(own: Bool) throws -> ChildProcess {
+            var command = Command("/bin/sleep", ["60"])
+            if own { command.newNamespaces = UInt64(clx_new_net.rawValue) }
+            return try ChildProcess(command)
+        }
+        let (infra, other, shared) = (try sleeper(own: true), try sleeper(own: true), try sleeper(own: false))
+        defer {
+            for process in [infra, other, shared] {
+                process.signal(SIGKILL)
+                _ = process.wait()
+            }
+        }
+        let states = [place.state("shared", pid: shared.pid), place.state("infra", pid: infra.pid)]
+        func membership(_ pid: Int32) throws -> SandboxMembership {
+            var spec = Spec.example
+            spec.linux?.namespaces = ["net", "ipc", "uts"].map {
+                .init(type: $0 == "net" ? "network" : $0, path: "/proc/\(pid)/task/\(pid)/ns/\($0)")
+            }
+            return try SandboxMembership(spec, id: "new", containers: states.map(\.known), source: "config.json")
+        }
+        #expect(try membership(infra.pid) == SandboxMembership(sandbox: "infra", exists: true))
+        #expect(try membership(other.pid).exists == false && membership(shared.pid).exists == false)
     }
 
     @Test("namespaces of containers in different sandboxes are refused, and one without the network")

@@ -86,9 +86,13 @@ struct GrowthTests {
         let below = try #require(node["file"] as? [String: Any])
         #expect(node["node-name"] as? String == "disk1" && node["read-only"] as? Bool == readOnly)
         #expect(below["driver"] as? String == (readOnly ? "file" : "host_device"))
+        // A device of the host may be another machine's too, an image file may not.
+        #expect(below["locking"] as? String == (readOnly ? nil : "off"))
         #expect(below["filename"] as? String == "/dev/fdset/7" && below["aio"] as? String == "threads")
         let device = try object(disk.device(controller: "scsi0", unit: .init(number: 259)))
         #expect(device["drive"] as? String == "disk1" && device["lun"] as? Int == 3 && device["scsi-id"] as? Int == 1)
+        #expect(device["share-rw"] as? Bool == (readOnly ? nil : true))
+        #expect(try object(disk.device(port: "port1"))["share-rw"] as? Bool == (readOnly ? nil : true))
         #expect(device["logical_block_size"] as? Int == 4096 && device["physical_block_size"] == nil)
     }
 }

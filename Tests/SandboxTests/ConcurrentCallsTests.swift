@@ -2,6 +2,7 @@ import Glibc
 import LinuxKernel
 import OCISpec
 import Stdio
+import Streams
 import TTRPC
 import TestSupport
 import Testing
@@ -310,6 +311,59 @@ struct ConcurrentCallsTests {
         #expect(try await fakes.sandbox.delete(container: "c1").status == 5)
         #expect(try await wait.value == 137)
         await fakes.expectCleanStop()
+    }
+
+    @Test("streams that the guest has opened for an exec that does not start are closed")
+    func streamsOfFailedStart() async throws {
+        let (fakes, guest) = try await FakeSandbox.ready()
+        try await fakes.create("c1")
+        try await fakes.sandbox.start(container: "c1")
+        let terminal = try PseudoTerminal()
+        let path = try terminal.path
+        let master = SharedDescriptor(terminal.keepingMaster())
+        try await addExec(fakes, streams: StreamPaths(stdin: path, stdout: path, terminal: true))
+        guest.ignore("ExecProcess")
+        let exec = try await fakes.begin("ExecProcess", of: guest) {
+            try await $0.start(container: "c1", exec: "e1")
+        }
+        // The guest keeps its ends.
+        let ends = fakes.channel.ports.map { SharedDescriptor(fakes.channel.connect($0)!) }
+        #expect(ends.count == 2 && !isHungUp(master))
+        guest.refuseLate("ExecProcess", RPCError(.notFound, "no such interpreter"))
+        _ = await #expect(throws: RPCError.self) { try await exec.value }
+        try await eventually { isHungUp(master) }
+        _ = try await fakes.sandbox.delete(container: "c1", exec: "e1")
+        await fakes.expectCleanStop()
+    }
+
+    /// Whether no process has a terminal's other end open.
+    private func isHungUp(_ master: SharedDescriptor) -> Bool {
+        var wanted = pollfd(fd: master.descriptor.raw, events: 0, revents: 0)
+        return poll(&wanted, 1, 0) == 1 && wanted.revents & Int16(POLLHUP) != 0
+    }
+
+    @Test("a stream that the guest opens as its process fails to start is closed; one of a later attempt is not")
+    func lateStream() async throws {
+        let relay = try StreamRelay()
+        let process = ContainerProcess(id: "e1", streams: StreamPaths(), specification: nil)
+        var writers: [SharedDescriptor] = []
+        func connect() throws -> StreamRelay.Handle {
+            let pipe = try Pipe()
+            writers.append(SharedDescriptor(try pipe.writeEnd.duplicate()))
+            let handle = relay.connect(from: pipe.keepingReadEnd(), to: try .open("/dev/null", O_WRONLY))
+            process.connected(input: handle, relay)
+            return handle
+        }
+        process.closeStreams(relay)
+        let late = try connect()
+        try await eventually { late.hasEnded }
+        process.expectStreams()
+        let second = try connect()
+        try await Task.sleep(for: .milliseconds(20))
+        #expect(!second.hasEnded)
+        process.closeStreams(relay)
+        try await eventually { second.hasEnded }
+        relay.stop()
     }
 
     @Test("an exec that still begins as its container ends has its own status, before and after the deletion")

@@ -2,6 +2,7 @@ import Glibc
 import Hypervisor
 import LinuxKernel
 import OCISpec
+import Pod
 import Stdio
 import TTRPC
 import TestSupport
@@ -273,11 +274,6 @@ struct ContainerLifeTests {
     @Test("the machine grows for a container's limits, and the guest is notified; a refused growth ends the creation")
     func growth() async throws {
         let (fakes, guest) = try await FakeSandbox.ready()
-        func limited(_ spec: inout Spec) {
-            spec.linux?.resources = .init()
-            spec.linux?.resources?.memory = .init()
-            spec.linux?.resources?.memory?.limit = 256 << 20
-        }
         try await fakes.create("c1", limited)
         let vm = fakes.hypervisor.machines[0]
         #expect(vm.size.memoryMiB == 2048 + 256 && guest.calls.contains("OnlineCPUMem"))
@@ -285,6 +281,48 @@ struct ContainerLifeTests {
         let error = await #expect(throws: SandboxError.self) { try await fakes.create("c2", limited) }
         #expect(error?.description.contains("no slot") == true)
         #expect(vm.size.memoryMiB == 2048 + 256)
+        await fakes.sandbox.stop()
+    }
+
+    private func limited(_ spec: inout Spec) {
+        spec.linux?.resources = .init()
+        spec.linux?.resources?.memory = .init()
+        spec.linux?.resources?.memory?.limit = 256 << 20
+    }
+
+    @Test(
+        "deletions don't wait for the machine to give memory back; it shrinks once for several, and not as a pod ends")
+    func shrinksOnce() async throws {
+        let (fakes, guest) = try await FakeSandbox.ready(pod: PodLimits())
+        let (sandbox, vm) = (fakes.sandbox, fakes.hypervisor.machines[0])
+        await sandbox.shrink(after: .seconds(3600))
+        try await fakes.create("s1")
+        for id in ["c1", "c2", "c3"] { try await fakes.create(id, limited) }
+        #expect(vm.size.memoryMiB == 2048 + 768)
+        let before = vm.resizes
+        for id in ["c1", "c2"] { _ = try await sandbox.delete(container: id) }
+        let isShrinking = await sandbox.isShrinking
+        #expect(isShrinking && vm.resizes == before)
+        await sandbox.shrinkNow()
+        #expect(vm.resizes == before + 1 && vm.size.memoryMiB == 2048 + 256)
+        // The pod's own container ends before the last other one is deleted.
+        try await sandbox.start(container: "s1")
+        guest.end("s1", status: 0)
+        _ = try await sandbox.wait(container: "s1")
+        _ = try await sandbox.delete(container: "c3")
+        await sandbox.shrinkNow()
+        #expect(vm.resizes == before + 1)
+        await sandbox.stop()
+    }
+
+    @Test("the machine gives back the memory of a deleted container by itself")
+    func shrinks() async throws {
+        let (fakes, _) = try await FakeSandbox.ready()
+        let vm = fakes.hypervisor.machines[0]
+        await fakes.sandbox.shrink(after: .milliseconds(5))
+        for id in ["c1", "c2"] { try await fakes.create(id, limited) }
+        _ = try await fakes.sandbox.delete(container: "c2")
+        try await eventually { vm.size.memoryMiB == 2048 + 256 }
         await fakes.sandbox.stop()
     }
 
@@ -301,4 +339,8 @@ struct ContainerLifeTests {
         #expect(fakes.share.attached.filter { $0.hasSuffix("-data") }.count == 1)
         await fakes.sandbox.stop()
     }
+}
+
+extension Sandbox {
+    fileprivate func shrink(after pause: Duration) { shrinkPause = pause }
 }

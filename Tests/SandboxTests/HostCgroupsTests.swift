@@ -25,12 +25,12 @@ struct HostCgroupsTests {
         #expect(groups.text("memory/kata_overhead/s1/cgroup.procs") == "\(getpid())")
         // The container's own process on the host is there, and nothing else.
         let placeholder = await fakes.sandbox.pid(of: "c1")
-        #expect(groups.text("memory/pods/pod1/kata_c1/cgroup.procs") == "\(placeholder)")
-        #expect(groups.text("cpu/pods/pod1/kata_c1/tasks").isEmpty)
+        #expect(groups.text("memory/pods/pod1/kata_c1-s1/cgroup.procs") == "\(placeholder)")
+        #expect(groups.text("cpu/pods/pod1/kata_c1-s1/tasks").isEmpty)
         try await fakes.sandbox.start(container: "c1")
-        try await eventually { groups.text("cpuset/pods/pod1/kata_c1/tasks") == "77" }
-        #expect(groups.text("cpu/pods/pod1/kata_c1/tasks") == "77")
-        #expect(groups.text("memory/pods/pod1/kata_c1/tasks").isEmpty)
+        try await eventually { groups.text("cpuset/pods/pod1/kata_c1-s1/tasks") == "77" }
+        #expect(groups.text("cpu/pods/pod1/kata_c1-s1/tasks") == "77")
+        #expect(groups.text("memory/pods/pod1/kata_c1-s1/tasks").isEmpty)
         await fakes.sandbox.stop()
     }
 
@@ -39,14 +39,14 @@ struct HostCgroupsTests {
         let groups = try FakeCgroups()
         let toml = "[runtime]\nsandbox_cgroup_only = true\n"
         let (fakes, _) = try await FakeSandbox.ready(toml: toml, cgroups: groups)
-        #expect(groups.text("memory/pods/pod1/kata_c1/cgroup.procs") == "\(getpid())")
-        #expect(groups.text("cpu/pods/pod1/kata_c1/cgroup.procs").isEmpty)
+        #expect(groups.text("memory/pods/pod1/kata_c1-s1/cgroup.procs") == "\(getpid())")
+        #expect(groups.text("cpu/pods/pod1/kata_c1-s1/cgroup.procs").isEmpty)
         try await fakes.create("c1")
         try await fakes.sandbox.start(container: "c1")
         // The container's own process is there from its creation on, the machine's from the start on.
         let placeholder = await fakes.sandbox.pid(of: "c1")
         try await eventually {
-            let last = groups.text("cpu/pods/pod1/kata_c1/cgroup.procs")
+            let last = groups.text("cpu/pods/pod1/kata_c1-s1/cgroup.procs")
             return !last.isEmpty && last != "\(placeholder)"
         }
         await fakes.sandbox.stop()
@@ -60,7 +60,7 @@ struct HostCgroupsTests {
         try await fakes.sandbox.start(container: "c1")
         fakes.hypervisor.machines[0].run(on: [88])
         try await fakes.sandbox.update(container: "c1", resources: resources(#"{"cpu": {"quota": 200000}}"#))
-        try await eventually { groups.text("cpu/pods/pod1/kata_c1/tasks") == "88" }
+        try await eventually { groups.text("cpu/pods/pod1/kata_c1-s1/tasks") == "88" }
         await fakes.sandbox.stop()
     }
 
@@ -68,7 +68,7 @@ struct HostCgroupsTests {
     func processorSets() async throws {
         let groups = try FakeCgroups()
         let (fakes, guest) = try await FakeSandbox.ready(cgroups: groups)
-        var set: String { groups.text("cpuset/pods/pod1/kata_c1/cpuset.cpus") }
+        var set: String { groups.text("cpuset/pods/pod1/kata_c1-s1/cpuset.cpus") }
         try await fakes.create("pause")
         #expect(set == "0-7\n")
         try await fakes.create("c1") { $0.linux?.resources = try? resources(#"{"cpu": {"cpus": "2-3"}}"#) }

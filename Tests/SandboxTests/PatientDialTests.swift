@@ -1,4 +1,5 @@
 import LinuxKernel
+import TestSupport
 import Testing
 
 @testable import Sandbox
@@ -25,7 +26,7 @@ struct PatientDialTests {
         }
     }
 
-    private func patient(_ host: Host, longest: Duration = .seconds(60)) -> PatientDial {
+    private func patient(_ host: Host, longest: Duration = .longWait * 100) -> PatientDial {
         PatientDial(limit: .milliseconds(20), longest: longest) {
             host.delays.isEmpty ? nil : host.delays.removeFirst()
         }

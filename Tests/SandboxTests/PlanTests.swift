@@ -90,13 +90,13 @@ struct PlanTests {
     @Test("the sandbox's cgroups on the host are the manager's with Kata's prefix")
     func groups() throws {
         var linux = OCISpec.Linux()
-        linux.cgroupsPath = "/docker/1"
+        linux.cgroupsPath = "/docker/s1"
         var configuration = Configuration()
         let apart = SandboxPlan.Cgroups(linux, sandbox: "s1", configuration: configuration)
-        #expect(apart.machine == "/docker/kata_1" && apart.helpers == "/kata_overhead/s1")
+        #expect(apart.machine == "/docker/kata_s1" && apart.helpers == "/kata_overhead/s1")
         try configuration.merge(text: "[runtime]\nsandbox_cgroup_only = true\n", file: "c.toml")
         let together = SandboxPlan.Cgroups(linux, sandbox: "s1", configuration: configuration)
-        #expect(together.helpers == "/docker/kata_1" && together.overhead == nil)
+        #expect(together.helpers == "/docker/kata_s1" && together.overhead == nil)
     }
 
     @Test("the helpers' own group may use the guest's memory and an overhead; 0 is no limit")
@@ -149,7 +149,11 @@ struct PlanTests {
             (nil, "", "config.json: linux.namespaces: host networking is not possible"),
             ("/host", "", "linux.namespaces[0].path: /host is the host's"),
             ("/proc/1/ns/net", "", "/proc/1/ns/net is the host's"),
-            ("/proc/77/ns/net", "", "that of another container (process 77)"),
+            (
+                "/proc/77/ns/net", "",
+                "/proc/77/ns/net is that of another container (process 77), whose links can't be in a second machine: "
+                    + "give both a common network, or let both be in one machine, as a pod or by kata-runtime"
+            ),
             ("/gone", "", "/gone is no network namespace, or is gone"),
             (
                 "", "[runtime]\ndisable_new_netns = true\n",

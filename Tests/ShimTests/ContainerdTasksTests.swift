@@ -129,6 +129,61 @@ struct ContainerdTasksTests {
         await fakes.sandbox.stop()
     }
 
+    @Test("a process has a terminal as its request says, whatever its specification says", arguments: [true, false])
+    func terminal(_ isAsked: Bool) async throws {
+        if await fakes.sandbox.state == .empty { try await fakes.sandbox.boot() }
+        var request = try request("c1")
+        var spec = Spec.example
+        spec.process?.terminal = !isAsked
+        try Files.write(request.bundle + "/config.json", spec.json())
+        request.terminal = isAsked
+        _ = try await tasks.create(request, context)
+        let given = try Spec.decode(json: try #require(guest.specification("c1")), source: "config.json")
+        #expect(given.process?.terminal == isAsked)
+        _ = try await tasks.start(.with { $0.id = "c1" }, context)
+        var exec = Containerd_Task_V2_ExecProcessRequest()
+        (exec.id, exec.execID, exec.terminal) = ("c1", "e1", isAsked)
+        exec.spec.value = .init(try #require(spec.process).json())
+        _ = try await tasks.exec(exec, context)
+        _ = try await tasks.start(.with { ($0.id, $0.execID) = ("c1", "e1") }, context)
+        let process = try OCISpec.Process.decode(json: try #require(guest.specification("e1")), source: "process.json")
+        #expect(process.terminal == isAsked)
+        await fakes.sandbox.stop()
+    }
+
+    @Test("a container of CRI-O that ran out of memory has the file oom in its bundle when its end is told")
+    func outOfMemoryFile() async throws {
+        if await fakes.sandbox.state == .empty { try await fakes.sandbox.boot() }
+        for (id, annotations) in [("c1", ["io.kubernetes.cri-o.TTY": "false"]), ("c2", [:]), ("c3", ["a": "b"])] {
+            let request = try request(id)
+            var spec = Spec.example
+            spec.annotations = annotations
+            try Files.write(request.bundle + "/config.json", spec.json())
+            _ = try await tasks.create(request, context)
+            _ = try await tasks.start(.with { $0.id = id }, context)
+            #expect(!Files.exists(request.bundle + "/oom"))
+            async let end = tasks.wait(.with { $0.id = id }, context)
+            guest.end(id, status: 137, outOfMemory: true)
+            #expect(try await end.exitStatus == 137)
+            #expect(Files.exists(request.bundle + "/oom") == (id == "c1"))
+        }
+        await fakes.sandbox.stop()
+    }
+
+    @Test("a checkpoint, and a container made from one, are refused with the sentence of the documentation")
+    func checkpoint() async throws {
+        let sentence = "is not possible: the processes of a container are those of a machine, which CRIU can't reach"
+        let error = await #expect(throws: RPCError.self) {
+            _ = try await tasks.checkpoint(.with { $0.id = "c1" }, context)
+        }
+        #expect(error == RPCError(.unimplemented, "checkpoint " + sentence))
+        var restored = try request("c1")
+        restored.checkpoint = "/images/c1"
+        let refusal = await #expect(throws: RPCError.self) { _ = try await tasks.create(restored, context) }
+        #expect(refusal == RPCError(.unimplemented, "restore " + sentence))
+        #expect(guest.calls.allSatisfy { $0 != "CreateContainer" })
+    }
+
     @Test("every answer has the container's own pid, and a task that has ended has no processes")
     func pids() async throws {
         try await create("c1")
@@ -255,13 +310,43 @@ struct ContainerdTasksTests {
 
     @Test("refusals have the codes that containerd acts on")
     func codes() async throws {
-        #expect(await code { try await create("../x") } == .invalidArgument)
+        // Text for people, as with runc.
+        #expect(await code { try await create("../x") } == .unknown)
         try await create("c1")
         #expect(await code { try await create("c1") } == .alreadyExists)
         #expect(await code { _ = try await tasks.start(.with { $0.id = "none" }, context) } == .notFound)
         _ = try await tasks.start(.with { $0.id = "c1" }, context)
         #expect(await code { _ = try await tasks.start(.with { $0.id = "c1" }, context) } == .failedPrecondition)
         #expect(await code { _ = try await tasks.delete(.with { $0.id = "c1" }, context) } == .failedPrecondition)
+        await fakes.sandbox.stop()
+    }
+
+    @Test("the guest's refusals of a create, an exec and a start have its text, and no code before it")
+    func words() async throws {
+        func refused(_ method: String, _ code: RPCError.Code, _ call: () async throws -> Void) async {
+            guest.refuse(method, RPCError(code, "exec: \"nope\": executable file not found in $PATH"))
+            let error = await #expect(throws: RPCError.self) { try await call() }
+            #expect(error == RPCError(.unknown, "exec: \"nope\": executable file not found in $PATH"))
+            guest.accept(method)
+        }
+        for code in [RPCError.Code.internal, .invalidArgument, .notFound, .failedPrecondition, .alreadyExists] {
+            await refused("CreateContainer", code) { try await create("c1") }
+        }
+        try await create("c1")
+        await refused("StartContainer", .internal) { _ = try await tasks.start(.with { $0.id = "c1" }, context) }
+        try await create("c2")
+        _ = try await tasks.start(.with { $0.id = "c2" }, context)
+        var exec = Containerd_Task_V2_ExecProcessRequest()
+        (exec.id, exec.execID) = ("c2", "e1")
+        #expect(await code { _ = try await tasks.exec(exec, context) } == .unknown)
+        exec.spec.value = .init(try #require(Spec.example.process).json())
+        _ = try await tasks.exec(exec, context)
+        #expect(await code { _ = try await tasks.exec(exec, context) } == .alreadyExists)
+        await refused("ExecProcess", .notFound) {
+            _ = try await tasks.start(.with { ($0.id, $0.execID) = ("c2", "e1") }, context)
+        }
+        guest.refuse("PauseContainer", RPCError(.internal, "no"))
+        #expect(await code { _ = try await tasks.pause(.with { $0.id = "c2" }, context) } == .unknown)
         await fakes.sandbox.stop()
     }
 
@@ -272,7 +357,7 @@ struct ContainerdTasksTests {
         var spec = Spec.example
         spec.annotations = ["io.kubernetes.cri.container-type": "container", "io.kubernetes.cri.sandbox-id": "s1"]
         try Files.write(stranger.bundle + "/config.json", spec.json())
-        #expect(await code { _ = try await tasks.create(stranger, context) } == .invalidArgument)
+        #expect(await code { _ = try await tasks.create(stranger, context) } == .unknown)
         #expect(guest.specification("c2") == nil)
         await fakes.sandbox.stop()
     }

@@ -2,7 +2,7 @@ import Cgroups
 import LinuxKernel
 import OCISpec
 
-/// Cgroups of a host, of version 1, that are plain directories. The manager's one is `/pods/pod1/kata_c1`.
+/// Cgroups of a host, of version 1, that are plain directories. The manager's one is `/pods/pod1/kata_c1-s1`.
 package struct FakeCgroups: Sendable {
     private let scratch = Scratch()
     package let hierarchies: Hierarchies
@@ -21,7 +21,7 @@ package struct FakeCgroups: Sendable {
             MountTable.parse(
                 Self.controllers.map { "1 2 0:3 / \(base)/\($0) rw - cgroup cgroup rw,\($0)\n" }.joined()))
         for controller in Self.controllers { try Files.makeDirectory("\(base)/\(controller)/pods/pod1") }
-        for name in ["", "/pods", "/pods/pod1", "/pods/pod1/kata_c1", "/kata_overhead", "/kata_overhead/s1"] {
+        for name in ["", "/pods", "/pods/pod1", "/pods/pod1/kata_c1-s1", "/kata_overhead", "/kata_overhead/s1"] {
             try Files.makeDirectory("\(base)/cpuset\(name)")
             try write("cpuset\(name)/cpuset.cpus", "0-7\n")
             try write("cpuset\(name)/cpuset.mems", "0\n")

@@ -48,8 +48,8 @@ package final class FakeGuest: Sendable {
     /// Answers every SIGKILL, and lets the process live.
     package func ignoreKills() { state.withLock { $0.ignoresKills = true } }
 
-    /// The specification with which a container was created, as JSON.
-    package func specification(_ container: String) -> [UInt8]? { state.withLock { $0.specifications[container] } }
+    /// The specification with which a container or exec was created, as JSON.
+    package func specification(_ id: String) -> [UInt8]? { state.withLock { $0.specifications[id] } }
 
     /// Leaves every call of a method without an answer.
     package func ignore(_ method: String) { _ = state.withLock { $0.silent.insert(method) } }
@@ -157,6 +157,7 @@ package final class FakeGuest: Sendable {
             return run(request.containerID, from: .created)
         case "ExecProcess":
             guard let request = try? Grpc_ExecProcessRequest(serializedBytes: call.payload) else { break }
+            state.withLock { $0.specifications[request.execID] = Array(request.processJson) }
             return run(request.execID, from: nil)
         case "WaitProcess": return wait(call)
         case "SignalProcess":

@@ -77,6 +77,7 @@ package final class FakeVirtualMachine: VirtualMachine {
         var disks: [String] = []
         var cards: [String] = []
         var tries = 0
+        var resizes = 0
         var console: [String] = []
         var stderr: [String] = []
         var isHalted = false
@@ -130,6 +131,8 @@ package final class FakeVirtualMachine: VirtualMachine {
     package func run(on threads: [Int32]) { state.withLock { $0.threads = threads } }
     package var disks: [String] { state.withLock { $0.disks } }
     package var cards: [String] { state.withLock { $0.cards } }
+    /// How often its memory was set.
+    package var resizes: Int { state.withLock { $0.resizes } }
     /// How many cards it was to get.
     package var tries: Int { state.withLock { $0.tries } }
     /// The time that each `stop` gave the guest.
@@ -156,7 +159,10 @@ package final class FakeVirtualMachine: VirtualMachine {
     }
     package func setMemory(_ mebibytes: Int, block: Int) async throws -> Bool {
         try failIfToldTo()
-        state.withLock { $0.size.memoryMiB = mebibytes }
+        state.withLock { state in
+            state.size.memoryMiB = mebibytes
+            state.resizes += 1
+        }
         return true
     }
 

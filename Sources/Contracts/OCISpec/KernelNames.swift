@@ -18,6 +18,15 @@ package enum KernelNames {
 
     package static let namespaces = ["pid", "network", "mount", "ipc", "uts", "user", "cgroup", "time"]
 
+    /// A namespace's file in `/proc/<pid>/ns`: proc(5) has other names for two of the specification's types.
+    package static func file(ofNamespace type: String) -> String {
+        switch type {
+        case "mount": "mnt"
+        case "network": "net"
+        default: type
+        }
+    }
+
     /// Scheduling policies (linux/sched.h); number 4 is unused.
     package static let schedulers = [
         "SCHED_OTHER", "SCHED_FIFO", "SCHED_RR", "SCHED_BATCH", "SCHED_ISO", "SCHED_IDLE", "SCHED_DEADLINE",

@@ -94,7 +94,7 @@ package struct NetworkSettings: Sendable, Equatable {
         if let owner = NamespacePath.process(of: path), PodRole(spec) == .none {
             throw SpecError(
                 source, field,
-                "\(path) is that of another container (process \(owner)): its links can't be shared with a machine; use a network of both, or a pod"
+                "\(path) is that of another container (process \(owner)), whose links can't be in a second machine: give both a common network, or let both be in one machine, as a pod or by kata-runtime"
             )
         }
         namespace = .path(path)

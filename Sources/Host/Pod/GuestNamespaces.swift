@@ -1,4 +1,5 @@
 import AgentAPI
+import Glibc
 import OCISpec
 
 /// The namespaces that the guest makes for a container.
@@ -39,9 +40,7 @@ package struct GuestNamespaces: Equatable, Sendable {
                 continue
             }
             guard role != .none else {
-                throw SpecError(
-                    source, "linux.namespaces[\(index)].path",
-                    "\(path) is the host's: a container in a machine of its own can't join it; leave the path out")
+                throw SpecError(source, "linux.namespaces[\(index)].path", Self.refusal(of: path, namespace.type))
             }
             switch namespace.type {
             case "pid": sharesProcesses = true
@@ -50,5 +49,16 @@ package struct GuestNamespaces: Equatable, Sendable {
         }
         list = kept
         hasPodsName = role != .none && !kept.contains { $0.type == "uts" }
+    }
+
+    /// The reason why a container can't join a namespace of the host's kernel, with what to do.
+    private static func refusal(of path: String, _ type: String) -> String {
+        let file = KernelNames.file(ofNamespace: type)
+        // This process is in the host's namespaces, except that of mounts.
+        if NamespacePath.leads(path, to: 1, file) || NamespacePath.isSame(path, as: getpid(), file) {
+            return "\(path) is the host's: a container in a machine of its own can't join it; leave the path out"
+        }
+        return
+            "\(path) is not of this container's machine: leave the path out, or let both be in one machine, as a pod or by kata-runtime with the other's network"
     }
 }

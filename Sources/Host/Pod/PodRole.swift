@@ -7,6 +7,7 @@ package enum PodRole: Equatable, Sendable {
     case sandbox
     case container
 
+    private static let crioPrefix = "io.kubernetes.cri-o."
     private static let typeKeys = ["io.kubernetes.cri.container-type", "io.kubernetes.cri-o.ContainerType"]
     private static let sandboxKeys = ["io.kubernetes.cri.sandbox-id", "io.kubernetes.cri-o.SandboxID"]
 
@@ -16,6 +17,11 @@ package enum PodRole: Equatable, Sendable {
         case "container": self = .container
         default: self = .none
         }
+    }
+
+    /// Whether CRI-O has made a container: its annotations have a prefix of their own.
+    package static func isOfCRIO(_ annotations: [String: String]) -> Bool {
+        annotations.keys.contains { $0.hasPrefix(crioPrefix) }
     }
 
     /// The sandbox that a pod's container names as its own; nil where the annotations name none.

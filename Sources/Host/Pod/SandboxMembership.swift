@@ -80,9 +80,9 @@ package struct SandboxMembership: Equatable, Sendable {
     package init(_ spec: Spec, id: String, containers: [Known], source: String) throws(SpecError) {
         var owners: [(index: Int, type: String, path: String, owner: Known)] = []
         for (index, namespace) in (spec.linux?.namespaces ?? []).enumerated() {
-            guard let path = namespace.path, let pid = NamespacePath.process(of: path),
-                let owner = containers.first(where: { $0.process == pid })
-            else { continue }
+            guard let path = namespace.path, let owner = Self.owner(of: path, namespace.type, among: containers) else {
+                continue
+            }
             owners.append((index, namespace.type, path, owner))
         }
         guard let network = owners.first(where: { $0.type == "network" })?.owner else {
@@ -106,6 +106,17 @@ package struct SandboxMembership: Equatable, Sendable {
             sandbox: network.sandbox, exists: true, joins: Dictionary(others) { first, _ in first })
     }
 
+    /// The container whose namespace a path names. A network is the same by whatever path a manager names it: CRI-O and
+    /// Podman keep one below /run/netns. Other namespaces of an attach process may be the host's, so only the words
+    /// tell.
+    private static func owner(of path: String, _ type: String, among containers: [Known]) -> Known? {
+        if let pid = NamespacePath.process(of: path), let named = containers.first(where: { $0.process == pid }) {
+            return named
+        }
+        guard type == "network", !NamespacePath.isSame(path, as: getpid(), "net") else { return nil }
+        return containers.first { $0.process.map { NamespacePath.isSame(path, as: $0, "net") } == true }
+    }
+
     /// The container's own name, unless a sandbox whose first container had that name still runs.
     private static func freeName(like id: String, _ containers: [Known]) -> String {
         let taken = Set(containers.map(\.sandbox))
@@ -123,6 +134,12 @@ package enum NamespacePath {
     /// path, its inode tells.
     package static func leads(_ path: String, to process: Int32, _ type: String) -> Bool {
         if let named = self.process(of: path) { return named == process }
+        return isSame(path, as: process, type)
+    }
+
+    /// Whether a path leads to a process's namespace, by device and inode of its file in nsfs (namespaces(7)).
+    /// - Parameter type: the file's name in `/proc/<pid>/ns`.
+    package static func isSame(_ path: String, as process: Int32, _ type: String) -> Bool {
         var (given, own) = (stat(), stat())
         // SAFETY: the calls read the paths and write the structures.
         guard unsafe stat(path, &given) == 0, unsafe stat("/proc/\(process)/ns/\(type)", &own) == 0 else {

@@ -21,6 +21,8 @@ final class Container {
     let key: ContainerKey
     var id: String { key.id }
     let bundle: String
+    /// An empty file that tells its manager of a lack of memory; nil where events alone do.
+    var outOfMemoryFile: String?
     /// nil until it is created.
     var hooks: HostHooks?
     /// Pid of the attach process (kata-runtime); nil under containerd.

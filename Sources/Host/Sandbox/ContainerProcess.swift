@@ -27,6 +27,7 @@ package final class ContainerProcess: Sendable {
         var isOutOfMemory = false
         var outputs: [StreamRelay.Handle] = []
         var input: StreamRelay.Handle?
+        var hasClosedStreams = false
     }
     private let facts = Mutex(Facts())
     private let end = OneShot<End>()
@@ -68,8 +69,34 @@ package final class ContainerProcess: Sendable {
     /// Streams of the process's output.
     var outputs: [StreamRelay.Handle] { facts.withLock { $0.outputs } }
 
-    func connected(output: StreamRelay.Handle) { facts.withLock { $0.outputs.append(output) } }
-    func connected(input: StreamRelay.Handle) { facts.withLock { $0.input = input } }
+    func connected(output: StreamRelay.Handle, _ relay: StreamRelay) {
+        let isLate = facts.withLock { facts in
+            facts.outputs.append(output)
+            return facts.hasClosedStreams
+        }
+        if isLate { relay.end(output) }
+    }
+
+    func connected(input: StreamRelay.Handle, _ relay: StreamRelay) {
+        let isLate = facts.withLock { facts in
+            facts.input = input
+            return facts.hasClosedStreams
+        }
+        if isLate { relay.end(input) }
+    }
+
+    /// Ends all streams of a process that has failed to start: those that the guest has opened already, and those that
+    /// come a moment later. The manager's ends, such as a terminal, would stay open else.
+    func closeStreams(_ relay: StreamRelay?) {
+        let open = facts.withLock { facts in
+            facts.hasClosedStreams = true
+            return facts.outputs + [facts.input].compactMap(\.self)
+        }
+        for stream in open { relay?.end(stream) }
+    }
+
+    /// Lets streams be opened, also after an attempt that failed.
+    func expectStreams() { facts.withLock { ($0.hasClosedStreams, $0.outputs, $0.input) = (false, [], nil) } }
 
     /// Ends the input of a process that has ended.
     func endInput(_ relay: StreamRelay?) {

@@ -143,6 +143,7 @@ extension Sandbox {
             let asked = ContinuousClock.now
             do { try await createInGuest(message, agent) } catch {
                 ports.cancel()
+                record.initial.closeStreams(parts.relay)
                 throw await explainLoss(translated(error, guest), "create container \(container)")
             }
             record.creation = ContinuousClock.now - asked
@@ -162,6 +163,7 @@ extension Sandbox {
         let spec = request.spec
         record.shares = SharedPaths.Use(own: request.made)
         record.attachProcess = request.attachProcess
+        record.outOfMemoryFile = OOMReports.file(of: request)
         record.resolverConfiguration = spec.mounts?.last { $0.destination == "/etc/resolv.conf" }?.source
         record.demand = Demand(spec.linux?.resources)
         record.identities = ContainerIdentities(

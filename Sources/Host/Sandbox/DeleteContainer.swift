@@ -35,8 +35,8 @@ extension Sandbox {
         } else {
             record.processes[exec] = nil
             // For those that wait for a process that was never started.
-            process.end(status: ProcessExit.killed.status)
             abandonOutput(of: process)
+            process.end(status: ProcessExit.killed.status)
         }
         return deleted
     }
@@ -67,11 +67,7 @@ extension Sandbox {
         for process in record.processes.values where process.state != .running {
             process.end(status: ProcessExit.killed.status)
         }
-        // Returns the container's memory. The last container ends the machine too.
-        if !containers.isEmpty {
-            try? followProcessorSets()
-            try? await resizeMachine()
-        }
+        shrinkMachine()
         await record.hooks?.afterDeletion(log)
     }
 

@@ -88,8 +88,9 @@ extension Sandbox {
     }
 
     /// Records the end of a process. A container's process on the host ends first, so that a manager that learns of
-    /// the end finds no process with that pid any more.
+    /// the end finds no process with that pid any more. Nothing reads the process's input any more.
     func end(_ process: ContainerProcess, of record: Container?, status: Int32) async {
+        process.endInput(parts.relay)
         if process.id.isEmpty { await record?.placeholder?.end(on: loop) }
         process.end(status: status)
     }

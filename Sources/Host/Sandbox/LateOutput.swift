@@ -32,8 +32,10 @@ extension Sandbox {
         }
     }
 
-    /// Ends the output of a deleted process that its manager has not read within a limit.
+    /// Ends the output of a deleted process that its manager has not read within a limit. A process that never ran has
+    /// none: its streams end at once.
     func abandonOutput(of process: ContainerProcess) {
+        guard process.state != .created else { return process.closeStreams(parts.relay) }
         let outputs = process.outputs.filter(\.isUnread).map { (stream: $0, moved: $0.moved) }
         guard !outputs.isEmpty else { return }
         Task(executorPreference: executor) { [relay = parts.relay, loop] in

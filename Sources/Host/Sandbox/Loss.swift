@@ -53,7 +53,10 @@ extension Sandbox {
     func guestLost(_ process: ContainerProcess, of container: String) async {
         if let vm = parts.vm { await waitForEnd(of: vm) }
         guard process.id.isEmpty else { return }
-        if lackOfHostMemory != nil { process.noteOutOfMemory() }
+        if lackOfHostMemory != nil {
+            process.noteOutOfMemory()
+            if let record = containers[container] { writeOutOfMemoryFile(of: record) }
+        }
         guard container == id else { return }
         for other in containers.values where other.id != id && other.initial.state == .running {
             _ = await other.initial.waitForEnd()
@@ -64,6 +67,13 @@ extension Sandbox {
     /// then.
     private var containersToEnd: [Container] {
         containers.values.filter { $0.id != id } + containers.values.filter { $0.id == id }
+    }
+
+    private func noteOutOfMemoryOfAll() {
+        for container in containers.values where container.initial.ended == nil {
+            container.initial.noteOutOfMemory()
+            writeOutOfMemoryFile(of: container)
+        }
     }
 
     func machineEnded(_ exit: ProcessExit) async {
@@ -78,7 +88,7 @@ extension Sandbox {
         parts.channel?.close()
         parts.fileServer?.stop()
         // All of them before the first wait: another task may end one meanwhile.
-        if cause != nil { for container in containers.values { container.initial.noteOutOfMemory() } }
+        if cause != nil { noteOutOfMemoryOfAll() }
         for container in containersToEnd {
             for process in container.processes.values {
                 await end(process, of: container, status: ProcessExit.killed.status)

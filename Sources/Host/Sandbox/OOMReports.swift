@@ -1,5 +1,7 @@
 import AgentAPI
 import EventLoop
+import LinuxKernel
+import Pod
 import SandboxCgroups
 
 /// Filters the agent's reports of containers in which the guest's kernel has killed for lack of memory.
@@ -26,6 +28,13 @@ struct OOMReports: Sendable {
         return .passes
     }
 
+    /// The file in which CRI-O looks for a container's lack of memory after its end (internal/oci/runtime_vm.go). Under
+    /// the command line its monitor (conmon) writes the file itself.
+    static func file(of request: ContainerRequest) -> String? {
+        guard request.attachProcess == nil, PodRole.isOfCRIO(request.spec.annotations ?? [:]) else { return nil }
+        return request.bundle + "/oom"
+    }
+
     mutating func forget(_ container: String) {
         last[container] = nil
         toldAtEnd.remove(container)
@@ -48,12 +57,23 @@ extension Sandbox {
     func outOfMemory(_ process: ContainerProcess, of container: ContainerKey) async {
         guard let record = present(container) else { return }
         if oomReports.judgeEnd(of: record.id, at: .now) == .passes { process.noteOutOfMemory() }
+        writeOutOfMemoryFile(of: record)
         // Under the command line, managers watch the attach process's cgroup, which ends after this.
         guard let attached = record.attachProcess, binding.cgroups != nil else { return }
         do { try await blocking("oom") { try OutOfMemoryNotice.give(besides: attached) } } catch {
             log.warning(
                 "managers are not told that the container ran out of memory",
                 metadata: ["container": "\(container.id)", "error": "\(error)"])
+        }
+    }
+
+    /// Tells CRI-O, which reads the file as soon as it hears of the end: call this before.
+    func writeOutOfMemoryFile(of record: Container) {
+        guard let path = record.outOfMemoryFile else { return }
+        do { try Files.write(path, []) } catch {
+            log.warning(
+                "the manager is not told that the container ran out of memory",
+                metadata: ["container": "\(record.id)", "error": "\(error)"])
         }
     }
 
@@ -67,7 +87,9 @@ extension Sandbox {
         while true {
             let container = try await agent().getOOMEvent(Grpc_GetOOMEventRequest(), timeout: nil).containerID
             switch oomReports.judge(container, known: containers.keys, at: .now) {
-            case .passes: return container
+            case .passes:
+                if let record = containers[container] { writeOutOfMemoryFile(of: record) }
+                return container
             case .alreadyReported: continue
             case .refused(let limit): limits.reached(limit, container)
             }

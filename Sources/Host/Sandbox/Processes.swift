@@ -87,6 +87,7 @@ extension Sandbox {
             // Parts of the container may run already: it is started only once.
             record.initial.move(from: .starting, to: .created)
             await kill(record)
+            record.initial.closeStreams(parts.relay)
             throw error
         }
     }
@@ -113,6 +114,7 @@ extension Sandbox {
             request.stderrPort = ports.stderr
             do { _ = try await agent.execProcess(request, timeout: Deadline.start.limit) } catch {
                 ports.cancel()
+                process.closeStreams(parts.relay)
                 throw error
             }
         } catch {
@@ -126,7 +128,6 @@ extension Sandbox {
     func ended(_ process: ContainerProcess, of container: ContainerKey, _ status: Int32) async {
         if !process.id.isEmpty { present(container)?.identities.withdraw(process.id) }
         await drained(process.outputs, quiet: Deadline.quietOutput.limit, limit: Deadline.output.limit, on: loop)
-        process.endInput(parts.relay)
         let maximum = Int32(GuestLimit.exitStatus.value)
         let isValid = (0...maximum).contains(status)
         if !isValid { limits.reached(.exitStatus, "\(status) of container \(container.id)") }
@@ -254,17 +255,18 @@ extension Sandbox {
     func prepare(_ process: ContainerProcess) throws -> ReservedStreams {
         guard let machine else { throw SandboxError(.wrongState, "sandbox \(id) has no channel") }
         let (streams, relay) = (ReservedStreams(machine.channel), machine.relay)
+        process.expectStreams()
         do {
             let paths = process.streams
             if !paths.stdin.isEmpty {
                 streams.stdin = try streams.reserve(nextPort(), try HostStream.openInput(paths.stdin)) {
                     input, socket in
-                    process.connected(input: relay.connect(from: input, to: socket))
+                    process.connected(input: relay.connect(from: input, to: socket), relay)
                 }
             }
             func output(_ path: String) throws -> UInt32 {
                 try streams.reserve(nextPort(), try HostStream.openOutput(path)) { output, socket in
-                    process.connected(output: relay.connect(from: socket, to: output))
+                    process.connected(output: relay.connect(from: socket, to: output), relay)
                 }
             }
             if !paths.stdout.isEmpty { streams.stdout = try output(paths.stdout) }

@@ -1,4 +1,5 @@
 import AgentAPI
+import EventLoop
 import Hypervisor
 import LinuxKernel
 import Pod
@@ -15,6 +16,27 @@ extension Sandbox {
         guard !plan.sizing.isStatic, machine?.vm.capabilities.hotPlug.contains(.memory) == true else { return }
         let turn = hardware.take(on: executor) { [weak self] in try await self?.resize() }
         try await turn.value
+    }
+
+    /// Gives back what a deleted container had, in a moment. Managers delete a pod's containers one after the other:
+    /// none of them waits for it, and the machine shrinks once.
+    func shrinkMachine() {
+        guard !containers.isEmpty else { return }
+        try? followProcessorSets()
+        guard !isShrinking else { return }
+        isShrinking = true
+        Task(executorPreference: executor) { [weak self, loop, shrinkPause] in
+            try? await sleep(shrinkPause, on: loop)
+            await self?.shrinkNow()
+        }
+    }
+
+    func shrinkNow() async {
+        isShrinking = false
+        // The machine's end gives back everything. A pod ends with its own container.
+        let isEnding = plan.isPod && containers[id]?.initial.ended != nil
+        guard state == .ready, !containers.isEmpty, !isEnding else { return }
+        try? await resizeMachine()
     }
 
     private func resize() async throws {

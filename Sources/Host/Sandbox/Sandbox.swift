@@ -54,6 +54,10 @@ package actor Sandbox {
     var disks = AttachedDisks()
     /// Changes of the machine's devices and size, one after the other.
     var hardware = SerialQueue()
+    /// Whether the machine is about to give memory back.
+    var isShrinking = false
+    /// The time in which more containers may leave before it does.
+    var shrinkPause = Duration.seconds(1)
     var oomReports = OOMReports()
     var forwards: Forwards
 

@@ -10,15 +10,26 @@ extension Cgroup {
     /// Name of the threaded cgroup of a machine's processors in version 2, below that of its process.
     package static let processors = "vcpus"
 
-    /// The path of a sandbox's cgroup: beside the cgroup that a manager wants for the container.
+    /// The path of a sandbox's cgroup: beside the cgroup that a manager wants for the container. No other sandbox has
+    /// it: a path that doesn't end with the sandbox's name may be that of several, such as those that Podman makes anew
+    /// for one pod while the last one ends.
     /// - Parameters:
     ///   - given: `linux.cgroupsPath`: a path, or `slice:prefix:name` for systemd (runc, docs/systemd.md).
     ///   - sandbox: names the cgroup when `given` is empty.
     package static func path(_ given: String, sandbox: String) -> String {
         var names = names(given)
         guard let last = names.popLast() else { return "/vc/\(sandboxPrefix)\(sandbox)" }
-        return joined(names + [sandboxPrefix + last])
+        return joined(names + [sandboxPrefix + own(last, sandbox)])
     }
+
+    /// A name with the sandbox's at its end.
+    private static func own(_ name: String, _ sandbox: String) -> String {
+        let suffix = name.hasSuffix(scope) ? scope : ""
+        let stem = name.dropLast(suffix.utf8.count)
+        return stem == sandbox || stem.hasSuffix("-" + sandbox) ? name : "\(stem)-\(sandbox)\(suffix)"
+    }
+
+    private static let scope = ".scope"
 
     /// The path of the cgroup that a manager wants for a container.
     /// - Parameter given: as above.
@@ -35,7 +46,7 @@ extension Cgroup {
         let full: String
         if parts.count == 3 {
             let slice = parts[0].isEmpty ? "system.slice" : parts[0]
-            full = expand(slice: slice) + "/\(parts[1])-\(parts[2]).scope"
+            full = expand(slice: slice) + "/\(parts[1])-\(parts[2])" + scope
         } else {
             full = given
         }

@@ -63,10 +63,7 @@ extension KataRuntime {
                 if valued.contains(word) { _ = words.popFirst() }
                 continue
             }
-            if ["checkpoint", "restore"].contains(word) {
-                return
-                    "\(word) is not possible: the processes of a container are those of a machine, which CRIU can't reach"
-            }
+            if ["checkpoint", "restore"].contains(word) { return Checkpoint.refusal(of: word) }
             let known = configuration.subcommands.flatMap { [$0._commandName] + $0.configuration.aliases } + ["help"]
             return known.contains(word) ? nil : "Invalid command \"\(word)\""
         }

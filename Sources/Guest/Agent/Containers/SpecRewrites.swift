@@ -53,14 +53,7 @@ extension Spec {
         }
     }
 
-    /// A namespace's file: proc(5) has other names for two of the specification's types.
     private static func path(ofNamespace type: String, of process: Int32) -> String {
-        let name =
-            switch type {
-            case "mount": "mnt"
-            case "network": "net"
-            default: type
-            }
-        return "/proc/\(process)/ns/\(name)"
+        "/proc/\(process)/ns/\(KernelNames.file(ofNamespace: type))"
     }
 }

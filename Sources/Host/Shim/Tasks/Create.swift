@@ -9,13 +9,14 @@ import TTRPC
 
 extension ContainerdTasks {
     /// Creates a container, in a new machine if it is the sandbox's first.
-    /// - Throws: `RPCError`: `invalidArgument` for an id, bundle or specification that can't be met, `alreadyExists`
-    ///   for an id in use. `failedPrecondition` when the attach process has ended, `unknown` for a configuration,
-    ///   machine or hook that fails. The agent's own code for its refusal.
+    /// - Throws: `RPCError`: `alreadyExists` for an id in use, `unimplemented` for a container from a checkpoint.
+    ///   `failedPrecondition` when the attach process has ended. `unknown` for everything else that can't be met or
+    ///   fails: an id, a specification, a configuration, a machine, a hook, or the agent's refusal. `deadlineExceeded`
+    ///   without the agent's answer.
     package func create(_ request: Containerd_Task_V2_CreateTaskRequest, _ context: CallContext) async throws
         -> Containerd_Task_V2_CreateTaskResponse
     {
-        try await mappingErrorsToRPC {
+        try await mappingErrorsToRPC(for: .people) {
             let (container, pid): (ContainerKey, UInt32)
             do { (container, pid) = try await createContainer(request, caller: Caller(context)) } catch {
                 context.whenAnswered { [self] isWritten in if !isWritten { endIfUnused() } }
@@ -59,11 +60,14 @@ extension ContainerdTasks {
         -> (ContainerKey, UInt32)
     {
         try Identifier.check(request.id, "container id")
+        try Checkpoint.refuse(request)
         guard request.bundle.hasPrefix("/") else {
             throw SandboxError(.invalid, "bundle \"\(request.bundle)\" is not an absolute path")
         }
         log.debug("creating a container", metadata: ["container": "\(request.id)", "bundle": "\(request.bundle)"])
-        let spec = try SpecOption.spec(of: request)
+        var spec = try SpecOption.spec(of: request)
+        // As for an exec: the streams are those of the request.
+        spec.process?.terminal = request.terminal
         let (sandbox, isNew) = try sandboxes.sandbox(for: request, spec: spec, process: caller.process)
         let streams = StreamPaths(
             stdin: request.stdin, stdout: request.stdout, stderr: request.stderr, terminal: request.terminal)

@@ -4,12 +4,12 @@ import TTRPC
 extension ContainerdTasks {
     /// Starts a created process.
     /// - Throws: `RPCError`: `notFound` for a sandbox, container or process that does not exist, `failedPrecondition`
-    ///   for one in another state. `unknown` for a hook or the network that fails, or a guest that is lost.
-    ///   The agent's own code, or `deadlineExceeded` without its answer.
+    ///   for one in another state. `unknown` for the agent's refusal, a hook or the network that fails, or a guest that
+    ///   is lost. `deadlineExceeded` without the agent's answer.
     package func start(_ request: Containerd_Task_V2_StartRequest, _ context: CallContext) async throws
         -> Containerd_Task_V2_StartResponse
     {
-        try await mappingErrorsToRPC {
+        try await mappingErrorsToRPC(for: .people) {
             let sandbox = try sandboxes.current()
             let (process, taskPid) = try await sandbox.start(container: request.id, exec: request.execID)
             let pid = UInt32(taskPid)

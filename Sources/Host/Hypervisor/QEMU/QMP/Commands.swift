@@ -62,6 +62,8 @@ enum QMP {
         var lun: Int?
         var logicalBlockSize: Int?
         var physicalBlockSize: Int?
+        /// Whether others may write the disk.
+        var shareRW: Bool?
         // Network cards.
         var netdev: String?
         var mac: String?
@@ -88,6 +90,7 @@ enum QMP {
             case scsiID = "scsi-id"
             case logicalBlockSize = "logical_block_size"
             case physicalBlockSize = "physical_block_size"
+            case shareRW = "share-rw"
             case queueSize = "queue-size"
             case requestedSize = "requested-size"
             case socketID = "socket-id"
@@ -176,8 +179,10 @@ enum QMP {
             var readOnly: Bool
             var aio: String
             var cache: Cache?
+            /// `off`: other processes may have the file, too. nil: as QEMU decides.
+            var locking: String?
             enum CodingKeys: String, CodingKey {
-                case driver, filename, aio, cache
+                case driver, filename, aio, cache, locking
                 case readOnly = "read-only"
             }
         }
