@@ -228,6 +228,11 @@ struct SpecTests {
         #expect(Features.current.hooks == all.stages.map(\.name))
     }
 
+    @Test("a hook's program has the last of several values of a variable")
+    func hookEnvironment() {
+        #expect(Hook(path: "/h", env: ["A=1", "B=2", "A=3"]).program.environment == ["B=2", "A=3"])
+    }
+
     @Test("a hook gets the state, and ends with its status or at its limit")
     func hooks() throws {
         let state = State(Spec.example, id: "c1", bundle: "/b", pid: 7)

@@ -133,11 +133,7 @@ enum ProcessSetup {
         if plan.noNewPrivileges { try checkNegativeErrno("set", "no_new_privs", clx_set_no_new_privileges()) }
         umask(mode_t(plan.umask))
 
-        var environment = plan.environment
-        if Self.lacksHome(environment) {
-            environment.removeAll { $0.hasPrefix("HOME=") }
-            environment.append("HOME=" + home(of: plan.user))
-        }
+        let environment = environment(of: plan)
         let program = try find(plan.arguments[0], environment: environment)
         guard !isFile(program, agent) else { throw AgentAsProgram(name: plan.arguments[0]) }
         if !plan.finalProcessors.isEmpty { try setAffinity(plan.finalProcessors, "final") }
@@ -150,9 +146,10 @@ enum ProcessSetup {
         throw SystemError("execute", program, errno: errno)
     }
 
-    /// Whether the program gets the user's home directory: HOME is missing or empty, as under runc.
-    static func lacksHome(_ environment: [String]) -> Bool {
-        (environment.last { $0.hasPrefix("HOME=") } ?? "HOME=") == "HOME="
+    /// The program's environment: with the user's home directory if the plan has none, as under runc.
+    private static func environment(of plan: ProcessPlan) -> [String] {
+        if plan.environment.contains(where: { $0.hasPrefix("HOME=") }) { return plan.environment }
+        return plan.environment + ["HOME=" + home(of: plan.user)]
     }
 
     /// Refuses a directory outside of the container's root: a leaked descriptor could lead there (CVE-2024-21626), and
@@ -187,7 +184,7 @@ enum ProcessSetup {
             return name
         }
         let path =
-            environment.last { $0.hasPrefix("PATH=") }?.dropFirst(5)
+            environment.first { $0.hasPrefix("PATH=") }?.dropFirst(5)
             ?? defaultPath
         var denied = false
         for directory in path.split(separator: ":", omittingEmptySubsequences: false) {
