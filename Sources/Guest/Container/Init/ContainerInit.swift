@@ -43,6 +43,8 @@ package enum ContainerInit: UInt8, Sendable {
         let plan = try sync.receive(ContainerPlan.self)
         let filter = try sync.receiveFilter()
         try ProcessSetup.beforeRoot(plan.process)
+        // Before the user namespace, which has no rights over the guest's network.
+        try NetworkSysctls(settings: plan.networkSysctls, namespaces: plan.namespaces).write()
         if !plan.namespaces.isOneClone { try enterNamespaces(plan.namespaces, sync) }
         if plan.namespaces.newCgroup {
             try checkNegativeErrno("make", "cgroup namespace", clx_unshare(Int32(clx_new_cgroup.rawValue)))
