@@ -71,15 +71,9 @@ package enum ContainerInit: UInt8, Sendable {
         try root.restrict()
         try root.enter()
         if let personality = plan.personality { try ProcessSetup.setPersonality(personality) }
-        try ProcessSetup.execute(plan.process, filter, agent: agent) {
-            guard (try? sync.send(.ready)) != nil, sync.waitForGo() else { return false }
-            var state = plan.state
-            (state.status, state.pid) = (.created, getpid())
-            let input = state.json()
-            for hook in plan.startHooks {
-                try hook.program.run("startContainer", input: input, within: Hook.defaultLimit)
-            }
-            return true
+        let hooks = StartHooks(hooks: plan.startHooks, state: plan.state)
+        try ProcessSetup.execute(plan.process, filter, hooks, agent: agent) {
+            (try? sync.send(.ready)) != nil && sync.waitForGo()
         }
     }
 
@@ -157,7 +151,7 @@ package enum ContainerInit: UInt8, Sendable {
             }
             try sync.send(.terminal(terminal.master.raw))
         }
-        try ProcessSetup.execute(plan.process, filter, agent: agent) {
+        try ProcessSetup.execute(plan.process, filter, nil, agent: agent) {
             (try? sync.send(.ready)) != nil && sync.waitForGo()
         }
     }
