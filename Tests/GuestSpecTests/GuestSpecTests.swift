@@ -277,6 +277,26 @@ struct GuestSpecTests {
         #expect(alone.spec.hostname == "alone" && alone.spec.linux?.namespaces?.contains { $0.type == "ipc" } == true)
     }
 
+    @Test(
+        "under CRI-O, namespaces that it pins are the guest's own, and the host name that each container states is the pod's",
+        arguments: ["sandbox", "container"])
+    func pinned(role: String) throws {
+        var spec = Spec.example
+        spec.annotations = ["io.kubernetes.cri-o.ContainerType": role, "io.kubernetes.cri-o.SandboxID": "s1"]
+        spec.hostname = "web-0"
+        spec.linux?.namespaces = [.init(type: "pid"), .init(type: "mount")]
+        for (type, directory) in [("network", "netns"), ("ipc", "ipcns"), ("uts", "utsns")] {
+            spec.linux?.namespaces?.append(.init(type: type, path: "/var/run/\(directory)/2c9a"))
+        }
+        try spec.validate(source: "config.json")
+        let membership = try SandboxMembership(annotationsOf: spec, id: role == "sandbox" ? "s1" : "c1")
+        #expect(membership == SandboxMembership(sandbox: "s1", exists: role == "container"))
+        let guest = try GuestSpec(spec, container: "c1", paths: SandboxPaths(sandbox: "s1"))
+        #expect(guest.spec.linux?.namespaces == [.init(type: "pid"), .init(type: "mount")])
+        #expect(guest.spec.hostname == nil && !guest.sharesProcesses)
+        try guest.spec.validate(source: "the guest's config.json")
+    }
+
     @Test("missing resource limits are the caller's; stated ones stay")
     func limits() throws {
         let callers = try #require(ResourceLimits((1...16).map { "\($0):\($0 * 10)" }.joined(separator: ",")))
