@@ -85,6 +85,20 @@ struct RootfsTests {
         #expect(try tags(UInt(MS_PRIVATE) | UInt(MS_REC)) == ["private", "private"])
     }
 
+    @Test("among the kernel's files or not: each file system is asked once, however many mounts there are")
+    func questions() throws {
+        var questions = 0
+        let files = KernelFiles {
+            questions += 1
+            return clx_is_kernel_file($0) == 1
+        }
+        let paths = (1...300).map { root + "/vol/\($0)" } + ["/proc/version", "/proc/self/status"]
+        for path in paths.dropLast(2) { try Files.write(path, []) }
+        let answers = try paths.map { files.contains(try FileDescriptor.open($0, Int32(clx_open_path))) }
+        #expect(answers.filter { $0 }.count == 2 && answers.suffix(2) == [true, true])
+        #expect(questions == 2)
+    }
+
     // MARK: Links in the image
 
     @Test("the kernel's files are mounted on an ordinary directory alone, whatever the image has in its place")
