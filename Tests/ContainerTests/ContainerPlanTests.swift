@@ -33,10 +33,19 @@ struct ContainerPlanTests {
     }
 
     @Test(
-        "an empty HOME is replaced, as a missing one",
-        arguments: [([], true), (["HOME="], true), (["HOME=/a", "HOME="], true), (["HOME=/a", "A=b"], false)])
-    func home(environment: [String], isLacking: Bool) {
-        #expect(ProcessSetup.lacksHome(environment) == isLacking)
+        "of several values of a name the last one counts, in its place; an empty HOME is left to the user's own",
+        arguments: [
+            (["PATH=/usr/bin", "TERM=xterm", "PATH=/xx:/bin"], ["TERM=xterm", "PATH=/xx:/bin"]),
+            (["A=1", "AB=2", "A=3=4", "A=", "B=A=1"], ["AB=2", "A=", "B=A=1"]), (["HOME="], []),
+            (["HOME=/a", "HOME="], []), (["HOME=", "A=b", "HOME=/a"], ["A=b", "HOME=/a"]),
+            (["\u{e9}=1", "e\u{301}=2"], ["\u{e9}=1", "e\u{301}=2"]),
+        ])
+    func environment(given: [String], expected: [String]) throws {
+        let plan = try plan { $0.process?.env = given }
+        #expect(plan.process.environment.map { Array($0.utf8) } == expected.map { Array($0.utf8) })
+        var process = Process(args: ["a"])
+        process.env = given
+        #expect(try ProcessPlan(process).environment == plan.process.environment)
     }
 
     @Test("a bind mount keeps its flags, its propagation and its recursive attributes apart")

@@ -13,6 +13,7 @@ struct PlanCoderTests {
         plan.masked = ["/proc/kcore", ""]
         plan.readOnly = ["/proc/sys"]
         plan.domainname = "süd"
+        plan.networkSysctls = [.init("/proc/sys/net/a", "1 2")]
         plan.sysctls = [.init("/proc/sys/a", "1"), .init("/proc/sys/b", "2 3", optional: true)]
         plan.namespaces.joined = [.init(path: "/proc/7/ns/pid", flag: UInt64(clx_new_pid.rawValue))]
         plan.namespaces.timeOffsets = "monotonic 1 2\n"

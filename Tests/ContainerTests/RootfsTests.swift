@@ -85,6 +85,20 @@ struct RootfsTests {
         #expect(try tags(UInt(MS_PRIVATE) | UInt(MS_REC)) == ["private", "private"])
     }
 
+    @Test("among the kernel's files or not: each file system is asked once, however many mounts there are")
+    func questions() throws {
+        var questions = 0
+        let files = KernelFiles {
+            questions += 1
+            return clx_is_kernel_file($0) == 1
+        }
+        let paths = (1...300).map { root + "/vol/\($0)" } + ["/proc/version", "/proc/self/status"]
+        for path in paths.dropLast(2) { try Files.write(path, []) }
+        let answers = try paths.map { files.contains(try FileDescriptor.open($0, Int32(clx_open_path))) }
+        #expect(answers.filter { $0 }.count == 2 && answers.suffix(2) == [true, true])
+        #expect(questions == 2)
+    }
+
     // MARK: Links in the image
 
     @Test("the kernel's files are mounted on an ordinary directory alone, whatever the image has in its place")
@@ -191,6 +205,36 @@ struct RootfsTests {
     }
 
     // MARK: Memory
+
+    @Test(
+        "a read-only tmpfs, as /dev may be, has its nodes, links and mount points all the same",
+        arguments: ["ro", "rro"])
+    func readOnlyDev(option: String) throws {
+        func memory(_ path: String, _ options: [String]) -> Mount {
+            Mount(destination: path, type: "tmpfs", source: "tmpfs", options: options)
+        }
+        let mounts = [
+            Self.proc, memory("/dev", ["nosuid", "mode=755", option]),
+            Mount(
+                destination: "/dev/pts", type: "devpts", source: "devpts", options: ["newinstance", "ptmxmode=0666"]),
+            memory("/dev/shm", ["mode=1777"]),
+            Mount(destination: "/dev/mqueue", type: "mqueue", source: "mqueue"), memory("/vol", [option]),
+            Mount(destination: "/vol/data", type: "bind", source: "/usr", options: ["bind", "ro"]),
+        ]
+        let plan = try plan(mounts) {
+            $0.devices += DevicePlan.all([.init(type: "c", path: "/dev/own", major: 1, minor: 3)])
+        }
+        let found = try enter(plan) {
+            let names = try Set(Files.names(in: "/dev"))
+            let isFilled = names.isSuperset(of: ["fd", "mqueue", "null", "own", "ptmx", "pts", "shm", "stdin", "tty"])
+            let refused = ["/dev/new", "/vol/new"].map { (path: String) in
+                open(path, O_WRONLY | O_CREAT, 0o600) < 0 && errno == EROFS
+            }
+            let isMemoryOpen = open("/dev/shm/new", O_WRONLY | O_CREAT, 0o600) >= 0
+            return [isFilled, Self.isNull("/dev/own"), Files.isDirectory("/vol/data/bin"), isMemoryOpen] + refused
+        }
+        #expect(found == [true, true, true, true, true, true])
+    }
 
     @Test("a tmpfs has the mode of the directory that it covers, unless one is stated or there was none")
     func modes() throws {

@@ -38,4 +38,34 @@ struct SeccompKernelTests {
         #expect(errors == [EPERM, 28, 95, EBADF])
         #expect(rmdir("/nowhere") == -1 && errno == ENOENT)
     }
+
+    @Test("startContainer hooks run under the filter, also without clone3(2), and have the container's environment")
+    func hooks() async throws {
+        var profile = Linux.Seccomp(defaultAction: "SCMP_ACT_ALLOW")
+        profile.syscalls = [
+            .init(names: ["clone3"], action: "SCMP_ACT_ERRNO", errnoRet: UInt32(ENOSYS)),
+            .init(names: ["mkdir", "mkdirat"], action: "SCMP_ACT_ERRNO", errnoRet: UInt32(EXDEV)),
+        ]
+        let filter = try SeccompFilter(SeccompPlan(profile))
+        let script = "[ \"$A\" = \"$1\" ] || exit 3; grep -q '^Seccomp:.2' /proc/self/status && ! mkdir /tmp/x.$$ 2>&1"
+        func hook(_ expected: String, _ environment: [String]?) -> Hook {
+            Hook(path: "/bin/sh", args: ["sh", "-c", script, "hook", expected], env: environment)
+        }
+        let path = "PATH=/bin:/usr/bin"
+        let hooks = StartHooks(
+            hooks: [hook("container's", nil), hook("container's", []), hook("own", [path, "A=own"])], state: State())
+        var process = Process(args: ["a"])
+        process.noNewPrivileges = true
+        let plan = try ProcessPlan(process)
+        let outcome: String = await withCheckedContinuation { continuation in
+            detachThread("seccomp") {
+                do {
+                    try checkNegativeErrno("set", "no_new_privs", clx_set_no_new_privileges())
+                    try ProcessSetup.finish(plan, filter, hooks, [path, "A=container's"])
+                    continuation.resume(returning: "done")
+                } catch { continuation.resume(returning: "\(error)") }
+            }
+        }
+        #expect(outcome == "done")
+    }
 }

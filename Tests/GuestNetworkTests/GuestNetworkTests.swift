@@ -33,6 +33,11 @@ struct GuestNetworkPlanTests {
         #expect(field { _ in } == nil)
         #expect(field { $0.hwAddr = "02:00" } == "interface.hwAddr")
         #expect(field { $0.name = "a/b" } == "interface.name")
+        #expect(field { $0.name = ".." } == "interface.name")
+        for setting in ["ipv4/conf/../all/rp_filter", "ipv4/ip_forward", "rp_filter", "ipv4/conf/", "core/conf/x"] {
+            #expect(field { $0.settings = [setting: "1"] } == "interface.settings", "\(setting)")
+        }
+        #expect(field { $0.settings = ["ipv6/conf/disable_ipv6": "1", "ipv4/neigh/ucast_solicit": "5"] } == nil)
         #expect(field { $0.name = "sixteen-letters-" } == "interface.name")
         #expect(field { $0.mtu = 70000 } == "interface.mtu")
         #expect(field { $0.ipaddresses[0].mask = "33" } == "interface.IPAddresses[0]")

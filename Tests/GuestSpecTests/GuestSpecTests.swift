@@ -277,6 +277,42 @@ struct GuestSpecTests {
         #expect(alone.spec.hostname == "alone" && alone.spec.linux?.namespaces?.contains { $0.type == "ipc" } == true)
     }
 
+    @Test(
+        "under CRI-O, namespaces that it pins are the guest's own, and the host name that each container states is the pod's",
+        arguments: ["sandbox", "container"])
+    func pinned(role: String) throws {
+        var spec = Spec.example
+        spec.annotations = ["io.kubernetes.cri-o.ContainerType": role, "io.kubernetes.cri-o.SandboxID": "s1"]
+        spec.hostname = "web-0"
+        spec.linux?.namespaces = [.init(type: "pid"), .init(type: "mount")]
+        for (type, directory) in [("network", "netns"), ("ipc", "ipcns"), ("uts", "utsns")] {
+            spec.linux?.namespaces?.append(.init(type: type, path: "/var/run/\(directory)/2c9a"))
+        }
+        try spec.validate(source: "config.json")
+        let membership = try SandboxMembership(annotationsOf: spec, id: role == "sandbox" ? "s1" : "c1")
+        #expect(membership == SandboxMembership(sandbox: "s1", exists: role == "container"))
+        let guest = try GuestSpec(spec, container: "c1", paths: SandboxPaths(sandbox: "s1"))
+        #expect(guest.spec.linux?.namespaces == [.init(type: "pid"), .init(type: "mount")])
+        #expect(guest.spec.hostname == nil && !guest.sharesProcesses)
+        try guest.spec.validate(source: "the guest's config.json")
+    }
+
+    @Test("a shared path's name on the host has a bounded part of the destination's, and is unique all the same")
+    func longNames() throws {
+        let id = String(repeating: "c", count: 76)
+        let names = [String(repeating: "d", count: 255), String(repeating: "\u{20ac}", count: 85)]
+        var spec = Spec.example
+        spec.mounts = names.map {
+            Mount(destination: "/vol/" + $0, type: "bind", source: "/usr", options: ["bind"])
+        }
+        let guest = try GuestSpec(spec, container: id, paths: SandboxPaths(sandbox: "s1"), kind: { _ in .directory })
+        let made = guest.shares.map { Files.name(of: $0.mounted) }
+        #expect(made.first == "\(id)-0-" + String(repeating: "d", count: 64))
+        #expect(Set(made).count == 2 && made.allSatisfy { $0.utf8.count < 200 })
+        #expect(guest.spec.mounts?.map(\.destination) == names.map { "/vol/" + $0 })
+        #expect(guest.spec.mounts?.map { Files.name(of: $0.source ?? "") } == made)
+    }
+
     @Test("missing resource limits are the caller's; stated ones stay")
     func limits() throws {
         let callers = try #require(ResourceLimits((1...16).map { "\($0):\($0 * 10)" }.joined(separator: ",")))

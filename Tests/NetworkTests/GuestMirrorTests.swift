@@ -117,6 +117,42 @@ private final class Mirror: Sendable {
     "A guest's network is the namespace's", .enabled(if: NetworkNamespace.hasTools, "needs root and ip(8)"),
     .timeLimit(.minutes(5)))
 struct GuestMirrorTests {
+    @Test("settings of a link are the host's while they differ from the default there; the guest's own changes stay")
+    func settings() throws {
+        let mirror = try Mirror()
+        func values() throws -> [String] {
+            nonisolated(unsafe) var found: [String] = []
+            try inNetwork(mirror.guest) {
+                found = try [
+                    "ipv4/conf/eth0/rp_filter", "ipv4/neigh/eth0/ucast_solicit", "ipv6/conf/eth1/disable_ipv6",
+                    "ipv4/conf/eth1/arp_notify",
+                ].map { String(try Files.readText("/proc/sys/net/" + $0).dropLast()) }
+            }
+            return found
+        }
+        try mirror.host.shell(
+            """
+            cd /proc/sys/net; echo 2 > ipv4/conf/default/rp_filter; echo 1 > ipv6/conf/default/disable_ipv6
+            echo 1 > ipv4/conf/eth0/rp_filter; echo 2 > ipv4/conf/eth1/rp_filter
+            echo 7 > ipv4/neigh/eth0/ucast_solicit; echo 1 > ipv6/conf/eth1/disable_ipv6
+            """)
+        let sent = try mirror.update().interfaces
+        #expect(
+            sent.first { $0.name == "eth0" }?.settings == ["ipv4/conf/rp_filter": "1", "ipv4/neigh/ucast_solicit": "7"])
+        #expect(sent.first { $0.name == "eth1" }?.settings == ["ipv6/conf/disable_ipv6": "1"])
+        #expect(try values() == ["1", "7", "1", "0"])
+        try mirror.guest.shell("cd /proc/sys/net; echo 8 > ipv4/neigh/eth0/ucast_solicit")
+        try mirror.follow("ip route add 10.9.0.0/16 dev eth0; echo 1 > /proc/sys/net/ipv4/conf/eth1/arp_notify")
+        #expect(try values() == ["1", "8", "1", "1"])
+        try mirror.host.shell(
+            """
+            cd /proc/sys/net; echo 2 > ipv4/conf/eth0/rp_filter; echo 3 > ipv4/neigh/eth0/ucast_solicit
+            echo 0 > ipv6/conf/eth1/disable_ipv6; echo 0 > ipv4/conf/eth1/arp_notify
+            """)
+        try mirror.update()
+        #expect(try values() == ["0", "8", "0", "0"])
+    }
+
     @Test("two default routes with metrics, of IPv4 and IPv6: the lower metric wins, and the other one stays")
     func metrics() throws {
         let mirror = try Mirror()

@@ -228,6 +228,24 @@ struct SpecTests {
         #expect(Features.current.hooks == all.stages.map(\.name))
     }
 
+    @Test("a hook's program has the last of several values of a variable")
+    func hookEnvironment() {
+        #expect(Hook(path: "/h", env: ["A=1", "B=2", "A=3"]).program.environment == ["B=2", "A=3"])
+    }
+
+    @Test("capabilities of an exec become ambient too where the container lists inheritable ones")
+    func addedCapabilities() {
+        var sets = Process.Capabilities()
+        sets.bounding = ["CAP_KILL"]
+        var added = sets.adding(["CAP_CHOWN"])
+        #expect(added.bounding == ["CAP_KILL", "CAP_CHOWN"])
+        #expect(added.effective == ["CAP_CHOWN"] && added.permitted == ["CAP_CHOWN"])
+        #expect(added.ambient == nil && added.inheritable == nil)
+        sets.inheritable = ["CAP_CHOWN"]
+        added = sets.adding(["CAP_CHOWN"])
+        #expect(added.ambient == ["CAP_CHOWN"] && added.inheritable == ["CAP_CHOWN"])
+    }
+
     @Test("a hook gets the state, and ends with its status or at its limit")
     func hooks() throws {
         let state = State(Spec.example, id: "c1", bundle: "/b", pid: 7)

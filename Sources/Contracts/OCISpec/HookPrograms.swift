@@ -7,7 +7,8 @@ extension Hook {
     /// The program that this hook runs.
     package var program: HookProgram {
         HookProgram(
-            path: path, arguments: args, environment: env ?? [], timeout: timeout.map { Duration.seconds($0) })
+            path: path, arguments: args, environment: Environment.lastOfEach(env ?? []),
+            timeout: timeout.map { Duration.seconds($0) })
     }
 }
 

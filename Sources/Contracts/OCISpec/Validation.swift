@@ -141,6 +141,17 @@ extension Process.Capabilities {
             ("ambient", ambient),
         ].map { ($0, $1 ?? []) }
     }
+
+    /// The sets with further capabilities for an exec, as runc has them: ambient ones only where inheritable ones are
+    /// listed, as an ambient capability must be inheritable (capabilities(7)).
+    package func adding(_ names: [String]) -> Self {
+        var result = self
+        result.bounding = (bounding ?? []) + names
+        result.effective = (effective ?? []) + names
+        result.permitted = (permitted ?? []) + names
+        if inheritable != nil { result.ambient = (ambient ?? []) + names }
+        return result
+    }
 }
 
 extension Linux {

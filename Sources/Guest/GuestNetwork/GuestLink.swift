@@ -1,3 +1,5 @@
+import AgentAPI
+import LinuxKernel
 import Netlink
 import TTRPC
 
@@ -47,6 +49,27 @@ enum GuestLink {
         settings.flags = plan.flags
         settings.isUp = true
         try socket.change(link.index, settings)
+    }
+
+    /// Writes a setting (`LinkSettings`), unless the guest's kernel lacks it or has the value already.
+    static func write(_ setting: String, _ value: String, of link: String) throws(SystemError) {
+        guard let path = LinkSettings.path(setting, of: link), Files.exists(path), read(path) != value else { return }
+        do { try Files.write(path, value) } catch {
+            throw SystemError("set \(setting) to \"\(value)\" in", path, errno: error.code)
+        }
+    }
+
+    /// Gives a setting the value of new links, unless a program of the guest has changed it since.
+    static func reset(_ setting: String, from value: String, of link: String) {
+        guard let path = LinkSettings.path(setting, of: link), read(path) == value,
+            let initial = LinkSettings.initialPath(setting).flatMap(read)
+        else { return }
+        try? Files.write(path, initial)
+    }
+
+    private static func read(_ path: String) -> String? {
+        guard let text = try? Files.readText(path) else { return nil }
+        return text.last == "\n" ? String(text.dropLast()) : text
     }
 
     /// Sets what the kernel needs to make IPv6 addresses by itself. Before the link is up: it makes them then.

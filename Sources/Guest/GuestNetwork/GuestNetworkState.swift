@@ -27,9 +27,10 @@ package final class GuestNetworkState: Sendable {
             var change = NetworkChange(try NetlinkSocket(), applied)
             let named = change.setUp(plans, .now + timeout, refusesIPv6: Self.refusesIPv6)
             let missing = Set(plans.map(\.name)).subtracting(named.map(\.plan.name))
-            let wanted = try WantedNetwork(
+            var wanted = try WantedNetwork(
                 network, named: named, missing: missing, all: try change.socket.links(),
                 refusesIPv6: Self.refusesIPv6)
+            wanted.settings = change.settings
             // After a failure half-way the guest may have things of both.
             applied.add(wanted)
             try change.apply(wanted)
@@ -52,6 +53,8 @@ private struct NetworkChange {
     let socket: NetlinkSocket
     let applied: WantedNetwork
     private(set) var failures: [String] = []
+    /// Settings that the links have now, by their indices.
+    private(set) var settings: [Int32: [String: String]] = [:]
 
     init(_ socket: NetlinkSocket, _ applied: WantedNetwork) { (self.socket, self.applied) = (socket, applied) }
 
@@ -66,6 +69,8 @@ private struct NetworkChange {
                 let link = try GuestLink.find(plan, socket, deadline)
                 if !plan.isLoopback {
                     try GuestLink.rename(link, to: plan.name, socket)
+                    // Before addresses and IPv6: these may be off.
+                    write(plan.settings, of: link.index, named: plan.name)
                     if !refusesIPv6(plan.name) { setIPv6(link, plan) }
                     try GuestLink.set(link, plan, socket)
                 }
@@ -75,6 +80,20 @@ private struct NetworkChange {
             }
         }
         return named
+    }
+
+    /// Writes the settings that have changed since the last time; those that are no longer stated become the default.
+    private mutating func write(_ wanted: [String: String], of link: Int32, named name: String) {
+        let before = applied.settings[link] ?? [:]
+        var written = wanted
+        for (setting, value) in wanted.sorted(by: { $0.key < $1.key }) where before[setting] != value {
+            do throws(SystemError) { try GuestLink.write(setting, value, of: name) } catch {
+                failures.append("link \(name): \(error)")
+                written[setting] = nil
+            }
+        }
+        for (setting, value) in before where wanted[setting] == nil { GuestLink.reset(setting, from: value, of: name) }
+        settings[link] = written
     }
 
     /// The kernel refuses a token where a sysctl turns routers' advertisements off: the link works without it.

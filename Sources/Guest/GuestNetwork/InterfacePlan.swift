@@ -18,6 +18,8 @@ struct InterfacePlan: Equatable {
     /// The IPv6 token; nil: none.
     var token: InternetAddress?
     var isWithoutLinkLocal: Bool
+    /// Settings and their values (`LinkSettings`).
+    var settings: [String: String]
 
     /// The maximum length of a link's name: IFNAMSIZ counts the NUL (netdevice(7)).
     private static let maxLinkName = 15
@@ -34,7 +36,7 @@ struct InterfacePlan: Equatable {
         guard place != nil || interface.devicePath.isEmpty else {
             throw RPCError(.invalidArgument, "\(field).devicePath: \"\(interface.devicePath)\" is no PCI path")
         }
-        guard (1...Self.maxLinkName).contains(interface.name.utf8.count),
+        guard (1...Self.maxLinkName).contains(interface.name.utf8.count), ![".", ".."].contains(interface.name),
             !interface.name.contains(where: { "/ :".contains($0) })
         else {
             throw RPCError(.invalidArgument, "\(field).name: \"\(interface.name)\" is no name of a link")
@@ -63,6 +65,10 @@ struct InterfacePlan: Equatable {
         flags = interface.rawFlags & LinkFlags.noARP
         token = try InternetAddress.optional(interface.ipv6Token, field: "\(field).ipv6_token")
         isWithoutLinkLocal = interface.withoutLinkLocal
+        settings = interface.settings
+        for setting in settings.keys.sorted() where LinkSettings.path(setting, of: name) == nil {
+            throw RPCError(.invalidArgument, "\(field).settings: \"\(setting)\" is no setting of a link")
+        }
     }
 
     var isLoopback: Bool { name == Self.loopback }

@@ -11,6 +11,8 @@ struct WantedNetwork: Equatable {
     var neighbors: [Neighbor] = []
     /// In the order of their priorities.
     var rules: [Rule] = Rule.defaults
+    /// Settings that were written, by the links' indices.
+    var settings: [Int32: [String: String]] = [:]
 
     init() {}
 
@@ -24,6 +26,7 @@ struct WantedNetwork: Equatable {
         join(&routes, other.routes)
         join(&neighbors, other.neighbors)
         join(&rules, other.rules)
+        settings.merge(other.settings) { _, later in later }
     }
 
     /// - Parameters:

@@ -75,13 +75,19 @@ extension NetworkPlan {
         let settings = endpoints.filter { $0.token != nil || $0.isWithoutLinkLocal }.map {
             "link \($0.name): its IPv6 token, or that it has no link-local address"
         }
+        let sysctls = endpoints.flatMap { endpoint in
+            endpoint.settings.sorted { $0.key < $1.key }.map { "link \(endpoint.name): \($0.key) = \($0.value)" }
+        }
         let others = loopback.map { "address \($0.prefix) of the loopback link" }
         let proxies = neighbors.filter(\.isProxy).map { "proxy entry for \($0.address)" }
         let addressed = Dictionary(grouping: endpoints.filter { !$0.addresses.isEmpty }, by: \.hardwareAddress)
         let twins = addressed.values.filter { $0.count > 1 }.map { twins in
             "links \(twins.map(\.name).joined(separator: " and ")) with one hardware address"
         }
-        return (twins + routes + ownRules + (rules.isEmpty ? [] : missing), addresses + settings + others + proxies)
+        return (
+            twins + routes + ownRules + (rules.isEmpty ? [] : missing),
+            addresses + settings + sysctls + others + proxies
+        )
     }
 }
 
@@ -133,6 +139,7 @@ extension Types_Interface {
         addresses = endpoint.addresses.map(Types_Address.init)
         ipv6Token = endpoint.token?.description ?? ""
         withoutLinkLocal = endpoint.isWithoutLinkLocal
+        settings = endpoint.settings
     }
 
     static let loopbackName = "lo"

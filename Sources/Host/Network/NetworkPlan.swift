@@ -51,6 +51,8 @@ package struct NetworkPlan: Equatable, Sendable {
         /// The link's IPv6 token.
         package let token: InternetAddress?
         package let isWithoutLinkLocal: Bool
+        /// Changed settings (`LinkSettings`).
+        package let settings: [String: String]
         package let source: Source
 
         /// Whether both can use the same card: names, addresses and routes are sent to the agent.
@@ -78,7 +80,8 @@ package struct NetworkPlan: Equatable, Sendable {
                     Endpoint(
                         link: link.index, name: link.name, kind: link.kind, hardwareAddress: link.hardwareAddress,
                         mtu: link.mtu, addresses: addresses, flags: link.flags & LinkFlags.noARP,
-                        token: link.token, isWithoutLinkLocal: link.isWithoutLinkLocal, source: source))
+                        token: link.token, isWithoutLinkLocal: link.isWithoutLinkLocal,
+                        settings: view.settings[link.index] ?? [:], source: source))
             } catch { faults.append(error) }
         }
         self.endpoints = endpoints.filter { !$0.addresses.isEmpty } + endpoints.filter(\.addresses.isEmpty)

@@ -7,10 +7,12 @@ package struct NetworkView: Equatable, Sendable {
     package var routes: [Route] = []
     package var neighbors: [Neighbor] = []
     package var rules: [Rule] = []
+    /// Changed settings of links (`LinkSettings`), by the links' indices.
+    package var settings: [Int32: [String: String]] = [:]
 
     package init() {}
 
-    /// Reads the view through a socket that was opened in the namespace.
+    /// Reads the view through a socket that was opened in the namespace, which is the calling thread's too.
     ///
     /// Each kind needs its own request, and another process may change something in between. Reads again until two
     /// readings agree.
@@ -19,9 +21,10 @@ package struct NetworkView: Equatable, Sendable {
         var before = try Self.read(socket)
         for _ in 0..<Self.maxReadings {
             self = try Self.read(socket)
-            if self == before { return }
+            if self == before { break }
             before = self
         }
+        settings = ChangedSettings.of(links)
     }
 
     private static let maxReadings = 20

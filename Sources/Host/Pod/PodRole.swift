@@ -26,6 +26,11 @@ package enum PodRole: Equatable, Sendable {
 
     /// The sandbox that a pod's container names as its own; nil where the annotations name none.
     package static func sandboxID(in annotations: [String: String]) -> String? {
-        sandboxKeys.lazy.compactMap { annotations[$0] }.first
+        sandboxKey(in: annotations).flatMap { annotations[$0] }
+    }
+
+    /// The annotation that names the sandbox.
+    static func sandboxKey(in annotations: [String: String]) -> String? {
+        sandboxKeys.first { annotations[$0] != nil }
     }
 }

@@ -29,7 +29,8 @@ package struct SandboxMembership: Equatable, Sendable {
             return
         }
         do { try Identifier.check(sandbox, "sandbox id") } catch {
-            throw SpecError("config.json", "annotations (io.kubernetes.cri.sandbox-id)", error.description)
+            let key = PodRole.sandboxKey(in: spec.annotations ?? [:]) ?? ""
+            throw SpecError("config.json", "annotations (\(key))", error.description)
         }
         self.init(sandbox: sandbox, exists: sandbox != id)
     }

@@ -77,7 +77,7 @@ extension Exec {
         if let processLabel { result.selinuxLabel = processLabel }
         if let apparmor { result.apparmorProfile = apparmor }
         if noNewPrivs { result.noNewPrivileges = true }
-        if !cap.isEmpty { result.capabilities = Self.adding(cap, to: result.capabilities) }
+        if !cap.isEmpty { result.capabilities = (result.capabilities ?? .init()).adding(cap) }
         return result
     }
 
@@ -88,15 +88,5 @@ extension Exec {
             let gid = numbers.count == 2 ? numbers[1] : defaultGroup
         else { throw RuntimeError("--user \"\(user)\": expected UID or UID:GID, in numbers") }
         return (uid, gid)
-    }
-
-    private static func adding(_ names: [String], to given: OCISpec.Process.Capabilities?)
-        -> OCISpec.Process.Capabilities
-    {
-        var sets = given ?? .init()
-        sets.bounding = (sets.bounding ?? []) + names
-        sets.effective = (sets.effective ?? []) + names
-        sets.permitted = (sets.permitted ?? []) + names
-        return sets
     }
 }

@@ -144,6 +144,9 @@ package nonisolated struct Types_Interface: Sendable {
   /// The kernel makes no IPv6 link-local address (ip-link(8), addrgenmode none).
   package var withoutLinkLocal: Bool = false
 
+  /// Sysctls of this link (LinkSettings): ipv4/conf/rp_filter.
+  package var settings: Dictionary<String,String> = [:]
+
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
   package init() {}
@@ -424,7 +427,7 @@ nonisolated extension Types_IPAddress: SwiftProtobuf.Message, SwiftProtobuf._Mes
 
 nonisolated extension Types_Interface: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".Interface"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}device\0\u{1}name\0\u{1}IPAddresses\0\u{1}mtu\0\u{1}hwAddr\0\u{1}devicePath\0\u{1}type\0\u{3}raw_flags\0\u{2}a\u{f}addresses\0\u{1}fault\0\u{3}ipv6_token\0\u{3}without_link_local\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}device\0\u{1}name\0\u{1}IPAddresses\0\u{1}mtu\0\u{1}hwAddr\0\u{1}devicePath\0\u{1}type\0\u{3}raw_flags\0\u{2}a\u{f}addresses\0\u{1}fault\0\u{3}ipv6_token\0\u{3}without_link_local\0\u{1}settings\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -444,6 +447,7 @@ nonisolated extension Types_Interface: SwiftProtobuf.Message, SwiftProtobuf._Mes
       case 1002: try { try decoder.decodeSingularStringField(value: &self.fault) }()
       case 1003: try { try decoder.decodeSingularStringField(value: &self.ipv6Token) }()
       case 1004: try { try decoder.decodeSingularBoolField(value: &self.withoutLinkLocal) }()
+      case 1005: try { try decoder.decodeMapField(fieldType: SwiftProtobuf._ProtobufMap<SwiftProtobuf.ProtobufString,SwiftProtobuf.ProtobufString>.self, value: &self.settings) }()
       default: break
       }
     }
@@ -486,6 +490,9 @@ nonisolated extension Types_Interface: SwiftProtobuf.Message, SwiftProtobuf._Mes
     if self.withoutLinkLocal != false {
       try visitor.visitSingularBoolField(value: self.withoutLinkLocal, fieldNumber: 1004)
     }
+    if !self.settings.isEmpty {
+      try visitor.visitMapField(fieldType: SwiftProtobuf._ProtobufMap<SwiftProtobuf.ProtobufString,SwiftProtobuf.ProtobufString>.self, value: self.settings, fieldNumber: 1005)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -502,6 +509,7 @@ nonisolated extension Types_Interface: SwiftProtobuf.Message, SwiftProtobuf._Mes
     if lhs.fault != rhs.fault {return false}
     if lhs.ipv6Token != rhs.ipv6Token {return false}
     if lhs.withoutLinkLocal != rhs.withoutLinkLocal {return false}
+    if lhs.settings != rhs.settings {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

@@ -43,6 +43,8 @@ package enum ContainerInit: UInt8, Sendable {
         let plan = try sync.receive(ContainerPlan.self)
         let filter = try sync.receiveFilter()
         try ProcessSetup.beforeRoot(plan.process)
+        // Before the user namespace, which has no rights over the guest's network.
+        try NetworkSysctls(settings: plan.networkSysctls, namespaces: plan.namespaces).write()
         if !plan.namespaces.isOneClone { try enterNamespaces(plan.namespaces, sync) }
         if plan.namespaces.newCgroup {
             try checkNegativeErrno("make", "cgroup namespace", clx_unshare(Int32(clx_new_cgroup.rawValue)))
@@ -69,15 +71,9 @@ package enum ContainerInit: UInt8, Sendable {
         try root.restrict()
         try root.enter()
         if let personality = plan.personality { try ProcessSetup.setPersonality(personality) }
-        try ProcessSetup.execute(plan.process, filter, agent: agent) {
-            guard (try? sync.send(.ready)) != nil, sync.waitForGo() else { return false }
-            var state = plan.state
-            (state.status, state.pid) = (.created, getpid())
-            let input = state.json()
-            for hook in plan.startHooks {
-                try hook.program.run("startContainer", input: input, within: Hook.defaultLimit)
-            }
-            return true
+        let hooks = StartHooks(hooks: plan.startHooks, state: plan.state)
+        try ProcessSetup.execute(plan.process, filter, hooks, agent: agent) {
+            (try? sync.send(.ready)) != nil && sync.waitForGo()
         }
     }
 
@@ -155,7 +151,7 @@ package enum ContainerInit: UInt8, Sendable {
             }
             try sync.send(.terminal(terminal.master.raw))
         }
-        try ProcessSetup.execute(plan.process, filter, agent: agent) {
+        try ProcessSetup.execute(plan.process, filter, nil, agent: agent) {
             (try? sync.send(.ready)) != nil && sync.waitForGo()
         }
     }

@@ -34,7 +34,17 @@ struct MountStep {
         }
     }
 
-    /// Makes the mount.
+    /// Whether it becomes read-only only when the container's files are complete: device nodes, links, and mount points
+    /// of later mounts have to be made in a tmpfs first.
+    var isReadOnlyAtLast: Bool {
+        guard !isBind, Self.inMemory.contains(type) else { return false }
+        let asked = flags & UInt(MS_RDONLY) != 0 || mount.recursiveAttributes & MountAttribute.readOnly != 0
+        return asked && mount.recursiveCleared & MountAttribute.readOnly == 0
+    }
+
+    private static let inMemory = ["tmpfs", "devtmpfs"]
+
+    /// Makes the mount, writable for now if `isReadOnlyAtLast`.
     /// - Returns: its root, in its place.
     func run() throws -> FileDescriptor {
         isBind ? try bind() : try mountNew()
@@ -91,17 +101,13 @@ struct MountStep {
                 throw SystemError(
                     "copy up (\(error.operation) \(error.object)) to", mount.destination, errno: error.code)
             }
-            if flags & UInt(MS_RDONLY) != 0 {
-                try MountAttributes.makeReadOnly(mounted.name, called: mount.destination)
-            }
         }
         try setAttributes(of: mounted)
         return mounted
     }
 
     private func make(_ data: String) throws(SystemError) -> FileDescriptor {
-        // With tmpcopyup the file system stays writable until it is filled.
-        let flags = mount.copiesUp ? flags & ~UInt(MS_RDONLY) : flags
+        let flags = isReadOnlyAtLast ? flags & ~UInt(MS_RDONLY) : flags
         // SAFETY: mount(2) only reads its texts.
         if unsafe Glibc.mount(source, Self.stagingDirectory, type, flags, data.isEmpty ? nil : data) == 0 {
             return try FileDescriptor.open(Self.stagingDirectory, Int32(clx_open_path))
@@ -156,11 +162,13 @@ struct MountStep {
 
     private func setAttributes(of mounted: borrowing FileDescriptor) throws(SystemError) {
         let path = mounted.name
+        // A new mount has none below it yet, so `rro` means no more than `ro` there.
+        let attributes = mount.recursiveAttributes & ~(isReadOnlyAtLast ? MountAttribute.readOnly : 0)
         // SAFETY: the calls only read the path; a change of propagation needs no other text.
-        if mount.recursiveAttributes != 0 || mount.recursiveCleared != 0 {
+        if attributes != 0 || mount.recursiveCleared != 0 {
             try unsafe checkNegativeErrno(
                 "set attributes of", mount.destination,
-                clx_mount_setattr(path, mount.recursiveAttributes, mount.recursiveCleared, 1))
+                clx_mount_setattr(path, attributes, mount.recursiveCleared, 1))
         }
         for bits in mount.propagation {
             try check("set propagation of", mount.destination) { unsafe Glibc.mount(nil, path, nil, bits, nil) }

@@ -97,10 +97,12 @@ enum ProcessSetup {
     /// - Parameters:
     ///   - filter: with no_new_privs it is loaded last, so that the profile need not allow the calls made here.
     ///     Without, loading needs CAP_SYS_ADMIN, so it comes first and the profile must allow the rest (as under runc).
+    ///   - hooks: run under the filter, after the go-ahead.
     ///   - agent: the agent's file, which must not become the program.
     ///   - go: waits for the go-ahead; false when the agent has given up.
     static func execute(
-        _ plan: ProcessPlan, _ filter: SeccompFilter?, agent: FileFacts?, waitingFor go: () throws -> Bool
+        _ plan: ProcessPlan, _ filter: SeccompFilter?, _ hooks: StartHooks?, agent: FileFacts?,
+        waitingFor go: () -> Bool
     ) throws -> Never {
         // SAFETY: chdir(2), here and below, only reads the path.
         let entered = unsafe chdir(plan.directory) == 0
@@ -133,16 +135,12 @@ enum ProcessSetup {
         if plan.noNewPrivileges { try checkNegativeErrno("set", "no_new_privs", clx_set_no_new_privileges()) }
         umask(mode_t(plan.umask))
 
-        var environment = plan.environment
-        if Self.lacksHome(environment) {
-            environment.removeAll { $0.hasPrefix("HOME=") }
-            environment.append("HOME=" + home(of: plan.user))
-        }
+        let environment = environment(of: plan)
         let program = try find(plan.arguments[0], environment: environment)
         guard !isFile(program, agent) else { throw AgentAsProgram(name: plan.arguments[0]) }
         if !plan.finalProcessors.isEmpty { try setAffinity(plan.finalProcessors, "final") }
-        guard try go() else { _exit(0) }
-        if plan.noNewPrivileges { try filter?.load() }
+        guard go() else { _exit(0) }
+        try finish(plan, filter, hooks, environment)
         // SAFETY: both vectors end with NULL, and live until execve(2) has failed.
         _ = unsafe withCStrings(plan.arguments) { arguments in
             unsafe withCStrings(environment) { environment in unsafe execve(program, arguments, environment) }
@@ -150,9 +148,18 @@ enum ProcessSetup {
         throw SystemError("execute", program, errno: errno)
     }
 
-    /// Whether the program gets the user's home directory: HOME is missing or empty, as under runc.
-    static func lacksHome(_ environment: [String]) -> Bool {
-        (environment.last { $0.hasPrefix("HOME=") } ?? "HOME=") == "HOME="
+    /// Loads the filter that had to wait for no_new_privs, then runs the hooks: they are under it, as under runc.
+    static func finish(
+        _ plan: ProcessPlan, _ filter: SeccompFilter?, _ hooks: StartHooks?, _ environment: [String]
+    ) throws {
+        if plan.noNewPrivileges { try filter?.load() }
+        try hooks?.run(environment: environment)
+    }
+
+    /// The program's environment: with the user's home directory if the plan has none, as under runc.
+    private static func environment(of plan: ProcessPlan) -> [String] {
+        if plan.environment.contains(where: { $0.hasPrefix("HOME=") }) { return plan.environment }
+        return plan.environment + ["HOME=" + home(of: plan.user)]
     }
 
     /// Refuses a directory outside of the container's root: a leaked descriptor could lead there (CVE-2024-21626), and
@@ -187,7 +194,7 @@ enum ProcessSetup {
             return name
         }
         let path =
-            environment.last { $0.hasPrefix("PATH=") }?.dropFirst(5)
+            environment.first { $0.hasPrefix("PATH=") }?.dropFirst(5)
             ?? defaultPath
         var denied = false
         for directory in path.split(separator: ":", omittingEmptySubsequences: false) {

@@ -147,11 +147,15 @@ struct FileFacts: Equatable {
 /// Tells files of proc(5) and sysfs(5) from others. It asks once for each file system: a shared one asks the host.
 final class KernelFiles {
     private var answers: [UInt64: Bool] = [:]
+    private let ask: (Int32) -> Bool
+
+    /// - Parameter ask: asks the kernel; tests count the questions.
+    init(ask: @escaping (Int32) -> Bool = { clx_is_kernel_file($0) == 1 }) { self.ask = ask }
 
     func contains(_ file: borrowing FileDescriptor) -> Bool {
         guard let device = FileFacts(file.raw)?.device else { return false }
         if let answer = answers[device] { return answer }
-        let answer = clx_is_kernel_file(file.raw) == 1
+        let answer = ask(file.raw)
         answers[device] = answer
         return answer
     }

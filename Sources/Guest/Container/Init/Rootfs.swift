@@ -11,6 +11,8 @@ struct Rootfs: ~Copyable {
     private let root: FileDescriptor
     /// Mounts of proc and sysfs with their roots: paths below them are looked up from there.
     private var kernelMounts: [(destination: String, root: Int32)] = []
+    /// Mounts that are written to until everything is in its place.
+    private var readOnlyAtLast: [(destination: String, root: Int32)] = []
     private let kernelFiles = KernelFiles()
 
     var lookup: RootLookup { RootLookup(root: root.raw) }
@@ -25,7 +27,7 @@ struct Rootfs: ~Copyable {
         root = try FileDescriptor.open(plan.rootfs, Int32(clx_open_path) | O_DIRECTORY)
     }
 
-    deinit { for place in kernelMounts { close(place.root) } }
+    deinit { for place in kernelMounts + readOnlyAtLast { close(place.root) } }
 
     mutating func build() throws {
         for mount in plan.mounts { try add(mount) }
@@ -42,7 +44,11 @@ struct Rootfs: ~Copyable {
             if isCovered { close(place.root) }
             return isCovered
         }
-        if step.isKernelFileSystem { kernelMounts.append((mount.destination, mounted.take())) }
+        if step.isKernelFileSystem {
+            kernelMounts.append((mount.destination, mounted.take()))
+        } else if step.isReadOnlyAtLast {
+            readOnlyAtLast.append((mount.destination, mounted.take()))
+        }
     }
 
     /// Makes a missing working directory, as runc does. If that fails, the later change to the directory says why.
@@ -76,6 +82,9 @@ struct Rootfs: ~Copyable {
         }
         for path in plan.masked {
             if let place = try find(path) { try covers.mask(place, path) }
+        }
+        for place in readOnlyAtLast {
+            try MountAttributes.makeReadOnly("/proc/self/fd/\(place.root)", called: place.destination)
         }
         if plan.readOnlyRoot { try MountAttributes.makeReadOnly(root.name, called: "/") }
     }

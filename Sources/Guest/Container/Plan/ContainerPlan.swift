@@ -16,6 +16,8 @@ package struct ContainerPlan: Equatable, Sendable {
     package var domainname = ""
     /// Files below /proc/sys and their values, in order.
     package var sysctls: [Setting] = []
+    /// Those of the network, which is the guest's: in another user namespace they could not be written.
+    package var networkSysctls: [Setting] = []
     package var namespaces = NamespacePlan()
     package var devices: [DevicePlan] = []
     package var deviceFilter = DeviceFilter([])
@@ -79,8 +81,9 @@ package struct ContainerPlan: Equatable, Sendable {
                 throw PlanError("linux.sysctl", "\"\(name)\" is no name of a setting")
             }
             // A name may use dots or slashes for its levels (sysctl(8)).
-            sysctls.append(
-                Setting("/proc/sys/" + String(name.map { $0 == "." && !name.contains("/") ? "/" : $0 }), value))
+            let path = "/proc/sys/" + String(name.map { $0 == "." && !name.contains("/") ? "/" : $0 })
+            let setting = Setting(path, value)
+            if path.hasPrefix("/proc/sys/net/") { networkSysctls.append(setting) } else { sysctls.append(setting) }
         }
         namespaces = try NamespacePlan(linux)
         if !hostname.isEmpty || !domainname.isEmpty, !namespaces.has(clx_new_uts) {
@@ -126,6 +129,7 @@ extension ContainerPlan: PlanCodable {
         coder.code(&hostname)
         coder.code(&domainname)
         coder.code(&sysctls)
+        coder.code(&networkSysctls)
         coder.code(&namespaces)
         coder.code(&devices)
         coder.code(&personality)

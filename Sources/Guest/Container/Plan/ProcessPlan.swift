@@ -4,6 +4,7 @@ import OCISpec
 /// The settings of a process between its clone and its exec. Names are numbers already, but for users' homes.
 package struct ProcessPlan: Equatable, Sendable {
     package var arguments: [String] = []
+    /// One value for each name. HOME is left out where it is empty.
     package var environment: [String] = []
     package var directory = ""
     package var terminal = false
@@ -67,7 +68,7 @@ package struct ProcessPlan: Equatable, Sendable {
         guard let args = process.args, !args.isEmpty else { throw PlanError("process.args", "no command to run") }
         do { try process.validate(source: "process") } catch { throw PlanError("process." + error.path, error.reason) }
         arguments = args
-        environment = process.env ?? []
+        environment = Environment.lastOfEach(process.env ?? []).filter { $0 != "HOME=" }
         directory = process.cwd.isEmpty ? "/" : process.cwd
         terminal = process.terminal ?? false
         rows = UInt16(clamping: process.consoleSize?.height ?? 0)
