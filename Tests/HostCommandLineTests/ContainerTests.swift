@@ -74,12 +74,13 @@ struct ContainerTests {
         #expect(ContainerState.leaks(root: place.root).count == 1)
     }
 
-    @Test("create says which terminal options are missing or too many, and makes nothing")
+    @Test("create says which terminal options are missing or too many, and makes nothing; run needs none of them")
     func terminals() throws {
         let place = try CommandPlace()
         let bundle = try place.bundle { $0.process?.terminal = true }
         #expect(throws: RuntimeError.self) { try CreateContainer(options(bundle), in: place.context) }
         _ = try CreateContainer(options(bundle, console: "/dev/pts/0"), in: place.context)
+        _ = try CreateContainer(options(bundle, isForeground: true), in: place.context)
         let plain = try place.bundle { $0.process?.terminal = false }
         #expect(throws: RuntimeError.self) { try CreateContainer(options(plain, socket: "/s"), in: place.context) }
         #expect(Files.list(place.root).isEmpty)

@@ -298,6 +298,23 @@ struct CommandLineTests {
         }
     }
 
+    @Test(
+        "a terminal's output goes where standard output leads, as under runc, and its input comes from standard input")
+    func terminalInPipe() throws {
+        try withLab { lab in
+            try lab.bundle("read -r word; tty; echo \"got $word\"; exit 4", terminal: true)
+            let outcome = try lab.sh("echo input | \(lab.kata) run -b bundle t-tty-pipe > out; echo $?; cat out")
+            #expect(outcome.output == "4\ninput\n/dev/pts/0\ngot input\n", "\(outcome.output) \(outcome.error)")
+            // A reader that goes away hangs the terminal up; the program would block for ever otherwise.
+            try lab.bundle("yes", terminal: true)
+            let gone = try lab.sh(
+                "timeout 60 \(lab.kata) run -b bundle t-tty-pipe < /dev/null | head -1; [ ${PIPESTATUS[0]} != 124 ] && echo ended"
+            )
+            #expect(gone.output == "y\nended\n", "\(gone.output) \(gone.error)")
+            #expect(try lab.leftovers("t-tty-pipe") == "")
+        }
+    }
+
     @Test("megabytes of output arrive whole, and the status behind them")
     func output() throws {
         try withLab { lab in

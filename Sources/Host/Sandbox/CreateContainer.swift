@@ -111,6 +111,7 @@ extension Sandbox {
             let sockets = try offer(guest.sockets, for: record)
             let ports = try prepare(record.initial)
             var message = try agentRequest(request, guest, ports)
+            message.plainNewlines = record.initial.streams.plainNewlines
             (message.devices, message.storages) = (devices, disks + guest.memoryStorages + sockets)
             let asked = ContinuousClock.now
             do { _ = try await agent.createContainer(message, timeout: plan.createTimeout) } catch {

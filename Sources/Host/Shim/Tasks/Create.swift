@@ -38,6 +38,7 @@ extension ContainerdTasks {
         let joins: [String: String]
         /// Resource limits of kata-runtime's caller.
         let limits: ResourceLimits?
+        let plainNewlines: Bool
 
         init(_ metadata: [String: [String]]) {
             process = metadata[ContainerdTasks.processKey]?.first.flatMap(Int32.init)
@@ -45,6 +46,7 @@ extension ContainerdTasks {
                 $0.split(separator: "=", maxSplits: 1).map(String.init)
             }
             limits = metadata[ContainerdTasks.limitsKey]?.first.flatMap(ResourceLimits.init)
+            plainNewlines = metadata[ContainerdTasks.plainNewlinesKey] != nil
             joins = Dictionary(pairs.filter { $0.count == 2 }.map { ($0[0], $0[1]) }) { first, _ in first }
         }
     }
@@ -62,7 +64,8 @@ extension ContainerdTasks {
         let spec = try SpecOption.spec(of: request)
         let (sandbox, isNew) = try sandboxes.sandbox(for: request, spec: spec, process: caller.process)
         let streams = StreamPaths(
-            stdin: request.stdin, stdout: request.stdout, stderr: request.stderr, terminal: request.terminal)
+            stdin: request.stdin, stdout: request.stdout, stderr: request.stderr, terminal: request.terminal,
+            plainNewlines: caller.plainNewlines)
         try await sandbox.reserve(request.id, bundle: request.bundle, streams: streams)
         var hasMachine = !isNew
         do {
