@@ -42,6 +42,23 @@ struct ContainerTests {
         }
         #expect(error?.description == "container \"c\" is not running")
         try SignalContainer("c", in: place.context).send(SIGTERM, all: true)
+        #expect(throws: RuntimeError.self) { try SignalContainer("c", in: place.context).send(0, all: false) }
+    }
+
+    @Test("ps of a container that has ended prints the heading alone, and null as JSON")
+    func processes() throws {
+        let place = try CommandPlace()
+        try place.save(place.state("c"))
+        let list = try ProcessList("c", in: place.context)
+        #expect(try list.table([]) == Array("UID PID PPID C STIME TTY TIME CMD\n".utf8))
+        #expect(try list.table(["-o", "pid"]) == ProcessList.heading)
+        #expect(try list.json == "null")
+        #expect(throws: RuntimeError.self) { try ProcessList("nope", in: place.context) }
+        var young = place.state("young")
+        young.creator = .own
+        try place.save(young)
+        #expect(throws: SystemError.self) { try ProcessList("young", in: place.context).table([]) }
+        #expect(try ProcessList("young", in: place.context).json == "[\(getpid())]")
     }
 
     @Test("a container whose create runs is being created; one whose create was killed is stopped, and a leak")

@@ -27,9 +27,9 @@ struct ParsingTests {
 
     @Test(
         "a signal has a name, with or without SIG, or a number",
-        arguments: [("SIGTERM", 15), ("kill", 9), ("1", 1), ("RTMIN+3", 37), ("SIGRTMIN", 34), ("64", 64)])
+        arguments: [("SIGTERM", 15), ("kill", 9), ("1", 1), ("RTMIN+3", 37), ("SIGRTMIN", 34), ("64", 64), ("0", 0)])
     func signals(text: String, number: Int32) throws { #expect(try Signals.number(text) == number) }
 
-    @Test("an unknown signal is refused", arguments: ["", "SIG", "0", "65", "SIGFOO", "RTMIN+31"])
+    @Test("an unknown signal is refused", arguments: ["", "SIG", "-1", "65", "SIGFOO", "RTMIN+31"])
     func wrongSignals(text: String) { #expect(throws: RuntimeError.self) { try Signals.number(text) } }
 }

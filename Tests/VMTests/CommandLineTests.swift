@@ -122,9 +122,9 @@ struct CommandLineTests {
                 k start t-wrong; refused start t-wrong; refused delete t-wrong; refused resume t-wrong
                 k pause t-wrong; k state t-wrong | jq -r .status; refused pause t-wrong; refused exec t-wrong /bin/true; refused delete t-wrong
                 k resume t-wrong; k state t-wrong | jq -r .status
-                k kill t-wrong 0 2> /dev/null || echo no such signal; k kill --all t-wrong KILL
+                k kill t-wrong 0 && echo runs; k kill --all t-wrong KILL
                 for i in $(seq 50); do [ "$(k state t-wrong | jq -r .status)" = stopped ] && break; sleep 0.1; done
-                refused start t-wrong; refused kill t-wrong TERM; k kill --all t-wrong TERM && echo nobody left
+                refused start t-wrong; refused kill t-wrong TERM; refused kill t-wrong 0; k ps t-wrong | wc -l; k ps -f json t-wrong; k kill --all t-wrong TERM && echo nobody left
                 refused exec t-wrong /bin/true; refused pause t-wrong; refused update --memory 64m t-wrong; refused events --stats t-wrong
                 k state t-wrong | jq -c '[.status, .pid]'
                 k delete t-wrong && refused delete t-wrong; k delete --force t-wrong && echo gone
@@ -146,9 +146,12 @@ struct CommandLineTests {
                     exec: container t-wrong is paused; resume it first
                     delete: container "t-wrong" is running: stop it first, or use --force
                     running
-                    no such signal
+                    runs
                     start: process of container t-wrong is stopped, not created
                     kill: container "t-wrong" is not running
+                    kill: container "t-wrong" is not running
+                    1
+                    null
                     nobody left
                     exec: container t-wrong is stopped, not running
                     pause: container t-wrong is stopped, not running

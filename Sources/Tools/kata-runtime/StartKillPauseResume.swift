@@ -13,7 +13,7 @@ struct Kill: ParsableCommand {
     static let configuration = CommandConfiguration(abstract: "Sends a signal to a container.")
     @Flag(name: .shortAndLong, help: "Send it to all processes of the container.") var all = false
     @Argument(help: "The container's id.") var id: String
-    @Argument(help: "A signal's name or number.") var signal = "SIGTERM"
+    @Argument(help: "A signal's name or number; 0: only tell whether the container runs.") var signal = "SIGTERM"
     @ParentCommand var runtime: KataRuntime
 
     func run() throws {
