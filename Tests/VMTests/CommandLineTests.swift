@@ -46,7 +46,8 @@ struct CommandLineTests {
             #expect(try lab.sh("\(lab.kata) run --help").output.contains("--bundle"))
             for mistake in [
                 "frobnicate", "run", "state nope", "kill nope", "kill nope NOSIGNAL", "delete nope", "run 'a/b'",
-                "exec nope true",
+                "exec nope true", "run --preserve-fds 1 x", "exec --preserve-fds 1 nope true",
+                "exec --cgroup a nope true",
             ] {
                 let outcome = try lab.sh("\(lab.kata) \(mistake)")
                 #expect(outcome.status == (mistake.hasPrefix("exec") ? 255 : 1), "\(mistake)")
