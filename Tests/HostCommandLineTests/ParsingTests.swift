@@ -53,6 +53,23 @@ struct ParsingTests {
         #expect(error?.description.hasPrefix("--cgroup \"cpu:/a\": ") == true)
     }
 
+    @Test(
+        "-v before a command asks for the version; a value or a command's own option does not",
+        arguments: [
+            (["-v"], true), (["--debug", "-v"], true), (["--root", "/r", "-v", "list"], true),
+            (["--log", "-v", "list"], false), (["run", "-v"], false), ([], false),
+        ])
+    func version(arguments: [String], isAsked: Bool) {
+        #expect(LeadingWords(arguments).asksForVersion == isAsked)
+    }
+
+    @Test("the command is the first word that is no option and no option's value")
+    func command() {
+        #expect(LeadingWords(["--root", "/r", "--debug", "exec", "-t", "c", "ps"]).command == "exec")
+        #expect(LeadingWords(["--root=/r", "list"]).command == "list")
+        #expect(LeadingWords(["--help"]).command == nil)
+    }
+
     @Test("an unknown signal is refused", arguments: ["", "SIG", "-1", "65", "SIGFOO", "RTMIN+31"])
     func wrongSignals(text: String) { #expect(throws: RuntimeError.self) { try Signals.number(text) } }
 }

@@ -37,7 +37,9 @@ struct CommandLineTests {
     @Test("help and version are answers, mistakes are one line and status 1, of exec 255")
     func usage() throws {
         try withLab { lab in
-            #expect(try lab.sh("\(lab.kata) --version").output.hasPrefix("kata-runtime  : "))
+            for flag in ["--version", "-v"] {
+                #expect(try lab.sh("\(lab.kata) \(flag)").output.hasPrefix("kata-runtime  : "))
+            }
             #expect(
                 try lab.sh("\(lab.kata) --kata-show-default-config-paths").output
                     == "/etc/kata-containers/configuration.toml\n/usr/share/defaults/kata-containers/configuration.toml\n"

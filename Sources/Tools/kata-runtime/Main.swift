@@ -29,8 +29,13 @@ struct KataRuntime: ParsableCommand {
     static func main() {
         signal(SIGPIPE, SIG_IGN)
         Ledger.registerKinds()
+        let words = LeadingWords(CommandLine.arguments.dropFirst())
+        if words.asksForVersion {
+            print(Version.report)
+            return
+        }
         // Before ArgumentParser prints help: Podman asks for unknown commands to detect features.
-        if let unknown = unknownCommand() {
+        if let unknown = unknownCommand(words) {
             ErrorLog.shared.report(unknown + "; see kata-runtime --help")
             Glibc.exit(1)
         }
@@ -55,22 +60,14 @@ struct KataRuntime: ParsableCommand {
 
 extension KataRuntime {
     /// Kata's error for an unknown command; nil for a known one.
-    private static func unknownCommand() -> String? {
-        let valued = ["--root", "--log", "--log-format", "--kata-config", "--config", "--rootless"]
-        var words = CommandLine.arguments.dropFirst()
-        while let word = words.popFirst() {
-            if word.hasPrefix("-") {
-                if valued.contains(word) { _ = words.popFirst() }
-                continue
-            }
-            if ["checkpoint", "restore"].contains(word) {
-                return
-                    "\(word) is not possible: the processes of a container are those of a machine, which CRIU can't reach"
-            }
-            let known = configuration.subcommands.flatMap { [$0._commandName] + $0.configuration.aliases } + ["help"]
-            return known.contains(word) ? nil : "Invalid command \"\(word)\""
+    private static func unknownCommand(_ words: LeadingWords) -> String? {
+        guard let word = words.command else { return nil }
+        if ["checkpoint", "restore"].contains(word) {
+            return
+                "\(word) is not possible: the processes of a container are those of a machine, which CRIU can't reach"
         }
-        return nil
+        let known = configuration.subcommands.flatMap { [$0._commandName] + $0.configuration.aliases } + ["help"]
+        return known.contains(word) ? nil : "Invalid command \"\(word)\""
     }
 }
 
