@@ -56,6 +56,9 @@ struct CommandLineTests {
                 #expect(outcome.error.split(separator: "\n").count == 1, "\(mistake): \(outcome.error)")
             }
             #expect(try lab.sh("\(lab.kata) frobnicate").error.contains("Invalid command \"frobnicate\""))
+            #expect(try lab.sh("\(lab.kata) --log empty list -q && wc -c < empty").output == "0\n")
+            #expect(try lab.sh("\(lab.kata) --log debug --debug list -q && grep -c level=debug debug").output == "2\n")
+            #expect(try lab.sh("\(lab.kata) --debug list -q").error.split(separator: "\n").count == 2)
             _ = try lab.sh("\(lab.kata) --log-format json --log log.json state nope")
             #expect(try lab.sh("jq -r .msg log.json").output == "container \"nope\" does not exist\n")
         }

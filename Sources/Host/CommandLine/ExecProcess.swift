@@ -50,6 +50,7 @@ package struct ExecProcess {
         let streams = try CallerStreams.paths(
             terminal: hasTerminal, consoleSocket: options.consoleSocket, console: options.console,
             isForeground: !options.isDetached)
+        ErrorLog.shared.debug("exec \(state.id): \(exec), \(hasTerminal ? "with" : "without") a terminal")
         var request = Containerd_Task_V2_ExecProcessRequest()
         (request.id, request.execID, request.terminal) = (state.id, exec, hasTerminal)
         request.spec = SpecPart.process.message(process.json())

@@ -26,6 +26,7 @@ package struct SignalContainer {
             if all { return }
             throw RuntimeError("container \"\(state.id)\" is not running")
         }
+        ErrorLog.shared.debug("kill \(state.id): signal \(signal) for \(all ? "all processes" : "its first process")")
         if signal == 0 { return }
         try task.kill(state.id, signal: signal, all: all)
         // A stopped attach process could not report the container's end to its manager.

@@ -46,10 +46,13 @@ struct KataRuntime: ParsableCommand {
             ErrorLog.shared.report(message(for: error) + "; see kata-runtime --help")
             Glibc.exit(1)
         }
+        let name = words.command ?? "help"
+        ErrorLog.shared.debug("\(name): kata-runtime \(Version.current), pid \(getpid())")
         do {
             try raiseDescriptorLimit(atLeast: 64)
             HostRestart.clear()
             try command.run()
+            ErrorLog.shared.debug("\(name): done")
         } catch {
             if error is ExitCode || exitCode(for: error).isSuccess { exit(withError: error) }
             ErrorLog.shared.report("\(error)")
@@ -74,13 +77,13 @@ extension KataRuntime {
 /// The options before the command, as runc and Kata 1.x have them.
 struct GlobalOptions: ParsableArguments {
     @Option(help: "Directory of the state of containers.") var root = "/run/kata-containers/oci"
-    @Option(help: "File to append errors to.") var log: String?
+    @Option(help: "File to append errors, warnings and debug lines to; it is made at once.") var log: String?
     @Option(name: .customLong("log-format"), help: "text or json.") var logFormat = "text"
     @Flag(name: .customLong("systemd-cgroup"), help: "Accepted without effect: the guest has no systemd.")
     var systemdCgroup = false
     @Option(name: [.customLong("kata-config"), .customLong("config")], help: "The configuration.toml to use.")
     var config: String?
-    @Flag(help: "Log at debug level.") var debug = false
+    @Flag(help: "Log at debug level: to the file of --log, else to standard error.") var debug = false
     @Option(help: "Accepted without effect: true, false or auto.") var rootless: String?
 
     @Flag(
@@ -95,7 +98,10 @@ struct GlobalOptions: ParsableArguments {
         root = Files.absolute(root)
         config = config.map(Files.absolute)
         guard ["text", "json"].contains(logFormat) else { throw ValidationError("unknown log-format \"\(logFormat)\"") }
-        ErrorLog.shared.configure(path: log, json: logFormat == "json")
+        do { try ErrorLog.shared.configure(path: log, json: logFormat == "json") } catch {
+            throw ValidationError("--log: \(error)")
+        }
+        if debug { ErrorLog.shared.enableDebug(isAsked: true) }
     }
 }
 
