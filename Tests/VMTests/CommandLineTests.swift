@@ -55,6 +55,12 @@ struct CommandLineTests {
                 #expect(outcome.status == (mistake.hasPrefix("exec") ? 255 : 1), "\(mistake)")
                 #expect(outcome.error.split(separator: "\n").count == 1, "\(mistake): \(outcome.error)")
             }
+            for change in ["run x", "create x", "start x", "delete x", "exec x true", "kata-network add-iface x -"] {
+                let outcome = try lab.sh("setpriv --reuid 65534 --clear-groups \(lab.kata) \(change)")
+                #expect(outcome.status == (change.hasPrefix("exec") ? 255 : 1))
+                #expect(outcome.error.contains("needs root of the host"), "\(outcome.error)")
+                #expect(outcome.error.split(separator: "\n").count == 1, "\(outcome.error)")
+            }
             #expect(try lab.sh("\(lab.kata) frobnicate").error.contains("Invalid command \"frobnicate\""))
             #expect(try lab.sh("\(lab.kata) --log empty list -q && wc -c < empty").output == "0\n")
             #expect(try lab.sh("\(lab.kata) --log debug --debug list -q && grep -c level=debug debug").output == "2\n")

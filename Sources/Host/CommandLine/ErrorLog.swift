@@ -7,8 +7,6 @@ import Synchronization
 package final class ErrorLog: Sendable {
     package static let shared = ErrorLog()
 
-    init() {}
-
     private struct Target: Sendable {
         var path: String?
         var json = false

@@ -22,7 +22,7 @@ struct BundleOptions: ParsableArguments {
     }
 }
 
-struct Create: ParsableCommand {
+struct Create: ChangingCommand {
     static let configuration = CommandConfiguration(
         abstract: "Boots a VM and creates a container in it; start runs its program.")
     @OptionGroup var options: BundleOptions

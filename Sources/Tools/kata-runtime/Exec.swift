@@ -3,7 +3,7 @@ import CommandLine
 import LinuxKernel
 import OCISpec
 
-struct Exec: ParsableCommand {
+struct Exec: ChangingCommand {
     static let configuration = CommandConfiguration(
         abstract:
             "Runs a further program in a running container; with only a sandbox's id, opens the guest's debug console."
@@ -33,7 +33,7 @@ struct Exec: ParsableCommand {
     @ParentCommand var runtime: KataRuntime
 
     /// The exit status of a program that does not run, as runc has it: 1 may be the program's own.
-    private static let failureStatus: Int32 = 255
+    static let failureStatus: Int32 = 255
 
     func run() throws {
         if kataDebugPort != nil || command.isEmpty && process == nil {

@@ -49,6 +49,9 @@ struct KataRuntime: ParsableCommand {
         let name = words.command ?? "help"
         ErrorLog.shared.debug("\(name): kata-runtime \(Version.current), pid \(getpid())")
         do {
+            if let changing = command as? any ChangingCommand {
+                try RootUser.check(name, directory: changing.runtime.context.root)
+            }
             try raiseDescriptorLimit(atLeast: 64)
             HostRestart.clear()
             try command.run()
@@ -56,9 +59,14 @@ struct KataRuntime: ParsableCommand {
         } catch {
             if error is ExitCode || exitCode(for: error).isSuccess { exit(withError: error) }
             ErrorLog.shared.report("\(error)")
-            Glibc.exit(1)
+            Glibc.exit(command is Exec ? Exec.failureStatus : 1)
         }
     }
+}
+
+/// A command that changes containers or the host, for which it needs root.
+protocol ChangingCommand: ParsableCommand {
+    var runtime: KataRuntime { get }
 }
 
 extension KataRuntime {

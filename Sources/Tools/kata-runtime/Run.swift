@@ -1,7 +1,7 @@
 import ArgumentParser
 import CommandLine
 
-struct Run: ParsableCommand {
+struct Run: ChangingCommand {
     static let configuration = CommandConfiguration(
         abstract: "Creates and starts a container, and returns its exit status.")
     @OptionGroup var options: BundleOptions
