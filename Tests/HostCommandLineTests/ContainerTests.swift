@@ -42,6 +42,23 @@ struct ContainerTests {
         }
         #expect(error?.description == "container \"c\" is not running")
         try SignalContainer("c", in: place.context).send(SIGTERM, all: true)
+        #expect(throws: RuntimeError.self) { try SignalContainer("c", in: place.context).send(0, all: false) }
+    }
+
+    @Test("ps of a container that has ended prints the heading alone, and null as JSON")
+    func processes() throws {
+        let place = try CommandPlace()
+        try place.save(place.state("c"))
+        let list = try ProcessList("c", in: place.context)
+        #expect(try list.table([]) == Array("UID PID PPID C STIME TTY TIME CMD\n".utf8))
+        #expect(try list.table(["-o", "pid"]) == ProcessList.heading)
+        #expect(try list.json == "null")
+        #expect(throws: RuntimeError.self) { try ProcessList("nope", in: place.context) }
+        var young = place.state("young")
+        young.creator = .own
+        try place.save(young)
+        #expect(throws: SystemError.self) { try ProcessList("young", in: place.context).table([]) }
+        #expect(try ProcessList("young", in: place.context).json == "[\(getpid())]")
     }
 
     @Test("a container whose create runs is being created; one whose create was killed is stopped, and a leak")
@@ -74,12 +91,13 @@ struct ContainerTests {
         #expect(ContainerState.leaks(root: place.root).count == 1)
     }
 
-    @Test("create says which terminal options are missing or too many, and makes nothing")
+    @Test("create says which terminal options are missing or too many, and makes nothing; run needs none of them")
     func terminals() throws {
         let place = try CommandPlace()
         let bundle = try place.bundle { $0.process?.terminal = true }
         #expect(throws: RuntimeError.self) { try CreateContainer(options(bundle), in: place.context) }
         _ = try CreateContainer(options(bundle, console: "/dev/pts/0"), in: place.context)
+        _ = try CreateContainer(options(bundle, isForeground: true), in: place.context)
         let plain = try place.bundle { $0.process?.terminal = false }
         #expect(throws: RuntimeError.self) { try CreateContainer(options(plain, socket: "/s"), in: place.context) }
         #expect(Files.list(place.root).isEmpty)

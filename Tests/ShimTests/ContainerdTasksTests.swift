@@ -76,6 +76,24 @@ struct ContainerdTasksTests {
         await fakes.sandbox.stop()
     }
 
+    @Test("a terminal whose output goes to a pipe of kata-runtime's caller sends plain newlines; a manager's does not")
+    func plainNewlines() async throws {
+        try await create("c1")
+        let plain = CallContext(metadata: [ContainerdTasks.plainNewlinesKey: [""]])
+        _ = try await tasks.create(try request("c2"), plain)
+        for id in ["c1", "c2"] { _ = try await tasks.start(.with { $0.id = id }, context) }
+        for (exec, context) in [("e1", context), ("e2", plain)] {
+            _ = try await tasks.exec(
+                .with {
+                    ($0.id, $0.execID, $0.terminal) = ("c1", exec, true)
+                    $0.spec.value = .init(Spec.example.process!.json())
+                }, context)
+            _ = try await tasks.start(.with { ($0.id, $0.execID) = ("c1", exec) }, context)
+        }
+        #expect(guest.plainTerminals == ["c2", "e2"])
+        await fakes.sandbox.stop()
+    }
+
     func state(_ id: String) async throws -> Containerd_Task_V2_Status {
         try await tasks.state(.with { $0.id = id }, context).status
     }

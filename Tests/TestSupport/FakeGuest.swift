@@ -25,6 +25,7 @@ package final class FakeGuest: Sendable {
         var calls: [String] = []
         var signals: [UInt32] = []
         var podLimits: [Grpc_PodLimits] = []
+        var plainTerminals: Set<String> = []
     }
     private let state = Mutex(State())
     private let holder = Mutex<FakeAgent?>(nil)
@@ -95,6 +96,8 @@ package final class FakeGuest: Sendable {
     package var signals: [UInt32] { state.withLock { $0.signals } }
     /// The pod's limits in the order of the calls that had some.
     package var podLimits: [Grpc_PodLimits] { state.withLock { $0.podLimits } }
+    /// The processes whose terminals send newlines without a carriage return.
+    package var plainTerminals: Set<String> { state.withLock { $0.plainTerminals } }
     package func phase(_ process: String) -> Phase? { state.withLock { $0.processes[process] } }
 
     /// Ends a process by itself.
@@ -148,6 +151,7 @@ package final class FakeGuest: Sendable {
                 state.processes[request.containerID] = .created
                 state.specifications[request.containerID] = Array(request.specJson)
                 if request.hasPodLimits { state.podLimits.append(request.podLimits) }
+                if request.plainNewlines { state.plainTerminals.insert(request.containerID) }
             }
         case "UpdateContainer":
             guard let request = try? Grpc_UpdateContainerRequest(serializedBytes: call.payload) else { break }
@@ -158,6 +162,7 @@ package final class FakeGuest: Sendable {
         case "ExecProcess":
             guard let request = try? Grpc_ExecProcessRequest(serializedBytes: call.payload) else { break }
             state.withLock { $0.specifications[request.execID] = Array(request.processJson) }
+            if request.plainNewlines { state.withLock { _ = $0.plainTerminals.insert(request.execID) } }
             return run(request.execID, from: nil)
         case "WaitProcess": return wait(call)
         case "SignalProcess":

@@ -68,7 +68,12 @@ package struct ContainerState: Codable, Sendable {
     package static func load(root: String, id: String) throws -> ContainerState {
         try validate(id: id)
         let path = directory(root: root, id: id) + "/state.json"
-        guard let bytes = try? Files.read(path) else { throw RuntimeError("container \"\(id)\" does not exist") }
+        let bytes: [UInt8]
+        do { bytes = try Files.read(path) } catch {
+            // An ordinary user can't see whether it exists.
+            if error.code == EACCES { throw RuntimeError("\(error); containers are root's") }
+            throw RuntimeError("container \"\(id)\" does not exist")
+        }
         try checkVersion(bytes, path)
         do { return try JSONDecoder().decode(ContainerState.self, from: Data(bytes)) } catch {
             throw RuntimeError("\(path): not a state file of this runtime; remove the container with delete --force")

@@ -61,10 +61,8 @@ package struct CreateContainer {
     }
 
     private func checkTerminal() throws(RuntimeError) {
-        let canUseCallers = options.isForeground && isatty(0) == 1
-        if hasTerminal, options.consoleSocket == nil, options.console == nil, !canUseCallers {
-            throw RuntimeError(
-                "process.terminal is true: give --console-socket, or run in the foreground of a terminal")
+        if hasTerminal, options.consoleSocket == nil, options.console == nil, !options.isForeground {
+            throw RuntimeError("process.terminal is true: give --console-socket, or run in the foreground")
         }
         if !hasTerminal, options.consoleSocket != nil {
             throw RuntimeError("--console-socket is given but process.terminal is false")
@@ -92,7 +90,8 @@ package struct CreateContainer {
             log("shim serves \(address)")
             let task = try TaskClient.connect(address)
             let streams = try CallerStreams.paths(
-                terminal: hasTerminal, consoleSocket: options.consoleSocket, console: options.console)
+                terminal: hasTerminal, consoleSocket: options.consoleSocket, console: options.console,
+                isForeground: options.isForeground)
             // First: the sandbox uses its network namespace, and hooks get its pid.
             let process = try startAttachProcess(address, terminal: streams.stdin)
             attach = process
@@ -159,11 +158,12 @@ package struct CreateContainer {
         (request.id, request.bundle, request.terminal) = (options.id, bundle.path, hasTerminal)
         (request.stdin, request.stdout, request.stderr) = (streams.stdin, streams.stdout, streams.stderr)
         request.options = SpecOption.message(bundle.json)
-        let metadata = [
+        var metadata = [
             ContainerdTasks.processKey: ["\(process.pid)"],
             ContainerdTasks.limitsKey: [ResourceLimits.inherited.text],
             ContainerdTasks.joinsKey: membership.joins.map { "\($0.key)=\($0.value)" }.sorted(),
         ]
+        if streams.plainNewlines { metadata[ContainerdTasks.plainNewlinesKey] = [""] }
         do {
             let _: Containerd_Task_V2_CreateTaskResponse = try task.call(
                 "Create", request, timeout: answerLimit, metadata: metadata)
@@ -200,6 +200,6 @@ package struct CreateContainer {
 
     private func follower(_ task: TaskClient) -> Follower {
         let usesCallers = options.isForeground && hasTerminal && options.consoleSocket == nil
-        return Follower(task: task, id: options.id, terminal: usesCallers ? 0 : -1)
+        return Follower(task: task, id: options.id, terminal: usesCallers ? Terminal.callers() : -1)
     }
 }

@@ -11,16 +11,28 @@ package final class ErrorLog: Sendable {
         var path: String?
         var json = false
         var isDebug = false
+        var debugsToCaller = false
     }
     private let target = Mutex(Target())
 
+    /// Makes the log file at once: managers read it after every command.
     /// - Parameter path: the log file; nil: none.
-    package func configure(path: String?, json: Bool) {
+    /// - Throws: `SystemError` when the file can't be made or written.
+    package func configure(path: String?, json: Bool) throws(SystemError) {
+        if let path { _ = try Self.open(path) }
         target.withLock { ($0.path, $0.json) = (path, json) }
     }
 
-    /// Turns debug lines on (`--debug`, `runtime.enable_debug`).
-    package func enableDebug() { target.withLock { $0.isDebug = true } }
+    private static func open(_ path: String) throws(SystemError) -> FileDescriptor {
+        try FileDescriptor.open(path, O_WRONLY | O_CREAT | O_APPEND, mode: 0o640)
+    }
+
+    /// Turns debug lines on.
+    /// - Parameter isAsked: by the caller (`--debug`) and not by configuration.toml. Without a log file, the lines go
+    ///   to standard error then.
+    package func enableDebug(isAsked: Bool = false) {
+        target.withLock { ($0.isDebug, $0.debugsToCaller) = (true, $0.debugsToCaller || isAsked) }
+    }
 
     private struct Line: Encodable {
         let level: String
@@ -46,9 +58,15 @@ package final class ErrorLog: Sendable {
 
     package func warn(_ message: String) { write("warning", message, forUser: "warning: " + message) }
 
-    /// Writes a line to the log file only: managers print standard error.
-    func debug(_ message: String) {
-        if target.withLock({ $0.isDebug }) { append("debug", message) }
+    /// Writes a line to the log file: managers print standard error.
+    package func debug(_ message: @autoclosure () -> String) {
+        let target = target.withLock { $0 }
+        guard target.isDebug else { return }
+        if target.path != nil {
+            append("debug", message())
+        } else if target.debugsToCaller {
+            writeError(line("debug", message(), json: target.json))
+        }
     }
 
     package func report(_ message: String) { write("error", message, forUser: message) }
@@ -60,19 +78,16 @@ package final class ErrorLog: Sendable {
 
     private func append(_ level: String, _ message: String) {
         let target = target.withLock { $0 }
-        guard let path = target.path,
-            let file = try? FileDescriptor.open(path, O_WRONLY | O_CREAT | O_APPEND, mode: 0o640)
-        else { return }
+        guard let path = target.path, let file = try? Self.open(path) else { return }
+        try? file.writeAll(Array((line(level, message, json: target.json) + "\n").utf8), to: path)
+    }
+
+    private func line(_ level: String, _ message: String, json: Bool) -> String {
         let stamp = Self.now()
-        let line: String
-        if target.json {
-            let encoder = JSONEncoder()
-            encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
-            let bytes = try? encoder.encode(Line(level: level, msg: message.printable(), time: stamp))
-            line = bytes.map { String(decoding: $0, as: UTF8.self) } ?? ""
-        } else {
-            line = "time=\"\(stamp)\" level=\(level) msg=\(Self.quoted(message))"
-        }
-        try? file.writeAll(Array((line + "\n").utf8), to: path)
+        guard json else { return "time=\"\(stamp)\" level=\(level) msg=\(Self.quoted(message))" }
+        let encoder = JSONEncoder()
+        encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
+        let bytes = try? encoder.encode(Line(level: level, msg: message.printable(), time: stamp))
+        return bytes.map { String(decoding: $0, as: UTF8.self) } ?? ""
     }
 }

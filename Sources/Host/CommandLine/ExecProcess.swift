@@ -46,16 +46,17 @@ package struct ExecProcess {
     /// - Throws: `RuntimeError` for a terminal without one to use. `RPCError` with the shim's refusal. `SystemError` of
     ///   the console socket, the attach process or the pid file.
     package func run() throws -> Int32? {
-        if hasTerminal, options.consoleSocket == nil, options.console == nil, isatty(0) == 0 {
-            throw RuntimeError("--tty: standard input is no terminal; give --console-socket")
-        }
+        try checkTerminal()
         let streams = try CallerStreams.paths(
-            terminal: hasTerminal, consoleSocket: options.consoleSocket, console: options.console)
+            terminal: hasTerminal, consoleSocket: options.consoleSocket, console: options.console,
+            isForeground: !options.isDetached)
+        ErrorLog.shared.debug("exec \(state.id): \(exec), \(hasTerminal ? "with" : "without") a terminal")
         var request = Containerd_Task_V2_ExecProcessRequest()
         (request.id, request.execID, request.terminal) = (state.id, exec, hasTerminal)
         request.spec = SpecPart.process.message(process.json())
         (request.stdin, request.stdout, request.stderr) = (streams.stdin, streams.stdout, streams.stderr)
-        try task.perform("Exec", request)
+        try task.perform(
+            "Exec", request, metadata: streams.plainNewlines ? [ContainerdTasks.plainNewlinesKey: [""]] : [:])
         do { try task.start(state.id, exec: exec) } catch {
             try? task.delete(state.id, exec: exec)
             throw error
@@ -65,10 +66,18 @@ package struct ExecProcess {
             return nil
         }
         try writePid(getpid())
-        let follower = Follower(task: task, id: state.id, exec: exec, terminal: usesCallersTerminal ? 0 : -1)
+        let follower = Follower(
+            task: task, id: state.id, exec: exec, terminal: usesCallersTerminal ? Terminal.callers() : -1)
         let status = try follower.followInForeground()
         try? task.delete(state.id, exec: exec)
         return status
+    }
+
+    /// A detached process keeps the terminal when the calling program has ended.
+    private func checkTerminal() throws(RuntimeError) {
+        guard hasTerminal, options.isDetached, options.consoleSocket == nil, options.console == nil, isatty(0) == 0
+        else { return }
+        throw RuntimeError("--detach --tty: standard input is no terminal; give --console-socket")
     }
 
     private func detach(terminal: String?) throws {

@@ -26,11 +26,12 @@ package struct Follower {
         try? task.resize(id, exec: exec, rows: size.rows, columns: size.columns)
     }
 
-    /// Follows with the caller's terminal in raw mode, if there is one, and restores its settings.
+    /// Follows with the caller's terminal in raw mode, if there is one, and restores its settings. Where the process
+    /// writes to a file or pipe, the terminal shows others' output only, with plain newlines.
     /// - Throws: `SystemError` when no thread can be started. `RPCError` of the wait, unless the shim has ended.
     package func followInForeground() throws -> Int32 {
         resize()
-        let before = terminal >= 0 ? Terminal.makeRaw(terminal) : nil
+        let before = terminal >= 0 ? Terminal.makeRaw(terminal, keepsOutput: isatty(1) != 1) : nil
         defer { if let before { Terminal.restore(terminal, before) } }
         return try follow()
     }

@@ -14,16 +14,6 @@ package struct GuestReports {
         self.id = id
     }
 
-    /// Prints the container's processes.
-    /// - Parameter options: of ps(1).
-    /// - Throws: `RPCError` of the shim or the agent, such as `invalidArgument` for an unknown option.
-    package func printProcesses(options: [String]) throws {
-        var request = Grpc_ListProcessesRequest()
-        (request.containerID, request.format, request.args) = (id, "table", options)
-        let answer: Grpc_ListProcessesResponse = try task.ask("ListProcesses", request)
-        printGuest(Array(answer.processList), terminator: "")
-    }
-
     /// Prints the guest's metrics in Prometheus' format.
     /// - Throws: `RPCError` of the shim or the agent.
     package func printMetrics() throws {

@@ -17,7 +17,7 @@ package struct RuntimeContext: Sendable {
         self.configurationPath =
             configurationPath ?? ShimServer.environment(SandboxHolder.configurationVariable)
         self.debug = debug
-        if debug { ErrorLog.shared.enableDebug() }
+        if debug { ErrorLog.shared.enableDebug(isAsked: true) }
     }
 
     /// Reads the configuration, and logs at debug level if it says so.
@@ -30,10 +30,18 @@ package struct RuntimeContext: Sendable {
 
     /// Reads the state of a container.
     /// - Throws: as `ContainerState.load`.
-    package func state(_ id: String) throws -> ContainerState { try ContainerState.load(root: root, id: id) }
+    package func state(_ id: String) throws -> ContainerState {
+        let state = try ContainerState.load(root: root, id: id)
+        ErrorLog.shared.debug(
+            "container \(id) is in sandbox \(state.sandboxName), its shim serves \(state.address), its attach process is \(state.pid)"
+        )
+        return state
+    }
+
     /// Connects to the shim of a container.
     /// - Throws: as `state(_:)`; `SystemError` when the shim's socket has no listener.
     package func connect(to id: String) throws -> TaskClient { try TaskClient.connect(state(id).address) }
+
     /// A client of the shim of a container that has not ended.
     /// - Throws: as `connect(to:)`; `RuntimeError` when the container has ended, `RPCError` when its shim doesn't
     ///   answer.

@@ -16,6 +16,7 @@ package struct SignalContainer {
         self.context = context
     }
 
+    /// Sends a signal. Signal 0 only tells whether the container runs.
     /// - Parameter all: whether all processes of the container get the signal.
     /// - Throws: `RuntimeError` if the container does not run and `all` is false.
     package func send(_ signal: Int32, all: Bool) throws {
@@ -26,6 +27,8 @@ package struct SignalContainer {
             if all { return }
             throw RuntimeError("container \"\(state.id)\" is not running")
         }
+        ErrorLog.shared.debug("kill \(state.id): signal \(signal) for \(all ? "all processes" : "its first process")")
+        if signal == 0 { return }
         try task.kill(state.id, signal: signal, all: all)
         // A stopped attach process could not report the container's end to its manager.
         if signal == SIGKILL, state.process?.life == .stopped {

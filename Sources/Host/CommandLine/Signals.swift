@@ -13,11 +13,11 @@ package enum Signals {
     /// The first real-time signal that glibc leaves to programs (SIGRTMIN).
     private static let firstRealTime: Int32 = 34
 
-    /// The number of a signal.
-    /// - Throws: `RuntimeError` for an unknown name, and for a number that is not within 1 and 64.
+    /// The number of a signal; 0 is none, and tells whether a process would get one (kill(2)).
+    /// - Throws: `RuntimeError` for an unknown name, and for a number that is not within 0 and 64.
     package static func number(_ text: String) throws(RuntimeError) -> Int32 {
         if let number = Int32(text) {
-            guard (1...64).contains(number) else { throw RuntimeError("signal \(number) is not within 1 and 64") }
+            guard (0...64).contains(number) else { throw RuntimeError("signal \(number) is not within 0 and 64") }
             return number
         }
         var name = text.uppercased()

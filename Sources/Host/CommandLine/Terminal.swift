@@ -17,15 +17,20 @@ enum Terminal {
         return path
     }
 
+    /// The caller's terminal; -1: none of its standard streams is one. Keys come from standard input, so that is first.
+    static func callers(among streams: [Int32] = [0, 1, 2]) -> Int32 { streams.first { isatty($0) == 1 } ?? -1 }
+
     /// Makes a terminal raw.
+    /// - Parameter keepsOutput: whether it goes on to process output, such as newlines without a carriage return.
     /// - Returns: its previous settings; nil if the descriptor is not a terminal.
     @discardableResult
-    static func makeRaw(_ descriptor: Int32) -> termios? {
+    static func makeRaw(_ descriptor: Int32, keepsOutput: Bool = false) -> termios? {
         var settings = termios()
         // SAFETY: these calls only use the structure that they are given.
         guard unsafe tcgetattr(descriptor, &settings) == 0 else { return nil }
         let before = settings
         unsafe cfmakeraw(&settings)
+        if keepsOutput { settings.c_oflag = before.c_oflag }
         unsafe tcsetattr(descriptor, TCSANOW, &settings)
         return before
     }

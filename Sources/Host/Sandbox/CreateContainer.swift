@@ -139,6 +139,7 @@ extension Sandbox {
             let sockets = try offer(guest.sockets, for: record)
             let ports = try prepare(record.initial)
             var message = try agentRequest(request, guest, ports)
+            message.plainNewlines = record.initial.streams.plainNewlines
             (message.devices, message.storages) = (devices, disks + guest.memoryStorages + sockets)
             let asked = ContinuousClock.now
             do { try await createInGuest(message, agent) } catch {

@@ -112,6 +112,7 @@ extension Sandbox {
             request.stdinPort = ports.stdin
             request.stdoutPort = ports.stdout
             request.stderrPort = ports.stderr
+            request.plainNewlines = process.streams.plainNewlines
             do { _ = try await agent.execProcess(request, timeout: Deadline.start.limit) } catch {
                 ports.cancel()
                 process.closeStreams(parts.relay)

@@ -39,10 +39,11 @@ package struct TaskClient: Sendable {
     /// Calls a method that answers nothing.
     /// - Throws: `RPCError` with the shim's refusal, `deadlineExceeded` without its answer in time, `unavailable` when
     ///   it has ended.
-    package func perform(_ method: String, _ request: some Message, timeout: Duration? = Deadline.shimProcess.limit)
-        throws
-    {
-        let _: Google_Protobuf_Empty = try call(method, request, timeout: timeout)
+    package func perform(
+        _ method: String, _ request: some Message, timeout: Duration? = Deadline.shimProcess.limit,
+        metadata: [String: [String]] = [:]
+    ) throws {
+        let _: Google_Protobuf_Empty = try call(method, request, timeout: timeout, metadata: metadata)
     }
 
     // MARK: The calls

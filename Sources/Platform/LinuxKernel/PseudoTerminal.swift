@@ -28,6 +28,16 @@ package struct PseudoTerminal: ~Copyable, Sendable {
         FileDescriptor(owning: try checkNegativeErrno("open a terminal from", name, clx_open_slave(master)))
     }
 
+    /// Lets a terminal send newlines as its program writes them, without a carriage return (termios(3), ONLCR).
+    /// - Throws: `SystemError`: ENOTTY for a descriptor that is no terminal's.
+    package static func sendPlainNewlines(_ master: Int32) throws(SystemError) {
+        var settings = termios()
+        // SAFETY: both calls only use the structure that they are given.
+        try check("read the settings of", "terminal") { unsafe tcgetattr(master, &settings) }
+        settings.c_oflag &= ~tcflag_t(ONLCR)
+        try check("change the settings of", "terminal") { unsafe tcsetattr(master, TCSANOW, &settings) }
+    }
+
     /// The path of the slave.
     /// - Throws: `SystemError` when the kernel doesn't give the terminal's number (ioctl_tty(2), TIOCGPTN).
     package var path: String {

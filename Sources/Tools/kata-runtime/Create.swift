@@ -9,10 +9,12 @@ struct BundleOptions: ParsableArguments {
     @Option(help: "File that gets the container's pid.") var pidFile: String?
     @Flag(help: "Accepted without effect: the guest never pivots the host's root.") var noPivot = false
     @Flag(help: "Accepted without effect: a guest has its own keyrings.") var noNewKeyring = false
-    @Option(help: "Accepted without effect: no descriptor of the host reaches a guest.") var preserveFds: Int?
+    @Option(help: "Refused unless 0: no descriptor of the host reaches a guest.") var preserveFds: Int?
     @Argument(help: "The container's id.") var id: String
 
     func create(_ context: RuntimeContext, isForeground: Bool) throws -> CreateContainer.Created {
+        try RuncOptions.check(preserved: preserveFds)
+        try RuncOptions.checkListening()
         let options = CreateContainer.Options(
             id: id, bundle: bundle, consoleSocket: consoleSocket, console: console, pidFile: pidFile,
             isForeground: isForeground)
@@ -20,7 +22,7 @@ struct BundleOptions: ParsableArguments {
     }
 }
 
-struct Create: ParsableCommand {
+struct Create: ChangingCommand {
     static let configuration = CommandConfiguration(
         abstract: "Boots a VM and creates a container in it; start runs its program.")
     @OptionGroup var options: BundleOptions

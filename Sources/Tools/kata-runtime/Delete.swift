@@ -1,7 +1,7 @@
 import ArgumentParser
 import CommandLine
 
-struct Delete: ParsableCommand {
+struct Delete: ChangingCommand {
     static let configuration = CommandConfiguration(
         abstract: "Removes stopped containers; with --force, running ones too.")
     @Flag(name: .shortAndLong, help: "Kill running containers first; ignore unknown ids.") var force = false

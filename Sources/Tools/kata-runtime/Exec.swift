@@ -3,7 +3,7 @@ import CommandLine
 import LinuxKernel
 import OCISpec
 
-struct Exec: ParsableCommand {
+struct Exec: ChangingCommand {
     static let configuration = CommandConfiguration(
         abstract:
             "Runs a further program in a running container; with only a sandbox's id, opens the guest's debug console."
@@ -24,7 +24,8 @@ struct Exec: ParsableCommand {
     @Option(help: "SELinux label, for guests with SELinux.") var processLabel: String?
     @Option(help: "AppArmor profile: a manager's default one, or one that is loaded in the guest.") var apparmor:
         String?
-    @Option(help: "Accepted without effect: no descriptor of the host reaches a guest.") var preserveFds: Int?
+    @Option(help: "Refused unless 0: no descriptor of the host reaches a guest.") var preserveFds: Int?
+    @Option(help: "Refused unless /: a program runs in its container's own cgroup.") var cgroup: [String] = []
     @Option(help: "Open the guest's debug console on this vsock port (1026) instead of running a program.")
     var kataDebugPort: UInt32?
     @Argument(help: "The container's id; or a sandbox's, for its debug console.") var id: String
@@ -32,7 +33,7 @@ struct Exec: ParsableCommand {
     @ParentCommand var runtime: KataRuntime
 
     /// The exit status of a program that does not run, as runc has it: 1 may be the program's own.
-    private static let failureStatus: Int32 = 255
+    static let failureStatus: Int32 = 255
 
     func run() throws {
         if kataDebugPort != nil || command.isEmpty && process == nil {
@@ -48,6 +49,8 @@ struct Exec: ParsableCommand {
 
     /// - Returns: the program's exit status; nil if it runs on.
     private func runProgram() throws -> Int32? {
+        try RuncOptions.check(preserved: preserveFds)
+        try RuncOptions.check(cgroups: cgroup)
         Follower.blockSignals()
         let state = try runtime.context.state(id).here()
         let options = ExecProcess.Options(

@@ -12,11 +12,12 @@ struct Factory: ParsableCommand {
         get throws { try VMFactory(runtime.context.loadConfiguration()) }
     }
 
-    struct Init: ParsableCommand {
+    struct Init: ChangingCommand {
         static let configuration = CommandConfiguration(
             abstract: "Boots a VM and saves it as the VM template; with vm_cache_number, serves warm VMs until it ends."
         )
         @ParentCommand var parent: Factory
+        var runtime: KataRuntime { parent.runtime }
 
         func run() throws {
             try parent.factory.initialize {
@@ -26,10 +27,11 @@ struct Factory: ParsableCommand {
         }
     }
 
-    struct Destroy: ParsableCommand {
+    struct Destroy: ChangingCommand {
         static let configuration = CommandConfiguration(
             abstract: "Removes the VM template; ends the VM cache server and its VMs.")
         @ParentCommand var parent: Factory
+        var runtime: KataRuntime { parent.runtime }
 
         func run() throws {
             try parent.factory.destroy()

@@ -15,10 +15,8 @@ struct Ps: ParsableCommand {
         guard ["table", "json"].contains(format) else {
             throw RuntimeError("unknown format \"\(format)\": table or json")
         }
-        let reports = try GuestReports(id, in: runtime.context)
-        // Managers look the pids up on the host (go-runc, Docker's top), where the guest's mean other processes.
-        guard format == "table" else { return print("[\(try runtime.context.state(id).here().pid)]") }
-        try reports.printProcesses(options: options)
+        let list = try ProcessList(id, in: runtime.context)
+        if format == "json" { print(try list.json) } else { try list.printTable(options) }
     }
 }
 

@@ -29,8 +29,13 @@ struct KataRuntime: ParsableCommand {
     static func main() {
         signal(SIGPIPE, SIG_IGN)
         Ledger.registerKinds()
+        let words = LeadingWords(CommandLine.arguments.dropFirst())
+        if words.asksForVersion {
+            print(Version.report)
+            return
+        }
         // Before ArgumentParser prints help: Podman asks for unknown commands to detect features.
-        if let unknown = unknownCommand() {
+        if let unknown = unknownCommand(words) {
             ErrorLog.shared.report(unknown + "; see kata-runtime --help")
             Glibc.exit(1)
         }
@@ -41,46 +46,49 @@ struct KataRuntime: ParsableCommand {
             ErrorLog.shared.report(message(for: error) + "; see kata-runtime --help")
             Glibc.exit(1)
         }
+        let name = words.command ?? "help"
+        ErrorLog.shared.debug("\(name): kata-runtime \(Version.current), pid \(getpid())")
         do {
+            if let changing = command as? any ChangingCommand {
+                try RootUser.check(name, directory: changing.runtime.context.root)
+            }
             try raiseDescriptorLimit(atLeast: 64)
             HostRestart.clear()
             try command.run()
+            ErrorLog.shared.debug("\(name): done")
         } catch {
             if error is ExitCode || exitCode(for: error).isSuccess { exit(withError: error) }
             ErrorLog.shared.report("\(error)")
-            Glibc.exit(1)
+            Glibc.exit(command is Exec ? Exec.failureStatus : 1)
         }
     }
 }
 
+/// A command that changes containers or the host, for which it needs root.
+protocol ChangingCommand: ParsableCommand {
+    var runtime: KataRuntime { get }
+}
+
 extension KataRuntime {
     /// Kata's error for an unknown command; nil for a known one.
-    private static func unknownCommand() -> String? {
-        let valued = ["--root", "--log", "--log-format", "--kata-config", "--config", "--rootless"]
-        var words = CommandLine.arguments.dropFirst()
-        while let word = words.popFirst() {
-            if word.hasPrefix("-") {
-                if valued.contains(word) { _ = words.popFirst() }
-                continue
-            }
-            if ["checkpoint", "restore"].contains(word) { return Checkpoint.refusal(of: word) }
-            let known = configuration.subcommands.flatMap { [$0._commandName] + $0.configuration.aliases } + ["help"]
-            return known.contains(word) ? nil : "Invalid command \"\(word)\""
-        }
-        return nil
+    private static func unknownCommand(_ words: LeadingWords) -> String? {
+        guard let word = words.command else { return nil }
+        if ["checkpoint", "restore"].contains(word) { return Checkpoint.refusal(of: word) }
+        let known = configuration.subcommands.flatMap { [$0._commandName] + $0.configuration.aliases } + ["help"]
+        return known.contains(word) ? nil : "Invalid command \"\(word)\""
     }
 }
 
 /// The options before the command, as runc and Kata 1.x have them.
 struct GlobalOptions: ParsableArguments {
     @Option(help: "Directory of the state of containers.") var root = "/run/kata-containers/oci"
-    @Option(help: "File to append errors to.") var log: String?
+    @Option(help: "File to append errors, warnings and debug lines to; it is made at once.") var log: String?
     @Option(name: .customLong("log-format"), help: "text or json.") var logFormat = "text"
     @Flag(name: .customLong("systemd-cgroup"), help: "Accepted without effect: the guest has no systemd.")
     var systemdCgroup = false
     @Option(name: [.customLong("kata-config"), .customLong("config")], help: "The configuration.toml to use.")
     var config: String?
-    @Flag(help: "Log at debug level.") var debug = false
+    @Flag(help: "Log at debug level: to the file of --log, else to standard error.") var debug = false
     @Option(help: "Accepted without effect: true, false or auto.") var rootless: String?
 
     @Flag(
@@ -95,7 +103,10 @@ struct GlobalOptions: ParsableArguments {
         root = Files.absolute(root)
         config = config.map(Files.absolute)
         guard ["text", "json"].contains(logFormat) else { throw ValidationError("unknown log-format \"\(logFormat)\"") }
-        ErrorLog.shared.configure(path: log, json: logFormat == "json")
+        do { try ErrorLog.shared.configure(path: log, json: logFormat == "json") } catch {
+            throw ValidationError("--log: \(error)")
+        }
+        if debug { ErrorLog.shared.enableDebug(isAsked: true) }
     }
 }
 

@@ -10,7 +10,7 @@ struct Network: ParsableCommand {
 
     @ParentCommand var runtime: KataRuntime
 
-    struct AddInterface: ParsableCommand {
+    struct AddInterface: ChangingCommand {
         static let configuration = CommandConfiguration(
             commandName: "add-iface",
             abstract: "Gives the guest an interface of the container's network namespace, and prints it.",
@@ -21,11 +21,12 @@ struct Network: ParsableCommand {
         @Argument(help: "The container's id.") var id: String
         @Argument(help: "File with the interface as JSON; - for standard input.") var file: String
         @ParentCommand var network: Network
+        var runtime: KataRuntime { network.runtime }
 
-        func run() throws { try GuestInterfaces(of: id, in: network.runtime.context).add(file) }
+        func run() throws { try GuestInterfaces(of: id, in: runtime.context).add(file) }
     }
 
-    struct DelInterface: ParsableCommand {
+    struct DelInterface: ChangingCommand {
         static let configuration = CommandConfiguration(
             commandName: "del-iface",
             abstract: "Removes an interface from the guest, and prints it as it was.",
@@ -33,8 +34,9 @@ struct Network: ParsableCommand {
         @Argument(help: "The container's id.") var id: String
         @Argument(help: "File with the interface's name or hwAddr as JSON; - for standard input.") var file: String
         @ParentCommand var network: Network
+        var runtime: KataRuntime { network.runtime }
 
-        func run() throws { try GuestInterfaces(of: id, in: network.runtime.context).remove(file) }
+        func run() throws { try GuestInterfaces(of: id, in: runtime.context).remove(file) }
     }
 
     struct ListInterfaces: ParsableCommand {
@@ -56,14 +58,15 @@ struct Network: ParsableCommand {
         func run() throws { try GuestRoutes(of: id, in: network.runtime.context).printAll() }
     }
 
-    struct UpdateRoutes: ParsableCommand {
+    struct UpdateRoutes: ChangingCommand {
         static let configuration = CommandConfiguration(
             commandName: "update-routes",
             abstract: "Replaces the guest's routes by a JSON list as list-routes prints, and prints the new ones.")
         @Argument(help: "The container's id.") var id: String
         @Argument(help: "File with the list; - for standard input.") var file: String
         @ParentCommand var network: Network
+        var runtime: KataRuntime { network.runtime }
 
-        func run() throws { try GuestRoutes(of: id, in: network.runtime.context).replace(by: file) }
+        func run() throws { try GuestRoutes(of: id, in: runtime.context).replace(by: file) }
     }
 }

@@ -1,11 +1,12 @@
 import ArgumentParser
 import CommandLine
 
-struct Run: ParsableCommand {
+struct Run: ChangingCommand {
     static let configuration = CommandConfiguration(
         abstract: "Creates and starts a container, and returns its exit status.")
     @OptionGroup var options: BundleOptions
     @Flag(name: .shortAndLong, help: "Return when the container runs.") var detach = false
+    @Flag(help: "Accepted without effect: a container's processes are in the guest.") var noSubreaper = false
     @Flag(help: "Keep the container after its end.") var keep = false
     @ParentCommand var runtime: KataRuntime
 

@@ -1,7 +1,7 @@
 import ArgumentParser
 import CommandLine
 
-struct Start: ParsableCommand {
+struct Start: ChangingCommand {
     static let configuration = CommandConfiguration(abstract: "Runs the program of created containers.")
     @Argument(help: "The containers' ids.") var ids: [String]
     @ParentCommand var runtime: KataRuntime
@@ -9,11 +9,11 @@ struct Start: ParsableCommand {
     func run() throws { for id in ids { try runtime.context.connect(to: id).start(id) } }
 }
 
-struct Kill: ParsableCommand {
+struct Kill: ChangingCommand {
     static let configuration = CommandConfiguration(abstract: "Sends a signal to a container.")
     @Flag(name: .shortAndLong, help: "Send it to all processes of the container.") var all = false
     @Argument(help: "The container's id.") var id: String
-    @Argument(help: "A signal's name or number.") var signal = "SIGTERM"
+    @Argument(help: "A signal's name or number; 0: only tell whether the container runs.") var signal = "SIGTERM"
     @ParentCommand var runtime: KataRuntime
 
     func run() throws {
@@ -22,7 +22,7 @@ struct Kill: ParsableCommand {
     }
 }
 
-struct Pause: ParsableCommand {
+struct Pause: ChangingCommand {
     static let configuration = CommandConfiguration(abstract: "Freezes all processes of a container.")
     @Argument(help: "The container's id.") var id: String
     @ParentCommand var runtime: KataRuntime
@@ -30,7 +30,7 @@ struct Pause: ParsableCommand {
     func run() throws { try runtime.context.connect(to: id).pause(id) }
 }
 
-struct Resume: ParsableCommand {
+struct Resume: ChangingCommand {
     static let configuration = CommandConfiguration(abstract: "Thaws the processes of a paused container.")
     @Argument(help: "The container's id.") var id: String
     @ParentCommand var runtime: KataRuntime

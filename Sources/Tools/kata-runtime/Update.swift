@@ -2,7 +2,7 @@ import ArgumentParser
 import CommandLine
 import OCISpec
 
-struct Update: ParsableCommand {
+struct Update: ChangingCommand {
     static let configuration = CommandConfiguration(
         abstract: "Changes the limits of a container.",
         discussion: "Sizes are bytes, or numbers with k, m, g or t; times are microseconds; -1 removes a limit.")

@@ -27,67 +27,101 @@ fileprivate nonisolated struct _GeneratedWithProtocGenSwiftVersion: SwiftProtobu
   typealias Version = _2
 }
 
-package nonisolated struct Grpc_CreateContainerRequest: Sendable {
+package nonisolated struct Grpc_CreateContainerRequest: @unchecked Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
   // methods supported on all messages.
 
-  package var containerID: String = String()
+  package var containerID: String {
+    get {_storage._containerID}
+    set {_uniqueStorage()._containerID = newValue}
+  }
 
-  package var execID: String = String()
+  package var execID: String {
+    get {_storage._execID}
+    set {_uniqueStorage()._execID = newValue}
+  }
 
   package var stringUser: Grpc_StringUser {
-    get {_stringUser ?? Grpc_StringUser()}
-    set {_stringUser = newValue}
+    get {_storage._stringUser ?? Grpc_StringUser()}
+    set {_uniqueStorage()._stringUser = newValue}
   }
   /// Returns true if `stringUser` has been explicitly set.
-  package var hasStringUser: Bool {self._stringUser != nil}
+  package var hasStringUser: Bool {_storage._stringUser != nil}
   /// Clears the value of `stringUser`. Subsequent reads from it will return its default value.
-  package mutating func clearStringUser() {self._stringUser = nil}
+  package mutating func clearStringUser() {_uniqueStorage()._stringUser = nil}
 
-  package var devices: [Grpc_Device] = []
+  package var devices: [Grpc_Device] {
+    get {_storage._devices}
+    set {_uniqueStorage()._devices = newValue}
+  }
 
-  package var storages: [Grpc_Storage] = []
+  package var storages: [Grpc_Storage] {
+    get {_storage._storages}
+    set {_uniqueStorage()._storages = newValue}
+  }
 
   package var oci: Grpc_Spec {
-    get {_oci ?? Grpc_Spec()}
-    set {_oci = newValue}
+    get {_storage._oci ?? Grpc_Spec()}
+    set {_uniqueStorage()._oci = newValue}
   }
   /// Returns true if `oci` has been explicitly set.
-  package var hasOci: Bool {self._oci != nil}
+  package var hasOci: Bool {_storage._oci != nil}
   /// Clears the value of `oci`. Subsequent reads from it will return its default value.
-  package mutating func clearOci() {self._oci = nil}
+  package mutating func clearOci() {_uniqueStorage()._oci = nil}
 
-  package var sandboxPidns: Bool = false
+  package var sandboxPidns: Bool {
+    get {_storage._sandboxPidns}
+    set {_uniqueStorage()._sandboxPidns = newValue}
+  }
 
-  package var sharedMounts: [Grpc_SharedMount] = []
+  package var sharedMounts: [Grpc_SharedMount] {
+    get {_storage._sharedMounts}
+    set {_uniqueStorage()._sharedMounts = newValue}
+  }
 
-  package var stdinPort: UInt32 = 0
+  package var stdinPort: UInt32 {
+    get {_storage._stdinPort}
+    set {_uniqueStorage()._stdinPort = newValue}
+  }
 
-  package var stdoutPort: UInt32 = 0
+  package var stdoutPort: UInt32 {
+    get {_storage._stdoutPort}
+    set {_uniqueStorage()._stdoutPort = newValue}
+  }
 
-  package var stderrPort: UInt32 = 0
+  package var stderrPort: UInt32 {
+    get {_storage._stderrPort}
+    set {_uniqueStorage()._stderrPort = newValue}
+  }
 
   /// The specification as JSON, for agents that name "spec-json" among their features; instead of OCI.
-  package var specJson: Data = Data()
+  package var specJson: Data {
+    get {_storage._specJson}
+    set {_uniqueStorage()._specJson = newValue}
+  }
 
   /// For agents that name "pod-limits".
   package var podLimits: Grpc_PodLimits {
-    get {_podLimits ?? Grpc_PodLimits()}
-    set {_podLimits = newValue}
+    get {_storage._podLimits ?? Grpc_PodLimits()}
+    set {_uniqueStorage()._podLimits = newValue}
   }
   /// Returns true if `podLimits` has been explicitly set.
-  package var hasPodLimits: Bool {self._podLimits != nil}
+  package var hasPodLimits: Bool {_storage._podLimits != nil}
   /// Clears the value of `podLimits`. Subsequent reads from it will return its default value.
-  package mutating func clearPodLimits() {self._podLimits = nil}
+  package mutating func clearPodLimits() {_uniqueStorage()._podLimits = nil}
+
+  /// The terminal leaves newlines as they are (termios(3), ONLCR): its output is no terminal's on the host.
+  package var plainNewlines: Bool {
+    get {_storage._plainNewlines}
+    set {_uniqueStorage()._plainNewlines = newValue}
+  }
 
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
   package init() {}
 
-  fileprivate var _stringUser: Grpc_StringUser? = nil
-  fileprivate var _oci: Grpc_Spec? = nil
-  fileprivate var _podLimits: Grpc_PodLimits? = nil
+  fileprivate var _storage = _StorageClass.defaultInstance
 }
 
 /// Limits of a pod's containers together; 0: none.
@@ -204,6 +238,9 @@ package nonisolated struct Grpc_ExecProcessRequest: Sendable {
 
   /// As spec_json, instead of process.
   package var processJson: Data = Data()
+
+  /// As for a container.
+  package var plainNewlines: Bool = false
 
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
@@ -1354,93 +1391,160 @@ fileprivate nonisolated let _protobuf_package = "grpc"
 
 nonisolated extension Grpc_CreateContainerRequest: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".CreateContainerRequest"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}container_id\0\u{3}exec_id\0\u{3}string_user\0\u{1}devices\0\u{1}storages\0\u{1}OCI\0\u{3}sandbox_pidns\0\u{3}shared_mounts\0\u{3}stdin_port\0\u{3}stdout_port\0\u{3}stderr_port\0\u{4}^\u{f}spec_json\0\u{3}pod_limits\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}container_id\0\u{3}exec_id\0\u{3}string_user\0\u{1}devices\0\u{1}storages\0\u{1}OCI\0\u{3}sandbox_pidns\0\u{3}shared_mounts\0\u{3}stdin_port\0\u{3}stdout_port\0\u{3}stderr_port\0\u{4}^\u{f}spec_json\0\u{3}pod_limits\0\u{3}plain_newlines\0")
+
+  fileprivate class _StorageClass {
+    var _containerID: String = String()
+    var _execID: String = String()
+    var _stringUser: Grpc_StringUser? = nil
+    var _devices: [Grpc_Device] = []
+    var _storages: [Grpc_Storage] = []
+    var _oci: Grpc_Spec? = nil
+    var _sandboxPidns: Bool = false
+    var _sharedMounts: [Grpc_SharedMount] = []
+    var _stdinPort: UInt32 = 0
+    var _stdoutPort: UInt32 = 0
+    var _stderrPort: UInt32 = 0
+    var _specJson: Data = Data()
+    var _podLimits: Grpc_PodLimits? = nil
+    var _plainNewlines: Bool = false
+
+      // This property is used as the initial default value for new instances of the type.
+      // The type itself is protecting the reference to its storage via CoW semantics.
+      // This will force a copy to be made of this reference when the first mutation occurs;
+      // hence, it is safe to mark this as `nonisolated(unsafe)`.
+      static nonisolated(unsafe) let defaultInstance = _StorageClass()
+
+    private init() {}
+
+    init(copying source: _StorageClass) {
+      _containerID = source._containerID
+      _execID = source._execID
+      _stringUser = source._stringUser
+      _devices = source._devices
+      _storages = source._storages
+      _oci = source._oci
+      _sandboxPidns = source._sandboxPidns
+      _sharedMounts = source._sharedMounts
+      _stdinPort = source._stdinPort
+      _stdoutPort = source._stdoutPort
+      _stderrPort = source._stderrPort
+      _specJson = source._specJson
+      _podLimits = source._podLimits
+      _plainNewlines = source._plainNewlines
+    }
+  }
+
+  fileprivate mutating func _uniqueStorage() -> _StorageClass {
+    if !isKnownUniquelyReferenced(&_storage) {
+      _storage = _StorageClass(copying: _storage)
+    }
+    return _storage
+  }
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
-    while let fieldNumber = try decoder.nextFieldNumber() {
-      // The use of inline closures is to circumvent an issue where the compiler
-      // allocates stack space for every case branch when no optimizations are
-      // enabled. https://github.com/apple/swift-protobuf/issues/1034
-      switch fieldNumber {
-      case 1: try { try decoder.decodeSingularStringField(value: &self.containerID) }()
-      case 2: try { try decoder.decodeSingularStringField(value: &self.execID) }()
-      case 3: try { try decoder.decodeSingularMessageField(value: &self._stringUser) }()
-      case 4: try { try decoder.decodeRepeatedMessageField(value: &self.devices) }()
-      case 5: try { try decoder.decodeRepeatedMessageField(value: &self.storages) }()
-      case 6: try { try decoder.decodeSingularMessageField(value: &self._oci) }()
-      case 7: try { try decoder.decodeSingularBoolField(value: &self.sandboxPidns) }()
-      case 8: try { try decoder.decodeRepeatedMessageField(value: &self.sharedMounts) }()
-      case 9: try { try decoder.decodeSingularUInt32Field(value: &self.stdinPort) }()
-      case 10: try { try decoder.decodeSingularUInt32Field(value: &self.stdoutPort) }()
-      case 11: try { try decoder.decodeSingularUInt32Field(value: &self.stderrPort) }()
-      case 1001: try { try decoder.decodeSingularBytesField(value: &self.specJson) }()
-      case 1002: try { try decoder.decodeSingularMessageField(value: &self._podLimits) }()
-      default: break
+    _ = _uniqueStorage()
+    try withExtendedLifetime(_storage) { (_storage: _StorageClass) in
+      while let fieldNumber = try decoder.nextFieldNumber() {
+        // The use of inline closures is to circumvent an issue where the compiler
+        // allocates stack space for every case branch when no optimizations are
+        // enabled. https://github.com/apple/swift-protobuf/issues/1034
+        switch fieldNumber {
+        case 1: try { try decoder.decodeSingularStringField(value: &_storage._containerID) }()
+        case 2: try { try decoder.decodeSingularStringField(value: &_storage._execID) }()
+        case 3: try { try decoder.decodeSingularMessageField(value: &_storage._stringUser) }()
+        case 4: try { try decoder.decodeRepeatedMessageField(value: &_storage._devices) }()
+        case 5: try { try decoder.decodeRepeatedMessageField(value: &_storage._storages) }()
+        case 6: try { try decoder.decodeSingularMessageField(value: &_storage._oci) }()
+        case 7: try { try decoder.decodeSingularBoolField(value: &_storage._sandboxPidns) }()
+        case 8: try { try decoder.decodeRepeatedMessageField(value: &_storage._sharedMounts) }()
+        case 9: try { try decoder.decodeSingularUInt32Field(value: &_storage._stdinPort) }()
+        case 10: try { try decoder.decodeSingularUInt32Field(value: &_storage._stdoutPort) }()
+        case 11: try { try decoder.decodeSingularUInt32Field(value: &_storage._stderrPort) }()
+        case 1001: try { try decoder.decodeSingularBytesField(value: &_storage._specJson) }()
+        case 1002: try { try decoder.decodeSingularMessageField(value: &_storage._podLimits) }()
+        case 1003: try { try decoder.decodeSingularBoolField(value: &_storage._plainNewlines) }()
+        default: break
+        }
       }
     }
   }
 
   package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
-    // The use of inline closures is to circumvent an issue where the compiler
-    // allocates stack space for every if/case branch local when no optimizations
-    // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
-    // https://github.com/apple/swift-protobuf/issues/1182
-    if !self.containerID.isEmpty {
-      try visitor.visitSingularStringField(value: self.containerID, fieldNumber: 1)
+    try withExtendedLifetime(_storage) { (_storage: _StorageClass) in
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every if/case branch local when no optimizations
+      // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
+      // https://github.com/apple/swift-protobuf/issues/1182
+      if !_storage._containerID.isEmpty {
+        try visitor.visitSingularStringField(value: _storage._containerID, fieldNumber: 1)
+      }
+      if !_storage._execID.isEmpty {
+        try visitor.visitSingularStringField(value: _storage._execID, fieldNumber: 2)
+      }
+      try { if let v = _storage._stringUser {
+        try visitor.visitSingularMessageField(value: v, fieldNumber: 3)
+      } }()
+      if !_storage._devices.isEmpty {
+        try visitor.visitRepeatedMessageField(value: _storage._devices, fieldNumber: 4)
+      }
+      if !_storage._storages.isEmpty {
+        try visitor.visitRepeatedMessageField(value: _storage._storages, fieldNumber: 5)
+      }
+      try { if let v = _storage._oci {
+        try visitor.visitSingularMessageField(value: v, fieldNumber: 6)
+      } }()
+      if _storage._sandboxPidns != false {
+        try visitor.visitSingularBoolField(value: _storage._sandboxPidns, fieldNumber: 7)
+      }
+      if !_storage._sharedMounts.isEmpty {
+        try visitor.visitRepeatedMessageField(value: _storage._sharedMounts, fieldNumber: 8)
+      }
+      if _storage._stdinPort != 0 {
+        try visitor.visitSingularUInt32Field(value: _storage._stdinPort, fieldNumber: 9)
+      }
+      if _storage._stdoutPort != 0 {
+        try visitor.visitSingularUInt32Field(value: _storage._stdoutPort, fieldNumber: 10)
+      }
+      if _storage._stderrPort != 0 {
+        try visitor.visitSingularUInt32Field(value: _storage._stderrPort, fieldNumber: 11)
+      }
+      if !_storage._specJson.isEmpty {
+        try visitor.visitSingularBytesField(value: _storage._specJson, fieldNumber: 1001)
+      }
+      try { if let v = _storage._podLimits {
+        try visitor.visitSingularMessageField(value: v, fieldNumber: 1002)
+      } }()
+      if _storage._plainNewlines != false {
+        try visitor.visitSingularBoolField(value: _storage._plainNewlines, fieldNumber: 1003)
+      }
     }
-    if !self.execID.isEmpty {
-      try visitor.visitSingularStringField(value: self.execID, fieldNumber: 2)
-    }
-    try { if let v = self._stringUser {
-      try visitor.visitSingularMessageField(value: v, fieldNumber: 3)
-    } }()
-    if !self.devices.isEmpty {
-      try visitor.visitRepeatedMessageField(value: self.devices, fieldNumber: 4)
-    }
-    if !self.storages.isEmpty {
-      try visitor.visitRepeatedMessageField(value: self.storages, fieldNumber: 5)
-    }
-    try { if let v = self._oci {
-      try visitor.visitSingularMessageField(value: v, fieldNumber: 6)
-    } }()
-    if self.sandboxPidns != false {
-      try visitor.visitSingularBoolField(value: self.sandboxPidns, fieldNumber: 7)
-    }
-    if !self.sharedMounts.isEmpty {
-      try visitor.visitRepeatedMessageField(value: self.sharedMounts, fieldNumber: 8)
-    }
-    if self.stdinPort != 0 {
-      try visitor.visitSingularUInt32Field(value: self.stdinPort, fieldNumber: 9)
-    }
-    if self.stdoutPort != 0 {
-      try visitor.visitSingularUInt32Field(value: self.stdoutPort, fieldNumber: 10)
-    }
-    if self.stderrPort != 0 {
-      try visitor.visitSingularUInt32Field(value: self.stderrPort, fieldNumber: 11)
-    }
-    if !self.specJson.isEmpty {
-      try visitor.visitSingularBytesField(value: self.specJson, fieldNumber: 1001)
-    }
-    try { if let v = self._podLimits {
-      try visitor.visitSingularMessageField(value: v, fieldNumber: 1002)
-    } }()
     try unknownFields.traverse(visitor: &visitor)
   }
 
   package static func ==(lhs: Grpc_CreateContainerRequest, rhs: Grpc_CreateContainerRequest) -> Bool {
-    if lhs.containerID != rhs.containerID {return false}
-    if lhs.execID != rhs.execID {return false}
-    if lhs._stringUser != rhs._stringUser {return false}
-    if lhs.devices != rhs.devices {return false}
-    if lhs.storages != rhs.storages {return false}
-    if lhs._oci != rhs._oci {return false}
-    if lhs.sandboxPidns != rhs.sandboxPidns {return false}
-    if lhs.sharedMounts != rhs.sharedMounts {return false}
-    if lhs.stdinPort != rhs.stdinPort {return false}
-    if lhs.stdoutPort != rhs.stdoutPort {return false}
-    if lhs.stderrPort != rhs.stderrPort {return false}
-    if lhs.specJson != rhs.specJson {return false}
-    if lhs._podLimits != rhs._podLimits {return false}
+    if lhs._storage !== rhs._storage {
+      let storagesAreEqual: Bool = withExtendedLifetime((lhs._storage, rhs._storage)) { (_args: (_StorageClass, _StorageClass)) in
+        let _storage = _args.0
+        let rhs_storage = _args.1
+        if _storage._containerID != rhs_storage._containerID {return false}
+        if _storage._execID != rhs_storage._execID {return false}
+        if _storage._stringUser != rhs_storage._stringUser {return false}
+        if _storage._devices != rhs_storage._devices {return false}
+        if _storage._storages != rhs_storage._storages {return false}
+        if _storage._oci != rhs_storage._oci {return false}
+        if _storage._sandboxPidns != rhs_storage._sandboxPidns {return false}
+        if _storage._sharedMounts != rhs_storage._sharedMounts {return false}
+        if _storage._stdinPort != rhs_storage._stdinPort {return false}
+        if _storage._stdoutPort != rhs_storage._stdoutPort {return false}
+        if _storage._stderrPort != rhs_storage._stderrPort {return false}
+        if _storage._specJson != rhs_storage._specJson {return false}
+        if _storage._podLimits != rhs_storage._podLimits {return false}
+        if _storage._plainNewlines != rhs_storage._plainNewlines {return false}
+        return true
+      }
+      if !storagesAreEqual {return false}
+    }
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
@@ -1638,7 +1742,7 @@ nonisolated extension Grpc_RemoveContainerRequest: SwiftProtobuf.Message, SwiftP
 
 nonisolated extension Grpc_ExecProcessRequest: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".ExecProcessRequest"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}container_id\0\u{3}exec_id\0\u{3}string_user\0\u{1}process\0\u{3}stdin_port\0\u{3}stdout_port\0\u{3}stderr_port\0\u{4}b\u{f}process_json\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}container_id\0\u{3}exec_id\0\u{3}string_user\0\u{1}process\0\u{3}stdin_port\0\u{3}stdout_port\0\u{3}stderr_port\0\u{4}b\u{f}process_json\0\u{3}plain_newlines\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -1654,6 +1758,7 @@ nonisolated extension Grpc_ExecProcessRequest: SwiftProtobuf.Message, SwiftProto
       case 6: try { try decoder.decodeSingularUInt32Field(value: &self.stdoutPort) }()
       case 7: try { try decoder.decodeSingularUInt32Field(value: &self.stderrPort) }()
       case 1001: try { try decoder.decodeSingularBytesField(value: &self.processJson) }()
+      case 1002: try { try decoder.decodeSingularBoolField(value: &self.plainNewlines) }()
       default: break
       }
     }
@@ -1688,6 +1793,9 @@ nonisolated extension Grpc_ExecProcessRequest: SwiftProtobuf.Message, SwiftProto
     if !self.processJson.isEmpty {
       try visitor.visitSingularBytesField(value: self.processJson, fieldNumber: 1001)
     }
+    if self.plainNewlines != false {
+      try visitor.visitSingularBoolField(value: self.plainNewlines, fieldNumber: 1002)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -1700,6 +1808,7 @@ nonisolated extension Grpc_ExecProcessRequest: SwiftProtobuf.Message, SwiftProto
     if lhs.stdoutPort != rhs.stdoutPort {return false}
     if lhs.stderrPort != rhs.stderrPort {return false}
     if lhs.processJson != rhs.processJson {return false}
+    if lhs.plainNewlines != rhs.plainNewlines {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

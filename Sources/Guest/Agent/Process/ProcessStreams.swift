@@ -12,6 +12,8 @@ struct StreamPorts: Sendable {
     var stdin: UInt32 = 0
     var stdout: UInt32 = 0
     var stderr: UInt32 = 0
+    /// Whether a terminal sends newlines without a carriage return: the host's end of stdout is no terminal.
+    var plainNewlines = false
 }
 
 /// The agent's ends of a process's standard streams: connected to ports of the host, or kept for clients that read and
@@ -60,22 +62,30 @@ final class ProcessStreams: Sendable {
     private let held: HeldTerminal?
 
     /// Connects the streams that have a port.
-    /// - Throws: when a port of the host can't be reached.
-    init(_ ends: consuming Ends, _ ports: StreamPorts, relay: StreamRelay) throws(SystemError) {
+    /// - Parameter dial: connects to a port of the host.
+    /// - Throws: when a port of the host can't be reached, or the terminal can't be set up.
+    init(
+        _ ends: consuming Ends, _ ports: StreamPorts, relay: StreamRelay,
+        dial: (UInt32) throws(SystemError) -> FileDescriptor = { port throws(SystemError) in
+            try Vsock.connect(port: port)
+        }
+    ) throws(SystemError) {
         let isTerminal = ends.terminal.raw != nil
+        if ports.plainNewlines, let master = ends.terminal.raw { try PseudoTerminal.sendPlainNewlines(master) }
         self.ends = Mutex(ends)
         self.relay = relay
         held = isTerminal ? HeldTerminal() : nil
         if ports.stdin != 0 {
-            let socket = try Vsock.connect(port: ports.stdin)
+            let socket = try dial(ports.stdin)
             let input = relay.connect(from: socket, to: try end(.input, isTerminal), terminal: held)
             connections.withLock { $0.input = input }
         }
         for (port, stream) in [(ports.stdout, Standard.output), (isTerminal ? 0 : ports.stderr, .error)] where port != 0
         {
-            let socket = try Vsock.connect(port: port)
+            let socket = try dial(port)
             let output = relay.connect(from: try end(stream, isTerminal), to: socket, terminal: held)
             connections.withLock { $0.outputs.append(output) }
+            if isTerminal { output.whenEnded { [weak self] in self?.hangUp() } }
         }
         // Output without a stdin port: the process reads end of file, as from /dev/null.
         if ports.stdin == 0, ports.stdout != 0 || ports.stderr != 0 { closeInput() }
@@ -143,6 +153,13 @@ final class ProcessStreams: Sendable {
     func hasExited() {
         endInput()
         held?.end()
+    }
+
+    /// Closes the terminal, whose output nobody reads any more: the program gets SIGHUP (pty(7)). A writer would block
+    /// otherwise.
+    private func hangUp() {
+        hasExited()
+        ends.withLock { $0.terminal = nil }
     }
 
     /// Stops the relay of input.

@@ -23,7 +23,8 @@ extension Service {
                         plan: plan, podLimits: request.podLimits.settings, storages: request.storages,
                         execID: request.execID,
                         ports: StreamPorts(
-                            stdin: request.stdinPort, stdout: request.stdoutPort, stderr: request.stderrPort)),
+                            stdin: request.stdinPort, stdout: request.stdoutPort, stderr: request.stderrPort,
+                            plainNewlines: request.plainNewlines)),
                     on: guest.kernel)
             }
             guest.containers.add(container)

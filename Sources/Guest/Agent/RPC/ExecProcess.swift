@@ -10,7 +10,8 @@ extension Service {
             let container = try guest.containers.find(request.containerID)
             let plan = ExecPlan(try ProcessPlan(try request.specification()), in: container.plan)
             let ports = StreamPorts(
-                stdin: request.stdinPort, stdout: request.stdoutPort, stderr: request.stderrPort)
+                stdin: request.stdinPort, stdout: request.stdoutPort, stderr: request.stderrPort,
+                plainNewlines: request.plainNewlines)
             try await container.exec(request.execID, plan, ports: ports)
             return Google_Protobuf_Empty()
         }

@@ -15,6 +15,9 @@ package final class ContainerdTasks: TaskService, Sendable {
     /// Key of a Create's metadata: the resource limits of kata-runtime's caller (`ResourceLimits.text`).
     package static let limitsKey = "kata-limits"
 
+    /// Key of the metadata of a Create or Exec: the terminal's output goes to a file or pipe (`plainNewlines`).
+    package static let plainNewlinesKey = "kata-plain-newlines"
+
     let sandboxes: SandboxHolder
     let events: EventPublisher
     let log: Logger

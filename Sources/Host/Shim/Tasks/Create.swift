@@ -41,6 +41,7 @@ extension ContainerdTasks {
         let limits: ResourceLimits?
         /// Pid of the process in whose mount namespace the paths are.
         let manager: Int32?
+        let plainNewlines: Bool
 
         init(_ context: CallContext) {
             let metadata = context.metadata
@@ -50,6 +51,7 @@ extension ContainerdTasks {
             }
             manager = process ?? context.client
             limits = metadata[ContainerdTasks.limitsKey]?.first.flatMap(ResourceLimits.init)
+            plainNewlines = metadata[ContainerdTasks.plainNewlinesKey] != nil
             joins = Dictionary(pairs.filter { $0.count == 2 }.map { ($0[0], $0[1]) }) { first, _ in first }
         }
     }
@@ -70,7 +72,8 @@ extension ContainerdTasks {
         spec.process?.terminal = request.terminal
         let (sandbox, isNew) = try sandboxes.sandbox(for: request, spec: spec, process: caller.process)
         let streams = StreamPaths(
-            stdin: request.stdin, stdout: request.stdout, stderr: request.stderr, terminal: request.terminal)
+            stdin: request.stdin, stdout: request.stdout, stderr: request.stderr, terminal: request.terminal,
+            plainNewlines: caller.plainNewlines)
         let key = try await sandbox.reserve(request.id, bundle: request.bundle, streams: streams)
         var hasMachine = !isNew
         do {

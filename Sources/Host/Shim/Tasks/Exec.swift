@@ -22,7 +22,8 @@ extension ContainerdTasks {
             try await sandboxes.current().addExec(
                 container: request.id, exec: request.execID, process: process,
                 streams: StreamPaths(
-                    stdin: request.stdin, stdout: request.stdout, stderr: request.stderr, terminal: request.terminal))
+                    stdin: request.stdin, stdout: request.stdout, stderr: request.stderr, terminal: request.terminal,
+                    plainNewlines: context.metadata[Self.plainNewlinesKey] != nil))
             log.debug("process added", metadata: ["container": "\(request.id)", "exec": "\(request.execID)"])
             var event = Containerd_Events_TaskExecAdded()
             event.containerID = request.id
