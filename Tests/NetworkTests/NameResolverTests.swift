@@ -36,7 +36,7 @@ struct NameResolverTests {
             return SharedDescriptor(pair.keepingOurs())
         }
         func closed() throws -> Int {
-            try clients.count { try $0.descriptor.isReadable("stream", by: .now) }
+            clients.count { $0.descriptor.isReadable(by: .now) }
         }
         try await eventually { try closed() == 6 }
         try await Task.sleep(for: .milliseconds(50))
@@ -48,8 +48,8 @@ struct NameResolverTests {
             resolver.serve(datagrams: try pair.theirs.duplicate().take())
             return SharedDescriptor(pair.keepingOurs())
         }
-        try await eventually { try askers.prefix(2).allSatisfy { try $0.descriptor.isReadable("stream", by: .now) } }
-        #expect(try askers.dropFirst(2).allSatisfy { try !$0.descriptor.isReadable("stream", by: .now) })
+        try await eventually { askers.prefix(2).allSatisfy { $0.descriptor.isReadable(by: .now) } }
+        #expect(askers.dropFirst(2).allSatisfy { !$0.descriptor.isReadable(by: .now) })
         #expect(lines.all.count { $0.contains(GuestLimit.resolverClients.rawValue) } == 1)
     }
 }

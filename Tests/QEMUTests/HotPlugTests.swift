@@ -81,7 +81,8 @@ struct GrowthTests {
         settings.cache = .init(direct: true, noFlush: false)
         settings.logicalSector = 4096
         let file = SharedDescriptor(try FileDescriptor.open("/dev/null", 0))
-        let disk = Disk(id: "disk1", file: file, isBlockDevice: !readOnly, readOnly: readOnly, settings: settings)
+        let disk = Disk(
+            id: "disk1", file: file, isBlockDevice: !readOnly, readOnly: readOnly, isRaw: true, settings: settings)
         let node = try object(disk.node(set: 7, asynchronousIO: "threads"))
         let below = try #require(node["file"] as? [String: Any])
         #expect(node["node-name"] as? String == "disk1" && node["read-only"] as? Bool == readOnly)
@@ -94,6 +95,22 @@ struct GrowthTests {
         #expect(device["share-rw"] as? Bool == (readOnly ? nil : true))
         #expect(try object(disk.device(port: "port1"))["share-rw"] as? Bool == (readOnly ? nil : true))
         #expect(device["logical_block_size"] as? Int == 4096 && device["physical_block_size"] == nil)
+    }
+
+    @Test("a device is shared with other machines where programs use it raw, or only read it; a file system is not")
+    func sharing() throws {
+        let file = SharedDescriptor(try FileDescriptor.open("/dev/null", 0))
+        for (isBlockDevice, readOnly, isRaw, isShared) in [
+            (true, false, true, true), (true, true, false, true), (true, false, false, false),
+            (false, true, true, false),
+        ] {
+            let disk = Disk(
+                id: "d", file: file, isBlockDevice: isBlockDevice, readOnly: readOnly, isRaw: isRaw,
+                settings: Disk.Settings())
+            let below = try #require(try object(disk.node(set: 1, asynchronousIO: "threads"))["file"] as? [String: Any])
+            #expect(below["locking"] as? String == (isShared ? "off" : nil))
+            #expect(try object(disk.device(port: "port1"))["share-rw"] as? Bool == (isShared ? true : nil))
+        }
     }
 }
 

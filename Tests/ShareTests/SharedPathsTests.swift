@@ -17,6 +17,13 @@ struct SharedPathsTests {
         GuestSpec.HostPathShare(source: source, mounted: "/unused", readOnly: true, recursive: recursive)
     }
 
+    /// A view of this process's own namespace, as if its mounts were others.
+    private func view(_ table: [MountEntry], ours: [MountEntry], except own: Set<String>) throws -> ManagerView? {
+        let namespace = SharedDescriptor(try FileDescriptor.open("/proc/self/ns/mnt", O_RDONLY))
+        return ManagerView(
+            namespace, SharedDescriptor(try FileDescriptor.open("/", O_RDONLY)), table, ours: ours, except: own)
+    }
+
     /// A process with a mount namespace of its own, in which `script` has run.
     private func withManager(_ script: String, _ body: (Int32) throws -> Void) throws {
         var command = Command("/bin/sh", ["-c", script + " && echo && exec sleep 60"])
@@ -26,7 +33,8 @@ struct SharedPathsTests {
             child.process.signal(SIGKILL)
             _ = child.process.wait()
         }
-        #expect(try child.output.isReadable("the script", by: .now + .longWait))
+        let isReady = child.output.isReadable(by: .now + .longWait)
+        #expect(isReady)
         try body(child.process.pid)
     }
 
@@ -50,7 +58,7 @@ struct SharedPathsTests {
     @Test("a source is the manager's where something is mounted below it there alone, unless mounts below don't count")
     func below() throws {
         try Files.makeDirectory(scratch.path + "/source/below")
-        try withManager("mount -t tmpfs none \(scratch.path)/source/below") { process in
+        try withManager("cd \(scratch.path)/source; mount -t tmpfs none below && : > below/file") { process in
             let view = try #require(try ManagerView(of: process, except: []))
             let source = scratch.path + "/source"
             let copy = try KernelMounts().copy(share(source), in: view)
@@ -60,7 +68,9 @@ struct SharedPathsTests {
             let alone = try KernelMounts().copy(share(source, recursive: false), in: view)
             let isAloneSeenHere = alone.isSeenHere
             #expect(isAloneSeenHere)
-            #expect(view.kind(of: scratch.path + "/source/below") == .directory)
+            // A link's absolute target is the manager's too.
+            #expect(symlink(source + "/below/file", scratch.path + "/link") == 0)
+            #expect(view.kind(of: source + "/below") == .directory && view.kind(of: scratch.path + "/link") == .file)
         }
     }
 
@@ -97,11 +107,11 @@ struct SharedPathsTests {
         }
         let ours = table(["/", "/data", "/run/shared/s/mounts/c", "/gone"])
         let view = try #require(
-            ManagerView(1, table(["/", "/data", "/new/x"]), ours: ours, except: ["/run/shared/s"]))
+            try self.view(table(["/", "/data", "/new/x"]), ours: ours, except: ["/run/shared/s"]))
         #expect(view.differs(below: "/") && view.differs(below: "/new") && !view.differs(below: "/data"))
         #expect(!view.differs(below: "/run"))
         #expect(
-            ManagerView(1, table(["/", "/data"]), ours: table(["/data", "/", "/run/s/x"]), except: ["/run/s"]) == nil)
+            try self.view(table(["/", "/data"]), ours: table(["/data", "/", "/run/s/x"]), except: ["/run/s"]) == nil)
     }
 
     @Test("a share shows its files with changed owners, and is another one than the same source without")
@@ -141,14 +151,14 @@ struct SharedPathsTests {
         try Files.makeDirectory(other)
         func inode(_ path: String) throws -> ino_t { try FoundFile(path).facts.st_ino }
         let (first, second) = (try inode(source), try inode(other))
-        let view = ManagerView(getpid(), [], ours: try MountTable.read(), except: [])
-        let copy = try SourceCopy(share(source), in: view) { (process) throws(SystemError) in
+        let view = try self.view([], ours: try MountTable.read(), except: [])
+        let copy = try SourceCopy(share(source), in: view) { (namespace) throws(SystemError) in
             // The manager's comes first, then this process's own.
-            if process == nil {
+            if namespace == nil {
                 rename(source, source + "+")
                 rename(other, source)
             }
-            return try Mounts.copy(source, seenBy: process)
+            return try Mounts.copy(source, in: namespace)
         }
         let (facts, isSeenHere) = (try copy.tree.facts(source), copy.isSeenHere)
         #expect(facts.st_ino == first && !isSeenHere)

@@ -165,7 +165,7 @@ struct SpecificationTests {
             jq '.process | .args = ["/bin/sh", "-c", "tty; stty size; echo end; sleep 1"] | .consoleSize = {height: 5, width: 7}' bundle/config.json > process.json
             timeout 30 python3 receive second & while [ ! -e second ]; do sleep 0.05; done
             k exec -d -p process.json --console-socket second t-screen && wait $!
-            k exec --tty t-screen /bin/sh -c 'stty -a | grep -o -e -onlcr; [ -t 2 ] && echo piped' < /dev/null
+            k exec --tty t-screen /bin/sh -c 'stty -a 2> /dev/null | grep -o -e -onlcr; [ -t 2 ] && echo piped' < /dev/null
             k exec --detach --tty t-screen /bin/true < /dev/null; k delete --force t-screen
             """#)
         #expect(

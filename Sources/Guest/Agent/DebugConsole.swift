@@ -71,14 +71,8 @@ private final class RunningShell: Sendable {
         let deadline = ContinuousClock.now + Deadline.debugShell.limit
         repeat {
             try? keys.writeAll(Self.endOfInput, to: "the debug console's terminal")
-            if isOver(within: Self.keyPause) { return }
+            if isReady(hasEnded.descriptor, within: Self.keyPause) { return }
         } while .now < deadline
         process.signal(SIGHUP)
-    }
-
-    private func isOver(within limit: Duration) -> Bool {
-        var polled = pollfd(fd: hasEnded.descriptor, events: Int16(POLLIN), revents: 0)
-        // SAFETY: poll(2) uses the one structure.
-        return unsafe poll(&polled, 1, Int32(limit / .milliseconds(1))) > 0
     }
 }

@@ -85,15 +85,14 @@ private struct NetworkChange {
     /// Writes the settings that have changed since the last time; those that are no longer stated become the default.
     private mutating func write(_ wanted: [String: String], of link: Int32, named name: String) {
         let before = applied.settings[link] ?? [:]
-        var written = wanted
         for (setting, value) in wanted.sorted(by: { $0.key < $1.key }) where before[setting] != value {
             do throws(SystemError) { try GuestLink.write(setting, value, of: name) } catch {
-                failures.append("link \(name): \(error)")
-                written[setting] = nil
+                // The link works without it. It is tried once.
+                writeError("kata-agent: link \(name): setting \(setting) is not \(value): \(error)")
             }
         }
         for (setting, value) in before where wanted[setting] == nil { GuestLink.reset(setting, from: value, of: name) }
-        settings[link] = written
+        settings[link] = wanted
     }
 
     /// The kernel refuses a token where a sysctl turns routers' advertisements off: the link works without it.

@@ -44,7 +44,7 @@ package enum AnnotationRule: Sendable {
     }
 }
 
-/// Words of a comma-separated list of QEMU: `name`, `+name`, `-name`, `name=value`.
+/// Words of a comma-separated list of the hypervisor: `name`, `+name`, `-name`, `name=value`.
 package struct CommaWords: Sendable {
     /// Allowed names; empty: any of letters, digits, "-", "_" and ".".
     let names: [String]
@@ -84,7 +84,7 @@ package struct CommaWords: Sendable {
         return parts.count < 2 || values.isEmpty || values.contains(String(parts[1]))
     }
 
-    /// QEMU reads "_" as "-".
+    /// The hypervisor may read "_" as "-".
     private static func name(_ word: String) -> String {
         let sign = word.hasPrefix("+") || word.hasPrefix("-")
         return String(word.dropFirst(sign ? 1 : 0).prefix { $0 != "=" }.map { $0 == "_" ? "-" : $0 })

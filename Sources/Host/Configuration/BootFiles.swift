@@ -44,7 +44,7 @@ extension Configuration {
         do throws(SystemError) {
             // The path of an annotation was resolved when it was matched.
             file = try OpenFile(path, followsLinks: !wasAnnotated(key))
-            // Copy a file that QEMU's user can't read, or that a pod could change after it was hashed.
+            // Copy a file that the hypervisor's user can't read, or that a pod could change after it was hashed.
             let needsCopy = self[Keys.rootless] && !file.isReadableByAll || wasAnnotated(key) && !expected.isEmpty
             // A file larger than the VM's memory could not boot.
             if needsCopy, !isMapped { file = try file.sealedCopy(limit: self[Keys.memory] << 20) }

@@ -8,11 +8,15 @@ package struct Disk: Sendable {
     package let file: SharedDescriptor
     package let isBlockDevice: Bool
     package let readOnly: Bool
+    /// Whether a program of the guest uses the device itself: no file system is mounted from it.
+    package let isRaw: Bool
     package let settings: Settings
 
-    package init(id: String, file: SharedDescriptor, isBlockDevice: Bool, readOnly: Bool, settings: Settings) {
+    package init(
+        id: String, file: SharedDescriptor, isBlockDevice: Bool, readOnly: Bool, isRaw: Bool, settings: Settings
+    ) {
         (self.id, self.file, self.isBlockDevice, self.readOnly) = (id, file, isBlockDevice, readOnly)
-        self.settings = settings
+        (self.isRaw, self.settings) = (isRaw, settings)
     }
 
     /// The settings by which all disks of a machine are attached (`block_device_*`).

@@ -8,7 +8,7 @@ import protocol NIOCore.EventLoop
 /// Everything outside this protocol is the same for all kinds. The abilities of a kind are data (`Capabilities`), not
 /// methods that throw.
 package protocol Hypervisor: Sendable {
-    /// The name for logs and errors, such as `QEMU`.
+    /// The name for logs and errors.
     var name: String { get }
     /// Path of the program.
     var executable: String { get }

@@ -14,7 +14,7 @@ struct ChangedSettings {
     static func of(_ links: [Link]) -> [Int32: [String: String]] {
         var reader = ChangedSettings()
         var found: [Int32: [String: String]] = [:]
-        for link in links where !link.isLoopback && link.isUp {
+        for link in links where !link.isLoopback && link.isUp && !NetworkPlan.isOwnName(link.name) {
             let settings = reader.settings(of: link.name)
             if !settings.isEmpty { found[link.index] = settings }
         }

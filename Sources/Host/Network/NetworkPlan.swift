@@ -124,7 +124,7 @@ package struct NetworkPlan: Equatable, Sendable {
 
     static func ownName(_ index: Int) -> String { "tap\(index)_kata" }
 
-    private static func isOwnName(_ name: String) -> Bool { name.hasPrefix("tap") && name.hasSuffix("_kata") }
+    static func isOwnName(_ name: String) -> Bool { name.hasPrefix("tap") && name.hasSuffix("_kata") }
 
     private static func source(of link: Link, _ model: InternetworkingModel, hasAddress: Bool) throws(LinkFault)
         -> Endpoint.Source

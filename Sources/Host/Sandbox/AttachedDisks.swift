@@ -86,18 +86,21 @@ extension Sandbox {
             case .path(let path): path
             }
         let host = try HostDisk(path: path, readOnly: disk.readOnly)
-        let place = try await hardware.take(on: executor) { [weak self] in try await self?.plugIn(host) }.value
+        let isRaw = if case .device = disk.use { true } else { false }
+        let place = try await hardware.take(on: executor) { [weak self] in
+            try await self?.plugIn(host, isRaw: isRaw)
+        }.value
         guard let place else { throw SandboxError(.wrongState, "sandbox \(id) is gone") }
         record.disks.append(host.identity)
         return place
     }
 
-    private func plugIn(_ host: HostDisk) async throws -> Disk.Place {
+    private func plugIn(_ host: HostDisk, isRaw: Bool) async throws -> Disk.Place {
         if let place = try disks.use(host, in: id) { return place }
         guard let vm = machine?.vm else { throw SandboxError(.wrongState, "sandbox \(id) has no machine") }
         let disk = Disk(
             id: disks.nextID(), file: host.file, isBlockDevice: host.isBlockDevice, readOnly: host.readOnly,
-            settings: plan.disks)
+            isRaw: isRaw, settings: plan.disks)
         do {
             let place = try await vm.add(disk)
             disks.attached(host, id: disk.id, at: place)

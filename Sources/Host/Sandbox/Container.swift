@@ -29,6 +29,8 @@ final class Container {
     var attachProcess: Int32?
     /// The mounts among which its manager's paths are looked up; nil: this process's.
     var view: ManagerView?
+    /// Whether this process has mounted its root file system in the bundle.
+    var hasOwnRoot = false
     /// Under containerd: the container's process on the host.
     var placeholder: Placeholder?
     /// Pid of the attach process or the placeholder, also after its end; nil where there is none.

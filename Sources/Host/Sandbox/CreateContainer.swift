@@ -87,7 +87,7 @@ extension Sandbox {
             throw SandboxError(.notFound, "container \(request.id) was ended before it was created")
         }
         describe(record, request)
-        if let manager = request.manager { record.view = try ManagerView(of: manager, except: ownMounts) }
+        record.view = try managerView(request)
         let guest = try guestSpec(request, record.view)
         report(guest, request)
         for used in guest.memories { memory.use(used, for: &record.memories) }
@@ -126,6 +126,7 @@ extension Sandbox {
             record.hooks = HostHooks(
                 request.spec, container: container, bundle: request.bundle, pid: pid(of: record), paths: paths)
             let guest = try share(guest, request, for: record)
+            record.view = nil
             undo.add { await self.runLastHooks(of: key) }
             try await record.hooks?.beforeCreation(network: network?.namespace.path)
             // A manager's hook may have moved links into the namespace.
@@ -156,7 +157,22 @@ extension Sandbox {
 
     /// Directories in which this process mounts for the sandbox.
     private var ownMounts: Set<String> {
-        Set(containers.values.map { $0.bundle + "/rootfs" } + [paths.shareParent, paths.machine])
+        let roots = containers.values.filter(\.hasOwnRoot).map { $0.bundle + "/rootfs" }
+        return Set(roots + [paths.shareParent, paths.machine])
+    }
+
+    /// The mounts of the request's manager; nil where this process sees the same ones. Also where the host doesn't let
+    /// it look at those of another program that has called it.
+    /// - Throws: `SystemError` when the mounts of an attach process can't be read.
+    private func managerView(_ request: ContainerRequest) throws(SystemError) -> ManagerView? {
+        guard let manager = request.manager else { return nil }
+        do throws(SystemError) { return try ManagerView(of: manager, except: ownMounts) } catch {
+            guard request.attachProcess == nil else { throw error }
+            log.warning(
+                "the manager's mounts can't be read: paths are those that the shim sees",
+                metadata: ["container": "\(request.id)", "error": "\(error)"])
+            return nil
+        }
     }
 
     /// Notes settings of the specification in the container's record.
@@ -164,6 +180,7 @@ extension Sandbox {
         let spec = request.spec
         record.shares = SharedPaths.Use(own: request.made)
         record.attachProcess = request.attachProcess
+        record.hasOwnRoot = !request.made.isEmpty
         record.outOfMemoryFile = OOMReports.file(of: request)
         record.resolverConfiguration = spec.mounts?.last { $0.destination == "/etc/resolv.conf" }?.source
         record.demand = Demand(spec.linux?.resources)

@@ -14,14 +14,11 @@ struct FreshMachine: MachineSource {
     func acquire(_ start: MachineStart) async throws -> RunningMachine {
         var phases = Phases()
         let relay = try StreamRelay()
-        try start.has(\.relay, relay)
+        try start.has(\.relay, relay) { $0.stop() }
         let logs = try BoundedLogs()
-        try start.has(\.logs, logs)
+        try start.has(\.logs, logs) { $0.stop() }
         let channel = try start.plan.channel.open(on: start.loop, limits: start.limits)
-        do { try start.has(\.channel, channel) } catch {
-            channel.close()
-            throw error
-        }
+        try start.has(\.channel, channel) { $0.close() }
         let fileServer = try startFileServer(start, logs)
         phases.end("share")
         let (vm, origin) = try await startMachine(start, logs)
@@ -37,7 +34,7 @@ struct FreshMachine: MachineSource {
         let limits = start.limits
         let connection = try await RPCClient.connect(
             socket: socket, limits: .agent { limits.reached($0, $1) }, on: start.loop)
-        try start.has(\.connection, connection)
+        try start.has(\.connection, connection) { connection in Task { await connection.close() } }
         start.log.info("the guest is up", metadata: phases.metadata)
         return RunningMachine(
             vm: vm, fileServer: fileServer, channel: channel, connection: connection, relay: relay, logs: logs,
@@ -63,10 +60,7 @@ struct FreshMachine: MachineSource {
             SandboxCgroups.preferAsVictims([process.pid])
             try cgroups?.admit(process.pid)
         }
-        do { try start.has(\.fileServer, server) } catch {
-            server.stop()
-            throw error
-        }
+        try start.has(\.fileServer, server) { $0.stop() }
         start.fileServerStarted(server)
         return server
     }
@@ -105,10 +99,7 @@ struct FreshMachine: MachineSource {
             try ledger.add(.process(id: process, name: hypervisor.name.lowercased()))
             try cgroups?.admit(process.pid)
         }
-        do { try start.has(\.vm, vm) } catch {
-            vm.kill()
-            throw error
-        }
+        try start.has(\.vm, vm) { $0.kill() }
         return vm
     }
 

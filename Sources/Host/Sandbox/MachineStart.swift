@@ -57,13 +57,19 @@ final class MachineStart: Sendable {
     var parts: MachineParts { state.withLock { $0.parts } }
 
     /// Reports a part.
-    /// - Throws: when the sandbox was stopped meanwhile. The caller ends the part then.
-    func has<Part>(_ key: any WritableKeyPath<MachineParts, Part?> & Sendable, _ part: Part) throws(SandboxError) {
-        try change { $0[keyPath: key] = part }
+    /// - Parameter end: ends the part where the sandbox was stopped meanwhile.
+    /// - Throws: where it was.
+    func has<Part>(
+        _ key: any WritableKeyPath<MachineParts, Part?> & Sendable, _ part: Part, orEnd end: (Part) -> Void
+    ) throws(SandboxError) {
+        do throws(SandboxError) { try change { $0[keyPath: key] = part } } catch {
+            end(part)
+            throw error
+        }
     }
 
     /// Reports all parts at once.
-    /// - Throws: as for one part.
+    /// - Throws: when the sandbox was stopped meanwhile. The caller ends the parts then.
     func has(_ parts: MachineParts) throws(SandboxError) { try change { $0 = parts } }
 
     private func change(_ body: (inout MachineParts) -> Void) throws(SandboxError) {

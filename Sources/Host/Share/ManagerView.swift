@@ -1,3 +1,4 @@
+import CLinux
 import Glibc
 import LinuxKernel
 
@@ -7,8 +8,10 @@ import LinuxKernel
 /// of its storage to itself; a host whose `/` is not shared shows no later mount. Such a path leads to another directory
 /// here, often to an empty one on the host's disk.
 package struct ManagerView: Sendable {
-    /// A process of the namespace.
-    package let process: Int32
+    /// The namespace (/proc/PID/ns/mnt). The process may end, and its pid be another's, before the last look.
+    let namespace: SharedDescriptor
+    /// The process's root directory.
+    private let root: SharedDescriptor
     /// The mounts that the manager sees.
     package let mountTable: [MountEntry]
     /// Mount points at which the two namespaces differ.
@@ -20,17 +23,22 @@ package struct ManagerView: Sendable {
     /// - Returns: nil where this process sees the same mounts.
     /// - Throws: `SystemError` when the process has ended, or its mounts can't be read.
     package init?(of process: Int32, except own: Set<String>) throws(SystemError) {
-        guard try FoundFile("/proc/\(process)/ns/mnt").facts.st_ino != Mounts.namespace else { return nil }
+        let namespace = SharedDescriptor(try FileDescriptor.open("/proc/\(process)/ns/mnt", O_RDONLY))
+        guard try namespace.descriptor.facts("mount namespace").st_ino != Mounts.namespace else { return nil }
+        let root = SharedDescriptor(try FileDescriptor.open("/proc/\(process)/root", O_RDONLY | O_DIRECTORY))
         let table = try MountTable.read(of: "\(process)")
-        self.init(process, table, ours: try MountTable.read(), except: own)
+        self.init(namespace, root, table, ours: try MountTable.read(), except: own)
     }
 
-    init?(_ process: Int32, _ table: [MountEntry], ours: [MountEntry], except own: Set<String>) {
+    init?(
+        _ namespace: SharedDescriptor, _ root: SharedDescriptor, _ table: [MountEntry], ours: [MountEntry],
+        except own: Set<String>
+    ) {
         differing = MountTable.difference(table, ours).filter { point in
             !own.contains { point == $0 || point.hasPrefix($0 + "/") }
         }
         if differing.isEmpty { return nil }
-        (self.process, mountTable) = (process, table)
+        (self.namespace, self.root, mountTable) = (namespace, root, table)
     }
 
     /// Whether the namespaces differ below a path.
@@ -42,7 +50,12 @@ package struct ManagerView: Sendable {
     /// Whether the manager sees something mounted below a path.
     func hasMounts(below path: String) -> Bool { Mounts.hasMounts(below: path, table: mountTable) }
 
-    /// The mounts that the manager sees.
-    /// The kind of a file that the manager sees.
-    package func kind(of path: String) -> Files.Kind? { Files.kind(of: "/proc/\(process)/root" + path) }
+    /// The kind of a file that the manager sees. Links lead where they lead the manager.
+    package func kind(of path: String) -> Files.Kind? {
+        // SAFETY: the call only reads the path.
+        let found = unsafe clx_open_in_root(root.raw, path, Int32(clx_open_path), 0)
+        guard found >= 0 else { return nil }
+        let file = FileDescriptor(owning: found)
+        return Files.kind(of: "/proc/self/fd/\(file.raw)")
+    }
 }

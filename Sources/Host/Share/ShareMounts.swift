@@ -50,12 +50,12 @@ package struct SourceCopy: ~Copyable {
         self.isSeenHere = isSeenHere
     }
 
-    /// - Parameter copy: copies the source's mounts, in a process's mount namespace.
+    /// - Parameter copy: copies the source's mounts, in a mount namespace.
     init(
         _ share: GuestSpec.HostPathShare, in view: ManagerView?,
-        copy: (Int32?) throws(SystemError) -> FileDescriptor
+        copy: (SharedDescriptor?) throws(SystemError) -> FileDescriptor
     ) throws(SystemError) {
-        let first = try copy(view?.process)
+        let first = try copy(view?.namespace)
         let seen = try Identity(share, first)
         guard let view else {
             self.init(first, seen)
@@ -85,10 +85,10 @@ package struct KernelMounts: ShareMounts {
     }
 
     package func copy(_ share: GuestSpec.HostPathShare, in view: ManagerView?) throws(SystemError) -> SourceCopy {
-        try SourceCopy(share, in: view) { (process) throws(SystemError) in
+        try SourceCopy(share, in: view) { (namespace) throws(SystemError) in
             let copy = try Mounts.copy(
                 share.source, readOnly: share.readOnly && !share.writableBelow, recursive: share.recursive,
-                seenBy: process)
+                in: namespace)
             if share.writableBelow { try Mounts.makeReadOnly(copy, of: share.source) }
             if let owners = share.owners { try owners.apply(to: copy, of: share.source, by: owners.namespace()) }
             return copy

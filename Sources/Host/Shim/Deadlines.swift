@@ -15,7 +15,7 @@ extension Deadline {
         .seconds(3), for: "the cleanup after a dead shim, or of a container that containerd has lost",
         then: "containerd gets its answer; the cleanup goes on")
     static let lostShim = Deadline(
-        .seconds(2), for: "the shim to accept a connection of its `delete`, and to answer it",
+        .seconds(60), for: "the shim to accept a connection of its `delete`, and to answer it",
         then: "it counts as dead: it is killed, and its sandbox cleaned up")
     package static let shimProcess = Deadline(
         .seconds(120), for: "the shim's answer to a start or an exec", then: "the command fails")

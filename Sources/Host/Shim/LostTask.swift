@@ -17,17 +17,19 @@ import TTRPC
 /// So it is the shim that tells what there is to do:
 ///
 /// - A shim that answers loses this container, if it still has it, and no other. It ends with its last container.
-/// - Without an answer the whole sandbox is removed, the shim first. Which of the pod's bundles it is makes no
-///   difference: the pod's own may have been deleted before.
+/// - Of a shim that has ended, or does not answer for long, the whole sandbox is removed, the shim first. Which of the
+///   pod's bundles it is makes no difference: the pod's own may have been deleted before.
 ///
-/// A shim that was stopped by a signal is not asked. Where no connection can be made for lack of resources, nothing is
-/// removed.
+/// A busy host may take long for an answer, and containerd does not wait for this. A shim that was stopped by a signal
+/// is not asked. Where the shim can't be asked for another reason, nothing is removed.
 struct LostTask {
     let container: String
     /// The container's sandbox.
     let paths: SandboxPaths
     /// Path of the shim's socket.
     let socket: String
+    /// The time that the shim has to answer.
+    var limit = Deadline.lostShim.limit
 
     /// Whether a sandbox is there, alive or not.
     var hasSandbox: Bool { Files.exists(paths.machine) }
@@ -45,13 +47,16 @@ struct LostTask {
         if hasContainer {
             // A step that fails may be due to a container that has ended meanwhile: the next one decides.
             try? shim.kill(container, signal: SIGKILL, all: true)
-            _ = try? shim.wait(container, timeout: Deadline.pod.limit)
-            try? shim.delete(container)
+            _ = try? shim.wait(container, timeout: Deadline.shimDelete.limit)
+            do { try shim.delete(container) } catch let error as RPCError where error.code == .notFound {} catch {
+                if container == paths.sandbox { return endSandbox() }
+                writeError("containerd-shim-kata-v2: \(container) is not deleted: \(error)")
+            }
         }
         // containerd has done so itself where a pod's container is gone.
         guard hasContainer || container == paths.sandbox else { return }
         // Has no effect on a sandbox with other containers.
-        do { try shim.shutdown(container, now: false) } catch let error as RPCError
+        do { try shim.shutdown(container, now: false, within: Deadline.shimProcess.limit) } catch let error as RPCError
             where error.code == .deadlineExceeded
         { return endSandbox() } catch {}
         if Ledger.ownerLife(paths.machine) == .ended { endSandbox() }
@@ -65,7 +70,6 @@ struct LostTask {
     }
 
     private func askShim() -> ShimState {
-        let limit = Deadline.lostShim.limit
         guard Ledger.ownerLife(paths.machine) == .running else { return .isDead }
         let shim: TaskClient
         do { shim = try TaskClient.connect(socket, within: limit) } catch let error as SystemError
@@ -74,9 +78,14 @@ struct LostTask {
         do {
             _ = try shim.state(container, within: limit)
             return .answers(shim, hasContainer: true)
-        } catch let error as RPCError where ![.deadlineExceeded, .unavailable].contains(error.code) {
+        } catch let error as RPCError where error.code == .notFound {
             return .answers(shim, hasContainer: false)
-        } catch { return .isDead }
+        } catch let error as RPCError where error.code == .deadlineExceeded {
+            return .isDead
+        } catch {
+            // The connection has ended: with the shim, or because that had too many.
+            return Ledger.ownerLife(paths.machine) == .running ? .isUnknown(error) : .isDead
+        }
     }
 
     private func endSandbox() { ShimDelete.cleanUp(paths, socket: socket) }

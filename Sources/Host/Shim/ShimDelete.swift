@@ -44,7 +44,7 @@ package enum ShimDelete {
     /// - Returns: whether the output ended in time.
     private static func forward(_ output: borrowing FileDescriptor, within limit: Duration) -> Bool {
         let deadline = ContinuousClock.now + limit
-        while (try? output.isReadable("the helper's output", by: deadline)) == true {
+        while output.isReadable(by: deadline) {
             let raw = output.raw
             // SAFETY: the calls use the buffers within their counts.
             let text = unsafe readBytes(upTo: 4096) { unsafe read(raw, $0.baseAddress, $0.count) }.bytes

@@ -4,7 +4,7 @@ import LinuxKernel
 /// The capabilities that the shim keeps (capabilities(7)).
 ///
 /// The bounding set stays the caller's, because hooks run with root's full rights as under other OCI runtimes. Each
-/// other child gets its own bounding set: QEMU an empty one, virtiofsd `VirtioFS.capabilities`.
+/// other child gets its own bounding set: the hypervisor an empty one, virtiofsd `VirtioFS.capabilities`.
 enum ShimRights {
     /// Without: modules, raw input and output, time, reboot, the kernel's log, auditing, mandatory access control, BPF.
     private static let needed = CapabilitySet([

@@ -53,9 +53,8 @@ package struct StartParameters: Equatable, Sendable {
         var bytes: [UInt8] = []
         guard isatty(0) == 0 else { return [] }
         while bytes.count <= lengthLimit {
-            var ready = pollfd(fd: 0, events: Int16(POLLIN), revents: 0)
-            // SAFETY: poll(2) uses the one structure, read(2) the buffer within its count.
-            guard unsafe poll(&ready, 1, Int32(seconds * 1000)) > 0 else { break }
+            guard isReady(0, within: .seconds(seconds)) else { break }
+            // SAFETY: read(2) uses the buffer within its count.
             let chunk = unsafe readBytes(upTo: 65536) { unsafe read(0, $0.baseAddress, $0.count) }.bytes
             guard !chunk.isEmpty else { break }
             bytes += chunk

@@ -147,12 +147,12 @@ package struct TaskClient: Sendable {
     /// Ends the shim.
     /// - Parameter now: whether to shut down even if the sandbox has containers.
     /// - Throws: as `perform`, but not `unavailable`.
-    package func shutdown(_ id: String, now: Bool) throws {
+    package func shutdown(_ id: String, now: Bool, within limit: Duration = Deadline.shimAnswer.limit) throws {
         var request = Containerd_Task_V2_ShutdownRequest()
         request.id = id
         request.now = now
         // The shim may end before its answer arrives.
-        do { try perform("Shutdown", request, timeout: Deadline.shimAnswer.limit) } catch let error as RPCError
+        do { try perform("Shutdown", request, timeout: limit) } catch let error as RPCError
             where error.code == .unavailable
         {}
     }

@@ -44,9 +44,7 @@ package final class ChildProcess: Sendable {
 
     /// Blocks until the child ends, and kills it after `limit`. To be called once.
     package func wait(within limit: Duration) -> ProcessExit {
-        var end = pollfd(fd: pidfd.raw, events: Int16(POLLIN), revents: 0)
-        // SAFETY: poll(2) writes only to the one structure.
-        if unsafe poll(&end, 1, Int32(clamping: Int(limit / .milliseconds(1)))) == 0 { signal(SIGKILL) }
+        if !isReady(pidfd.raw, within: limit) { signal(SIGKILL) }
         return wait()
     }
 

@@ -15,7 +15,7 @@ package struct Command: Sendable {
     /// Kills the child when the thread that started it ends (PR_SET_PDEATHSIG). Without `admit`, a parent that dies
     /// during the start leaves the child behind.
     package var diesWithParent = false
-    /// Inherits the limit of core dumps. By default a child dumps none: QEMU, virtiofsd and the shim map a guest's
+    /// Inherits the limit of core dumps. By default a child dumps none: hypervisor, virtiofsd and the shim map a guest's
     /// memory.
     package var mayDumpCore = false
     /// The bounding set of capabilities of the child and of the programs that it executes.

@@ -58,7 +58,7 @@ extension FileDescriptor {
         var bytes: [UInt8] = []
         var room = 4096
         while true {
-            if let deadline, try !isReadable(object, by: deadline) {
+            if let deadline, !isReadable(by: deadline) {
                 throw SystemError("read", object, errno: ETIMEDOUT)
             }
             // SAFETY: read(2) writes at most `count` bytes.
@@ -73,15 +73,7 @@ extension FileDescriptor {
 
     /// Waits until a read doesn't block.
     /// - Returns: false when the time is over.
-    /// - Throws: `SystemError` with the errno of poll(2).
-    package func isReadable(_ object: String, by deadline: ContinuousClock.Instant) throws(SystemError) -> Bool {
-        var ready = pollfd(fd: raw, events: Int16(POLLIN), revents: 0)
-        return try check("wait for", object) {
-            let rest = max(.zero, deadline - .now) / .milliseconds(1)
-            // SAFETY: poll(2) writes only to the one structure.
-            return unsafe poll(&ready, 1, Int32(clamping: Int(rest.rounded(.up))))
-        } > 0
-    }
+    package func isReadable(by deadline: ContinuousClock.Instant) -> Bool { isReady(raw, by: deadline) }
 
     /// Writes all bytes. Blocks until that is done.
     /// - Throws: `SystemError` with the errno of write(2), such as ENOSPC. Some bytes may be written then.

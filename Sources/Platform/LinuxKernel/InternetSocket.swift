@@ -54,14 +54,9 @@ package enum InternetSocket {
     {
         let socket = try connect(.connections, address, port)
         let (raw, object) = (socket.raw, "\(address):\(port)")
-        var polled = pollfd(fd: raw, events: Int16(POLLOUT), revents: 0)
-        var ready: Int32
-        repeat {
-            let rest = Int32(clamping: Int(max(.zero, deadline - .now) / .milliseconds(1)) + 1)
-            // SAFETY: poll(2) writes only to the one structure.
-            ready = unsafe poll(&polled, 1, rest)
-        } while ready < 0 && errno == EINTR
-        guard ready > 0 else { throw SystemError("connect to", object, errno: ETIMEDOUT) }
+        guard isReady(raw, for: POLLOUT, by: deadline) else {
+            throw SystemError("connect to", object, errno: ETIMEDOUT)
+        }
         var (code, length) = (Int32(0), socklen_t(MemoryLayout<Int32>.size))
         // SAFETY: getsockopt(2) writes at most `length` bytes, which is the size of `code`.
         try check("connect to", object) { unsafe getsockopt(raw, SOL_SOCKET, SO_ERROR, &code, &length) }

@@ -95,8 +95,6 @@ package final class Listener: Sendable {
     }
 
     private func isStopped(within limit: Duration) -> Bool {
-        var polled = pollfd(fd: stopping.descriptor, events: Int16(POLLIN), revents: 0)
-        // SAFETY: poll(2) writes only to the one structure.
-        return unsafe poll(&polled, 1, Int32(limit / .milliseconds(1))) > 0
+        isReady(stopping.descriptor, within: limit)
     }
 }

@@ -36,25 +36,24 @@ package enum Mounts {
     ///   - recursive: copies all mounts below it too.
     ///   - alone: makes the copy private: later mounts don't propagate to it either.
     ///   - devices: without nodev.
-    ///   - process: looks `source` up in the mount namespace of this process; managers may mount only there.
-    /// - Throws: `SystemError` with the errno of open_tree(2) or mount_setattr(2). With `process`, also when its
-    ///   namespace can't be entered, or the thread for that can't be started.
+    ///   - namespace: looks `source` up in this mount namespace (/proc/PID/ns/mnt); managers may mount only there.
+    /// - Throws: `SystemError` with the errno of open_tree(2) or mount_setattr(2). With `namespace`, also when
+    ///   it can't be entered, or the thread for that can't be started.
     package static func copy(
         _ source: String, readOnly: Bool = false, recursive: Bool = true, alone: Bool = false, devices: Bool = false,
-        seenBy process: Int32? = nil
+        in namespace: SharedDescriptor? = nil
     ) throws(SystemError) -> FileDescriptor {
         let attributes =
             MountAttribute.noSetuid | (devices ? 0 : MountAttribute.noDevices)
             | (readOnly ? MountAttribute.readOnly : 0)
         let (below, propagation) = (Int32(recursive ? 1 : 0), UInt64(alone ? MS_PRIVATE : MS_SLAVE))
-        guard let process else {
+        guard let namespace else {
             // SAFETY: the call only reads the path.
             return unsafe FileDescriptor(
                 owning: try checkNegativeErrno(
                     "copy mounts of", source, clx_copy_tree(-1, source, below, attributes, propagation)))
         }
-        let theirs = try FileDescriptor.open("/proc/\(process)/ns/mnt", O_RDONLY)
-        let raw = theirs.raw
+        let raw = namespace.raw
         let outcome = Outcome()
         try runThread("mounts") {
             // SAFETY: the call only reads the path.

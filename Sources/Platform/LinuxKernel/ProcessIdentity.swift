@@ -81,12 +81,6 @@ package struct ProcessIdentity: Hashable, Codable, Sendable {
     }
 
     private static func hasEnded(_ pidfd: Int32, within limit: Duration?) -> Bool {
-        var ready = pollfd(fd: pidfd, events: Int16(POLLIN), revents: 0)
-        let milliseconds = limit.map { Int32(clamping: Int($0 / .milliseconds(1))) } ?? -1
-        while true {
-            // SAFETY: poll(2) writes only to the one structure.
-            let count = unsafe poll(&ready, 1, milliseconds)
-            if count >= 0 || errno != EINTR { return count > 0 }
-        }
+        isReady(pidfd, by: limit.map { .now + $0 })
     }
 }

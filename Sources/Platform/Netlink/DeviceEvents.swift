@@ -24,7 +24,7 @@ package struct DeviceEvents: ~Copyable {
         while true {
             if let found = try look() { return found }
             guard deadline > .now else { return nil }
-            _ = try descriptor.isReadable("a device", by: deadline)
+            _ = descriptor.isReadable(by: deadline)
             // One look serves all events that have come meanwhile.
             // SAFETY: recv(2) writes at most `count` bytes.
             while unsafe recv(descriptor.raw, &buffer, buffer.count, 0) > 0 {}

@@ -20,7 +20,7 @@ final class DeviceState {
     /// - Returns: false when the descriptor is no eventfd.
     func setCall(_ queue: Int, _ descriptor: SharedDescriptor?) -> Bool {
         calls[queue] = descriptor.flatMap(Self.event)
-        // Non-blocking, as QEMU's own are: a full counter must not block the device.
+        // Non-blocking, as a VMM's own are: a full counter must not block the device.
         if let call = calls[queue] { _ = fcntl(call.raw, F_SETFL, fcntl(call.raw, F_GETFL) | O_NONBLOCK) }
         return descriptor == nil || calls[queue] != nil
     }

@@ -53,7 +53,7 @@ final class GuestMemory {
     private var regions: [Region] = []
 
     /// Replaces the whole table, or leaves it as it is.
-    /// - Parameter files: a memfd for each region, sealed against shrinking as QEMU's own and `FileDescriptor.memory`
+    /// - Parameter files: a memfd for each region, sealed against shrinking as a VMM's own and `FileDescriptor.memory`
     ///   are.
     /// - Throws: when a region is out of range or can't be mapped.
     func replace(_ table: [Description], files: [SharedDescriptor]) throws(SystemError) {

@@ -59,8 +59,6 @@ enum Modules {
         }
         let end = done.withLock { $0 }
         guard isPending, end >= 0 else { return }
-        var ended = pollfd(fd: end, events: 0, revents: 0)
-        // SAFETY: poll(2) uses the one structure.
-        _ = unsafe poll(&ended, 1, Int32(Deadline.modules.seconds * 1000))
+        _ = isReady(end, for: 0, within: Deadline.modules.limit)
     }
 }

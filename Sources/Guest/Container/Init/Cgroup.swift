@@ -85,18 +85,9 @@ package struct Cgroup: Sendable {
             // SAFETY: rmdir(2) only reads the path.
             for group in ((try? groupsBelow) ?? []).reversed() { unsafe rmdir(group) }
             if unsafe rmdir(path) == 0 || errno == ENOENT { return }
-            guard let events = events.raw, Self.waitForChange(events, until: deadline) else { return }
+            // It changes when the last process has gone (cgroup-v2.rst, "Basic Operations").
+            guard let events = events.raw, isReady(events, for: POLLPRI, by: deadline) else { return }
         }
-    }
-
-    /// Waits until cgroup.events changes, as it does when the last process has gone (cgroup-v2.rst, "Basic
-    /// Operations").
-    private static func waitForChange(_ events: Int32, until deadline: ContinuousClock.Instant) -> Bool {
-        let rest = max(.zero, deadline - .now) / .milliseconds(1)
-        var polled = pollfd(fd: events, events: Int16(POLLPRI), revents: 0)
-        // SAFETY: poll(2) uses the one structure.
-        let ready = unsafe poll(&polled, 1, Int32(clamping: Int(rest.rounded(.up))))
-        return ready > 0 || (ready < 0 && errno == EINTR)
     }
 
     // MARK: Processes

@@ -102,16 +102,19 @@ extension Disk {
 
     /// The block device of the disk. Its file is a descriptor set of QEMU.
     ///
-    /// A device of the host is taken without QEMU's lock: Kubernetes may give a volume to several pods of a node, and
-    /// they bring a file system for that. The lock of an image file stays.
+    /// A raw device of the host is taken without QEMU's lock: Kubernetes may give a volume to several pods of a node,
+    /// whose programs share it by rules of their own. So is one that is only read. The lock stays for an image file, and
+    /// for a device that the guest mounts: two kernels that write one file system destroy it.
     func node(set: Int, asynchronousIO: String) -> QMP.BlockDeviceAdd {
         let cache = settings.cache.map { QMP.BlockDeviceAdd.Cache(direct: $0.direct, noFlush: $0.noFlush) }
         return QMP.BlockDeviceAdd(
             name: id, readOnly: readOnly, cache: cache,
             file: .init(
                 driver: isBlockDevice ? "host_device" : "file", filename: "/dev/fdset/\(set)", readOnly: readOnly,
-                aio: asynchronousIO, cache: cache, locking: isBlockDevice ? "off" : nil))
+                aio: asynchronousIO, cache: cache, locking: isShareable ? "off" : nil))
     }
+
+    private var isShareable: Bool { isBlockDevice && (isRaw || readOnly) }
 
     /// A PCI device in a root port.
     func device(port: String) -> QMP.DeviceAdd { device("virtio-blk-pci", bus: port) }
@@ -126,7 +129,7 @@ extension Disk {
     private func device(_ driver: String, bus: String) -> QMP.DeviceAdd {
         var device = QMP.DeviceAdd(driver: driver, id: Self.deviceName(id), bus: bus)
         device.drive = id
-        if isBlockDevice { device.shareRW = true }
+        if isShareable { device.shareRW = true }
         if settings.logicalSector > 0 { device.logicalBlockSize = settings.logicalSector }
         if settings.physicalSector > 0 { device.physicalBlockSize = settings.physicalSector }
         return device
