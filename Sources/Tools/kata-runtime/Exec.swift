@@ -65,31 +65,15 @@ extension Exec {
     /// The process to run: --process, or the container's own process with the changes of the options.
     private func program(of state: ContainerState) throws -> OCISpec.Process {
         if let process { return try OCISpec.Process.decode(json: try Files.read(process), source: process) }
-        let words = command.first == "--" ? Array(command.dropFirst()) : command
-        guard !words.isEmpty else { throw RuntimeError("no program to run: give one after the id, or --process") }
-        guard var result = try Spec.load(bundle: state.bundle).process else {
-            throw RuntimeError("\(state.bundle)/config.json has no process to take the environment from")
-        }
-        result.args = words
-        result.terminal = tty
-        result.consoleSize = nil
-        if let cwd { result.cwd = cwd }
-        result.env = (result.env ?? []) + env
-        if let user { (result.user.uid, result.user.gid) = try Self.ids(user, defaultGroup: result.user.gid) }
-        if !additionalGids.isEmpty { result.user.additionalGids = (result.user.additionalGids ?? []) + additionalGids }
-        if let processLabel { result.selinuxLabel = processLabel }
-        if let apparmor { result.apparmorProfile = apparmor }
-        if noNewPrivs { result.noNewPrivileges = true }
-        if !cap.isEmpty { result.capabilities = (result.capabilities ?? .init()).adding(cap) }
-        return result
+        return try FurtherProgram(command, terminal: tty, changes).process(in: state)
     }
 
-    /// - Parameter user: `UID` or `UID:GID`.
-    private static func ids(_ user: String, defaultGroup: UInt32) throws(RuntimeError) -> (uid: UInt32, gid: UInt32) {
-        let numbers = user.split(separator: ":", omittingEmptySubsequences: false).map { UInt32($0) }
-        guard (1...2).contains(numbers.count), let uid = numbers[0],
-            let gid = numbers.count == 2 ? numbers[1] : defaultGroup
-        else { throw RuntimeError("--user \"\(user)\": expected UID or UID:GID, in numbers") }
-        return (uid, gid)
+    private var changes: FurtherProgram.Changes {
+        var changes = FurtherProgram.Changes()
+        (changes.cwd, changes.env, changes.user, changes.additionalGids) = (cwd, env, user, additionalGids)
+        (changes.cap, changes.noNewPrivs, changes.processLabel, changes.apparmor) = (
+            cap, noNewPrivs, processLabel, apparmor
+        )
+        return changes
     }
 }
