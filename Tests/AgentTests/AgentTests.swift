@@ -1,3 +1,5 @@
+import AgentAPI
+import LinuxKernel
 import Testing
 
 @testable import Agent
@@ -25,6 +27,8 @@ struct AgentTests {
         #expect(KernelCommandLine("quiet").hotPlugTimeout == .seconds(3))
         #expect(KernelCommandLine("agent.hotplug_timeout=10").hotPlugTimeout == .seconds(10))
         #expect(KernelCommandLine("agent.hotplug_timeout=soon").hotPlugTimeout == .seconds(3))
+        // The table of deadlines is made from the words of the source.
+        #expect(Deadline.hotPlug.key == KernelArguments.hotPlugTimeout)
     }
 
     @Test("modules get their parameters from the kernel's command line")
