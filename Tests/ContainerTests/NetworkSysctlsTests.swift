@@ -25,7 +25,7 @@ struct NetworkSysctlsTests {
         return try ContainerPlan(spec, container: "c1")
     }
 
-    /// What is written before the namespaces are entered, and in them.
+    /// The sysctls that are written before the namespaces are entered, and those that are written in them.
     private func written(_ plan: ContainerPlan) throws -> (before: [ContainerPlan.Setting], after: [String]) {
         let before = try NetworkSysctls(settings: plan.networkSysctls, namespaces: plan.namespaces).mapped()
         return (before, plan.sysctls.map(\.path))

@@ -8,7 +8,7 @@ import Testing
 @Suite("The user of a command that changes containers")
 struct RootUserTests {
     private let all = "         0          0 4294967295\n"
-    /// Of an ordinary user's namespace, as rootless Podman makes it.
+    /// The id map of an ordinary user's namespace, as rootless Podman makes it.
     private let rootless = "         0       1000          1\n         1     100000      65536\n"
 
     @Test("an ordinary user gets one line that says who is needed, and nothing is made")

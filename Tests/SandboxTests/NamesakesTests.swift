@@ -8,7 +8,7 @@ import Testing
 @testable import OCISpec
 @testable import Sandbox
 
-/// What is late for a container does no harm to the next one of its name.
+/// Late answers and events of a container must not touch the next container of the same name.
 @Suite("Containers of one name", .timeLimit(.minutes(1)))
 struct NamesakesTests {
     private func request(_ key: ContainerKey, _ fakes: FakeSandbox) throws -> ContainerRequest {

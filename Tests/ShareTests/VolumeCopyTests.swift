@@ -129,7 +129,7 @@ struct VolumeCopyTests {
         for version in 1...300 { try update(version, files(version)) }
         let deadline = ContinuousClock.now + .longWait
         while try Files.link(target + "/..data") != "..v300", .now < deadline { usleep(1000) }
-        // What was shown before stays for a while.
+        // Versions that were shown before stay for ten seconds.
         let shown = Files.list(target).filter { $0.hasPrefix("..v") }
         #expect(shown.contains("..v300") && shown.allSatisfy { Files.list(target + "/" + $0) == names.sorted() })
     }

@@ -27,15 +27,9 @@ struct ContainerdTasksTests {
     init() throws {
         guest = try FakeGuest()
         fakes = try FakeSandbox(guest.agent)
-        let loop = MultiThreadedEventLoopGroup.singleton.next()
-        let log = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
-        let holder = SandboxHolder(
-            identifier: "s1", configurationPath: nil, ledger: fakes.ledger, loop: loop, log: log)
-        holder.hold(fakes.sandbox)
-        tasks = ContainerdTasks(
-            sandboxes: holder, events: EventPublisher(address: nil, namespace: "t", loop: loop, log: log), log: log,
-            limits: Self.limits
-        ) { [ends] _ in ends.count.add(1, ordering: .relaxed) }
+        tasks = ContainerdTasks(serving: fakes, limits: Self.limits) { [ends] _ in
+            ends.count.add(1, ordering: .relaxed)
+        }
     }
 
     func request(_ id: String) throws -> Containerd_Task_V2_CreateTaskRequest {

@@ -40,15 +40,10 @@ struct ShimDeleteTests {
 
         init(_ others: String..., socket: String) async throws {
             (fakes, guest) = try await FakeSandbox.ready(pod: PodLimits())
-            let loop = MultiThreadedEventLoopGroup.singleton.next()
-            let log = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
-            let holder = SandboxHolder(
-                identifier: "s1", configurationPath: nil, ledger: fakes.ledger, loop: loop, log: log)
-            holder.hold(fakes.sandbox)
-            tasks = ContainerdTasks(
-                sandboxes: holder, events: EventPublisher(address: nil, namespace: "t", loop: loop, log: log), log: log
-            ) { [ledger = fakes.ledger] _ in ledger.end() }
-            let server = RPCServer(eventLoop: loop, services: ["containerd.task.v2.Task": tasks.answer])
+            tasks = ContainerdTasks(serving: fakes) { [ledger = fakes.ledger] _ in ledger.end() }
+            let server = RPCServer(
+                eventLoop: MultiThreadedEventLoopGroup.singleton.next(),
+                services: ["containerd.task.v2.Task": tasks.answer])
             try fakes.ledger.add(.socket(path: socket))
             listener = try await server.listen(socket: try UnixSocket.listen(socket).take())
             for id in ["s1"] + others {

@@ -136,7 +136,8 @@ struct CommandLineTests {
                 k resume t-wrong; k state t-wrong | jq -r .status
                 k kill t-wrong 0 && echo runs; k kill --all t-wrong KILL
                 for i in $(seq 50); do [ "$(k state t-wrong | jq -r .status)" = stopped ] && break; sleep 0.1; done
-                refused start t-wrong; refused kill t-wrong TERM; refused kill t-wrong 0; k ps t-wrong | wc -l; k ps -f json t-wrong; k kill --all t-wrong TERM && echo nobody left
+                refused start t-wrong; refused kill t-wrong TERM; refused kill t-wrong 0; k ps t-wrong | wc -l; k ps -f json t-wrong
+                k kill --all t-wrong TERM && echo nobody left
                 refused exec t-wrong /bin/true; refused pause t-wrong; refused update --memory 64m t-wrong; refused events --stats t-wrong
                 k state t-wrong | jq -c '[.status, .pid]'
                 k delete t-wrong && refused delete t-wrong; k delete --force t-wrong && echo gone

@@ -70,19 +70,18 @@ package final class ContainerProcess: Sendable {
     var outputs: [StreamRelay.Handle] { facts.withLock { $0.outputs } }
 
     func connected(output: StreamRelay.Handle, _ relay: StreamRelay) {
-        let isLate = facts.withLock { facts in
-            facts.outputs.append(output)
-            return facts.hasClosedStreams
-        }
-        if isLate { relay.end(output) }
+        connected(output, relay) { $0.outputs.append(output) }
     }
 
-    func connected(input: StreamRelay.Handle, _ relay: StreamRelay) {
+    func connected(input: StreamRelay.Handle, _ relay: StreamRelay) { connected(input, relay) { $0.input = input } }
+
+    /// Notes a stream, and ends it at once where it comes after `closeStreams`.
+    private func connected(_ stream: StreamRelay.Handle, _ relay: StreamRelay, _ note: (inout Facts) -> Void) {
         let isLate = facts.withLock { facts in
-            facts.input = input
+            note(&facts)
             return facts.hasClosedStreams
         }
-        if isLate { relay.end(input) }
+        if isLate { relay.end(stream) }
     }
 
     /// Ends all streams of a process that has failed to start: those that the guest has opened already, and those that

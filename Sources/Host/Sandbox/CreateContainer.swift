@@ -223,7 +223,7 @@ extension Sandbox {
 
     private func share(_ guest: GuestSpec, _ request: ContainerRequest, for record: Container) throws -> GuestSpec {
         if case .directory(let path) = request.rootfs {
-            // What the shim has mounted itself is not among the manager's mounts.
+            // The manager does not see a root file system that the shim has mounted itself.
             let view = request.made.isEmpty ? record.view : nil
             try sharedPaths.shareRoot(path, of: request.id, in: view, for: &record.shares)
         }

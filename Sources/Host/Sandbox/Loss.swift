@@ -50,14 +50,14 @@ extension Sandbox {
 
     /// Notes the reason for the loss of a process. The end of the connection to its guest may be noticed before that of
     /// the machine, which has to be in the log first: a manager may end the sandbox when it hears of the process.
-    func guestLost(_ process: ContainerProcess, of container: String) async {
+    func guestLost(_ process: ContainerProcess, of container: ContainerKey) async {
         if let vm = parts.vm { await waitForEnd(of: vm) }
         guard process.id.isEmpty else { return }
         if lackOfHostMemory != nil {
             process.noteOutOfMemory()
-            if let record = containers[container] { writeOutOfMemoryFile(of: record) }
+            if let record = present(container) { writeOutOfMemoryFile(of: record) }
         }
-        guard container == id else { return }
+        guard container.id == id else { return }
         for other in containers.values where other.id != id && other.initial.state == .running {
             _ = await other.initial.waitForEnd()
         }

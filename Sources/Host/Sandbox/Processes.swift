@@ -52,7 +52,7 @@ extension Sandbox {
             request.execID = exec.isEmpty ? container : exec
             // A failed wait means that the guest is lost and the process was killed.
             let answer = try? await agent.waitProcess(request, timeout: nil)
-            if answer == nil { await self?.guestLost(process, of: container) }
+            if answer == nil { await self?.guestLost(process, of: key) }
             if answer?.outOfMemory == true { await self?.outOfMemory(process, of: key) }
             await self?.ended(process, of: key, answer?.status ?? ProcessExit.killed.status)
         }

@@ -5,7 +5,7 @@ import LinuxKernel
 import Logging
 import SocketForward
 
-/// What joins sockets of the host with sockets of the guest.
+/// Connects sockets of the host with sockets of the guest.
 struct Forwards: Sendable {
     private let limits: LimitLog
     /// Joins streams for host sockets and for ports of the guest; nil until the first one.

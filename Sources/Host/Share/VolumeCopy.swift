@@ -18,7 +18,7 @@ struct VolumeCopy {
     /// Limits of what is copied. A larger volume is shared as it is. Kubernetes allows 1 MiB for each source.
     private static let maxFiles = 1000
     private static let maxBytes = 4 << 20
-    /// Versions of which the first copy is attempted, where kubelet updates the volume at that time.
+    /// Attempts at the first copy, where kubelet updates the volume at that time.
     private static let maxAttempts = 10
 
     /// Without links.

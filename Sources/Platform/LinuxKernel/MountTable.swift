@@ -64,7 +64,7 @@ package enum MountTable {
         return one.first { !seen.contains(Place($0)) }?.mountPoint
     }
 
-    /// What a mount has in all namespaces; its numbers differ in each.
+    /// The fields of a mount that are the same in every namespace. Its id and its parent's differ.
     private struct Place: Hashable {
         let device: String
         let root: String

@@ -16,7 +16,7 @@ package func isReady(_ descriptor: Int32, for events: Int32 = POLLIN, by deadlin
     }
 }
 
-/// As the call with a deadline.
+/// Waits for one descriptor, as `isReady(_:for:by:)` does.
 package func isReady(_ descriptor: Int32, for events: Int32 = POLLIN, within limit: Duration) -> Bool {
     isReady(descriptor, for: events, by: .now + limit)
 }

@@ -155,8 +155,8 @@ final class ProcessStreams: Sendable {
         held?.end()
     }
 
-    /// Closes the terminal, whose output nobody reads any more: the program gets SIGHUP (pty(7)). A writer would block
-    /// otherwise.
+    /// Closes the terminal when nobody reads its output any more. The program gets SIGHUP (pty(7)); without that, it
+    /// would block as soon as it writes.
     private func hangUp() {
         hasExited()
         ends.withLock { $0.terminal = nil }

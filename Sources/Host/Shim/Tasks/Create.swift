@@ -68,7 +68,7 @@ extension ContainerdTasks {
         }
         log.debug("creating a container", metadata: ["container": "\(request.id)", "bundle": "\(request.bundle)"])
         var spec = try SpecOption.spec(of: request)
-        // As for an exec: the streams are those of the request.
+        // The request has the streams, so it also decides whether they are a terminal. Exec does the same.
         spec.process?.terminal = request.terminal
         let (sandbox, isNew) = try sandboxes.sandbox(for: request, spec: spec, process: caller.process)
         let streams = StreamPaths(
