@@ -14,7 +14,7 @@ import Testing
 /// Calls of another host to the agent: Kata's own messages, without our extensions.
 @Suite(
     "the agent's API with a real guest", .serialized, .enabled(if: Lab.obstacle == nil, "\(Lab.obstacle ?? "")"),
-    .timeLimit(.minutes(10)))
+    .timeLimit(.minutes(30)))
 struct AgentContractTests {
     private func withGuest(_ body: @Sendable (Sandbox) async throws -> Void) async throws {
         try await Lab.apart { try await guest(body) }

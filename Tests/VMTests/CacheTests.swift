@@ -3,9 +3,9 @@ import Testing
 
 @Suite(
     "machines that are ready before they are wanted", .serialized,
-    .enabled(if: Lab.obstacle == nil, "\(Lab.obstacle ?? "")"), .timeLimit(.minutes(10)))
+    .enabled(if: Lab.obstacle == nil, "\(Lab.obstacle ?? "")"), .timeLimit(.minutes(30)))
 struct CacheTests {
-    private func withServer(machines: Int = 1, seconds: Int = 120, _ script: String) throws -> Lab.Outcome {
+    private func withServer(machines: Int = 1, seconds: Int = Lab.deadline, _ script: String) throws -> Lab.Outcome {
         let lab = try Lab()
         defer { lab.remove() }
         try lab.bundle("exec sleep 1000")
@@ -14,7 +14,7 @@ struct CacheTests {
             printf '[factory]\nvm_cache_number = \#(machines)\nvm_cache_endpoint = "%s/cache.sock"\n' $PWD >> configuration.toml
             serve() { \#(lab.kata) factory init > server.out 2> server.err & server=$!; full; }
             full() {
-                for i in $(seq 300); do [ "$(k factory status 2> /dev/null | grep -c '^VM pid')" = \#(machines) ] && return; sleep 0.1; done
+                for i in $(seq 400); do [ "$(k factory status 2> /dev/null | grep -c '^VM pid')" = \#(machines) ] && return; sleep 0.1; done
                 cat server.err
             }
             cached() { tr '\0' ' ' < /proc/$(cat /run/vc/vm/$1/qemu.pid)/cmdline | grep -c -- '-name sandbox-.cached'; }
@@ -76,7 +76,6 @@ struct CacheTests {
     @Test("a process that is killed while a warm VM waits or is handed over leaves nothing, and another VM is made")
     func killed() throws {
         let outcome = try withServer(
-            seconds: 240,
             #"""
             serve; kill -9 $(k factory status | sed -n 's/^VM pid = \([0-9]*\).*/\1/p'); sleep 0.5; full
             kill -9 $(pgrep -f '[s]him-kata-v2 -id .cached'); sleep 0.5; full

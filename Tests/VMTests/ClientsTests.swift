@@ -10,7 +10,7 @@ import Testing
 /// Clients that disconnect, send half a message, or don't read.
 @Suite(
     "clients that don't behave", .serialized, .enabled(if: Lab.obstacle == nil, "\(Lab.obstacle ?? "")"),
-    .timeLimit(.minutes(5)))
+    .timeLimit(.minutes(30)))
 struct ClientsTests {
     @Test("ctr, killed in the middle of any call, costs only itself")
     func killedClients() throws {
@@ -35,7 +35,7 @@ struct ClientsTests {
             done
             vanish 020 task rm -f t-vanish
             for id in t-half100 t-half400 t-vanish; do
-                for i in $(seq 50); do c task rm -f $id > /dev/null 2>&1; c c rm $id > /dev/null 2>&1; c c ls -q | grep -q $id || break; sleep 0.1; done
+                for i in $(seq 400); do c task rm -f $id > /dev/null 2>&1; c c rm $id > /dev/null 2>&1; c c ls -q | grep -q $id || break; sleep 0.1; done
             done
             # A shim that was started for a ctr that died before its Create ends by itself, after thirty seconds.
             for i in $(seq 450); do ls /run/vc/vm | grep -q -e t-half -e t-vanish || break; sleep 0.1; done
@@ -50,17 +50,16 @@ struct ClientsTests {
         let path: String
         let id: String
 
-        func call<Reply: Message>(_ method: String, _ request: some Message, seconds: Int = 5) async throws -> Reply {
-            try await client.call("containerd.task.v2.Task", method, request, timeout: .seconds(seconds))
+        func call<Reply: Message>(_ method: String, _ request: some Message) async throws -> Reply {
+            try await client.call("containerd.task.v2.Task", method, request, timeout: .seconds(60))
         }
 
-        /// The time that the shim takes to report the container's state.
+        /// Whether the shim reports the container's state at all: a shim that waits for another client does not.
         func answers() async throws -> Bool {
-            let start = ContinuousClock.now
             var request = Containerd_Task_V2_StateRequest()
             request.id = id
             let state: Containerd_Task_V2_StateResponse = try await call("State", request)
-            return state.status == .running && ContinuousClock.now - start < .seconds(1)
+            return state.status == .running
         }
 
         func exec(_ name: String, _ script: String, stdin: String = "", stdout: String = "") async throws {
@@ -77,11 +76,11 @@ struct ClientsTests {
             let _: Containerd_Task_V2_StartResponse = try await call("Start", start)
         }
 
-        /// The exit status of an added process, which must end in time.
-        func end(_ name: String, seconds: Int) async throws -> UInt32 {
+        /// The exit status of an added process.
+        func end(_ name: String) async throws -> UInt32 {
             var request = Containerd_Task_V2_WaitRequest()
             (request.id, request.execID) = (id, name)
-            let end: Containerd_Task_V2_WaitResponse = try await call("Wait", request, seconds: seconds)
+            let end: Containerd_Task_V2_WaitResponse = try await call("Wait", request)
             var deletion = Containerd_Task_V2_DeleteRequest()
             (deletion.id, deletion.execID) = (id, name)
             let _: Containerd_Task_V2_DeleteResponse = try await call("Delete", deletion)
@@ -110,7 +109,7 @@ struct ClientsTests {
         func descriptors() -> Int { Files.list("/proc/\(pid)/fd").count }
         #expect(try await shim.answers())
         try await shim.exec("first", "exit 3")
-        #expect(try await shim.end("first", seconds: 5) == 3)
+        #expect(try await shim.end("first") == 3)
         let before = descriptors()
 
         // Output without a reader and input without a writer: the process ends all the same, and its end is reported.
@@ -118,7 +117,7 @@ struct ClientsTests {
             "unread", "head -c 3000000 /dev/zero & sleep 0.3; exit 4", stdin: lab.directory + "/in",
             stdout: lab.directory + "/nobody")
         #expect(try await shim.answers())
-        #expect(try await shim.end("unread", seconds: 10) == 4)
+        #expect(try await shim.end("unread") == 4)
 
         // A slow reader gets every byte, and delays no other client.
         let slow = try FileDescriptor.open(lab.directory + "/slow", O_RDONLY | O_NONBLOCK)
@@ -130,12 +129,11 @@ struct ClientsTests {
             if step % 4 == 0 { #expect(try await shim.answers()) }
             try await Task.sleep(for: .milliseconds(40))
         }
-        #expect(try await shim.end("slow", seconds: 10) == 5 && taken == 600_000)
+        #expect(try await shim.end("slow") == 5 && taken == 600_000)
 
-        // Children hold the streams open.
-        let started2 = ContinuousClock.now
-        try await shim.exec("children", "sleep 4 & echo; exit 6", stdout: lab.directory + "/slow")
-        #expect(try await shim.end("children", seconds: 5) == 6 && ContinuousClock.now - started2 < .seconds(3))
+        // Children hold the streams open for longer than a call waits.
+        try await shim.exec("children", "sleep 1000 & echo; exit 6", stdout: lab.directory + "/slow")
+        #expect(try await shim.end("children") == 6)
 
         do {
             // Sends nothing, half a frame, and a call whose caller disconnects.
@@ -161,7 +159,7 @@ struct ClientsTests {
             #expect(try await shim.answers())
         }
         // Waits for the deadline of the unread stream.
-        for _ in 0..<140 where descriptors() > before { try await Task.sleep(for: .milliseconds(100)) }
+        for _ in 0..<400 where descriptors() > before { try await Task.sleep(for: .milliseconds(100)) }
         #expect(descriptors() <= before)
         await shim.client.close()
         let end = try lab.sh("\(lab.kata) exec t-strange echo fine < /dev/null; \(lab.kata) delete --force t-strange")

@@ -3,10 +3,10 @@ import Testing
 
 @Suite(
     "containerd with real guests", .serialized, .enabled(if: Lab.obstacle == nil, "\(Lab.obstacle ?? "")"),
-    .timeLimit(.minutes(10)))
+    .timeLimit(.minutes(30)))
 struct ContainerdTests {
     /// containerd with its own directories and socket, for one test.
-    func withContainerd(_ script: String, seconds: Int = 120) throws -> Lab.Outcome {
+    func withContainerd(_ script: String, seconds: Int = Lab.deadline) throws -> Lab.Outcome {
         let lab = try Lab()
         defer { lab.remove() }
         return try lab.sh(
@@ -24,7 +24,7 @@ struct ContainerdTests {
             export PATH=\(lab.binaries):$PATH KATA_RUNTIME_CONFIG=\(lab.configuration)
             start() {
                 containerd -c containerd.toml > containerd.log 2>&1 & daemon=$!
-                for i in $(seq 100); do ctr -a c.sock version > /dev/null 2>&1 && break; sleep 0.1; done
+                for i in $(seq 400); do ctr -a c.sock version > /dev/null 2>&1 && break; sleep 0.1; done
             }
             c() { ctr -a c.sock "$@"; }
             run() { c run --runtime io.containerd.kata.v2 --rootfs "$@"; }
@@ -58,7 +58,7 @@ struct ContainerdTests {
             c task metrics t-task | grep -cE '^memory.usage(_in_bytes)? '
             c task ps t-task | grep -c -- -
             c task kill t-task
-            for i in $(seq 50); do c task ls | grep -q STOPPED && break; sleep 0.1; done
+            for i in $(seq 400); do c task ls | grep -q STOPPED && break; sleep 0.1; done
             c task rm t-task; echo status $?
             c c rm t-task; kill $watcher
             awk '{print $6}' events | grep tasks | tr '\\n' ' '
@@ -87,7 +87,7 @@ struct ContainerdTests {
             cri=io.kubernetes.cri
             run -d --privileged --annotation $cri.container-type=sandbox $rootfs t-pod /bin/sh -c '
                 mount -t securityfs none /sys/kernel/security; dd if=/profile of=/sys/kernel/security/apparmor/.load bs=1M; exec sleep 77' > out 2>&1
-            for i in $(seq 50); do c task exec --exec-id w$i t-pod /bin/ps -o args | grep -q 'sleep 77$' && break; sleep 0.1; done
+            for i in $(seq 400); do c task exec --exec-id w$i t-pod /bin/ps -o args | grep -q 'sleep 77$' && break; sleep 0.1; done
             member() { run --annotation $cri.container-type=container --annotation $cri.sandbox-id=t-pod "$@"; }
             ns=/proc/$(c task ls | awk '/t-pod/ {print $2}')/ns
             member --rm --with-ns pid:$ns/pid --with-ns ipc:$ns/ipc --with-ns uts:$ns/uts $rootfs t-shared /bin/sh -c \
@@ -95,8 +95,8 @@ struct ContainerdTests {
             member --rm --with-ns ipc:$ns/ipc $rootfs t-apart /bin/sh -c 'ps -o args | grep -c "sleep 77$"; echo own $$'
             member --rm --apparmor-profile kata-pod $rootfs t-armor /bin/sh -c 'cat /proc/self/attr/current /etc/group' 2>&1
             ls /run/vc/vm | grep -c -e t-pod -e t-shared -e t-apart -e t-armor; c task kill -s KILL t-pod
-            for i in $(seq 50); do c task ls | grep -q STOPPED && break; sleep 0.1; done
-            c task rm t-pod > /dev/null 2>&1; c c rm t-pod; for i in $(seq 50); do [ -e /run/vc/vm/t-pod ] || break; sleep 0.1; done; ls /run/vc/vm | grep -c t-pod
+            for i in $(seq 400); do c task ls | grep -q STOPPED && break; sleep 0.1; done
+            c task rm t-pod > /dev/null 2>&1; c c rm t-pod; for i in $(seq 400); do [ -e /run/vc/vm/t-pod ] || break; sleep 0.1; done; ls /run/vc/vm | grep -c t-pod
             """)
         #expect(
             outcome.output == """
@@ -136,7 +136,7 @@ struct ContainerdTests {
             c task ls | grep -c RUNNING
             c task exec --exec-id e t-again /bin/echo still
             c task kill -s KILL t-again
-            for i in $(seq 50); do c task ls | grep -q STOPPED && break; sleep 0.1; done
+            for i in $(seq 400); do c task ls | grep -q STOPPED && break; sleep 0.1; done
             c task rm t-again > /dev/null 2>&1; c c rm t-again; ls /run/vc/vm | grep -c t-again
             """)
         #expect(outcome.output == "1\nstill\n0\n", "\(outcome.error)")
@@ -150,9 +150,9 @@ struct ContainerdTests {
             machine=$(cat /run/vc/vm/t-shim/qemu.pid)
             kill -KILL $(cat run/io.containerd.runtime.v2.task/default/t-shim/shim.pid)
             runs() { grep -qs '^State:.[^ZX]' /proc/$machine/status; }
-            for i in $(seq 50); do runs || break; sleep 0.1; done
+            for i in $(seq 400); do runs || break; sleep 0.1; done
             runs && echo still there
-            for i in $(seq 50); do [ -d /run/vc/vm/t-shim ] || break; sleep 0.1; done
+            for i in $(seq 400); do [ -d /run/vc/vm/t-shim ] || break; sleep 0.1; done
             ls -d /run/vc/vm/t-shim /run/kata-containers/shared/sandboxes/t-shim 2> /dev/null
             c task ls | grep -c t-shim; c c rm t-shim; pgrep -fc '[s]andboxes/t-shim/'
             """)
@@ -176,7 +176,7 @@ struct ContainerdTests {
             socket=$(sed 's|unix://||' run/io.containerd.runtime.v2.task/default/t-row/address); ls $socket | wc -l
             c task rm -f t-row > /dev/null 2>&1; c c rm t-row
             for i in $(seq 10); do run --rm $rootfs t-row /bin/true || echo failed; done
-            for i in $(seq 50); do [ -e $socket ] || break; sleep 0.1; done
+            for i in $(seq 400); do [ -e $socket ] || break; sleep 0.1; done
             ls /run/vc/vm | grep -c t-row; grep -c t-row /proc/mounts; pgrep -fc '[s]andbox-t-row '
             ls $socket 2> /dev/null | wc -l; c c ls -q | wc -l
             """)

@@ -35,8 +35,8 @@ struct CrashTests {
         if Self.cells.contains(where: { $0.victim == .agent && $0.obstacle == nil }) {
             // In this guest the agent is not init.
             let image = try lab.sh(
-                "\(lab.binaries)/kata-osbuilder image --init systemd --rootfs \(Lab.source!)/out/systemd-rootfs --agent \(lab.binaries)/kata-agent -o agent.img",
-                seconds: 60)
+                "\(lab.binaries)/kata-osbuilder image --init systemd --rootfs \(Lab.source!)/out/systemd-rootfs --agent \(lab.binaries)/kata-agent -o agent.img"
+            )
             #expect(image.status == 0, "\(image.error)")
         }
         var results: [(CrashCell, String)] = []
@@ -45,7 +45,7 @@ struct CrashTests {
                 results.append((cell, obstacle))
                 continue
             }
-            let outcome = try lab.sh(cell.script(lab, step: Self.wanted == nil ? 6 : 1), seconds: 120)
+            let outcome = try lab.sh(cell.script(lab, step: Self.wanted == nil ? 6 : 1))
             let words = outcome.output.split(separator: "\n").last.map(String.init) ?? "no answer"
             results.append((cell, words))
             #expect(words.hasPrefix("ok "), "\(cell): \(outcome.output) \(outcome.error)")
@@ -70,7 +70,7 @@ struct CrashTests {
             shim() { exec \(lab.binaries)/containerd-shim-kata-v2 -namespace t-cut-short -address a -id t-cut-short $1 < /dev/null; }
             (shim start) > /dev/null; kill -9 $(cat shim.pid)
             # Somebody else has begun to take it away.
-            flock $ledger sleep 1 & for i in $(seq 50); do flock -n $ledger true || break; sleep 0.02; done
+            flock $ledger sleep 1 & for i in $(seq 400); do flock -n $ledger true || break; sleep 0.02; done
             shim delete > answer & deletion=$!
             sleep 0.3; kill -9 $deletion; wait $deletion; echo $?; wc -c < answer; ls $ledger
             """)

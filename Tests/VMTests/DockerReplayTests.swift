@@ -8,7 +8,7 @@ import Testing
 /// of moby's daemon, its network library and its containerd.
 @Suite(
     "Docker's calls to the shim, with real guests", .serialized,
-    .enabled(if: Lab.obstacle == nil, "\(Lab.obstacle ?? "")"), .timeLimit(.minutes(5)))
+    .enabled(if: Lab.obstacle == nil, "\(Lab.obstacle ?? "")"), .timeLimit(.minutes(30)))
 struct DockerReplayTests {
     private static func identifier() -> String {
         (0..<32).map { _ in String(format: "%02x", UInt8.random(in: 0...255)) }.joined()
@@ -39,7 +39,7 @@ struct DockerReplayTests {
         ip addr add 172.30.0.1/16 dev $name; ip link set $name up
         exec nsenter --net=/proc/$1/ns/net bash -ec 'ip link set lo up; ip addr add 172.30.0.2/16 dev eth0; ip link set eth0 up
             ip route add default via 172.30.0.1; python3 resolver.py > resolver.log 2>&1 & echo $! > resolver.pid
-            for i in $(seq 100); do [ -e resolver.ready ] && exit; sleep 0.05; done; exit 1'
+            for i in $(seq 400); do [ -e resolver.ready ] && exit; sleep 0.05; done; exit 1'
         X
         """#
 

@@ -4,7 +4,7 @@ import Testing
 /// Rights and limits of the processes that serve a guest on the host.
 @Suite(
     "helpers of real guests", .serialized, .enabled(if: Lab.obstacle == nil, "\(Lab.obstacle ?? "")"),
-    .timeLimit(.minutes(10)))
+    .timeLimit(.minutes(30)))
 struct HelpersTests {
     /// Runs `script` beside a container `id` that sleeps; `change` is a jq program for its config.json, `keys` are
     /// lines of [runtime].

@@ -4,7 +4,7 @@ import Testing
 /// Programs that run beside a container: from its bundle and from the guest's image.
 @Suite(
     "hooks with real guests", .serialized, .enabled(if: Lab.obstacle == nil, "\(Lab.obstacle ?? "")"),
-    .timeLimit(.minutes(10)))
+    .timeLimit(.minutes(30)))
 struct HookTests {
     @Test("hooks run where and when the specification says, with the state on their standard input")
     func hooks() throws {
@@ -71,16 +71,16 @@ struct HookTests {
                 .hooks = ({poststop: (hook(\"first\") + [{path: \"/bin/false\"}] + hook(\"second\"))} + $1)" bundle/config.json > c && mv c bundle/config.json; }
             with '{}'; k create -b bundle t-last < /dev/null > out 2>&1; k start t-last
             kill -9 $(cat state/t-last/shim.pid)
-            for i in $(seq 50); do [ "$(k state t-last | jq -r .status)" = stopped ] && break; sleep 0.1; done
+            for i in $(seq 400); do [ "$(k state t-last | jq -r .status)" = stopped ] && break; sleep 0.1; done
             k delete t-last; k delete --force t-last; sed "s/$(readlink /proc/self/ns/net | sed 's/[][]/\\&/g')/here/" log; rm log
             with '{}'; k create -b bundle t-last < /dev/null > out 2>&1; kill -9 $(cat state/t-last/shim.pid)
-            for i in $(seq 50); do [ "$(k state t-last | jq -r .status)" = stopped ] && break; sleep 0.1; done
+            for i in $(seq 400); do [ "$(k state t-last | jq -r .status)" = stopped ] && break; sleep 0.1; done
             shim() { (cd bundle && \#(lab.binaries)/containerd-shim-kata-v2 -namespace t-next -address a -id t-last $1 < /dev/null); }
             shim start | sed 's|/s/.*||'; echo; shim delete > /dev/null; k delete --force t-last; awk '{print $1, $2}' log; rm log bundle/address bundle/shim.pid
             # In a /run/vc of its own: anybody's next command there would do what is looked for here.
             with '{}'; export -f k; unshare --mount --propagation private bash -c '
                 mount -t tmpfs tmpfs /run/vc; k create -b bundle t-last < /dev/null > out 2>&1; kill -9 $(cat state/t-last/shim.pid)
-                for i in $(seq 50); do [ "$(k state t-last | jq -r .status)" = stopped ] && break; sleep 0.1; done
+                for i in $(seq 400); do [ "$(k state t-last | jq -r .status)" = stopped ] && break; sleep 0.1; done
                 sed -i "s/$(cat /proc/sys/kernel/random/boot_id)/another/" /run/vc/vm/t-last/ledger; rm -f /run/vc/boot
                 k list > /dev/null 2> words; ls -d /run/vc/vm/t-last 2> /dev/null; k delete --force t-last'
             grep -c 'poststop hook /bin/false' words; awk '{print "restarted", $1, $2}' log; rm log
@@ -88,7 +88,7 @@ struct HookTests {
                 with "{$stage: [{path: \"/bin/false\"}]}"; k run -b bundle t-last 2>> errors; echo $?; awk '{print $1, $2}' log | tr '\n' ' '; rm log
             done
             with '{poststart: [{path: "/bin/false"}]}'; k create -b bundle t-last < /dev/null > out 2>&1; k start t-last 2>> errors
-            for i in $(seq 50); do [ "$(k state t-last | jq -r .status)" = stopped ] && break; sleep 0.1; done
+            for i in $(seq 400); do [ "$(k state t-last | jq -r .status)" = stopped ] && break; sleep 0.1; done
             k state t-last | jq -r .status; k delete t-last
             """#)
         let ends = String(repeating: "1\nfirst [\"stopped\",\"t-last\"] second [\"stopped\",\"t-last\"] ", count: 2)
@@ -128,7 +128,7 @@ struct HookTests {
             k create -b bundle t-slow-hook < /dev/null > out 2>&1; kill -9 $(cat state/t-slow-hook/shim.pid)
             (cd state/t-slow-hook && exec \#(lab.binaries)/containerd-shim-kata-v2 -namespace oci -address $PWD/.. -id t-slow-hook delete < /dev/null > ../../answer)
             echo "$? $([ -s answer ] && echo answered)"; ls log 2> /dev/null; ls -d /run/vc/vm/t-slow-hook 2> /dev/null
-            touch go; for i in $(seq 50); do [ -e log ] && break; sleep 0.1; done; cat log
+            touch go; for i in $(seq 400); do [ -e log ] && break; sleep 0.1; done; cat log
             k delete --force t-slow-hook
             """#)
         #expect(outcome.output == "0 answered\nended\n", "\(outcome.output) \(outcome.error)")

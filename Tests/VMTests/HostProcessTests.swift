@@ -3,7 +3,7 @@ import Testing
 
 @Suite(
     "a container's process on the host, with real guests", .serialized,
-    .enabled(if: Lab.obstacle == nil, "\(Lab.obstacle ?? "")"), .timeLimit(.minutes(15)))
+    .enabled(if: Lab.obstacle == nil, "\(Lab.obstacle ?? "")"), .timeLimit(.minutes(30)))
 struct HostProcessTests {
     @Test("each task has a pid of its own, with its namespaces and cgroup; it ends with the task, and the task with it")
     func placeholder() throws {
@@ -23,10 +23,10 @@ struct HostProcessTests {
             [ "$(pid t-hp-one) $(pid t-hp-two)" = "$one $two" ] && echo same
             c events > events & watcher=$!
             sleep 0.5; c task kill -s KILL t-hp-two
-            for i in $(seq 100); do grep -q /tasks/exit events && break; sleep 0.02; done
+            for i in $(seq 400); do grep -q /tasks/exit events && break; sleep 0.02; done
             kill -0 $two 2>&1 | grep -c 'No such process'; c task ps t-hp-two | grep -c "$two"
             c task kill t-hp-two 2>&1 | grep -ci 'not found'; c task rm t-hp-two > /dev/null 2>&1; c c rm t-hp-two
-            kill -USR1 $one; for i in $(seq 50); do c task ls | grep -q 't-hp-one.*STOPPED' && break; sleep 0.1; done
+            kill -USR1 $one; for i in $(seq 400); do c task ls | grep -q 't-hp-one.*STOPPED' && break; sleep 0.1; done
             c task rm t-hp-one 2>&1 | grep -c 'exit code 9'; c c rm t-hp-one; kill $watcher
             ls -d /sys/fs/cgroup/*/default/t-hp-* 2> /dev/null | wc -l; pgrep -fc '[k]ata-container t-hp-'
             """)
@@ -50,7 +50,7 @@ struct HostProcessTests {
             run -d $rootfs t-hp-kill /bin/sleep 100
             pid=$(c task ls | awk '/t-hp-kill/ {print $2}'); grep -vc ':/default/t-hp-kill$\\|^0::' /proc/$pid/cgroup
             kill -KILL $pid
-            for i in $(seq 50); do c task ls | grep -q STOPPED && break; sleep 0.1; done
+            for i in $(seq 400); do c task ls | grep -q STOPPED && break; sleep 0.1; done
             c task rm t-hp-kill 2>&1 | grep -c 'exit code 137'; c c rm t-hp-kill; ls /run/vc/vm | grep -c t-hp-kill
             """)
         #expect(outcome.output == "0\n1\n0\n", "\(outcome.output) \(outcome.error)")
@@ -101,8 +101,8 @@ struct HostProcessTests {
             [ ! -e state/t-hp-cut ] || \(lab.kata) list | grep -q t-hp-cut || echo unseen
             \(lab.kata) check --leaks | grep -c t-hp-cut > leaks
             \(lab.kata) create -b bundle t-hp-cut < /dev/null > /dev/null || echo in use
-            \(lab.kata) delete --force t-hp-cut; for i in $(seq 50); do processes > left || break; sleep 0.1; done; wc -l < left; ls state | wc -l
-            """, seconds: 120)
+            \(lab.kata) delete --force t-hp-cut; for i in $(seq 400); do processes > left || break; sleep 0.1; done; wc -l < left; ls state | wc -l
+            """)
         #expect(outcome.output == "0\n0\n0\n", "\(outcome.output) \(outcome.error)")
     }
 }

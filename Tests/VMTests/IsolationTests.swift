@@ -3,7 +3,7 @@ import Testing
 
 @Suite(
     "a guest that turns on its host", .serialized, .enabled(if: Lab.obstacle == nil, "\(Lab.obstacle ?? "")"),
-    .timeLimit(.minutes(10)))
+    .timeLimit(.minutes(30)))
 struct IsolationTests {
     @Test("a guest can write where it may, and nowhere else: not beside its mounts, not into a read-only volume")
     func share() throws {

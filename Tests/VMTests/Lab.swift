@@ -126,14 +126,17 @@ struct Lab: Sendable {
         let error: String
     }
 
-    func sh(_ script: String, seconds: Int = 60) throws -> Outcome {
+    /// The seconds after which a script is taken to hang: many times what the longest one needs on a busy machine.
+    static let deadline = 300
+
+    func sh(_ script: String, seconds: Int = Lab.deadline) throws -> Outcome {
         try Lab.shell("cd \(directory) && " + script, seconds: seconds)
     }
 
     /// Runs a script. At its deadline it is killed, with status 124 (timeout(1)).
     ///
     /// Waits for the script alone, not for processes that it leaves: Foundation's Process would wait for those too.
-    static func shell(_ script: String, seconds: Int = 60) throws -> Outcome {
+    static func shell(_ script: String, seconds: Int = Lab.deadline) throws -> Outcome {
         let base = "/tmp/kata-vm-shell-\(UInt32.random(in: 0...UInt32.max))"
         defer {
             unlink(base + ".out")
@@ -169,7 +172,7 @@ struct Lab: Sendable {
         if pid == 0: os.execvp(sys.argv[1], sys.argv[1:])
         resize = lambda rows, columns: fcntl.ioctl(master, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
         resize(20, 50)
-        seen, resized, end = b"", False, time.time() + 30
+        seen, resized, end = b"", False, time.time() + 120
         while time.time() < end:
             if not select.select([master], [], [], 0.2)[0]: continue
             try: data = os.read(master, 4096)
@@ -191,7 +194,7 @@ struct Lab: Sendable {
     func leftovers(_ id: String) throws -> String {
         try sh(
             """
-            for i in $(seq 50); do
+            for i in $(seq 400); do
                 left="$(pgrep -f '[s]andbox-\(id) |[s]andboxes/\(id)/|[-]id \(id)( |$)')$(ls -d /run/vc/vm/\(id) state/\(id) \
             /run/kata-containers/shared/sandboxes/\(id) 2>/dev/null)$(grep '[s]andboxes/\(id)/' /proc/self/mountinfo)"
                 [ -z "$left" ] && exit

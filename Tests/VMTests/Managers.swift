@@ -25,7 +25,7 @@ extension ManagersTests {
         note() { ids="$ids $("$1" ps -aq --no-trunc)"; }
         leaks() { $PWD/kata check --leaks | grep -F $(printf ' -e %s' $ids); }
         # Takes a terminal's part: after each text that comes, it types something, or changes the terminal's size.
-        talk() { timeout 40 python3 \(Lab.source!)/Tests/VMTests/talk "$@"; }
+        talk() { timeout 120 python3 \(Lab.source!)/Tests/VMTests/talk "$@"; }
         clean() {
             awk -v p="$PWD/" 'index($2, p) == 1 {print $2}' /proc/self/mounts | sort -r | xargs -r umount -l
             ip netns del $ns
@@ -35,7 +35,7 @@ extension ManagersTests {
 
     /// Starts dockerd with a private directory, socket and network.
     /// - Parameter apart: in a private pid namespace, whose orphans are collected as on a host.
-    func withDocker(_ script: String, seconds: Int = 120, apart: Bool = false) throws -> Lab.Outcome {
+    func withDocker(_ script: String, seconds: Int = Lab.deadline, apart: Bool = false) throws -> Lab.Outcome {
         try run(apart: apart, seconds: seconds) { lab in
             """
             \(prelude(lab))
@@ -45,7 +45,7 @@ extension ManagersTests {
             X
             begin() {
                 nsenter --net=/run/netns/$ns dockerd --config-file daemon.json >> dockerd.log 2>&1 & daemon=$!
-                for i in $(seq 200); do d version > /dev/null 2>&1 && break; sleep 0.1; done
+                for i in $(seq 400); do d version > /dev/null 2>&1 && break; sleep 0.1; done
             }
             d() { docker -H unix://$PWD/docker.sock "$@"; }
             run() { d run --rm --runtime kata "$@"; }
@@ -57,7 +57,7 @@ extension ManagersTests {
         }
     }
 
-    func withPodman(_ script: String, seconds: Int = 120, apart: Bool = false) throws -> Lab.Outcome {
+    func withPodman(_ script: String, seconds: Int = Lab.deadline, apart: Bool = false) throws -> Lab.Outcome {
         try run(apart: apart, seconds: seconds) { lab in
             """
             \(prelude(lab))
@@ -78,7 +78,7 @@ extension ManagersTests {
             p() { inside podman --root $PWD/graph --runroot $PWD/runroot --tmpdir $PWD/tmp --runtime $PWD/kata "$@"; }
             # Behind each container its conmon ends, and a podman that tidies up after it; any that doesn't is told of.
             helpers() { pgrep "$@" "^[^ ]*(conmon|podman) .*$PWD/"; }
-            settle() { for i in $(seq 100); do helpers -f > /dev/null || return; sleep 0.1; done; helpers -af; }
+            settle() { for i in $(seq 400); do helpers -f > /dev/null || return; sleep 0.1; done; helpers -af; }
             trap 'p rm -fa -t 1 > /dev/null 2>&1; settle; clean' EXIT
             tar -C rootfs -c . | p import - busybox > /dev/null 2>&1
             \(script)

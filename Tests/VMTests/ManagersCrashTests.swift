@@ -54,7 +54,7 @@ extension ManagersTests {
             p ps --format '{{.Names}}' | sort; p exec orphan echo inside
             p stop -t 10 orphan > /dev/null; note p; p rm -f -t 0 orphan other > /dev/null; p ps -aq | wc -l
             p run -d --name killed busybox sleep 1000 > /dev/null; kill -KILL $(p inspect -f '{{.State.Pid}}' killed)
-            for i in $(seq 50); do [ "$(p inspect -f '{{.State.Status}}' killed)" = exited ] && break; sleep 0.1; done
+            for i in $(seq 400); do [ "$(p inspect -f '{{.State.Status}}' killed)" = exited ] && break; sleep 0.1; done
             p inspect -f '{{.State.Status}} {{.State.ExitCode}}' killed; p start killed > /dev/null; p exec killed echo again
             note p; p rm -f -t 0 killed > /dev/null; left 120; leaks
             """, apart: true)

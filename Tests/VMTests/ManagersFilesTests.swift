@@ -67,9 +67,9 @@ extension ManagersTests {
             p wait night & p stop -t 10 night > /dev/null; wait $!
             p cp night:/tmp/kata-copied out; cat out; p cp out night:/tmp/again; p start night > /dev/null; p exec night cat /tmp/again
             p run -d --name fails --restart on-failure:1 busybox sh -c 'exit 3' > /dev/null
-            for i in $(seq 150); do [ "$(p inspect -f '{{.RestartCount}} {{.State.Status}}' fails)" = "1 exited" ] && break; sleep 0.1; done
+            for i in $(seq 400); do [ "$(p inspect -f '{{.RestartCount}} {{.State.Status}}' fails)" = "1 exited" ] && break; sleep 0.1; done
             p inspect -f '{{.RestartCount}} {{.State.ExitCode}}' fails; note p; p rm -fa -t 0 > /dev/null 2>&1; left
-            """, seconds: 180)
+            """)
         #expect(
             outcome.output == """
                 put
@@ -126,7 +126,7 @@ extension ManagersTests {
                 readlink /image/bin/ls; cat /proc/1/comm; ls /sys/fs/cgroup/cgroup.procs; touch /sys/x 2>&1 | grep -c Read-only'
             cat src/file; ls src; umount -l shared/m shared src/sub over
             p run --rm --volumes-from all busybox ls -d /anonymous/a 2> /dev/null; p rm -f -t 0 all > /dev/null
-            inside timeout 40 python3 -c 'import pty, sys; pty.spawn(sys.argv[1:])' podman --root $PWD/graph --runroot $PWD/runroot --tmpdir $PWD/tmp --runtime $PWD/kata \
+            inside timeout 120 python3 -c 'import pty, sys; pty.spawn(sys.argv[1:])' podman --root $PWD/graph --runroot $PWD/runroot --tmpdir $PWD/tmp --runtime $PWD/kata \
                 run --rm -t -v /dev:/dev busybox sh -c 'tty; ls -1d /dev/shm /dev/mqueue; ls /dev | grep -cE "^(sd|vd|loop[0-9])"' < /dev/null | tr -d '\r'
             tar -C rootfs -c . | p import --change 'CMD ["/bin/sleep", "10000"]' - infra > /dev/null 2>&1
             p pod create --name pod --infra-image localhost/infra > /dev/null; echo 'infra_image = "localhost/infra"' >> containers.conf
@@ -135,10 +135,10 @@ extension ManagersTests {
             p run -d --name one $in sh -c 'echo ours > /dev/shm/f; exec perl /lock 1000' > /dev/null
             p exec one sh -c 'until [ -s /dev/shm/f ]; do sleep 0.1; done'; p run --rm --pod pod busybox sh -c 'cat /dev/shm/f; stat -f -c %T /dev/shm; rm /dev/shm/f'
             p exec one ls -A /dev/shm; echo x > x; p cp x one:/dev/shm/ 2>&1 | grep -c 'read-only'
-            for i in $(seq 50); do p logs one | grep free && break; sleep 0.1; done; p run -d --name two $in sleep 1000 > /dev/null; p exec two perl /lock 0
+            for i in $(seq 400); do p logs one | grep free && break; sleep 0.1; done; p run -d --name two $in sleep 1000 > /dev/null; p exec two perl /lock 0
             p rm -f -t 0 one > /dev/null; p exec two perl /lock 0; p run --rm --name one $in ls /d/lock; p exec two ls /d/lock
             note p; p pod rm -f -t 0 pod > /dev/null 2>&1; left
-            """#, seconds: 180)
+            """#)
         #expect(
             outcome.output == """
                 f

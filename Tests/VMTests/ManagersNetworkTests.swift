@@ -28,7 +28,7 @@ extension ManagersTests {
         listener = socket.socket(socket.AF_UNIX); listener.bind("host.sock"); os.chmod("host.sock", 0o666); listener.listen()
         peer, _ = listener.accept(); peer.sendall(b"host heard " + peer.recv(99)); peer.close()
         X
-        python3 host.py & for i in $(seq 50); do [ -S host.sock ] && break; sleep 0.1; done
+        python3 host.py & for i in $(seq 400); do [ -S host.sock ] && break; sleep 0.1; done
         cat > short.py <<X
         import sys, urllib.request
         print(sum(urllib.request.urlopen(sys.argv[1], None, 60).read() == b"ok\n" for _ in range(200)))
@@ -53,11 +53,11 @@ extension ManagersTests {
             \#(prepared)
             d network create --ipv6 --subnet fd00:77::/64 --subnet 172.30.7.0/24 --opt com.docker.network.driver.mtu=1400 six > /dev/null
             d run -d --name web --runtime kata --network six -p 18085:80 -v $PWD/service:/service busybox sh /service > /dev/null
-            for i in $(seq 300); do d logs web | grep -q ready && break; sleep 0.1; done
+            for i in $(seq 400); do d logs web | grep -q ready && break; sleep 0.1; done
             run --network six --user 1000:1000 --cap-drop ALL \#(Self.tools) $(addresses d) -v $PWD/client:/client busybox sh /client
             inside python3 short.py http://127.0.0.1:18085/small; d exec web ip link show eth0 | grep -o 'mtu 1400'
-            d network create other > /dev/null; d network connect other web; for i in $(seq 50); do d exec web ip link show eth1 > /dev/null 2>&1 && break; sleep 0.1; done
-            d exec web ip addr show eth1 | grep -c 'inet 172'; d network disconnect other web; for i in $(seq 50); do d exec web ip link show eth1 > /dev/null 2>&1 || break; sleep 0.1; done
+            d network create other > /dev/null; d network connect other web; for i in $(seq 400); do d exec web ip link show eth1 > /dev/null 2>&1 && break; sleep 0.1; done
+            d exec web ip addr show eth1 | grep -c 'inet 172'; d network disconnect other web; for i in $(seq 400); do d exec web ip link show eth1 > /dev/null 2>&1 || break; sleep 0.1; done
             d exec web ip link | grep -c 'eth[0-9]'; note d; d rm -f web > /dev/null; left
             """#)
         #expect(
@@ -72,11 +72,11 @@ extension ManagersTests {
             \#(prepared)
             p network create --ipv6 --subnet fd00:78::/64 --subnet 10.99.7.0/24 six > /dev/null 2>&1
             p run -d --name web --network six -p 18086:80 -v $PWD/service:/service busybox sh /service > /dev/null
-            for i in $(seq 300); do p logs web | grep -q ready && break; sleep 0.1; done
+            for i in $(seq 400); do p logs web | grep -q ready && break; sleep 0.1; done
             p run --rm --network six --user 1000:1000 --cap-drop ALL --sysctl net.ipv4.ping_group_range='0 2147483647' \#(Self.tools) \
                 $(addresses p) -v $PWD/client:/client busybox sh /client
             inside python3 short.py http://127.0.0.1:18086/small
-            p network create other > /dev/null; p network connect other web; for i in $(seq 50); do p exec web ip link show eth1 > /dev/null 2>&1 && break; sleep 0.1; done
+            p network create other > /dev/null; p network connect other web; for i in $(seq 400); do p exec web ip link show eth1 > /dev/null 2>&1 && break; sleep 0.1; done
             p exec web ip addr show eth1 | grep -c 'inet 10'; p network disconnect other web
             p run --rm --network none busybox ip -o link | cut -d : -f 2; note p; p rm -f -t 0 web > /dev/null; left
             """#)

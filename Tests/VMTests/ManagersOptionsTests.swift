@@ -9,7 +9,7 @@ extension ManagersTests {
             truncate -s 8M $each; mkfs.ext4 -q $each; loops="$loops $(losetup -f --show $PWD/$each)"
         done
         one=$(echo $loops | cut -d ' ' -f 1) two=$(echo $loops | cut -d ' ' -f 2)
-        released() { losetup -d $one $two; for i in $(seq 50); do [ -z "$(losetup -j $PWD/one; losetup -j $PWD/two)" ] && break; sleep 0.1; done; losetup -j $PWD/one; }
+        released() { losetup -d $one $two; for i in $(seq 400); do [ -z "$(losetup -j $PWD/one; losetup -j $PWD/two)" ] && break; sleep 0.1; done; losetup -j $PWD/one; }
         """#
 
     /// Stops a container, and prints its status and the time: with a limit of one second, or the managers' ten.
@@ -144,7 +144,7 @@ extension ManagersTests {
             d run -d --name init --init --runtime kata busybox sh -c 'trap "echo bye; exit 5" TERM; echo up; while :; do sleep 0.1; done' > /dev/null
             d run -d --name deaf --stop-timeout 1 --runtime kata busybox sh -c 'trap "" TERM; echo up; while :; do sleep 0.1; done' > /dev/null
             d run -d --name plain --runtime kata busybox sleep 1000 > /dev/null
-            for each in init deaf; do for i in $(seq 100); do d logs $each | grep -q up && break; sleep 0.1; done; done
+            for each in init deaf; do for i in $(seq 400); do d logs $each | grep -q up && break; sleep 0.1; done; done
             for each in init deaf plain; do stopped d $each; done
             d logs init
             """)
@@ -236,7 +236,7 @@ extension ManagersTests {
             p run --rm --security-opt seccomp=unconfined busybox grep -c 'Seccomp:.0' /proc/self/status
             p run -d --name init --init --init-path $(command -v docker-init) busybox sh -c 'trap "echo bye; exit 5" TERM; echo up; while :; do sleep 0.1; done' > /dev/null
             p run -d --name deaf --stop-timeout 1 busybox sh -c 'trap "" TERM; echo up; while :; do sleep 0.1; done' > /dev/null
-            for each in init deaf; do for i in $(seq 100); do p logs $each | grep -q up && break; sleep 0.1; done; done
+            for each in init deaf; do for i in $(seq 400); do p logs $each | grep -q up && break; sleep 0.1; done; done
             for each in init deaf; do stopped p $each; done
             p logs init
             """#)

@@ -24,9 +24,9 @@ extension ManagersTests {
             talk '=>three\n' 'heard three=>\x10\x11' -- $docker exec -it term sh /listener; echo "left $?"
             d exec term sh -c 'ps | grep -c "[s]h /listener"'
             talk '=>end\n' -- $docker attach term; echo "attach $?"
-            d run -d --name writes --runtime kata busybox sh -c 'for i in 1 2 3; do echo $i; sleep 0.3; done; exit 3' > /dev/null; timeout 20 $docker logs -f writes
+            d run -d --name writes --runtime kata busybox sh -c 'for i in 1 2 3; do echo $i; sleep 0.3; done; exit 3' > /dev/null; timeout 120 $docker logs -f writes
             d run -di --name reads --runtime kata -v $PWD/listener:/listener busybox sh /listener > /dev/null
-            (echo four; sleep 0.5) | timeout 10 $docker attach reads > out & for i in $(seq 100); do d logs reads | grep -q four && break; sleep 0.1; done
+            (echo four; sleep 0.5) | timeout 120 $docker attach reads > out & for i in $(seq 400); do d logs reads | grep -q four && break; sleep 0.1; done
             kill -HUP $(pgrep -f "docker -H .*/docker.sock attach reads$"); wait $!; d logs reads; note d; d rm -f term writes reads > /dev/null; left
             """#)
         #expect(
@@ -60,7 +60,7 @@ extension ManagersTests {
                 -- $podman attach --detach-keys ctrl-x,q term; echo "detached $?"
             talk '=>size 20 50\n' 'has 20 50=>RESIZE 40 90' '=>size 40 90\n' 'has 40 90=>end\n' -- $podman exec -it term sh /listener; echo "exec $?"
             talk '=>two\n' 'heard two=>end\n' -- $podman attach term; echo "attach $?"; p wait term
-            p run -d --name writes busybox sh -c 'for i in 1 2 3; do echo $i; sleep 0.3; done' > /dev/null; timeout 20 $podman logs -f writes
+            p run -d --name writes busybox sh -c 'for i in 1 2 3; do echo $i; sleep 0.3; done' > /dev/null; timeout 120 $podman logs -f writes
             note p; p rm -fa -t 0 > /dev/null; left
             """#)
         #expect(

@@ -3,7 +3,7 @@ import Testing
 
 @Suite(
     "Docker and Podman with real guests", .serialized, .enabled(if: Lab.obstacle == nil, "\(Lab.obstacle ?? "")"),
-    .timeLimit(.minutes(10)))
+    .timeLimit(.minutes(30)))
 struct ManagersTests {
     @Test("Docker: services are found by their names on a network of their own, and by their published ports")
     func dockerNames() throws {
@@ -78,7 +78,7 @@ struct ManagersTests {
             p exec web sh -c 'hostname; readlink /proc/self/ns/ipc; readlink /proc/self/ns/uts' > other; cmp one other; head -1 one
             machines; p pod inspect pod | jq -r '.State, .NumContainers'
             p pod restart pod > /dev/null; p pod restart pod > /dev/null; machines
-            for i in $(seq 50); do p exec web wget -qO- http://127.0.0.1/ 2> /dev/null && break; sleep 0.2; done
+            for i in $(seq 400); do p exec web wget -qO- http://127.0.0.1/ 2> /dev/null && break; sleep 0.2; done
             p generate kube pod > pod.yaml; p pod rm -f -t 0 pod > /dev/null 2>&1; machines
             p play kube pod.yaml > /dev/null; p exec pod-web wget -qO- http://127.0.0.1/
             p play kube --down pod.yaml > /dev/null 2>&1; p ps -aq | wc -l; machines
@@ -105,13 +105,13 @@ struct ManagersTests {
                 sh -c 'trap "exit 9" USR1; trap "echo hup" HUP; while :; do sleep 0.1; done' > /dev/null
             d exec day touch /ok; d kill -s HUP day > /dev/null; d rename day night; d commit night kept > /dev/null
             run kept test -e /ok; echo "commit $?"; d diff night | grep -c /ok
-            for i in $(seq 150); do [ "$(d inspect -f '{{.State.Health.Status}}' night)" = healthy ] && break; sleep 0.1; done
+            for i in $(seq 400); do [ "$(d inspect -f '{{.State.Health.Status}}' night)" = healthy ] && break; sleep 0.1; done
             d inspect -f '{{.State.Health.Status}}' night; d logs night
             d wait night & d stop night > /dev/null; wait $!
-            for i in $(seq 150); do [ "$(d inspect -f '{{.RestartCount}} {{.State.Status}}' again)" = "2 exited" ] && break; sleep 0.1; done
+            for i in $(seq 400); do [ "$(d inspect -f '{{.RestartCount}} {{.State.Status}}' again)" = "2 exited" ] && break; sleep 0.1; done
             d inspect -f '{{.RestartCount}} {{.State.ExitCode}}' again
             d rm -f again night > /dev/null; machines
-            """#, seconds: 180)
+            """#)
         #expect(
             outcome.output == """
                 104857600
@@ -163,10 +163,10 @@ struct ManagersTests {
             X
             echo sesame > app/word
             c() { DOCKER_HOST=unix://$PWD/docker.sock docker-compose -f app/docker-compose.yml --no-ansi "$@" 2>> compose.log; }
-            c up -d; for i in $(seq 100); do c logs client | grep -o 'page$' && break; sleep 0.2; done
+            c up -d; for i in $(seq 400); do c logs client | grep -o 'page$' && break; sleep 0.2; done
             c exec -T web cat /data/x /run/secrets/word; c ps -q | wc -l; c restart -t 0 web; c exec -T client wget -qO- http://web/
             c down -v -t 0; d ps -aq | wc -l; d network ls -q | wc -l; d volume ls -q | wc -l; machines
-            """, seconds: 180)
+            """)
         #expect(outcome.output == "page\nkept\nsesame\n2\npage\n0\n3\n0\n0\n", "\(outcome.error)")
     }
 

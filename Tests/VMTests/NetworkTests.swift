@@ -3,11 +3,12 @@ import Testing
 
 @Suite(
     "The network of real guests", .serialized, .enabled(if: Lab.obstacle == nil, "\(Lab.obstacle ?? "")"),
-    .timeLimit(.minutes(10)))
+    .timeLimit(.minutes(30)))
 struct NetworkTests {
     /// A namespace `$ns` with a veth `eth0` (10.88.7.2, fd00:88::2) whose other end is in `$far` (10.88.7.1,
     /// fd00:88::1), and a bundle that uses it.
-    private func withNamespace(_ workload: String, _ script: String, seconds: Int = 90) throws -> Lab.Outcome {
+    private func withNamespace(_ workload: String, _ script: String, seconds: Int = Lab.deadline) throws -> Lab.Outcome
+    {
         let lab = try Lab()
         defer { lab.remove() }
         try lab.bundle(workload)
@@ -269,7 +270,7 @@ struct NetworkTests {
             for i in $(seq 0 999); do echo "route add 10.$((100 + i / 250)).$((i % 250)).0/24 via 10.88.7.1"; done | ip -n $ns -batch -
             many=1000000; for i in 1 2 3; do run n-many$i; [ $took -gt $many ] || many=$took; done
             echo "a start: $few ms, with a thousand routes $many ms" >&2
-            """, seconds: 150)
+            """)
         #expect(outcome.output == "3\n3\n3\n1003\n1003\n1003\n", "\(outcome.error)")
         print(outcome.error)
     }
@@ -325,7 +326,7 @@ struct NetworkTests {
             X
             ip netns exec $far python3 client.py
             $kata kill n-load KILL; wait $runner
-            """, seconds: 120)
+            """)
         #expect(outcome.output == "True\nTrue\n1000\n", "\(outcome.error)")
     }
 
@@ -340,7 +341,7 @@ struct NetworkTests {
                 $PWD/root $PWD/run $PWD/c.sock $PWD/c.ttrpc > containerd.toml
             export PATH=\(lab.binaries):$PATH KATA_RUNTIME_CONFIG=\(lab.configuration)
             containerd -c containerd.toml > containerd.log 2>&1 & daemon=$!
-            for i in $(seq 100); do ctr -a c.sock version > /dev/null 2>&1 && break; sleep 0.1; done
+            for i in $(seq 400); do ctr -a c.sock version > /dev/null 2>&1 && break; sleep 0.1; done
             # ctr reads fixed directories: it gets a view of its own.
             cat > in-view <<X
             set -e

@@ -4,7 +4,7 @@ import Testing
 /// The same bundles under runc and here: a container's view of itself is the same.
 @Suite(
     "a bundle that runs under runc runs here", .serialized, .enabled(if: Lab.obstacle == nil, "\(Lab.obstacle ?? "")"),
-    .timeLimit(.minutes(5)))
+    .timeLimit(.minutes(30)))
 struct ParityTests {
     /// Prints the parts of the container's view that don't depend on the kernel.
     private static let probe = #"""

@@ -4,7 +4,7 @@ import Testing
 /// Memory, processors and disks of machines.
 @Suite(
     "sizes and disks with real guests", .serialized, .enabled(if: Lab.obstacle == nil, "\(Lab.obstacle ?? "")"),
-    .timeLimit(.minutes(10)))
+    .timeLimit(.minutes(30)))
 struct ResourcesTests {
     private func withLab(_ body: (Lab) throws -> Void) throws {
         let lab = try Lab()
@@ -77,7 +77,7 @@ struct ResourcesTests {
                 held() { awk '/^RssShmem/ {print int($2 / 1024)}' /proc/$(cat /run/vc/vm/t-freed/qemu.pid)/status; }
                 before=$(held); inside 'dd if=/dev/zero of=/big/file bs=1M count=100 2> /dev/null'
                 full=$(held); echo $((full - before > 60)); inside 'rm /big/file'
-                for i in $(seq 150); do [ $(held) -gt $((full - 80)) ] || break; sleep 0.2; done
+                for i in $(seq 400); do [ $(held) -gt $((full - 80)) ] || break; sleep 0.2; done
                 echo "$full MB, then $(held) MB" >&2; echo $((full - $(held) >= 80))
                 """)
             #expect(outcome.output == "1\n1\n", "\(outcome.output) \(outcome.error)")
@@ -114,7 +114,7 @@ struct ResourcesTests {
                 inside 'blockdev --getsize64 /dev/xvda; echo written | dd of=/dev/xvda conv=fsync 2> /dev/null
                     cut -d" " -f3 /sys/fs/cgroup/io.max; blockdev --getsize64 /bound; echo x 2> /dev/null > /bound || echo read-only
                     echo kept > /data/file'
-                k kill t-disk KILL; for i in $(seq 50); do k delete t-disk 2> /dev/null && break; sleep 0.1; done
+                k kill t-disk KILL; for i in $(seq 400); do k delete t-disk 2> /dev/null && break; sleep 0.1; done
                 head -c 8 image; debugfs -R 'cat file' fs 2> /dev/null
                 """)
             #expect(
@@ -163,13 +163,13 @@ struct ResourcesTests {
                 place $other $(pgrep -f '[s]andboxes/t-group/' | head -1); place $other $(pgrep -f '[-]id t-group ' | head -1)
                 vcpus=$group; \(only ? "" : "[ -z \"$one\" ] || vcpus=$other/vcpus")
                 bound() { for t in /proc/$qemu/task/*; do ! grep -qE "(:cpu[^:]*|^0:):$vcpus$" $t/cgroup || grep -h Cpus_allowed_list $t/status; done | cut -f2 | sort -u; }
-                for i in $(seq 50); do [ -z "$(bound)" ] || break; sleep 0.1; done; bound
+                for i in $(seq 400); do [ -z "$(bound)" ] || break; sleep 0.1; done; bound
                 echo ${shares% *} $(cat $cg/${one:-cpu}$group/${shares% *}) | grep -cx "$shares"; inside nproc
                 k update --cpuset-cpus 0 t-group; cat $cg/${one:-cpuset}$group/cpuset.cpus
                 k update --cpuset-cpus 999 t-group 2>&1 | grep -c "these are the host's numbers"
                 k delete --force t-group; trap - EXIT; find $cg -name 'kata_t-group*' | wc -l
                 # The shim goes to a group above before it ends.
-                for i in $(seq 50); do
+                for i in $(seq 400); do
                     find $cg -depth -name kata-test-\(name) -exec rmdir {} + 2> /dev/null || true
                     [ -z "$(find $cg -name kata-test-\(name))" ] && break; sleep 0.1
                 done

@@ -7,7 +7,7 @@ import Testing
 /// containerd makes neither here, so our own client makes its calls.
 @Suite(
     "root file systems on disks, with real guests", .serialized,
-    .enabled(if: Lab.obstacle == nil, "\(Lab.obstacle ?? "")"), .timeLimit(.minutes(5)))
+    .enabled(if: Lab.obstacle == nil, "\(Lab.obstacle ?? "")"), .timeLimit(.minutes(30)))
 struct RootDiskTests {
     private func withImages(_ body: @Sendable (Lab) async throws -> Void) async throws {
         try await Lab.apart { try await self.prepared(body) }

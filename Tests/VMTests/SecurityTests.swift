@@ -6,7 +6,7 @@ import Testing
 @Suite(
     "what confines a process, with real guests", .serialized,
     .enabled(if: Lab.obstacle == nil, "\(Lab.obstacle ?? "")"),
-    .timeLimit(.minutes(10)))
+    .timeLimit(.minutes(30)))
 struct SecurityTests {
     @Test("system calls are filtered in the guest, for programs that join later too")
     func seccomp() throws {
@@ -23,7 +23,7 @@ struct SecurityTests {
                 jq ".process.noNewPrivileges = $privileges" bundle/config.json > c && mv c bundle/config.json
                 k create -b bundle t-seccomp > out 2>&1; k start t-seccomp
                 k exec t-seccomp /bin/sh -c 'exec 2>&1; mkdir /tmp/b; grep ^Seccomp: /proc/self/status' 2>&1
-                for i in $(seq 300); do grep -q Seccomp out && break; sleep 0.1; done; cat out; k delete --force t-seccomp
+                for i in $(seq 400); do grep -q Seccomp out && break; sleep 0.1; done; cat out; k delete --force t-seccomp
             done
             sed 's|^disable_guest_seccomp.*||; s|^\\[runtime\\]|&\\ndisable_guest_seccomp = true|' \(lab.configuration) > off.toml
             jq '.process.args = ["/bin/sh", "-c", "mkdir /tmp/c && grep ^Seccomp: /proc/self/status"]' bundle/config.json > c && mv c bundle/config.json
@@ -54,7 +54,7 @@ struct SecurityTests {
                 jq ".process.noNewPrivileges = $privileges" bundle/config.json > c && mv c bundle/config.json
                 k create -b bundle t-list > out 2>&1; k start t-list
                 k exec --user 5:6 t-list /bin/sh -c 'id -u; grep ^Seccomp: /proc/self/status' 2>&1
-                for i in $(seq 300); do grep -q '^end' out && break; sleep 0.1; done
+                for i in $(seq 400); do grep -q '^end' out && break; sleep 0.1; done
                 cat out; k delete --force t-list
             done
             """)
@@ -121,7 +121,7 @@ struct SecurityTests {
             jq --slurpfile features features '\(Lab.privileged)' bundle/config.json > c && mv c bundle/config.json
             k() { \(lab.kata) "$@"; }
             k create -b bundle t-profile > out 2>&1 && k start t-profile
-            for i in $(seq 50); do grep -q loaded out && break; sleep 0.1; done; cat out
+            for i in $(seq 400); do grep -q loaded out && break; sleep 0.1; done; cat out
             k exec --apparmor kata-test t-profile /bin/sh -c 'exec 2>&1; cat /proc/self/attr/current /etc/secret; echo $?; cat /etc/passwd'
             k exec t-profile /bin/cat /etc/secret
             k exec --apparmor other t-profile /bin/true
@@ -164,7 +164,7 @@ struct SecurityTests {
             probe='cat /proc/self/attr/current; mount -t tmpfs none /tmp 2>&1'
             show() {
                 k create -b bundle t-default > out 2>&1; k start t-default; k exec t-default /bin/sh -c "$probe"
-                for i in $(seq 300); do grep -q '^end' out && break; sleep 0.1; done; cat out
+                for i in $(seq 400); do grep -q '^end' out && break; sleep 0.1; done; cat out
                 grep -o 'processes run without.*' /run/vc/vm/t-default/console.log | tr -d '\\r'; k delete --force t-default
             }
             show
@@ -178,7 +178,7 @@ struct SecurityTests {
             jq '.process.args[2] = "echo end; sleep 100" | .process.apparmorProfile = "docker-default"' \
                 bundle/config.json > c && mv c bundle/config.json
             sed -i 's|^kernel_params = .*|kernel_params = "apparmor=0"|' configuration.toml; probe='echo runs'; show
-            """, seconds: 120)
+            """)
         let confined = """
             kata-default (enforce)
             mount: mounting none on /tmp failed: Permission denied
@@ -292,7 +292,7 @@ struct SecurityTests {
             sed -i 's|^kernel_params = .*|kernel_params = "security=selinux selinux=1"|' configuration.toml
             k create -b bundle t-label > out 2>&1; k start t-label
             k exec --process-label system_u:system_r:two_t:s0 t-label /bin/true; echo $?
-            for i in $(seq 50); do [ -s out ] && break; sleep 0.1; done; tr -d '\\0' < out | grep -c '^kernel$'
+            for i in $(seq 400); do [ -s out ] && break; sleep 0.1; done; tr -d '\\0' < out | grep -c '^kernel$'
             k delete --force t-label
             mv bundle/labelled bundle/config.json; k run -b bundle t-label; echo $?
             """)

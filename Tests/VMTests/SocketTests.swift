@@ -3,7 +3,7 @@ import Testing
 
 @Suite(
     "Sockets of the host in real guests", .serialized, .enabled(if: Lab.obstacle == nil, "\(Lab.obstacle ?? "")"),
-    .timeLimit(.minutes(5)))
+    .timeLimit(.minutes(30)))
 struct SocketTests {
     /// A server on the host. It answers `who` with the client's user and group, `sum` with the digest of the input,
     /// and `give N` with N bytes. For `hold` it sends nothing until the client ends; for `deaf` it doesn't read.
@@ -108,7 +108,7 @@ struct SocketTests {
             mkdir one two; (cd one; exec python3 ../server.py) & one=$!; (cd two; exec python3 ../server.py) & two=$!
             # The tests' own process blocks SIGTERM, and so do its children.
             trap 'kill -KILL $one $two 2> /dev/null' EXIT
-            for i in $(seq 300); do [ -S one/s ] && [ -S two/s ] && break; sleep 0.1; done
+            for i in $(seq 400); do [ -S one/s ] && [ -S two/s ] && break; sleep 0.1; done
             python3 -c 'import socket; socket.socket(socket.AF_UNIX).bind("stale")'
             mkdir rootfs/usr; ln -s usr/lib rootfs/lib; ln -s usr/lib64 rootfs/lib64
             jq --arg d "$PWD" '.mounts += [
@@ -120,11 +120,11 @@ struct SocketTests {
                 .process.capabilities |= map_values(. + ["CAP_SETUID", "CAP_SETGID"])' bundle/config.json > c && mv c bundle/config.json
             (for i in $(seq 600); do [ -e v/ready ] && break; sleep 0.1; done
              \(lab.kata) exec --user 1000:1000 --additional-gids 50 sockets /usr/bin/python3 /v/who.py > exec.out 2>&1
-             for i in $(seq 60); do [ "$(cat one/open)" = 0 ] && break; sleep 0.1; done
+             for i in $(seq 400); do [ "$(cat one/open)" = 0 ] && break; sleep 0.1; done
              cat one/open > left; kill -KILL $one; touch v/gone) &
             \(lab.kata) run -b bundle sockets
-            cat exec.out left; for i in $(seq 50); do [ "$(cat two/open)" = 0 ] && break; sleep 0.1; done; echo " $(cat two/open)"
-            """, seconds: 150)
+            cat exec.out left; for i in $(seq 400); do [ "$(cat two/open)" = 0 ] && break; sleep 0.1; done; echo " $(cat two/open)"
+            """)
         #expect(
             outcome.output == """
                 0o140660 0 50
@@ -156,7 +156,7 @@ struct SocketTests {
             :
             python3 -c 'import socket, time; s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM); s.bind("d"); time.sleep(60)' & server=$!
             trap 'kill -KILL $server' EXIT
-            for i in $(seq 100); do [ -S d ] && break; sleep 0.1; done
+            for i in $(seq 400); do [ -S d ] && break; sleep 0.1; done
             jq --arg d "$PWD/d" '.mounts += [{destination: "/dev/log", type: "bind", source: $d, options: ["bind"]}]' \
                 bundle/config.json > c && mv c bundle/config.json
             \(lab.kata) run -b bundle datagrams 2>&1 | sed "s|$PWD|DIR|"

@@ -9,7 +9,7 @@ extension PodTests {
             pod=$(runp lost); id=$(run $pod a -- sleep 1000)
             kill -9 $(cat /run/vc/vm/$pod/qemu.pid); cri wait $id
             ready() { cri inspectp $pod | jq -r .status.state; }
-            for i in $(seq 20); do [ $(ready) = SANDBOX_NOTREADY ] && break; sleep 0.1; done; ready
+            for i in $(seq 400); do [ $(ready) = SANDBOX_NOTREADY ] && break; sleep 0.1; done; ready
             grep 'the virtual machine ended' containerd.log | grep -o 'killed by signal 9'
             cri rmp $pod; cri ps; cri pods; left
             """)

@@ -3,7 +3,7 @@ import Testing
 /// What containers of a pod share, and how they end.
 @Suite(
     "namespaces, limits and ends of a pod's containers", .serialized,
-    .enabled(if: Lab.obstacle == nil, "\(Lab.obstacle ?? "")"), .timeLimit(.minutes(10)))
+    .enabled(if: Lab.obstacle == nil, "\(Lab.obstacle ?? "")"), .timeLimit(.minutes(30)))
 struct PodNamespacesTests {
     /// The configuration of a pod, or of its container, whose processes share one pid namespace.
     private static let sharedProcesses = #"'{"linux": {"security_context": {"namespace_options": {"pid": "POD"}}}}'"#

@@ -57,7 +57,7 @@ extension PodTests {
             X
             nsenter --net=$netns python3 client.py
             cri stopp $pod; eventually [ -z "$(nsenter --net=$netns ss -Hltn 2> /dev/null)" ]; cri rmp $pod; left
-            """, seconds: 240)
+            """)
         #expect(
             outcome.output == """
                 hello

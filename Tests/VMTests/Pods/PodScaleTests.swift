@@ -9,7 +9,7 @@ extension PodTests {
             all() { local calls=; while read -r words; do "$@" $words > /dev/null & calls="$calls $!"; done; wait $calls; }
             seq -f pod%g 8 | all runp; cri pods | grep -c ' READY'
             cri pods | cut -d' ' -f1 | all cri rmp; cri pods; left 100
-            """, seconds: 240)
+            """)
         #expect(outcome.output == "8\n", "\(outcome.error)")
     }
 
@@ -21,7 +21,7 @@ extension PodTests {
             for i in $(seq 40); do run $pod c$i -- sh -c "echo mine is $i; exec sleep 1000" > /dev/null; done
             cri ps | wc -l; for i in $(seq 40); do eventually grep -q "mine is $i\\$" cri/logs/many/c$i.log; done
             cri rmp $pod; left
-            """, seconds: 240)
+            """)
         #expect(outcome.output == "40\n", "\(outcome.error)")
     }
 }

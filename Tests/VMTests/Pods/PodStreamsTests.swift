@@ -11,7 +11,7 @@ extension PodTests {
             cri exec -t 1 $id sh -c 'sleep 777 & sleep 777' 2>&1 | grep -o 'timeout 1s exceeded'
             x $id sh -c 'ps | grep -c "[s]leep 777"'
             cri rmp $pod; left
-            """, seconds: 240)
+            """)
         #expect(outcome.output == "100\ntimeout 1s exceeded\n0\n", "\(outcome.error)")
     }
 }

@@ -4,12 +4,12 @@ import Testing
 /// Pods as kubelet runs them: through the Container Runtime Interface of Debian's containerd, with a bridge of CNI.
 @Suite(
     "pods through the Container Runtime Interface", .serialized,
-    .enabled(if: Lab.obstacle == nil, "\(Lab.obstacle ?? "")"), .timeLimit(.minutes(10)))
+    .enabled(if: Lab.obstacle == nil, "\(Lab.obstacle ?? "")"), .timeLimit(.minutes(30)))
 struct PodTests {
     /// Runs a script beside a containerd of its own, in its own network, mount and process namespaces.
     ///
     /// What the script may call stands in pods.sh, beside this file.
-    static func with(_ script: String, seconds: Int = 120) throws -> Lab.Outcome {
+    static func with(_ script: String, seconds: Int = Lab.deadline) throws -> Lab.Outcome {
         let lab = try Lab()
         defer { lab.remove() }
         try """
