@@ -132,8 +132,10 @@ struct ClientsTests {
         #expect(try await shim.end("slow") == 5 && taken == 600_000)
 
         // Children hold the streams open for longer than a call waits.
-        try await shim.exec("children", "sleep 1000 & echo; exit 6", stdout: lab.directory + "/slow")
+        try await shim.exec("children", "sleep 1001 & echo; exit 6", stdout: lab.directory + "/slow")
         #expect(try await shim.end("children") == 6)
+        try await shim.exec("reaper", "kill $(ps | grep 'sleep 100[1]' | awk '{print $1}')")
+        #expect(try await shim.end("reaper") == 0)
 
         do {
             // Sends nothing, half a frame, and a call whose caller disconnects.
