@@ -162,7 +162,7 @@ struct DiagnosisTests {
     func garbage() {
         var random = Seeded(11)
         let words = Self.recorded.flatMap { $0.console + $0.complaints }
-        for _ in 0..<Fuzz.rounds(2000) {
+        for _ in 0..<Fuzz.rounds(500) {
             func lines() -> [String] {
                 (0..<Int.random(in: 0...5, using: &random)).map { _ in
                     var bytes = Array(words.randomElement(using: &random)!.utf8)
