@@ -118,7 +118,7 @@ let package = Package(
             "SocketForward", in: "Host", ["AgentAPI", "Channel", "CLinux", "LinuxKernel", "OCISpec", "Streams"]),
         room("Pod", in: "Host", ["AgentAPI", "Configuration", "Hypervisor", "LinuxKernel", "OCISpec"]),
         room("GuestSpec", in: "Host", ["AgentAPI", "Cleanup", "LinuxKernel", "OCISpec", "Pod"]),
-        room("Share", in: "Host", ["AgentAPI", "CLinux", "Cleanup", "GuestSpec", "LinuxKernel"]),
+        room("Share", in: "Host", ["AgentAPI", "CLinux", "Cleanup", "Configuration", "GuestSpec", "LinuxKernel"]),
         room(
             "Images", in: "Host", ["CLinux", "Digest", "LinuxKernel"],
             resources: [
@@ -185,7 +185,8 @@ let package = Package(
                 "AgentAPI", "CLinux", "Container", "EventLoop", "GuestStorage", "LinuxKernel", "OCISpec", "TTRPC",
                 "TestSupport", nioCore, nioPosix, protobuf,
             ]),
-        unitTests("Configuration", ["Digest", "LinuxKernel", "TestSupport"]),
+        // The keys of all rooms are known to Shim.
+        unitTests("Configuration", ["Digest", "LinuxKernel", "QEMU", "Share", "Shim", "TestSupport"]),
         unitTests("GuestStorage", ["AgentAPI", "LinuxKernel", "TTRPC", "TestSupport"]),
         unitTests("Hypervisor", ["LinuxKernel", "TestSupport"]),
         unitTests("QEMU", ["EventLoop", "Hypervisor", "LinuxKernel", "TestSupport", nioPosix]),

@@ -1,20 +1,23 @@
 import Glibc
 import LinuxKernel
+import Shim
 import TestSupport
 import Testing
 
 @testable import Configuration
+@testable import QEMU
+@testable import Share
 
 /// The reach of a pod whose operator has enabled all annotations.
 @Suite("Rules of annotations")
 struct AnnotationRulesTests {
     private func apply(_ name: String, _ value: String, _ toml: String = "") throws -> Configuration {
-        var configuration = Configuration()
+        var configuration = Configuration(keys: .all)
         try configuration.merge(text: "[hypervisor.qemu]\nenable_annotations = [\".*\"]\n" + toml, file: "c.toml")
         return try configuration.applying([name: value], source: "config.json")
     }
 
-    private static let annotated = Keys.all.filter { $0.annotation != nil }
+    private static let annotated = KeySet.all.keys.filter { $0.annotation != nil }
     /// Keys with any text that names no file of the host: it goes to the guest's kernel or agent, or is compared.
     private static let freeTexts = [
         Keys.kernelParameters, Keys.guestHookPath, Keys.kernelHash, Keys.initrdHash, Keys.imageHash,
@@ -27,16 +30,16 @@ struct AnnotationRulesTests {
                 Issue.record("\(key.path) has no list")
                 continue
             }
-            let list = try #require(Keys.all.first { $0.path == path })
+            let list = try #require(KeySet.all[path])
             #expect(list.defaultValue == .list([]) && list.annotation == nil)
         }
         let named = Self.annotated.filter { $0.hostFile != nil }.map(\.name)
-        #expect(named == ["kernel", "initrd", "image", "firmware", "entropy_source", "path", "virtio_fs_daemon"])
+        #expect(named == ["path", "kernel", "initrd", "image", "firmware", "entropy_source", "virtio_fs_daemon"])
     }
 
     @Test("a key whose value looks like a path is declared as one")
     func paths() {
-        for key in Keys.all where key.path != Keys.guestHookPath.path {
+        for key in KeySet.all.keys where key.path != Keys.guestHookPath.path {
             if case .string(let text) = key.defaultValue, text.hasPrefix("/") || key.name.hasSuffix("path") {
                 #expect(key.hostFile != nil, "\(key.path)")
             }
@@ -45,7 +48,7 @@ struct AnnotationRulesTests {
 
     @Test("no annotation names a file of the host, whichever key it sets", arguments: annotated.map(\.path))
     func escapes(path: String) throws {
-        let key = try #require(Keys.all.first { $0.path == path })
+        let key = try #require(KeySet.all[path])
         for value in [
             "/etc/shadow", "/usr/../etc/shadow", "../../etc/shadow", "/bin/sh", "/dev/urandom", "/",
             "[\"--shared-dir\", \"/etc\"]", "[\"-o\", \"source=/etc\"]", "[\"/etc\"]", "kernel=/etc/shadow",

@@ -1,16 +1,19 @@
 import Glibc
 import LinuxKernel
+import Shim
 import TestSupport
 import Testing
 
 @testable import Configuration
+@testable import QEMU
+@testable import Share
 
 @Suite("Annotations")
 struct AnnotationsTests {
     private func apply(_ annotations: [String: String], _ toml: String = #"enable_annotations = [".*"]"#) throws
         -> Configuration
     {
-        var configuration = Configuration()
+        var configuration = Configuration(keys: .all)
         try configuration.merge(text: "[hypervisor.qemu]\ninitrd = \"/i\"\n\(toml)\n", file: "c.toml")
         return try configuration.applying(annotations, source: "config.json")
     }

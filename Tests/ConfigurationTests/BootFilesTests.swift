@@ -1,6 +1,7 @@
 import Digest
 import Glibc
 import LinuxKernel
+import Shim
 import TestSupport
 import Testing
 
@@ -14,7 +15,7 @@ struct BootFilesTests {
     private func open(_ toml: String, _ annotations: [String: String] = [:]) throws -> BootFiles {
         try Files.write(kernel, "kernel")
         try Files.write(scratch.path + "/initrd", "initrd", mode: 0o644)
-        var configuration = Configuration()
+        var configuration = Configuration(keys: .all)
         try configuration.merge(
             text: """
                 [hypervisor.qemu]
@@ -69,7 +70,7 @@ struct BootFilesTests {
     func exchanged() throws {
         try Files.makeDirectory(scratch.path + "/d")
         try Files.write(scratch.path + "/d/kernel", "kernel")
-        var configuration = Configuration()
+        var configuration = Configuration(keys: .all)
         try configuration.merge(
             text:
                 "[hypervisor.qemu]\npath = \"/bin/sh\"\nvirtio_fs_daemon = \"/bin/sh\"\ninitrd = \"/i\"\nenable_annotations = [\"kernel\"]\nvalid_kernel_paths = [\"\(scratch.path)/*/kernel\"]\n",

@@ -1,4 +1,5 @@
 import LinuxKernel
+import Shim
 import TestSupport
 import Testing
 
@@ -12,7 +13,7 @@ struct FuzzTests {
         let standard = try Files.read(source + "/config/configuration.toml")
         for input in try Fuzz.inputs("configuration.toml", corpus: "toml", more: [standard], rounds: 1500) {
             let text = String(decoding: input, as: UTF8.self)
-            var configuration = Configuration()
+            var configuration = Configuration(keys: .all)
             do throws(ConfigurationError) {
                 try configuration.merge(text: text, file: "f")
                 try configuration.check("f")

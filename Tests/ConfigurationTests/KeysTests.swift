@@ -1,4 +1,5 @@
 import LinuxKernel
+import Shim
 import Testing
 
 @testable import Configuration
@@ -31,9 +32,14 @@ struct KeysTests {
     /// Lists of paths are read through the key whose annotation they limit (`AnnotationRule.listed`).
     private static var readByRules: Set<String> {
         Set(
-            Keys.all.compactMap { key in
+            KeySet.all.keys.compactMap { key in
                 if case .listed(let list) = key.rule { list } else { nil }
             })
+    }
+
+    /// Whether a source declares keys: of any sandbox, or a room's own.
+    private static func isDeclaration(_ path: String) -> Bool {
+        path.contains("/Configuration/Keys/") || path.hasSuffix("/Keys.swift")
     }
 
     /// The name in Swift and the key, in the order of the files.
@@ -45,22 +51,19 @@ struct KeysTests {
         }
     }
 
-    @Test("each key that is declared is listed in Keys.all, once")
+    @Test("each key that is declared is listed in KeySet.all, once")
     func listed() {
-        let declared = Self.sources(below: Self.root + "/Host/Configuration/Keys").filter {
-            !$0.path.hasSuffix("/Keys.swift")
-        }.flatMap { Self.names($0.text) }
-        #expect(declared.count == Keys.all.count && Set(Keys.all.map(\.path)).count == Keys.all.count)
+        let declared = Self.sources(below: Self.root + "/Host").filter { Self.isDeclaration($0.path) }
+            .flatMap { Self.names($0.text) }
+        let listed = KeySet.all.keys.map(\.path)
+        #expect(declared.count == listed.count && Set(listed).count == listed.count)
     }
 
     @Test("each key that is declared is read somewhere, or is a list that limits an annotation")
     func read() {
         let files = Self.sources(below: Self.root + "/Host") + Self.sources(below: Self.root + "/Tools")
-        let isDeclaration = { (path: String) in path.contains("/Configuration/Keys/") }
-        let declared = files.filter { isDeclaration($0.path) && !$0.path.hasSuffix("/Keys.swift") }.flatMap {
-            Self.names($0.text)
-        }
-        let used = files.filter { !isDeclaration($0.path) }.reduce(into: Set<String>()) {
+        let declared = files.filter { Self.isDeclaration($0.path) }.flatMap { Self.names($0.text) }
+        let used = files.filter { !Self.isDeclaration($0.path) }.reduce(into: Set<String>()) {
             $0.formUnion(Self.uses(in: $1.text))
         }
         // shared_fs has one allowed value so far, which the reader of the file checks.
@@ -71,7 +74,7 @@ struct KeysTests {
 
     @Test("a key has an effect or is accepted without one, not both")
     func separate() {
-        for key in Keys.all {
+        for key in KeySet.all.keys {
             let isWithout = Keys.acceptedWithoutEffect[key.table]?.contains(key.name) == true
             #expect(!isWithout, "\(key.path)")
         }
@@ -79,7 +82,7 @@ struct KeysTests {
 
     @Test("a whole number with a fraction is rounded up; what no whole number holds is refused")
     func numbers() throws {
-        var configuration = Configuration()
+        var configuration = Configuration(keys: .all)
         try configuration.merge(text: "[hypervisor.qemu]\ndefault_memory = 512.5\ndefault_vcpus = 1.5\n", file: "c")
         #expect(configuration[Keys.memory] == 513 && configuration[Keys.vcpus] == 1.5)
         for number in ["1e300", "nan", "inf", "9223372036854775807.0"] {

@@ -18,7 +18,7 @@ struct CacheTests {
             place + "/c.toml", "[factory]\nvm_cache_number = 1\nvm_cache_endpoint = \"\(endpoint)\"\n")
         var warnings: [String] = []
         let serves = MachineCache.start(
-            try ShimFlags(["-id", "c1"]), configuration: try .load(place + "/c.toml"),
+            try ShimFlags(["-id", "c1"]), configuration: try .load(place + "/c.toml", keys: .all),
             path: place + "/c.toml", publisher: nil,
             socket: place + "/shim.sock",
             directory: place

@@ -23,7 +23,7 @@ struct AgentContractTests {
     private func guest(_ body: (Sandbox) async throws -> Void) async throws {
         let lab = try Lab()
         defer { lab.remove() }
-        let configuration = try Configuration.load(lab.configuration)
+        let configuration = try Configuration.load(lab.configuration, keys: .all)
         let network = try NetworkSettings(
             Spec.example, process: nil, configuration: configuration, host: .current, source: "config.json")
         let plan = SandboxPlan(

@@ -22,9 +22,9 @@ package enum EnvironmentReport {
             "  PodFixedMemory = \"\(need.totalMiB)Mi\"", "  GuestMiB = \(need.guestMiB)",
             "  HostMiB = \(need.hostMiB)",
         ]
-        for table in Keys.tables {
+        for table in KeySet.all.tables {
             lines += ["", "[\(table)]"]
-            lines += Keys.all.filter { $0.table == table }.map { "  \($0.name) = \(configuration.value($0))" }
+            lines += KeySet.all.keys(of: table).map { "  \($0.name) = \(configuration.value($0))" }
         }
         return lines.joined(separator: "\n")
     }

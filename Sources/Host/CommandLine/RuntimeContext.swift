@@ -23,7 +23,7 @@ package struct RuntimeContext: Sendable {
     /// Reads the configuration, and logs at debug level if it says so.
     /// - Throws: `ConfigurationError` as `Configuration.load`.
     package func loadConfiguration() throws(ConfigurationError) -> Configuration {
-        let configuration = try Configuration.load(configurationPath)
+        let configuration = try Configuration.load(configurationPath, keys: .all)
         if configuration[Keys.runtimeDebug] { ErrorLog.shared.enableDebug() }
         return configuration
     }

@@ -1,24 +1,28 @@
 /// An annotation for a key that is not the path of a host file.
-struct Annotation: Sendable {
+package struct Annotation: Sendable {
     /// The last part of the annotation's name.
     let name: String
     let rule: AnnotationRule
 
     /// Allows any value: it only concerns the pod's own VM.
-    static func free(_ name: String) -> Annotation { Annotation(name: name, rule: .free) }
+    package static func free(_ name: String) -> Annotation { Annotation(name: name, rule: .free) }
     /// Allows one value, beside the files' own. Others would weaken the host's safety or the operator's control.
-    static func only(_ flag: Bool, _ name: String) -> Annotation { Annotation(name: name, rule: .only(.bool(flag))) }
-    static func only(_ word: String, _ name: String) -> Annotation {
+    package static func only(_ flag: Bool, _ name: String) -> Annotation {
+        Annotation(name: name, rule: .only(.bool(flag)))
+    }
+    package static func only(_ word: String, _ name: String) -> Annotation {
         Annotation(name: name, rule: .only(.string(word)))
     }
     /// Allows numbers up to the value of the files.
-    static func atMost(_ name: String) -> Annotation { Annotation(name: name, rule: .atMost) }
+    package static func atMost(_ name: String) -> Annotation { Annotation(name: name, rule: .atMost) }
     /// Adds words to a comma-separated list.
-    static func words(_ name: String, _ words: CommaWords) -> Annotation {
+    package static func words(_ name: String, _ words: CommaWords) -> Annotation {
         Annotation(name: name, rule: .words(words))
     }
-    /// Adds harmless options of virtiofsd.
-    static func daemonOptions(_ name: String) -> Annotation { Annotation(name: name, rule: .daemonOptions) }
+    /// Adds arguments of a program to a list, after a check.
+    package static func arguments(_ name: String, _ rule: ArgumentRule) -> Annotation {
+        Annotation(name: name, rule: .arguments(rule))
+    }
 }
 
 /// The values that an enabled annotation may have. None loosens a setting of the operator's files.
@@ -27,7 +31,7 @@ package enum AnnotationRule: Sendable {
     case only(Value)
     case atMost
     case words(CommaWords)
-    case daemonOptions
+    case arguments(ArgumentRule)
     /// A path that matches a pattern of the given key.
     case listed(String)
 
@@ -38,7 +42,7 @@ package enum AnnotationRule: Sendable {
         case .only(let value): " By annotation: only \(value)."
         case .atMost: " By annotation: no more than the file's value."
         case .words(let words): " By annotation: added to the file's list; \(words.help)."
-        case .daemonOptions: " By annotation: added to the file's list; only \(DaemonOptions.help)."
+        case .arguments(let rule): " By annotation: added to the file's list; only \(rule.help)."
         case .listed(let list): " By annotation: only what `\(list.split(separator: ".").last ?? "")` lists."
         }
     }
@@ -50,6 +54,8 @@ package struct CommaWords: Sendable {
     let names: [String]
     /// Allowed values; empty: any of the same characters.
     let values: [String]
+
+    package init(names: [String], values: [String]) { (self.names, self.values) = (names, values) }
 
     var help: String { names.isEmpty ? "no path" : "only \(names.joined(separator: ", "))" }
 
@@ -91,8 +97,20 @@ package struct CommaWords: Sendable {
     }
 }
 
+/// The arguments of a program that a pod may add.
+package struct ArgumentRule: Sendable {
+    /// All of them, for docs/configuration.md.
+    let help: String
+    let check: @Sendable ([String]) throws(Refusal) -> Void
+
+    /// - Parameter check: throws for the first argument that is not allowed.
+    package init(help: String, check: @escaping @Sendable ([String]) throws(Refusal) -> Void) {
+        (self.help, self.check) = (help, check)
+    }
+}
+
 /// The reason why a value is refused.
-struct Refusal: Error {
-    let reason: String
-    init(_ reason: String) { self.reason = reason }
+package struct Refusal: Error {
+    package let reason: String
+    package init(_ reason: String) { self.reason = reason }
 }

@@ -46,7 +46,7 @@ package enum Annotations {
     }
 
     /// The beginning of an untrusted text, in quotes and without control characters.
-    static func quoted(_ text: String) -> String {
+    package static func quoted(_ text: String) -> String {
         let start = text.unicodeScalars.prefix(120).map { scalar in
             scalar.properties.generalCategory == .control ? "\\u{\(String(scalar.value, radix: 16))}" : "\(scalar)"
         }
@@ -79,7 +79,7 @@ extension Configuration {
     private mutating func apply(_ name: String, _ text: String, source: String, over files: Configuration)
         throws(Refusal)
     {
-        let key = Keys.all.first { $0.annotation == name }
+        let key = known.keys.first { $0.annotation == name }
         guard key != nil || Self.isWithoutEffect(name) || Annotations.hashTypes.contains(name) else {
             throw Refusal("unknown")
         }
@@ -162,8 +162,8 @@ extension Configuration {
             do throws(Refusal) { return .string(try words.adding(text, to: string(of: key))) } catch {
                 throw Refusal("\(error.reason) (\(named(key)))")
             }
-        case (.daemonOptions, .list(let arguments)):
-            try DaemonOptions.check(arguments)
+        case (.arguments(let rule), .list(let arguments)):
+            try rule.check(arguments)
             return .list(list(of: key) + arguments)
         case (.listed(let list), .string(let path)):
             return .string(try admit(path, of: key, listedIn: list))
@@ -175,7 +175,7 @@ extension Configuration {
     }
 
     private func admit(_ path: String, of key: any AnyKey, listedIn name: String) throws(Refusal) -> String {
-        guard let listKey = Keys.all.first(where: { $0.path == name }), let kind = key.hostFile else {
+        guard let listKey = known[name], let kind = key.hostFile else {
             throw Refusal("no key lists its paths")
         }
         guard let real = PathList(patterns: list(of: listKey)).admitted(path) else {

@@ -16,8 +16,10 @@ extension Configuration {
     /// - Parameter checkingHashes: false if no VM is started from them.
     /// - Throws: `ConfigurationError` for a file or program that is missing, or has another hash.
     package func openFiles(checkingHashes: Bool = true) throws(ConfigurationError) -> BootFiles {
-        for key in [Keys.path, Keys.virtioFSDaemon] {
-            guard Files.exists(self[key]) else { throw wrong(key, "\(self[key]): no such file") }
+        for key in known.keys where key.hostFile == .program {
+            guard case .string(let path) = value(key), Files.exists(path) else {
+                throw wrong(key, "\(value(key)): no such file")
+            }
         }
         guard !self[Keys.image].isEmpty || !self[Keys.initrd].isEmpty else {
             throw wrong(Keys.initrd, "not set: neither image nor initrd is")

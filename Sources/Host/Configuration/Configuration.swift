@@ -10,17 +10,21 @@ package struct Configuration: Sendable {
     private var places: [String: (file: String, line: Int)] = [:]
     /// The annotation that has set a key, by the key's path.
     private var origins: [String: String] = [:]
+    /// The keys that it may have.
+    let known: KeySet
 
-    package init() {}
+    /// A configuration with the defaults of all keys.
+    package init(keys: KeySet = KeySet()) { known = keys }
 
     package static let searchPath = [
         "/etc/kata-containers/configuration.toml", "/usr/share/defaults/kata-containers/configuration.toml",
     ]
 
     /// Reads a file, or the first of the search path, then `config.d/*.toml` beside it in order of names.
+    /// - Parameter keys: the keys that the files may have.
     /// - Throws: `ConfigurationError` with file, line and key: a file or directory that can't be read, or no TOML.
     ///   Also for an unknown key or table, and for a value that is not allowed.
-    package static func load(_ asked: String? = nil) throws(ConfigurationError) -> Configuration {
+    package static func load(_ asked: String?, keys: KeySet) throws(ConfigurationError) -> Configuration {
         let candidates = asked.map { [$0] } ?? searchPath
         guard let file = candidates.first(where: { Files.exists($0) }) else {
             throw ConfigurationError(
@@ -28,7 +32,7 @@ package struct Configuration: Sendable {
                 asked != nil
                     ? "no such file" : "no such file, nor \(searchPath[1]); install one or name one with --kata-config")
         }
-        var configuration = Configuration()
+        var configuration = Configuration(keys: keys)
         try configuration.merge(file: file)
         let directory = dropIns(of: file)
         let names: [String]
@@ -43,8 +47,8 @@ package struct Configuration: Sendable {
     /// Reads the configuration as `load` does, but not a default that is missing.
     /// - Returns: nil when no file is named and none of the defaults exists.
     /// - Throws: as `load`.
-    package static func loadIfPresent(_ asked: String?) throws(ConfigurationError) -> Configuration? {
-        asked == nil && !searchPath.contains { Files.exists($0) } ? nil : try load(asked)
+    package static func loadIfPresent(_ asked: String?, keys: KeySet) throws(ConfigurationError) -> Configuration? {
+        asked == nil && !searchPath.contains { Files.exists($0) } ? nil : try load(asked, keys: keys)
     }
 
     /// The directory of the files that are read after `file`, such as `/etc/kata-containers/config.d`.
@@ -82,22 +86,21 @@ package struct Configuration: Sendable {
             guard let (value, line) = table[name] else { continue }
             let path = prefix.isEmpty ? name : prefix + "." + name
             if Keys.otherHypervisorTables.contains(where: { path == $0 || path.hasPrefix($0 + ".") }) { continue }
-            if let key = Keys.all.first(where: { $0.path == path }) {
+            if let key = known[path] {
                 values[path] = try Self.value(value, for: key, file: file, line: line)
                 places[path] = (file, line)
             } else if Keys.acceptedWithoutEffect[prefix]?.contains(name) == true {
                 continue
             } else if let inner = value.table {
-                let known = Keys.all.map(\.table) + Array(Keys.acceptedWithoutEffect.keys)
-                guard known.contains(where: { $0 == path || $0.hasPrefix(path + ".") }) else {
+                let tables = known.tables + Array(Keys.acceptedWithoutEffect.keys)
+                guard tables.contains(where: { $0 == path || $0.hasPrefix(path + ".") }) else {
                     throw ConfigurationError(
-                        file: file, line: line, key: path, "unknown table\(Self.suggestion(path, known))")
+                        file: file, line: line, key: path, "unknown table\(Self.suggestion(path, tables))")
                 }
                 try read(inner, at: path, file: file)
             } else {
-                let known =
-                    Keys.all.filter { $0.table == prefix }.map(\.name) + (Keys.acceptedWithoutEffect[prefix] ?? [])
-                warnings.append("\(file):\(line): \(path): unknown key, ignored\(Self.suggestion(name, known))")
+                let names = known.keys(of: prefix).map(\.name) + (Keys.acceptedWithoutEffect[prefix] ?? [])
+                warnings.append("\(file):\(line): \(path): unknown key, ignored\(Self.suggestion(name, names))")
             }
         }
     }

@@ -2,13 +2,19 @@ import Configuration
 import Hypervisor
 import QEMU
 import Sandbox
+import Share
 
-/// The kinds of hypervisors: this is the one place that knows them all.
+/// The kinds of hypervisors: this file is the one place that knows them all.
 package enum HypervisorChoice {
     /// The hypervisor of the configuration, with its settings.
     package static func hypervisor(_ configuration: Configuration, host: HostFacts) -> any Hypervisor {
         QEMU(configuration, host: host)
     }
+}
+
+extension KeySet {
+    /// The keys of all rooms.
+    package static let all = KeySet(further: QEMU.keys + VirtioFS.keys)
 }
 
 extension SandboxPlan.Basis {

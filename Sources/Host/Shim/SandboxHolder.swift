@@ -76,7 +76,7 @@ package final class SandboxHolder: Sendable {
             return (sandbox, false)
         }
         let configuration = try Configuration.load(
-            try RuntimeOptions.configurationPath(request.options) ?? configurationPath
+            try RuntimeOptions.configurationPath(request.options) ?? configurationPath, keys: .all
         ).applying(spec.annotations ?? [:], source: request.bundle + "/config.json")
         if configuration[Keys.runtimeDebug] {
             // All copies of the shim's log share their level.

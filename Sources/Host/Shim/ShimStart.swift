@@ -29,7 +29,7 @@ package enum ShimStart {
         HostRestart.clear()
         // kata-runtime has read the configuration, and asked the VM cache. Other managers may name it in Create only: a
         // default that is missing is no error yet.
-        if flags.usesCache, let configuration = try Configuration.loadIfPresent(configurationPath(parameters)) {
+        if flags.usesCache, let configuration = try Configuration.loadIfPresent(configurationPath(parameters), keys: .all) {
             parameters.debug = parameters.debug || configuration[Keys.runtimeDebug]
             if takeCached(flags, group, parameters, configuration, address) {
                 return try tell(parameters.answer(path: address))

@@ -7,6 +7,10 @@ extension Keys {
     package static let validFirmwarePaths = paths("valid_firmware_paths", of: "firmware")
     package static let validEntropySources = paths("valid_entropy_sources", of: "entropy_source")
 
+    package static let path = hypervisor(
+        "path", .program, "/usr/bin/qemu-system-x86_64", annotation: ("path", validHypervisorPaths),
+        "The hypervisor's program.")
+
     // MARK: Boot
 
     package static let kernel = hypervisor(
@@ -77,6 +81,13 @@ extension Keys {
         "reclaim_guest_freed_memory", false, annotation: .free("reclaim_guest_freed_memory"),
         "Return memory that the guest frees to the host within seconds (virtio-balloon, free page reporting).")
 
+    package static let virtioMem = hypervisor(
+        "enable_virtio_mem", true, annotation: .free("enable_virtio_mem"),
+        "Resize memory by a virtio-mem device; false: only add memory, by modules (pc-dimm) in memory_slots.")
+    package static let rootPorts = hypervisor(
+        "pcie_root_port", 4, in: 0...16, annotation: .free("pcie_root_port"),
+        "PCIe root ports, each for one hot-plugged device.")
+
     // MARK: Network
 
     package static let disableVhostNet = hypervisor(
@@ -105,10 +116,10 @@ extension Keys {
         "Group id of the hypervisor with rootless; 0: equal to the user id.")
 
     static let hypervisorKeys: [any AnyKey] = [
-        kernel, kernelHash, initrd, initrdHash, image, imageHash, rootfsType, rootfsDriver, disableImageNVDIMM,
+        path, kernel, kernelHash, initrd, initrdHash, image, imageHash, rootfsType, rootfsDriver, disableImageNVDIMM,
         kernelParameters, guestModules, firmware, hypervisorDebug, guestHookPath, disableGuestSELinux, guestChannel,
         entropySource,
-        vcpus, maxVCPUs, memory, maxMemory, memorySlots, reclaimMemory,
+        vcpus, maxVCPUs, memory, maxMemory, memorySlots, reclaimMemory, virtioMem, rootPorts,
         disableVhostNet, networkQueues,
         enableAnnotations, validHypervisorPaths, validKernelPaths, validInitrdPaths, validImagePaths,
         validFirmwarePaths, validEntropySources, rootless, rootlessUser, rootlessGroup,

@@ -1,13 +1,13 @@
-extension Keys {
+extension KeySet {
     /// The text of docs/configuration.md.
-    package static var reference: String {
+    package var reference: String {
         var page = """
             # configuration.toml
 
             The runtime reads `/etc/kata-containers/configuration.toml`, or else
             `/usr/share/defaults/kata-containers/configuration.toml`. Then it reads `config.d/*.toml` beside that file, in order of
             names; a later file replaces single keys of an earlier one. A misspelt key is a warning, a wrong value an error.
-            This page is written from `Sources/Host/Configuration/Keys`. Kata's other keys are accepted and have no effect yet.
+            This page is written from the declarations in the sources. Kata's other keys are accepted and have no effect yet.
 
             ## Annotations
 
@@ -26,14 +26,9 @@ extension Keys {
             """
         for table in tables {
             page += "\n## [\(table)]\n\n| key | default | annotation | meaning |\n|---|---|---|---|\n"
-            page += all.filter { $0.table == table }.map(row).joined()
+            page += keys(of: table).map(Self.row).joined()
         }
         return page
-    }
-
-    /// Each table once, in the order of declaration.
-    package static var tables: [String] {
-        all.reduce(into: []) { if !$0.contains($1.table) { $0.append($1.table) } }
     }
 
     private static func row(_ key: any AnyKey) -> String {

@@ -1,15 +1,13 @@
 /// The keys that have an effect.
 ///
-/// Each hypervisor, share kind and part of the runtime declares its keys in a file of this folder.
+/// This folder declares those that the plan of any sandbox reads. A hypervisor and a kind of share declare theirs
+/// in an extension in their own rooms, and hand them to `KeySet`.
 package enum Keys {
     /// The table of the hypervisor that is used.
     static let hypervisorTable = "hypervisor.qemu."
 
-    package static let all: [any AnyKey] =
-        hypervisorKeys + diskKeys + qemuKeys + virtioFSKeys + agentKeys + runtimeKeys + factoryKeys
-
     /// Declares a key of the hypervisor's table.
-    static func hypervisor<Content>(
+    package static func hypervisor<Content>(
         _ name: String, _ defaultContent: Content, allowed: [String] = [], in range: ClosedRange<Int>? = nil,
         annotation: Annotation? = nil, _ help: String
     ) -> Key<Content> {
@@ -17,7 +15,7 @@ package enum Keys {
     }
 
     /// Declares a key of the hypervisor's table whose value is the path of a host file.
-    static func hypervisor(
+    package static func hypervisor(
         _ name: String, _ hostFile: HostFile, _ defaultPath: String, allowed: [String] = [],
         annotation: (name: String, listedIn: Key<[String]>)? = nil, _ help: String
     ) -> Key<String> {
@@ -25,7 +23,7 @@ package enum Keys {
     }
 
     /// Declares the list of paths that an annotation may give.
-    static func paths(_ name: String, of annotation: String) -> Key<[String]> {
+    package static func paths(_ name: String, of annotation: String) -> Key<[String]> {
         hypervisor(
             name, [String](),
             "Patterns (glob(7)) of the paths, without symbolic links, that the annotation \(annotation) may give; "

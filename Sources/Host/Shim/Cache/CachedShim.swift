@@ -76,7 +76,7 @@ package enum CachedShim {
         _ flags: ShimFlags, _ path: String?, _ ledger: Ledger, _ loop: any EventLoop, _ priority: Int32,
         _ control: SharedDescriptor, _ offered: EventLoopPromise<Offer>
     ) async throws -> WarmSandbox {
-        let configuration = try Configuration.load(path)
+        let configuration = try Configuration.load(path, keys: .all)
         let basis = try SandboxPlan.Basis(configuration, files: configuration.openFiles())
         // The directory is renamed later; a descriptor stays valid.
         let directory = try FileDescriptor.open(ledger.directory, O_RDONLY | O_DIRECTORY).take()

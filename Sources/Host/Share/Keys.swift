@@ -1,3 +1,5 @@
+import Configuration
+
 /// Keys of the files that host and guest share, and of virtiofsd.
 extension Keys {
     package static let sharedFS = hypervisor(
@@ -13,11 +15,15 @@ extension Keys {
         "How much the guest caches of shared files; always with timeout=1 sees the host's changes within a second.")
     package static let virtioFSExtraArguments = hypervisor(
         "virtio_fs_extra_args", ["--thread-pool-size=1", "-o", "timeout=1"],
-        annotation: .daemonOptions("virtio_fs_extra_args"), "Further arguments of the daemon.")
+        annotation: .arguments("virtio_fs_extra_args", DaemonOptions.rule), "Further arguments of the daemon.")
     package static let virtioFSQueueSize = hypervisor(
         "virtio_fs_queue_size", 1024, in: 1...1024, "Entries in the queue of the virtio-fs device.")
+}
 
-    static let virtioFSKeys: [any AnyKey] = [
-        sharedFS, virtioFSDaemon, validDaemonPaths, virtioFSCache, virtioFSExtraArguments, virtioFSQueueSize,
+extension VirtioFS {
+    /// The keys of files that host and guest share.
+    package static let keys: [any AnyKey] = [
+        Keys.sharedFS, Keys.virtioFSDaemon, Keys.validDaemonPaths, Keys.virtioFSCache, Keys.virtioFSExtraArguments,
+        Keys.virtioFSQueueSize,
     ]
 }

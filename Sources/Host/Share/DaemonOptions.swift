@@ -1,3 +1,5 @@
+import Configuration
+
 /// The options of virtiofsd that a pod may add (`virtio_fs_extra_args`).
 ///
 /// QEMU's daemon has them behind -o, with "_"; the Rust daemon as long options. Only the operator sets what is
@@ -27,6 +29,9 @@ enum DaemonOptions {
         ("no-readdirplus", .flag),
         ("announce-submounts", .flag), ("writeback", .flag), ("no-writeback", .flag), ("no-xattr", .flag),
     ]
+
+    /// Allows these options in an annotation.
+    static let rule = ArgumentRule(help: help) { arguments throws(Refusal) in try check(arguments) }
 
     /// All options, for errors and documentation.
     static let help: String = "the options " + allowed.map(\.name).joined(separator: ", ")
