@@ -35,6 +35,24 @@ import Testing
         #expect(journal.all.isEmpty)
     }
 
+    @Test("an operation that never suspends is undone in the same way, and only after a failure")
+    func blocking() throws {
+        let journal = Journal()
+        #expect(throws: Refusal.self) {
+            try withBlockingUndo { stack in
+                stack.add { journal.note("mount") }
+                stack.add { journal.note("cgroup") }
+                throw Refusal()
+            }
+        }
+        #expect(journal.all == ["cgroup", "mount"])
+        let value = try withBlockingUndo { stack in
+            stack.add { journal.note("kept") }
+            return 7
+        }
+        #expect(value == 7 && journal.all.count == 2)
+    }
+
     @Test("a stack that is undone twice runs each step once")
     func once() async {
         let journal = Journal()

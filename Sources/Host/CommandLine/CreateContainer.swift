@@ -74,15 +74,15 @@ package struct CreateContainer {
     ///   namespaces that can't be joined. `RPCError` with the shim's refusal. `SystemError` of a file, process or
     ///   socket.
     package func run() throws -> Created {
-        let directory = try makeStateDirectory()
-        var sandbox: String?
-        var attach: AttachProcess?
-        do {
+        try withBlockingUndo { undo in
+            let directory = try makeStateDirectory()
+            // SAFETY: the call only reads the path. It fails for a directory with a state: that is the next step's.
+            undo.add { unsafe rmdir(directory) }
             // The new container has no state yet: these are the others.
             let membership = try SandboxMembership(
                 bundle.spec, id: options.id, containers: ContainerState.all(root: context.root).map(\.known),
                 source: bundle.specPath)
-            sandbox = membership.sandbox
+            undo.add { try? RemoveContainer(options.id, in: context).run(sandbox: membership.sandbox) }
             // From here on, `list` and `delete` know what a killed `create` leaves.
             try state(membership).save(root: context.root)
             log("sandbox is \(membership.sandbox), \(membership.exists ? "joined" : "new")")
@@ -94,7 +94,7 @@ package struct CreateContainer {
                 isForeground: options.isForeground)
             // First: the sandbox uses its network namespace, and hooks get its pid.
             let process = try startAttachProcess(address, terminal: streams.stdin)
-            attach = process
+            undo.add { process.end() }
             log("attach process is \(process.pid)")
             try requestCreation(of: streams, process, membership, task)
             // Before the attach process is on its own: a container that it follows has a state.
@@ -102,14 +102,6 @@ package struct CreateContainer {
             try process.follow(ContainerView(bundle))
             log("created")
             return Created(state: state, task: task, follower: follower(task))
-        } catch {
-            attach?.end()
-            if let sandbox {
-                try? RemoveContainer(options.id, in: context).run(sandbox: sandbox)
-            } else {
-                Files.removeTree(directory)
-            }
-            throw error
         }
     }
 

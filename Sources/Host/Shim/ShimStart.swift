@@ -29,7 +29,9 @@ package enum ShimStart {
         HostRestart.clear()
         // kata-runtime has read the configuration, and asked the VM cache. Other managers may name it in Create only: a
         // default that is missing is no error yet.
-        if flags.usesCache, let configuration = try Configuration.loadIfPresent(configurationPath(parameters), keys: .all) {
+        if flags.usesCache,
+            let configuration = try Configuration.loadIfPresent(configurationPath(parameters), keys: .all)
+        {
             parameters.debug = parameters.debug || configuration[Keys.runtimeDebug]
             if takeCached(flags, group, parameters, configuration, address) {
                 return try tell(parameters.answer(path: address))
@@ -37,16 +39,14 @@ package enum ShimStart {
         }
         var due: [DueHooks] = []
         let ledger = try Ledger.begin(in: SandboxPaths(sandbox: group).machine) { due = DueHooks.claimAll(in: $0) }
-        do {
+        try withBlockingUndo { undo in
+            // No process has the address of a shim whose start fails: ends it.
+            undo.add { ledger.end() }
             let log = try ShimServer.openLog(in: ".")
             // Pending hooks of a dead sandbox of this name: run them before anything of the new one exists.
             for hooks in due { hooks.run { try? log.writeAll(Array("\($0)\n".utf8), to: "log") } }
             try serve(flags, group, parameters, address, ledger, log)
             try tell(parameters.answer(path: address))
-        } catch {
-            // No process has the address of this shim: ends it.
-            ledger.end()
-            throw error
         }
     }
 

@@ -39,3 +39,23 @@ package func withUndo<Result>(
         throw error
     }
 }
+
+/// Undo steps, as `UndoStack`, of an operation that never suspends.
+package struct BlockingUndoStack {
+    private var steps: [() -> Void] = []
+
+    /// Adds the step that undoes the latest acquisition.
+    package mutating func add(_ step: @escaping () -> Void) { steps.append(step) }
+
+    fileprivate mutating func undo() { while let step = steps.popLast() { step() } }
+}
+
+/// Runs `body`. If it throws, undoes what it added to the stack, then throws the same error.
+/// - Throws: the errors of `body`.
+package func withBlockingUndo<Result>(_ body: (inout BlockingUndoStack) throws -> Result) throws -> Result {
+    var stack = BlockingUndoStack()
+    do { return try body(&stack) } catch {
+        stack.undo()
+        throw error
+    }
+}
