@@ -29,9 +29,9 @@ struct AttachmentTests {
         return try Attachment.make(endpoint, record, queues: queues, resolver: resolver)
     }
 
-    /// A frame that arrives in a queue within two seconds, without its virtio-net header of ten bytes.
+    /// Whether a frame arrives in a queue: without its virtio-net header of ten bytes.
     private static func frame(from queue: SharedDescriptor, where fits: ([UInt8]) -> Bool) -> Bool {
-        let deadline = ContinuousClock.now + .seconds(2)
+        let deadline = ContinuousClock.now + .longWait
         while .now < deadline {
             var ready = pollfd(fd: queue.raw, events: Int16(POLLIN), revents: 0)
             guard poll(&ready, 1, 100) > 0 else { continue }
@@ -145,6 +145,68 @@ struct AttachmentTests {
             next.undo()
             #expect(try socket.ingressDiscipline(of: endpoint.link) == nil)
         }
+    }
+
+    /// An open tun device `tun0`, whose packets have no headers before IP's.
+    private static func openTun() throws -> FileDescriptor {
+        let file = try FileDescriptor.open("/dev/net/tun", O_RDWR | O_NONBLOCK)
+        // struct ifreq: the name, then IFF_TUN and IFF_NO_PI (linux/if_tun.h). The request is TUNSETIFF.
+        var request = Array("tun0".utf8) + [UInt8](repeating: 0, count: 36)
+        (request[16], request[17]) = (0x01, 0x10)
+        try #require(ioctl(file.raw, UInt(0x4004_54ca), &request) == 0)
+        return file
+    }
+
+    /// A UDP packet over IPv4 or IPv6 without checksums, from one address of 10.3.0.0/24 or fd00::/64 to another.
+    private static func packet(isIPv6: Bool) -> [UInt8] {
+        let datagram: [UInt8] = [0, 9, 0, 9, 0, 12, 0, 0] + Array("data".utf8)
+        if isIPv6 {
+            let address: [UInt8] = [0xfd] + [UInt8](repeating: 0, count: 14)
+            return [0x60, 0, 0, 0, 0, UInt8(datagram.count), 17, 64] + address + [1] + address + [2] + datagram
+        }
+        return [0x45, 0, 0, UInt8(20 + datagram.count), 0, 0, 0, 0, 64, 17, 0, 0, 10, 3, 0, 1, 10, 3, 0, 2] + datagram
+    }
+
+    @Test("packets of a link without Ethernet headers get them on the way to the guest, and lose them on the way back")
+    func wrapped() throws {
+        try inOwnNetwork {
+            let tun = try Self.openTun()
+            let own = try NetworkNamespace.open("/proc/thread-self/ns/net")
+            try own.shell("ip addr add 10.3.0.2/24 dev tun0; ip addr add fd00::2/64 dev tun0 nodad; ip link set tun0 up")
+            let socket = try NetlinkSocket()
+            let plan = NetworkPlan(try NetworkView(socket), model: .tcfilter)
+            let endpoint = try #require(plan.endpoints.first { $0.name == "tun0" })
+            let attachment = try Self.make(endpoint, number: 0, queues: 1, resolver: false)
+            let address = endpoint.hardwareAddress.bytes
+            for (isIPv6, type) in [(false, [UInt8]([0x08, 0x00])), (true, [0x86, 0xdd])] {
+                let packet = Self.packet(isIPv6: isIPv6)
+                #expect(write(tun.raw, packet, packet.count) == packet.count)
+                let frame = address + address + type + packet
+                #expect(Self.frame(from: attachment.queues[0]) { $0 == frame })
+                let sent = [UInt8](repeating: 0, count: 10) + frame
+                #expect(write(attachment.queues[0].raw, sent, sent.count) == sent.count)
+                #expect(Self.packet(packet, isReadFrom: tun.raw))
+            }
+            let refusal = #expect(throws: NetworkError.self) {
+                try Self.make(endpoint, number: 1, queues: 1, resolver: false)
+            }
+            #expect(refusal?.description.contains("tun0") == true)
+            attachment.undo()
+            #expect(try socket.ingressDiscipline(of: endpoint.link) == nil)
+        }
+    }
+
+    /// Whether a packet comes out of a tun device, among others that the kernel sends by itself.
+    private static func packet(_ packet: [UInt8], isReadFrom tun: Int32) -> Bool {
+        let deadline = ContinuousClock.now + .longWait
+        while .now < deadline {
+            var ready = pollfd(fd: tun, events: Int16(POLLIN), revents: 0)
+            guard poll(&ready, 1, 100) > 0 else { continue }
+            var bytes = [UInt8](repeating: 0, count: 2048)
+            let count = read(tun, &bytes, bytes.count)
+            if count > 0, bytes.prefix(count).elementsEqual(packet) { return true }
+        }
+        return false
     }
 
     @Test("a macvtap takes the veth's address, and gives it back")

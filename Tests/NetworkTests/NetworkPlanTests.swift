@@ -45,6 +45,23 @@ struct NetworkPlanTests {
             ])
     }
 
+    @Test("a link without Ethernet frames gets an address of its own and no ARP; a tunnel does that was made elsewhere")
+    func wrapped() throws {
+        var links = [link(2, "tun0", kind: "tun"), link(3, "wg0", kind: "wireguard"), link(4, "ipip1", kind: "ipip")]
+        for index in links.indices { links[index].hardwareAddress = HardwareAddress(bytes: []) }
+        links[2].hardwareAddress = HardwareAddress(bytes: [10, 1, 0, 2])
+        links[2].isBasedElsewhere = true
+        for model in [InternetworkingModel.tcfilter, .macvtap] {
+            let plan = NetworkPlan(view(links[0], links[1], links[2]), model: model)
+            #expect(plan.endpoints.map(\.source) == [.wrapped, .wrapped, .wrapped] && plan.faults == [])
+            #expect(plan.endpoints.allSatisfy { $0.flags == LinkFlags.noARP })
+            let addresses = plan.endpoints.map(\.hardwareAddress)
+            #expect(addresses[0] == HardwareAddress("02:6b:00:00:00:02") && Set(addresses).count == 3)
+        }
+        let left = NetworkPlan(view(links[0]), model: .none).endpoints
+        #expect(left.map(\.source) == [.beside] && left[0].hardwareAddress == HardwareAddress("02:6b:00:00:00:02"))
+    }
+
     @Test("the loopback, links that are down, and the sandbox's own are not for the guest")
     func leftOut() throws {
         let view = view(
@@ -76,10 +93,10 @@ struct NetworkPlanTests {
 
     @Test(
         "a link that no guest can be given is named with its reason; alone, it is a reason to refuse",
-        arguments: [("", "physical device"), ("wireguard", "no Ethernet frames"), ("tun", "use a tap")])
+        arguments: [("", "physical device"), ("ipip", "outer packets"), ("vxlan", "outer packets")])
     func refused(_ kind: String, _ words: String) {
         var odd = link(2, "odd0", kind: kind)
-        if kind != "" { odd.hardwareAddress = HardwareAddress(bytes: []) }
+        if kind == "ipip" { odd.hardwareAddress = HardwareAddress(bytes: [10, 1, 0, 2]) }
         let alone = NetworkPlan(view(odd), model: .tcfilter)
         #expect(alone.refusal?.description.contains("odd0") == true)
         #expect(alone.refusal?.description.contains(words) == true)
@@ -112,8 +129,7 @@ struct NetworkPlanTests {
 
     @Test("what would leave by a link that the guest doesn't have is unreachable, and takes no other way")
     func unreachable() throws {
-        var vpn = link(3, "vpn0", kind: "tun")
-        vpn.hardwareAddress = HardwareAddress(bytes: [])
+        let vpn = link(3, "vpn0", kind: "vxlan")
         let view = view(link(2, "eth0"), vpn) { view in
             view.routes = [
                 route(3) { $0.priority = 50 }, route(2) { $0.priority = 100 },

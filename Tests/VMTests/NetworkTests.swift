@@ -117,7 +117,7 @@ struct NetworkTests {
             "true",
             """
             before=$(look)
-            ip -n $ns tuntap add mode tun name vpn0; ip -n $ns addr add 10.9.9.9/24 dev vpn0; ip -n $ns link set vpn0 up
+            ip -n $ns link add vpn0 type vxlan id 3 remote 10.88.7.1 dstport 4789; ip -n $ns addr add 10.9.9.9/24 dev vpn0; ip -n $ns link set vpn0 up
             ip -n $ns addr flush dev eth0
             $kata run -b bundle n-no
             ip -n $ns link del vpn0; ip -n $ns addr add 10.88.7.2/24 dev eth0
@@ -129,7 +129,7 @@ struct NetworkTests {
         #expect(outcome.output == "")
         #expect(
             outcome.error == """
-                link vpn0 is a tun device, which carries no Ethernet frames; use a tap
+                link vpn0 (vxlan) is a tunnel whose outer packets would go to the guest: make it in another namespace, and move it here
                 link eth0: the machine has no free PCIe root port for it; raise hypervisor.qemu.pcie_root_port
 
                 """)
@@ -172,7 +172,7 @@ struct NetworkTests {
     }
 
     @Test(
-        "two links with one hardware address are two links of the guest; a tun beside them stops nothing, and is named")
+        "two links with one hardware address are two links of the guest; a tunnel beside them stops nothing, and is named")
     func linksApart() throws {
         let outcome = try withNamespace(
             "while :; do sleep 0.1; done",
@@ -181,13 +181,13 @@ struct NetworkTests {
             for each in eth0 eth1; do
                 ip -n $ns link set $each down; ip -n $ns link set $each address 02:00:00:00:07:07; ip -n $ns link set $each up
             done
-            ip -n $ns tuntap add mode tun name vpn0; ip -n $ns addr add 10.9.9.9/24 dev vpn0; ip -n $ns link set vpn0 up
+            ip -n $ns link add vpn0 type vxlan id 3 remote 10.88.7.1 dstport 4789; ip -n $ns addr add 10.9.9.9/24 dev vpn0; ip -n $ns link set vpn0 up
             $kata create -b bundle n-apart && $kata start n-apart
             for each in 10.88.7.1 10.88.8.1; do $kata exec n-apart ping -c 1 $each | grep -c '1 packets received'; done
             $kata kata-network list-ifaces n-apart | jq -r '.[] | select(.fault) | .name, .type, .fault'
-            # In the namespace its packets go to the tun, and nowhere else.
+            # In the namespace its packets go to the tunnel, and nowhere else.
             $kata exec n-apart ip route show 10.9.9.0/24 | sed 's/ *$//'
-            ip -n $ns tuntap add mode tun name vpn1; ip -n $ns addr add 10.9.8.9/24 dev vpn1; ip -n $ns link set vpn1 up
+            ip -n $ns link add vpn1 type vxlan id 4 remote 10.88.7.1 dstport 4789; ip -n $ns addr add 10.9.8.9/24 dev vpn1; ip -n $ns link set vpn1 up
             ip -n $ns route add 10.92.0.0/16 via 10.88.8.1
             eventually sh -c "$kata exec n-apart ip route | grep 10.92.0.0"
             ip -n $ns link del vpn1
@@ -198,8 +198,8 @@ struct NetworkTests {
                 1
                 1
                 vpn0
-                tun
-                is a tun device, which carries no Ethernet frames; use a tap
+                vxlan
+                (vxlan) is a tunnel whose outer packets would go to the guest: make it in another namespace, and move it here
                 unreachable 10.9.9.0/24
 
                 """, "\(outcome.error)")

@@ -40,11 +40,11 @@ package struct Attachment: Sendable {
         switch endpoint.source {
         case .tap: return attachment(try TapDevice.open(endpoint.name, queues: queues))
         case .macvtap: return attachment(try openMacvtap(endpoint.link, queues))
-        case .redirected, .beside:
+        case .redirected, .wrapped, .beside:
             let opened = try TapDevice.open(name, queues: queues)
             let tap = try socket.link(named: name)
             try raise(tap.index, endpoint, socket)
-            if endpoint.source == .redirected {
+            if endpoint.source.hasFilters {
                 try record.redirection(to: tap.index, socket).make(name: endpoint.name, resolver: resolver)
             }
             return attachment(opened, tap.index)
@@ -92,13 +92,13 @@ package struct Attachment: Sendable {
             self.number = number
             hardwareAddress = endpoint.hardwareAddress.description
             ownsDiscipline =
-                try endpoint.source == .redirected && Redirection.mayOwnDiscipline(of: endpoint.link, NetlinkSocket())
+                try endpoint.source.hasFilters && Redirection.mayOwnDiscipline(of: endpoint.link, NetlinkSocket())
         }
 
         package func undo() {
             guard let socket = try? NetlinkSocket() else { return }
             switch NetworkPlan.Endpoint.Source(rawValue: source) {
-            case .redirected:
+            case .redirected, .wrapped:
                 guard ownsDiscipline != nil else {
                     try? socket.deleteIngress(link)
                     return
@@ -114,7 +114,10 @@ package struct Attachment: Sendable {
         }
 
         fileprivate func redirection(to tap: Int32, _ socket: NetlinkSocket) -> Redirection {
-            Redirection(link: link, tap: tap, ownsDiscipline: ownsDiscipline == true, socket)
+            let receiver =
+                source == NetworkPlan.Endpoint.Source.wrapped.rawValue ? HardwareAddress(hardwareAddress) : nil
+            return Redirection(
+                link: link, tap: tap, ownsDiscipline: ownsDiscipline == true, receiver: receiver, socket)
         }
     }
 
@@ -128,7 +131,7 @@ package struct Attachment: Sendable {
     /// Lets the namespace's resolver receive its answers from now on.
     /// - Throws: `SystemError` of rtnetlink.
     package func allowResolverReplies() throws {
-        guard endpoint.source == .redirected else { return }
+        guard endpoint.source.hasFilters else { return }
         try record.redirection(to: createdLink, NetlinkSocket()).allowResolverReplies()
     }
 
@@ -155,6 +158,11 @@ package struct Attachment: Sendable {
 }
 
 extension HardwareAddress {
+    /// The guest's address on a link that has no Ethernet address: locally administered, and the same each time.
+    static func made(for link: Int32) -> HardwareAddress {
+        HardwareAddress(bytes: [0x02, 0x6b] + (0..<4).reversed().map { UInt8(truncatingIfNeeded: link >> ($0 * 8)) })
+    }
+
     /// Makes a random address: locally administered, unicast (IEEE 802, 8.2).
     static func random() -> HardwareAddress {
         HardwareAddress(bytes: [0x02] + (0..<5).map { _ in UInt8.random(in: 0...255) })

@@ -30,6 +30,8 @@ package struct NetworkPlan: Equatable, Sendable {
         package enum Source: String, Sendable {
             /// The link stays; filters redirect its frames to a tap.
             case redirected
+            /// The link stays; its packets, which have no Ethernet headers, get some on their way to a tap.
+            case wrapped
             /// The link stays, with a macvtap on it.
             case stacked
             /// The link stays and keeps its frames.
@@ -38,11 +40,15 @@ package struct NetworkPlan: Equatable, Sendable {
             case tap
             /// The link is a macvtap itself.
             case macvtap
+
+            /// Whether filters pass packets between the link and a tap.
+            var hasFilters: Bool { self == .redirected || self == .wrapped }
         }
 
         package let link: Int32
         package let name: String
         package let kind: String
+        /// The guest's: the link's own, or a made one for a link without Ethernet headers.
         package let hardwareAddress: HardwareAddress
         package let mtu: UInt32
         package let addresses: [LinkAddress]
@@ -75,11 +81,14 @@ package struct NetworkPlan: Equatable, Sendable {
             if failed.contains(where: { $0.link == link.index }) { continue }
             do throws(LinkFault) {
                 let source = try Self.source(of: link, model, hasAddress: !addresses.isEmpty)
-                if addresses.isEmpty, source != .redirected, source != .stacked { continue }
+                if addresses.isEmpty, !source.hasFilters, source != .stacked { continue }
+                // Nobody answers ARP behind a link that carries IP packets alone.
+                let noARP = link.hasFrames ? link.flags & LinkFlags.noARP : LinkFlags.noARP
                 endpoints.append(
                     Endpoint(
-                        link: link.index, name: link.name, kind: link.kind, hardwareAddress: link.hardwareAddress,
-                        mtu: link.mtu, addresses: addresses, flags: link.flags & LinkFlags.noARP,
+                        link: link.index, name: link.name, kind: link.kind,
+                        hardwareAddress: link.hasFrames ? link.hardwareAddress : .made(for: link.index),
+                        mtu: link.mtu, addresses: addresses, flags: noARP,
                         token: link.token, isWithoutLinkLocal: link.isWithoutLinkLocal,
                         settings: view.settings[link.index] ?? [:], source: source))
             } catch { faults.append(error) }
@@ -122,6 +131,13 @@ package struct NetworkPlan: Equatable, Sendable {
 
     private static let veth = "veth"
 
+    /// Tunnels that send and receive outer packets in the namespace where they were made. WireGuard does so too, but
+    /// the kernel doesn't tell where it was made.
+    private static let tunnels: Set<String> = [
+        "ipip", "sit", "gre", "gretap", "erspan", "ip6tnl", "ip6gre", "ip6gretap", "ip6erspan", "vti", "vti6", "xfrm",
+        "vxlan", "geneve", "bareudp", "gtp",
+    ]
+
     static func ownName(_ index: Int) -> String { "tap\(index)_kata" }
 
     static func isOwnName(_ name: String) -> Bool { name.hasPrefix("tap") && name.hasSuffix("_kata") }
@@ -131,16 +147,15 @@ package struct NetworkPlan: Equatable, Sendable {
     {
         func fault(_ reason: String) -> LinkFault { LinkFault(link, reason, hasAddress: hasAddress) }
         switch link.kind {
-        case "tun":
-            guard link.hardwareAddress.bytes.count == HardwareAddress.ethernetLength else {
-                throw fault("is a tun device, which carries no Ethernet frames; use a tap")
-            }
-            return .tap
+        case "tun" where link.hasFrames: return .tap
         case "macvtap": return .macvtap
+        case _ where tunnels.contains(link.kind) && !link.isBasedElsewhere:
+            throw fault(
+                "(\(link.kind)) is a tunnel whose outer packets would go to the guest: make it in another namespace, and move it here"
+            )
         case "":
             throw fault("is a physical device: a guest can't be given it yet; put a macvlan or a bridge on it")
-        case _ where link.hardwareAddress.bytes.count != HardwareAddress.ethernetLength:
-            throw fault("(\(link.kind)) carries no Ethernet frames and can't be given to a guest")
+        case _ where !link.hasFrames: return model == .none ? .beside : .wrapped
         default:
             return switch model {
             case .tcfilter: .redirected

@@ -7,6 +7,8 @@ struct Redirection {
     private let link: Int32
     private let tap: Int32
     private let ownsDiscipline: Bool
+    /// The guest's address on a link whose packets have no Ethernet headers; nil where they have.
+    private let receiver: HardwareAddress?
     private let socket: NetlinkSocket
 
     /// Priorities of this runtime's filters. They come last: for a filter without one, tc(8) and the kernel choose a
@@ -15,12 +17,17 @@ struct Redirection {
         /// The first of three, for the answers to the namespace's resolver.
         static let resolver: UInt16 = 0xf001
         static let redirection: UInt16 = 0xffff
+        /// The other one's, on the tap of a link without Ethernet headers.
+        static let redirectionOfIPv6: UInt16 = 0xfffe
         static let own: Set<UInt16> = [resolver, resolver + 1, resolver + 2, redirection]
     }
 
-    /// - Parameter ownsDiscipline: the link had no ingress discipline before: it goes with the filters.
-    init(link: Int32, tap: Int32, ownsDiscipline: Bool, _ socket: NetlinkSocket) {
+    /// - Parameters:
+    ///   - ownsDiscipline: the link had no ingress discipline before: it goes with the filters.
+    ///   - receiver: the guest's address on a link whose packets have no Ethernet headers; nil where they have.
+    init(link: Int32, tap: Int32, ownsDiscipline: Bool, receiver: HardwareAddress?, _ socket: NetlinkSocket) {
         (self.link, self.tap, self.ownsDiscipline, self.socket) = (link, tap, ownsDiscipline, socket)
+        self.receiver = receiver
     }
 
     /// Whether a link has no ingress discipline, or only one that a sandbox has left behind.
@@ -43,11 +50,31 @@ struct Redirection {
         do {
             try socket.addIngress(tap)
             if resolver { try allowResolverReplies() }
-            try socket.add(IngressRule(priority: Priority.redirection, .redirect(to: tap)), on: link)
-            try socket.add(IngressRule(priority: Priority.redirection, .redirect(to: link)), on: tap)
+            if let receiver { try addHeaders(for: receiver) } else { try redirectFrames() }
         } catch {
             undo()
             throw error
+        }
+    }
+
+    private func redirectFrames() throws {
+        try socket.add(IngressRule(priority: Priority.redirection, .redirect(to: tap)), on: link)
+        try socket.add(IngressRule(priority: Priority.redirection, .redirect(to: link)), on: tap)
+    }
+
+    /// Gives the link's packets Ethernet headers on their way to the tap. On the way back, mirred leaves the headers
+    /// out for such a link, and what is no IP packet stays behind.
+    private func addHeaders(for receiver: HardwareAddress) throws {
+        let program = try EthernetProgram.load(to: tap, destination: receiver.bytes, source: receiver.bytes)
+        let ingress = IngressProgram(priority: Priority.redirection, program, to: tap)
+        do throws(SystemError) { try socket.add(ingress, on: link) } catch {
+            guard error.code == ENOENT else { throw error }
+            throw NetworkError("it carries no Ethernet frames, and the host's kernel lacks CONFIG_NET_CLS_BPF")
+        }
+        for (type, priority) in [
+            (EtherType.ipv4, Priority.redirection), (EtherType.ipv6, Priority.redirectionOfIPv6),
+        ] {
+            try socket.add(IngressRule(protocol: type, priority: priority, .redirect(to: link)), on: tap)
         }
     }
 

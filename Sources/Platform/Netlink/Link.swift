@@ -12,6 +12,8 @@ package struct Link: Equatable, Sendable {
     package var kind: String
     /// The link below, or a veth's other end; 0 for none, or one of another namespace.
     package var lower: Int32
+    /// Whether the link below, or a tunnel's own end, is in another network namespace (IFLA_LINK_NETNSID).
+    package var isBasedElsewhere = false
     package var master: Int32
     /// The interface identifier of addresses from routers' advertisements (ip-token(8)); nil: the kernel's choice.
     package var token: InternetAddress?
@@ -27,6 +29,8 @@ package struct Link: Equatable, Sendable {
     }
 
     package var isUp: Bool { flags & LinkFlags.up != 0 }
+    /// Whether it carries Ethernet frames: otherwise it has no Ethernet address.
+    package var hasFrames: Bool { hardwareAddress.bytes.count == HardwareAddress.ethernetLength }
     package var isLoopback: Bool { flags & LinkFlags.loopback != 0 }
 
     /// Size of struct ifinfomsg.
@@ -43,6 +47,7 @@ package struct Link: Equatable, Sendable {
         mtu = attributes.number(LinkAttribute.mtu) ?? 0
         kind = attributes.nested(LinkAttribute.info)?.text(LinkAttribute.kind) ?? ""
         let isElsewhere = attributes.bytes(LinkAttribute.lowerNamespace) != nil
+        isBasedElsewhere = isElsewhere
         lower = isElsewhere ? 0 : Int32(bitPattern: attributes.number(LinkAttribute.lower) ?? 0)
         master = Int32(bitPattern: attributes.number(LinkAttribute.master) ?? 0)
         let family = attributes.nested(LinkAttribute.families)?.nested(UInt16(AF_INET6))

@@ -13,6 +13,10 @@ enum TrafficAttribute {
     static let actionOptions: UInt16 = 2
     /// TCA_MIRRED_PARMS.
     static let mirredParameters: UInt16 = 2
+    /// TCA_BPF_FD, TCA_BPF_NAME and TCA_BPF_FLAGS.
+    static let program: UInt16 = 6
+    static let programName: UInt16 = 7
+    static let programFlags: UInt16 = 8
 }
 
 enum TrafficValue {
@@ -31,6 +35,8 @@ enum TrafficValue {
     /// TCA_EGRESS_REDIR and TCA_EGRESS_MIRROR.
     static let redirect: UInt32 = 1
     static let mirror: UInt32 = 2
+    /// TCA_BPF_FLAG_ACT_DIRECT: the program's result is the verdict.
+    static let programDecides: UInt32 = 1
     /// TC_U32_TERMINAL: a match ends the search.
     static let terminal: UInt8 = 1
 }
@@ -40,4 +46,5 @@ package enum EtherType {
     package static let all: UInt16 = 3
     package static let ipv4: UInt16 = 0x0800
     package static let arp: UInt16 = 0x0806
+    package static let ipv6: UInt16 = 0x86dd
 }

@@ -83,21 +83,61 @@ package struct IngressRule: Equatable, Sendable {
     }
 }
 
+/// A rule for packets that arrive at a link without Ethernet headers: a program (`EthernetProgram`) gives each a header
+/// and sends it out on another link. It is a bpf filter of the link's ingress queueing discipline (tc-bpf(8)).
+package struct IngressProgram: Sendable {
+    private let priority: UInt16
+    private let program: SharedDescriptor
+    private let target: Int32
+    /// Before the target's index in the filter's name: the kernel does not tell where a program sends packets.
+    private static let namePrefix = "kata-to-"
+
+    /// - Parameter target: the link that the program sends packets to.
+    package init(priority: UInt16, _ program: SharedDescriptor, to target: Int32) {
+        (self.priority, self.program, self.target) = (priority, program, target)
+    }
+
+    /// struct tcmsg and attributes for RTM_NEWTFILTER.
+    func payload(on link: Int32) -> [UInt8] {
+        var writer = TrafficControl.header(
+            link, handle: 0, parent: TrafficValue.ingressFilters,
+            info: UInt32(priority) << 16 | UInt32(EtherType.all.bigEndian))
+        writer.attribute(TrafficAttribute.kind, "bpf")
+        writer.nested(TrafficAttribute.options) { options in
+            options.attribute(TrafficAttribute.program, UInt32(bitPattern: program.raw))
+            options.attribute(TrafficAttribute.programName, Self.namePrefix + "\(target)")
+            options.attribute(TrafficAttribute.programFlags, TrafficValue.programDecides)
+        }
+        return writer.bytes
+    }
+
+    /// The link in a filter's name; nil for a name of somebody else's program.
+    static func target(in name: String?) -> Int32? {
+        guard let name, name.hasPrefix(namePrefix) else { return nil }
+        return Int32(name.dropFirst(namePrefix.count))
+    }
+}
+
 /// A filter at a link's ingress, of any program's.
 package struct IngressFilter: Equatable, Sendable {
     package let priority: UInt16
     /// ETH_P_*.
     package let `protocol`: UInt16
-    /// The link that the filter's first action redirects or copies to; nil where it does neither, 0 where the link has
-    /// gone.
+    /// The link that the filter's first action redirects or copies to, or that an `IngressProgram` names; nil where it
+    /// does neither, 0 where the link of an action has gone.
     package let target: Int32?
 
     init?(_ payload: [UInt8]) {
         guard payload.count >= TrafficControl.headerSize else { return nil }
         let info = payload[...].number(at: 16, as: UInt32.self)
         (priority, `protocol`) = (UInt16(info >> 16), UInt16(truncatingIfNeeded: info).bigEndian)
-        let action = Attributes(payload[TrafficControl.headerSize...]).nested(TrafficAttribute.options)?
-            .nested(TrafficAttribute.actions)?.nested(TrafficAttribute.firstAction)
+        let attributes = Attributes(payload[TrafficControl.headerSize...])
+        let options = attributes.nested(TrafficAttribute.options)
+        if attributes.text(TrafficAttribute.kind) == "bpf" {
+            target = IngressProgram.target(in: options?.text(TrafficAttribute.programName))
+            return
+        }
+        let action = options?.nested(TrafficAttribute.actions)?.nested(TrafficAttribute.firstAction)
         let parameters =
             action?.text(TrafficAttribute.actionKind) == "mirred"
             ? action?.nested(TrafficAttribute.actionOptions)?.bytes(TrafficAttribute.mirredParameters) : nil

@@ -49,6 +49,15 @@ extension NetlinkSocket {
             "add a rule for packets of link", "\(link)")
     }
 
+    /// Adds a program to a link's ingress queueing discipline.
+    /// - Throws: `SystemError` with the kernel's errno, such as ENOENT where the kernel has no bpf filters, or EINVAL
+    ///   without the discipline.
+    package func add(_ program: IngressProgram, on link: Int32) throws(SystemError) {
+        try acknowledge(
+            MessageType.newTrafficFilter, flags: MessageFlags.createNew, program.payload(on: link),
+            "add a program for packets of link", "\(link)")
+    }
+
     /// Removes all filters with the priority and protocol of one.
     /// - Throws: `SystemError` with the kernel's errno, such as ENODEV without the link, or ENOENT without such a
     ///   filter.

@@ -101,6 +101,10 @@ int clx_local_port(int socket);
 /// ends with its last descriptor.
 int clx_redirect_loopback(int network_namespace, int listener);
 
+/// Loads a program for a filter of a link without Ethernet headers: it gives each packet a header with these addresses
+/// of six bytes, and sends it out on `link` (bpf(2), tc-bpf(8)). Returns its descriptor.
+int clx_load_ethernet_program(int link, const unsigned char *destination, const unsigned char *source);
+
 int clx_unshare(int flags);
 int clx_setns(int fd, int flags);
 int clx_pidfd_open(pid_t pid);
