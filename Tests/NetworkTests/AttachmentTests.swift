@@ -172,7 +172,8 @@ struct AttachmentTests {
         try inOwnNetwork {
             let tun = try Self.openTun()
             let own = try NetworkNamespace.open("/proc/thread-self/ns/net")
-            try own.shell("ip addr add 10.3.0.2/24 dev tun0; ip addr add fd00::2/64 dev tun0 nodad; ip link set tun0 up")
+            try own.shell(
+                "ip addr add 10.3.0.2/24 dev tun0; ip addr add fd00::2/64 dev tun0 nodad; ip link set tun0 up")
             let socket = try NetlinkSocket()
             let plan = NetworkPlan(try NetworkView(socket), model: .tcfilter)
             let endpoint = try #require(plan.endpoints.first { $0.name == "tun0" })

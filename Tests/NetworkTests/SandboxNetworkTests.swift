@@ -164,7 +164,11 @@ struct SandboxNetworkTests {
         defer { ledger.end() }
         let machine = try await machine()
         let (network, lines) = try network(namespace, ledger, machine)
-        try namespace.shell("ip link add vpn0 type vxlan id 3 remote 10.1.0.9 dstport 4789; ip addr add 10.9.9.9/24 dev vpn0; ip link set vpn0 up")
+        try namespace.shell(
+            """
+            ip link add vpn0 type vxlan id 3 remote 10.1.0.9 dstport 4789
+            ip addr add 10.9.9.9/24 dev vpn0; ip link set vpn0 up
+            """)
         try await network.reconcile()
         try namespace.shell(
             "ip link add eth1 type veth peer name p1; ip addr add 10.3.0.2/24 dev eth1; ip link set eth1 up")

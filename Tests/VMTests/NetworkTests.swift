@@ -172,7 +172,8 @@ struct NetworkTests {
     }
 
     @Test(
-        "two links with one hardware address are two links of the guest; a tunnel beside them stops nothing, and is named")
+        "two links with one hardware address are two links of the guest; a tunnel beside them stops nothing, and is named"
+    )
     func linksApart() throws {
         let outcome = try withNamespace(
             "while :; do sleep 0.1; done",
@@ -203,6 +204,37 @@ struct NetworkTests {
                 unreachable 10.9.9.0/24
 
                 """, "\(outcome.error)")
+    }
+
+    @Test("a tun device is a link of the guest: its packets go both ways, and nothing stays on it")
+    func tun() throws {
+        let outcome = try withNamespace(
+            "while :; do sleep 0.1; done",
+            #"""
+            # Answers pings over IPv4: the checksum of an answer is that of the question without its type.
+            cat > answers << 'end'
+            import fcntl, os, struct
+            tun = os.open("/dev/net/tun", os.O_RDWR)
+            fcntl.ioctl(tun, 0x400454ca, struct.pack("16sH22x", b"vpn0", 0x1001))
+            print("ready", flush=True)
+            while True:
+                packet = os.read(tun, 2000)
+                if packet[0] != 0x45 or packet[9] != 1 or packet[20] != 8: continue
+                total = struct.unpack("!H", packet[22:24])[0] + 0x0800
+                answer = struct.pack("!BBH", 0, 0, (total & 0xffff) + (total >> 16)) + packet[24:]
+                os.write(tun, packet[:12] + packet[16:20] + packet[12:16] + answer)
+            end
+            ip netns exec $ns python3 answers > answering & answerer=$!
+            eventually grep -q ready answering
+            ip -n $ns addr add 10.9.9.9/24 dev vpn0; ip -n $ns link set vpn0 up
+            $kata create -b bundle n-tun && $kata start n-tun
+            for each in 10.88.7.1 10.9.9.1; do $kata exec n-tun ping -c 1 $each | grep -c '1 packets received'; done
+            $kata exec n-tun ip addr show vpn0 | grep -o 'NOARP\|10.9.9.9/24'
+            $kata delete --force n-tun
+            ip netns exec $ns tc qdisc show dev vpn0 ingress | wc -l
+            kill $answerer
+            """#)
+        #expect(outcome.output == "1\n1\nNOARP\n10.9.9.9/24\n0\n", "\(outcome.error)")
     }
 
     @Test("with IPv6 off by a sysctl of the container, changes of IPv4 routes are followed")

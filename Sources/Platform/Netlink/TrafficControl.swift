@@ -111,7 +111,7 @@ package struct IngressProgram: Sendable {
         return writer.bytes
     }
 
-    /// The link in a filter's name; nil for a name of somebody else's program.
+    /// The link in a filter's name; nil for another program's name.
     static func target(in name: String?) -> Int32? {
         guard let name, name.hasPrefix(namePrefix) else { return nil }
         return Int32(name.dropFirst(namePrefix.count))
