@@ -3,6 +3,7 @@ import EventLoop
 import Glibc
 import LinuxKernel
 import NIOCore
+import OCISpec
 import TTRPC
 
 extension SandboxPlan {
@@ -60,6 +61,20 @@ extension Sandbox {
         if let loss { facts["reason"] = loss }
         let isReady = state == .ready && vm?.exit == nil && finish.value == nil
         return SandboxReport(isReady: isReady, pid: isReady ? pid(of: id) : 0, end: finish.value, facts: facts)
+    }
+
+    /// The sandbox's place on the host in the words of a container's specification, for managers and their plugins.
+    package var specification: Spec {
+        var spec = Spec()
+        spec.hostname = plan.hostname
+        var linux = OCISpec.Linux()
+        linux.cgroupsPath = binding.cgroups?.machine.path
+        let process = pid(of: id)
+        linux.namespaces = ["network", "ipc", "uts", "pid"].map {
+            .init(type: $0, path: "/proc/\(process)/ns/\(KernelNames.file(ofNamespace: $0))")
+        }
+        spec.linux = linux
+        return spec
     }
 
     // MARK: The start

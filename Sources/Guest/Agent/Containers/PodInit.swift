@@ -16,7 +16,8 @@ final class PodInit: Sendable {
     /// - Throws: `SystemError` when the pipe or the process can't be made.
     convenience init() throws(SystemError) {
         let pipe = try Pipe()
-        var command = Command.idle(named: "kata-pod", report: pipe.writeEnd.raw)
+        // The agent's own command line may leave no room for a longer name.
+        var command = Command.idle(named: "pause", report: pipe.writeEnd.raw)
         command.newNamespaces = UInt64(clx_new_pid.rawValue)
         self.init(try ChildProcess(command), report: SharedDescriptor(try pipe.readEnd.duplicate()))
     }

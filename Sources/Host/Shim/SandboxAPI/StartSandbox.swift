@@ -20,6 +20,8 @@ extension ContainerdSandboxes {
             var response = Containerd_Runtime_Sandbox_V1_StartSandboxResponse()
             response.pid = UInt32(await sandbox.pid(of: sandbox.id))
             if let time = createdAt.value { response.createdAt = .init(time) }
+            // containerd's plugins (NRI) read it.
+            response.spec = SpecPart.spec.message(await sandbox.specification.json())
             return response
         }
     }
