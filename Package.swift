@@ -225,8 +225,9 @@ let package = Package(
         unitTests(
             "Shim",
             [
-                "AgentAPI", "Configuration", "EventLoop", "GuestSpec", "Cleanup", "LinuxKernel", "OCISpec", "Pod",
-                "Sandbox",
+                "AgentAPI", "Configuration", "EventLoop", "GuestSpec", "Cleanup", "Hypervisor", "LinuxKernel",
+                "Network",
+                "OCISpec", "Pod", "Sandbox",
                 "ShimAPI", "Stdio", "TTRPC", "TestSupport", nioCore, nioPosix, log, protobuf,
             ]),
         .testTarget(

@@ -83,6 +83,13 @@ final class FakeKernel: GuestKernel {
     }
 
     func loadModule(_ name: String, parameters: String) throws { try take("module \(name) \(parameters)") }
+    func write(_ sysctl: ContainerPlan.Setting) throws { try take("\(sysctl.path) = \(sysctl.value)") }
+    func makePodInit() throws -> PodInit {
+        try take("pod init")
+        let child = try ChildProcess(Command("/bin/sleep", ["1000"]))
+        state.withLock { $0.children[child.pid] = child }
+        return PodInit(child)
+    }
     func mountForSandbox(_ storage: Grpc_Storage) throws { try take("mount \(storage.mountPoint)") }
     func mountForContainer(_ storage: Grpc_Storage) throws { try take("mount \(storage.mountPoint)") }
     func unmountForContainer(_ mountPoint: String) { try? take("unmount \(mountPoint)") }

@@ -280,6 +280,45 @@ struct ServiceTests {
         #expect(agent.guest.containers.first?.id == "c")
     }
 
+    @Test("containers that share processes need no first one where the sandbox has a pid namespace of its own")
+    func ownNamespace() async throws {
+        let agent = try FakeGuest()
+        _ = try await agent.service.createSandbox(.with { $0.sandboxPidns = true }, CallContext())
+        try await agent.create("alone")
+        #expect(!agent.kernel.steps.contains("pod init"))
+        var request = FakeGuest.request("b")
+        request.sandboxPidns = true
+        var paths: [String?] = []
+        for _ in 0..<2 {
+            let spec = try await agent.service.guestSpecification(of: request)
+            paths.append(spec.linux?.namespaces?.first { $0.type == "pid" }?.path)
+        }
+        let pid = try #require(agent.guest.state.withLock { $0.podInit?.pid })
+        #expect(paths == ["/proc/\(pid)/ns/pid", "/proc/\(pid)/ns/pid"])
+        #expect(agent.kernel.steps.filter { $0 == "pod init" }.count == 1)
+        try await agent.remove("alone")
+        _ = try await agent.service.createContainer(request, CallContext())
+    }
+
+    @Test("a sandbox's sysctls are written in the order of their names; a name that is a path elsewhere is refused")
+    func sysctls() async throws {
+        let agent = try FakeGuest()
+        let sysctls = ["net.ipv4.tcp_syncookies": "1", "kernel.shm_rmid_forced": "1", "net/ipv4/conf/eth0.5/mtu": "9"]
+        _ = try await agent.service.setSysctls(.with { $0.sysctls = sysctls }, CallContext())
+        #expect(
+            agent.kernel.steps == [
+                "/proc/sys/kernel/shm_rmid_forced = 1", "/proc/sys/net/ipv4/tcp_syncookies = 1",
+                "/proc/sys/net/ipv4/conf/eth0.5/mtu = 9",
+            ])
+        for name in ["", "../../etc/passwd"] {
+            let refusal = await code {
+                _ = try await agent.service.setSysctls(.with { $0.sysctls = [name: "1"] }, CallContext())
+            }
+            #expect(refusal == .invalidArgument)
+        }
+        #expect(agent.kernel.steps.count == 3)
+    }
+
     // MARK: The end
 
     @Test("the guest powers off once its answer is written, and not before")

@@ -88,6 +88,25 @@ struct ChildProcessTests {
         #expect(read(report.raw, &byte, 1) == 0)
     }
 
+    @Test(
+        "an idle child that is the first process of a pid namespace reaps its orphans",
+        .enabled(if: getuid() == 0, "needs root"))
+    func idleReaps() async throws {
+        let report = try Pipe()
+        var command = Command.idle(named: "idle", report: report.writeEnd.raw)
+        command.newNamespaces = UInt64(clx_new_pid.rawValue)
+        let child = try ChildProcess(command)
+        defer {
+            child.signal(SIGKILL)
+            _ = child.wait()
+        }
+        let shell = Command("/usr/bin/nsenter", ["--pid=/proc/\(child.pid)/ns/pid", "sh", "-c", "sleep 0 & exec true"])
+        #expect(try ChildProcess(shell).wait() == .exited(0))
+        let children = "/proc/\(child.pid)/task/\(child.pid)/children"
+        try await eventually { try Files.readText(children).isEmpty }
+        #expect(kill(child.pid, 0) == 0)
+    }
+
     @Test("an idle child costs little time beside a program")
     func idleCost() throws {
         let report = try Pipe()

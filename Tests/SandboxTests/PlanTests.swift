@@ -165,6 +165,21 @@ struct PlanTests {
         #expect(error?.description.contains(words) == true, "\(error?.description ?? "")")
     }
 
+    @Test("a sandbox without a container has the namespace that its manager names, or a new one; never the host's")
+    func givenNamespace() throws {
+        func settings(_ path: String) throws -> NetworkSettings {
+            try NetworkSettings(
+                namespace: path, configuration: Configuration(), host: networkHost, source: "CreateSandbox",
+                field: "netns_path")
+        }
+        #expect(try settings("/run/netns/a").namespace == .path("/run/netns/a"))
+        #expect(try settings("").namespace == .made)
+        let host = #expect(throws: SpecError.self) { try settings("/host") }
+        #expect(host?.description.hasPrefix("CreateSandbox: netns_path: /host is the host's") == true)
+        let gone = #expect(throws: SpecError.self) { try settings("/gone") }
+        #expect(gone?.description == "CreateSandbox: netns_path: /gone is no network namespace, or is gone")
+    }
+
     @Test("only a resolver at Docker's address is relayed")
     func resolvers() {
         #expect(NameRelay.isNeeded(by: "search x\nnameserver 127.0.0.11\noptions ndots:0\n"))

@@ -1,5 +1,6 @@
 import AgentAPI
 import Cleanup
+import Glibc
 import LinuxKernel
 import Logging
 import NIOPosix
@@ -54,6 +55,19 @@ struct SandboxHolderTests {
         let fakes = try FakeSandbox(guest.agent, id: "s2", ledger: warm.ledger)
         try await holder(of: fakes).boot(fakes.sandbox)
         #expect(fakes.hypervisor.machines.isEmpty && warm.hypervisor.machines[0].exit == nil)
+        await fakes.sandbox.stop()
+        await expectNothingLeft(of: warm, fakes)
+    }
+
+    @Test("a sandbox without a container takes the warm machine, too, and has its sysctls and process")
+    func takenAlone() async throws {
+        let fakes = try FakeSandbox(
+            guest.agent, id: "s2", standalone: .init(sysctls: ["kernel.shm_rmid_forced": "1"]), ledger: warm.ledger)
+        try await holder(of: fakes).boot(fakes.sandbox)
+        #expect(fakes.hypervisor.machines.isEmpty && warmGuest.sysctls == ["kernel.shm_rmid_forced": "1"])
+        #expect(warmGuest.sharesProcesses)
+        let (pid, machine) = (await fakes.sandbox.pid(of: "s2"), await fakes.sandbox.pid)
+        #expect(pid != machine && kill(pid, 0) == 0)
         await fakes.sandbox.stop()
         await expectNothingLeft(of: warm, fakes)
     }

@@ -38,15 +38,19 @@ struct ShimDeleteTests {
         private let listener: any Channel
         private let context = CallContext(metadata: [:])
 
-        init(_ others: String..., socket: String) async throws {
-            (fakes, guest) = try await FakeSandbox.ready(pod: PodLimits())
+        /// - Parameter standalone: whether CreateSandbox has made the sandbox: it has no container of its own.
+        init(_ others: String..., standalone: Bool = false, socket: String) async throws {
+            (fakes, guest) = try await FakeSandbox.ready(pod: PodLimits(), standalone: standalone ? .init() : nil)
             tasks = ContainerdTasks(serving: fakes) { [ledger = fakes.ledger] _ in ledger.end() }
             let server = RPCServer(
                 eventLoop: MultiThreadedEventLoopGroup.singleton.next(),
-                services: ["containerd.task.v2.Task": tasks.answer])
+                services: [
+                    "containerd.task.v2.Task": tasks.answer,
+                    ContainerdSandboxes.serviceName: ContainerdSandboxes(tasks).answer,
+                ])
             try fakes.ledger.add(.socket(path: socket))
             listener = try await server.listen(socket: try UnixSocket.listen(socket).take())
-            for id in ["s1"] + others {
+            for id in (standalone ? [] : ["s1"]) + others {
                 try await fakes.create(id)
                 _ = try await tasks.start(.with { $0.id = id }, context)
             }
@@ -125,6 +129,16 @@ struct ShimDeleteTests {
         #expect(await pod.status("s1") == nil)
         #expect(try await pod.fakes.sandbox.wait(container: "c1").status == 4)
         try await delete("c1", pod.paths)
+        try await pod.expectGone()
+    }
+
+    @Test("a sandbox that CreateSandbox has made goes on without containers, and ends with its own bundle")
+    func standalone() async throws {
+        let pod = try await Pod("c1", "c2", standalone: true, socket: socket)
+        for id in ["c1", "c2"] { try await delete(id, pod.paths) }
+        #expect(await pod.status("c1") == nil && pod.guest.phase("c2") == nil)
+        #expect(await pod.fakes.sandbox.state == .ready && Files.exists(pod.paths.machine))
+        try await delete("s1", pod.paths)
         try await pod.expectGone()
     }
 

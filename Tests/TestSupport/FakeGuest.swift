@@ -26,6 +26,11 @@ package final class FakeGuest: Sendable {
         var signals: [UInt32] = []
         var podLimits: [Grpc_PodLimits] = []
         var plainTerminals: Set<String> = []
+        var features = AgentFeature.all
+        var sysctls: [String: String] = [:]
+        var sharesProcesses = false
+        var sharing: Set<String> = []
+        var stats: [String: Grpc_StatsContainerResponse] = [:]
     }
     private let state = Mutex(State())
     private let holder = Mutex<FakeAgent?>(nil)
@@ -98,6 +103,18 @@ package final class FakeGuest: Sendable {
     package var podLimits: [Grpc_PodLimits] { state.withLock { $0.podLimits } }
     /// The processes whose terminals send newlines without a carriage return.
     package var plainTerminals: Set<String> { state.withLock { $0.plainTerminals } }
+    /// Is an agent without this feature.
+    package func lack(_ feature: String) { state.withLock { $0.features.removeAll { $0 == feature } } }
+    /// The sandbox's sysctls.
+    package var sysctls: [String: String] { state.withLock { $0.sysctls } }
+    /// Whether the sandbox has a pid namespace of its own for containers.
+    package var sharesProcesses: Bool { state.withLock { $0.sharesProcesses } }
+    /// The containers that share a pid namespace.
+    package var sharing: Set<String> { state.withLock { $0.sharing } }
+    /// Gives a container figures.
+    package func measure(_ container: String, _ stats: Grpc_StatsContainerResponse) {
+        state.withLock { $0.stats[container] = stats }
+    }
     package func phase(_ process: String) -> Phase? { state.withLock { $0.processes[process] } }
 
     /// Ends a process by itself.
@@ -139,11 +156,26 @@ package final class FakeGuest: Sendable {
 
     private func perform(_ call: FakeAgent.Call) -> FakeAgent.Answer {
         switch call.method {
+        case "CreateSandbox":
+            guard let request = try? Grpc_CreateSandboxRequest(serializedBytes: call.payload) else { break }
+            state.withLock { $0.sharesProcesses = request.sandboxPidns }
+        case "SetSysctls":
+            guard let request = try? Grpc_SetSysctlsRequest(serializedBytes: call.payload) else { break }
+            state.withLock { $0.sysctls = request.sysctls }
+        case "StatsContainer":
+            guard let request = try? Grpc_StatsContainerRequest(serializedBytes: call.payload) else { break }
+            return state.withLock { state in
+                guard let stats = state.stats[request.containerID] else {
+                    return .failure(RPCError(.notFound, "\(request.containerID) has no figures"))
+                }
+                return .reply(stats)
+            }
         case "GetGuestDetails":
+            let features = state.withLock { $0.features }
             return .reply(
                 Grpc_GuestDetailsResponse.with {
                     $0.memBlockSizeBytes = 128 << 20
-                    $0.agentDetails.extraFeatures = AgentFeature.all
+                    $0.agentDetails.extraFeatures = features
                 })
         case "CreateContainer":
             guard let request = try? Grpc_CreateContainerRequest(serializedBytes: call.payload) else { break }
@@ -152,6 +184,7 @@ package final class FakeGuest: Sendable {
                 state.specifications[request.containerID] = Array(request.specJson)
                 if request.hasPodLimits { state.podLimits.append(request.podLimits) }
                 if request.plainNewlines { state.plainTerminals.insert(request.containerID) }
+                if request.sandboxPidns { state.sharing.insert(request.containerID) }
             }
         case "UpdateContainer":
             guard let request = try? Grpc_UpdateContainerRequest(serializedBytes: call.payload) else { break }

@@ -35,11 +35,12 @@ package final class FakeSandbox: Sendable {
     ///   - agents: one for each dial; without one the guest never announces itself.
     ///   - toml: a configuration.
     ///   - pod: limits of a pod, whose sandbox it becomes; nil: it is none.
+    ///   - standalone: what it has in place of a container of its own; nil: containers make and end it.
     ///   - cgroups: the host's cgroups.
     ///   - ledger: that of a warm sandbox whose machine this one takes; nil: its own.
     package init(
         _ agents: FakeAgent..., id: String = "s1", toml: String = "", pod: PodLimits? = nil,
-        cgroups: FakeCgroups? = nil, ledger: Ledger? = nil
+        standalone: SandboxPlan.Standalone? = nil, cgroups: FakeCgroups? = nil, ledger: Ledger? = nil
     ) throws {
         self.agents = agents
         var configuration = Configuration()
@@ -70,7 +71,7 @@ package final class FakeSandbox: Sendable {
                 .init($0.linux, sandbox: id, configuration: configuration, hierarchies: $0.hierarchies)
             },
             paths: paths)
-        plan.isPod = pod != nil
+        (plan.isPod, plan.standalone) = (pod != nil, standalone)
         (plan.channel, plan.share, plan.mounts) = (channel, share, share)
         self.plan = plan
         let lines = lines
@@ -90,10 +91,12 @@ package final class FakeSandbox: Sendable {
 
     /// A sandbox that has booted, and its guest.
     package static func ready(
-        id: String = "s1", toml: String = "", pod: PodLimits? = nil, cgroups: FakeCgroups? = nil
+        id: String = "s1", toml: String = "", pod: PodLimits? = nil, standalone: SandboxPlan.Standalone? = nil,
+        cgroups: FakeCgroups? = nil
     ) async throws -> (FakeSandbox, FakeGuest) {
         let guest = try FakeGuest()
-        let fakes = try FakeSandbox(guest.agent, id: id, toml: toml, pod: pod, cgroups: cgroups)
+        let fakes = try FakeSandbox(
+            guest.agent, id: id, toml: toml, pod: pod, standalone: standalone, cgroups: cgroups)
         try await fakes.sandbox.boot()
         return (fakes, guest)
     }

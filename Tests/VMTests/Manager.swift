@@ -47,20 +47,47 @@ final class Manager: EventsService {
         throw LabError(text: "no \(event) has come; there were: \(events)")
     }
 
+    private func bundle(_ id: String) -> String { "\(lab.directory)/tasks/\(id)" }
+
+    private func makeBundle(_ id: String, config: String?) throws {
+        try Files.makeDirectory(bundle(id) + "/rootfs", mode: 0o711)
+        if let config { try Files.write(bundle(id) + "/config.json", config) }
+    }
+
+    /// Shell commands that make a task's streams, and keep what comes out of them.
+    private static let streams = "mkfifo out err in; cat out > written 3>&- & cat err > complaints 3>&- &"
+
+    /// Makes the bundle of a further task of a sandbox, as containerd does where it runs no `start` for it.
+    func task(_ id: String, in shim: Shim, config: String) throws -> Shim {
+        try makeBundle(id, config: config)
+        try Files.write(
+            bundle(id) + "/bootstrap.json",
+            #"{"version":3,"address":"unix://\#(shim.socket)","protocol":"ttrpc"}"#)
+        try Files.write(bundle(id) + "/sandbox", shim.id)
+        try lab.sh("cd \(bundle(id)); \(Self.streams)").check()
+        return Shim(id: id, bundle: bundle(id), service: shim.service, socket: shim.socket, client: shim.client)
+    }
+
+    /// Runs the shim's `delete` in a bundle, as containerd does.
+    func delete(_ id: String) throws {
+        try lab.sh(
+            "cd \(bundle(id)) && \(lab.binaries)/containerd-shim-kata-v2 -namespace moby -address \(lab.directory)/c.sock -id \(id) delete > /dev/null"
+        ).check()
+    }
+
     /// Runs the shim's `start` in a new bundle, and connects to the address that it prints.
     /// - Parameters:
-    ///   - config: text of config.json.
+    ///   - config: text of config.json; nil: there is none.
     ///   - input: bytes for its standard input.
-    func shim(_ id: String, config: String, input: [UInt8] = []) async throws -> Shim {
-        let bundle = "\(lab.directory)/tasks/\(id)"
-        try Files.makeDirectory(bundle + "/rootfs", mode: 0o711)
-        try Files.write(bundle + "/config.json", config)
+    func shim(_ id: String, config: String?, input: [UInt8] = []) async throws -> Shim {
+        let bundle = bundle(id)
+        try makeBundle(id, config: config)
         try Files.write(bundle + "/input", input)
         // Opens both ends, as containerd does: a reader stays while there is a writer.
         try lab.sh(
             """
-            cd \(bundle); mkfifo log out err in; exec 3<> log 4< log; cat <&4 >> ../log 3>&- & exec 4<&-
-            cat out > written 3>&- & cat err > complaints 3>&- &
+            cd \(bundle); mkfifo log; exec 3<> log 4< log; cat <&4 >> ../log 3>&- & exec 4<&-
+            \(config == nil ? "" : Self.streams)
             TTRPC_ADDRESS=\(lab.directory)/events.ttrpc GRPC_ADDRESS=\(lab.directory)/c.sock NAMESPACE=moby MAX_SHIM_VERSION=3 \
             KATA_RUNTIME_CONFIG=\(runtime) \(lab.binaries)/containerd-shim-kata-v2 -namespace moby -address \(lab.directory)/c.sock \
                 -publish-binary /usr/bin/containerd -id \(id) start < input > answer

@@ -12,8 +12,12 @@ package enum AgentFeature {
     /// The agent makes the guest's network equal to a whole network namespace: UpdateNetwork.
     package static let wholeNetwork = "whole-network"
 
+    /// The agent keeps a sandbox without a container of its own: its sysctls, and the pid namespace that its containers
+    /// share (SetSysctls, and sandbox_pidns of CreateSandbox).
+    package static let standalone = "standalone-sandbox"
+
     /// The agent's features.
-    package static let all = [specJSON, portForward, podLimits, wholeNetwork]
+    package static let all = [specJSON, portForward, podLimits, wholeNetwork, standalone]
 
     /// The features of `named` that the host knows.
     package static func known(in named: [String]) -> [String] { all.filter(named.contains) }

@@ -11,6 +11,10 @@ final class Guest: Sendable {
         var mounts: [String] = []
         var hooks = GuestHooks(directory: "")
         var forwardsDNS = false
+        /// Whether the pid namespace that containers share is the sandbox's own; otherwise it is the first container's.
+        var hasSharedProcesses = false
+        /// The first process of that namespace; nil until a container is in it.
+        var podInit: PodInit?
         /// The guest's uptime, in seconds, at points of the agent's start.
         var startup: [(point: String, seconds: Double)] = []
     }

@@ -14,6 +14,10 @@ protocol GuestKernel: Sendable {
     /// Loads a module of the shared ones, if the kernel does not have it already.
     func loadModule(_ name: String, parameters: String) throws
 
+    func write(_ sysctl: ContainerPlan.Setting) throws
+    /// Makes a pid namespace with a first process that only reaps.
+    func makePodInit() throws -> PodInit
+
     func mountForSandbox(_ storage: Grpc_Storage) throws
     func mountForContainer(_ storage: Grpc_Storage) throws
     /// Writes back, unmounts and removes a container's mount point, unless another container still uses it.
@@ -65,6 +69,10 @@ struct LinuxGuest: GuestKernel {
         let isThere = try ModuleDirectory().load(name, parameters: parameters) || ModuleDirectory.isBuiltIn(name)
         guard isThere else { throw ModuleError(name: name) }
     }
+
+    func write(_ sysctl: ContainerPlan.Setting) throws { try Files.write(sysctl.path, sysctl.value) }
+
+    func makePodInit() throws -> PodInit { try PodInit() }
 
     func mountForSandbox(_ storage: Grpc_Storage) throws {
         // virtiofs is among the modules that boot needs.

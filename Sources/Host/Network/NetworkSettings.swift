@@ -56,6 +56,29 @@ package struct NetworkSettings: Sendable, Equatable {
     package init(_ spec: Spec, process: Int32?, configuration: Configuration, host: Host, source: String)
         throws(SpecError)
     {
+        try self.init(configuration, host) { () throws(SpecError) in
+            try Self.namespace(of: spec, process, host, source)
+        }
+    }
+
+    /// - Parameters:
+    ///   - path: the namespace that a manager has made; empty: the sandbox makes its own.
+    ///   - field: the name of the path in errors.
+    /// - Throws: `SpecError` for a namespace that is the host's, or none.
+    package init(
+        namespace path: String, configuration: Configuration, host: Host, source: String, field: String
+    ) throws(SpecError) {
+        try self.init(configuration, host) { () throws(SpecError) in
+            guard !path.isEmpty else { return .made }
+            try Self.check(path, host, source, field)
+            return .path(path)
+        }
+    }
+
+    /// - Parameter find: finds the namespace, unless the guest has no network.
+    private init(_ configuration: Configuration, _ host: Host, find: () throws(SpecError) -> Namespace)
+        throws(SpecError)
+    {
         model = InternetworkingModel(rawValue: configuration[Keys.internetworkingModel]) ?? .tcfilter
         let queues = configuration[Keys.networkQueues]
         self.queues = queues == 0 ? max(1, Int(configuration[Keys.vcpus].rounded(.up))) : queues
@@ -70,6 +93,12 @@ package struct NetworkSettings: Sendable, Equatable {
             namespace = .none
             return
         }
+        namespace = try find()
+    }
+
+    private static func namespace(of spec: Spec, _ process: Int32?, _ host: Host, _ source: String)
+        throws(SpecError) -> Namespace
+    {
         let namespaces = spec.linux?.namespaces ?? []
         guard let index = namespaces.firstIndex(where: { $0.type == "network" }) else {
             throw SpecError(
@@ -80,9 +109,20 @@ package struct NetworkSettings: Sendable, Equatable {
         let field = "linux.namespaces[\(index)].path"
         let path = namespaces[index].path ?? ""
         guard !path.isEmpty else {
-            namespace = process.map { .path("/proc/\($0)/ns/net") } ?? .made
-            return
+            return process.map { .path("/proc/\($0)/ns/net") } ?? .made
         }
+        try check(path, host, source, field)
+        if let owner = NamespacePath.process(of: path), PodRole(spec) == .none {
+            throw SpecError(
+                source, field,
+                "\(path) is that of another container (process \(owner)), whose links can't be in a second machine: give both a common network, or let both be in one machine, as a pod or by kata-runtime"
+            )
+        }
+        return .path(path)
+    }
+
+    /// Refuses what is no network namespace, and the host's own.
+    private static func check(_ path: String, _ host: Host, _ source: String, _ field: String) throws(SpecError) {
         guard let identity = host.identity(path) else {
             throw SpecError(source, field, "\(path) is no network namespace, or is gone")
         }
@@ -91,13 +131,6 @@ package struct NetworkSettings: Sendable, Equatable {
                 source, field,
                 "\(path) is the host's: host networking is not possible, a machine has a network of its own")
         }
-        if let owner = NamespacePath.process(of: path), PodRole(spec) == .none {
-            throw SpecError(
-                source, field,
-                "\(path) is that of another container (process \(owner)), whose links can't be in a second machine: give both a common network, or let both be in one machine, as a pod or by kata-runtime"
-            )
-        }
-        namespace = .path(path)
     }
 }
 

@@ -34,11 +34,26 @@ package struct Demand: Sendable, Equatable {
     /// The sum that a pod's annotations announce for all its containers (containerd's CRI).
     package init(annotations: [String: String]) {
         func number(_ name: String) -> Int64 { Int64(annotations["io.kubernetes.cri.sandbox-" + name] ?? "") ?? 0 }
-        memory = max(0, number("memory"))
-        let (quota, shares) = (number("cpu-quota"), number("cpu-shares"))
-        processors = Self.processors(quota: quota, period: UInt64(max(0, number("cpu-period"))))
+        self.init(
+            podMemory: number("memory"), quota: number("cpu-quota"), period: number("cpu-period"),
+            shares: number("cpu-shares"))
+    }
+
+    /// The sum that a manager announces for all containers of a pod.
+    /// - Parameters:
+    ///   - memory: limit in bytes; 0 or less: none.
+    ///   - quota: in microseconds per period; less than 0: no limit.
+    package init(podMemory memory: Int64, quota: Int64, period: Int64, shares: Int64) {
+        self.memory = max(0, memory)
+        processors = Self.processors(quota: quota, period: UInt64(max(0, period)))
         // No limit, but shares: derives processors from them.
         if quota < 0, shares > 0 { processors = (Double(shares) / Self.sharesPerProcessor).rounded(.up) }
+    }
+
+    /// Adds huge pages and sets of processors, which a manager announces in lists of their own.
+    package mutating func add(sizesOf resources: OCISpec.Linux.Resources?) {
+        let other = Demand(resources)
+        (hugePages, processorSet, nodeSet) = (other.hugePages, other.processorSet, other.nodeSet)
     }
 
     /// The CPU shares that Kubernetes sets for one processor.

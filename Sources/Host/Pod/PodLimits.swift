@@ -13,10 +13,16 @@ package struct PodLimits: Sendable, Equatable {
 
     /// The limits that containerd's CRI announces for a pod: its own, or else the sum of its containers'.
     package init(annotations: [String: String]) {
-        let demand = Demand(annotations: annotations)
         let quota = Int64(annotations["io.kubernetes.cri.sandbox-cpu-quota"] ?? "") ?? 0
+        self.init(Demand(annotations: annotations), hasQuota: quota > 0)
+    }
+
+    /// - Parameters:
+    ///   - announced: the pod's limits.
+    ///   - hasQuota: whether its processors are a limit.
+    package init(_ announced: Demand, hasQuota: Bool) {
         self.init(
-            memory: demand.memory > 0 ? demand.memory : nil, processors: quota > 0 ? demand.processors : nil)
+            memory: announced.memory > 0 ? announced.memory : nil, processors: hasQuota ? announced.processors : nil)
     }
 
     /// Follows the change of a container's limits: the pod's limits are changed with them.

@@ -116,7 +116,7 @@ extension Sandbox {
         for identity in given {
             guard let disk = disks.release(identity) else { continue }
             // The last container ends the machine too.
-            guard !containers.isEmpty, let vm = machine?.vm else { continue }
+            guard !isUnused, let vm = machine?.vm else { continue }
             let unplugged = hardware.take(on: executor) { try await vm.removeDisk(disk) }
             do { try await unplugged.value } catch {
                 log.warning(

@@ -34,6 +34,7 @@ extension Sandbox {
         guard state == .empty else { throw SandboxError(.wrongState, "sandbox \(id) is \(state.rawValue), not empty") }
         state = .booting
         do {
+            try plan.standalone?.files?.write(for: paths)
             try await prepare()
             let namespace = try await plan.network.namespace.open()
             let start = MachineStart(
@@ -53,7 +54,8 @@ extension Sandbox {
                 Task(executorPreference: executor) { await self?.agentEnded() }
             }
         } catch {
-            let reason = await explain(error)
+            let reason = state == .booting ? await explain(error) : stoppedWhileStarting
+            if state == .booting { endsWith(ProcessExit.killed.status) }
             await stop()
             throw reason
         }
@@ -65,10 +67,12 @@ extension Sandbox {
         }
     }
 
-    private func stillStarting() throws(SandboxError) {
-        guard state == .booting else {
-            throw SandboxError(.wrongState, "sandbox \(id) was stopped while it started")
-        }
+    func stillStarting() throws(SandboxError) {
+        guard state == .booting else { throw stoppedWhileStarting }
+    }
+
+    private var stoppedWhileStarting: SandboxError {
+        SandboxError(.wrongState, "sandbox \(id) was stopped while it started")
     }
 
     private func machineStarted(
@@ -96,6 +100,7 @@ extension Sandbox {
         try await network?.reconcile()
         try await network?.watch()
         try await cgroupsEntered()
+        try await setUpStandalone(machine)
         forwardPorts(machine)
         if plan.debugConsole {
             debugConsole = try DebugConsoleSocket(paths.debugConsole, channel: machine.channel, loop: loop)
@@ -131,6 +136,7 @@ extension Sandbox {
         request.hostname = plan.hostname
         request.sandboxID = id
         request.guestHookPath = plan.guestHookPath
+        request.sandboxPidns = plan.standalone != nil
         request.kernelModules = plan.kernelModules.map { words in
             let words = words.split(separator: " ").map(String.init)
             return .with { ($0.name, $0.parameters) = (words.first ?? "", Array(words.dropFirst())) }

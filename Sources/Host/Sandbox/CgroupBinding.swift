@@ -43,7 +43,7 @@ struct CgroupBinding: Sendable {
             }
         } catch { return try runWithout(error) }
         cgroups = made
-        podOverhead = announcedOverhead
+        podOverhead = plan.standalone?.memoryOverhead ?? announcedOverhead
         let lacking = limitHelpers(machineMiB: plan.machine.memoryMiB)
         if !lacking.isEmpty {
             log.warning(

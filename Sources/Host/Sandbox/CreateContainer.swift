@@ -18,7 +18,7 @@ package struct ContainerRequest: Sendable {
     package var id: String { key.id }
     package let bundle: String
     package let rootfs: RootSource
-    package let spec: Spec
+    package internal(set) var spec: Spec
     /// Pid of the attach process; nil under containerd: the sandbox makes a placeholder.
     package var attachProcess: Int32?
     /// Pid of the process that asks for the container, in whose mount namespace paths are looked up; nil: in this
@@ -82,6 +82,8 @@ extension Sandbox {
     /// - Throws: `SandboxError` (`notFound`) for a container that was ended meanwhile, `SpecError` for a request that
     ///   can't be met. `SystemError` when the manager's mounts can't be read.
     package func prepare(_ request: ContainerRequest) throws {
+        var request = request
+        if let files = plan.standalone?.files { request.spec = files.completing(request.spec, paths) }
         guard let record = present(request.key), record.removal == nil, record.initial.ended == nil else {
             for made in request.made.reversed() { ledger.undo(made) }
             throw SandboxError(.notFound, "container \(request.id) was ended before it was created")

@@ -118,8 +118,11 @@ extension Sandbox {
 
     // MARK: For managers
 
-    /// The pid that managers see for a container: the hypervisor's where it has no process of its own.
-    package func pid(of container: String) -> Int32 { containers[container]?.hostProcess ?? pid }
+    /// The pid that managers see for a container or a standalone sandbox: the hypervisor's where it has no process of
+    /// its own.
+    package func pid(of container: String) -> Int32 {
+        containers[container]?.hostProcess ?? (container == id ? ownProcess?.pid : nil) ?? pid
+    }
 
     func pid(of record: Container) -> Int32 { record.hostProcess ?? pid }
 

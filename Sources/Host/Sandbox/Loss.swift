@@ -94,5 +94,6 @@ extension Sandbox {
                 await end(process, of: container, status: ProcessExit.killed.status)
             }
         }
+        await lost()
     }
 }

@@ -6,7 +6,8 @@ import LinuxKernel
 import NIOCore
 import Synchronization
 
-/// The process on the host of one container under containerd: its pid is the one that managers see.
+/// The process on the host of one container under containerd, or of a standalone sandbox: its pid is the one that
+/// managers see.
 ///
 /// It executes nothing. It is in the sandbox's network namespace, in pid, IPC and UTS namespaces of its own, and in the
 /// container's cgroup. Its end by SIGKILL ends the container; other signals go to the container's program.
@@ -26,33 +27,37 @@ final class Placeholder: Sendable {
     }
 
     /// Must be called on the event loop's thread: the process ends with the thread that starts it.
-    /// - Parameter network: path of the sandbox's network namespace; nil: this process's own.
-    init(of container: String, network: String?, ledger: Ledger, events: Events) throws(SystemError) {
+    /// - Parameters:
+    ///   - kind: of its owner, for ps(1).
+    ///   - network: path of the sandbox's network namespace; nil: this process's own.
+    init(of owner: String, kind: String = "container", network: String?, ledger: Ledger, events: Events)
+        throws(SystemError)
+    {
         let report = try Pipe()
-        var command = Command.idle(named: "kata-container \(container)", report: report.writeEnd.raw)
+        var command = Command.idle(named: "kata-\(kind) \(owner)", report: report.writeEnd.raw)
         command.networkNamespace = network
         command.newNamespaces = UInt64(clx_new_pid.rawValue | clx_new_ipc.rawValue | clx_new_uts.rawValue)
         let made: (ChildProcess, Ledger.RecordID)
-        do { made = try Self.start(command, of: container, ledger) } catch {
+        do { made = try Self.start(command, of: owner, ledger) } catch {
             // Without the right to make namespaces, a pid of its own still tells the container's end.
             guard [EPERM, ENOSPC].contains(error.code) else { throw error }
             command.newNamespaces = 0
-            made = try Self.start(command, of: container, ledger)
+            made = try Self.start(command, of: owner, ledger)
         }
         (child, record) = made
         pid = child.pid
         try watch(SharedDescriptor(try report.readEnd.duplicate()), ledger, events)
     }
 
-    private static func start(_ command: Command, of container: String, _ ledger: Ledger) throws(SystemError) -> (
+    private static func start(_ command: Command, of owner: String, _ ledger: Ledger) throws(SystemError) -> (
         ChildProcess, Ledger.RecordID
     ) {
         var record: Ledger.RecordID?
         do throws(SystemError) {
             let child = try ChildProcess(command) { process throws(SystemError) in
-                record = try ledger.add(.process(id: process, name: "placeholder of \(container)"))
+                record = try ledger.add(.process(id: process, name: "placeholder of \(owner)"))
             }
-            guard let record else { throw SystemError("record", "placeholder of \(container)", errno: ESRCH) }
+            guard let record else { throw SystemError("record", "placeholder of \(owner)", errno: ESRCH) }
             return (child, record)
         } catch {
             if let record { ledger.forget(record) }

@@ -21,7 +21,7 @@ extension Sandbox {
     /// Gives back what a deleted container had, in a moment. Managers delete a pod's containers one after the other:
     /// none of them waits for it, and the machine shrinks once.
     func shrinkMachine() {
-        guard !containers.isEmpty else { return }
+        guard !isUnused else { return }
         try? followProcessorSets()
         guard !isShrinking else { return }
         isShrinking = true
@@ -35,7 +35,7 @@ extension Sandbox {
         isShrinking = false
         // The machine's end gives back everything. A pod ends with its own container.
         let isEnding = plan.isPod && containers[id]?.initial.ended != nil
-        guard state == .ready, !containers.isEmpty, !isEnding else { return }
+        guard state == .ready, !isUnused, !isEnding else { return }
         try? await resizeMachine()
     }
 

@@ -43,6 +43,12 @@ package actor Sandbox {
     /// The pod's limits as far as changes of its containers' tell them (`podLimits`).
     var followedLimits: PodLimits
     var network: SandboxNetwork?
+    /// A standalone sandbox's process on the host (`Standalone`).
+    var ownProcess: Placeholder?
+    /// The end of the sandbox, for all that wait for it.
+    nonisolated let finish = OneShot<SandboxEnd>()
+    /// Arrives when `stop` has removed everything.
+    let stopped = OneShot<Void>()
     var debugConsole: DebugConsoleSocket?
 
     var containers: [String: Container] = [:]
@@ -110,9 +116,11 @@ package actor Sandbox {
 
     package var isEmpty: Bool { containers.isEmpty }
 
-    /// The sandbox's containers, when all have ended and wait for deletion.
+    /// The sandbox's containers, when all have ended and wait for deletion; nil where the sandbox goes on without them.
     package var ended: (ids: [String], bundles: [String])? {
-        guard state == .ready, !containers.isEmpty, containers.values.allSatisfy({ $0.initial.ended != nil }) else {
+        guard state == .ready, !containers.isEmpty, plan.standalone == nil,
+            containers.values.allSatisfy({ $0.initial.ended != nil })
+        else {
             return nil
         }
         return (containers.keys.sorted(), containers.values.map(\.bundle))

@@ -28,6 +28,8 @@ package struct SandboxPlan: Sendable {
     package let hostname: String
     /// A pod's sandbox container makes the sandbox, and other containers name it as theirs.
     package var isPod = false
+    /// nil where the first container makes the sandbox, and the last one ends it.
+    package var standalone: Standalone?
     /// The maximum time until the guest announces itself.
     package let dialTimeout: Duration
     /// The time that it may take on a busy host.
@@ -88,6 +90,7 @@ package struct SandboxPlan: Sendable {
             spec, container: container, paths: paths, rootDisk: rootDisk, limits: limits, joins: joins,
             guestSELinux: guestSELinux, guestSeccomp: guestSeccomp, known: known, source: bundle + "/config.json",
             kind: { path in if let view { view.kind(of: path) } else { Files.kind(of: path) } },
+            memory: standalone?.files == nil ? MemoryFileSystem.finder() : PodFiles.finder(paths),
             mountTable: { view?.mountTable ?? ownTable() })
     }
 

@@ -5,11 +5,12 @@ import LinuxKernel
 import TTRPC
 
 extension Sandbox {
-    /// Ends the VM and removes everything of the sandbox from the host. Idempotent.
+    /// Ends the VM and removes everything of the sandbox from the host. Idempotent: later calls wait for the first.
     /// - Parameter last: the sandbox's last record, where the ledger has later ones of another sandbox; nil: there are
     ///   none.
     package func stop(upTo last: Ledger.RecordID? = nil) async {
-        guard state != .gone, state != .stopping else { return }
+        if state == .stopping { return await stopped.wait() }
+        guard state != .gone else { return }
         state = .stopping
         binding.noteRefusedTasks()
         start?.cancel()
@@ -28,6 +29,7 @@ extension Sandbox {
         for container in containers.values { withdrawSockets(of: container) }
         forwards.stop()
         parts.close()
+        await ownProcess?.end(on: loop)
         for container in containers.values {
             await removeHostProcess(of: container)
             await container.hooks?.afterDeletion(log)
@@ -39,6 +41,8 @@ extension Sandbox {
             ledger.undo(after: parts.beginning ?? beginning, upTo: last)
         }
         state = .gone
+        endsWith(0)
+        stopped.complete(())
     }
 
     /// Lets the guest end its containers and write everything.

@@ -55,7 +55,9 @@ extension Sandbox {
         do {
             // The machine grows before the higher limit applies.
             if record.demand != before { try await resizeMachine() }
-            if containers.count == 1 { try binding.limitMachine(nil, nil, resources.cpu?.shares) }
+            if containers.count == 1, plan.standalone == nil {
+                try binding.limitMachine(nil, nil, resources.cpu?.shares)
+            }
             try followProcessorSets()
             // In version 2 the manager's limits are copied.
             if binding.isBound { bindProcessorTime() }

@@ -16,7 +16,8 @@ import TTRPC
 ///
 /// So it is the shim that tells what there is to do:
 ///
-/// - A shim that answers loses this container, if it still has it, and no other. It ends with its last container.
+/// - A shim that answers loses this container, if it still has it, and no other. It ends with its last container. A
+///   sandbox that CreateSandbox has made ends with its own bundle, as ShutdownSandbox can't come any more.
 /// - Of a shim that has ended, or does not answer for long, the whole sandbox is removed, the shim first. Which of the
 ///   pod's bundles it is makes no difference: the pod's own may have been deleted before.
 ///
@@ -44,6 +45,7 @@ struct LostTask {
     }
 
     private func remove(by shim: TaskClient, _ hasContainer: Bool) {
+        if !hasContainer, container == paths.sandbox, endStandalone(by: shim) { return }
         if hasContainer {
             // A step that fails may be due to a container that has ended meanwhile: the next one decides.
             try? shim.kill(container, signal: SIGKILL, all: true)
@@ -60,6 +62,16 @@ struct LostTask {
             where error.code == .deadlineExceeded
         { return endSandbox() } catch {}
         if Ledger.ownerLife(paths.machine) == .ended { endSandbox() }
+    }
+
+    /// Ends a sandbox that CreateSandbox has made.
+    /// - Returns: whether it is one.
+    private func endStandalone(by shim: TaskClient) -> Bool {
+        do {
+            guard try shim.shutdownSandbox(container, within: Deadline.shimProcess.limit) else { return false }
+        } catch let error as RPCError where error.code == .deadlineExceeded { endSandbox() } catch {}
+        if Ledger.ownerLife(paths.machine) == .ended { endSandbox() }
+        return true
     }
 
     private enum ShimState {

@@ -15,7 +15,7 @@ import ShimAPI
 import SwiftProtobuf
 import Synchronization
 
-/// The one sandbox of this shim: made by the first container, found by all others.
+/// The one sandbox of this shim: made by the first container or by the Sandbox API, found by all others.
 package final class SandboxHolder: Sendable {
     /// Names the configuration.toml to use where no option does.
     package static let configurationVariable = "KATA_RUNTIME_CONFIG"
@@ -25,15 +25,29 @@ package final class SandboxHolder: Sendable {
     private let warm: Mutex<WarmSandbox?>
     private let loop: any EventLoop
     private let executor: LoopExecutor
-    private let identifier: String
+    /// The id of the one sandbox that this shim may have.
+    let identifier: String
     private let ledger: Ledger
     private let configurationPath: String?
     private let log: Logger
+    /// Makes a new sandbox, in tests; nil: `plan`.
+    private let make: (@Sendable (SandboxOrder) throws -> Sandbox)?
 
-    package init(
+    package convenience init(
         identifier: String, configurationPath: String?, warm: WarmSandbox? = nil, ledger: Ledger, loop: any EventLoop,
         log: Logger
     ) {
+        self.init(
+            identifier: identifier, configurationPath: configurationPath, warm: warm, ledger: ledger, loop: loop,
+            log: log, make: nil)
+    }
+
+    /// - Parameter make: makes a new sandbox; nil: as its order says.
+    init(
+        identifier: String, configurationPath: String?, warm: WarmSandbox? = nil, ledger: Ledger, loop: any EventLoop,
+        log: Logger, make: (@Sendable (SandboxOrder) throws -> Sandbox)?
+    ) {
+        self.make = make
         self.warm = Mutex(warm)
         self.identifier = identifier
         self.ledger = ledger
@@ -46,7 +60,7 @@ package final class SandboxHolder: Sendable {
     /// Holds a sandbox that runs already.
     func hold(_ sandbox: Sandbox) { held.withLock { $0 = sandbox } }
 
-    /// The sandbox that a container has made.
+    /// The sandbox that a container or the Sandbox API has made.
     /// - Throws: `SandboxError` (`notFound`) before the first container, and after a failed boot.
     package func current() throws(SandboxError) -> Sandbox {
         guard let sandbox = held.withLock({ $0 }) else {
@@ -56,9 +70,9 @@ package final class SandboxHolder: Sendable {
     }
 
     /// Whether there is nothing that a manager could ask for.
-    @Sendable func haveNoContainer() async -> Bool {
+    @Sendable func isUnused() async -> Bool {
         guard let sandbox = held.withLock({ $0 }) else { return true }
-        return await sandbox.isEmpty
+        return await sandbox.isUnused
     }
 
     /// The sandbox for a container: the present one, or a new one, which the caller boots.
@@ -75,9 +89,29 @@ package final class SandboxHolder: Sendable {
             }
             return (sandbox, false)
         }
-        let configuration = try Configuration.load(
-            try RuntimeOptions.configurationPath(request.options) ?? configurationPath, keys: .all
-        ).applying(spec.annotations ?? [:], source: request.bundle + "/config.json")
+        return (try newSandbox(SandboxOrder(request, spec, process: process)), true)
+    }
+
+    /// Makes the sandbox that a manager asks for without a container.
+    /// - Throws: `SandboxError` (`alreadyExists`) where there is one, and for everything that can be refused before a
+    ///   start.
+    func create(_ order: SandboxOrder) throws -> Sandbox {
+        guard held.withLock({ $0 }) == nil else {
+            throw SandboxError(.alreadyExists, "sandbox \(identifier) exists already")
+        }
+        return try newSandbox(order)
+    }
+
+    private func newSandbox(_ order: SandboxOrder) throws -> Sandbox {
+        let sandbox = try make?(order) ?? plan(order)
+        hold(sandbox)
+        return sandbox
+    }
+
+    /// Plans a sandbox. Starts nothing.
+    private func plan(_ order: SandboxOrder) throws -> Sandbox {
+        let configuration = try Configuration.load(order.configurationPath ?? configurationPath, keys: .all)
+            .applying(order.annotations, source: order.source)
         if configuration[Keys.runtimeDebug] {
             // All copies of the shim's log share their level.
             var log = log
@@ -85,28 +119,21 @@ package final class SandboxHolder: Sendable {
         }
         for warning in configuration.warnings { log.warning("the configuration", metadata: ["warning": "\(warning)"]) }
         let files = try configuration.openFiles()
-        let network = try NetworkSettings(
-            spec, process: process, configuration: configuration, host: .current,
-            source: request.bundle + "/config.json")
-        let demand = Demand(beforeBoot: spec)
-        let isPod = PodRole(spec) == .sandbox
-        let pod = isPod ? PodLimits(annotations: spec.annotations ?? [:]) : PodLimits()
         var plan = SandboxPlan(
-            sandbox: identifier, hostname: spec.hostname ?? "", network: network,
-            basis: try SandboxPlan.Basis(configuration, files: files), demand: demand, pod: pod,
-            cgroups: SandboxPlan.Cgroups(spec.linux, sandbox: identifier, configuration: configuration))
-        plan.isPod = isPod
+            sandbox: identifier, hostname: order.hostname, network: try order.networkSettings(configuration),
+            basis: try SandboxPlan.Basis(configuration, files: files), demand: order.demand, pod: order.pod,
+            cgroups: SandboxPlan.Cgroups(order.linux, sandbox: identifier, configuration: configuration))
+        (plan.isPod, plan.standalone) = (order.isPod, order.standalone)
         // Refusals come before anything is started.
         try plan.checkCapabilities()
-        try plan.checkFit(containersMiB: plan.sizing.containersMiB([demand], in: pod), in: plan.cgroups?.limit)
+        try plan.checkFit(
+            containersMiB: plan.sizing.containersMiB([order.demand], in: order.pod), in: plan.cgroups?.limit)
         if !plan.hypervisor.acceleration.isHardware {
             log.warning(
                 "guests run without hardware virtualisation",
                 metadata: ["reason": "\(plan.hypervisor.acceleration.reason)"])
         }
-        let sandbox = Sandbox(plan: plan, ledger: ledger, loop: loop, log: log)
-        hold(sandbox)
-        return (sandbox, true)
+        return Sandbox(plan: plan, ledger: ledger, loop: loop, log: log)
     }
 
     func boot(_ sandbox: Sandbox) async throws {

@@ -77,9 +77,11 @@ package enum ShimDelete {
         unsafe unlink(socket)
     }
 
-    /// The path of the shim's socket. `start` wrote it into the bundle.
+    /// The path of the shim's socket. `start` wrote it into the bundle; where containerd has run no `start` for a
+    /// sandbox's container, it did itself.
     private static func socket(_ flags: ShimFlags, _ sandbox: String) -> String {
         SocketAddress.path(ofAddress: (try? Files.readText("address")) ?? "")
+            ?? StartParameters.keptAddress(in: ".").flatMap(SocketAddress.path(ofAddress:))
             ?? SocketAddress.path(containerd: flags.address, namespace: flags.namespace, group: sandbox)
     }
 }

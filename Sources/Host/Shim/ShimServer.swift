@@ -11,7 +11,7 @@ import Sandbox
 import ShimAPI
 import TTRPC
 
-/// Serves the task API on descriptor 3 until Shutdown.
+/// Serves the task API and the Sandbox API on descriptor 3 until Shutdown.
 package enum ShimServer {
     /// Descriptors and threads that a sandbox of some containers needs.
     static let descriptors = 256
@@ -88,7 +88,7 @@ package enum ShimServer {
                 done.complete(.success(()))
             }
         }
-        let unused = UnusedShim(after: Deadline.unused.limit, on: loop, isUnused: sandboxes.haveNoContainer) {
+        let unused = UnusedShim(after: Deadline.unused.limit, on: loop, isUnused: sandboxes.isUnused) {
             log.warning("the shim ends: it has had no container for a while")
             await tasks.end()
         }
@@ -96,6 +96,7 @@ package enum ShimServer {
             eventLoop: loop,
             services: [
                 "containerd.task.v2.Task": tasks.answer, "containerd.task.v3.Task": tasks.answer,
+                ContainerdSandboxes.serviceName: ContainerdSandboxes(tasks).answer,
                 AgentServiceClient.serviceName: GuestQueries.service(sandboxes),
             ])
         Task(executorPreference: LoopExecutor(loop)) {

@@ -103,7 +103,14 @@ package enum ShimStart {
     /// share one.
     static func group(of flags: ShimFlags) throws(SpecError) -> String {
         // Create reports an error of config.json, with an RPC code for it.
+        // Nor has the bundle of a sandbox without a container one.
         guard let spec = try? Spec.load(bundle: ".") else { return flags.id }
-        return try SandboxMembership(annotationsOf: spec, id: flags.id).sandbox
+        let named = try SandboxMembership(annotationsOf: spec, id: flags.id)
+        return named.exists ? named.sandbox : keptSandbox ?? flags.id
+    }
+
+    /// The sandbox that containerd has noted in the bundle of a container that it has created there.
+    private static var keptSandbox: String? {
+        (try? Files.readText("sandbox")).flatMap { (try? Identifier.check($0, "sandbox id")) == nil ? nil : $0 }
     }
 }

@@ -1,3 +1,4 @@
+import FoundationEssentials
 import Glibc
 import LinuxKernel
 import ShimAPI
@@ -60,6 +61,13 @@ package struct StartParameters: Equatable, Sendable {
             bytes += chunk
         }
         return bytes
+    }
+
+    /// The address that containerd keeps in a bundle from what `start` has answered for its sandbox; nil for none.
+    static func keptAddress(in bundle: String) -> String? {
+        struct Kept: Decodable { let address: String }
+        guard let bytes = try? Files.read(bundle + "/bootstrap.json") else { return nil }
+        return (try? JSONDecoder().decode(Kept.self, from: Data(bytes)))?.address
     }
 
     /// The output of `start` for a shim that serves at `path`.

@@ -144,6 +144,22 @@ package struct TaskClient: Sendable {
         let _: Containerd_Task_V2_DeleteResponse = try call("Delete", request, timeout: Deadline.shimDelete.limit)
     }
 
+    /// Ends a sandbox that CreateSandbox has made, and its shim.
+    /// - Returns: false where the shim has none, or is of a version without the Sandbox API.
+    /// - Throws: as `perform`, but not `unavailable`.
+    func shutdownSandbox(_ id: String, within limit: Duration) throws -> Bool {
+        do {
+            let _: Containerd_Runtime_Sandbox_V1_ShutdownSandboxResponse = try waiting(on: loop) {
+                try await client.call(
+                    SandboxServiceClient.serviceName, "ShutdownSandbox",
+                    Containerd_Runtime_Sandbox_V1_ShutdownSandboxRequest.with { $0.sandboxID = id }, timeout: limit)
+            }
+        } catch let error as RPCError where [.notFound, .unimplemented].contains(error.code) {
+            return false
+        } catch let error as RPCError where error.code == .unavailable {}
+        return true
+    }
+
     /// Ends the shim.
     /// - Parameter now: whether to shut down even if the sandbox has containers.
     /// - Throws: as `perform`, but not `unavailable`.

@@ -68,6 +68,8 @@ static void sort(struct area *areas) {
 
 NOT_INSTRUMENTED void clx_idle(const char *words, size_t length, size_t room, int report) {
     uint64_t all = ~0ULL;
+    // As the first process of a pid namespace it gets its orphans: the kernel reaps them (sigaction(2), SA_NOCLDWAIT).
+    signal(SIGCHLD, SIG_IGN);
     syscall(SYS_rt_sigprocmask, SIG_BLOCK, &all, NULL, SIGNAL_SET_BYTES);
     clx_set_command_line(words, length, room);
     uintptr_t code = (uintptr_t)&report_signals, stack = (uintptr_t)__builtin_frame_address(0);
@@ -87,6 +89,7 @@ NOT_INSTRUMENTED void clx_idle(const char *words, size_t length, size_t room, in
 
 void clx_idle(const char *words, size_t length, size_t room, int report) {
     sigset_t all;
+    signal(SIGCHLD, SIG_IGN);
     sigfillset(&all);
     sigprocmask(SIG_BLOCK, &all, NULL);
     clx_set_command_line(words, length, room);

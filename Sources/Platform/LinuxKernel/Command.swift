@@ -43,11 +43,11 @@ package struct Command: Sendable {
     }
 
     /// A child that executes no program and only waits, in a few pages of memory. It has no privileges, and dies with
-    /// the thread that starts it.
+    /// the thread that starts it. As the first process of a pid namespace it reaps what is left to it.
     /// - Parameters:
     ///   - name: what ps(1) shows.
-    ///   - report: gets the number of each signal that the child is sent, a byte each; SIGKILL and SIGSTOP can't be
-    ///     caught.
+    ///   - report: gets the number of each signal that the child is sent, a byte each; SIGKILL, SIGSTOP and SIGCHLD
+    ///     are not reported. Without a reader the child ends with the next signal.
     package static func idle(named name: String, report: Int32) -> Command {
         var command = Command("/proc/self/exe", environment: [])
         (command.name, command.isIdle) = (name, true)

@@ -45,6 +45,7 @@ package protocol AgentService: Sendable {
     func resizeVolume(_ request: Grpc_ResizeVolumeRequest, _ context: CallContext) async throws -> Google_Protobuf_Empty
     func setPolicy(_ request: Grpc_SetPolicyRequest, _ context: CallContext) async throws -> Google_Protobuf_Empty
     func getDiagnosticData(_ request: Grpc_GetDiagnosticDataRequest, _ context: CallContext) async throws -> Grpc_GetDiagnosticDataResponse
+    func setSysctls(_ request: Grpc_SetSysctlsRequest, _ context: CallContext) async throws -> Google_Protobuf_Empty
 }
 
 extension AgentService {
@@ -93,6 +94,7 @@ extension AgentService {
         case "ResizeVolume": try await unary(payload, context, resizeVolume)
         case "SetPolicy": try await unary(payload, context, setPolicy)
         case "GetDiagnosticData": try await unary(payload, context, getDiagnosticData)
+        case "SetSysctls": try await unary(payload, context, setSysctls)
         default: nil
         }
     }
@@ -255,6 +257,10 @@ extension AgentService {
 
     package func getDiagnosticData(_ request: Grpc_GetDiagnosticDataRequest, _ context: CallContext) async throws -> Grpc_GetDiagnosticDataResponse {
         throw RPCError(.unimplemented, "grpc.AgentService/GetDiagnosticData is not implemented")
+    }
+
+    package func setSysctls(_ request: Grpc_SetSysctlsRequest, _ context: CallContext) async throws -> Google_Protobuf_Empty {
+        throw RPCError(.unimplemented, "grpc.AgentService/SetSysctls is not implemented")
     }
 }
 
@@ -423,5 +429,9 @@ package struct AgentServiceClient: Sendable {
 
     package func getDiagnosticData(_ request: Grpc_GetDiagnosticDataRequest, timeout: Duration?) async throws -> Grpc_GetDiagnosticDataResponse {
         try await client.call("grpc.AgentService", "GetDiagnosticData", request, timeout: timeout)
+    }
+
+    package func setSysctls(_ request: Grpc_SetSysctlsRequest, timeout: Duration?) async throws -> Google_Protobuf_Empty {
+        try await client.call("grpc.AgentService", "SetSysctls", request, timeout: timeout)
     }
 }

@@ -460,6 +460,8 @@ package nonisolated struct Grpc_CreateSandboxRequest: Sendable {
 
   package var storages: [Grpc_Storage] = []
 
+  /// Containers with sandbox_pidns share a pid namespace that outlives each of them; otherwise it is that of the first
+  /// container.
   package var sandboxPidns: Bool = false
 
   package var sandboxID: String = String()
@@ -481,6 +483,19 @@ package nonisolated struct Grpc_KernelModule: Sendable {
   package var name: String = String()
 
   package var parameters: [String] = []
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package init() {}
+}
+
+package nonisolated struct Grpc_SetSysctlsRequest: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  /// Values by their names in sysctl(8).
+  package var sysctls: Dictionary<String,String> = [:]
 
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
@@ -2353,6 +2368,36 @@ nonisolated extension Grpc_KernelModule: SwiftProtobuf.Message, SwiftProtobuf._M
   package static func ==(lhs: Grpc_KernelModule, rhs: Grpc_KernelModule) -> Bool {
     if lhs.name != rhs.name {return false}
     if lhs.parameters != rhs.parameters {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Grpc_SetSysctlsRequest: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".SetSysctlsRequest"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}sysctls\0")
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeMapField(fieldType: SwiftProtobuf._ProtobufMap<SwiftProtobuf.ProtobufString,SwiftProtobuf.ProtobufString>.self, value: &self.sysctls) }()
+      default: break
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if !self.sysctls.isEmpty {
+      try visitor.visitMapField(fieldType: SwiftProtobuf._ProtobufMap<SwiftProtobuf.ProtobufString,SwiftProtobuf.ProtobufString>.self, value: self.sysctls, fieldNumber: 1)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: Grpc_SetSysctlsRequest, rhs: Grpc_SetSysctlsRequest) -> Bool {
+    if lhs.sysctls != rhs.sysctls {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

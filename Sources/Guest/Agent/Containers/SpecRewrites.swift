@@ -15,7 +15,7 @@ extension Service {
     ///    wait for a disk to appear, and an error of the other steps needs no disk.
     func guestSpecification(of request: Grpc_CreateContainerRequest) async throws -> Spec {
         var specification = try request.specification()
-        if request.sandboxPidns { try specification.sharePIDNamespace(of: guest.containers) }
+        if request.sandboxPidns { specification.sharePIDNamespace(of: try guest.firstOfSharedProcesses()) }
         try specification.resolveNamespaces(in: guest.containers)
         for device in request.devices {
             let disk = try await blocking("disk") { [kernel = guest.kernel] in try kernel.findDisk(device) }
@@ -25,16 +25,33 @@ extension Service {
     }
 }
 
-extension Spec {
-    /// Joins the pid namespace of the sandbox's first container.
-    /// - Throws: `failedPrecondition` when that container doesn't run.
-    mutating func sharePIDNamespace(of containers: ContainerTable) throws(RPCError) {
+extension Guest {
+    /// The first process of the pid namespace that containers share: the sandbox's own, or that of its first container.
+    /// - Throws: `failedPrecondition` when that container doesn't run. `SystemError` when the sandbox's own can't be
+    ///   started.
+    func firstOfSharedProcesses() throws -> Int32 {
+        if let own = try state.withLock({ try ownPodInit(&$0) }) { return own.pid }
         guard let first = containers.first, first.initial.status == nil else {
             throw RPCError(.failedPrecondition, "sandbox_pidns: the sandbox's first container does not run")
         }
+        return first.initial.pid
+    }
+
+    /// Starts it for the first container that shares its processes.
+    private func ownPodInit(_ state: inout State) throws -> PodInit? {
+        guard state.hasSharedProcesses else { return nil }
+        let own = try state.podInit ?? kernel.makePodInit()
+        state.podInit = own
+        return own
+    }
+}
+
+extension Spec {
+    /// Joins the pid namespace of a process.
+    mutating func sharePIDNamespace(of process: Int32) {
         var namespaces = linux?.namespaces ?? []
         namespaces.removeAll { $0.type == "pid" }
-        namespaces.append(Linux.Namespace(type: "pid", path: Self.path(ofNamespace: "pid", of: first.initial.pid)))
+        namespaces.append(Linux.Namespace(type: "pid", path: Self.path(ofNamespace: "pid", of: process)))
         linux?.namespaces = namespaces
     }
 

@@ -17,7 +17,10 @@ extension Service {
                     unsafe sethostname(request.hostname, request.hostname.utf8.count)
                 }
             }
-            guest.state.withLock { $0.hooks = GuestHooks(directory: request.guestHookPath) }
+            guest.state.withLock { state in
+                state.hooks = GuestHooks(directory: request.guestHookPath)
+                state.hasSharedProcesses = request.sandboxPidns
+            }
             for storage in request.storages { try await mount(storage) }
             for module in request.kernelModules {
                 let parameters = module.parameters.joined(separator: " ")

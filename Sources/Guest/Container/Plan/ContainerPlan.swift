@@ -45,6 +45,15 @@ package struct ContainerPlan: Equatable, Sendable {
             self.value = value
             self.optional = optional
         }
+
+        /// - Parameter name: may use dots or slashes for its levels (sysctl(8)).
+        /// - Throws: `PlanError` for a name that is none.
+        package init(sysctl name: String, _ value: String) throws(PlanError) {
+            guard !name.contains(".."), !name.isEmpty else {
+                throw PlanError("linux.sysctl", "\"\(name)\" is no name of a setting")
+            }
+            self.init("/proc/sys/" + String(name.map { $0 == "." && !name.contains("/") ? "/" : $0 }), value)
+        }
     }
 
     /// PER_LINUX32 (linux/personality.h).
@@ -77,13 +86,12 @@ package struct ContainerPlan: Equatable, Sendable {
         hostname = spec.hostname ?? ""
         domainname = spec.domainname ?? ""
         for (name, value) in (linux.sysctl ?? [:]).sorted(by: { $0.key < $1.key }) {
-            guard !name.contains(".."), !name.isEmpty else {
-                throw PlanError("linux.sysctl", "\"\(name)\" is no name of a setting")
+            let setting = try Setting(sysctl: name, value)
+            if setting.path.hasPrefix("/proc/sys/net/") {
+                networkSysctls.append(setting)
+            } else {
+                sysctls.append(setting)
             }
-            // A name may use dots or slashes for its levels (sysctl(8)).
-            let path = "/proc/sys/" + String(name.map { $0 == "." && !name.contains("/") ? "/" : $0 })
-            let setting = Setting(path, value)
-            if path.hasPrefix("/proc/sys/net/") { networkSysctls.append(setting) } else { sysctls.append(setting) }
         }
         namespaces = try NamespacePlan(linux)
         if !hostname.isEmpty || !domainname.isEmpty, !namespaces.has(clx_new_uts) {

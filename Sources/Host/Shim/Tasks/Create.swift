@@ -135,7 +135,7 @@ extension ContainerdTasks {
     }
 
     private func endIfUnused() {
-        sandboxes.detached { [self] in if await sandboxes.haveNoContainer() { await end() } }
+        sandboxes.detached { [self] in if await sandboxes.isUnused() { await end() } }
     }
 
     private func publishCreation(_ request: Containerd_Task_V2_CreateTaskRequest, pid: UInt32) {

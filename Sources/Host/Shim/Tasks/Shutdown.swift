@@ -4,13 +4,15 @@ import SwiftProtobuf
 import TTRPC
 
 extension ContainerdTasks {
-    /// Ends an empty sandbox and the shim, with `now` any sandbox.
+    /// Ends an empty sandbox and the shim, with `now` any sandbox but one that CreateSandbox has made: ShutdownSandbox
+    /// ends that.
     /// - Throws: nothing. A sandbox that has containers goes on.
     package func shutdown(_ request: Containerd_Task_V2_ShutdownRequest, _ context: CallContext) async throws
         -> Google_Protobuf_Empty
     {
         if let sandbox = try? sandboxes.current() {
-            guard await sandbox.isEmpty || request.now else { return Google_Protobuf_Empty() }
+            let isForced = request.now && sandbox.plan.standalone == nil
+            guard await sandbox.isUnused || isForced else { return Google_Protobuf_Empty() }
         }
         await end(context)
         return Google_Protobuf_Empty()
