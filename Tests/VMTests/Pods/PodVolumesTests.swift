@@ -153,6 +153,33 @@ extension PodTests {
                 """, "\(outcome.output) \(outcome.error)")
     }
 
+    @Test("each mounted directory has a device number; attributes and capabilities of files are the host's")
+    func attributes() throws {
+        let outcome = try PodTests.with(
+            """
+            \(Self.volumes)
+            \(Self.files)
+            image; mkdir v w; touch v/file; cp /bin/busybox v/busybox; setcap cap_net_raw+ep v/busybox; pod=$(runp one)
+            user='{"linux": {"security_context": {"run_as_user": {"value": 1000}}}}'
+            id=$(run $pod a "$(json /v $PWD/v /w $PWD/w)" -- sleep 1000)
+            x $id stat -c %d / /v /w | sort -u | wc -l
+            x $id sh -c 'files set /v/file user.a text; files get /v/file user.a; files set /v/file security.selinux x'
+            python3 -c 'import os; print(os.listxattr("v/file"), os.getxattr("v/file", "user.a"))'
+            id=$(run $pod b "$(json /v $PWD/v | jq -c ". + $user")" -- sleep 1000); x $id /v/busybox grep CapEff /proc/self/status
+            cri rmp $pod; umount $sub $vol; left
+            """)
+        #expect(
+            outcome.output == """
+                3
+                set
+                text
+                Operation not permitted
+                ['user.a'] b'text'
+                CapEff:\t0000000000002000
+
+                """, "\(outcome.output) \(outcome.error)")
+    }
+
     @Test("what a host mounts after a pod's start is seen in new containers, also where its root is not shared")
     func laterMounts() throws {
         let outcome = try PodTests.with(
