@@ -76,7 +76,7 @@ let package = Package(
         room("AgentAPI", in: "Contracts", ["Netlink", "OCISpec", "TTRPC", protobuf]),
         room("ShimAPI", in: "Contracts", ["TTRPC", protobuf]),
         // Guest
-        room("Container", in: "Guest", ["CLinux", "CSeccomp", "Cgroups", "LinuxKernel", "OCISpec"]),
+        room("Container", in: "Guest", ["AgentAPI", "CLinux", "CSeccomp", "Cgroups", "LinuxKernel", "OCISpec"]),
         room("GuestNetwork", in: "Guest", ["Streams", "AgentAPI", "CLinux", "LinuxKernel", "Netlink", "TTRPC"]),
         room("GuestStorage", in: "Guest", ["Streams", "AgentAPI", "CLinux", "LinuxKernel", "Netlink", "TTRPC"]),
         room(
@@ -245,7 +245,7 @@ let package = Package(
                 nioCore, nioPosix, protobuf, log,
             ],
             path: "Tests/VMTests",
-            exclude: ["Pods/cri", "Pods/cri.proto", "Pods/pods.sh", "attack", "crash-cell", "talk"],
+            exclude: ["Pods/cri", "Pods/cri.proto", "Pods/pods.sh", "attack", "files", "crash-cell", "talk"],
             swiftSettings: swift6),
     ]
 )

@@ -120,7 +120,8 @@ final class FakeKernel: GuestKernel {
         Files.removeTree(cgroup.path)
     }
 
-    func forgetUnusedFiles() { try? take("forget files") }
+    func enterShares(of plan: ContainerPlan) { try? take("enter shares") }
+    func leaveShares(of plan: ContainerPlan) { try? take("forget files") }
 
     func launch(_ launch: Launch, filter: SeccompFilter?, ports: StreamPorts) throws -> GuestProcess {
         switch launch {

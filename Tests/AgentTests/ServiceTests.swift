@@ -41,7 +41,7 @@ struct ServiceTests {
     func life() async throws {
         let agent = try FakeGuest()
         try await agent.create("c", storages: Self.storages)
-        #expect(agent.kernel.steps == ["mount /a", "listen /s", "mount /b", "create cgroup", "launch"])
+        #expect(agent.kernel.steps == ["enter shares", "mount /a", "listen /s", "mount /b", "create cgroup", "launch"])
         try await agent.start("c")
         agent.kernel.forgetSteps()
         try await agent.remove("c")

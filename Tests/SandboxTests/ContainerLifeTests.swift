@@ -171,7 +171,7 @@ struct ContainerLifeTests {
         try Files.makeDirectory(data)
         guest.refuse(
             "CreateContainer",
-            RPCError(.invalidArgument, "mount /run/kata-containers/shared/containers/c1-0-data on /data: no"))
+            RPCError(.invalidArgument, "mount /run/kata-containers/shared/containers/.v1 on /data: no"))
         let error = await #expect(throws: RPCError.self) {
             try await fakes.create("c1") {
                 $0.mounts = [Mount(destination: "/data", type: "bind", source: data, options: ["rbind"])]
@@ -336,7 +336,7 @@ struct ContainerLifeTests {
                 $0.mounts = [Mount(destination: "/data", type: "bind", source: data, options: ["bind"])]
             }
         }
-        #expect(fakes.share.attached.filter { $0.hasSuffix("-data") }.count == 1)
+        #expect(fakes.share.attached.filter { Files.name(of: $0).hasPrefix(".v") }.count == 1)
         await fakes.sandbox.stop()
     }
 }

@@ -93,11 +93,120 @@ struct SharedPathsTests {
                 let guest = try GuestSpec(
                     spec, container: name, paths: paths, kind: { view.kind(of: $0) },
                     mountTable: { view.mountTable })
-                _ = try shared.share(guest, in: view, for: &uses[index])
+                _ = try shared.share(guest, in: view, servers: [], for: &uses[index])
             }
             #expect(mounts.targets.count == 1)
         }
         ledger.end()
+    }
+
+    /// Shares a mount of each source with a container, as `name` and `rw` or `ro`.
+    private func share(
+        _ sources: [(path: String, option: String)], as name: String, _ shared: inout SharedPaths,
+        _ paths: SandboxPaths
+    ) throws -> (use: SharedPaths.Use, places: [String], options: [[String]]) {
+        var spec = Spec.example
+        spec.mounts = sources.enumerated().map {
+            Mount(destination: "/v\($0)", type: "bind", source: $1.path, options: ["rbind", $1.option])
+        }
+        var use = SharedPaths.Use()
+        let guest = try shared.share(
+            GuestSpec(spec, container: name, paths: paths), in: nil, servers: [], for: &use)
+        let top = "/run/kata-containers/shared/containers/"
+        let mounts = guest.spec.mounts ?? []
+        return (use, mounts.map { String(($0.source ?? "").dropFirst(top.count)) }, mounts.map { $0.options ?? [] })
+    }
+
+    /// The mount points in the share, with `rw` or `ro`.
+    private func made(_ paths: SandboxPaths) throws -> [String] {
+        try MountTable.read(of: "thread-self").filter { $0.mountPoint.hasPrefix(paths.mounts + "/") }.map {
+            $0.mountPoint.dropFirst(paths.mounts.count + 1) + ($0.options.contains("ro") ? " ro" : " rw")
+        }.sorted()
+    }
+
+    @Test("one mount in the share serves all of a volume's mounts: both accesses, parts of it, subPath and hard links")
+    func oneShare() throws {
+        let (place, ledger) = (scratch.path, try Ledger.begin(in: scratch.path + "/machine"))
+        let paths = SandboxPaths(sandbox: "s", root: scratch.path)
+        try inOwnMounts {
+            try Mounts.mount("none", at: "/", flags: UInt(MS_REC) | UInt(MS_SHARED))
+            for name in ["/fs", "/subpath"] { try Files.makeDirectory(place + name) }
+            try Mounts.mount("none", at: place + "/fs", type: "tmpfs")
+            let (volume, part) = (place + "/fs/volume", place + "/fs/volume/a/part")
+            try Files.makeDirectory(part)
+            try Files.write(volume + "/file", "")
+            try Files.write(place + "/fs/link", "")
+            link(place + "/fs/link", place + "/fs/link2")
+            symlink("/usr", volume + "/escape")
+            try Mounts.bind(part, at: place + "/subpath")
+            var shared = SharedPaths(paths, ledger, KernelMounts()) { _ in }
+            try shared.export()
+            defer {
+                for path in [paths.exported, place + "/subpath", place + "/fs"] { Mounts.detach(path) }
+            }
+            var one = try share([(volume, "ro")], as: "c1", &shared, paths)
+            #expect(try one.places == [".v1"] && made(paths) == [".v1 ro"])
+            // A part that may be written to does not open the rest.
+            var two = try share([(part, "rw")], as: "c2", &shared, paths)
+            #expect(try two.places == [".v2"] && made(paths) == [".v1 ro", ".v2 rw"])
+            shared.release(&two.use, servers: [])
+            var three = try share([(place + "/subpath", "ro"), (volume, "rw")], as: "c3", &shared, paths)
+            #expect(try three.places == [".v1/a/part", ".v1"] && made(paths) == [".v1 rw"])
+            #expect(three.options.map { $0.contains("ro") } == [true, false])
+            var four = try share(
+                [
+                    (volume + "/escape", "ro"), (volume + "/file", "rw"), (place + "/fs/link2", "ro"),
+                    (place + "/fs/link", "rw"),
+                ], as: "c4", &shared, paths)
+            #expect(four.places == [".v3", ".v1/file", ".v4", ".v4"])
+            #expect(try made(paths) == [".v1 rw", ".v3 ro", ".v4 rw"])
+            shared.release(&three.use, servers: [])
+            shared.release(&four.use, servers: [])
+            #expect(try made(paths) == [".v1 ro"])
+            shared.release(&one.use, servers: [])
+            #expect(try made(paths) == [])
+        }
+        ledger.end()
+    }
+
+    @Test("a source whose own mount is read-only stays so for its user, when another one may write")
+    func closedSource() throws {
+        let (place, ledger) = (scratch.path, try Ledger.begin(in: scratch.path + "/machine"))
+        let paths = SandboxPaths(sandbox: "s", root: scratch.path)
+        try inOwnMounts {
+            try Mounts.mount("none", at: "/", flags: UInt(MS_REC) | UInt(MS_SHARED))
+            for name in ["/volume", "/closed"] { try Files.makeDirectory(place + name) }
+            try Mounts.mount("none", at: place + "/volume", type: "tmpfs")
+            try Mounts.bind(place + "/volume", at: place + "/closed")
+            try Mounts.setReadOnly(true, place + "/closed")
+            var shared = SharedPaths(paths, ledger, KernelMounts()) { _ in }
+            try shared.export()
+            defer {
+                for path in [paths.exported, place + "/closed", place + "/volume"] { Mounts.detach(path) }
+            }
+            var one = try share([(place + "/closed", "rw")], as: "c1", &shared, paths)
+            #expect(try made(paths) == [".v1 ro"] && one.options == [["rbind", "ro"]])
+            var two = try share([(place + "/volume", "rw")], as: "c2", &shared, paths)
+            #expect(try made(paths) == [".v1 rw"] && two.options == [["rbind", "rw"]])
+            shared.release(&one.use, servers: [])
+            shared.release(&two.use, servers: [])
+        }
+        ledger.end()
+    }
+
+    @Test("a mount becomes writable in the server's mount namespace too")
+    func servers() throws {
+        try withManager("mount -t tmpfs -o ro none \(scratch.path)") { process in
+            func isReadOnly() throws -> Bool? {
+                try MountTable.read(of: "\(process)").last { $0.mountPoint == scratch.path }?.options.contains("ro")
+            }
+            #expect(try isReadOnly() == true)
+            let name = String(scratch.path.dropFirst())
+            try KernelMounts().setWritable(true, [], name: name, servers: [getpid(), process])
+            #expect(try isReadOnly() == false)
+            try KernelMounts().setWritable(false, [], name: name, servers: [process])
+            #expect(try isReadOnly() == true)
+        }
     }
 
     @Test("mounts that the sandbox has made are no difference; each other one is")
@@ -114,7 +223,7 @@ struct SharedPathsTests {
             try self.view(table(["/", "/data"]), ours: table(["/data", "/", "/run/s/x"]), except: ["/run/s"]) == nil)
     }
 
-    @Test("a share shows its files with changed owners, and is another one than the same source without")
+    @Test("a share shows its files with changed owners")
     func owners() throws {
         let source = scratch.path + "/owned"
         try Files.makeDirectory(source, mode: 0o777)
@@ -127,9 +236,6 @@ struct SharedPathsTests {
         }
         let ranges = { (shown: UInt32) in [OwnerMap.Range(first: 0, shown: shown, count: 1000)] }
         let mapped = try copy(OwnerMap(users: ranges(100_000), groups: ranges(200_000), isRecursive: false))
-        let plain = try copy(nil)
-        let (one, other) = (mapped.identity, plain.identity)
-        #expect(one != other)
         let tree = "/proc/self/fd/\(mapped.tree.raw)"
         let facts = try FoundFile(tree + "/a").facts
         #expect(facts.st_uid == 100_001 && facts.st_gid == 200_002)
@@ -203,5 +309,7 @@ private final class CopiedMounts: ShareMounts {
         try KernelMounts().copy(share, in: view)
     }
     func attach(_ copy: borrowing SourceCopy, at target: String) throws { attached.withLock { $0.append(target) } }
+    func setWritable(_ isWritable: Bool, _ mounted: [String], name: String, servers: [Int32]) throws(SystemError) {}
+    func contains(_ share: String, _ rest: String, _ identity: SourceCopy.Identity) -> Bool { false }
     func overlay(_ options: MountOptions, at target: String) throws {}
 }

@@ -18,7 +18,9 @@ struct VirtioFSTests {
     func order() {
         #expect(
             plan(["-o", "cache=none,source=/"]).arguments(directory: "/share", descriptor: 3) == [
-                "-o", "cache=always", "-o", "cache=none,source=/", "-o", "sandbox=namespace", "-o", "source=/share",
+                "-o", "cache=always", "-o",
+                "xattr,posix_acl,xattrmap=\(VirtioFS.attributes)", "-o",
+                "cache=none,source=/", "-o", "sandbox=namespace", "-o", "source=/share",
                 "--fd=3",
             ])
     }

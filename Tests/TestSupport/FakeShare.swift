@@ -49,6 +49,12 @@ package final class FakeShare: SharedFileSystem, ShareMounts {
         state.withLock { $0.attached.append(target) }
     }
 
+    package func setWritable(_ isWritable: Bool, _ mounted: [String], name: String, servers: [Int32])
+        throws(SystemError)
+    {}
+
+    package func contains(_ share: String, _ rest: String, _ identity: SourceCopy.Identity) -> Bool { true }
+
     package func overlay(_ options: MountOptions, at target: String) throws {
         state.withLock { $0.attached.append(target) }
     }

@@ -23,8 +23,11 @@ protocol GuestKernel: Sendable {
     /// Writes back, unmounts and removes a container's mount point, unless another container still uses it.
     func unmountForContainer(_ mountPoint: String)
 
-    /// Lets the host close its files that the guest's kernel has only cached: those of removed containers too.
-    func forgetUnusedFiles()
+    /// Mounts the parts of the share that a container's mounts lead to.
+    func enterShares(of plan: ContainerPlan)
+    /// Unmounts those that no other container uses. Lets the host close its files that the guest's kernel has only
+    /// cached.
+    func leaveShares(of plan: ContainerPlan)
 
     /// Listens on a socket that relays its clients to the host.
     func listen(_ storage: Grpc_Storage) throws -> any RelayedSocket
@@ -52,6 +55,7 @@ struct LinuxGuest: GuestKernel {
     let relay: StreamRelay
     let reaper: Reaper
     private let sharedMounts = SharedMounts()
+    private let shareEntries = ShareEntries()
     private let hugePages = HugePages()
     private let defaultProfile = DefaultProfile()
     private let hotPlugTimeout = KernelCommandLine.current.hotPlugTimeout
@@ -94,10 +98,14 @@ struct LinuxGuest: GuestKernel {
         if unsafe rmdir(mountPoint) != 0, errno == ENOTDIR { unsafe unlink(mountPoint) }
     }
 
-    func forgetUnusedFiles() {
-        // SAFETY: the call only reads the path.
-        let code = unsafe clx_shrink_cache(GuestPaths.share)
-        if code < 0 { log.error(SystemError("shrink the cache of", GuestPaths.share, errno: -code)) }
+    func enterShares(of plan: ContainerPlan) { shareEntries.use(plan.shareEntries) }
+
+    func leaveShares(of plan: ContainerPlan) {
+        for path in shareEntries.release(plan.shareEntries) + [GuestPaths.share] {
+            // SAFETY: the call only reads the path.
+            let code = unsafe clx_shrink_cache(path)
+            if code < 0 { log.error(SystemError("shrink the cache of", path, errno: -code)) }
+        }
     }
 
     func listen(_ storage: Grpc_Storage) throws -> any RelayedSocket { try GuestSocket(storage, relay: relay) }
@@ -133,5 +141,12 @@ struct LinuxGuest: GuestKernel {
             pid: pid, syncSocket: launched.syncSocket, errorPage: launched.errorPage, streams: streams)
         reaper.watch(pid) { process.hasExited($0) }
         return process
+    }
+}
+
+extension ContainerPlan {
+    /// The host's mounts in the share that it needs.
+    fileprivate var shareEntries: [String] {
+        ShareEntries.paths(root: rootfs, sources: mounts.filter(\.isBind).map(\.source))
     }
 }

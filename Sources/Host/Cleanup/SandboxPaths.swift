@@ -30,13 +30,6 @@ package struct SandboxPaths: Sendable, Equatable {
 
     package func sharedRootfs(of container: String) -> String { "\(mounts)/\(container)/rootfs" }
 
-    /// The bytes of a destination's name that are kept, for people. A file's name has at most 255 (NAME_MAX), and an id
-    /// comes before it.
-    private static let keptBytes = 64
-
-    /// The mount point of one shared host path: a unique name.
-    package func sharedMount(of container: String, index: Int, destination: String) -> String {
-        let base = String(decoding: Files.name(of: destination).utf8.prefix(Self.keptBytes), as: UTF8.self)
-        return "\(mounts)/\(container)-\(index)-\(base.isEmpty ? "root" : base)"
-    }
+    /// The planned mount point of one shared host path: a unique name. The real one is a number (`SharedPaths`).
+    package func sharedMount(of container: String, index: Int) -> String { "\(mounts)/\(container)-\(index)" }
 }

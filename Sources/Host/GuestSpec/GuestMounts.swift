@@ -125,7 +125,7 @@ struct GuestMounts {
     }
 
     private mutating func share(_ mount: Mount, _ index: Int) {
-        let mounted = paths.sharedMount(of: container, index: index, destination: mount.destination)
+        let mounted = paths.sharedMount(of: container, index: index)
         let layers = mount.isOverlay ? mount.options : nil
         let source = Files.real(mount.source ?? "") ?? Files.absolute(mount.source ?? "")
         let writable = mount.isReadOnlyOnTop ? writableMounts(below: source, mount) : []

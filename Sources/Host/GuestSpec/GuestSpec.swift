@@ -14,7 +14,7 @@ import Pod
 /// 1. `Spec.load(bundle:)` makes paths absolute against the bundle.
 /// 2. `GuestSpec.init` rewrites root, hooks, namespaces, processors, devices, security profiles, and adds the caller's
 ///    limits; `GuestMounts` rewrites the mounts.
-/// 3. `moved` replaces planned mount points by the real ones, as containers share one mount of a path.
+/// 3. `moved` replaces planned mount points by the real ones, as one share serves all mounts of a directory.
 /// 4. The agent resolves joined namespaces and disks' device numbers, and sets up the container.
 package struct GuestSpec: Sendable {
     package private(set) var spec: Spec
@@ -135,20 +135,36 @@ package struct GuestSpec: Sendable {
         closedMounts = guest.closed
     }
 
-    /// Replaces planned mount points of shares by the real ones.
-    /// - Parameter places: the real mount point for each planned one.
-    package func moved(_ places: [String: String], paths: SandboxPaths) -> GuestSpec {
+    /// A share's real place.
+    package struct SharedPlace: Sendable, Equatable {
+        /// Its path on the host: a mount point, or below one.
+        package let mounted: String
+        /// Whether the guest must forbid writing, though the specification allows it: the source's own mount is
+        /// read-only, and others may write through the same share.
+        package let isReadOnly: Bool
+
+        package init(mounted: String, isReadOnly: Bool = false) {
+            (self.mounted, self.isReadOnly) = (mounted, isReadOnly)
+        }
+    }
+
+    /// Replaces planned mount points of shares by the real places.
+    /// - Parameter places: the real place for each planned mount point.
+    package func moved(_ places: [String: SharedPlace], paths: SandboxPaths) -> GuestSpec {
         var moved = self
         let inGuest = Dictionary(
-            uniqueKeysWithValues: places.map { wanted, place in
-                (GuestPaths.path(of: wanted, below: paths.mounts), GuestPaths.path(of: place, below: paths.mounts))
-            })
+            uniqueKeysWithValues: places.map { (GuestPaths.path(of: $0.key, below: paths.mounts), $0.value) })
+        let sources = inGuest.mapValues { GuestPaths.path(of: $0.mounted, below: paths.mounts) }
         for index in shares.indices {
-            moved.shares[index].mounted = places[shares[index].mounted] ?? shares[index].mounted
+            moved.shares[index].mounted = places[shares[index].mounted]?.mounted ?? shares[index].mounted
         }
         moved.spec.mounts = spec.mounts?.map { mount in
             var mount = mount
-            mount.source = mount.source.map { Self.place(of: $0, inGuest) }
+            guard let source = mount.source else { return mount }
+            if inGuest[source]?.isReadOnly == true {
+                mount.options = (mount.options ?? []).filter { $0 != "rw" } + ["ro"]
+            }
+            mount.source = Self.place(of: source, sources)
             return mount
         }
         return moved
@@ -164,7 +180,8 @@ package struct GuestSpec: Sendable {
     /// Replaces guest paths by the host's in a message of the agent, for readers who know only the host's.
     /// - Returns: the message with the host's paths.
     package func translatePaths(in message: String, paths: SandboxPaths) -> String {
-        shares.reduce(message) { message, share in
+        // The longest first: it may begin with another one.
+        shares.sorted { $0.mounted.utf8.count > $1.mounted.utf8.count }.reduce(message) { message, share in
             message.replacing(GuestPaths.path(of: share.mounted, below: paths.mounts), by: share.source)
         }
     }

@@ -229,7 +229,8 @@ extension Sandbox {
             let view = request.made.isEmpty ? record.view : nil
             try sharedPaths.shareRoot(path, of: request.id, in: view, for: &record.shares)
         }
-        return try sharedPaths.share(guest, in: record.view, for: &record.shares)
+        return try sharedPaths.share(
+            guest, in: record.view, servers: parts.fileServer?.processes ?? [], for: &record.shares)
     }
 
     private func agentRequest(_ request: ContainerRequest, _ guest: GuestSpec, _ ports: ReservedStreams) throws
@@ -262,7 +263,7 @@ extension Sandbox {
     }
 
     private func releaseShares(of record: Container) {
-        sharedPaths.release(&record.shares)
+        sharedPaths.release(&record.shares, servers: parts.fileServer?.processes ?? [])
         memory.release(&record.memories)
     }
 

@@ -14,8 +14,9 @@ extension Keys {
         annotation: .free("virtio_fs_cache"),
         "How much the guest caches of shared files; always with timeout=1 sees the host's changes within a second.")
     package static let virtioFSExtraArguments = hypervisor(
-        "virtio_fs_extra_args", ["--thread-pool-size=1", "-o", "timeout=1"],
-        annotation: .arguments("virtio_fs_extra_args", DaemonOptions.rule), "Further arguments of the daemon.")
+        "virtio_fs_extra_args", ["--thread-pool-size=1", "-o", "timeout=1,announce_submounts"],
+        annotation: .arguments("virtio_fs_extra_args", DaemonOptions.rule),
+        "Further arguments of the daemon. With announce_submounts each mounted directory has its own device number.")
     package static let virtioFSQueueSize = hypervisor(
         "virtio_fs_queue_size", 1024, in: 1...1024, "Entries in the queue of the virtio-fs device.")
 }

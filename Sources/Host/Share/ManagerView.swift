@@ -52,10 +52,14 @@ package struct ManagerView: Sendable {
 
     /// The kind of a file that the manager sees. Links lead where they lead the manager.
     package func kind(of path: String) -> Files.Kind? {
+        guard let file = open(path) else { return nil }
+        return Files.kind(of: "/proc/self/fd/\(file.raw)")
+    }
+
+    /// Looks up a file that the manager sees (O_PATH).
+    func open(_ path: String) -> FileDescriptor? {
         // SAFETY: the call only reads the path.
         let found = unsafe clx_open_in_root(root.raw, path, Int32(clx_open_path), 0)
-        guard found >= 0 else { return nil }
-        let file = FileDescriptor(owning: found)
-        return Files.kind(of: "/proc/self/fd/\(file.raw)")
+        return found >= 0 ? FileDescriptor(owning: found) : nil
     }
 }

@@ -1,3 +1,4 @@
+import CLinux
 import Glibc
 import GuestSpec
 import LinuxKernel
@@ -14,6 +15,16 @@ package protocol ShareMounts: Sendable {
     /// Mounts a copy.
     /// - Throws: `SystemError` of the mount.
     func attach(_ copy: borrowing SourceCopy, at target: String) throws
+    /// Lets a share be written to, or not, on the host and in the mount namespaces of the share's server.
+    /// - Parameters:
+    ///   - mounted: its mount points, as this process sees them.
+    ///   - name: its mount point below the server's root.
+    ///   - servers: the server's processes.
+    /// - Throws: `SystemError` when a namespace can't be entered or a mount not changed; EBUSY where a file is open for
+    ///   writing.
+    func setWritable(_ isWritable: Bool, _ mounted: [String], name: String, servers: [Int32]) throws(SystemError)
+    /// Whether a path below a share leads to a file without following links, and without other mounts on its way.
+    func contains(_ share: String, _ rest: String, _ identity: SourceCopy.Identity) -> Bool
     /// Mounts an overlay.
     /// - Throws: `ShareError` with the layers, when the kernel refuses them.
     func overlay(_ options: MountOptions, at target: String) throws
@@ -21,22 +32,17 @@ package protocol ShareMounts: Sendable {
 
 /// A detached copy of the mounts of a share's source.
 package struct SourceCopy: ~Copyable {
-    /// Identity of the source: equal for the same file or directory with the same options.
+    /// Identity of the source: equal for the same file or directory.
     package struct Identity: Hashable, Sendable {
-        let source: String
         let device: UInt64
         let inode: UInt64
-        let readOnly: Bool
-        let recursive: Bool
-        let owners: OwnerMap?
 
         /// - Throws: `SystemError` of fstat(2).
         package init(_ share: GuestSpec.HostPathShare, _ tree: borrowing FileDescriptor) throws(SystemError) {
-            let facts = try tree.facts(share.source)
-            (device, inode) = (UInt64(facts.st_dev), UInt64(facts.st_ino))
-            (source, readOnly, recursive) = (share.source, share.readOnly, share.recursive)
-            owners = share.owners
+            self.init(try tree.facts(share.source))
         }
+
+        init(_ facts: stat) { (device, inode) = (UInt64(facts.st_dev), UInt64(facts.st_ino)) }
     }
 
     package let tree: FileDescriptor
@@ -97,6 +103,28 @@ package struct KernelMounts: ShareMounts {
 
     package func attach(_ copy: borrowing SourceCopy, at target: String) throws {
         try Mounts.attach(copy.tree, at: target)
+    }
+
+    package func setWritable(_ isWritable: Bool, _ mounted: [String], name: String, servers: [Int32])
+        throws(SystemError)
+    {
+        let own = Mounts.namespace
+        // The server's first: its copy of the mount decides, and is the one that may be busy.
+        for process in servers {
+            let namespace = SharedDescriptor(try FileDescriptor.open("/proc/\(process)/ns/mnt", O_RDONLY))
+            guard try namespace.descriptor.facts("mount namespace").st_ino != own else { continue }
+            try Mounts.setReadOnly(!isWritable, "/" + name, in: namespace)
+        }
+        for path in mounted { try Mounts.setReadOnly(!isWritable, path) }
+    }
+
+    package func contains(_ share: String, _ rest: String, _ identity: SourceCopy.Identity) -> Bool {
+        guard let top = try? FileDescriptor.open(share, Int32(clx_open_path)) else { return false }
+        // SAFETY: the call only reads the path.
+        let found = unsafe clx_open_on_mount(top.raw, rest, Int32(clx_open_path))
+        guard found >= 0 else { return false }
+        let file = FileDescriptor(owning: found)
+        return (try? file.facts(share)).map(SourceCopy.Identity.init) == identity
     }
 
     package func overlay(_ options: MountOptions, at target: String) throws {

@@ -1,26 +1,16 @@
+import AgentAPI
 import Cleanup
 import Glibc
 import GuestSpec
 import LinuxKernel
 
-/// The paths of the host that a sandbox's guest sees, and the containers that use each.
-///
-/// Two mounts of one file are two files to the guest: locks and mappings through one have no effect on the other. So
-/// a path that several containers use is shared once.
+/// The paths of the host that a sandbox's guest sees, and the containers that use each. Which of them serves a mount is
+/// decided by `ShareTable`.
 package struct SharedPaths: Sendable {
-    /// One path of the host in the guest, for one or several containers.
-    private struct Entry: Sendable {
-        let mounted: String
-        let record: Ledger.RecordID
-        /// Whether the guest sees a copy (`VolumeCopy`).
-        let isCopy: Bool
-        var users: Int
-    }
-
     /// The shared paths of one container.
     package struct Use: Sendable {
-        /// Paths that other containers may use too.
-        fileprivate var common: [SourceCopy.Identity] = []
+        /// Shares that other containers may use too.
+        fileprivate var common: [ShareTable.Use] = []
         /// Records of things that only this container uses, in the order of their creation.
         fileprivate var own: [Ledger.RecordID] = []
         package init() {}
@@ -31,7 +21,7 @@ package struct SharedPaths: Sendable {
     private let paths: SandboxPaths
     private let ledger: Ledger
     private let mounts: any ShareMounts
-    private var entries: [SourceCopy.Identity: Entry] = [:]
+    private var table = ShareTable()
     /// nil before the first volume that is copied.
     private var copies: VolumeCopies?
     private let report: @Sendable (VolumeFault) -> Void
@@ -45,7 +35,7 @@ package struct SharedPaths: Sendable {
     }
 
     /// Device numbers of the file systems that containers share.
-    package var devices: Set<UInt64> { Set(entries.keys.map(\.device)) }
+    package var devices: Set<UInt64> { Set(table.entries.values.map(\.wanted.file.device)) }
 
     /// Makes the directory that the guest sees, and beside it the one in which the host mounts.
     /// - Throws: `SystemError` when the ledger can't be written, or a directory or mount can't be made.
@@ -80,48 +70,84 @@ package struct SharedPaths: Sendable {
     }
 
     /// Shares the host paths in a container's specification.
+    /// - Parameter servers: processes of the server that serves them.
     /// - Returns: the specification with the real mount points of the shares.
     /// - Throws: `SystemError` when a path can't be opened, the ledger written or a mount made. `ShareError` for an
     ///   overlay that the kernel refuses. What was made before is in `use` then.
-    package mutating func share(_ guest: GuestSpec, in view: ManagerView?, for use: inout Use) throws -> GuestSpec {
-        var places: [String: String] = [:]
-        for share in guest.shares {
+    package mutating func share(
+        _ guest: GuestSpec, in view: ManagerView?, servers: [Int32], for use: inout Use
+    ) throws -> GuestSpec {
+        let sources = ShareSources(view)
+        var places: [String: GuestSpec.SharedPlace] = [:]
+        for (share, place) in sources.inOrder(guest.shares) {
             if let layers = share.layers {
-                try mountLayers(layers, at: share.mounted, for: &use)
+                places[share.mounted] = .init(mounted: try mountLayers(layers, for: &use))
             } else {
-                places[share.mounted] = try self.share(share, in: view, for: &use)
+                places[share.mounted] = try self.share(share, place, sources, servers, for: &use)
             }
         }
         return guest.moved(places, paths: paths)
     }
 
-    private mutating func share(_ share: GuestSpec.HostPathShare, in view: ManagerView?, for use: inout Use) throws
-        -> String
-    {
-        let copy = try mounts.copy(share, in: view)
-        let (identity, isSeenHere) = (copy.identity, copy.isSeenHere)
-        if let known = entries[identity], !share.recursive || !Self.hasMounts(below: share.source, view) {
-            entries[identity]?.users += 1
-            use.common.append(identity)
-            return known.mounted
+    private mutating func share(
+        _ share: GuestSpec.HostPathShare, _ place: ShareSources.Place?, _ sources: ShareSources, _ servers: [Int32],
+        for use: inout Use
+    ) throws -> GuestSpec.SharedPlace {
+        let copy = try mounts.copy(share, in: sources.view)
+        let identity = copy.identity
+        let hasMountsBelow = share.recursive && sources.hasMounts(below: share.source, place)
+        let wanted = try ShareTable.Wanted(copy, share, place?.identity == identity ? place?.place : nil)
+        // Something in the guest's mount may not be written to, though the specification does not say so.
+        let isReadOnly = !wanted.isWritable && !share.readOnly && !hasMountsBelow
+        if !hasMountsBelow, let mounted = reuse(wanted, identity, sources, servers, for: &use) {
+            return .init(mounted: mounted, isReadOnly: isReadOnly)
         }
-        // A container's name may be reused while others still use a share of the first container with that name.
-        var target = share.mounted
-        while entries.values.contains(where: { $0.mounted == target }) { target += "+" }
-        let copied = isSeenHere ? try copyVolume(share, at: target) : nil
-        let record = try copied ?? attach(copy, at: target)
-        if entries[identity] == nil {
-            entries[identity] = Entry(mounted: target, record: record, isCopy: copied != nil, users: 1)
-            use.common.append(identity)
-        } else {
-            use.own.append(record)
-        }
-        return target
+        let number = table.next()
+        let target = mountPoint(number)
+        let copied = copy.isSeenHere ? try copyVolume(share, at: target) : nil
+        let entry = ShareTable.Entry(
+            wanted: wanted, mounted: target, record: try copied ?? attach(copy, at: target), isCopy: copied != nil,
+            hasMountsBelow: hasMountsBelow)
+        use.common.append(table.add(number, entry))
+        return .init(mounted: target, isReadOnly: isReadOnly)
     }
 
-    private static func hasMounts(below path: String, _ view: ManagerView?) -> Bool {
-        view?.hasMounts(below: path) ?? Mounts.hasMounts(below: path)
+    /// Finds a share that the guest has already, and lets the guest write to it where that is asked for.
+    /// - Returns: the mount's path on the host; nil when it needs a share of its own.
+    private mutating func reuse(
+        _ wanted: ShareTable.Wanted, _ identity: SourceCopy.Identity, _ sources: ShareSources, _ servers: [Int32],
+        for use: inout Use
+    ) -> String? {
+        for service in table.services(for: wanted) {
+            guard let entry = table.entries[service.number] else { continue }
+            let path = service.rest.isEmpty ? entry.mounted : entry.mounted + "/" + service.rest
+            guard GuestPaths.path(of: path, below: paths.mounts).utf8.count < Self.maxPath,
+                entry.isCopy || !Mounts.hasMounts(below: path, table: sources.ownTable()),
+                service.rest.isEmpty || mounts.contains(entry.mounted, service.rest, identity)
+            else { continue }
+            // Where the host does not allow it, a share of its own can be written to.
+            if service.opens, !setWritable(true, entry, servers) { continue }
+            use.common.append(table.use(service.number, isWritable: wanted.isWritable && !entry.isCopy))
+            return path
+        }
+        return nil
     }
+
+    /// PATH_MAX (limits.h).
+    private static let maxPath = 4096
+
+    private func setWritable(_ isWritable: Bool, _ entry: ShareTable.Entry, _ servers: [Int32]) -> Bool {
+        let name = String(entry.mounted.dropFirst(paths.mounts.utf8.count + 1))
+        do throws(SystemError) {
+            try mounts.setWritable(
+                isWritable, [entry.mounted, paths.exported + "/" + name], name: name, servers: servers)
+            return true
+        } catch { return false }
+    }
+
+    /// Numbered: no name of a container or a user can be too long or mean another path. No container's name begins with
+    /// a dot.
+    private func mountPoint(_ number: ShareTable.Number) -> String { "\(paths.mounts)/.v\(number)" }
 
     /// Copies a volume that is updated in one step.
     /// - Returns: nil for any other directory, and where it can't be copied: it is shared as it is then.
@@ -158,22 +184,27 @@ package struct SharedPaths: Sendable {
     }
 
     /// Mounts an overlay on the host, as its directories are on the host.
-    private func mountLayers(_ layers: [String], at target: String, for use: inout Use) throws {
+    private mutating func mountLayers(_ layers: [String], for use: inout Use) throws -> String {
+        let target = mountPoint(table.next())
         try Files.makeDirectory(target, mode: 0o755)
         use.own.append(try ledger.add(.mount(path: target, namespace: Mounts.namespace)))
         try mounts.overlay(MountOptions(layers), at: target)
+        return target
     }
 
-    /// Removes a container's shares from the host, except those that others use too.
-    package mutating func release(_ use: inout Use) {
+    /// Removes a container's shares from the host, except those that others use too. Those become read-only with their
+    /// last writer, unless one of their files is still open for writing.
+    package mutating func release(_ use: inout Use, servers: [Int32]) {
         for record in use.own.reversed() { ledger.undo(record) }
-        for identity in use.common.reversed() {
-            guard let entry = entries[identity] else { continue }
-            entries[identity]?.users -= 1
-            guard entry.users == 1 else { continue }
-            entries[identity] = nil
-            if entry.isCopy { copies?.remove(entry.mounted) }
-            ledger.undo(entry.record)
+        for common in use.common.reversed() {
+            guard let (change, entry) = table.release(common) else { continue }
+            switch change {
+            case .none: break
+            case .closes: if !setWritable(false, entry, servers) { table.keepWritable(common.number) }
+            case .isUnused:
+                if entry.isCopy { copies?.remove(entry.mounted) }
+                ledger.undo(entry.record)
+            }
         }
         use = Use()
     }

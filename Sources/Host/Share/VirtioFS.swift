@@ -22,9 +22,22 @@ package struct VirtioFS: SharedFileSystem, Equatable {
     /// The command line of QEMU's daemon and of the Rust one. Of two options with one name the later wins: the
     /// directory, the confinement and the socket come after everything that the configuration adds.
     package func arguments(directory: String, descriptor: Int32) -> [String] {
-        ["-o", "cache=\(cache == "never" ? "none" : cache)"] + extraArguments
+        ["-o", "cache=\(cache == "never" ? "none" : cache)"] + [
+            "-o", "xattr,posix_acl,xattrmap=\(Self.attributes)",
+        ] + extraArguments
             + ["-o", "sandbox=namespace", "-o", "source=\(directory)", "--fd=\(descriptor)"]
     }
+
+    /// Rules for extended attributes, each with its kind, direction, and beginnings of names in the guest and on the host.
+    /// The first one that fits counts.
+    ///
+    /// `trusted` names mean something to the host, such as to its overlay file systems: the guest's get a beginning that
+    /// means nothing, and the host's are hidden. Of the `security` names the guest has those of file capabilities, as a
+    /// container with `CAP_SETFCAP` has under runc; the host's labels and signatures are neither read nor written.
+    static let attributes = [
+        ":prefix:all:trusted.:user.virtiofs.:", ":bad:server::trusted.:", ":bad:client:user.virtiofs.::",
+        ":ok:all:security.capability:security.capability:", ":bad:all:security.:security.:", ":ok:all:::",
+    ].joined()
 
     /// The capabilities of the daemon: those for its work on files, and those for making its sandbox. `modcaps` in
     /// its arguments may add only those over files and `sysAdmin`.

@@ -63,6 +63,12 @@ int clx_open_plainly(int root, const char *path, int flags) {
     return open_below(root, path, (struct open_how){.flags = (uint64_t)flags, .resolve = RESOLVE_NO_SYMLINKS});
 }
 
+int clx_open_on_mount(int root, const char *path, int flags) {
+    struct open_how how = {
+        .flags = (uint64_t)(flags | O_CLOEXEC), .resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_XDEV};
+    OR_ERRNO(syscall(SYS_openat2, root, path, &how, sizeof how));
+}
+
 int clx_copy_mount(int place, int recursive) {
     unsigned flags = OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH | (recursive ? AT_RECURSIVE : 0);
     OR_ERRNO(syscall(SYS_open_tree, place, "", flags));
@@ -94,6 +100,11 @@ int clx_shrink_cache(const char *path) {
 int clx_mount_setattr(const char *path, uint64_t set, uint64_t clear, int recursive) {
     struct mount_attr attributes = {.attr_set = set, .attr_clr = clear};
     OR_ERRNO(syscall(SYS_mount_setattr, AT_FDCWD, path, recursive ? AT_RECURSIVE : 0, &attributes, sizeof attributes));
+}
+
+int clx_mount_setattr_in(int mounts, const char *path, uint64_t set, uint64_t clear) {
+    if (unshare(CLONE_FS) < 0 || setns(mounts, CLONE_NEWNS) < 0) return -errno;
+    return clx_mount_setattr(path, set, clear, 0);
 }
 
 int clx_make_device(int directory, const char *name, mode_t mode, unsigned major, unsigned minor) {

@@ -43,4 +43,17 @@ extension FileDescriptor {
         try check("look at", object) { unsafe fstat(raw, &facts) }
         return facts
     }
+
+    /// Flags of the file's mount (statvfs(3)).
+    /// - Returns: whether it is read-only, by its mount or its file system. Also the flags that forbid to execute
+    ///   programs and to follow links.
+    /// - Throws: `SystemError` with the errno of fstatvfs(3).
+    package func mountFlags(_ object: String) throws(SystemError) -> (isReadOnly: Bool, others: UInt) {
+        let raw = raw
+        var facts = statvfs()
+        // SAFETY: fstatvfs(3) fills the whole structure.
+        try check("look at", object) { unsafe fstatvfs(raw, &facts) }
+        // ST_NOSYMFOLLOW (linux/statfs.h), which Glibc's module doesn't have.
+        return (facts.f_flag & UInt(ST_RDONLY) != 0, facts.f_flag & (UInt(MS_NOEXEC) | 0x2000))
+    }
 }

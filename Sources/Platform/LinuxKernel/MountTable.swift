@@ -1,5 +1,7 @@
 /// A line of /proc/PID/mountinfo (proc_pid_mountinfo(5)).
 package struct MountEntry: Sendable, Equatable {
+    /// The mount's number in its namespace, as in /proc/PID/fdinfo.
+    package let id: Int
     /// Major and minor number of the file system's device, such as `0:29`.
     package let device: String
     /// The directory of the file system that is mounted, such as `/`.
@@ -17,7 +19,9 @@ package struct MountEntry: Sendable, Equatable {
     /// - Returns: nil when the line has not all fields.
     init?(_ line: Substring) {
         let fields = line.split(separator: " ")
-        guard let dash = fields.dropFirst(6).firstIndex(of: "-"), fields.count > dash + 3 else { return nil }
+        guard let dash = fields.dropFirst(6).firstIndex(of: "-"), fields.count > dash + 3, let id = Int(fields[0])
+        else { return nil }
+        self.id = id
         device = String(fields[2])
         root = unescaped(fields[3])
         mountPoint = unescaped(fields[4])

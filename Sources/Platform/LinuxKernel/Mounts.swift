@@ -121,6 +121,30 @@ package enum Mounts {
             "make read-only", source, clx_mount_setattr("/proc/self/fd/\(copy.raw)", MountAttribute.readOnly, 0, 0))
     }
 
+    /// Makes a mount read-only or writable; mounts below keep their flags.
+    /// - Parameter namespace: the mount namespace (/proc/PID/ns/mnt) in which `path` is the mount point; nil: this
+    ///   process's.
+    /// - Throws: `SystemError` with the errno of mount_setattr(2), such as EBUSY where a file is open for writing. With
+    ///   `namespace`, also when it can't be entered, or the thread for that can't be started.
+    package static func setReadOnly(_ isReadOnly: Bool, _ path: String, in namespace: SharedDescriptor? = nil)
+        throws(SystemError)
+    {
+        let (set, clear) = isReadOnly ? (MountAttribute.readOnly, 0) : (0, MountAttribute.readOnly)
+        let operation = isReadOnly ? "make read-only" : "make writable"
+        guard let namespace else {
+            // SAFETY: the call only reads the path.
+            try unsafe checkNegativeErrno(operation, path, clx_mount_setattr(path, set, clear, 0))
+            return
+        }
+        let raw = namespace.raw
+        let outcome = Outcome()
+        try runThread("mounts") {
+            // SAFETY: the call only reads the path.
+            outcome.value.withLock { $0 = unsafe clx_mount_setattr_in(raw, path, set, clear) }
+        }
+        try checkNegativeErrno(operation, path, outcome.value.withLock { $0 })
+    }
+
     /// Whether a table has something mounted below `path`.
     package static func hasMounts(below path: String, table: [MountEntry]) -> Bool {
         let start = path == "/" ? path : path + "/"

@@ -59,7 +59,9 @@ final class GuestContainer: Sendable {
         try await withUndo { undo in
             var request = request
             let id = request.plan.state.id
-            undo.add { try? await blocking("undo") { kernel.forgetUnusedFiles() } }
+            let plan = request.plan
+            try await blocking("enter shares") { kernel.enterShares(of: plan) }
+            undo.add { try? await blocking("undo") { kernel.leaveShares(of: plan) } }
             let storages = try await setUp(request.storages, of: id, on: kernel, &undo)
             // Compiled here, once for all processes: their init needs no rules.
             let seccomp = request.plan.seccomp
@@ -116,7 +118,7 @@ final class GuestContainer: Sendable {
         kernel.remove(cgroup)
         for socket in sockets { socket.close() }
         for mount in mounts.reversed() { kernel.unmountForContainer(mount) }
-        kernel.forgetUnusedFiles()
+        kernel.leaveShares(of: plan)
         for process in ended { process.streams.release() }
     }
 

@@ -1,3 +1,4 @@
+import AgentAPI
 import CLinux
 import Glibc
 import LinuxKernel
@@ -53,9 +54,7 @@ struct MountStep {
     // MARK: Binds
 
     private func bind() throws -> FileDescriptor {
-        // SAFETY: the call only reads the path.
-        let origin = FileDescriptor(
-            owning: try check("bind", source) { unsafe open(source, Int32(clx_open_path) | O_CLOEXEC) })
+        let origin = try Self.open(source)
         let target = try findTarget(FileFacts(origin.raw)?.type == S_IFDIR ? .directory : .file)
         let mounted = try copy(origin, recursive: flags & UInt(MS_REC) != 0)
         try attach(mounted, to: target)
@@ -63,6 +62,20 @@ struct MountStep {
         if rest != 0 { try remount(mounted.name, rest | UInt(MS_BIND)) }
         try setAttributes(of: mounted)
         return mounted
+    }
+
+    /// Opens a source. In volumes a container may put a link in a directory's place at any time: no link is followed
+    /// there.
+    static func open(_ source: String) throws(SystemError) -> FileDescriptor {
+        guard source.hasPrefix(GuestPaths.root + "/") else {
+            return try FileDescriptor.open(source, Int32(clx_open_path))
+        }
+        // As a directory first: only then is a file system mounted that the share's server announces (path_init in
+        // fs/namei.c, AT_NO_AUTOMOUNT of open_tree(2)).
+        // SAFETY: the calls only read the path.
+        var found = unsafe clx_open_without_links(source, Int32(clx_open_path) | O_DIRECTORY)
+        if found == -ENOTDIR { found = unsafe clx_open_without_links(source, Int32(clx_open_path)) }
+        return FileDescriptor(owning: try checkNegativeErrno("open", source, found))
     }
 
     private func copy(_ origin: borrowing FileDescriptor, recursive: Bool) throws(SystemError) -> FileDescriptor {

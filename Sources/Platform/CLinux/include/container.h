@@ -25,6 +25,8 @@ int clx_pivot_root(const char *new_root, const char *put_old);
 int clx_open_in_root(int root, const char *path, int flags, mode_t mode);
 /// The same without links: a link on the way is ELOOP (RESOLVE_NO_SYMLINKS).
 int clx_open_plainly(int root, const char *path, int flags);
+/// The same below `root` and on its mount: ".." above it and another mount on the way are EXDEV.
+int clx_open_on_mount(int root, const char *path, int flags);
 /// Copies the mount that the descriptor `place` leads to, from there on, without attaching it (open_tree(2)).
 int clx_copy_mount(int place, int recursive);
 /// Attaches a copied mount, or moves an attached one, to where the descriptor `place` leads (move_mount(2)).
@@ -38,6 +40,8 @@ int clx_open_without_links(const char *path, int flags);
 int clx_shrink_cache(const char *path);
 /// mount_setattr(2) on a mounted path; `recursive` for the whole tree.
 int clx_mount_setattr(const char *path, uint64_t set, uint64_t clear, int recursive);
+/// The same for one mount in the mount namespace `mounts`. The calling thread stays in that namespace, so it must end.
+int clx_mount_setattr_in(int mounts, const char *path, uint64_t set, uint64_t clear);
 int clx_make_device(int directory, const char *name, mode_t mode, unsigned major, unsigned minor);
 
 /// capset(2): sets of this thread, one bit a capability.
