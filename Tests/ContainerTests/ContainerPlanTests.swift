@@ -161,6 +161,26 @@ struct ContainerPlanTests {
         #expect(plan.timeOffsets == "boottime 3 0\nmonotonic -1 5\n")
     }
 
+    @Test("a user namespace gets the guest's mounts of what it shares, and mounts anew what is its own")
+    func guestsMounts() throws {
+        func mounts(_ namespaces: [OCISpec.Linux.Namespace]) throws -> [NamespacePlan.GuestsMount?] {
+            let plan = try plan {
+                $0.hostname = nil
+                $0.linux?.namespaces = namespaces
+                $0.linux?.uidMappings = [IDMapping(containerID: 0, hostID: 7, size: 1)]
+                $0.linux?.gidMappings = [IDMapping(containerID: 0, hostID: 7, size: 1)]
+            }.namespaces
+            return ["sysfs", "mqueue", "tmpfs"].map(plan.guestsMount)
+        }
+        let files = NamespacePlan.GuestsMount(path: "/sys", isReadOnly: true)
+        let queues = NamespacePlan.GuestsMount(path: "/dev/mqueue", isReadOnly: false)
+        let ipc = OCISpec.Linux.Namespace(type: "ipc")
+        #expect(try mounts([.init(type: "user")]) == [files, queues, nil])
+        #expect(try mounts([.init(type: "user", path: "/proc/9/ns/user")]) == [files, queues, nil])
+        #expect(try mounts([.init(type: "user"), ipc]) == [files, nil, nil])
+        #expect(try mounts([ipc]) == [nil, nil, nil])
+    }
+
     @Test("scheduling becomes the kernel's numbers")
     func scheduling() throws {
         let plan = try plan {

@@ -259,4 +259,26 @@ struct RootfsTests {
         }
         #expect(found == ["710 0", "1750 0", "1777 0", "710 0", "x", "-1"])
     }
+
+    @Test("mount points are made in a directory that not even its owner may write to, which keeps its mode")
+    func readOnlyDirectory() throws {
+        mkdir(root + "/closed", 0o555)
+        let lookup = root
+        let (made, modes) = try inOwnMounts {
+            // As the root of a user namespace on files of the host.
+            let status = try Files.readText("/proc/thread-self/status")
+            let ordinary =
+                try #require(CapabilitySet("CapPrm:", in: status)).bits
+                & ~CapabilitySet([.dacOverride, .dacReadSearch]).bits
+            try checkNegativeErrno("set", "capabilities", clx_set_capabilities(ordinary, ordinary, 0))
+            let directory = try FileDescriptor.open(lookup, Int32(clx_open_path) | O_DIRECTORY)
+            let walk = RootLookup(root: directory.raw)
+            let folder = try walk.open("/closed/a/b", missing: .directory)
+            let file = try walk.open("/closed/file", missing: .file)
+            let made = [FileFacts(folder.raw)?.type, FileFacts(file.raw)?.type]
+            return (made, try [walk.permissions(of: "/closed"), walk.permissions(of: "/closed/a")])
+        }
+        #expect(made == [S_IFDIR, S_IFREG])
+        #expect(modes == [0o555, 0o755])
+    }
 }

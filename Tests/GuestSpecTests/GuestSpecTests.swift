@@ -302,6 +302,29 @@ struct GuestSpecTests {
         try guest.spec.validate(source: "the guest's config.json")
     }
 
+    @Test("a pod with ids of its own has one user namespace: its containers join that of the one that opened it")
+    func podsUsers() throws {
+        let ids = [IDMapping(containerID: 0, hostID: 100_000, size: 65536)]
+        func users(_ role: String, path: String?, ids: [IDMapping]?) throws -> [Linux.Namespace]? {
+            var spec = Spec.example
+            spec.annotations = ["io.kubernetes.cri.container-type": role, "io.kubernetes.cri.sandbox-id": "s1"]
+            spec.linux?.namespaces = [
+                .init(type: "mount"), .init(type: "ipc"), .init(type: "uts"), .init(type: "user", path: path),
+            ]
+            spec.linux?.uidMappings = ids
+            spec.linux?.gidMappings = ids
+            let guest = try GuestSpec(spec, container: "c1", paths: SandboxPaths(sandbox: "s1")).spec
+            try guest.validate(source: "the guest's config.json")
+            return guest.linux?.namespaces?.filter { $0.type == "user" }
+        }
+        // containerd names the process of the first container, CRI-O pins a namespace for that one too.
+        let joined = Linux.Namespace(type: "user", path: ContainerNamespace.path(of: "s1", "user"))
+        #expect(try users("container", path: "/proc/7/ns/user", ids: ids) == [joined])
+        #expect(try users("container", path: "/run/userns/2c9a", ids: ids) == [joined])
+        #expect(try users("container", path: nil, ids: ids) == [.init(type: "user")])
+        #expect(try users("sandbox", path: "/run/userns/2c9a", ids: ids) == [.init(type: "user")])
+    }
+
     @Test("no part of a destination is in a shared path's name on the host")
     func longNames() throws {
         let id = String(repeating: "c", count: 76)

@@ -222,6 +222,31 @@ struct ContainerdTasksTests {
         await fakes.sandbox.stop()
     }
 
+    @Test("an exec whose attach process is killed ends with it, and is gone")
+    func killedAttachProcess() async throws {
+        try await create("c1")
+        _ = try await tasks.start(.with { $0.id = "c1" }, context)
+        let attach = try ChildProcess(Command("/bin/sleep", ["60"]))
+        let attached = CallContext(metadata: [ContainerdTasks.processKey: ["\(attach.pid)"]])
+        _ = try await tasks.exec(
+            .with {
+                ($0.id, $0.execID) = ("c1", "e1")
+                $0.spec.value = .init(Spec.example.process!.json())
+            }, context)
+        _ = try await tasks.start(.with { ($0.id, $0.execID) = ("c1", "e1") }, context)
+        async let end = tasks.wait(.with { ($0.id, $0.execID) = ("c1", "e1") }, attached)
+        // Killed before or after the shim has begun to wait: a zombie has not ended, so either way it is seen.
+        attach.signal(SIGKILL)
+        #expect(try await end.exitStatus == 137)
+        _ = attach.wait()
+        func isGone() async -> Bool {
+            await code { _ = try await tasks.state(.with { ($0.id, $0.execID) = ("c1", "e1") }, context) } == .notFound
+        }
+        while await !isGone() { try await Task.sleep(for: .milliseconds(5)) }
+        #expect(try await state("c1") == .running)
+        await fakes.sandbox.stop()
+    }
+
     @Test("an attach process that ends before the start takes its container and the sandbox along")
     func abandoned() async throws {
         try await fakes.sandbox.boot()

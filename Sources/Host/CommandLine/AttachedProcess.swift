@@ -28,7 +28,7 @@ package struct AttachedProcess {
         let task = try TaskClient.connect(address)
         // The leader of a terminal's session gets SIGWINCH.
         if hasTerminal { _ = clx_set_controlling_terminal(0) }
-        follower = Follower(task: task, id: id, exec: exec, terminal: hasTerminal ? 0 : -1)
+        follower = Follower(task: task, id: id, exec: exec, terminal: hasTerminal ? 0 : -1, isAttached: true)
     }
 
     /// Follows the container until it ends.

@@ -11,6 +11,8 @@ package struct Follower {
     var exec = ""
     /// The terminal whose size the process gets; -1: none.
     var terminal: Int32 = -1
+    /// Whether this is the attach process, with which the exec ends.
+    var isAttached = false
 
     /// Signals to pass on. SIGKILL and SIGSTOP can't be caught; SIGCHLD and SIGWINCH are for the calling process.
     private static let caught = SignalSet(forwarded + [SIGWINCH])
@@ -47,7 +49,10 @@ package struct Follower {
         }
         // This process lives as long as the container, and only waits from now on.
         task.loop.scheduleTask(in: .seconds(1)) { clx_trim_memory() }
-        do { return try task.wait(id, exec: exec) } catch let error as RPCError where error.code == .unavailable {
+        let metadata = isAttached ? [ContainerdTasks.processKey: ["\(getpid())"]] : [:]
+        do { return try task.wait(id, exec: exec, metadata: metadata) } catch let error as RPCError
+            where error.code == .unavailable
+        {
             // The VM has ended with its shim.
             writeError("the shim of container \"\(id)\" has ended, and the container with it")
             return ProcessExit.killed.status

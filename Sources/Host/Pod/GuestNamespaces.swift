@@ -34,7 +34,7 @@ package struct GuestNamespaces: Equatable, Sendable {
                 continue
             }
             if role != .none, Self.sharedInPod.contains(namespace.type) { continue }
-            if let container = joins[namespace.type] {
+            if let container = joins[namespace.type] ?? Self.podsOwner(of: namespace.type, spec, role) {
                 let path = ContainerNamespace.path(of: container, namespace.type)
                 kept.append(OCISpec.Linux.Namespace(type: namespace.type, path: path))
                 continue
@@ -49,6 +49,13 @@ package struct GuestNamespaces: Equatable, Sendable {
         }
         list = kept
         hasPodsName = role != .none && !kept.contains { $0.type == "uts" }
+    }
+
+    /// The container that has a pod's user namespace (hostUsers: false): the one that opened the pod. The namespace owns
+    /// the pid namespace that a pod may share, so a container with another one could not mount /proc.
+    private static func podsOwner(of type: String, _ spec: Spec, _ role: PodRole) -> String? {
+        guard type == "user", role == .container, spec.linux?.uidMappings?.isEmpty == false else { return nil }
+        return PodRole.sandboxID(in: spec.annotations ?? [:])
     }
 
     /// The reason why a container can't join a namespace of the host's kernel, with what to do.

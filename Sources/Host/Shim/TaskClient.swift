@@ -70,11 +70,14 @@ package struct TaskClient: Sendable {
     /// Waits for the end of a process.
     /// - Returns: its exit status.
     /// - Throws: as `perform`.
-    package func wait(_ id: String, exec: String = "", timeout: Duration? = nil) throws -> Int32 {
+    package func wait(
+        _ id: String, exec: String = "", timeout: Duration? = nil, metadata: [String: [String]] = [:]
+    ) throws -> Int32 {
         var request = Containerd_Task_V2_WaitRequest()
         request.id = id
         request.execID = exec
-        let response: Containerd_Task_V2_WaitResponse = try call("Wait", request, timeout: timeout)
+        let response: Containerd_Task_V2_WaitResponse = try call(
+            "Wait", request, timeout: timeout, metadata: metadata)
         return Int32(bitPattern: response.exitStatus)
     }
 

@@ -8,16 +8,18 @@ cri() { "$here/cri" "$@"; }
 runp() { cri runp "$@"; }
 run() { cri run "$@"; }
 x() { cri exec "$@"; }
-c() { ctr -a c.sock -n k8s.io "$@"; }
+# ctr of containerd 2.x takes no relative path.
+c() { ctr -a "$PWD/c.sock" -n k8s.io "$@"; }
 # Waits until a command succeeds, and says what it waited for otherwise.
 eventually() { for i in $(seq 300); do "$@" > /dev/null 2>&1 && return; sleep 0.1; done; echo "never: $*"; return 1; }
 
 # Starts containerd, and waits until its pods can have networks.
 begin() {
+    local ready='[.status.conditions[] | select(.type | endswith("Ready")).status] | all'
     containerd -c containerd.toml >> containerd.log 2>&1 & daemon=$!
     for i in $(seq 200); do
-        # Compared as a text: jq 1.6 says 0 for no input.
-        [ "$(cri status 2> /dev/null | jq '[.status.conditions[].status] | all')" = true ] && return; sleep 0.1
+        # Compared as a text: jq 1.6 says 0 for no input. containerd 2.x has conditions of another kind too.
+        [ "$(cri status 2> /dev/null | jq "$ready")" = true ] && return; sleep 0.1
     done
     tail -3 containerd.log >&2; return 1
 }

@@ -16,6 +16,8 @@ enum GuestInit {
         ModuleHelper.install()
         try mount("devpts", "/dev/pts", UInt(MS_NOSUID) | UInt(MS_NOEXEC), "ptmxmode=0666,mode=0620,gid=5")
         try mount("tmpfs", "/dev/shm", safe, "mode=1777")
+        // Containers with a user namespace get copies of it. A kernel without message queues has none to give.
+        try? mount("mqueue", "/dev/mqueue", safe)
         try mount("cgroup2", "/sys/fs/cgroup", safe)
         for (link, target) in [("fd", ""), ("stdin", "/0"), ("stdout", "/1"), ("stderr", "/2")] {
             // SAFETY: the call only reads both paths.

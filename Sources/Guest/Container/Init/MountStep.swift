@@ -126,14 +126,15 @@ struct MountStep {
             return try FileDescriptor.open(Self.stagingDirectory, Int32(clx_open_path))
         }
         let code = errno
-        if type == "sysfs", code == EPERM, plan.namespaces.has(clx_new_user) { return try copyGuestsSysfs() }
+        if code == EPERM, let guests = plan.namespaces.guestsMount(of: type) { return try copy(guests) }
         throw SystemError(failure, mount.destination, errno: code)
     }
 
-    /// Copies the guest's sysfs, read-only: a user namespace that shares the network namespace may not mount another.
-    private func copyGuestsSysfs() throws(SystemError) -> FileDescriptor {
-        let copied = try copy(FileDescriptor.open("/sys", Int32(clx_open_path)), recursive: true)
-        try MountAttributes.makeReadOnly(copied.name, recursive: true, called: mount.destination)
+    private func copy(_ guests: NamespacePlan.GuestsMount) throws(SystemError) -> FileDescriptor {
+        let copied = try copy(FileDescriptor.open(guests.path, Int32(clx_open_path)), recursive: true)
+        if guests.isReadOnly || flags & UInt(MS_RDONLY) != 0 {
+            try MountAttributes.makeReadOnly(copied.name, recursive: true, called: mount.destination)
+        }
         return copied
     }
 

@@ -110,12 +110,34 @@ struct RootLookup {
             } else {
                 guard errno == ENOENT else { throw SystemError("look up", path, errno: errno) }
                 let isFile = names.isEmpty && last == .file
-                let made = unsafe isFile ? mknodat(parent, name, S_IFREG | 0o644, 0) : mkdirat(parent, name, 0o755)
-                if made != 0, errno != EEXIST { throw SystemError("make mount point", path, errno: errno) }
+                let failure = Self.make(name, in: directory, isFile: isFile)
+                if failure != 0, failure != EEXIST { throw SystemError("make mount point", path, errno: failure) }
             }
             done.append(name)
         }
         return "/" + done.joined(separator: "/")
+    }
+
+    /// Makes a directory or an empty file.
+    ///
+    /// A directory that its owner may not write to, such as the roots of CRI-O (mode 0555), is writable meanwhile. The
+    /// root of a user namespace needs that on files of the host: their server takes it for an ordinary user.
+    /// - Returns: errno; 0 when it is made.
+    private static func make(_ name: String, in directory: borrowing FileDescriptor, isFile: Bool) -> Int32 {
+        let parent = directory.raw
+        func attempt() -> Int32 {
+            // SAFETY: the calls only read the name.
+            let made = unsafe isFile ? mknodat(parent, name, S_IFREG | 0o644, 0) : mkdirat(parent, name, 0o755)
+            return made == 0 ? 0 : errno
+        }
+        let failure = attempt()
+        guard failure == EACCES, let mode = FileFacts(parent)?.permissions else { return failure }
+        let path = directory.name
+        // SAFETY: chmod(2) only reads the path.
+        guard unsafe chmod(path, mode | S_IWUSR | S_IXUSR) == 0 else { return failure }
+        // SAFETY: as above.
+        defer { unsafe chmod(path, mode) }
+        return attempt()
     }
 }
 

@@ -28,6 +28,25 @@ package struct NamespacePlan: Equatable, Sendable {
         new & UInt64(flag.rawValue) != 0 || joined.contains { $0.flag == UInt64(flag.rawValue) }
     }
 
+    /// A mount of the guest that containers get copies of.
+    package struct GuestsMount: Equatable, Sendable {
+        package let path: String
+        package let isReadOnly: Bool
+    }
+
+    /// The guest's own mount of a file system that belongs to a namespace which the container shares with the guest.
+    /// The kernel lets no other user namespace mount it anew (EPERM).
+    /// - Parameter type: of the file system.
+    package func guestsMount(of type: String) -> GuestsMount? {
+        guard has(clx_new_user) else { return nil }
+        switch type {
+        // All containers share the guest's network.
+        case "sysfs": return GuestsMount(path: "/sys", isReadOnly: true)
+        case "mqueue": return has(clx_new_ipc) ? nil : GuestsMount(path: "/dev/mqueue", isReadOnly: false)
+        default: return nil
+        }
+    }
+
     init() {}
 
     /// Network namespaces are left out: the guest has one network.

@@ -7,7 +7,8 @@ import TTRPC
 
 /// containerd's task API (containerd.task.v2 and v3) for one sandbox. Each method is in a file of its name.
 package final class ContainerdTasks: TaskService, Sendable {
-    /// Key of a Create's metadata: the pid of the attach process, which is in the sandbox's network namespace.
+    /// Key of a Create's metadata: the pid of the attach process, which is in the sandbox's network namespace. An
+    /// exec's attach process names itself when it waits.
     package static let processKey = "kata-process"
     /// Key of a Create's metadata: namespaces to share with another container of the sandbox, as `ipc=<container>`.
     package static let joinsKey = "kata-joins"

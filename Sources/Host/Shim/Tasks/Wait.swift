@@ -1,3 +1,6 @@
+import Glibc
+import LinuxKernel
+import Sandbox
 import ShimAPI
 import SwiftProtobuf
 import TTRPC
@@ -9,11 +12,34 @@ extension ContainerdTasks {
         -> Containerd_Task_V2_WaitResponse
     {
         try await mappingErrorsToRPC {
-            let end = try await sandboxes.current().wait(container: request.id, exec: request.execID)
+            let sandbox = try sandboxes.current()
+            try killWithAttachProcess(request, context, in: sandbox)
+            let end = try await sandbox.wait(container: request.id, exec: request.execID)
             var response = Containerd_Task_V2_WaitResponse()
             response.exitStatus = UInt32(bitPattern: end.status)
             response.exitedAt = Google_Protobuf_Timestamp(end.at)
             return response
+        }
+    }
+
+    /// Kills an exec's process when its attach process ends before it. A manager that ends a process by the pid that it
+    /// was given means this one: conmon does so with a probe that takes too long.
+    private func killWithAttachProcess(
+        _ request: Containerd_Task_V2_WaitRequest, _ context: CallContext, in sandbox: Sandbox
+    ) throws(SystemError) {
+        guard !request.execID.isEmpty,
+            let process = context.metadata[Self.processKey]?.first.flatMap(Int32.init).flatMap({ ProcessIdentity($0) })
+        else { return }
+        let (container, exec) = (request.id, request.execID)
+        try process.whenEnded { [self] in
+            sandboxes.detached {
+                // An attach process that has told the end has deleted the exec: it is not found any more.
+                do {
+                    try await sandbox.signal(SIGKILL, container: container, exec: exec, all: false)
+                    _ = try await sandbox.wait(container: container, exec: exec)
+                } catch {}
+                _ = try? await sandbox.delete(container: container, exec: exec)
+            }
         }
     }
 }
