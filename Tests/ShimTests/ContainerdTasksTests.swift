@@ -227,7 +227,7 @@ struct ContainerdTasksTests {
         try await create("c1")
         _ = try await tasks.start(.with { $0.id = "c1" }, context)
         let attach = try ChildProcess(Command("/bin/sleep", ["60"]))
-        let attached = CallContext(metadata: [ContainerdTasks.processKey: ["\(attach.pid)"]])
+        let attached = CallContext(metadata: [ContainerdTasks.attachedKey: [""]], client: attach.pid)
         _ = try await tasks.exec(
             .with {
                 ($0.id, $0.execID) = ("c1", "e1")

@@ -49,7 +49,7 @@ package struct Follower {
         }
         // This process lives as long as the container, and only waits from now on.
         task.loop.scheduleTask(in: .seconds(1)) { clx_trim_memory() }
-        let metadata = isAttached ? [ContainerdTasks.processKey: ["\(getpid())"]] : [:]
+        let metadata = isAttached ? [ContainerdTasks.attachedKey: [""]] : [:]
         do { return try task.wait(id, exec: exec, metadata: metadata) } catch let error as RPCError
             where error.code == .unavailable
         {

@@ -7,9 +7,10 @@ import TTRPC
 
 /// containerd's task API (containerd.task.v2 and v3) for one sandbox. Each method is in a file of its name.
 package final class ContainerdTasks: TaskService, Sendable {
-    /// Key of a Create's metadata: the pid of the attach process, which is in the sandbox's network namespace. An
-    /// exec's attach process names itself when it waits.
+    /// Key of a Create's metadata: the pid of the attach process, which is in the sandbox's network namespace.
     package static let processKey = "kata-process"
+    /// Key of a Wait's metadata: the caller is the exec's attach process.
+    package static let attachedKey = "kata-attached"
     /// Key of a Create's metadata: namespaces to share with another container of the sandbox, as `ipc=<container>`.
     package static let joinsKey = "kata-joins"
 

@@ -27,8 +27,9 @@ extension ContainerdTasks {
     private func killWithAttachProcess(
         _ request: Containerd_Task_V2_WaitRequest, _ context: CallContext, in sandbox: Sandbox
     ) throws(SystemError) {
-        guard !request.execID.isEmpty,
-            let process = context.metadata[Self.processKey]?.first.flatMap(Int32.init).flatMap({ ProcessIdentity($0) })
+        // The caller's own pid is another in its pid namespace: the socket tells the one of this namespace.
+        guard !request.execID.isEmpty, context.metadata[Self.attachedKey] != nil,
+            let process = context.client.flatMap({ ProcessIdentity($0) })
         else { return }
         let (container, exec) = (request.id, request.execID)
         try process.whenEnded { [self] in
