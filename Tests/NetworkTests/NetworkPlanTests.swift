@@ -48,7 +48,10 @@ struct NetworkPlanTests {
     @Test("a link without Ethernet frames gets an address of its own and no ARP; a tunnel does that was made elsewhere")
     func wrapped() throws {
         var links = [link(2, "tun0", kind: "tun"), link(3, "wg0", kind: "wireguard"), link(4, "ipip1", kind: "ipip")]
-        for index in links.indices { links[index].hardwareAddress = HardwareAddress(bytes: []) }
+        for index in links.indices {
+            (links[index].hardwareAddress, links[index].type) = (HardwareAddress(bytes: []), LinkType.none)
+        }
+        links[2].type = 768
         links[2].hardwareAddress = HardwareAddress(bytes: [10, 1, 0, 2])
         links[2].isBasedElsewhere = true
         for model in [InternetworkingModel.tcfilter, .macvtap] {
@@ -93,10 +96,15 @@ struct NetworkPlanTests {
 
     @Test(
         "a link that no guest can be given is named with its reason; alone, it is a reason to refuse",
-        arguments: [("", "physical device"), ("ipip", "outer packets"), ("vxlan", "outer packets")])
+        arguments: [
+            ("", "physical device"), ("ipip", "outer packets"), ("vxlan", "outer packets"),
+            ("ipoib", "neither Ethernet"),
+        ])
     func refused(_ kind: String, _ words: String) {
         var odd = link(2, "odd0", kind: kind)
-        if kind == "ipip" { odd.hardwareAddress = HardwareAddress(bytes: [10, 1, 0, 2]) }
+        if kind == "ipip" { (odd.hardwareAddress, odd.type) = (HardwareAddress(bytes: [10, 1, 0, 2]), 768) }
+        // ARPHRD_INFINIBAND.
+        if kind == "ipoib" { (odd.hardwareAddress, odd.type) = (HardwareAddress(bytes: [1, 2]), 32) }
         let alone = NetworkPlan(view(odd), model: .tcfilter)
         #expect(alone.refusal?.description.contains("odd0") == true)
         #expect(alone.refusal?.description.contains(words) == true)

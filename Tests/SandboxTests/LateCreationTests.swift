@@ -5,7 +5,7 @@ import Testing
 
 @testable import Sandbox
 
-@Suite("A guest that creates a container too late", .timeLimit(.minutes(1)))
+@Suite("A guest that creates a container too late", .timeLimit(.minutes(5)))
 struct LateCreationTests {
     /// A sandbox whose guest has been too slow with c1, after whose creation has failed nothing of it is on the host.
     private func late() async throws -> (FakeSandbox, FakeGuest) {

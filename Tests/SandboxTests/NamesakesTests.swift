@@ -9,7 +9,7 @@ import Testing
 @testable import Sandbox
 
 /// Late answers and events of a container must not touch the next container of the same name.
-@Suite("Containers of one name", .timeLimit(.minutes(1)))
+@Suite("Containers of one name", .timeLimit(.minutes(5)))
 struct NamesakesTests {
     private func request(_ key: ContainerKey, _ fakes: FakeSandbox) throws -> ContainerRequest {
         var spec = Spec.example

@@ -47,7 +47,7 @@ struct StandaloneTests {
         for name in ["resolv.conf", "hosts", "hostname"] {
             let mount = try #require(first["/etc/" + name])
             #expect(mount.type == "bind" && mount.source?.hasPrefix(GuestPaths.share) == true)
-            #expect(mount.options?.contains("rw") == true)
+            #expect(mount.options?.contains("ro") == true)
             #expect(second["/etc/" + name]?.options?.contains("ro") == (name != "hosts"))
         }
         for mounts in [first, second] {
@@ -58,6 +58,20 @@ struct StandaloneTests {
                 "mode=1777", "nodev", "noexec", "nosuid", "size=67108864",
             ])
         await fakes.sandbox.stop()
+    }
+
+    @Test("a container has a user namespace of its own; one that shares the pod's processes can't have it")
+    func users() throws {
+        let (paths, standalone) = (SandboxPaths(sandbox: "s1"), SandboxPlan.Standalone())
+        let given = [Linux.Namespace(type: "user", path: "/proc/7/ns/user"), Linux.Namespace(type: "pid")]
+        let own = try standalone.completing(spec { $0.linux?.namespaces = given }, paths, source: "c")
+        #expect(own.linux?.namespaces?.first == Linux.Namespace(type: "user"))
+        var shared = given
+        shared[1].path = "/proc/7/ns/pid"
+        let error = #expect(throws: SpecError.self) {
+            try standalone.completing(spec { $0.linux?.namespaces = shared }, paths, source: "c")
+        }
+        #expect(error?.description.contains("linux.namespaces[0]") == true)
     }
 
     @Test("a container outside the pod keeps its mounts, and a bind at /dev/shm stays what it is")

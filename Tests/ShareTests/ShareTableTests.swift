@@ -74,6 +74,19 @@ struct ShareTableTests {
         #expect(table.services(for: wanted("/", inode: 2)).isEmpty)
     }
 
+    @Test("a share that can't be closed with its last writer is known until it is closed")
+    func unclosed() {
+        var table = ShareTable()
+        let writer = add(wanted("/w", inode: 1, writable: true), to: &table)
+        _ = table.use(writer.number, isWritable: false)
+        #expect(table.unclosed.isEmpty)
+        #expect(table.release(writer)?.change == .closes && table.unclosed.isEmpty)
+        table.keepWritable(writer.number)
+        #expect(table.unclosed.map(\.number) == [writer.number])
+        table.close(writer.number)
+        #expect(table.unclosed.isEmpty)
+    }
+
     @Test("names don't count: a hard link, and a source whose place can't be told, are served by the same file's share")
     func names() {
         var table = ShareTable()

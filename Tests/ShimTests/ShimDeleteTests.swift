@@ -17,7 +17,7 @@ import Testing
 @testable import Shim
 
 /// `delete` for a task that containerd has lost, with a shim that answers and with none.
-@Suite("The shim's delete", .timeLimit(.minutes(1)))
+@Suite("The shim's delete", .timeLimit(.minutes(5)))
 struct ShimDeleteTests {
     private let scratch = Scratch()
     private var socket: String { scratch.path + "/shim.sock" }

@@ -111,7 +111,7 @@ struct SandboxAPITests {
 
     private func prepared(_ body: @Sendable (Pod) async throws -> Void) async throws {
         let lab = try Lab()
-        let id = "t-pod\(UInt32.random(in: 0...UInt32.max))"
+        let id = "t-standalone\(UInt32.random(in: 0...UInt32.max))"
         let manager = try await Manager(lab, runtime: lab.configuration)
         defer {
             try? manager.delete(id)

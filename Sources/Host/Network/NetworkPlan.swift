@@ -155,6 +155,9 @@ package struct NetworkPlan: Equatable, Sendable {
             )
         case "":
             throw fault("is a physical device: a guest can't be given it yet; put a macvlan or a bridge on it")
+        case _ where !link.hasFrames && !link.hasBarePackets:
+            throw fault(
+                "(\(link.kind)) carries neither Ethernet frames nor plain IP packets, and can't be given to a guest")
         case _ where !link.hasFrames: return model == .none ? .beside : .wrapped
         default:
             return switch model {

@@ -83,7 +83,10 @@ extension Sandbox {
     ///   can't be met. `SystemError` when the manager's mounts can't be read.
     package func prepare(_ request: ContainerRequest) throws {
         var request = request
-        if let files = plan.standalone?.files { request.spec = files.completing(request.spec, paths) }
+        if let standalone = plan.standalone {
+            let source = request.bundle + "/config.json"
+            request.spec = try standalone.completing(request.spec, paths, source: source)
+        }
         guard let record = present(request.key), record.removal == nil, record.initial.ended == nil else {
             for made in request.made.reversed() { ledger.undo(made) }
             throw SandboxError(.notFound, "container \(request.id) was ended before it was created")

@@ -37,17 +37,18 @@ package struct PodFiles: Sendable, Equatable {
     }
 
     /// A specification with the pod's files where it mounts none, and with the pod's /dev/shm instead of its own.
+    ///
+    /// The files are read-only: they are in the host's /run, whose memory a guest could fill.
     func completing(_ spec: Spec, _ paths: SandboxPaths) -> Spec {
         guard PodRole(spec) == .container else { return spec }
         var spec = spec
         var mounts = spec.mounts ?? []
         let directory = Self.directory(paths)
-        let access = spec.root?.readonly == true ? "ro" : "rw"
         for (name, _) in texts where !mounts.contains(where: { $0.destination == "/etc/" + name }) {
             mounts.append(
                 Mount(
                     destination: "/etc/" + name, type: "bind", source: directory + "/" + name,
-                    options: ["rbind", "rprivate", access]))
+                    options: ["rbind", "rprivate", "ro"]))
         }
         let shared = Mount(
             destination: "/dev/shm", type: "bind", source: directory + "/" + Self.memoryName, options: ["rbind"])

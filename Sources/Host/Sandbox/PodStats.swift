@@ -78,12 +78,25 @@ extension Grpc_MemoryData {
     }
 }
 
+/// The disk and the operation of a figure.
+private struct DiskOperation: Hashable {
+    let major: UInt64
+    let minor: UInt64
+    let name: String
+    init(_ entry: Grpc_BlkioStatsEntry) { (major, minor, name) = (entry.major, entry.minor, entry.op) }
+}
+
 extension [Grpc_BlkioStatsEntry] {
     /// Adds figures to those of the same disk and operation.
     fileprivate mutating func add(_ others: [Grpc_BlkioStatsEntry]) {
+        var places = Dictionary(enumerated().map { (DiskOperation($1), $0) }) { first, _ in first }
         for other in others {
-            let own = firstIndex { ($0.major, $0.minor, $0.op) == (other.major, other.minor, other.op) }
-            if let own { self[own].value = sum(self[own].value, other.value) } else { append(other) }
+            if let own = places[DiskOperation(other)] {
+                self[own].value = sum(self[own].value, other.value)
+            } else {
+                places[DiskOperation(other)] = count
+                append(other)
+            }
         }
     }
 }

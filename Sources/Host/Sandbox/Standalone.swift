@@ -1,9 +1,11 @@
 import AgentAPI
+import Cleanup
 import EventLoop
 import Glibc
 import LinuxKernel
 import NIOCore
 import OCISpec
+import Pod
 import TTRPC
 
 extension SandboxPlan {
@@ -20,6 +22,27 @@ extension SandboxPlan {
         package init(files: PodFiles? = nil, sysctls: [String: String] = [:], memoryOverhead: Int64? = nil) {
             (self.files, self.sysctls, self.memoryOverhead) = (files, sysctls, memoryOverhead)
         }
+    }
+}
+
+extension SandboxPlan.Standalone {
+    /// A container's specification, with the pod's files where it has none. It has a user namespace of its own, if any:
+    /// the manager names that of a process which opens a pod, and here none does.
+    /// - Throws: `SpecError` for a user namespace beside the pod's pid namespace, whose /proc it could not mount.
+    func completing(_ spec: Spec, _ paths: SandboxPaths, source: String) throws(SpecError) -> Spec {
+        var spec = files?.completing(spec, paths) ?? spec
+        let namespaces = spec.linux?.namespaces ?? []
+        guard PodRole(spec) == .container, let user = namespaces.firstIndex(where: { $0.type == "user" }) else {
+            return spec
+        }
+        guard !namespaces.contains(where: { $0.type == "pid" && $0.path?.isEmpty == false }) else {
+            throw SpecError(
+                source, "linux.namespaces[\(user)]",
+                "a user namespace beside a pid namespace of the pod's needs a pause container: leave sandboxer = \"shim\", hostUsers: false or shareProcessNamespace out"
+            )
+        }
+        spec.linux?.namespaces?[user].path = nil
+        return spec
     }
 }
 

@@ -146,6 +146,15 @@ struct ShareTable: Sendable {
     /// Notes that the host's mount could not be made read-only.
     mutating func keepWritable(_ number: Number) { entries[number]?.isWritable = true }
 
+    /// Notes that it is read-only by now.
+    mutating func close(_ number: Number) { entries[number]?.isWritable = false }
+
+    /// Shares that the host lets the guest write to, although no container may any more.
+    var unclosed: [(number: Number, entry: Entry)] {
+        entries.filter { $0.value.isWritable && $0.value.writers == 0 }.sorted { $0.key < $1.key }
+            .map { (number: $0.key, entry: $0.value) }
+    }
+
     private mutating func remove(_ number: Number, _ wanted: Wanted) {
         entries[number] = nil
         byFile[wanted.file]?.removeAll { $0 == number }

@@ -196,6 +196,8 @@ package struct SharedPaths: Sendable {
     /// last writer, unless one of their files is still open for writing.
     package mutating func release(_ use: inout Use, servers: [Int32]) {
         for record in use.own.reversed() { ledger.undo(record) }
+        // One whose file was open for writing when its last writer ended.
+        for (number, entry) in table.unclosed where setWritable(false, entry, servers) { table.close(number) }
         for common in use.common.reversed() {
             guard let (change, entry) = table.release(common) else { continue }
             switch change {

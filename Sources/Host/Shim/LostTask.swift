@@ -69,7 +69,9 @@ struct LostTask {
     private func endStandalone(by shim: TaskClient) -> Bool {
         do {
             guard try shim.shutdownSandbox(container, within: Deadline.shimProcess.limit) else { return false }
-        } catch let error as RPCError where error.code == .deadlineExceeded { endSandbox() } catch {}
+        } catch let error as RPCError where error.code == .deadlineExceeded { endSandbox() } catch {
+            writeError("containerd-shim-kata-v2: \(container) is not cleaned up: \(error)")
+        }
         if Ledger.ownerLife(paths.machine) == .ended { endSandbox() }
         return true
     }

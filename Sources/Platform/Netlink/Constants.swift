@@ -110,6 +110,15 @@ enum LinkAttribute {
 }
 
 /// Flags of a link (netdevice(7)): IFF_*.
+/// ARPHRD_* (linux/if_arp.h).
+package enum LinkType {
+    package static let ethernet: UInt16 = 1
+    /// ARPHRD_NONE: tun, WireGuard.
+    package static let none: UInt16 = 0xfffe
+    /// Point-to-point links, raw IP, IP tunnels of both versions, SIT, and GRE over both.
+    static let withoutHeaders: Set<UInt16> = [512, 519, 768, 769, 776, 778, 823, none]
+}
+
 package enum LinkFlags {
     package static let up: UInt32 = 0x1
     package static let loopback: UInt32 = 0x8

@@ -28,9 +28,14 @@ package struct Link: Equatable, Sendable {
         (self.flags, self.kind, self.lower, self.master) = (flags, kind, lower, master)
     }
 
+    /// ARPHRD_* (linux/if_arp.h).
+    package var type = LinkType.ethernet
     package var isUp: Bool { flags & LinkFlags.up != 0 }
     /// Whether it carries Ethernet frames: otherwise it has no Ethernet address.
     package var hasFrames: Bool { hardwareAddress.bytes.count == HardwareAddress.ethernetLength }
+    /// Whether it carries IP packets without any header before them: those links for which mirred leaves the header out
+    /// (dev_is_mac_header_xmit in the kernel).
+    package var hasBarePackets: Bool { LinkType.withoutHeaders.contains(type) }
     package var isLoopback: Bool { flags & LinkFlags.loopback != 0 }
 
     /// Size of struct ifinfomsg.
@@ -38,6 +43,7 @@ package struct Link: Equatable, Sendable {
 
     init?(_ payload: [UInt8]) {
         guard payload.count >= Self.headerSize else { return nil }
+        type = payload[...].number(at: 2, as: UInt16.self)
         index = payload[...].number(at: 4, as: Int32.self)
         flags = payload[...].number(at: 8, as: UInt32.self)
         let attributes = Attributes(payload[Self.headerSize...])

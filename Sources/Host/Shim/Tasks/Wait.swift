@@ -28,11 +28,11 @@ extension ContainerdTasks {
         _ request: Containerd_Task_V2_WaitRequest, _ context: CallContext, in sandbox: Sandbox
     ) throws(SystemError) {
         // The caller's own pid is another in its pid namespace: the socket tells the one of this namespace.
-        guard !request.execID.isEmpty, context.metadata[Self.attachedKey] != nil,
-            let process = context.client.flatMap({ ProcessIdentity($0) })
+        guard !request.execID.isEmpty, context.metadata[Self.attachedKey] != nil, let client = context.client,
+            client > 0
         else { return }
         let (container, exec) = (request.id, request.execID)
-        try process.whenEnded { [self] in
+        let kill: @Sendable () -> Void = { [self] in
             sandboxes.detached {
                 // An attach process that has told the end has deleted the exec: it is not found any more.
                 do {
@@ -41,6 +41,12 @@ extension ContainerdTasks {
                 } catch {}
                 _ = try? await sandbox.delete(container: container, exec: exec)
             }
+        }
+        // The attach process may have ended before its call was read.
+        guard let process = ProcessIdentity(client) else { return kill() }
+        do { try process.whenEnded(kill) } catch {
+            kill()
+            throw error
         }
     }
 }
