@@ -265,7 +265,7 @@ struct RootfsTests {
         mkdir(root + "/closed", 0o555)
         let lookup = root
         let (made, modes) = try inOwnMounts {
-            // As the root of a user namespace on files of the host.
+            // The root user of a user namespace has no rights over closed files of the host.
             let status = try Files.readText("/proc/thread-self/status")
             let ordinary =
                 try #require(CapabilitySet("CapPrm:", in: status)).bits

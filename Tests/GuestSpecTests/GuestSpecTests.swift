@@ -142,7 +142,7 @@ struct GuestSpecTests {
                 && moved.shares.map(\.source) == ["/host/a", "/host/b"])
         let inGuest = GuestPaths.path(of: wanted[1], below: paths.mounts)
         #expect(moved.spec.mounts?.map(\.source) == [inGuest, inGuest + "0"])
-        // The source's own mount is read-only: nobody but its user knows.
+        // The second source's own mount is read-only. The specification does not say so.
         #expect(moved.spec.mounts?.map(\.options) == [["rbind"], ["rbind", "ro"]])
         #expect(moved.translatePaths(in: "mount \(inGuest) on /a: x", paths: paths) == "mount /host/a on /a: x")
         #expect(moved.translatePaths(in: "mount \(inGuest)0 on /b: x", paths: paths) == "mount /host/b on /b: x")

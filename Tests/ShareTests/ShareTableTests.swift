@@ -41,17 +41,17 @@ struct ShareTableTests {
                 table.services(for: wanted("/w", inode: 1, writable: isWritable))
                     == [.init(number: 1, rest: "", opens: false)])
         }
-        #expect(table.release(writers[0])?.change == ShareTable.Change.none)
-        #expect(table.release(writers[1])?.change == .closes)
+        #expect(table.release(writers[0]) == nil && table.unclosed.isEmpty)
+        #expect(table.release(writers[1]) == nil && table.unclosed.map(\.number) == [1])
+        table.close(1)
         #expect(table.services(for: wanted("/w", inode: 1, writable: true)).map(\.opens) == [true])
-        #expect(table.release(reader)?.change == .isUnused)
+        #expect(table.release(reader)?.mounted == "/m/.v1")
         #expect(table.services(for: wanted("/w", inode: 1)).isEmpty && table.entries.isEmpty)
-        // What the host could not close stays open.
+        // A share that the host could not close stays open.
         let (writer, other) = (add(wanted("/w", inode: 1, writable: true), to: &table), table.use(2, isWritable: false))
-        #expect(table.release(writer)?.change == .closes)
-        table.keepWritable(2)
+        #expect(table.release(writer) == nil && table.unclosed.map(\.number) == [2])
         #expect(table.services(for: wanted("/w", inode: 1, writable: true)).map(\.opens) == [false])
-        #expect(table.release(other)?.change == .isUnused)
+        #expect(table.release(other)?.mounted == "/m/.v2" && table.unclosed.isEmpty)
     }
 
     @Test("a share serves what is below it, the nearest one first; no share is opened for a part of it")
@@ -68,7 +68,7 @@ struct ShareTableTests {
         #expect(table.services(for: wanted("/wide", inode: 6)).map(\.number) == [1])
         _ = table.use(2, isWritable: true)
         #expect(table.services(for: wanted("/w/a/b", inode: 5, writable: true)).map(\.number) == [2])
-        #expect(table.release(top)?.change == .isUnused)
+        #expect(table.release(top)?.mounted == "/m/.v1")
         #expect(table.services(for: part).map(\.number) == [2])
         // A directory above one of a present share needs its own.
         #expect(table.services(for: wanted("/", inode: 2)).isEmpty)
@@ -80,8 +80,7 @@ struct ShareTableTests {
         let writer = add(wanted("/w", inode: 1, writable: true), to: &table)
         _ = table.use(writer.number, isWritable: false)
         #expect(table.unclosed.isEmpty)
-        #expect(table.release(writer)?.change == .closes && table.unclosed.isEmpty)
-        table.keepWritable(writer.number)
+        #expect(table.release(writer) == nil)
         #expect(table.unclosed.map(\.number) == [writer.number])
         table.close(writer.number)
         #expect(table.unclosed.isEmpty)

@@ -318,7 +318,7 @@ struct SandboxAPITests {
         let lost = try await status(verbose: true)
         #expect(lost.state == "SANDBOX_NOTREADY" && lost.pid == 0 && lost.hasExitedAt)
         #expect(lost.info["reason"] == reason)
-        // What it has on the host goes without a call: containerd stops no sandbox that is not ready.
+        // The sandbox cleans up by itself: containerd does not stop one that is not ready.
         await expectNothingLeft()
         #expect(ends.count.load(ordering: .relaxed) == 0)
         _ = try await tasks.delete(.with { $0.id = "c1" }, context)

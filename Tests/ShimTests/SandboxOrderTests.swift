@@ -11,7 +11,7 @@ import Testing
 
 @testable import Shim
 
-/// What the Sandbox API says of a new sandbox.
+/// Orders for new sandboxes, from calls of the Sandbox API.
 @Suite("A sandbox's order")
 struct SandboxOrderTests {
     private typealias Request = Containerd_Runtime_Sandbox_V1_CreateSandboxRequest

@@ -87,7 +87,7 @@ extension Sandbox {
         if origin == .warm {
             // Its processes are in no cgroup of this sandbox yet. The guest gets its links after the agent is
             // connected.
-            try binding.enter([vm.pid] + (parts.fileServer?.processes ?? []), on: loop)
+            try binding.enter([vm.pid] + parts.serverProcesses, on: loop)
         } else {
             // During the guest's boot: its kernel then finds the namespace's links when it probes devices.
             try await network?.reconcile()

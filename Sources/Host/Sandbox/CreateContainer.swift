@@ -233,7 +233,7 @@ extension Sandbox {
             try sharedPaths.shareRoot(path, of: request.id, in: view, for: &record.shares)
         }
         return try sharedPaths.share(
-            guest, in: record.view, servers: parts.fileServer?.processes ?? [], for: &record.shares)
+            guest, in: record.view, servers: parts.serverProcesses, for: &record.shares)
     }
 
     private func agentRequest(_ request: ContainerRequest, _ guest: GuestSpec, _ ports: ReservedStreams) throws
@@ -266,7 +266,7 @@ extension Sandbox {
     }
 
     private func releaseShares(of record: Container) {
-        sharedPaths.release(&record.shares, servers: parts.fileServer?.processes ?? [])
+        sharedPaths.release(&record.shares, servers: parts.serverProcesses)
         memory.release(&record.memories)
     }
 

@@ -55,7 +55,7 @@ extension Sandbox {
         defer { removal.complete(()) }
         try? await removeFromGuest(record.id)
         withdrawSockets(of: record)
-        sharedPaths.release(&record.shares, servers: parts.fileServer?.processes ?? [])
+        sharedPaths.release(&record.shares, servers: parts.serverProcesses)
         memory.release(&record.memories)
         heldNames.hold(record.id)
         defer { heldNames.free(record.id) }

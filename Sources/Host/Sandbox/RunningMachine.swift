@@ -18,6 +18,9 @@ struct MachineParts: Sendable {
     /// The last record before the machine's own, where another sandbox had the machine before.
     var beginning: Ledger.RecordID?
 
+    /// Processes of the file server; empty before it is started.
+    var serverProcesses: [Int32] { fileServer?.processes ?? [] }
+
     /// Ends the machine. Its file server ends at once, unless the guest powers off by itself: it needs its files then.
     /// - Parameter grace: how long it may take to power off; zero: it is killed.
     func endMachine(grace: Duration) async {

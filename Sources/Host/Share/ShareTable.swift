@@ -76,9 +76,6 @@ struct ShareTable: Sendable {
         let opens: Bool
     }
 
-    /// What the end of a use means for its share.
-    enum Change: Equatable { case none, closes, isUnused }
-
     private(set) var entries: [Number: Entry] = [:]
     private var byFile: [File: [Number]] = [:]
     private var byPlace: [FilePlace: [Number]] = [:]
@@ -129,27 +126,23 @@ struct ShareTable: Sendable {
         return Use(number: number, isWritable: isWritable)
     }
 
-    /// Removes a use; the caller does the same to the share on the host. A share without a user is gone.
-    mutating func release(_ use: Use) -> (change: Change, entry: Entry)? {
+    /// Removes a use.
+    /// - Returns: the share, if this was its last use: it is gone here, and the caller removes it from the host.
+    mutating func release(_ use: Use) -> Entry? {
         guard var entry = entries[use.number] else { return nil }
         if use.isWritable { entry.writers -= 1 } else { entry.readers -= 1 }
-        if entry.writers + entry.readers == 0 {
-            remove(use.number, entry.wanted)
-            return (.isUnused, entry)
+        guard entry.writers + entry.readers == 0 else {
+            entries[use.number] = entry
+            return nil
         }
-        let closes = use.isWritable && entry.writers == 0
-        if closes { entry.isWritable = false }
-        entries[use.number] = entry
-        return (closes ? .closes : .none, entry)
+        remove(use.number, entry.wanted)
+        return entry
     }
 
-    /// Notes that the host's mount could not be made read-only.
-    mutating func keepWritable(_ number: Number) { entries[number]?.isWritable = true }
-
-    /// Notes that it is read-only by now.
+    /// Notes that the host's mount is read-only by now.
     mutating func close(_ number: Number) { entries[number]?.isWritable = false }
 
-    /// Shares that the host lets the guest write to, although no container may any more.
+    /// Shares that the host lets the guest write to, although no container may any more: the caller closes them.
     var unclosed: [(number: Number, entry: Entry)] {
         entries.filter { $0.value.isWritable && $0.value.writers == 0 }.sorted { $0.key < $1.key }
             .map { (number: $0.key, entry: $0.value) }

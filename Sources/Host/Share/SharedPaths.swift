@@ -196,18 +196,13 @@ package struct SharedPaths: Sendable {
     /// last writer, unless one of their files is still open for writing.
     package mutating func release(_ use: inout Use, servers: [Int32]) {
         for record in use.own.reversed() { ledger.undo(record) }
-        // One whose file was open for writing when its last writer ended.
-        for (number, entry) in table.unclosed where setWritable(false, entry, servers) { table.close(number) }
         for common in use.common.reversed() {
-            guard let (change, entry) = table.release(common) else { continue }
-            switch change {
-            case .none: break
-            case .closes: if !setWritable(false, entry, servers) { table.keepWritable(common.number) }
-            case .isUnused:
-                if entry.isCopy { copies?.remove(entry.mounted) }
-                ledger.undo(entry.record)
-            }
+            guard let unused = table.release(common) else { continue }
+            if unused.isCopy { copies?.remove(unused.mounted) }
+            ledger.undo(unused.record)
         }
+        // Also those of earlier writers, if they could not be closed then.
+        for (number, entry) in table.unclosed where setWritable(false, entry, servers) { table.close(number) }
         use = Use()
     }
 }

@@ -23,7 +23,7 @@ struct SandboxOrder: Sendable {
     var standalone: SandboxPlan.Standalone?
 
     enum Network: Sendable {
-        /// As a container's specification says.
+        /// The network that a container's specification asks for.
         /// - process: pid of the attach process.
         case specification(Spec, process: Int32?)
         /// A namespace that the manager has made; empty: the sandbox makes its own.

@@ -102,8 +102,8 @@ package enum ShimStart {
     /// The sandbox whose shim serves the container of the bundle in the working directory: the containers of a pod
     /// share one.
     static func group(of flags: ShimFlags) throws(SpecError) -> String {
-        // Create reports an error of config.json, with an RPC code for it.
-        // Nor has the bundle of a sandbox without a container one.
+        // A sandbox without a container has no config.json in its bundle. One that can't be read is an error of Create,
+        // which has an RPC code for it.
         guard let spec = try? Spec.load(bundle: ".") else { return flags.id }
         let named = try SandboxMembership(annotationsOf: spec, id: flags.id)
         return named.exists ? named.sandbox : keptSandbox ?? flags.id

@@ -1,9 +1,9 @@
 #define _GNU_SOURCE
+#include "bpf_program.h"
 #include "container.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/bpf.h>
 #include <linux/capability.h>
 #include <linux/ioprio.h>
 #include <linux/magic.h>
@@ -300,18 +300,17 @@ int clx_attach_device_filter(int cgroup, const uint64_t *instructions, size_t co
     attributes.insns = (uint64_t)(uintptr_t)instructions;
     attributes.insn_cnt = (uint32_t)count;
     attributes.license = (uint64_t)(uintptr_t)"GPL";
-    int program = (int)syscall(SYS_bpf, BPF_PROG_LOAD, &attributes, sizeof attributes);
-    if (program < 0) return -errno;
+    int program = bpf_call(BPF_PROG_LOAD, &attributes);
+    if (program < 0) return program;
     memset(&attributes, 0, sizeof attributes);
     attributes.attach_type = BPF_CGROUP_DEVICE;
     attributes.target_fd = (uint32_t)cgroup;
     attributes.attach_bpf_fd = (uint32_t)program;
     attributes.attach_flags = BPF_F_ALLOW_MULTI;
     // The cgroup keeps the program.
-    int failed = syscall(SYS_bpf, BPF_PROG_ATTACH, &attributes, sizeof attributes) < 0;
-    int error = errno;
+    int attached = bpf_call(BPF_PROG_ATTACH, &attributes);
     close(program);
-    return failed ? -error : 0;
+    return attached < 0 ? attached : 0;
 }
 
 int clx_load_seccomp(const uint64_t *instructions, size_t count, unsigned flags) {

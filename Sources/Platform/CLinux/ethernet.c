@@ -1,24 +1,18 @@
 // Gives packets without Ethernet headers one, and sends them to another link (bpf(2), tc-bpf(8)).
+#include "bpf_program.h"
 #include "clinux.h"
 
-#include <errno.h>
-#include <linux/bpf.h>
 #include <linux/pkt_cls.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 
 int clx_load_ethernet_program(int link, const unsigned char *destination, const unsigned char *source) {
-    enum { R0, R1, R2, R3, R4, R5, R6, R7, R8, R9, FRAME };
     enum { ADDRESS = 6, HEADER = 14, DROP = 20 };
     // The header without its type: the program writes it in three words.
     uint32_t words[3];
     memcpy(words, destination, ADDRESS);
     memcpy((unsigned char *)words + ADDRESS, source, ADDRESS);
-#define OP(opcode, to, from, offset, value)                                                                            \
-    {.code = (opcode), .dst_reg = (to), .src_reg = (from), .off = (offset), .imm = (int)(value)}
     struct bpf_insn program[] = {
         /* 0 */ OP(BPF_ALU64 | BPF_MOV | BPF_X, R6, R1, 0, 0),
         /* 1: ETH_P_*, in network order */
@@ -52,6 +46,5 @@ int clx_load_ethernet_program(int link, const unsigned char *destination, const 
     attributes.insns = (uintptr_t)program;
     attributes.insn_cnt = sizeof program / sizeof *program;
     attributes.license = (uintptr_t)"Apache-2.0";
-    int loaded = (int)syscall(SYS_bpf, BPF_PROG_LOAD, &attributes, sizeof attributes);
-    return loaded < 0 ? -errno : loaded;
+    return bpf_call(BPF_PROG_LOAD, &attributes);
 }

@@ -68,7 +68,8 @@ static void sort(struct area *areas) {
 
 NOT_INSTRUMENTED void clx_idle(const char *words, size_t length, size_t room, int report) {
     uint64_t all = ~0ULL;
-    // As the first process of a pid namespace it gets its orphans: the kernel reaps them (sigaction(2), SA_NOCLDWAIT).
+    // The first process of a pid namespace becomes the parent of its orphans. The kernel reaps them (sigaction(2),
+    // SA_NOCLDWAIT).
     signal(SIGCHLD, SIG_IGN);
     syscall(SYS_rt_sigprocmask, SIG_BLOCK, &all, NULL, SIGNAL_SET_BYTES);
     clx_set_command_line(words, length, room);

@@ -1,14 +1,13 @@
 #define _GNU_SOURCE
+#include "bpf_program.h"
 #include "clinux.h"
 
 #include <errno.h>
-#include <linux/bpf.h>
 #include <netinet/in.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 int clx_listen_loopback(void) {
@@ -44,11 +43,6 @@ int clx_local_port(int socket) {
     return ntohs(name.sin6_port);
 }
 
-static int call(int command, union bpf_attr *attributes) {
-    int result = (int)syscall(SYS_bpf, command, attributes, sizeof *attributes);
-    return result < 0 ? -errno : result;
-}
-
 /// A map whose one element is the listener: programs reach sockets through maps.
 static int make_map(int listener) {
     union bpf_attr attributes;
@@ -57,7 +51,7 @@ static int make_map(int listener) {
     attributes.key_size = sizeof(uint32_t);
     attributes.value_size = sizeof(uint64_t);
     attributes.max_entries = 1;
-    int map = call(BPF_MAP_CREATE, &attributes);
+    int map = bpf_call(BPF_MAP_CREATE, &attributes);
     if (map < 0) return map;
     uint32_t key = 0;
     uint64_t value = (uint64_t)listener;
@@ -65,7 +59,7 @@ static int make_map(int listener) {
     attributes.map_fd = (uint32_t)map;
     attributes.key = (uintptr_t)&key;
     attributes.value = (uintptr_t)&value;
-    int failed = call(BPF_MAP_UPDATE_ELEM, &attributes);
+    int failed = bpf_call(BPF_MAP_UPDATE_ELEM, &attributes);
     if (failed < 0) {
         close(map);
         return failed;
@@ -77,10 +71,7 @@ static int make_map(int listener) {
 #define WORD(index) (short)(offsetof(struct bpf_sk_lookup, local_ip6) + 4 * (index))
 
 static int load_program(int map) {
-    enum { R0, R1, R2, R3, R4, R5, R6, R7, R8, R9, FRAME };
     enum { END = 31 };
-#define OP(opcode, destination, source, offset, value)                                                                 \
-    {.code = (opcode), .dst_reg = (destination), .src_reg = (source), .off = (offset), .imm = (int)(value)}
 #define LOAD(offset) OP(BPF_LDX | BPF_MEM | BPF_W, R2, R6, offset, 0)
 #define UNLESS(here, value) OP(BPF_JMP32 | BPF_JNE | BPF_K, R2, 0, END - (here)-1, value)
     struct bpf_insn program[] = {
@@ -125,7 +116,7 @@ static int load_program(int map) {
     attributes.insns = (uintptr_t)program;
     attributes.insn_cnt = sizeof program / sizeof *program;
     attributes.license = (uintptr_t)"Apache-2.0";
-    return call(BPF_PROG_LOAD, &attributes);
+    return bpf_call(BPF_PROG_LOAD, &attributes);
 }
 
 int clx_redirect_loopback(int network_namespace, int listener) {
@@ -140,7 +131,7 @@ int clx_redirect_loopback(int network_namespace, int listener) {
     attributes.link_create.prog_fd = (uint32_t)program;
     attributes.link_create.target_fd = (uint32_t)network_namespace;
     attributes.link_create.attach_type = BPF_SK_LOOKUP;
-    int link = call(BPF_LINK_CREATE, &attributes);
+    int link = bpf_call(BPF_LINK_CREATE, &attributes);
     close(program);
     return link;
 }

@@ -43,7 +43,7 @@ package struct Command: Sendable {
     }
 
     /// A child that executes no program and only waits, in a few pages of memory. It has no privileges, and dies with
-    /// the thread that starts it. As the first process of a pid namespace it reaps what is left to it.
+    /// the thread that starts it. The first process of a pid namespace also reaps its orphans.
     /// - Parameters:
     ///   - name: what ps(1) shows.
     ///   - report: gets the number of each signal that the child is sent, a byte each; SIGKILL, SIGSTOP and SIGCHLD

@@ -239,7 +239,7 @@ package nonisolated struct Grpc_ExecProcessRequest: Sendable {
   /// As spec_json, instead of process.
   package var processJson: Data = Data()
 
-  /// As plain_newlines of CreateContainerRequest.
+  /// The same as plain_newlines of CreateContainerRequest.
   package var plainNewlines: Bool = false
 
   package var unknownFields = SwiftProtobuf.UnknownStorage()

@@ -2,7 +2,7 @@ import CLinux
 import LinuxKernel
 
 /// The first process of a pid namespace that containers share and none of them has made. It executes nothing, and reaps
-/// what is left to it.
+/// orphans.
 final class PodInit: Sendable {
     private let child: ChildProcess
     /// The read end of the pipe for signals: the process ends with one that has no reader.

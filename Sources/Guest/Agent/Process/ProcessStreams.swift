@@ -155,8 +155,8 @@ final class ProcessStreams: Sendable {
         held?.end()
     }
 
-    /// Closes the terminal when nobody reads its output any more. The program gets SIGHUP (pty(7)); without that, it
-    /// would block as soon as it writes.
+    /// Closes the terminal after its last reader has gone. The program gets SIGHUP (pty(7)). With an open terminal that
+    /// nobody reads, its next write would block.
     private func hangUp() {
         hasExited()
         ends.withLock { $0.terminal = nil }

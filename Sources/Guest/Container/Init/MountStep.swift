@@ -70,8 +70,8 @@ struct MountStep {
         guard source.hasPrefix(GuestPaths.root + "/") else {
             return try FileDescriptor.open(source, Int32(clx_open_path))
         }
-        // As a directory first: only then is a file system mounted that the share's server announces (path_init in
-        // fs/namei.c, AT_NO_AUTOMOUNT of open_tree(2)).
+        // Tries to open a directory first. The share's server announces file systems below it, and the kernel mounts one
+        // only for an open of a directory (path_init in fs/namei.c, AT_NO_AUTOMOUNT of open_tree(2)).
         // SAFETY: the calls only read the path.
         var found = unsafe clx_open_without_links(source, Int32(clx_open_path) | O_DIRECTORY)
         if found == -ENOTDIR { found = unsafe clx_open_without_links(source, Int32(clx_open_path)) }
